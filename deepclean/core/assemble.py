@@ -1,0 +1,124 @@
+"""Frames in, cleaned frames out: the engine with its blocks collected into the frames they fill.
+
+A frame of the input may have been cut into blocks (core.align) and the engine returns them later
+than they went in; the assembler hands each frame out again whole, in order, one for one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from deepclean.core.block import Block, CleanedBlock
+from deepclean.core.engine import Engine
+from deepclean.core.time import Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputFrame:
+    """One frame of the source.
+
+    Args:
+        span: of the frame.
+        blocks: that fill it, in order.
+        wanted: False where it only refills history.
+        arrived: monotonic seconds at which its strain was first seen; None for history.
+    """
+
+    span: Span
+    blocks: Sequence[Block]
+    wanted: bool = True
+    arrived: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CleanedFrame:
+    """One frame of output, over the span of the input frame that it came from.
+
+    Args:
+        source: the input frame.
+        blocks: cleaned, in order.
+    """
+
+    source: InputFrame
+    blocks: Sequence[CleanedBlock]
+
+    @property
+    def span(self) -> Span:
+        """The stretch it covers."""
+        return self.source.span
+
+
+class Assembler:
+    """Cleans frame by frame.
+
+    Args:
+        engine: not used by anybody else.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._frames: deque[InputFrame] = deque()
+        self._blocks: deque[CleanedBlock] = deque()
+
+    def push(self, frame: InputFrame) -> list[CleanedFrame]:
+        """Take the next frame; return the frames that it completes, in order.
+
+        Raises:
+            ValueError: as Engine.push.
+        """
+        self._frames.append(frame)
+        finished: list[CleanedFrame] = []
+        for block in frame.blocks:
+            finished += self._collect(self.engine.push(block))
+        return finished
+
+    def release(self) -> list[CleanedFrame]:
+        """Return every frame still inside, as Engine.release does."""
+        return self._collect(self.engine.release())
+
+    def _collect(self, cleaned: Iterable[CleanedBlock]) -> list[CleanedFrame]:
+        self._blocks.extend(cleaned)
+        finished = []
+        while self._frames and self._blocks:
+            count = len(self._frames[0].blocks)
+            if len(self._blocks) < count:
+                break
+            blocks = [self._blocks.popleft() for _ in range(count)]
+            finished.append(CleanedFrame(self._frames.popleft(), blocks))
+        return finished
+
+
+class Joiner:
+    """Joins consecutive cleaned frames into longer ones.
+
+    Args:
+        duration: nanoseconds; a joined frame lies between two of its multiples, counted from
+            GPS 0, and ends early before a stretch without strain. None: frames stay as they are.
+    """
+
+    def __init__(self, duration: int | None) -> None:
+        self._duration = duration
+        self._held: list[CleanedFrame] = []
+
+    def push(self, frame: CleanedFrame) -> list[CleanedFrame]:
+        """Take the next frame; return the frames that are complete."""
+        if self._duration is None:
+            return [frame]
+        finished = []
+        if self._held and self._held[-1].span.end != frame.span.start:
+            finished += self.flush()
+        self._held.append(frame)
+        if frame.span.end % self._duration == 0:
+            finished += self.flush()
+        return finished
+
+    def flush(self) -> list[CleanedFrame]:
+        """Return what is held as one frame, if anything is."""
+        held, self._held = self._held, []
+        if not held:
+            return []
+        span = Span(held[0].span.start, held[-1].span.end)
+        source = InputFrame(span, [block for frame in held for block in frame.source.blocks])
+        return [CleanedFrame(source, [block for frame in held for block in frame.blocks])]

@@ -1,0 +1,141 @@
+"""The values that travel along the signal's path.
+
+A `Series` is samples with their place in time. A `Gap` is a stretch without samples and the
+reason for it: it is a value, never zeros. A `Block` is one stretch of the site's data, a
+`CleanedBlock` the same stretch after subtraction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepclean.core.time import Span
+
+Samples = NDArray[Any]
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """Samples of one channel over a span.
+
+    Args:
+        span: where they stand.
+        rate: samples per second, an integer.
+        samples: shape `(span.samples(rate),)`, any numeric dtype, kept as it is.
+
+    Raises:
+        ValueError: the number of samples is not what the span holds at that rate.
+    """
+
+    span: Span
+    rate: int
+    samples: Samples
+
+    def __post_init__(self) -> None:
+        expected = self.span.samples(self.rate)
+        if self.samples.shape != (expected,):
+            raise ValueError(
+                f"{self.span} at {self.rate} Hz holds {expected} samples, "
+                f"not an array of shape {self.samples.shape}"
+            )
+
+    def cut(self, span: Span) -> Series:
+        """Return the part over `span` (a view). Raises ValueError if it is not all here."""
+        if not self.span.covers(span):
+            raise ValueError(f"{span} is not inside {self.span}")
+        first, _ = self.span.indices(self.rate)
+        start, stop = span.indices(self.rate)
+        return Series(span, self.rate, self.samples[start - first : stop - first])
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A span without samples, and why (one lower-case word or two, joined by `_`)."""
+
+    span: Span
+    reason: str
+
+
+def join(series: Sequence[Series]) -> Series:
+    """Return consecutive pieces of one channel as one.
+
+    Raises:
+        ValueError: no pieces, or they differ in rate or do not follow one another.
+    """
+    if not series:
+        raise ValueError("nothing to join")
+    if len(series) == 1:
+        return series[0]
+    for before, after in pairwise(series):
+        if after.rate != before.rate or after.span.start != before.span.end:
+            raise ValueError(f"{after.span} at {after.rate} Hz does not continue {before.span}")
+    span = Span(series[0].span.start, series[-1].span.end)
+    return Series(span, series[0].rate, np.concatenate([piece.samples for piece in series]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """One stretch of input: the strain and every witness, each with samples or a gap.
+
+    Args:
+        span: the stretch; every channel's span equals it.
+        strain: the strain at its native rate.
+        witnesses: by channel name. An absent name counts as a gap.
+        state: the source's state vector, where the site has one.
+    """
+
+    span: Span
+    strain: Series | Gap
+    witnesses: Mapping[str, Series | Gap] = field(default_factory=dict)
+    state: Series | Gap | None = None
+
+    def __post_init__(self) -> None:
+        channels = [self.strain, *self.witnesses.values()]
+        if self.state is not None:
+            channels.append(self.state)
+        for channel in channels:
+            if channel.span != self.span:
+                raise ValueError(f"a channel over {channel.span} in a block over {self.span}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """What one coupling contributes to a cleaned block, at the strain's native rate.
+
+    Args:
+        noise: the bandpassed prediction in strain units, shape `(n,)`.
+        gain: what it was multiplied by, in [0, 1], shape `(n,)`.
+        version: the model version in force.
+    """
+
+    noise: Float64
+    gain: Float64
+    version: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CleanedBlock:
+    """One stretch of output, of the same span as the input block that it came from.
+
+    Args:
+        source: the input block.
+        cleaned: strain minus the gained estimates, float64, shape `(n,)`; None where the
+            strain itself is a gap.
+        estimates: by coupling name.
+    """
+
+    source: Block
+    cleaned: Float64 | None
+    estimates: Mapping[str, Estimate]
+
+    @property
+    def span(self) -> Span:
+        """The stretch it covers."""
+        return self.source.span

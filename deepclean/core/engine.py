@@ -1,0 +1,361 @@
+"""The signal's path: blocks of strain and witnesses in, cleaned blocks out.
+
+`push(block)` takes the next stretch of input, of any length, and returns the earlier blocks whose
+cleaning it completed: one out for one in, of the same span. Cleaning is computed in hops anchored
+to GPS 0, so the samples of a block are a pure function of the configuration, the models and the
+input from `history` before it to `lookahead` after it: however the input was cut, whenever the
+engine was started.
+
+Per hop `k`, each stage has advanced by its offset in the plan (core.plan):
+
+    witnesses -> resample -> standardise, predict -> bandpass -> interpolate -> gain -> subtract
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deepclean.core.bandpass import Bandpass
+from deepclean.core.block import Block, CleanedBlock, Estimate, Float64, Gap, Samples, Series
+from deepclean.core.gain import Invalid, gain_over
+from deepclean.core.plan import CouplingPlan, EngineSettings, Plan
+from deepclean.core.predict import Predictor, PredictSettings, geometry
+from deepclean.core.resample import Resampler
+from deepclean.core.subtract import subtract
+from deepclean.core.time import NS, Span, index_at, index_from
+from deepclean.core.track import Track
+
+_BEGINNING = -(1 << 62)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coupling:
+    """One subtraction problem.
+
+    Args:
+        name: for the frame and the log.
+        witnesses: channel names in the network's order.
+        predictor: the network with its scalers.
+        predict: how it is laid over the stream.
+        bandpass: confines the prediction.
+    """
+
+    name: str
+    witnesses: tuple[str, ...]
+    predictor: Predictor
+    predict: PredictSettings
+    bandpass: Bandpass
+
+
+class _Path:
+    """The streams between the stages of one coupling, and where its estimate is not valid."""
+
+    def __init__(self, witnesses: int) -> None:
+        self.standardised = Track(witnesses, np.float32)
+        self.predicted = Track(1)
+        self.bandpassed = Track(1)
+        self.noise = Track(1)
+        self.invalid = Invalid()
+
+    def copy(self) -> _Path:
+        twin = _Path(self.standardised.rows)
+        twin.standardised, twin.predicted = self.standardised.copy(), self.predicted.copy()
+        twin.bandpassed, twin.noise = self.bandpassed.copy(), self.noise.copy()
+        twin.invalid = self.invalid.copy()
+        return twin
+
+
+@dataclass(slots=True)
+class _State:
+    """All that changes: input not yet used up, streams between stages, blocks not yet out."""
+
+    frontier: int
+    step: int
+    paths: dict[str, _Path]
+    inputs: dict[tuple[str, int], Track] = field(default_factory=dict)
+    rates: dict[str, int] = field(default_factory=dict)
+    pending: deque[Block] = field(default_factory=deque)
+
+    def copy(self) -> _State:
+        return _State(
+            self.frontier,
+            self.step,
+            {name: path.copy() for name, path in self.paths.items()},
+            {key: track.copy() for key, track in self.inputs.items()},
+            self.rates.copy(),
+            self.pending.copy(),
+        )
+
+
+class Engine:
+    """Cleans a stream of blocks.
+
+    Args:
+        settings: rates, hop, ramp and resampling that all couplings share.
+        couplings: at least one, with distinct names.
+
+    Raises:
+        ValueError: no coupling, equal names, or a coupling whose network does not suit its
+            configured mode.
+    """
+
+    def __init__(self, settings: EngineSettings, couplings: Sequence[Coupling]) -> None:
+        if not couplings or len({coupling.name for coupling in couplings}) < len(couplings):
+            raise ValueError("an engine needs at least one coupling, each with its own name")
+        self.settings = settings
+        self.couplings = tuple(couplings)
+        self.plan = Plan(settings, {c.name: _plan(settings, c) for c in couplings})
+        self._witnesses = tuple(sorted({w for c in couplings for w in c.witnesses}))
+        self._users = {
+            witness: tuple(c.name for c in couplings if witness in c.witnesses)
+            for witness in self._witnesses
+        }
+        self._interpolator = settings.interpolator()
+        self._resamplers: dict[int, Resampler] = {}
+        self._state: _State | None = None
+
+    @property
+    def history(self) -> int:
+        """`H`: nanoseconds of input before a block that its cleaned samples depend on."""
+        return self.plan.history
+
+    @property
+    def lookahead(self) -> int:
+        """`L`: nanoseconds of input after a hop that its cleaned samples depend on."""
+        return self.plan.lookahead
+
+    def needs(self, span: Span) -> Span:
+        """Return the input that the cleaned samples of a span depend on.
+
+        A span that is not whole hops needs the history of the hop in which it begins and the
+        look-ahead of the one in which it ends.
+        """
+        hop = self.settings.hop
+        return Span(
+            span.start // hop * hop - self.history, -(-span.end // hop) * hop + self.lookahead
+        )
+
+    @property
+    def witnesses(self) -> tuple[str, ...]:
+        """All channels that any coupling uses, sorted."""
+        return self._witnesses
+
+    @property
+    def pending(self) -> int:
+        """How many blocks went in and have not come out."""
+        return len(self._state.pending) if self._state else 0
+
+    def push(self, block: Block) -> list[CleanedBlock]:
+        """Take the next block; return the blocks that this completes, in order.
+
+        A stretch between the last block's end and this one's start is a gap in every channel.
+
+        Args:
+            block: at the strain's rate of the settings; witnesses at any rate from the slowest
+                that the settings take. A witness whose rate is too low counts as a gap.
+
+        Raises:
+            ValueError: the block starts before the end of the last one, or its strain has
+                another rate. The engine is unchanged.
+        """
+        if isinstance(block.strain, Series) and block.strain.rate != self.settings.strain_rate:
+            raise ValueError(
+                f"strain at {block.strain.rate} Hz, expected {self.settings.strain_rate} Hz"
+            )
+        finished: list[CleanedBlock] = []
+        if self._state is None:
+            self._state = self._begin(block.span.start)
+        elif block.span.start < self._state.frontier:
+            raise ValueError(f"{block.span} starts before the end of the input so far")
+        elif block.span.start > self._state.frontier + self.history + self.lookahead:
+            # Nothing before such a gap can reach past it.
+            finished = self.release()
+            self._state = self._begin(block.span.start)
+        state = self._state
+        if block.span.start > state.frontier:
+            self._miss(state, self._witnesses, state.frontier, block.span.start)
+        for witness in self._witnesses:
+            self._take(state, witness, block)
+        state.frontier = block.span.end
+        state.pending.append(block)
+        return finished + self._advance(state)
+
+    def release(self) -> list[CleanedBlock]:
+        """Return every block that is still pending, taking what comes after it as a gap.
+
+        The stream may go on: later blocks still see the whole history. Only the blocks that are
+        released here lack their look-ahead, so their gain falls to 0 towards its end.
+        """
+        if self._state is None or not self._state.pending:
+            return []
+        state = self._state.copy()
+        self._state.pending.clear()
+        end = state.frontier + 2 * self.lookahead + 2 * self.settings.hop
+        self._miss(state, self._witnesses, state.frontier, end)
+        state.frontier = end
+        return self._advance(state)
+
+    def _begin(self, start: int) -> _State:
+        """Return the state of an engine whose input begins at `start`."""
+        settings = self.settings
+        # The first hop whose resampled witnesses begin no later than the input.
+        first = index_from(start, settings.model_rate) - self.plan.resampled
+        state = _State(
+            frontier=start,
+            step=first // settings.hop_model,
+            paths={c.name: _Path(len(c.witnesses)) for c in self.couplings},
+        )
+        self._miss(state, self._witnesses, _BEGINNING, start)
+        return state
+
+    def _miss(self, state: _State, witnesses: Sequence[str], start: int, end: int) -> None:
+        """Note that these witnesses have no samples over `[start, end)`."""
+        for name in {user for witness in witnesses for user in self._users[witness]}:
+            state.paths[name].invalid.add(*self.plan.spoilt_by_gap(name, start, end))
+
+    def _take(self, state: _State, witness: str, block: Block) -> None:
+        """Add one witness of a block to the input."""
+        channel, span = block.witnesses.get(witness), block.span
+        if not isinstance(channel, Series) or channel.rate < self.settings.resample.slowest_rate:
+            self._miss(state, (witness,), span.start, span.end)
+            return
+        rate = channel.rate
+        if state.rates.setdefault(witness, rate) != rate:
+            # The rate changed: no filter spans the seam.
+            self._miss(state, (witness,), span.start - 1, span.start)
+            state.rates[witness] = rate
+        samples, runs = _finite(channel.samples)
+        first = index_at(span.start, rate)
+        for low, high in runs:
+            start, end = (first + low) * NS // rate, -(-(first + high) * NS // rate)
+            self._miss(state, (witness,), start, end)
+        state.inputs.setdefault((witness, rate), Track(1)).append(first, samples[None])
+
+    def _advance(self, state: _State) -> list[CleanedBlock]:
+        """Compute every hop that the input allows; return the blocks that are complete."""
+        hop = self.settings.hop
+        while state.frontier >= (state.step + 1) * hop + self.lookahead:
+            self._compute(state)
+            state.step += 1
+        finished = []
+        while state.pending and state.pending[0].span.end <= state.step * hop:
+            finished.append(self._finish(state, state.pending.popleft()))
+        self._forget(state)
+        return finished
+
+    def _compute(self, state: _State) -> None:
+        """Compute hop `state.step` through all stages, up to the noise at the strain's rate."""
+        hop = self.settings.hop_model
+        start = state.step * hop
+        resampled = self._resample(state, start + self.plan.resampled, hop)
+        for coupling in self.couplings:
+            path, plan = state.paths[coupling.name], self.plan.couplings[coupling.name]
+            rows = np.stack([resampled[witness] for witness in coupling.witnesses])
+            standardised = coupling.predictor.standardise(rows)
+            path.standardised.append(start + self.plan.resampled, standardised)
+            self._predict(path, coupling, start + plan.predicted)
+            first = start + plan.interpolation
+            window = path.predicted.read(first - plan.settle_in, first + hop + plan.settle_in)
+            path.bandpassed.append(first, coupling.bandpass.apply(window[0])[None])
+            self._interpolate(path, state.step)
+
+    def _resample(self, state: _State, first: int, count: int) -> dict[str, Float64]:
+        """Return `count` samples from `first` at the model rate of every witness."""
+        total = dict.fromkeys(self._witnesses, np.zeros(count))
+        by_rate: dict[int, list[str]] = {}
+        for witness, rate in state.inputs:
+            by_rate.setdefault(rate, []).append(witness)
+        for rate, witnesses in by_rate.items():
+            resampler = self._resampler(rate)
+            low, high = resampler.needs(first, count)
+            inputs = np.concatenate([state.inputs[w, rate].read(low, high) for w in witnesses])
+            for witness, row in zip(witnesses, resampler.apply(inputs, first, count), strict=True):
+                # Where a rate changed, each rate's track is zero in the other's time.
+                total[witness] = total[witness] + row
+        return total
+
+    def _resampler(self, rate: int) -> Resampler:
+        if rate not in self._resamplers:
+            resample = self.settings.resample
+            self._resamplers[rate] = Resampler(
+                rate,
+                self.settings.model_rate,
+                zeros=resample.zeros,
+                max_delay=resample.max_delay,
+                attenuation=resample.attenuation,
+            )
+        return self._resamplers[rate]
+
+    def _predict(self, path: _Path, coupling: Coupling, first: int) -> None:
+        """Predict one hop from `first`; a non-finite prediction is invalid, never subtracted."""
+        hop, shape = self.settings.hop_model, self.plan.couplings[coupling.name].geometry
+        window = path.standardised.read(first - shape.before, first + hop + shape.after)
+        predicted, runs = _finite(coupling.predictor.predict(window, shape))
+        for low, high in runs:
+            spoilt = self.plan.spoilt_by_prediction(coupling.name, first + low, first + high)
+            path.invalid.add(*spoilt)
+        path.predicted.append(first, predicted[None])
+
+    def _interpolate(self, path: _Path, step: int) -> None:
+        """Bring one hop of bandpassed prediction to the strain's rate."""
+        count = self.settings.hop_strain
+        low, high = self._interpolator.needs(step * count, count)
+        window = path.bandpassed.read(low, high)
+        path.noise.append(step * count, self._interpolator.apply(window, step * count, count))
+
+    def _finish(self, state: _State, block: Block) -> CleanedBlock:
+        """Return the cleaned block of a block whose hops are all computed."""
+        if isinstance(block.strain, Gap):
+            return CleanedBlock(block, None, {})
+        rate = self.settings.strain_rate
+        first, stop = block.span.indices(rate)
+        ramp = self.settings.ramp * rate // NS
+        estimates = {}
+        for coupling in self.couplings:
+            path = state.paths[coupling.name]
+            gain = gain_over(block.span, rate, path.invalid, ramp)
+            noise = path.noise.read(first, stop)[0]
+            estimates[coupling.name] = Estimate(noise, gain, coupling.predictor.version)
+        return CleanedBlock(block, subtract(block.strain.samples, estimates.values()), estimates)
+
+    def _forget(self, state: _State) -> None:
+        """Drop what no later hop or pending block needs."""
+        hop = self.settings.hop_model
+        start = state.step * hop
+        for (witness, rate), track in list(state.inputs.items()):
+            low, _ = self._resampler(rate).needs(start + self.plan.resampled, hop)
+            track.drop_before(low)
+            if len(track) == 0:
+                del state.inputs[witness, rate]
+        oldest = state.step * self.settings.hop
+        if state.pending:
+            oldest = min(oldest, state.pending[0].span.start)
+        for name, path in state.paths.items():
+            plan = self.plan.couplings[name]
+            path.standardised.drop_before(start + plan.predicted - plan.geometry.before)
+            path.predicted.drop_before(start + plan.interpolation - plan.settle_in)
+            low, _ = self._interpolator.needs(state.step * self.settings.hop_strain, 1)
+            path.bandpassed.drop_before(low)
+            path.noise.drop_before(oldest * self.settings.strain_rate // NS)
+            path.invalid.drop_before(oldest - self.settings.ramp - NS)
+
+
+def _plan(settings: EngineSettings, coupling: Coupling) -> CouplingPlan:
+    """Return where a coupling's stages stand. Raises ValueError as core.predict.geometry does."""
+    predictor = coupling.predictor
+    shape = geometry(coupling.predict, settings.hop_model, predictor.field, predictor.period)
+    return CouplingPlan.of(settings, coupling.bandpass.settle_in, shape)
+
+
+def _finite(samples: Samples) -> tuple[Samples, list[tuple[int, int]]]:
+    """Return the samples with zeros for what is not finite, and the runs `[low, high)` of that."""
+    bad = ~np.isfinite(samples)
+    if not bad.any():
+        return samples, []
+    steps = np.diff(np.concatenate(([0], bad.view(np.int8), [0])))
+    runs = zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True)
+    return np.where(bad, 0, samples), [(int(low), int(high)) for low, high in runs]

@@ -1,0 +1,81 @@
+"""How much of an estimate is subtracted: one gain per coupling, in [0, 1].
+
+The gain is 0 wherever the estimate rests on anything that is missing, and rises and falls over a
+raised-cosine ramp beside that. It is a function of the distance to the nearest invalid sample on
+either side, so it has a finite memory, no state, and is the same however the stream was cut.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+
+import numpy as np
+
+from deepclean.core.block import Float64
+from deepclean.core.time import NS, Span
+
+
+class Invalid:
+    """A set of time (GPS nanoseconds) in which an estimate is not valid, as disjoint spans."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def add(self, start: int, end: int) -> None:
+        """Add `[start, end)`, merging it with whatever it touches."""
+        if end <= start:
+            return
+        low = bisect_left(self._ends, start)
+        high = bisect_right(self._starts, end)
+        if low < high:
+            start = min(start, self._starts[low])
+            end = max(end, self._ends[high - 1])
+        self._starts[low:high] = [start]
+        self._ends[low:high] = [end]
+
+    def drop_before(self, instant: int) -> None:
+        """Forget the spans that end at or before `instant`."""
+        count = bisect_right(self._ends, instant)
+        del self._starts[:count], self._ends[:count]
+
+    def overlapping(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Return the spans that share time with `[start, end)`, in order."""
+        low = bisect_right(self._ends, start)
+        high = bisect_left(self._starts, end)
+        return list(zip(self._starts[low:high], self._ends[low:high], strict=True))
+
+    def copy(self) -> Invalid:
+        """Return an independent copy."""
+        twin = Invalid()
+        twin._starts, twin._ends = self._starts.copy(), self._ends.copy()
+        return twin
+
+
+def gain_over(span: Span, rate: int, invalid: Invalid, ramp: int) -> Float64:
+    """Return the gain of one coupling over `span`.
+
+    Args:
+        span: where; its samples at `rate` are returned.
+        rate: the strain's rate in Hz.
+        invalid: where the estimate is not valid; known at least `ramp` samples beyond the span.
+        ramp: length of the raised-cosine ramp, in samples. With `d` the distance to the nearest
+            invalid sample the gain is `sin(pi/2 * min(d / ramp, 1)) ** 2`.
+
+    Returns:
+        Shape `(n,)`, float64: exactly 0 on an invalid sample, exactly 1 beyond the ramps.
+    """
+    first, stop = span.indices(rate)
+    gain = np.ones(stop - first)
+    reach = -(-ramp * NS // rate) + NS // rate + 1
+    for start, end in invalid.overlapping(span.start - reach, span.end + reach):
+        low, high = start * rate // NS, -(-end * rate // NS)
+        if ramp:
+            indices = np.arange(max(first, low - ramp), min(stop, high + ramp))
+            distance = np.maximum(low - indices, indices - (high - 1))
+            shape = np.sin(0.5 * np.pi * np.clip(distance / ramp, 0.0, 1.0)) ** 2
+            shape[distance >= ramp] = 1.0
+            part = slice(indices[0] - first, indices[-1] + 1 - first) if len(indices) else slice(0)
+            gain[part] = np.minimum(gain[part], shape)
+        gain[max(low - first, 0) : max(high - first, 0)] = 0.0
+    return gain

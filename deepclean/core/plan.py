@@ -1,0 +1,183 @@
+"""The latency budget: where each stage stands when a hop is computed, and what that costs.
+
+Hop `k` covers `[k, k + 1) * hop` from GPS 0. To finish it, each stage must have gone further by
+what the later stages need: the interpolation to the strain's rate, the bandpass's settle-in, the
+gain's ramp, the network's edge, the witness resampling. These offsets are constants, so are their
+sum (the look-ahead `L`) and the history `H` that they reach back to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil, floor
+
+from deepclean.core.predict import Geometry
+from deepclean.core.resample import Resampler, ResampleSettings
+from deepclean.core.time import NS
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What all couplings of an engine share.
+
+    Args:
+        strain_rate: Hz.
+        model_rate: Hz, of every network and bandpass.
+        hop: nanoseconds of data computed at a time, anchored to GPS 0.
+        ramp: nanoseconds of the gain's ramp either side of a gap.
+        resample: of the witnesses, to the model rate.
+        interpolation_zeros: half-length of the filter to the strain's rate, in samples of the
+            slower rate.
+        interpolation_attenuation: of that filter, in dB.
+
+    Raises:
+        ValueError: hop or ramp is not a whole number of samples.
+    """
+
+    strain_rate: int
+    model_rate: int = 4096
+    hop: int = NS
+    ramp: int = NS // 4
+    resample: ResampleSettings = field(default_factory=ResampleSettings)
+    interpolation_zeros: int = 16
+    interpolation_attenuation: float = 80.0
+
+    def __post_init__(self) -> None:
+        for name, value, rate in (
+            ("hop", self.hop, self.model_rate),
+            ("hop", self.hop, self.strain_rate),
+            ("ramp", self.ramp, self.strain_rate),
+        ):
+            if value * rate % NS:
+                raise ValueError(f"{name} of {value} ns is not whole samples at {rate} Hz")
+
+    @property
+    def hop_model(self) -> int:
+        """Samples per hop at the model rate."""
+        return self.hop * self.model_rate // NS
+
+    @property
+    def hop_strain(self) -> int:
+        """Samples per hop at the strain's rate."""
+        return self.hop * self.strain_rate // NS
+
+    def interpolator(self) -> Resampler:
+        """Return the filter from the model rate to the strain's."""
+        return Resampler(
+            self.model_rate,
+            self.strain_rate,
+            zeros=self.interpolation_zeros,
+            max_delay=Fraction(1),
+            attenuation=self.interpolation_attenuation,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CouplingPlan:
+    """One coupling's offsets, in samples at the model rate from the hop that is computed.
+
+    Args:
+        interpolation: half-length of the interpolation; the bandpass output runs ahead by it.
+        settle_in: the bandpass's padding.
+        ramp: the gain's ramp.
+        predicted: how far the prediction runs ahead (aligned to the network's geometry).
+        geometry: how the network is laid over the stream.
+    """
+
+    interpolation: int
+    settle_in: int
+    ramp: int
+    predicted: int
+    geometry: Geometry
+
+    @classmethod
+    def of(cls, settings: EngineSettings, settle_in: int, geometry: Geometry) -> CouplingPlan:
+        """Return the plan of a coupling with that bandpass padding and network geometry."""
+        rate = settings.model_rate
+        interpolation = ceil(settings.interpolator().half_length * rate)
+        ramp = ceil(Fraction(settings.ramp * rate, NS))
+        return cls(
+            interpolation=interpolation,
+            settle_in=settle_in,
+            ramp=ramp,
+            predicted=geometry.align(interpolation + settle_in + ramp),
+            geometry=geometry,
+        )
+
+    @property
+    def alignment(self) -> int:
+        """Samples lost to aligning hops of prediction with the network's kernels."""
+        return self.predicted - self.interpolation - self.settle_in - self.ramp
+
+    @property
+    def filtered(self) -> int:
+        """How far, either side, a predicted sample spreads into the estimate."""
+        return self.interpolation + self.settle_in
+
+    @property
+    def resampled(self) -> int:
+        """How far the resampled witnesses must run ahead."""
+        return self.predicted + self.geometry.after
+
+    def reach_back(self, hop: int) -> int:
+        """Return how far before a hop the witnesses at the model rate can influence it.
+
+        A hop reads what earlier hops computed, and those were computed hop by hop.
+        """
+        first = -self.interpolation
+        first = _hop_start(first, self.interpolation, hop) - self.settle_in
+        first = _hop_start(first, self.predicted, hop) - self.geometry.before
+        return -first
+
+
+def _hop_start(index: int, offset: int, hop: int) -> int:
+    """Return where the hop begins that contains `index`, hops beginning at `offset`."""
+    return (index - offset) // hop * hop + offset
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All couplings' plans, and the engine's two constants.
+
+    Args:
+        settings: shared.
+        couplings: by name.
+    """
+
+    settings: EngineSettings
+    couplings: Mapping[str, CouplingPlan]
+
+    @property
+    def resampled(self) -> int:
+        """How far the resampled witnesses run ahead, in samples at the model rate."""
+        return max(plan.resampled for plan in self.couplings.values())
+
+    @property
+    def lookahead(self) -> int:
+        """`L` in nanoseconds: a hop needs input to its end plus this."""
+        return self._ns(self.resampled)
+
+    @property
+    def history(self) -> int:
+        """`H` in nanoseconds: a hop needs input from its start minus this."""
+        hop, ramp = self.settings.hop_model, self.settings.ramp
+        return ramp + self._ns(max(plan.reach_back(hop) for plan in self.couplings.values()))
+
+    def spoilt_by_gap(self, name: str, start: int, end: int) -> tuple[int, int]:
+        """Return where a witness's gap `[start, end)` (ns) spoils a coupling's estimate (ns)."""
+        rate, reach = self.settings.model_rate, self.settings.resample.lookahead
+        first = floor((Fraction(start, NS) - reach) * rate)
+        stop = ceil((Fraction(end, NS) + reach) * rate)
+        return self.spoilt_by_prediction(name, *self.couplings[name].geometry.spoilt(first, stop))
+
+    def spoilt_by_prediction(self, name: str, first: int, stop: int) -> tuple[int, int]:
+        """Return where bad predicted samples `[first, stop)` spoil a coupling's estimate (ns)."""
+        reach, rate = self.couplings[name].filtered, self.settings.model_rate
+        return (first - reach) * NS // rate, -(-(stop + reach) * NS // rate)
+
+    def _ns(self, samples: int) -> int:
+        """Return model-rate samples plus the longest witness filter, in nanoseconds, rounded up."""
+        seconds = Fraction(samples, self.settings.model_rate) + self.settings.resample.lookahead
+        return ceil(seconds * NS)

@@ -1,0 +1,142 @@
+"""What a cleaned frame carries: the strain products and the channels that account for them.
+
+Strain products stand at the strain's native rate, the accounting at 16 Hz.
+
+The state vector's bits, 1 is good:
+
+| bit | name | meaning |
+|---|---|---|
+| 0 | OUTPUT_VALID | every sample of the official product is finite |
+| 1 | STRAIN_GOOD | every sample of the raw strain is finite |
+| 2 | WITNESSES_GOOD | every witness of every coupling had samples |
+| 3 | MODEL_LOADED | every coupling has a model |
+| 4 | IN_SPEC | the quality gate is content; 0 while no gate watches |
+| 5 | CLEANED | every coupling's gain is 1 |
+| 6 | STEADY | no coupling's gain is on a ramp |
+| 7 | ANALYSIS_READY | bits 0 and 1 of the source's state vector are both set |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntFlag
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepclean.core import channels
+from deepclean.core.assemble import CleanedFrame
+from deepclean.core.block import CleanedBlock, Samples, Series, join
+from deepclean.core.channels import STATE_RATE
+
+_READY = 0b11
+"""Bits of the source's state vector: calibrated strain is ok, observation intent."""
+
+
+class State(IntFlag):
+    """Bits of `DEEPCLEAN-STATE_VECTOR`; the table stands in the module's docstring."""
+
+    OUTPUT_VALID = 1 << 0
+    STRAIN_GOOD = 1 << 1
+    WITNESSES_GOOD = 1 << 2
+    MODEL_LOADED = 1 << 3
+    IN_SPEC = 1 << 4
+    CLEANED = 1 << 5
+    STEADY = 1 << 6
+    ANALYSIS_READY = 1 << 7
+
+
+def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[str, Series]:
+    """Return the channels of an output frame, by full name.
+
+    Args:
+        frame: cleaned; its strain is not a gap.
+        strain: full name of the strain channel.
+        products: which strain products to make.
+
+    Raises:
+        ValueError: the frame has no strain.
+    """
+    interferometer = strain.split(":", maxsplit=1)[0]
+    rendered = {}
+    for product, name in channels.product_names(strain, products).items():
+        pieces = [_product(block, product) for block in frame.blocks]
+        rendered[name] = join(pieces)
+    state = join([_accounting(block, state_bits(block)) for block in frame.blocks])
+    rendered[channels.state_vector(interferometer)] = state
+    for coupling in frame.blocks[0].estimates:
+        versions, gains = (
+            join([part(block, coupling) for block in frame.blocks]) for part in (_version, _gain)
+        )
+        rendered[channels.model_version(interferometer, coupling)] = versions
+        rendered[channels.gain(interferometer, coupling)] = gains
+    return rendered
+
+
+def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
+    """Return the state vector of a cleaned block, shape `(n,)` at 16 Hz."""
+    strain, count = _strain(block), block.span.samples(STATE_RATE)
+    assert block.cleaned is not None
+    bits = np.zeros(count, dtype=np.uint32)
+    gains = [_per_state(e.gain, count) for e in block.estimates.values()]
+    checks = {
+        State.OUTPUT_VALID: np.isfinite(_per_state(block.cleaned, count)).all(axis=1),
+        State.STRAIN_GOOD: np.isfinite(_per_state(strain.samples, count)).all(axis=1),
+        State.WITNESSES_GOOD: np.full(count, _all_present(block)),
+        State.MODEL_LOADED: np.full(count, bool(gains)),
+        State.CLEANED: np.all([(g == 1).all(axis=1) for g in gains], axis=0),
+        State.STEADY: np.all([((g == 0) | (g == 1)).all(axis=1) for g in gains], axis=0),
+        State.ANALYSIS_READY: _analysis_ready(block, count),
+    }
+    for bit, good in checks.items():
+        bits[good] |= bit
+    return bits
+
+
+def _product(block: CleanedBlock, product: str) -> Series:
+    strain = _strain(block)
+    assert block.cleaned is not None
+    if product == "OUT_DQ":
+        return Series(block.span, strain.rate, block.cleaned)
+    # Until a gate multiplies its own gain into OUT_DQ, both products subtract the same.
+    return Series(block.span, strain.rate, block.cleaned)
+
+
+def _strain(block: CleanedBlock) -> Series:
+    strain = block.source.strain
+    if not isinstance(strain, Series):
+        raise ValueError(f"no strain over {block.span}")
+    return strain
+
+
+def _per_state(samples: Samples, count: int) -> Samples:
+    return samples.reshape(count, -1)
+
+
+def _all_present(block: CleanedBlock) -> bool:
+    witnesses = block.source.witnesses.values()
+    return all(isinstance(w, Series) and np.isfinite(w.samples).all() for w in witnesses)
+
+
+def _analysis_ready(block: CleanedBlock, count: int) -> NDArray[np.bool_]:
+    state = block.source.state
+    if not isinstance(state, Series) or len(state.samples) % count:
+        return np.zeros(count, dtype=bool)
+    samples = np.asarray(state.samples).astype(np.int64)
+    return np.asarray(((_per_state(samples, count) & _READY) == _READY).all(axis=1))
+
+
+def _version(block: CleanedBlock, coupling: str) -> Series:
+    version = block.estimates[coupling].version
+    count = block.span.samples(STATE_RATE)
+    return _accounting(block, np.full(count, version, dtype=np.int32))
+
+
+def _gain(block: CleanedBlock, coupling: str) -> Series:
+    gain = block.estimates[coupling].gain
+    lowest = gain.reshape(block.span.samples(STATE_RATE), -1).min(axis=1)
+    return _accounting(block, lowest.astype(np.float32))
+
+
+def _accounting(block: CleanedBlock, samples: Samples) -> Series:
+    return Series(block.span, STATE_RATE, samples)

@@ -1,0 +1,79 @@
+"""The four faults that this software reports, each carrying its facts as attributes.
+
+The command line prints the message of any of them as one line and exits with status 2; no
+traceback reaches a user. Data faults inside a running stream are not exceptions: they are gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """Return the valid name closest in spelling to `name`, or None where nothing is near."""
+    folded = {candidate.lower(): candidate for candidate in valid}
+    match = get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
+    return folded[match[0]] if match else None
+
+
+class DeepCleanError(Exception):
+    """Base of every fault that is reported to a person rather than raised as a bug."""
+
+
+class ConfigError(DeepCleanError):
+    """The configuration cannot be used. Stops the start.
+
+    Attributes:
+        faults: one line per fault, each naming the key and the remedy.
+        path: the configuration file, where there is one.
+    """
+
+    def __init__(self, faults: str | Iterable[str], path: Path | None = None) -> None:
+        self.faults = (faults,) if isinstance(faults, str) else tuple(faults)
+        self.path = path
+        where = f"{path}: " if path is not None else ""
+        super().__init__("\n".join(f"{where}{fault}" for fault in self.faults))
+
+
+class InputError(DeepCleanError):
+    """Input data cannot be used: a missing, unreadable or inconsistent file or channel.
+
+    Attributes:
+        path: the file or directory, where there is one.
+        channels: the channels concerned (absent ones, or the one with a wrong rate).
+    """
+
+    def __init__(
+        self, message: str, *, path: Path | None = None, channels: Iterable[str] = ()
+    ) -> None:
+        self.path = path
+        self.channels = tuple(channels)
+        super().__init__(f"{path}: {message}" if path is not None else message)
+
+
+class ModelError(DeepCleanError):
+    """A model directory cannot be used: damaged, incomplete, or made for something else.
+
+    Attributes:
+        path: the model directory or file.
+    """
+
+    def __init__(self, message: str, *, path: Path | None = None) -> None:
+        self.path = path
+        super().__init__(f"{path}: {message}" if path is not None else message)
+
+
+class OutputError(DeepCleanError):
+    """An output file could not be written.
+
+    Attributes:
+        path: the file that was to appear.
+        errno: the operating system's error number, where it gave one.
+    """
+
+    def __init__(self, message: str, *, path: Path | None = None, errno: int | None = None) -> None:
+        self.path = path
+        self.errno = errno
+        super().__init__(f"{path}: {message}" if path is not None else message)

@@ -89,7 +89,7 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
         State.ANALYSIS_READY: _analysis_ready(block, count),
     }
     for bit, good in checks.items():
-        bits[good] |= bit
+        bits[good] |= np.uint32(bit)
     return bits
 
 

@@ -1,0 +1,197 @@
+"""From a configuration to the engine that it describes, and its latency budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepclean.config import Config
+from deepclean.core.bandpass import Bandpass, BandpassSettings, make_bandpass
+from deepclean.core.engine import Coupling, Engine
+from deepclean.core.plan import CouplingPlan, EngineSettings, Plan
+from deepclean.core.predict import Predictor, PredictSettings, geometry
+from deepclean.core.resample import ResampleSettings
+from deepclean.core.time import NS
+from deepclean.edge import models, versions
+from deepclean.edge.models import Model
+from deepclean.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from deepclean.config.couplings import Coupling as CouplingConfig
+
+
+def engine_settings(config: Config) -> EngineSettings:
+    """Return what all couplings of the configuration's engine share."""
+    engine = config.engine
+    return EngineSettings(
+        strain_rate=config.strain.rate,
+        model_rate=engine.rate,
+        hop=engine.hop_ns,
+        ramp=engine.ramp_ns,
+        resample=ResampleSettings(
+            zeros=engine.resample.zeros,
+            max_delay=Fraction(engine.resample.max_delay_ns, NS),
+            attenuation=engine.resample.attenuation,
+            slowest_rate=engine.resample.slowest_rate,
+        ),
+        interpolation_zeros=engine.interpolation.zeros,
+        interpolation_attenuation=engine.interpolation.attenuation,
+    )
+
+
+def predict_settings(coupling: CouplingConfig, rate: int) -> PredictSettings:
+    """Return how a coupling's network is laid over the stream; lengths become samples."""
+    predict = coupling.predict
+    stride = predict.stride_ns
+    return PredictSettings(
+        mode=predict.mode,
+        kernel=predict.kernel_ns * rate // NS,
+        edge=predict.edge_ns * rate // NS,
+        stride=None if stride is None else stride * rate // NS,
+    )
+
+
+def bandpass_settings(coupling: CouplingConfig) -> BandpassSettings:
+    """Return how a coupling's prediction is confined."""
+    bandpass = coupling.bandpass
+    settle_in = bandpass.settle_in_ns
+    return BandpassSettings(
+        filter=bandpass.filter,
+        order=bandpass.order,
+        transition=bandpass.transition,
+        tolerance=bandpass.tolerance,
+        settle_in=None if settle_in is None else Fraction(settle_in, NS),
+    )
+
+
+def coupling_bandpass(config: Config, name: str) -> Bandpass:
+    """Return the bandpass of a coupling.
+
+    Raises:
+        ConfigError: no filter meets what is configured.
+    """
+    coupling = config.couplings[name]
+    try:
+        return make_bandpass(bandpass_settings(coupling), coupling.bands, config.engine.rate)
+    except ValueError as error:
+        raise ConfigError(f"couplings.{name}.bandpass: {error}") from error
+
+
+def load_models(config: Config) -> dict[str, Model]:
+    """Load every enabled coupling's model: the one it names, or the store's production version.
+
+    Raises:
+        ModelError: one cannot be loaded, or was made for other witnesses or another rate.
+    """
+    device = resolve_device(config.runtime.device)
+    loaded = {}
+    for name, coupling in config.enabled_couplings.items():
+        model = models.load(model_path(config, name), device)
+        model.require(coupling.witnesses, config.engine.rate)
+        loaded[name] = model
+    return loaded
+
+
+def model_path(config: Config, name: str) -> Path:
+    """Return the directory of the model in force for a coupling.
+
+    Raises:
+        ModelError: the store has no production version of it.
+    """
+    named = config.couplings[name].model
+    if named is not None:
+        return named
+    return versions.resolve(config.models.directory, config.interferometer, name)
+
+
+def resolve_device(device: str) -> str:
+    """Return `cpu` or `cuda`; `auto` takes a GPU where there is one.
+
+    Raises:
+        ConfigError: `cuda` where there is none.
+    """
+    if device == "cpu":
+        return device
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise ConfigError("runtime.device: no CUDA device here; use cpu or auto")
+    return "cpu"
+
+
+def predictor(model: Model) -> Predictor:
+    """Return what the engine needs of a model."""
+    return Predictor(
+        network=model.predict,
+        witness_mean=model.witness_mean,
+        witness_std=model.witness_std,
+        strain_mean=model.strain_mean,
+        strain_std=model.strain_std,
+        field=model.receptive_field,
+        period=model.period,
+        version=model.version,
+        device=model.device,
+    )
+
+
+def make_engine(config: Config, loaded: Mapping[str, Model]) -> Engine:
+    """Return the engine of a configuration with these models.
+
+    Raises:
+        ConfigError: a coupling's prediction does not suit its model or the hop.
+    """
+    couplings = []
+    settings = engine_settings(config)
+    for name, coupling in config.enabled_couplings.items():
+        predict = predict_settings(coupling, config.engine.rate)
+        model = predictor(loaded[name])
+        try:
+            geometry(predict, settings.hop_model, model.field, model.period)
+        except ValueError as error:
+            raise ConfigError(f"couplings.{name}.predict: {error}") from error
+        bandpass = coupling_bandpass(config, name)
+        couplings.append(Coupling(name, loaded[name].channels, model, predict, bandpass))
+    return Engine(settings, couplings)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The latency budget of a configuration.
+
+    Args:
+        plan: where each stage stands.
+        assumed: couplings whose model is not there; an equivariant network that fits the edge
+            is assumed for them.
+    """
+
+    plan: Plan
+    assumed: tuple[str, ...]
+
+
+def budget(config: Config) -> Budget:
+    """Return the latency budget, with the models that are there.
+
+    Raises:
+        ConfigError: as make_engine.
+    """
+    settings, plans, assumed = engine_settings(config), {}, []
+    for name, coupling in config.enabled_couplings.items():
+        try:
+            model = models.load(model_path(config, name))
+            field, period = model.receptive_field, model.period
+        except ModelError:
+            assumed.append(name)
+            field, period = 0, 1
+        predict = predict_settings(coupling, config.engine.rate)
+        try:
+            shape = geometry(predict, settings.hop_model, field, period)
+        except ValueError as error:
+            raise ConfigError(f"couplings.{name}.predict: {error}") from error
+        settle_in = coupling_bandpass(config, name).settle_in
+        plans[name] = CouplingPlan.of(settings, settle_in, shape)
+    return Budget(Plan(settings, plans), tuple(assumed))

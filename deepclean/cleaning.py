@@ -1,0 +1,172 @@
+"""The step that the daemon and replay share: a frame in, the frames that it completes written."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deepclean import __version__
+from deepclean.config import Config
+from deepclean.core.assemble import Assembler, CleanedFrame, InputFrame, Joiner
+from deepclean.core.block import Block, Series, join
+from deepclean.core.channels import product_names
+from deepclean.core.engine import Engine
+from deepclean.core.products import render
+from deepclean.core.time import format_gps
+from deepclean.edge.models import Model
+from deepclean.edge.sink import FrameSink
+from deepclean.edge.source import Channels
+from deepclean.errors import OutputError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the frames: `frames_in == written + lost + inside`.
+
+    Args:
+        frames_in: strain frames taken that are wanted.
+        written: cleaned frames that appeared.
+        lost: cleaned frames that could not be written.
+        gaps: stretches without strain; they give no frame.
+        latencies: seconds from a strain frame's arrival to its cleaned frame, the last ones.
+        last: where the last written frame ends, GPS nanoseconds.
+    """
+
+    frames_in: int = 0
+    written: int = 0
+    lost: int = 0
+    gaps: int = 0
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
+    last: int | None = None
+
+
+class Cleaning:
+    """Cleans frames and writes them.
+
+    Args:
+        config: says which channels and products.
+        engine: made from it.
+        sink: where the frames go.
+        now: monotonic seconds, for the latencies; None where there is nothing to measure.
+        duration: nanoseconds of a written frame; None: as the input's.
+        strict: raise where a frame cannot be written, rather than count it as lost.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine,
+        sink: FrameSink,
+        now: Callable[[], float] | None = None,
+        duration: int | None = None,
+        strict: bool = False,
+    ) -> None:
+        self._strain = config.strain.channel
+        self._state = config.strain.state_vector
+        self._products = config.output.products
+        self._assembler = Assembler(engine)
+        self._joiner = Joiner(duration)
+        self._strict = strict
+        self._sink = sink
+        self._now = now
+        self.tally = Tally()
+        self._writing = True
+
+    def take(self, frame: InputFrame) -> list[Path]:
+        """Clean the next frame; return the files that this completes."""
+        if frame.wanted:
+            if _has_strain(frame.blocks):
+                self.tally.frames_in += 1
+            else:
+                self.tally.gaps += 1
+        return self._write(self._assembler.push(frame))
+
+    def release(self) -> list[Path]:
+        """Write what is inside, without its look-ahead (Engine.release)."""
+        written = self._write(self._assembler.release())
+        return written + self._write_each(self._joiner.flush())
+
+    def _write(self, frames: Iterable[CleanedFrame]) -> list[Path]:
+        wanted = (f for f in frames if f.source.wanted and _has_strain(f.source.blocks))
+        return self._write_each(joined for f in wanted for joined in self._joiner.push(f))
+
+    def _write_each(self, frames: Iterable[CleanedFrame]) -> list[Path]:
+        return [path for frame in frames if (path := self._write_one(frame)) is not None]
+
+    def _write_one(self, frame: CleanedFrame) -> Path | None:
+        channels = render(frame, self._strain, self._products)
+        if self._state is not None:
+            channels |= _copied(frame, self._state)
+        try:
+            path = self._sink.write(frame.span, channels)
+        except OutputError as error:
+            if self._strict:
+                raise
+            self.tally.lost += 1
+            if self._writing:
+                _log.error("GPS %s: frame lost: %s", format_gps(frame.span.start), error)
+            self._writing = False
+            return None
+        if not self._writing:
+            _log.info("GPS %s: frames are written again", format_gps(frame.span.start))
+        self._writing = True
+        self.tally.written += 1
+        self.tally.last = frame.span.end
+        if self._now is not None and frame.source.arrived is not None:
+            self.tally.latencies.append(self._now() - frame.source.arrived)
+        return path
+
+
+def channels_of(config: Config) -> Channels:
+    """Return what a configuration wants of the input."""
+    return Channels(
+        strain=config.strain.channel,
+        rate=config.strain.rate,
+        state=config.strain.state_vector,
+        witnesses=config.witness_channels,
+    )
+
+
+def sink_of(
+    config: Config, loaded: Mapping[str, Model], directory: Path | None = None
+) -> FrameSink:
+    """Return the sink of a configuration, in its own output directory or another.
+
+    Raises:
+        OutputError: the directory cannot be used.
+    """
+    output = config.output
+    record = {"deepclean": __version__, "configuration": config.hash}
+    for name, model in loaded.items():
+        record[f"model {name}"] = f"version {model.version} sha256 {model.hash}"
+    names = product_names(config.strain.channel, output.products).values()
+    elsewhere = directory is not None
+    return FrameSink(
+        directory=directory or output.directory,
+        interferometer=config.interferometer,
+        description=output.description,
+        history=record,
+        units=dict.fromkeys(names, "strain"),
+        compression=output.compression,
+        fsync=output.fsync,
+        keep_count=None if elsewhere else output.retention.count,
+        keep_age=None if elsewhere else output.retention.age_ns,
+    )
+
+
+def _has_strain(blocks: Iterable[Block]) -> bool:
+    return all(isinstance(block.strain, Series) for block in blocks)
+
+
+def _copied(frame: CleanedFrame, state: str) -> dict[str, Series]:
+    """Return the source's state vector, unchanged, where the whole frame has it."""
+    pieces = [block.source.state for block in frame.blocks]
+    series = [piece for piece in pieces if isinstance(piece, Series)]
+    if len(series) < len(pieces):
+        return {}
+    return {state: join(series)}

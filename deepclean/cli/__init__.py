@@ -1,0 +1,37 @@
+"""The command line: parse, call, print. Every fault that a person can mend is one message."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from deepclean.cli import config, models, replay, run, simulate, train
+from deepclean.errors import DeepCleanError
+
+app = typer.Typer(
+    name="deepclean",
+    help="Remove witnessed noise from gravitational-wave strain, live and from history.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("replay")(replay.replay)
+app.command("train")(train.train)
+app.command("simulate")(simulate.simulate)
+app.command("config")(config.show)
+app.add_typer(models.app, name="models")
+
+
+def main() -> None:
+    """Run the command line; a reported fault is printed and gives exit status 2."""
+    try:
+        app()
+    except DeepCleanError as error:
+        for line in str(error).splitlines():
+            print(f"deepclean: {line}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

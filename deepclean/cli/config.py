@@ -1,0 +1,134 @@
+"""`deepclean config`: the resolved configuration and its latency budget."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deepclean.cli.options import SetOption
+from deepclean.config import Config, json_schema, load, to_yaml
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from deepclean.build import Budget
+
+_RATES = (16, 64, 256, 512, 1024, 2048, 4096, 16384, 20000)
+"""Witness rates (Hz) that are shown in the budget."""
+
+_WIDTH = 110
+"""Columns that the tables need; a narrower terminal wraps them."""
+
+
+def show(
+    file: Annotated[Path | None, typer.Argument(help="Configuration file.")] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema, for editors, and nothing else.")
+    ] = False,
+    budget: Annotated[
+        bool, typer.Option("--budget/--no-budget", help="Print the latency budget.")
+    ] = True,
+    override: SetOption = None,
+) -> None:
+    """Print the resolved configuration, and stage by stage what it costs in latency."""
+    if schema:
+        print(json.dumps(json_schema(), indent=2))
+        return
+    if file is None:
+        raise typer.BadParameter("a configuration file, or --schema", param_hint="FILE")
+    config = load(file, override or ())
+    print(to_yaml(config), end="")
+    if budget:
+        _print_budget(config)
+
+
+def _print_budget(config: Config) -> None:
+    from rich.console import Console
+
+    from deepclean.build import budget as compute
+
+    console = Console(highlight=False)
+    console.width = max(console.width, _WIDTH)
+    computed = compute(config)
+    console.print()
+    console.print(_couplings(computed))
+    console.print(_resampling(config, computed))
+    for line in _totals(computed):
+        console.print(line, soft_wrap=True)
+
+
+def _couplings(budget: Budget) -> Table:
+    """Return the look-ahead of each coupling by stage, in milliseconds."""
+    from rich.table import Table
+
+    table = Table(title="Look-ahead by stage (ms)", title_justify="left")
+    stages = ("resample", "edge", "align", "ramp", "settle-in", "interpolate", "total")
+    for column in ("coupling", "prediction", *stages):
+        table.add_column(column, justify="left" if column == "coupling" else "right")
+    rate = budget.plan.settings.model_rate
+    resample = float(budget.plan.settings.resample.lookahead)
+    for name, plan in budget.plan.couplings.items():
+        samples = (
+            plan.geometry.after,
+            plan.alignment,
+            plan.ramp,
+            plan.settle_in,
+            plan.interpolation,
+        )
+        cost = [resample, *(count / rate for count in samples)]
+        mode = plan.geometry.mode + (" (assumed)" if name in budget.assumed else "")
+        table.add_row(name, mode, *(f"{1e3 * seconds:.1f}" for seconds in (*cost, sum(cost))))
+    return table
+
+
+def _resampling(config: Config, budget: Budget) -> Table:
+    """Return what resampling costs by witness rate; the budget counts the slowest rate's."""
+    from rich.table import Table
+
+    from deepclean.core.resample import Resampler
+
+    resample = budget.plan.settings.resample
+    table = Table(title="Resampling by witness rate", title_justify="left")
+    for column in ("rate (Hz)", "half-length (ms)", "flat to (Hz)"):
+        table.add_column(column, justify="right")
+    for rate in sorted({*_RATES, resample.slowest_rate}):
+        if rate < resample.slowest_rate:
+            continue
+        half = Resampler(
+            rate,
+            config.engine.rate,
+            zeros=resample.zeros,
+            max_delay=resample.max_delay,
+            attenuation=resample.attenuation,
+        ).half_length
+        slower = min(rate, config.engine.rate)
+        if half:
+            # Half of a Kaiser window's transition lies inside the band (Kaiser 1974).
+            transition = (resample.attenuation - 7.95) / (2.285 * 2 * math.pi * 2 * float(half))
+            flat = max(slower / 2 - transition / 2, 0.0)
+        else:
+            flat = slower / 2
+        table.add_row(str(rate), f"{1e3 * half:.1f}", f"{flat:.1f}")
+    return table
+
+
+def _totals(budget: Budget) -> list[str]:
+    plan = budget.plan
+    ahead, back, hop = plan.lookahead / 1e9, plan.history / 1e9, plan.settings.hop / 1e9
+    # A frame of one hop leaves when the input reaches its end plus the look-ahead.
+    frames = math.ceil(plan.lookahead / 1e9)
+    lines = [
+        f"look-ahead L = {ahead:.4f} s, history H = {back:.4f} s, hop {hop:g} s",
+        f"with 1-s frames a cleaned frame leaves {frames} frame{'s' if frames > 1 else ''} after "
+        "its own",
+    ]
+    if budget.assumed:
+        lines.append(
+            f"no model in the store for {', '.join(budget.assumed)}: assumed translation-"
+            "equivariant, receptive field inside the edge"
+        )
+    return lines

@@ -1,0 +1,111 @@
+"""Options that several commands share, and what is done with them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deepclean.config import Config, load
+from deepclean.core.time import NS, Span, seconds_to_ns
+from deepclean.errors import InputError
+
+if TYPE_CHECKING:
+    from deepclean.edge.history import History
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", help="Configuration file.", show_default=False)
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key of the configuration, as engine.hop=0.25. May be repeated.",
+        show_default=False,
+    ),
+]
+StartOption = Annotated[
+    str, typer.Option(metavar="GPS", help="Start, GPS seconds.", show_default=False)
+]
+EndOption = Annotated[
+    str, typer.Option(metavar="GPS", help="End, GPS seconds, exclusive.", show_default=False)
+]
+StrainPaths = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--strain",
+        help="Directory or file (GWF, HDF5) with the strain; default: the configuration's input. "
+        "May be repeated.",
+        show_default=False,
+    ),
+]
+WitnessPaths = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--witnesses",
+        help="Directory or file with the witnesses; default: the configuration's input, or the "
+        "strain's own files. May be repeated.",
+        show_default=False,
+    ),
+]
+
+
+def prepare(path: Path, overrides: list[str] | None) -> Config:
+    """Load a configuration and set the process up as it says.
+
+    The numerical libraries read their number of threads when they are first imported, so this
+    comes before anything that imports them.
+    """
+    config = load(path, overrides or ())
+    threads = str(config.runtime.threads)
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = threads
+    # Idle workers that spin take the core from whoever has work (docs: hundredfold slower).
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from deepclean.edge import logs
+
+    logs.configure(config.log.level, config.log.format)
+    return config
+
+
+def limit_threads(config: Config) -> None:
+    """Hold torch to the configured number of threads."""
+    import torch
+
+    torch.set_num_threads(config.runtime.threads)
+
+
+def whole_span(start: str, end: str) -> Span:
+    """Return the span between two instants of whole GPS seconds.
+
+    Raises:
+        InputError: not whole seconds, or no time between them.
+    """
+    try:
+        span = Span(seconds_to_ns(start), seconds_to_ns(end))
+    except ValueError as error:
+        raise InputError(f"--start {start} --end {end}: {error}") from error
+    if span.start % NS or span.end % NS:
+        raise InputError(f"--start {start} --end {end}: whole GPS seconds, please")
+    return span
+
+
+def histories(
+    config: Config, strain: list[Path] | None, witnesses: list[Path] | None
+) -> tuple[History, History]:
+    """Return the catalogues of strain and witnesses that the options or the configuration name."""
+    from deepclean.edge.history import History
+
+    if strain:
+        of_strain = History(strain)
+    else:
+        live = config.input.strain
+        of_strain = History([live.directory], description=live.description)
+    if witnesses:
+        return of_strain, History(witnesses)
+    if strain or not config.input.witnesses:
+        return of_strain, of_strain
+    return of_strain, History([frames.directory for frames in config.input.witnesses])

@@ -1,0 +1,7 @@
+"""`deepclean train`: fit a coupling's network."""
+
+from deepclean.cli.options import ConfigOption
+
+
+def train(config: ConfigOption) -> None:
+    """x."""

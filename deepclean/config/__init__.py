@@ -1,0 +1,22 @@
+"""The configuration: one frozen, typed tree, read from YAML and checked as a whole.
+
+`values` has the types, `couplings`, `training` and `schema` the tree, `checks` what its keys must
+be to one another; `files` and `overrides` say where values come from, `loader` puts it together.
+"""
+
+from deepclean.config.couplings import Bandpass, Coupling, Predict
+from deepclean.config.loader import load
+from deepclean.config.render import json_schema, to_yaml
+from deepclean.config.schema import Config
+from deepclean.config.training import Training
+
+__all__ = [
+    "Bandpass",
+    "Config",
+    "Coupling",
+    "Predict",
+    "Training",
+    "json_schema",
+    "load",
+    "to_yaml",
+]

@@ -1,0 +1,160 @@
+"""What the keys of a configuration must be to one another. Each fault names what it rests on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepclean.config import coupling_checks
+from deepclean.config.coupling_checks import RATE, STRAIN_RATE, band_in_hz, whole_samples
+from deepclean.config.faults import Fault, Key, show_key
+from deepclean.core.channels import frame_part
+from deepclean.core.time import NS, format_gps
+
+if TYPE_CHECKING:
+    from deepclean.config.schema import Config
+
+_HOPS = (NS // 16, NS // 8, NS // 4, NS // 2, *range(NS, 65 * NS, NS))
+"""Nanoseconds. Whole seconds and whole hops coincide, and a 16 Hz channel has whole samples."""
+
+
+def faults(config: Config) -> Iterator[Fault]:
+    """Yield whatever does not go together in a configuration whose values are valid each."""
+    yield from _hop(config)
+    yield from whole_samples(
+        config.engine.ramp_ns, config.strain.rate, ("engine", "ramp"), STRAIN_RATE
+    )
+    yield from _slowest_witness(config)
+    yield from _sites(config)
+    yield from _directories(config)
+    yield from _products(config)
+    for name, coupling in config.couplings.items():
+        yield from coupling_checks.faults(config, coupling, ("couplings", name))
+    yield from _overlaps(config)
+    yield from _alike(config)
+    yield from _none_enabled(config)
+    yield from _training(config)
+
+
+def _hop(config: Config) -> Iterator[Fault]:
+    key: Key = ("engine", "hop")
+    hop = config.engine.hop_ns
+    if hop not in _HOPS:
+        yield Fault(
+            f"{format_gps(hop)} s is not 1/16, 1/8, 1/4, 1/2 or a whole number of seconds up to "
+            "64; use one of these",
+            (key,),
+        )
+        return
+    for rate_key, rate in ((RATE, config.engine.rate), (STRAIN_RATE, config.strain.rate)):
+        if hop * rate % NS:
+            yield Fault(
+                f"{format_gps(hop)} s is not a whole number of samples at {rate} Hz "
+                f"({show_key(rate_key)}); use a longer hop or a multiple of {NS // hop} Hz",
+                (key, rate_key),
+            )
+
+
+def _slowest_witness(config: Config) -> Iterator[Fault]:
+    resample = config.engine.resample
+    if resample.max_delay_ns * resample.slowest_rate < NS:
+        least = -(-NS // resample.slowest_rate)
+        yield Fault(
+            f"{format_gps(resample.max_delay_ns)} s is less than one sample at "
+            f"{resample.slowest_rate} Hz (slowest_rate); use at least {format_gps(least)}",
+            (("engine", "resample", "max_delay"), ("engine", "resample", "slowest_rate")),
+        )
+
+
+def _sites(config: Config) -> Iterator[Fault]:
+    """Yield a fault for each channel that belongs to another interferometer."""
+    site = config.interferometer
+    named: dict[Key, tuple[str | None, ...]] = {
+        ("strain", "channel"): (config.strain.channel,),
+        ("strain", "state_vector"): (config.strain.state_vector,),
+        **{("couplings", name, "witnesses"): c.witnesses for name, c in config.couplings.items()},
+    }
+    for key, channels in named.items():
+        for channel in channels:
+            if channel is not None and not channel.startswith(f"{site}:"):
+                yield Fault(
+                    f"{channel} is not a channel of {site}; name one of {site}'s",
+                    (key, ("interferometer",)),
+                )
+
+
+def _directories(config: Config) -> Iterator[Fault]:
+    witnesses = enumerate(config.input.witnesses)
+    inputs: dict[Key, Path] = {
+        ("input", "strain", "directory"): config.input.strain.directory,
+        **{("input", "witnesses", n, "directory"): frames.directory for n, frames in witnesses},
+    }
+    for key, directory in inputs.items():
+        if directory == config.output.directory:
+            yield Fault(
+                f"{directory} is {show_key(key)} too; write to a directory of its own",
+                (("output", "directory"), key),
+            )
+
+
+def _products(config: Config) -> Iterator[Fault]:
+    for name, count in Counter(config.output.products).items():
+        if count > 1:
+            yield Fault(f"{name} is listed {count} times; keep one", (("output", "products"),))
+
+
+def _overlaps(config: Config) -> Iterator[Fault]:
+    """Yield a fault for each two enabled couplings of which a band overlaps."""
+    for (name, one), (other_name, other) in combinations(config.enabled_couplings.items(), 2):
+        shared = next(
+            ((a, b) for a in one.bands for b in other.bands if max(a[0], b[0]) < min(a[1], b[1])),
+            None,
+        )
+        if shared is not None:
+            both = [("couplings", each) for each in (other_name, name)]
+            yield Fault(
+                f"{band_in_hz(shared[1])} overlaps {band_in_hz(shared[0])} of {name}: that noise "
+                "would be subtracted twice; disable one of them or merge them",
+                (
+                    *((*key, "bands") for key in both),
+                    *((*key, "enabled") for key in both),
+                ),
+            )
+
+
+def _alike(config: Config) -> Iterator[Fault]:
+    """Yield a fault for each coupling whose frame channels have another's names."""
+    seen: dict[str, str] = {}
+    for name in config.couplings:
+        part = frame_part(name)
+        if part in seen:
+            yield Fault(
+                f"has the same frame channels as {seen[part]} ({part}_...); rename one of them",
+                (("couplings", name), ("couplings", seen[part])),
+            )
+        seen.setdefault(part, name)
+
+
+def _none_enabled(config: Config) -> Iterator[Fault]:
+    if not config.couplings:
+        yield Fault("there is none; add one", (("couplings",),))
+    elif not config.enabled_couplings:
+        switches = (("couplings", name, "enabled") for name in config.couplings)
+        yield Fault("none is enabled; enable at least one", (("couplings",), *switches))
+
+
+def _training(config: Config) -> Iterator[Fault]:
+    rate = config.engine.rate
+    window_key, overlap_key = ("training", "window"), ("training", "overlap")
+    window, overlap = config.training.window_ns, config.training.overlap_ns
+    yield from whole_samples(window, rate, window_key, RATE)
+    yield from whole_samples(overlap, rate, overlap_key, RATE)
+    if overlap >= window:
+        yield Fault(
+            f"{format_gps(overlap)} s is not less than the window, {format_gps(window)} s; "
+            "shorten it",
+            (overlap_key, window_key),
+        )

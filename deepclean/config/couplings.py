@@ -1,0 +1,108 @@
+"""One subtraction problem: what it cleans, from which witnesses, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from deepclean.config.values import (
+    AutoDuration,
+    Bands,
+    Channel,
+    Count,
+    Duration,
+    Flag,
+    Fraction,
+    Pause,
+    Positive,
+    Section,
+)
+from deepclean.core.time import seconds_to_ns
+
+
+def _auto_ns(value: float | Literal["auto"]) -> int | None:
+    return None if value == "auto" else seconds_to_ns(value)
+
+
+class Predict(Section):
+    """How the network is run over the witnesses."""
+
+    mode: Literal["auto", "pass", "windows", "average"] = "auto"
+    """One pass per hop, windows with their edges dropped, or overlapping windows averaged;
+    auto: a pass where the model's measured receptive field allows it, else windows."""
+
+    kernel: Duration = 1.0
+    """Window length in seconds."""
+
+    edge: Pause = 0.03125
+    """Seconds dropped at each end of a window, where zero padding spoils the prediction."""
+
+    stride: AutoDuration = "auto"
+    """Seconds from one window to the next, at most kernel - 2 edge; auto: that much."""
+
+    @property
+    def kernel_ns(self) -> int:
+        """Window length in nanoseconds."""
+        return seconds_to_ns(self.kernel)
+
+    @property
+    def edge_ns(self) -> int:
+        """Dropped at each end of a window, in nanoseconds."""
+        return seconds_to_ns(self.edge)
+
+    @property
+    def stride_ns(self) -> int | None:
+        """From one window to the next in nanoseconds; None for auto."""
+        return _auto_ns(self.stride)
+
+
+class Bandpass(Section):
+    """How the prediction is confined to the coupling's bands."""
+
+    filter: Literal["fir", "butterworth"] = "fir"
+    """Linear-phase FIR (finite support, no truncation error) or zero-phase Butterworth."""
+
+    order: Count = 8
+    """Of the Butterworth, per edge and direction."""
+
+    transition: Positive = 6.0
+    """Hz between a band's edge and where the FIR's stop band begins."""
+
+    tolerance: Fraction = 1e-3
+    """FIR: largest deviation from 1 in the band and from 0 in the stop band. Butterworth: root of
+    the fraction of its response's energy that the settle-in may cut off."""
+
+    settle_in: AutoDuration = "auto"
+    """Seconds of data needed on either side; auto: the shortest that meets the tolerance."""
+
+    @property
+    def settle_in_ns(self) -> int | None:
+        """Nanoseconds of data needed on either side; None for auto."""
+        return _auto_ns(self.settle_in)
+
+
+class Coupling(Section):
+    """One subtraction problem: the bands to clean and the witnesses that see the noise."""
+
+    enabled: Flag = True
+    """Whether it is cleaned."""
+
+    about: str = ""
+    """What the noise is, for people."""
+
+    bands: Bands = Field(examples=[[[55.0, 65.0]]])
+    """Where to clean: a list of [low, high] in Hz. A single one may be written as `band`."""
+
+    witnesses: tuple[Channel, ...] = Field(min_length=1, examples=[["PEM-CS_MAINSMON_EBAY_1_DQ"]])
+    """The channels that see the noise; the interferometer's prefix may be left out."""
+
+    predict: Predict = Predict()
+    """How the network is run over the witnesses."""
+
+    bandpass: Bandpass = Bandpass()
+    """How the prediction is confined to the bands."""
+
+    model: Path | None = None
+    """A model directory to use as it is; null: the production version of the model store."""

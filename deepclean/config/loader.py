@@ -1,0 +1,103 @@
+"""Files and overrides become one checked `Config`, or one error with everything that is wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from deepclean.config import overrides as outside
+from deepclean.config.faults import Fault, Key
+from deepclean.config.files import Source, UnreadableError, normalise, read
+from deepclean.config.schema import Config, Models
+from deepclean.config.validation import validate
+from deepclean.errors import ConfigError
+
+_Origins = dict[Key, int]
+
+
+def load(
+    path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> Config:
+    """Return the configuration that a file states, with what it extends and what overrides it.
+
+    In rising precedence: the file that `path` extends, `path`, the environment, `overrides`.
+    Mappings are merged key by key, everything else is replaced. Relative paths are taken from the
+    directory of the file that states them, in overrides from the working directory.
+
+    Args:
+        path: a YAML file.
+        overrides: `key.path=value` with the value in YAML.
+        environ: `DEEPCLEAN__KEY__PATH` variables; case does not matter, and `_` stands for what a
+            variable's name cannot hold (`DEEPCLEAN__COUPLINGS__137_139HZ__ENABLED`).
+
+    Raises:
+        ConfigError: a line for each fault, naming its source, its key and the remedy.
+    """
+    path = Path(path)
+    files, lines = read(path)
+    if files is None:
+        raise ConfigError(lines)
+    sources = [_defaults(path), *files]
+    main = len(sources) - 1
+    tree, origins = _merged(sources)
+    for override in outside.collect(overrides, environ):
+        try:
+            sources.append(outside.source(override, tree))
+        except UnreadableError as error:
+            lines.append(str(error))
+        tree, origins = _merged(sources)
+    config, faults = validate(tree)
+    for fault in faults:
+        lines.append(f"{sources[_blamed(fault, origins, main)].label}: {fault}")
+    if config is None or lines:
+        raise ConfigError(lines)
+    return config
+
+
+def _defaults(path: Path) -> Source:
+    """Return the schema's relative paths, which stand beside the file that leaves them out."""
+    directory = str(Models.model_fields["directory"].default)
+    tree, _ = normalise({"models": {"directory": directory}}, path.absolute().parent)
+    return Source(str(path), tree)
+
+
+def _merged(sources: Sequence[Source]) -> tuple[dict[str, Any], _Origins]:
+    """Return all sources in one tree, and for each key the position of the last that sets it."""
+    tree: dict[str, Any] = {}
+    origins: _Origins = {}
+    for index, source in enumerate(sources):
+        _merge(tree, source.tree, index, origins, ())
+    return tree, origins
+
+
+def _merge(
+    tree: dict[str, Any], over: Mapping[str, Any], index: int, origins: _Origins, key: Key
+) -> None:
+    for name, value in over.items():
+        here = (*key, name)
+        if not (isinstance(value, dict) and isinstance(tree.get(name), dict)):
+            origins[here] = index
+            tree[name] = {} if isinstance(value, dict) else deepcopy(value)
+        if isinstance(value, dict):
+            _merge(tree[name], value, index, origins, here)
+
+
+def _blamed(fault: Fault, origins: _Origins, main: int) -> int:
+    """Return the position of the source to be named: the last that set a key of the fault."""
+    stated = [origin for key in fault.keys if (origin := _origin(key, origins)) is not None]
+    if stated:
+        return max(stated)
+    above = (fault.keys[0][:length] for length in range(len(fault.keys[0])))
+    return max([main, *(origins[key] for key in above if key in origins)])
+
+
+def _origin(key: Key, origins: _Origins) -> int | None:
+    """Return the position of the source that set `key`, or the list that it points into."""
+    while key and isinstance(key[-1], int):
+        key = key[:-1]
+    return origins.get(key)

@@ -1,0 +1,53 @@
+"""Names as files may leave them short: channels get the interferometer's prefix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+EXTENDS = "extends"
+"""The key of a file that names the file it starts from."""
+
+STRAIN = "GDS-CALIB_STRAIN"
+STATE_VECTOR = "GDS-CALIB_STATE_VECTOR"
+
+_NOWHERE = "H1"
+"""Stands for an interferometer that is missing or wrong, which is a fault of its own."""
+
+
+def spell_out(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `raw` with full channel names and the names that follow from the interferometer.
+
+    What has the wrong type is left as it is: validation reports it.
+    """
+    site = raw.get("interferometer")
+    if not (isinstance(site, str) and re.fullmatch("[A-Z][0-9]", site)):
+        site = _NOWHERE
+    full = dict(raw)
+    strain = full.setdefault("strain", {})
+    if isinstance(strain, Mapping):
+        named = {"channel": STRAIN, "state_vector": STATE_VECTOR, **strain}
+        for key in ("channel", "state_vector"):
+            named[key] = _full(named[key], site)
+        full["strain"] = named
+    output = full.setdefault("output", {})
+    if isinstance(output, Mapping):
+        full["output"] = {"description": f"{site}_DEEPCLEAN", **output}
+    couplings = full.get("couplings")
+    if isinstance(couplings, Mapping):
+        full["couplings"] = {
+            name: _full_witnesses(coupling, site) for name, coupling in couplings.items()
+        }
+    return full
+
+
+def _full_witnesses(coupling: Any, site: str) -> Any:
+    witnesses = coupling.get("witnesses") if isinstance(coupling, Mapping) else None
+    if not isinstance(witnesses, list | tuple):
+        return coupling
+    return {**coupling, "witnesses": [_full(name, site) for name in witnesses]}
+
+
+def _full(name: Any, site: str) -> Any:
+    return f"{site}:{name}" if isinstance(name, str) and ":" not in name else name

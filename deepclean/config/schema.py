@@ -1,0 +1,288 @@
+"""The configuration: one frozen tree. Durations are seconds here, nanoseconds through `*_ns`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, field_serializer, model_validator
+from pydantic_core import PydanticCustomError
+
+from deepclean.config import checks, names
+from deepclean.config.couplings import Coupling
+from deepclean.config.training import Training
+from deepclean.config.values import (
+    Channel,
+    Count,
+    Description,
+    Duration,
+    Flag,
+    FrozenMap,
+    Interferometer,
+    Pause,
+    Positive,
+    Section,
+)
+from deepclean.core.time import seconds_to_ns
+
+
+class Strain(Section):
+    """The channel that is cleaned."""
+
+    channel: Channel = names.STRAIN
+    """The calibrated strain; the interferometer's prefix may be left out."""
+
+    rate: Count = 16384
+    """Its samples per second. Another rate in a frame makes that frame a bad one."""
+
+    state_vector: Channel | None = names.STATE_VECTOR
+    """The source's state vector, copied through and judged; null where there is none."""
+
+
+class Frames(Section):
+    """A directory of frame files, and which of them."""
+
+    directory: Path = Field(examples=["/dev/shm/kafka/H1"])
+    """Where the files appear. Relative to the file that says so."""
+
+    description: Description | None = None
+    """Their LIGO-T050017 description (H1_llhoft of H-H1_llhoft-1370000000-1.gwf); null: any."""
+
+
+class Input(Section):
+    """Where the strain and the witnesses come from."""
+
+    strain: Frames = Field(default={}, validate_default=True)
+    """The strain's frame files."""
+
+    witnesses: tuple[Frames, ...] = ()
+    """The witnesses' frame files; an empty list: they are in the strain's own files."""
+
+    deadline: Pause = 2.0
+    """Seconds after a strain frame's arrival until its missing witnesses count as a gap."""
+
+    probe: Duration = 0.05
+    """Seconds between looks for the next expected file, whatever the file watcher says."""
+
+    checksum: Flag = False
+    """Whether every frame file's checksum is verified: about 20 ms for a file of 250 kB."""
+
+    @property
+    def deadline_ns(self) -> int:
+        """How long missing witnesses are waited for, in nanoseconds."""
+        return seconds_to_ns(self.deadline)
+
+    @property
+    def probe_ns(self) -> int:
+        """From one look for the next expected file to the next, in nanoseconds."""
+        return seconds_to_ns(self.probe)
+
+
+class Retention(Section):
+    """How many output files are kept. Where both limits are null, all are."""
+
+    count: Count | None = None
+    """Keep this many of the newest files; null: no such limit."""
+
+    age: Duration | None = 600.0
+    """Delete files whose data is older than this many seconds; null: no such limit."""
+
+    @property
+    def age_ns(self) -> int | None:
+        """Limit of age in nanoseconds, where there is one."""
+        return None if self.age is None else seconds_to_ns(self.age)
+
+
+class Output(Section):
+    """Where the cleaned frames go, and what is in them."""
+
+    directory: Path = Field(examples=["/dev/shm/deepclean/H1"])
+    """Where they appear. Relative to the file that says so."""
+
+    description: Description = "IFO_DEEPCLEAN"
+    """Their LIGO-T050017 description; where left out, the interferometer and _DEEPCLEAN."""
+
+    products: tuple[Literal["OUT_DQ", "PRODUCTION"], ...] = Field(
+        default=("OUT_DQ", "PRODUCTION"), min_length=1
+    )
+    """The strain channels written: OUT_DQ subtracts as far as the gain allows, PRODUCTION wherever
+    a prediction exists."""
+
+    compression: Literal["none", "gzip"] = "none"
+    """Of the frame files."""
+
+    fsync: Flag = False
+    """Whether a file reaches the disk before it gets its name; useless in memory."""
+
+    retention: Retention = Retention()
+    """How many files are kept."""
+
+
+class Resample(Section):
+    """The filter that brings a witness to the engine's rate."""
+
+    zeros: Count = 16
+    """Half its length, in samples at the slower of both rates."""
+
+    max_delay: Duration = 0.25
+    """Seconds that half the filter may span at most: it shortens the filters of slow witnesses."""
+
+    attenuation: Positive = 80.0
+    """Of the images and aliases, in dB."""
+
+    slowest_rate: Count = 16
+    """Hz of the slowest witness that is taken; it fixes the look-ahead."""
+
+    @property
+    def max_delay_ns(self) -> int:
+        """Longest half-length in nanoseconds."""
+        return seconds_to_ns(self.max_delay)
+
+
+class Interpolation(Section):
+    """The filter that brings the predicted noise to the strain's rate."""
+
+    zeros: Count = 16
+    """Half its length, in samples at the slower of both rates."""
+
+    attenuation: Positive = 80.0
+    """Of the images, in dB."""
+
+
+class Engine(Section):
+    """How the cleaning computes: its rate, its steps in time, its filters."""
+
+    rate: Count = 4096
+    """Samples per second at which networks run."""
+
+    hop: Duration = 1.0
+    """Seconds computed at a time, anchored to GPS 0: 1/16, 1/8, 1/4, 1/2 or whole up to 64."""
+
+    ramp: Pause = 0.25
+    """Seconds of raised cosine on each side of a gap."""
+
+    resample: Resample = Resample()
+    """From a witness's rate to the engine's."""
+
+    interpolation: Interpolation = Interpolation()
+    """From the engine's rate to the strain's."""
+
+    @property
+    def hop_ns(self) -> int:
+        """Computed at a time, in nanoseconds."""
+        return seconds_to_ns(self.hop)
+
+    @property
+    def ramp_ns(self) -> int:
+        """Length of a ramp in nanoseconds."""
+        return seconds_to_ns(self.ramp)
+
+
+class Models(Section):
+    """The model store."""
+
+    directory: Path = Path("models")
+    """Holds <interferometer>/<coupling>/<version>. Relative to the file that says so."""
+
+
+class Runtime(Section):
+    """What the cleaning runs on."""
+
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """Where networks run; auto: a GPU where there is one."""
+
+    threads: Count = 1
+    """Of the numerical libraries. More than one costs time on a busy machine."""
+
+
+class Log(Section):
+    """What is logged, and how."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least severe messages that appear."""
+
+    format: Literal["text", "json"] = "text"
+    """Lines for people or for machines."""
+
+
+class Config(Section):
+    """Everything that a run depends on, checked as a whole.
+
+    Raises:
+        pydantic.ValidationError: when built from unsuitable values. `deepclean.config.load` turns
+            it into one ConfigError with all faults.
+    """
+
+    interferometer: Interferometer = Field(examples=["H1"])
+    """Two characters: H1, L1, V1, K1."""
+
+    strain: Strain = Strain()
+    """The channel that is cleaned."""
+
+    input: Input = Field(default={}, validate_default=True)
+    """Where the strain and the witnesses come from."""
+
+    output: Output = Field(default={}, validate_default=True)
+    """Where the cleaned frames go, and what is in them."""
+
+    engine: Engine = Engine()
+    """How the cleaning computes."""
+
+    models: Models = Models()
+    """The model store."""
+
+    couplings: Annotated[Mapping[str, Coupling], AfterValidator(FrozenMap)] = Field(
+        default={}, validate_default=True
+    )
+    """The subtraction problems, by name."""
+
+    training: Training = Training()
+    """How `deepclean train` fits a network."""
+
+    runtime: Runtime = Runtime()
+    """What the cleaning runs on."""
+
+    log: Log = Log()
+    """What is logged, and how."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, raw: Any) -> Any:
+        return names.spell_out(raw) if isinstance(raw, Mapping) else raw
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        faults = list(checks.faults(self))
+        if faults:
+            raise PydanticCustomError(
+                "semantic", "{text}", {"text": "\n".join(map(str, faults)), "faults": faults}
+            )
+        return self
+
+    @field_serializer("couplings", mode="wrap")
+    def _plain(self, couplings: Mapping[str, Coupling], handler: Any) -> Any:
+        return handler(dict(couplings))
+
+    @property
+    def enabled_couplings(self) -> dict[str, Coupling]:
+        """The couplings that are cleaned, sorted by name: the order of a file changes nothing."""
+        return {
+            name: self.couplings[name]
+            for name in sorted(self.couplings)
+            if self.couplings[name].enabled
+        }
+
+    @property
+    def witness_channels(self) -> tuple[str, ...]:
+        """Full names of all witnesses of the enabled couplings, sorted, each once."""
+        couplings = self.enabled_couplings.values()
+        return tuple(sorted({name for coupling in couplings for name in coupling.witnesses}))
+
+    @property
+    def hash(self) -> str:
+        """sha256 of the resolved configuration as JSON with sorted keys."""
+        resolved = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(resolved.encode()).hexdigest()

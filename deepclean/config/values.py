@@ -1,0 +1,229 @@
+"""What the configuration's sections are made of: the frozen base and the checked value types.
+
+Each type refuses what a person may mistake for it (`true` for a number, one band for a list of
+bands) with a message that says what it wants.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from annotated_types import Ge, Gt, Lt, MinLen
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    Strict,
+    WithJsonSchema,
+)
+
+from deepclean.core.time import seconds_to_ns
+
+T_co = TypeVar("T_co", covariant=True)
+
+_LONGEST = 1e9
+"""Seconds. Longer durations are mistakes."""
+
+
+class Section(BaseModel):
+    """A group of keys: frozen, without unknown keys, each described by the string below it."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+class FrozenMap(Mapping[str, T_co]):
+    """A mapping that cannot change and can be compared, hashed, copied and pickled."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, T_co]) -> None:
+        self._items = dict(items)
+
+    def __getitem__(self, key: str) -> T_co:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
+def freeze(value: Any) -> Any:
+    """Return `value` with every mapping in it frozen and every list turned into a tuple.
+
+    Raises:
+        ValueError: it holds what JSON cannot.
+    """
+    if isinstance(value, Mapping):
+        return FrozenMap({key: freeze(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(freeze(item) for item in value)
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float) and isfinite(value):
+        return value
+    raise ValueError(f"must hold text, numbers, true, false and null only, not {show(value)}")
+
+
+def thaw(value: Any) -> Any:
+    """Return `value` with plain dicts and lists again."""
+    if isinstance(value, Mapping):
+        return {key: thaw(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [thaw(item) for item in value]
+    return value
+
+
+def show(value: object) -> str:
+    """Return how a message quotes a value: as YAML would, long ones by their kind alone."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, Path):
+        return str(value)
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _number(value: object) -> float | None:
+    """Return a finite number of sensible size that `value` states, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) <= _LONGEST else None
+
+
+def _seconds(value: Any) -> float:
+    number = _number(value)
+    if number is None:
+        raise ValueError(f"must be a number of seconds, not {show(value)}")
+    try:
+        exact = seconds_to_ns(number) == seconds_to_ns(value)
+    except ValueError:
+        exact = False
+    if not exact:
+        raise ValueError(f"{value} s is finer than a nanosecond; give at most nine decimals")
+    return number
+
+
+def _auto_or_seconds(value: Any) -> Literal["auto"] | float:
+    if value == "auto":
+        return "auto"
+    number = _number(value)
+    if number is None or number <= 0:
+        raise ValueError(f"must be auto or a positive number of seconds, not {show(value)}")
+    return _seconds(value)
+
+
+def _band(value: Any) -> tuple[float, float]:
+    numbers = value if isinstance(value, list | tuple) else ()
+    if len(numbers) != 2 or any(isinstance(n, bool | str) or _number(n) is None for n in numbers):
+        raise ValueError("must be [low, high], two numbers in Hz")
+    return float(numbers[0]), float(numbers[1])
+
+
+def _bands(value: Any) -> Any:
+    numbers = value if isinstance(value, list | tuple) else ()
+    if numbers and all(isinstance(item, int | float) for item in numbers):
+        raise ValueError(
+            "must be a list of [low, high]; write `band: [low, high]` for a single one"
+        )
+    return value
+
+
+def _matching(pattern: str, remedy: str) -> AfterValidator:
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if compiled.fullmatch(value) is None:
+            raise ValueError(f"{show(value)} {remedy}")
+        return value
+
+    return AfterValidator(check)
+
+
+_SECONDS_SCHEMA = WithJsonSchema({"type": ["number", "string"]})
+
+Flag = Annotated[bool, Strict()]
+Count = Annotated[int, Strict(), Gt(0), Lt(2**31)]
+"""A whole number, at least 1."""
+
+Seed = Annotated[int, Strict(), Ge(0), Lt(2**32)]
+"""What every library takes for a seed."""
+
+Real = Annotated[float, Strict()]
+Positive = Annotated[float, Strict(), Gt(0)]
+NotNegative = Annotated[float, Strict(), Ge(0)]
+Fraction = Annotated[float, Strict(), Gt(0), Lt(1)]
+
+Duration = Annotated[float, Gt(0), BeforeValidator(_seconds), _SECONDS_SCHEMA]
+"""Seconds, more than 0: a number or a decimal string, exact to the nanosecond."""
+
+Pause = Annotated[float, Ge(0), BeforeValidator(_seconds), _SECONDS_SCHEMA]
+"""Seconds, 0 allowed."""
+
+AutoDuration = Annotated[
+    Literal["auto"] | float,
+    BeforeValidator(_auto_or_seconds),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": ["number", "string"]}]}),
+]
+"""`auto` or seconds, more than 0."""
+
+Band = Annotated[
+    tuple[float, float],
+    BeforeValidator(_band),
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+    ),
+]
+"""`(low, high)` in Hz."""
+
+Bands = Annotated[tuple[Band, ...], MinLen(1), BeforeValidator(_bands)]
+"""One or several bands."""
+
+Interferometer = Annotated[
+    str, _matching(r"[A-Z][0-9]", "is not a capital letter and a digit; write it like H1")
+]
+
+Channel = Annotated[
+    str,
+    _matching(
+        r"([A-Z][0-9]:)?[A-Za-z0-9_.-]+",
+        "is not a channel name; use letters, digits, _, - and . (the prefix may be left out)",
+    ),
+]
+
+Description = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9_+#]+",
+        "is not a LIGO-T050017 description; use letters, digits, _, + and #, no dash or dot",
+    ),
+]
+
+Options = Annotated[
+    Mapping[str, Any], AfterValidator(freeze), PlainSerializer(thaw, return_type=dict)
+]
+"""Free keys, given to whatever is named beside them."""

@@ -1,0 +1,130 @@
+"""The live daemon: one loop from the site's directories to cleaned frames, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+from types import FrameType
+
+from deepclean import __version__
+from deepclean.build import load_models, make_engine
+from deepclean.cleaning import Cleaning, Tally, channels_of, sink_of
+from deepclean.config import Config
+from deepclean.config.schema import Frames
+from deepclean.core.assemble import InputFrame
+from deepclean.core.engine import Engine
+from deepclean.core.time import NS, format_gps
+from deepclean.edge.clock import SystemClock
+from deepclean.edge.sink import FrameSink
+from deepclean.edge.source import LiveSource
+from deepclean.edge.tail import FrameTail
+from deepclean.edge.watch import Watch
+
+_log = logging.getLogger(__name__)
+
+
+def run(config: Config, clock: SystemClock | None = None) -> Tally:
+    """Clean what arrives until SIGTERM or SIGINT, then drain and return what was done.
+
+    Raises:
+        ConfigError, ModelError: the start is not possible.
+        InputError: the first strain frame is not what the configuration says.
+        OutputError: the output directory cannot be used.
+    """
+    clock = clock or SystemClock()
+    with _stop_on_signal(clock) as stopped:
+        loaded = load_models(config)
+        engine = make_engine(config, loaded)
+        sink = sink_of(config, loaded)
+        source = live_source(config, engine, sink, clock, stopped)
+        _log.info(
+            "deepclean %s: %s, look-ahead %.3f s, history %.3f s, output %s",
+            __version__,
+            ", ".join(f"{name} version {model.version}" for name, model in loaded.items()),
+            engine.lookahead / NS,
+            engine.history / NS,
+            sink.directory,
+        )
+        cleaning = Cleaning(config, engine, sink, clock.monotonic)
+        with Watch((source.strain, *source.witnesses), clock):
+            _loop(source, cleaning)
+    _report(cleaning.tally)
+    return cleaning.tally
+
+
+def live_source(
+    config: Config,
+    engine: Engine,
+    sink: FrameSink,
+    clock: SystemClock,
+    stopped: Callable[[], bool],
+) -> LiveSource:
+    """Return the source of a configuration's directories, resuming after the last output."""
+    finished = sink.finished()
+    return LiveSource(
+        channels=channels_of(config),
+        strain=_tail(config.input.strain, clock),
+        witnesses=[_tail(frames, clock) for frames in config.input.witnesses],
+        clock=clock,
+        deadline=config.input.deadline,
+        probe=config.input.probe,
+        history=engine.history + engine.settings.hop,
+        stopped=stopped,
+        resume=finished[-1].span.end if finished else None,
+        checksum=config.input.checksum,
+    )
+
+
+def _loop(source: LiveSource, cleaning: Cleaning) -> None:
+    """Take what the source gives; at the end give out what is inside."""
+    started = False
+    for event in source.events():
+        written = cleaning.take(event) if isinstance(event, InputFrame) else cleaning.release()
+        if written and not started:
+            started = True
+            _log.info("first frame written: %s", written[0].name)
+    cleaning.release()
+
+
+def _tail(frames: Frames, clock: SystemClock) -> FrameTail:
+    return FrameTail(frames.directory, frames.description, clock)
+
+
+@contextmanager
+def _stop_on_signal(clock: SystemClock) -> Iterator[Callable[[], bool]]:
+    """Give a function that says whether SIGTERM or SIGINT came; put the old handlers back."""
+    flag = _Flag()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        flag.raised = True
+        clock.wake()
+
+    old = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: flag.raised
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@dataclass(slots=True)
+class _Flag:
+    raised: bool = False
+
+
+def _report(tally: Tally) -> None:
+    """Say what was done, as the last line of the log."""
+    latency = f", median latency {median(tally.latencies):.3f} s" if tally.latencies else ""
+    _log.info(
+        "stopped after GPS %s: %d frames in, %d written, %d lost, %d gaps%s",
+        format_gps(tally.last) if tally.last is not None else "-",
+        tally.frames_in,
+        tally.written,
+        tally.lost,
+        tally.gaps,
+        latency,
+    )

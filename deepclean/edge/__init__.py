@@ -1,0 +1,1 @@
+"""Everything that touches the world: files, directories, clocks, models on disk."""

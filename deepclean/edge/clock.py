@@ -1,0 +1,39 @@
+"""The clock, injected wherever something waits, so that tests need not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Monotonic time and waiting."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Return after `seconds`, or earlier where something woke the clock."""
+        ...
+
+
+class SystemClock:
+    """The real one. `wake` may be called from any thread and from a signal handler."""
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> None:
+        """Return after `seconds`, or at once when woken."""
+        self._woken.wait(max(seconds, 0.0))
+        self._woken.clear()
+
+    def wake(self) -> None:
+        """End the wait in progress, or the next one."""
+        self._woken.set()

@@ -1,0 +1,250 @@
+"""Model directories: publish one whole, load one checked.
+
+`models/<interferometer>/<coupling>/<version>/` holds `weights.safetensors`, `scalers.safetensors`,
+`golden.safetensors` and `manifest.json` (edge.manifest). A directory appears under its final name
+complete, by a rename. Loading trusts nothing: every file is hashed as the very bytes that are then
+used, and the network must reproduce the golden output. Nothing is unpickled. A training directory
+of deepcleanv2 loads through the same function (edge.deepcleanv2).
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from deepclean import __version__
+from deepclean.core.block import Float64
+from deepclean.edge import tensors
+from deepclean.edge.manifest import Description, Manifest, sha256
+from deepclean.edge.tensors import Scalers
+from deepclean.errors import ModelError, OutputError, nearest
+from deepclean.networks import build, measure
+
+MANIFEST = "manifest.json"
+WEIGHTS, SCALERS, GOLDEN = "weights.safetensors", "scalers.safetensors", "golden.safetensors"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A model ready for use: `predict(...) * strain_std + strain_mean` is noise in strain units.
+
+    Args:
+        path: the directory that it came from.
+        interferometer: `H1`, `L1`, `V1`, `K1`.
+        coupling: the subtraction problem.
+        version: 0 for a training directory of deepcleanv2.
+        hash: sha256 of the manifest, which holds those of the files.
+        channels: witnesses, full names, in the order of the network's input.
+        witness_mean: per channel, shape `(channels,)`.
+        witness_std: likewise.
+        strain_mean: of the bandpassed strain.
+        strain_std: likewise.
+        sample_rate: in Hz.
+        bands: `(low, high)` in Hz.
+        kernel: window length in samples.
+        edge: samples to drop at each end of a window.
+        receptive_field: samples at each end of a window that a longer input would change.
+        period: shift period in samples; None where the network must run window by window.
+        network: in evaluation mode, without gradients, on `device`.
+        device: where it runs.
+    """
+
+    path: Path
+    interferometer: str
+    coupling: str
+    version: int
+    hash: str
+    channels: tuple[str, ...]
+    witness_mean: Float64
+    witness_std: Float64
+    strain_mean: float
+    strain_std: float
+    sample_rate: int
+    bands: tuple[tuple[float, float], ...]
+    kernel: int
+    edge: int
+    receptive_field: int
+    period: int | None
+    network: nn.Module
+    device: str
+
+    def predict(self, witnesses: Tensor) -> Tensor:
+        """Return the standardised noise, `(batch, time)`.
+
+        Args:
+            witnesses: standardised, `(batch, channels, time)` float32, on the model's device.
+        """
+        return tensors.infer(self.network, witnesses)
+
+    def require(self, channels: Collection[str], sample_rate: int) -> None:
+        """Raise ModelError unless the model was made for these witnesses and this rate."""
+        if sample_rate != self.sample_rate:
+            raise ModelError(
+                f"runs at {self.sample_rate} Hz, the configuration says {sample_rate} Hz",
+                path=self.path,
+            )
+        missing = [name for name in self.channels if name not in channels]
+        if missing:
+            listed = ", ".join(_with_hint(name, channels) for name in missing)
+            raise ModelError(f"needs witnesses that are not configured: {listed}", path=self.path)
+        extra = sorted(set(channels) - set(self.channels))
+        if extra:
+            raise ModelError(f"was trained without {', '.join(extra)}", path=self.path)
+
+
+def write_model(
+    models: Path, network: nn.Module, scalers: Scalers, description: Description
+) -> Path:
+    """Publish a model under the directory `models` and return its own directory.
+
+    The receptive field and the period are measured here; a copy of the network on the CPU, in
+    evaluation mode, is what is measured and written. The files go into a hidden sibling, which is
+    then renamed.
+
+    Raises:
+        ModelError: network, scalers and description do not fit one another, a weight is not
+            finite, the edge is shorter than the receptive field, or the version exists.
+        OutputError: the file system refused.
+    """
+    path = models / description.interferometer / description.coupling / str(description.version)
+    ready = freeze(copy.deepcopy(network).to("cpu"))
+    count = len(description.channels)
+    tensors.check_finite(ready, path)
+    scalers.check(count, path)
+    seen = measure(ready, count, description.kernel)
+    if seen.period is not None and description.edge < seen.field:
+        raise ModelError(
+            f"an edge of {description.edge} samples is shorter than the receptive field "
+            f"of {seen.field}",
+            path=path,
+        )
+    short = seen.period is not None and description.kernel > tensors.GOLDEN_SAMPLES
+    content = {
+        WEIGHTS: tensors.serialise(ready.state_dict()),
+        SCALERS: scalers.serialise(),
+        GOLDEN: tensors.golden(
+            ready, count, tensors.GOLDEN_SAMPLES if short else description.kernel
+        ),
+    }
+    manifest = Manifest(
+        **description.model_dump(),
+        receptive_field=seen.field,
+        period=seen.period,
+        files={name: sha256(data) for name, data in content.items()},
+        software_version=__version__,
+    )
+    _publish(path, {**content, MANIFEST: manifest.serialise()})
+    return path
+
+
+def load(path: Path, device: str = "cpu") -> Model:
+    """Load a model directory, ours or deepcleanv2's, and check it.
+
+    Args:
+        path: the version's directory.
+        device: where the network is to run (`cpu`, `cuda`, `cuda:1`).
+
+    Raises:
+        ModelError: a file is missing, damaged, edited or does not fit the others; weights or
+            scalers are not finite; or the network does not reproduce its golden output.
+    """
+    if not (path / MANIFEST).exists() and (path / "model.pt").exists():
+        # Imported here because that module makes a Model, so it imports this one.
+        from deepclean.edge import deepcleanv2
+
+        return deepcleanv2.load(path, device)
+    raw = read(path / MANIFEST)
+    manifest = Manifest.parse(raw, path / MANIFEST)
+    _check_place(manifest, path)
+    content = {name: _verified(path / name, manifest.files) for name in (WEIGHTS, SCALERS, GOLDEN)}
+    scalers = Scalers.parse(content[SCALERS], path / SCALERS)
+    scalers.check(len(manifest.channels), path / SCALERS)
+    network = build(manifest.architecture, len(manifest.channels))
+    weights = path / WEIGHTS
+    tensors.fill(network, tensors.parse(content[WEIGHTS], weights), weights)
+    network = freeze(network.to(device))
+    tensors.check_golden(network, content[GOLDEN], device, path / GOLDEN)
+    return Model(
+        path=path,
+        interferometer=manifest.interferometer,
+        coupling=manifest.coupling,
+        version=manifest.version,
+        hash=sha256(raw),
+        channels=tuple(channel.name for channel in manifest.channels),
+        witness_mean=scalers.witness_mean,
+        witness_std=scalers.witness_std,
+        strain_mean=scalers.strain_mean,
+        strain_std=scalers.strain_std,
+        sample_rate=manifest.sample_rate,
+        bands=manifest.bands,
+        kernel=manifest.kernel,
+        edge=manifest.edge,
+        receptive_field=manifest.receptive_field,
+        period=manifest.period,
+        network=network,
+        device=device,
+    )
+
+
+def freeze(network: nn.Module) -> nn.Module:
+    """Put a network in evaluation mode, without gradients, and return it."""
+    return network.eval().requires_grad_(False)
+
+
+def read(path: Path) -> bytes:
+    """Return a file's bytes. Raises ModelError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", path=path) from error
+
+
+def _check_place(manifest: Manifest, path: Path) -> None:
+    """Raise ModelError where a directory that is named by a version holds another one."""
+    if path.name.isdigit() and int(path.name) != manifest.version:
+        raise ModelError(
+            f"holds version {manifest.version}: a copied directory keeps its number", path=path
+        )
+
+
+def _verified(path: Path, digests: Mapping[str, str]) -> bytes:
+    """Return a file's bytes, which hash to what the manifest says."""
+    content = read(path)
+    if digests.get(path.name) != sha256(content):
+        raise ModelError(
+            "does not match the sha256 in the manifest: damaged or edited; copy it again",
+            path=path,
+        )
+    return content
+
+
+def _with_hint(name: str, valid: Collection[str]) -> str:
+    close = nearest(name, valid)
+    return f"{name} (did you mean {close}?)" if close else name
+
+
+def _publish(path: Path, content: Mapping[str, bytes]) -> None:
+    """Make the directory `path` with these files appear at once."""
+    hidden = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        if path.exists():
+            raise ModelError("this version exists; versions are never overwritten", path=path)
+        hidden.mkdir(parents=True)
+        for name, data in content.items():
+            with (hidden / name).open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        hidden.rename(path)
+    except OSError as error:
+        raise OutputError(
+            f"the model could not be written: {error.strerror}", path=path, errno=error.errno
+        ) from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)

@@ -1,0 +1,332 @@
+"""Where input frames come from: live directories, or history. Both yield the same values.
+
+The live source advances by GPS. It waits for the next strain frame, then until its witnesses are
+there or `deadline` has passed since the strain came, and goes on with what is there. A strain
+frame that is absent while later ones exist is given the same time, then it is a gap.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+
+from deepclean.core.align import Aligner
+from deepclean.core.assemble import InputFrame
+from deepclean.core.block import Block, Gap, Series
+from deepclean.core.time import NS, Span, format_gps
+from deepclean.edge import gwf
+from deepclean.edge.clock import Clock
+from deepclean.edge.history import History
+from deepclean.edge.names import FrameName
+from deepclean.edge.tail import FrameTail
+from deepclean.errors import InputError, nearest
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """The look-ahead of the frames given so far did not come in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """What is wanted of the input.
+
+    Args:
+        strain: full name.
+        rate: of the strain, Hz.
+        state: the source's state vector, or None.
+        witnesses: full names.
+    """
+
+    strain: str
+    rate: int
+    state: str | None
+    witnesses: tuple[str, ...]
+
+    @property
+    def of_strain_file(self) -> tuple[str, ...]:
+        """What the strain's files are read for."""
+        return (self.strain,) if self.state is None else (self.strain, self.state)
+
+
+@dataclass(slots=True)
+class LiveSource:
+    """Tails the directories of a running site.
+
+    Args:
+        channels: what is wanted.
+        strain: tail of the strain's directory.
+        witnesses: tails of the witnesses' directories; none where the strain's own files hold
+            them.
+        clock: for waiting.
+        deadline: seconds after a strain frame's arrival until what is missing is given up.
+        probe: seconds between looks.
+        history: nanoseconds of input to give first, from what lies there, as not wanted.
+        resume: GPS nanoseconds from which frames are wanted; None: from the newest there is.
+        stopped: asked before every wait.
+        checksum: verify the checksum of every file.
+
+    Attributes:
+        counts: frames taken and faults met, by name.
+    """
+
+    channels: Channels
+    strain: FrameTail
+    witnesses: Sequence[FrameTail]
+    clock: Clock
+    deadline: float
+    probe: float
+    history: int
+    stopped: Callable[[], bool]
+    resume: int | None = None
+    checksum: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+    _aligner: Aligner = field(init=False)
+    _read: dict[Path, int] = field(default_factory=dict)
+    _homes: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+    _good: bool = field(default=True)
+
+    def __post_init__(self) -> None:
+        self._aligner = Aligner(self.channels.witnesses)
+
+    def events(self) -> Iterator[InputFrame | Overdue]:
+        """Yield frames in order of time, and once per lull that the look-ahead is overdue.
+
+        Raises:
+            InputError: the first strain frame lacks the strain or has it at another rate: the
+                configuration is for another site.
+        """
+        wanted_from = self._first_wanted()
+        if wanted_from is None:
+            return
+        reach = wanted_from - self.history
+        cursor = min((s for s in self.strain.starts() if s >= reach), default=wanted_from)
+        self._check_strain(cursor)
+        _log.info(
+            "cleaning from GPS %s, history from GPS %s", format_gps(wanted_from), format_gps(cursor)
+        )
+        due: float | None = None
+        while not self.stopped():
+            name = self._await(cursor)
+            if name is not None:
+                yield self._frame(name, wanted=name.span.start >= wanted_from)
+                cursor = name.span.end
+                due = self.clock.monotonic() + name.duration + self.deadline
+                self._drop(cursor)
+                continue
+            later = self.strain.after(cursor)
+            if later is not None and self._given_up(later):
+                yield from self._absent(cursor, later.span.start)
+                cursor = later.span.start
+                continue
+            if due is not None and self.clock.monotonic() >= due:
+                due = None
+                yield Overdue()
+            self.clock.wait(self.probe)
+
+    def _first_wanted(self) -> int | None:
+        """Wait for the first strain frame; return where the wanted ones begin."""
+        while not self.stopped():
+            self.strain.poll(0)
+            starts = self.strain.starts()
+            if starts and self.resume is not None:
+                starts = [start for start in starts if start >= self.resume]
+                return starts[0] if starts else self.resume
+            if starts:
+                return starts[-1]
+            self.clock.wait(self.probe)
+        return None
+
+    def _check_strain(self, instant: int) -> None:
+        name = self.strain.at(instant)
+        if name is None:
+            return
+        path = self.strain.path(name)
+        rates = gwf.channels(path)
+        if self.channels.strain not in rates:
+            close = nearest(self.channels.strain, rates)
+            hint = f"; did you mean {close}?" if close else ""
+            raise InputError(
+                f"no channel {self.channels.strain} (strain.channel){hint}",
+                path=path,
+                channels=[self.channels.strain],
+            )
+        if rates[self.channels.strain] != self.channels.rate:
+            raise InputError(
+                f"{self.channels.strain} is at {rates[self.channels.strain]} Hz, the "
+                f"configuration says {self.channels.rate} Hz (strain.rate)",
+                path=path,
+                channels=[self.channels.strain],
+            )
+
+    def _await(self, cursor: int) -> FrameName | None:
+        self.strain.poll(cursor)
+        return self.strain.at(cursor)
+
+    def _given_up(self, later: FrameName) -> bool:
+        return self.clock.monotonic() - self.strain.noticed(later) >= self.deadline
+
+    def _frame(self, name: FrameName, *, wanted: bool) -> InputFrame:
+        """Return a frame: its strain, and the witnesses that are there by the deadline."""
+        arrived = self.strain.noticed(name)
+        strain, state = self._read_strain(name, arrived)
+        self._gather(name.span, arrived)
+        self._transition(isinstance(strain, Series), name.span, strain)
+        blocks = self._aligner.blocks(strain, state)
+        self.counts["frames" if isinstance(strain, Series) else "strain_gaps"] += 1
+        return InputFrame(name.span, blocks, wanted, arrived if isfinite(arrived) else None)
+
+    def _read_strain(
+        self, name: FrameName, arrived: float
+    ) -> tuple[Series | Gap, Series | Gap | None]:
+        wanted = self.channels.of_strain_file
+        if not self.witnesses:
+            wanted += self.channels.witnesses
+        while True:
+            try:
+                read = gwf.read(
+                    self.strain.path(name),
+                    wanted,
+                    name.span,
+                    checksum=self.checksum,
+                    missing_ok=True,
+                )
+                break
+            except InputError as fault:
+                if self.stopped() or self.clock.monotonic() - arrived >= self.deadline:
+                    _log.warning("strain frame %s: %s", name, fault)
+                    return Gap(name.span, "strain_unreadable"), None
+            self.clock.wait(self.probe)
+        strain = read.pop(self.channels.strain, Gap(name.span, "strain_missing"))
+        if isinstance(strain, Series) and strain.rate != self.channels.rate:
+            strain = Gap(name.span, "strain_rate")
+        state = read.pop(self.channels.state, None) if self.channels.state else None
+        self._aligner.add(read)
+        return strain, state
+
+    def _gather(self, span: Span, arrived: float) -> None:
+        """Read the witness files over a span as they come, until the deadline."""
+        while True:
+            late = [tail for tail in self.witnesses if not self._take(tail, span)]
+            if not late or self.stopped():
+                return
+            if self.clock.monotonic() - arrived >= self.deadline:
+                self.counts["witness_missing"] += len(late)
+                return
+            self.clock.wait(self.probe)
+
+    def _take(self, tail: FrameTail, span: Span) -> bool:
+        """Read what a witness directory has over a span; return whether that is all of it."""
+        instant = span.start
+        while instant < span.end:
+            tail.poll(instant)
+            name = tail.at(instant)
+            if name is None or not self._read_witnesses(tail, name):
+                return False
+            instant = name.span.end
+        return True
+
+    def _read_witnesses(self, tail: FrameTail, name: FrameName) -> bool:
+        path = tail.path(name)
+        if path in self._read:
+            return True
+        try:
+            wanted = self._at_home(tail, path)
+            read = gwf.read(path, wanted, name.span, checksum=self.checksum, missing_ok=True)
+        except InputError as fault:
+            _log.debug("witness frame %s: %s", name, fault)
+            return False
+        if len(read) < len(wanted):
+            self._homes.pop(tail.directory, None)  # the file's channels changed: look again
+        self._aligner.add(read)
+        self._read[path] = name.span.end
+        return True
+
+    def _at_home(self, tail: FrameTail, path: Path) -> tuple[str, ...]:
+        """Return which witnesses are in this directory's files."""
+        if tail.directory not in self._homes:
+            rates = gwf.channels(path, self.channels.witnesses)
+            self._homes[tail.directory] = tuple(sorted(rates))
+            if len(self._homes) == len(self.witnesses):
+                found = {name for home in self._homes.values() for name in home}
+                absent = sorted(set(self.channels.witnesses) - found)
+                if absent:
+                    _log.error("no directory has %s; see input.witnesses", ", ".join(absent))
+        return self._homes[tail.directory]
+
+    def _absent(self, start: int, end: int) -> Iterator[InputFrame]:
+        """Yield what there is of witnesses over a stretch without strain."""
+        self._transition(False, Span(start, end), Gap(Span(start, end), "strain_missing"))
+        # What lies further back than the history reaches cannot matter to what comes.
+        start = max(start, end - -(-self.history // NS) * NS)
+        for second in range(start, end, NS):
+            span = Span(second, second + NS)
+            for tail in self.witnesses:
+                self._take(tail, span)
+            gap = Gap(span, "strain_missing")
+            self.counts["strain_gaps"] += 1
+            yield InputFrame(span, self._aligner.blocks(gap), wanted=True)
+
+    def _drop(self, cursor: int) -> None:
+        """Forget files and pieces that lie behind; a file may still hold what comes next."""
+        self._aligner.drop_before(cursor)
+        for tail in (self.strain, *self.witnesses):
+            tail.drop_before(cursor - self.history)
+        self._read = {path: end for path, end in self._read.items() if end > cursor}
+
+    def _transition(self, good: bool, span: Span, strain: Series | Gap) -> None:
+        if good != self._good:
+            self._good = good
+            if isinstance(strain, Gap):
+                _log.warning("GPS %s: no strain (%s)", format_gps(span.start), strain.reason)
+            else:
+                _log.info("GPS %s: strain is back", format_gps(span.start))
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySource:
+    """Reads the past, second by second.
+
+    Args:
+        channels: what is wanted.
+        strain: catalogue of the strain.
+        witnesses: catalogue of the witnesses; may be the same.
+    """
+
+    channels: Channels
+    strain: History
+    witnesses: History
+
+    def check(self) -> None:
+        """Raise InputError unless every channel is there and the strain has its rate."""
+        self.witnesses.require(self.channels.witnesses)
+        rate = self.strain.require([self.channels.strain])[self.channels.strain]
+        if rate != self.channels.rate:
+            raise InputError(
+                f"{self.channels.strain} is at {rate} Hz, the configuration says "
+                f"{self.channels.rate} Hz (strain.rate)",
+                channels=[self.channels.strain],
+            )
+
+    def frames(self, span: Span, needed: Span) -> Iterator[InputFrame]:
+        """Yield one-second frames over what a span needs, those inside it as wanted.
+
+        Args:
+            span: whole seconds.
+            needed: the span with its history and look-ahead; rounded out to whole seconds.
+        """
+        for start in range(needed.start // NS * NS, -(-needed.end // NS) * NS, NS):
+            second = Span(start, start + NS)
+            yield InputFrame(second, [self._block(second)], wanted=span.covers(second))
+
+    def _block(self, span: Span) -> Block:
+        strain: Mapping[str, Series | Gap] = self.strain.read(self.channels.of_strain_file, span)
+        witnesses = self.witnesses.read(self.channels.witnesses, span)
+        state = strain[self.channels.state] if self.channels.state else None
+        return Block(span, strain[self.channels.strain], witnesses, state)

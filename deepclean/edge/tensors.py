@@ -1,0 +1,156 @@
+"""The tensor files of a model directory: weights, scalers and the golden pair, and their checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from deepclean.core.block import Float64
+from deepclean.errors import ModelError
+
+GOLDEN_SAMPLES = 256
+"""Length of the golden input; a multiple of every shift period that is measured."""
+
+GOLDEN_TOLERANCE = 1e-4
+"""Largest departure from the golden output, in units of its rms: float32 on any device."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scalers:
+    """What standardises a network's input and its target: `(x - mean) / std`.
+
+    Args:
+        witness_mean: shape `(channels,)`, in the order of the network's input.
+        witness_std: likewise, positive.
+        strain_mean: of the bandpassed strain.
+        strain_std: likewise, positive.
+    """
+
+    witness_mean: Float64
+    witness_std: Float64
+    strain_mean: float
+    strain_std: float
+
+    def check(self, channels: int, path: Path) -> None:
+        """Raise ModelError unless there is a finite mean and a positive std per channel."""
+        for name, values in (("mean", self.witness_mean), ("std", self.witness_std)):
+            if values.shape != (channels,):
+                raise ModelError(
+                    f"{values.size} witness {name} values for {channels} channels", path=path
+                )
+        means = np.append(self.witness_mean, self.strain_mean)
+        stds = np.append(self.witness_std, self.strain_std)
+        if not (np.isfinite(means).all() and np.isfinite(stds).all() and (stds > 0).all()):
+            raise ModelError("a mean or std is not finite, or a std is not positive", path=path)
+
+    def serialise(self) -> bytes:
+        """Return the bytes of the scalers' file."""
+        return serialise(
+            {
+                "witness_mean": torch.from_numpy(self.witness_mean.copy()),
+                "witness_std": torch.from_numpy(self.witness_std.copy()),
+                "strain_mean": torch.tensor(self.strain_mean, dtype=torch.float64),
+                "strain_std": torch.tensor(self.strain_std, dtype=torch.float64),
+            }
+        )
+
+    @staticmethod
+    def parse(content: bytes, path: Path) -> Scalers:
+        """Return the scalers in `content`. Raises ModelError where one is absent."""
+        tensors = parse(content, path)
+        try:
+            return Scalers(
+                tensors["witness_mean"].numpy().astype(np.float64),
+                tensors["witness_std"].numpy().astype(np.float64),
+                float(tensors["strain_mean"]),
+                float(tensors["strain_std"]),
+            )
+        except KeyError as error:
+            raise ModelError(f"holds no {error.args[0]}", path=path) from error
+
+
+def serialise(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return a safetensors file of copies of `tensors`; equal tensors give equal bytes."""
+    return safetensors.torch.save(
+        {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    )
+
+
+def parse(content: bytes, path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file that was read from `path`.
+
+    Raises:
+        ModelError: it is not such a file.
+    """
+    try:
+        return safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise ModelError(f"not a safetensors file: {error}", path=path) from error
+
+
+def fill(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Put `weights` into `network`, every one of them and no other.
+
+    Raises:
+        ModelError: names or shapes differ, or a weight is not finite.
+    """
+    try:
+        network.load_state_dict(dict(weights), strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"the weights do not fit the architecture: {reason}", path=path) from error
+    check_finite(network, path)
+
+
+def check_finite(network: nn.Module, path: Path) -> None:
+    """Raise ModelError where a weight or buffer of `network` is not finite."""
+    for name, tensor in network.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ModelError(f"weight {name} is not finite", path=path)
+
+
+def infer(network: nn.Module, witnesses: Tensor) -> Tensor:
+    """Return a network's output without gradients and in full float32, on any device."""
+    # TF32, the default of convolutions on recent GPUs, keeps ten bits: 1e-3 of the scale.
+    exact = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    with torch.inference_mode(), exact:
+        output: Tensor = network(witnesses)
+    return output
+
+
+def golden(network: nn.Module, channels: int, samples: int) -> bytes:
+    """Return the golden file: a fixed standardised input and this network's output for it."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(1, channels, samples, generator=generator)
+    return serialise({"input": inputs, "output": infer(network, inputs)})
+
+
+def check_golden(network: nn.Module, content: bytes, device: str, path: Path) -> None:
+    """Raise ModelError unless `network` (on `device`) gives the golden output in `content`."""
+    tensors = parse(content, path)
+    if not {"input", "output"} <= tensors.keys():
+        raise ModelError("holds no golden input and output", path=path)
+    expected = tensors["output"]
+    try:
+        output = infer(network, tensors["input"].to(device)).cpu()
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"the network refuses its golden input: {reason}", path=path) from error
+    scale = float(expected.square().mean().sqrt())
+    if output.shape != expected.shape or not bool(
+        ((output - expected).abs() <= GOLDEN_TOLERANCE * scale).all()
+    ):
+        raise ModelError(
+            f"the network does not reproduce its golden output on {device}: "
+            "weights and software do not belong together",
+            path=path,
+        )

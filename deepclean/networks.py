@@ -1,0 +1,229 @@
+"""The networks, by name, and the measurement of how far one of them looks.
+
+A network maps standardised witnesses, shape `(batch, channels, time)` float32, to the
+standardised noise in the strain, shape `(batch, time)`. A model directory names its network by an
+*architecture*: a mapping with the `name` and that network's options, so that nothing executable
+has to be stored with the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepclean.errors import ModelError, nearest
+
+PERIODS = (1, 2, 4, 8, 16, 32, 64)
+"""Shifts, in samples, that `measure` tries."""
+
+TOLERANCE = 1e-6
+"""Difference between a window and a long pass that counts as none, in units of the output rms."""
+
+
+class Autoencoder(nn.Module):
+    """The published DeepClean network: a strided convolutional autoencoder.
+
+    An input convolution (n -> n), one convolution at stride 2 per entry of `hidden`, the same
+    mirrored by transposed convolutions, each followed by batch normalisation and tanh; then an
+    output convolution to one channel. Ormiston et al. 2020, Phys. Rev. Research 2, 033066
+    (arXiv:2005.06534), section III.
+
+    Args:
+        channels: number of witnesses.
+        hidden: channels after each strided convolution.
+        kernel_size: taps of every convolution, odd.
+
+    Raises:
+        ModelError: an option out of range.
+    """
+
+    def __init__(
+        self, channels: int, *, hidden: Sequence[int] = (8, 16, 32, 64), kernel_size: int = 7
+    ) -> None:
+        super().__init__()
+        _require_odd("kernel_size", kernel_size)
+        if not isinstance(hidden, list | tuple) or not hidden or not all(map(_counts, hidden)):
+            raise ModelError(f"architecture.hidden: {hidden!r} is not a list of positive integers")
+        down = [channels, *hidden]
+        up = [*reversed(hidden), channels]
+        self.first = _block(nn.Conv1d(channels, channels, kernel_size, 1, kernel_size // 2))
+        self.down = nn.Sequential(
+            *(
+                _block(nn.Conv1d(before, after, kernel_size, 2, kernel_size // 2))
+                for before, after in itertools.pairwise(down)
+            )
+        )
+        self.up = nn.Sequential(
+            *(
+                _block(nn.ConvTranspose1d(before, after, kernel_size, 2, kernel_size // 2, 1))
+                for before, after in itertools.pairwise(up)
+            )
+        )
+        self.last = nn.Conv1d(channels, 1, kernel_size, 1, kernel_size // 2)
+
+    def forward(self, witnesses: Tensor) -> Tensor:
+        """Return the noise, `(batch, time)`, for `(batch, channels, time)`.
+
+        `time` is a multiple of `2 ** len(hidden)`.
+        """
+        noise: Tensor = self.last(self.up(self.down(self.first(witnesses))))
+        return noise[:, 0]
+
+
+class Wiener(nn.Module):
+    """The linear baseline: one finite impulse response per witness, and their sum.
+
+    Args:
+        channels: number of witnesses.
+        taps: length of each response, odd; its middle tap is zero delay.
+
+    Raises:
+        ModelError: `taps` is not a positive odd integer.
+    """
+
+    def __init__(self, channels: int, *, taps: int = 65) -> None:
+        super().__init__()
+        _require_odd("taps", taps)
+        self.fir = nn.Conv1d(channels, 1, taps, padding=taps // 2, bias=False)
+
+    def forward(self, witnesses: Tensor) -> Tensor:
+        """Return the noise, `(batch, time)`, for `(batch, channels, time)`."""
+        noise: Tensor = self.fir(witnesses)
+        return noise[:, 0]
+
+
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"autoencoder": Autoencoder, "wiener": Wiener}
+"""Networks by name. Each takes the number of witnesses, then its options by keyword."""
+
+
+def build(architecture: Mapping[str, Any], channels: int) -> nn.Module:
+    """Return a new network with random weights (torch's generator).
+
+    Args:
+        architecture: `name`, one of `ARCHITECTURES`, and that network's options.
+        channels: number of witnesses.
+
+    Raises:
+        ModelError: unknown name or option (with the nearest valid one), or an option out of range.
+    """
+    if not _counts(channels):
+        raise ModelError(f"a network needs at least one witness channel, not {channels}")
+    options = dict(architecture)
+    name = str(options.pop("name", ""))
+    if name not in ARCHITECTURES:
+        raise ModelError(f"architecture.name: {_unknown(name, ARCHITECTURES)}")
+    network = ARCHITECTURES[name]
+    valid = list(inspect.signature(network).parameters)[1:]
+    for option in options:
+        if option not in valid:
+            raise ModelError(f"architecture.{name}: {_unknown(option, valid)}")
+    return network(channels, **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Receptive:
+    """How far a network looks and at which shifts it repeats itself.
+
+    Args:
+        field: samples at each end of a window that a longer input would change; half the window
+            where no sample of it agrees with a longer input.
+        period: smallest shift, in samples, at which the network is translation-equivariant, or
+            None where it is not: its windows must then be run one by one.
+    """
+
+    field: int
+    period: int | None
+
+
+def measure(network: nn.Module, channels: int, kernel: int) -> Receptive:
+    """Measure the effective receptive field and the shift period of a network.
+
+    Windows of `kernel` samples are cut from a long, fixed, random, standardised input; their
+    outputs are compared with one pass over the whole. The arithmetic is float64, so that the
+    result is a property of the weights, not of rounding; the network itself is left as it is.
+    A network that accepts only its kernel's length has no period.
+
+    Args:
+        network: as trained; measured in evaluation mode on the CPU.
+        channels: number of witnesses.
+        kernel: window length in samples.
+
+    Raises:
+        ModelError: the network does not give `(batch, kernel)` for `(batch, channels, kernel)`.
+    """
+    probe = copy.deepcopy(network).to("cpu", torch.float64).eval()
+    margin = 1024 * -(-kernel // 1024)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(2, channels, 3 * margin, generator=generator, dtype=torch.float64)
+    with torch.inference_mode():
+        _require_kernel(probe, inputs[..., :kernel])
+        try:
+            whole = probe(inputs)
+        except RuntimeError:
+            return Receptive(kernel // 2, None)
+        if whole.shape != (2, 3 * margin):
+            return Receptive(kernel // 2, None)
+        field = _wrong(probe, inputs, whole, margin, kernel)
+        for period in PERIODS:
+            shifted = _wrong(probe, inputs, whole, margin + period, kernel)
+            if 2 * max(field, shifted) < kernel:
+                return Receptive(max(field, shifted), period)
+    return Receptive(field, None)
+
+
+def _wrong(probe: nn.Module, inputs: Tensor, whole: Tensor, offset: int, kernel: int) -> int:
+    """Return how many samples at either end of the window at `offset` disagree with `whole`."""
+    window = probe(inputs[..., offset : offset + kernel])
+    limit = TOLERANCE * whole.square().mean().sqrt()
+    differs = (window - whole[:, offset : offset + kernel]).abs() > limit
+    index = torch.nonzero(differs.any(0) | ~window.isfinite().all(0)).flatten()
+    if index.numel() == 0:
+        return 0
+    return int(torch.minimum(index + 1, kernel - index).max())
+
+
+def _require_kernel(probe: nn.Module, window: Tensor) -> None:
+    """Raise ModelError unless the network gives one sample per sample of a kernel."""
+    expected = (window.shape[0], window.shape[2])
+    try:
+        shape = tuple(probe(window).shape)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ModelError(
+            f"the network refuses input of shape {tuple(window.shape)}: {reason}"
+        ) from error
+    if shape != expected:
+        raise ModelError(
+            f"the network gives shape {shape}, not {expected}, for a kernel of {expected[1]} "
+            "samples: choose a kernel that is a multiple of its total stride"
+        )
+
+
+def _block(convolution: nn.Conv1d | nn.ConvTranspose1d) -> nn.Sequential:
+    """Return a convolution with the batch normalisation and tanh that follow it."""
+    return nn.Sequential(convolution, nn.BatchNorm1d(convolution.out_channels), nn.Tanh())
+
+
+def _counts(value: object) -> bool:
+    """Return whether `value` is a positive integer."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _require_odd(option: str, value: object) -> None:
+    """Raise ModelError unless `value` is a positive odd integer."""
+    if not isinstance(value, int) or not _counts(value) or value % 2 == 0:
+        raise ModelError(f"architecture.{option}: {value!r} is not a positive odd integer")
+
+
+def _unknown(name: str, valid: Sequence[str] | Mapping[str, Any]) -> str:
+    """Return the message for a name that is not in `valid`."""
+    close = nearest(name, valid)
+    hint = f"did you mean {close!r}?" if close else f"valid: {', '.join(valid)}"
+    return f"unknown {name!r}; {hint}"

@@ -1,0 +1,97 @@
+"""Replay: the daemon's cleaning over history, as fast as the machine allows.
+
+Input before the span refills the engine's history and input after it gives the look-ahead, so the
+samples of any stretch are the same whether it is replayed alone, as part of a longer one, or was
+cleaned live. What is finished is not done again, so an interrupted replay is resumed by repeating
+the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from deepclean.cleaning import Cleaning, Tally
+from deepclean.config import Config
+from deepclean.core.engine import Engine
+from deepclean.core.time import NS, Span
+from deepclean.edge.names import FrameName
+from deepclean.edge.sink import FrameSink
+from deepclean.edge.source import HistorySource
+from deepclean.errors import InputError
+
+Progress = Callable[[int], None]
+"""Called with the nanoseconds of data done since the last call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay did.
+
+    Args:
+        written: frames written now.
+        skipped: nanoseconds that were finished already.
+        gaps: seconds without strain.
+    """
+
+    written: int
+    skipped: int
+    gaps: int
+
+
+def replay(
+    config: Config,
+    make_engine: Callable[[], Engine],
+    source: HistorySource,
+    sink: FrameSink,
+    span: Span,
+    *,
+    duration: int = NS,
+    progress: Progress = lambda done: None,
+) -> Replayed:
+    """Clean a span of history into frames.
+
+    Args:
+        config: what to clean.
+        make_engine: gives a fresh engine for each stretch that is still to be done.
+        source: where the data is.
+        sink: where the frames go; what it holds of the span is taken as finished.
+        span: whole seconds.
+        duration: nanoseconds of an output frame, whole seconds.
+        progress: told how the work gets on.
+
+    Raises:
+        InputError: the span or the duration is not whole seconds, a channel is not there, or the
+            strain has another rate.
+        OutputError: a frame cannot be written.
+    """
+    if span.start % NS or span.end % NS or duration % NS or duration < NS:
+        raise InputError(f"{span} in frames of {duration / NS} s: only whole seconds are replayed")
+    source.check()
+    total, skipped = Tally(), span.duration
+    for part in remaining(span, sink.finished()):
+        skipped -= part.duration
+        engine = make_engine()
+        cleaning = Cleaning(config, engine, sink, duration=duration, strict=True)
+        for frame in source.frames(part, engine.needs(part)):
+            cleaning.take(frame)
+            if frame.wanted:
+                progress(frame.span.duration)
+        cleaning.release()
+        total.written += cleaning.tally.written
+        total.gaps += cleaning.tally.gaps
+    progress(skipped)
+    return Replayed(total.written, skipped, total.gaps)
+
+
+def remaining(span: Span, finished: list[FrameName]) -> Iterator[Span]:
+    """Yield the parts of a span that no finished frame covers, in order."""
+    start = span.start
+    for name in finished:
+        if name.span.end <= start or name.span.start >= span.end:
+            continue
+        if name.span.start > start:
+            yield Span(start, name.span.start)
+        start = name.span.end
+    if start < span.end:
+        yield Span(start, span.end)

@@ -1,0 +1,30 @@
+"""A simulated site with a known truth.
+
+A `Site` describes an interferometer: the background in its strain, what disturbs it, and which
+auxiliary channels witness that. A `Simulator` makes its channels, and the truth beside them, as a
+function of GPS time. `write_history` and `stream` leave them on disk as a real site does.
+"""
+
+from deepclean.simulate.compose import compose
+from deepclean.simulate.files import Layout
+from deepclean.simulate.history import write_history
+from deepclean.simulate.injection import Injection
+from deepclean.simulate.presets import PRESETS, on_background, preset, with_dummies
+from deepclean.simulate.simulator import Simulator
+from deepclean.simulate.site import Site
+from deepclean.simulate.stream import Pace, stream
+
+__all__ = [
+    "PRESETS",
+    "Injection",
+    "Layout",
+    "Pace",
+    "Simulator",
+    "Site",
+    "compose",
+    "on_background",
+    "preset",
+    "stream",
+    "with_dummies",
+    "write_history",
+]

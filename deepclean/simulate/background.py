@@ -1,0 +1,151 @@
+"""The strain that the couplings are added to: a detector's published noise, or real strain.
+
+Both are a function of the GPS second, and both know their floor, the amplitude spectral density
+(ASD) that the strength of a coupling is measured by.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import scipy.fft
+from scipy.signal import welch
+
+from deepclean.core.block import Float64, Gap, Samples
+from deepclean.core.time import NS, Span
+from deepclean.errors import ConfigError, InputError
+from deepclean.simulate.hints import hint
+from deepclean.simulate.noise import Stream, filtered, remembered, white
+
+WALL = 10.0
+"""Below this many hertz a curve is held flat: published ones rise there without end, or stop."""
+
+_FLOOR_FFT = 2  # seconds; the median over the file's FFTs of 2 s is its ASD
+
+
+class CurveBackground:
+    """Stationary Gaussian noise with one of the published noise curves of lalsimulation.
+
+    White noise through a zero-phase FIR of two seconds (`2 * rate` taps: the curve's ASD sampled
+    every half hertz, Hann-windowed in time), so that a second depends on its two neighbours only.
+
+    Args:
+        curve: the function's name without `SimNoisePSD`, such as `aLIGO175MpcT1800545`.
+        rate: samples per second.
+        seed: of the site.
+        name: of the strain channel.
+
+    Raises:
+        ConfigError: no such curve.
+    """
+
+    def __init__(self, curve: str, rate: int, seed: int, name: str) -> None:
+        self._asd = curve_asd(curve, rate)
+        taps = np.fft.fftshift(scipy.fft.irfft(self._asd * np.sqrt(rate / 2), 2 * rate))
+        window = np.sin(np.pi * np.arange(2 * rate) / (2 * rate)) ** 2
+        source = remembered(white(seed, f"{name} background", rate), 4)
+        self.stream: Stream = remembered(filtered(source, taps * window), 2)
+
+    def floor(self, band: tuple[float, float]) -> float:
+        """Return the ASD in the band's middle, in 1/sqrt(Hz)."""
+        return float(self._asd[round(sum(band))])
+
+    def require(self, span: Span) -> None:
+        """Accept any span: the curve holds for ever."""
+
+
+class FileBackground:
+    """Real strain from one file (HDF5 or GWF), which the site is then confined to.
+
+    Args:
+        path: the file.
+        channel: the channel in it.
+
+    Raises:
+        InputError: the file cannot be used, or does not hold whole seconds of finite strain.
+    """
+
+    def __init__(self, path: Path, channel: str) -> None:
+        series = _edge(path).read(path, [channel])[channel]
+        if isinstance(series, Gap) or not np.isfinite(series.samples).all():
+            raise InputError(
+                "is no background: not all of its samples are valid", path=path, channels=[channel]
+            )
+        if series.span.start % NS or series.span.end % NS:
+            raise InputError("is no background: it does not hold whole GPS seconds", path=path)
+        self.span, self.rate = series.span, series.rate
+        self._path = path
+        self._samples: Float64 = series.samples.astype(np.float64)
+        self.stream: Stream = self._second
+
+    def floor(self, band: tuple[float, float]) -> float:
+        """Return the ASD over the band: the median over time and then over frequency."""
+        frequency, density = welch(
+            self._samples, self.rate, nperseg=_FLOOR_FFT * self.rate, average="median"
+        )
+        inside = (frequency >= band[0]) & (frequency <= band[1])
+        return float(np.sqrt(np.median(density[inside])))
+
+    def require(self, span: Span) -> None:
+        """Raise InputError unless the file holds all of a span."""
+        if not self.span.covers(span):
+            raise InputError(
+                f"the site has its background over {self.span}, not over {span}", path=self._path
+            )
+
+    def _second(self, second: int) -> Samples:
+        self.require(Span.of_seconds(second, 1))
+        first = (second - self.span.start // NS) * self.rate
+        return self._samples[first : first + self.rate]
+
+
+def background_channel(path: Path, channel: str | None = None) -> tuple[str, int]:
+    """Return name and rate of the strain in a file.
+
+    Args:
+        path: the file.
+        channel: its name; the only channel that ends in `STRAIN` where it is None.
+
+    Raises:
+        InputError: not readable, or no channel, or several, that could be meant.
+    """
+    held = _edge(path).channels(path, None if channel is None else [channel])
+    meant = {name: rate for name, rate in held.items() if channel or name.endswith("STRAIN")}
+    if len(meant) != 1:
+        like = ", ".join(sorted(meant)) or "none"
+        said = f"no channel {channel}" if channel else f"name its strain channel (like one: {like})"
+        raise InputError(said, path=path, channels=[channel] if channel else meant)
+    return next(iter(meant.items()))
+
+
+def curve_asd(curve: str, rate: int) -> Float64:
+    """Return a published curve's ASD in 1/sqrt(Hz) at every half hertz up to half the rate.
+
+    Below `WALL` it has the value there. Source: LIGO-T1800545, LIGO-T1800044 and others, as
+    lalsimulation tabulates them.
+
+    Raises:
+        ConfigError: no such curve.
+    """
+    import lal
+    import lalsimulation
+
+    function = getattr(lalsimulation, f"SimNoisePSD{curve}", None)
+    if function is None:
+        known = [name[11:] for name in dir(lalsimulation) if name.startswith("SimNoisePSD")]
+        raise ConfigError(f"lalsimulation has no noise curve {curve}{hint(curve, known)}")
+    epoch = lal.LIGOTimeGPS(0)
+    series = lal.CreateREAL8FrequencySeries("", epoch, 0.0, 0.5, lal.SecondUnit, rate + 1)
+    function(series, WALL)
+    asd: Float64 = np.sqrt(series.data.data)
+    asd[: int(2 * WALL)] = asd[int(2 * WALL)]
+    asd[-1] = asd[-2]  # the library leaves the last bin empty
+    return asd
+
+
+def _edge(path: Path) -> ModuleType:
+    from deepclean.edge import gwf, hdf5
+
+    return gwf if path.suffix == ".gwf" else hdf5

@@ -1,0 +1,253 @@
+"""Sites composed from subtraction problems, by rule.
+
+The published studies name bands and witnesses, not the physics between them. Here a band that
+holds a harmonic of the mains has that line, with sidebands from slow angular motion; any other
+band has a hum. Witnesses of alignment see a mix of the motions, the others see the carrier.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import pi, sqrt
+
+from deepclean.errors import ConfigError
+from deepclean.simulate.hints import hint
+from deepclean.simulate.noise import generator
+from deepclean.simulate.published import Problem
+from deepclean.simulate.site import Coupling, Hum, Line, Motion, Site, Term, Witness
+
+LINE_STRENGTH = 15.0
+"""Of a mains line: its root mean square over the floor's in 1 Hz (see `Coupling`)."""
+
+SIDEBAND_STRENGTH = 7.0
+"""Of all of a line's sidebands together."""
+
+HUM_PEAK = 4.0
+"""Of a hum: its ASD over the floor's in the middle of its band."""
+
+HUM_BILINEAR = 0.25
+"""Of a hum: how much of it is multiplied by the motions, relative to how much is not."""
+
+CARRIER_NOISE = 1e-3
+"""Sensor noise of a witness of carriers, per sqrt(Hz), over the rms of what it sees."""
+
+MOTION_NOISE = 3e-3
+"""The same of a witness of motions."""
+
+MOTIONS = (
+    Motion("hard_pitch", 0.45, 0.12),
+    Motion("hard_yaw", 1.1, 0.2),
+    Motion("soft_pitch", 1.9, 0.2),
+    Motion("soft_yaw", 0.8, 0.15),
+    Motion("recycling_pitch", 1.5, 0.2),
+    Motion("recycling_yaw", 0.25, 0.08),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What an interferometer has besides its subtraction problems.
+
+    Args:
+        strain: channel, without the prefix.
+        rate: of the strain, in Hz.
+        state: state vector, without the prefix.
+        curve: noise curve of lalsimulation.
+        mains: frequency in Hz.
+        motions: how many of `MOTIONS` it has at most.
+        usual: rate of witnesses of no particular kind, in Hz.
+    """
+
+    strain: str
+    rate: int
+    state: str
+    curve: str
+    mains: int
+    motions: int
+    usual: int
+
+
+_LIGO = Place(
+    strain="GDS-CALIB_STRAIN",
+    rate=16384,
+    state="GDS-CALIB_STATE_VECTOR",
+    curve="aLIGO175MpcT1800545",
+    mains=60,
+    motions=6,
+    usual=2048,
+)
+
+PLACES: Mapping[str, Place] = {
+    "H1": _LIGO,
+    "L1": _LIGO,
+    "K1": replace(_LIGO, curve="KAGRA25MpcT1800545"),
+    "V1": Place(
+        strain="Hrec_hoft_raw_20000Hz",
+        rate=20000,
+        state="DQ_ANALYSIS_STATE_VECTOR",
+        curve="AdVO4T1800545",
+        mains=50,
+        motions=2,
+        usual=2000,
+    ),
+}
+
+_RATES = (
+    (r"_INMON$", 16),
+    (r"_POWERSUPPLY_", 16),
+    (r"_Tpro_processed_packets$", 50),
+    (r"_500Hz$", 500),
+    (r"^ASC-SRC", 16),
+    (r"^ASC-[CD]HARD_", 512),
+    (r"^ASC-", 256),
+    (r"^(HPI|ISI)-", 512),
+    (r"^(CAL|Sc)_", 10000),
+    (r"^ENV_\w+_MAG_", 20000),
+)
+"""Witness rates in Hz by the first pattern that a name matches."""
+
+_ALIGNMENT = re.compile(r"^ASC|^HPI|^ISI|WFS|DOF|_QD|_LC_|^SBE_|Tpro|POWERSUPPLY|_[Tt][XxYyZz]|Cty")
+"""Names of witnesses that see motions; the others see carriers."""
+
+
+def compose(
+    ifo: str,
+    problems: Mapping[str, Problem],
+    *,
+    motions: int | None = None,
+    rates: Mapping[str, int] | None = None,
+    seed: int = 0,
+) -> Site:
+    """Return a site that shows some subtraction problems.
+
+    Args:
+        ifo: `H1`, `L1`, `K1` or `V1`.
+        problems: by name, the band in Hz and the witnesses (with or without the prefix).
+        motions: how many slow motions there are; None: the interferometer's usual number, or as
+            many as the witnesses of alignment can tell apart (three for five of them).
+        rates: in Hz by full channel name, where they shall differ from the usual ones.
+        seed: of the noise. What couples how does not depend on it.
+
+    Raises:
+        ConfigError: no such interferometer, or a rate that cannot carry what a witness sees.
+    """
+    if ifo not in PLACES:
+        raise ConfigError(f"no interferometer {ifo} can be simulated{hint(ifo, PLACES)}")
+    place, prefix = PLACES[ifo], f"{ifo}:"
+    problems = {
+        name: (band, tuple(witness.removeprefix(prefix) for witness in witnesses))
+        for name, (band, witnesses) in problems.items()
+    }
+    if motions is None:
+        aligned = {name for _, names in problems.values() for name in names if _sees_motions(name)}
+        motions = min(place.motions, 3 * len(aligned) // 5)
+    moving = MOTIONS[:motions]
+    carriers = {name: _carrier(band, place.mains) for name, (band, _) in problems.items()}
+    return Site(
+        ifo=ifo,
+        strain=prefix + place.strain,
+        rate=place.rate,
+        state=prefix + place.state,
+        background=place.curve,
+        motions=moving,
+        carriers=tuple(dict.fromkeys(carriers.values())),
+        couplings=tuple(
+            _coupling(name, problem, carriers[name], moving) for name, problem in problems.items()
+        ),
+        witnesses=tuple(
+            _witness(prefix + name, (rates or {}).get(prefix + name, _rate(name, place)), terms)
+            for name, terms in _seen(problems, carriers, moving).items()
+        ),
+        seed=seed,
+    )
+
+
+def _carrier(band: tuple[float, float], mains: int) -> Line | Hum:
+    low, high = band
+    harmonic = int(high // mains) * mains
+    if harmonic >= low:
+        return Line(f"mains_{harmonic}", harmonic)
+    middle = round((low + high) / 2)
+    return Hum(f"hum_{middle}", middle, (high - low) / 6)
+
+
+def _coupling(
+    name: str, problem: Problem, carrier: Line | Hum, motions: tuple[Motion, ...]
+) -> Coupling:
+    """Return how a carrier gets into the strain.
+
+    The motions take part that keep it inside the band, if there are enough witnesses of alignment
+    to tell all motions apart.
+    """
+    (low, high), witnesses = problem
+    room = min(carrier.frequency - low, high - carrier.frequency)
+    inside = [motion for motion in motions if motion.frequency + 2 * motion.width < room]
+    if sum(map(_sees_motions, witnesses)) < len(motions):
+        inside = []
+    if isinstance(carrier, Line):
+        linear, bilinear = LINE_STRENGTH, SIDEBAND_STRENGTH
+    else:  # a Gaussian of unit area is 1 / (sqrt(2 pi) width) high
+        linear = HUM_PEAK * sqrt(sqrt(2 * pi) * carrier.width)
+        bilinear = HUM_BILINEAR * linear
+    each = bilinear / sqrt(max(len(inside), 1))
+    return Coupling(
+        name=name,
+        band=(low, high),
+        carrier=carrier.name,
+        linear=linear,
+        bilinear=tuple((motion.name, each) for motion in inside),
+        phase=_draw(f"path {carrier.name}", 1)[0] * pi,
+    )
+
+
+def _seen(
+    problems: Mapping[str, Problem],
+    carriers: Mapping[str, Line | Hum],
+    motions: tuple[Motion, ...],
+) -> dict[str, tuple[Term, ...]]:
+    """Return what each witness sees, once for all the problems that it has a part in."""
+    sources: dict[str, dict[str, None]] = {}
+    for problem, (_, witnesses) in problems.items():
+        for witness in witnesses:
+            sources.setdefault(witness, {})[carriers[problem].name] = None
+    aligned = [witness for witness in sources if _sees_motions(witness)]
+    terms = {
+        witness: tuple(_carrier_term(witness, name) for name in names)
+        for witness, names in sources.items()
+    }
+    return terms | {name: _mix(name, place, motions) for place, name in enumerate(aligned)}
+
+
+def _carrier_term(witness: str, carrier: str) -> Term:
+    size, phase = _draw(f"{witness} {carrier}", 2)
+    return Term(carrier, 10 ** (1 + size), phase * pi)
+
+
+def _mix(witness: str, place: int, motions: tuple[Motion, ...]) -> tuple[Term, ...]:
+    """Return what an alignment signal sees: one motion above all, in turn, and some of the rest."""
+    size, *leaks = _draw(witness, 1 + len(motions))
+    return tuple(
+        Term(motion.name, 10**size * (1.0 if number == place % len(motions) else 0.4 * leak))
+        for number, (motion, leak) in enumerate(zip(motions, leaks, strict=True))
+    )
+
+
+def _witness(channel: str, rate: int, terms: tuple[Term, ...]) -> Witness:
+    size = sqrt(sum(term.gain**2 for term in terms))
+    relative = MOTION_NOISE if _sees_motions(channel.partition(":")[2]) else CARRIER_NOISE
+    return Witness(channel, rate, terms, relative * size)
+
+
+def _rate(witness: str, place: Place) -> int:
+    return next((rate for pattern, rate in _RATES if re.search(pattern, witness)), place.usual)
+
+
+def _sees_motions(witness: str) -> bool:
+    return _ALIGNMENT.search(witness) is not None
+
+
+def _draw(name: str, count: int) -> list[float]:
+    """Return numbers in [-1, 1) that belong to a name: a site's hardware, the same for any seed."""
+    return [float(number) for number in generator(0, name, 0).uniform(-1, 1, count)]

@@ -1,0 +1,38 @@
+"""A site's past, written at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from deepclean.core.time import Span
+from deepclean.simulate.files import Layout, make_files, products
+from deepclean.simulate.simulator import Simulator
+
+
+def write_history(simulator: Simulator, layout: Layout, span: Span) -> Iterator[Path]:
+    """Write the files of a span as fast as they can be made.
+
+    Args:
+        simulator: of the site.
+        layout: where the files go.
+        span: whole GPS seconds.
+
+    Returns:
+        An iterator that writes; each file's path comes out once the file is complete. What is
+        wrong with the arguments is raised before it starts.
+
+    Raises:
+        ConfigError: the span does not start and end on whole seconds.
+        InputError: the site is not defined over all of the span.
+        OutputError: the operating system refused.
+    """
+    making = make_files(simulator, products(simulator, layout), span)
+
+    def write() -> Iterator[Path]:
+        for _, finished in making:
+            for file in finished:
+                file.publish()
+                yield file.path
+
+    return write()

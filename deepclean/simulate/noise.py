@@ -1,0 +1,79 @@
+"""White noise as a function of GPS second, seed and name, and what finite filters make of it.
+
+Everything random in a simulated site starts here. One second of white noise comes from a
+counter-based generator (Philox 4x64: Salmon et al. 2011, "Parallel random numbers: as easy as
+1, 2, 3") whose key is a hash of seed and name and whose counter is the GPS second: any second can
+be made at any time, in any order and process, and is always the same. Every later step is a
+function from a GPS second to the samples of that second that looks at a fixed number of
+neighbouring seconds and computes in arrays of fixed shape, so it inherits this bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from deepclean.core.block import Float64, Samples
+
+Stream: TypeAlias = Callable[[int], NDArray[Any]]
+"""A signal: from a GPS second to its samples in that second, shape `(rate,)`."""
+
+
+def generator(seed: int, name: str, second: int) -> np.random.Generator:
+    """Return the random generator that belongs to one second of one named source."""
+    digest = blake2b(f"{seed}\0{name}".encode(), digest_size=16).digest()
+    key = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, second, 0]))
+
+
+def white(seed: int, name: str, rate: int, dtype: type[np.floating[Any]] = np.float64) -> Stream:
+    """Return independent normal samples of unit variance, in double or single precision."""
+
+    def make(second: int) -> Samples:
+        return generator(seed, name, second).standard_normal(rate, dtype=dtype)
+
+    return make
+
+
+def remembered(stream: Stream, keep: int) -> Stream:
+    """Return `stream` with its last `keep` seconds held (read-only): neighbours share them."""
+
+    @lru_cache(maxsize=keep)
+    def recall(second: int) -> Samples:
+        samples = stream(second)
+        samples.flags.writeable = False
+        return samples
+
+    return recall
+
+
+def around(stream: Stream, second: int, reach: int) -> Samples:
+    """Return the samples from `reach` seconds before `second` to `reach` seconds after its end."""
+    return np.concatenate([stream(s) for s in range(second - reach, second + reach + 1)])
+
+
+def filtered(source: Stream, kernel: Float64) -> Stream:
+    """Return `source` convolved with a finite kernel that reaches a second to each side.
+
+    Args:
+        source: seconds of shape `(rate,)`.
+        kernel: shape `(2 * rate,)`, its time zero at index `rate`.
+
+    Only the two neighbouring seconds are within reach, so the middle third of a circular
+    convolution over three seconds is the exact linear convolution.
+    """
+    rate = kernel.size // 2
+    response = scipy.fft.rfft(np.roll(np.append(kernel, np.zeros(rate)), -rate))
+
+    def make(second: int) -> Float64:
+        spectrum = scipy.fft.rfft(around(source, second, 1)) * response
+        samples: Float64 = scipy.fft.irfft(spectrum, 3 * rate)
+        return samples[rate : 2 * rate].copy()
+
+    return make

@@ -1,0 +1,183 @@
+"""A site's present: files that appear one by one, as the LIGO distribution writer leaves them.
+
+Each is written under a hidden temporary name in its directory and renamed; old ones are deleted
+by count. Time comes from an injected clock, and everything is made ahead of it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from math import inf
+from pathlib import Path
+
+from deepclean.core.time import NS, Span
+from deepclean.edge.clock import Clock
+from deepclean.errors import ConfigError
+from deepclean.simulate.files import Layout, MadeFile, Product, make_files, products
+from deepclean.simulate.noise import generator
+from deepclean.simulate.simulator import Simulator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How a live stream goes.
+
+    Args:
+        speed: seconds of data per second of the clock; `math.inf` for as fast as it can be made.
+        strain_delay: seconds of the clock by which strain files come late, at most; how much
+            each does is random, and always the same for that file.
+        witness_delay: likewise.
+        retention: files of each kind that stay; None deletes none.
+        ahead: seconds of data that are made before the stream starts and held ready.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+
+    speed: float = 1.0
+    strain_delay: float = 0.0
+    witness_delay: float = 0.0
+    retention: int | None = None
+    ahead: int = 16
+
+    def __post_init__(self) -> None:
+        for name, least in (("strain_delay", 0), ("witness_delay", 0), ("ahead", 1)):
+            if not least <= getattr(self, name) < inf:
+                raise ConfigError(f"{name}: {getattr(self, name)} is not at least {least}")
+        if not self.speed > 0:
+            raise ConfigError(f"speed: {self.speed} is not positive")
+        if self.retention is not None and self.retention < 1:
+            raise ConfigError(f"retention: {self.retention} is not at least 1")
+
+
+def stream(
+    simulator: Simulator,
+    layout: Layout,
+    span: Span,
+    clock: Clock,
+    *,
+    pace: Pace = Pace(),
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Path]:
+    """Let the files of a span appear as time goes on.
+
+    The file over `[t, t + d)` appears `(t + d - start) / speed` seconds after the stream has
+    started, plus its delay. The stream starts when it is first asked for a path.
+
+    Args:
+        simulator: of the site.
+        layout: where the files go.
+        span: whole GPS seconds.
+        clock: what it waits on; a wait that is woken early ends a stream that is to stop.
+        pace: speed, delays, retention.
+        stop: asked after every file and every wait.
+
+    Returns:
+        An iterator that waits and writes; each file's path comes out when the file has appeared.
+        What is wrong with the arguments is raised before it starts.
+
+    Raises:
+        ConfigError: the span does not start and end on whole seconds.
+        InputError: the site is not defined over all of the span.
+        OutputError: the operating system refused.
+    """
+    kinds = products(simulator, layout)
+    making = make_files(simulator, kinds, span)
+    late = [pace.strain_delay, pace.witness_delay] if layout.witnesses else [pace.strain_delay]
+    queue = _Queue(making, span, pace, dict(zip(kinds, late, strict=False)), simulator.site.seed)
+    return _run(queue, clock, _Retention(pace.retention), stop)
+
+
+def _run(
+    queue: _Queue, clock: Clock, retention: _Retention, stop: Callable[[], bool]
+) -> Iterator[Path]:
+    while queue.wants_more and not stop():
+        queue.make()
+    started = clock.monotonic()
+    cost = 0.0  # seconds that making one second of data took last time
+    while not stop():
+        now = clock.monotonic() - started
+        idle = queue.due - now
+        if idle <= 0:
+            file = queue.pop()
+            file.publish()
+            retention.keep(file)
+            yield file.path
+        elif queue.wants_more and idle >= cost:
+            queue.make()
+            cost = clock.monotonic() - started - now
+        elif idle < inf:
+            clock.wait(idle)
+        else:
+            return
+
+
+class _Queue:
+    """Files that are made and wait for their time."""
+
+    def __init__(
+        self,
+        making: Iterator[tuple[int, list[MadeFile]]],
+        span: Span,
+        pace: Pace,
+        late: dict[Product, float],
+        seed: int,
+    ) -> None:
+        self._making = making
+        self._span = span
+        self._pace = pace
+        self._late = late
+        self._seed = seed
+        self._ready: list[tuple[float, int, MadeFile]] = []
+        self._order = count()
+        self._made = self._shown = span.start // NS
+
+    @property
+    def due(self) -> float:
+        """Seconds after the start when the next file is due; infinite where none is made."""
+        return self._ready[0][0] if self._ready else inf
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether there are data still to be made and room for them."""
+        unfinished = self._made < self._span.end // NS
+        return unfinished and (not self._ready or self._made - self._shown < self._pace.ahead)
+
+    def make(self) -> None:
+        """Make one more second of data."""
+        self._made, finished = next(self._making)
+        for file in finished:
+            heapq.heappush(self._ready, (self._due(file), next(self._order), file))
+
+    def pop(self) -> MadeFile:
+        """Return the file that is due next."""
+        file = heapq.heappop(self._ready)[2]
+        self._shown = max(self._shown, file.span.end // NS)
+        return file
+
+    def _due(self, file: MadeFile) -> float:
+        since = (file.span.end - self._span.start) / NS
+        name = f"{file.product.description} delay"
+        chance = generator(self._seed, name, file.span.start // NS).random()
+        return since / self._pace.speed + self._late.get(file.product, 0.0) * float(chance)
+
+
+class _Retention:
+    """Deletes the oldest files of each kind beyond a count."""
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._kept: dict[Product, deque[Path]] = {}
+
+    def keep(self, file: MadeFile) -> None:
+        """Take note of a file that has appeared; the truth stays for good."""
+        if self._most is None or file.product.extension != "gwf":
+            return
+        kept = self._kept.setdefault(file.product, deque())
+        kept.append(file.path)
+        if len(kept) > self._most:
+            kept.popleft().unlink(missing_ok=True)

@@ -1,0 +1,84 @@
+"""What every test gets: one thread, no network, repeatable examples, the real strain."""
+
+import ipaddress
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+# Read by numpy, scipy and torch when they are first imported, here and in child processes. OpenMP
+# workers of parallel test processes would spin against one another.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+settings.register_profile("deepclean", deadline=None)
+settings.register_profile("deepclean-ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("deepclean-ci" if os.environ.get("CI") else "deepclean")
+
+
+def _is_local(host: object) -> bool:
+    """Tell whether a socket address's host is this machine; a family without hosts is."""
+    if host in (None, "localhost", b"localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(str(host).partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_numeric(host: object) -> bool:
+    try:
+        ipaddress.ip_address(str(host).partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse(host: object) -> None:
+    # Not an OSError: a library that falls back when the network is down would hide it.
+    pytest.fail(f"this test reaches for the network: {host!r}")
+
+
+def _guarded(method: str) -> Callable[..., Any]:
+    original = getattr(socket.socket, method)
+
+    def guarded(self: socket.socket, *args: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_local(args[-1][0]):
+            _refuse(args[-1][0])
+        return original(self, *args)
+
+    return guarded
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network() -> Iterator[None]:
+    """Fail a test that connects or sends to another machine, or looks up its name."""
+    look_up = socket.getaddrinfo
+
+    def guarded_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if not (_is_local(host) or _is_numeric(host)):
+            _refuse(host)
+        return look_up(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for method in ("connect", "connect_ex", "sendto"):
+            patch.setattr(socket.socket, method, _guarded(method))
+        patch.setattr(socket, "getaddrinfo", guarded_look_up)
+        yield
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real GWOSC strain files that DEEPCLEAN_TEST_DATA names."""
+    folder = os.environ.get("DEEPCLEAN_TEST_DATA")
+    if not folder:
+        pytest.skip("needs real strain: DEEPCLEAN_TEST_DATA names no folder of GWOSC files")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.fail(f"DEEPCLEAN_TEST_DATA={folder} is not a folder")
+    return path

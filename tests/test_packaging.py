@@ -1,0 +1,128 @@
+"""pyproject.toml, constraints.txt and environment.yaml say the same, and nothing is undeclared."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+FORBIDDEN = {
+    "gpstime",  # goes to the network at import
+    "ligo-segments",  # igwn-segments took its place
+    "ml4gw",  # brings torchaudio and torchvision
+    "torchaudio",  # tied to one torch build each
+    "torchvision",
+}
+CONDA_NAMES = {"ignite": "pytorch-ignite", "pytorch": "torch"}
+CONDA_TOOLS = {"pip", "python", "setuptools"}
+# What torch's CUDA build brings; torch itself pins it.
+CUDA = re.compile("nvidia-|cuda-|triton")
+
+
+def by_name(requirements: Iterable[str]) -> dict[str, Requirement]:
+    """Return requirements by their canonical name."""
+    parsed = [Requirement(text) for text in requirements]
+    return {canonicalize_name(requirement.name): requirement for requirement in parsed}
+
+
+def constraint_lines() -> list[str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+DECLARED = by_name(PROJECT["dependencies"] + EXTRAS["train"] + EXTRAS["dev"])
+PINNED = by_name(constraint_lines())
+
+
+@pytest.mark.parametrize("line", constraint_lines())
+def test_constraint_is_a_plain_pin(line: str) -> None:
+    assert re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line)
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_pin_is_in_the_declared_range(name: str) -> None:
+    (pin,) = PINNED[name].specifier
+    assert DECLARED[name].specifier.contains(pin.version)
+
+
+def test_everything_that_is_brought_in_is_pinned() -> None:
+    waiting, brought = list(DECLARED), set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in brought or CUDA.match(name):
+            continue
+        brought.add(name)
+        try:
+            needs = [Requirement(text) for text in requires(name) or []]
+        except PackageNotFoundError:
+            pytest.fail(f"{name} is not installed: run scripts/setup")
+        waiting += [
+            canonicalize_name(need.name)
+            for need in needs
+            if need.marker is None or need.marker.evaluate({"extra": ""})
+        ]
+    assert brought - set(PINNED) == set()
+
+
+def test_conda_environment_says_the_same() -> None:
+    entries = YAML(typ="safe").load(ROOT / "environment.yaml")["dependencies"]
+    from_pip = next(entry["pip"] for entry in entries if isinstance(entry, dict))
+    listed = by_name([entry for entry in entries if isinstance(entry, str)] + from_pip)
+    assert str(listed["python"].specifier) == PROJECT["requires-python"]
+    conda = {
+        CONDA_NAMES.get(name, name): requirement.specifier
+        for name, requirement in listed.items()
+        if name not in CONDA_TOOLS
+    }
+    assert conda == {name: requirement.specifier for name, requirement in DECLARED.items()}
+
+
+@pytest.mark.parametrize("name", sorted(FORBIDDEN))
+def test_nothing_brings_a_forbidden_package(name: str) -> None:
+    assert name not in PINNED
+    assert name not in DECLARED
+
+
+def test_licence_is_gpl_3() -> None:
+    heading = (ROOT / "LICENSE").read_text().split("Preamble")[0]
+    assert "GNU GENERAL PUBLIC LICENSE" in heading
+    assert "Version 3, 29 June 2007" in heading
+    assert PROJECT["license"] == "GPL-3.0-or-later"
+
+
+def imported_packages(path: Path) -> set[str]:
+    """Return the packages that a module imports anywhere, the standard and our own left out."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import(names):
+                found |= {name.name.partition(".")[0] for name in names}
+            case ast.ImportFrom(str(module), level=0):
+                found.add(module.partition(".")[0])
+    return found - set(sys.stdlib_module_names) - {"deepclean", "tests"}
+
+
+@pytest.mark.parametrize("folder", ["deepclean", "scripts", "tests"])
+def test_every_import_is_declared(folder: str) -> None:
+    declared = by_name(PROJECT["dependencies"] + EXTRAS["train"])
+    if folder == "tests":
+        declared = DECLARED
+    owners = packages_distributions()
+    undeclared = {
+        f"{path.relative_to(ROOT)}: {package}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for package in imported_packages(path)
+        if declared.keys().isdisjoint(map(canonicalize_name, owners.get(package, [])))
+    }
+    assert not undeclared

@@ -108,7 +108,6 @@ def report(seconds: int) -> None:
     from deepclean.core.channels import product_names
     from deepclean.core.quality import band_ratio
     from deepclean.core.time import Span
-    from deepclean.edge.history import History
 
     config = load(CONFIG)
     name = config.strain.channel
@@ -122,7 +121,9 @@ def report(seconds: int) -> None:
     rate, bands = config.strain.rate, coupling.bands
     band = " and ".join(f"{low:g}-{high:g} Hz" for low, high in bands)
     late = latencies(config)
-    table = Table(title=f"{span.duration // 10**9} s of a simulated {config.interferometer}, {band}")
+    table = Table(
+        title=f"{span.duration // 10**9} s of a simulated {config.interferometer}, {band}"
+    )
     table.add_column("")
     table.add_column("", justify="right")
     rows = {
@@ -165,8 +166,10 @@ def latencies(config: Config) -> list[float]:
     """Return the seconds from each raw frame's appearance to its cleaned frame's."""
     late = []
     for path in cleaned_files()[:-1]:
-        raw = OUTPUT / "strain" / path.name.replace(
-            config.output.description, str(config.input.strain.description)
+        raw = (
+            OUTPUT
+            / "strain"
+            / path.name.replace(config.output.description, str(config.input.strain.description))
         )
         late.append(path.stat().st_mtime - raw.stat().st_mtime)
     return late

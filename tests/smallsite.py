@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -44,8 +45,10 @@ couplings:
     return load(path, overrides, environ={})
 
 
-def publish_model(config: Config, version: int = 1) -> None:
-    """Write a model with the published network and random weights; put it in production."""
+def publish_model(
+    config: Config, version: int = 1, rates: Mapping[str, int] = MappingProxyType(RATES)
+) -> None:
+    """Write each coupling's model, the published network with random weights; promote it."""
     import torch
 
     from deepclean.edge import models
@@ -71,7 +74,7 @@ def publish_model(config: Config, version: int = 1) -> None:
                 version=version,
                 architecture={"name": "autoencoder"},
                 strain=Channel(name=config.strain.channel, rate=config.strain.rate),
-                channels=tuple(Channel(name=w, rate=RATES[w]) for w in coupling.witnesses),
+                channels=tuple(Channel(name=w, rate=rates[w]) for w in coupling.witnesses),
                 sample_rate=config.engine.rate,
                 bands=coupling.bands,
                 kernel=config.engine.rate,

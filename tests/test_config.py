@@ -215,6 +215,18 @@ def test_variables_find_couplings_whatever_their_case(minimal: Path, name: str, 
     assert list(read(minimal, **{name: value}).enabled_couplings) == ["30-32Hz", "60Hz"]
 
 
+def test_closer_variable_wins(minimal: Path) -> None:
+    environ = {"DEEPCLEAN__ENGINE__HOP": "2", "DEEPCLEAN__ENGINE": "{hop: 4, ramp: 0}"}
+    engine = read(minimal, **environ).engine
+    assert (engine.hop, engine.ramp) == (2.0, 0.0)
+
+
+def test_byte_order_mark_is_no_text(minimal: Path) -> None:
+    plain = read(minimal)
+    minimal.write_text("\ufeff" + MINIMAL.lstrip(), encoding="utf-8")
+    assert read(minimal) == plain
+
+
 def test_free_options_from_outside(minimal: Path) -> None:
     config = read(
         minimal,

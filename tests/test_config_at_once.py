@@ -134,6 +134,15 @@ def test_misspelt_key_is_recognised(
     assert line in {f"{path}: {where}: {UNKNOWN} {name}?" for name in meant}
 
 
+def test_key_beside_its_misspelling_is_judged_too(tmp_path: Path) -> None:
+    path = tmp_path / "H1.yaml"
+    path.write_text(GOOD + "engine: {hopp: 1, hop: 0.3}\n")
+    assert faults_of(path) == (
+        f"{path}: engine.hopp: {UNKNOWN} hop?",
+        f"{path}: engine.hop: 0.3 s {HOP}",
+    )
+
+
 JUNK = st.recursive(
     st.sampled_from([None, True, -1, 0, 0.5, 10**30, "", "x", "auto", "\0", "é", "1e999", "L1:A"]),
     lambda inner: (

@@ -260,6 +260,25 @@ def test_nothing_is_asked_of_what_is_not_used(file: Path) -> None:
         load(file, (), {})
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("engine/hop", 0.0625),
+        ("engine/hop", 64),
+        ("engine/resample/max_delay", 0.0625),
+        ("couplings/60Hz/bands", [[2047, 2047.5]]),
+        ("couplings/60Hz/bandpass/transition", 54.5),
+        ("couplings/60Hz/predict/edge", 0),
+        ("couplings/60Hz/predict/stride", 0.9375),
+        ("training/overlap", 0),
+        ("output/retention/age", None),
+    ],
+)
+def test_limits_are_allowed(key: str, value: Any, file: Path) -> None:
+    file.write_text(json.dumps(changed({key: value})))
+    load(file, (), {})
+
+
 def test_bands_may_touch(file: Path) -> None:
     file.write_text(json.dumps(changed({"couplings/30Hz/bands": [[27, 55]]})))
     load(file, (), {})

@@ -59,10 +59,12 @@ def file(tmp_path: Path) -> Path:
         ("extends: [base.yaml]\n", "extends: must be a path, not a list"),
         ("extends: base.yaml\n", "extends: no such file: base.yaml"),
         ("extends: ./H1.yaml\n", "extends: goes in a circle: H1.yaml -> H1.yaml"),
+        ("extends: a/../H1.yaml\n", "extends: goes in a circle: H1.yaml -> a/../H1.yaml"),
     ],
 )
 def test_unreadable(text: str, line: str, file: Path) -> None:
     file.write_text(text)
+    (file.parent / "a").mkdir()
     assert lines(file)[0] == f"H1.yaml: {line}"
 
 

@@ -272,6 +272,24 @@ def test_a_rate_that_changes_between_files_is_a_gap(tmp_path: Path) -> None:
     assert isinstance(history.read(["H1:SLOW"], seconds(2, 1))["H1:SLOW"], Series)
 
 
+def test_a_rate_that_changes_within_a_file_is_a_gap(tmp_path: Path) -> None:
+    path = tmp_path / f"H-H1_R-{GPS}-128.gwf"
+    with gwframe.FrameWriter(path) as writer:
+        for first, rate in ((0, 16), (64, 32)):
+            frame = gwframe.Frame(float(GPS + first), 64.0, name="H1")
+            frame.add_channel("H1:SLOW", np.zeros(64 * rate), rate)
+            writer.write_frame(frame)
+    history = History([path])
+    across = seconds(63, 2)
+    for _ in range(2):
+        assert history.read(["H1:SLOW"], across)["H1:SLOW"] == Gap(across, "corrupt")
+    assert [fault.path for fault in history.faults] == [path]
+    for first, rate in ((62, 16), (64, 32)):
+        read = history.read(["H1:SLOW"], seconds(first, 2))["H1:SLOW"]
+        assert isinstance(read, Series)
+        assert read.rate == rate
+
+
 # What it keeps.
 
 

@@ -81,9 +81,7 @@ def test_every_second_is_cleaned(config: Config, whole: dict[int, bytes]) -> Non
         assert (cleaned != raw).all()
 
 
-def test_shards_agree_bit_for_bit(
-    config: Config, whole: dict[int, bytes], tmp_path: Path
-) -> None:
+def test_shards_agree_bit_for_bit(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
     for start in range(START + 5, START + 35, 10):
         clean(config, start, start + 10, tmp_path)
     assert contents(tmp_path) == whole
@@ -133,7 +131,8 @@ def test_history_in_hdf5_and_long_frames_gives_the_same(
     strain = History([config.input.strain.directory]).read([site.STRAIN, site.STATE], span)
     witnesses = History([config.input.witnesses[0].directory]).read(list(site.RATES), span)
     archive = tmp_path / "archive.hdf5"
-    held = {n: OutputChannel(s) for n, s in {**strain, **witnesses}.items() if isinstance(s, Series)}
+    read = {**strain, **witnesses}
+    held = {name: OutputChannel(s) for name, s in read.items() if isinstance(s, Series)}
     hdf5.write_archive(archive, held)
     loaded = load_models(config)
     history = History([archive])

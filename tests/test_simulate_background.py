@@ -22,7 +22,9 @@ CHANNEL = "H1:GDS-CALIB_STRAIN"
 LINE = "mains_60"
 
 ASD_TOLERANCE = 0.03  # of the curve, 20 Hz to 2 kHz, averaged over 40 Hz
-VIOLIN_TOLERANCE = 0.05  # where the curve has the violin modes' forest, narrower than the FIR's bins
+VIOLIN_TOLERANCE = (
+    0.05  # where the curve has the violin modes' forest, narrower than the FIR's bins
+)
 
 
 @pytest.mark.parametrize("ifo", ["H1", "K1", "V1"])

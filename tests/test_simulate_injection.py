@@ -79,7 +79,9 @@ def test_the_strain_is_louder_by_the_injection() -> None:
     signal = made["H1:TRUTH-INJECTION"].samples
     assert np.abs(signal).max() > 1e-21
     # Bit-for-bit but for the rounding of the sum itself.
-    assert np.abs(made[quiet.strain].samples - without - signal).max() < 1e-15 * np.abs(signal).max()
+    assert (
+        np.abs(made[quiet.strain].samples - without - signal).max() < 1e-15 * np.abs(signal).max()
+    )
     assert "H1:TRUTH-INJECTION" not in Simulator(quiet).rates
 
 

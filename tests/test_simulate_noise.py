@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import welch
 
+from deepclean.core.block import Samples
 from deepclean.simulate.envelope import (
     COARSE,
     band_envelope,
@@ -22,7 +23,7 @@ GPS = 1370000000
 ROUNDING = 1e-12
 
 
-def over(stream: Stream, seconds: int, start: int = GPS) -> np.ndarray:
+def over(stream: Stream, seconds: int, start: int = GPS) -> Samples:
     return np.concatenate([stream(start + second) for second in range(seconds)])
 
 
@@ -53,7 +54,7 @@ def test_white_noise_is_white_and_normal() -> None:
 def test_remembered_calls_once_and_is_read_only() -> None:
     calls = []
 
-    def stream(second: int) -> np.ndarray:
+    def stream(second: int) -> Samples:
         calls.append(second)
         return np.zeros(4)
 
@@ -114,9 +115,10 @@ def test_band_envelope_has_unit_variance() -> None:
 def test_interpolation_follows_a_tone(rate: int, delay: int) -> None:
     frequency = 3.2
 
-    def tone(second: int) -> np.ndarray:
+    def tone(second: int) -> Samples:
         time = (second - GPS) + np.arange(COARSE) / COARSE
-        return np.exp(2j * np.pi * frequency * time)
+        samples: Samples = np.exp(2j * np.pi * frequency * time)
+        return samples
 
     found = over(interpolated(tone, rate, delay), 3)
     time = np.arange(3 * rate) / rate - delay * 1e-9

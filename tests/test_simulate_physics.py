@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 from scipy.signal import csd, firwin, oaconvolve, resample_poly, welch
 
-from deepclean.core.block import Series
+from deepclean.core.block import Samples, Series
 from deepclean.core.time import Span
 from deepclean.simulate import PRESETS, Simulator, Site, preset
 
@@ -30,20 +30,22 @@ COHERENT, INCOHERENT = 0.6, 0.15
 MAINS = "H1:PEM-CS_MAINSMON_EBAY_1_DQ"
 
 
-def lowpassed(samples: np.ndarray, rate: int) -> np.ndarray:
+def lowpassed(samples: Samples, rate: int) -> Samples:
     """Return the part below 10 Hz (flat to 8 Hz) at `BASEBAND`, by a linear-phase filter."""
     if rate < BASEBAND:  # a witness at 16 Hz: nothing above 3 Hz in it
-        return resample_poly(samples, BASEBAND, rate, window=("kaiser", 12.0))
+        finer: Samples = resample_poly(samples, BASEBAND, rate, window=("kaiser", 12.0))
+        return finer
     taps = firwin(rate // 2 * 2 + 1, 10.0, fs=rate)
-    return oaconvolve(samples, taps, mode="same")[:: rate // BASEBAND]
+    coarser: Samples = oaconvolve(samples, taps, mode="same")[:: rate // BASEBAND]
+    return coarser
 
 
-def demodulated(series: Series, hertz: int) -> np.ndarray:
+def demodulated(series: Series, hertz: int) -> Samples:
     turns = np.arange(series.samples.size) * hertz % series.rate / series.rate
     return lowpassed(series.samples * np.exp(-2j * np.pi * turns), series.rate)
 
 
-def asd(samples: np.ndarray) -> np.ndarray:
+def asd(samples: Samples) -> Samples:
     """Return the ASD within 5 Hz of the demodulated line, 2-s FFTs, median average."""
     hertz, density = welch(
         samples[2 * BASEBAND : -2 * BASEBAND],
@@ -53,15 +55,17 @@ def asd(samples: np.ndarray) -> np.ndarray:
         detrend=False,
         return_onesided=False,
     )
-    return np.sqrt(density[np.abs(hertz) <= 5])
+    inside: Samples = np.sqrt(density[np.abs(hertz) <= 5])
+    return inside
 
 
-def unexplained(target: np.ndarray, regressors: list[np.ndarray]) -> np.ndarray:
+def unexplained(target: Samples, regressors: list[Samples]) -> Samples:
     """Return what a least-squares combination (complex, one delay each) leaves of the target."""
     columns = np.stack([*regressors, *map(np.gradient, regressors)], axis=1)
     inside = slice(2 * BASEBAND, -2 * BASEBAND)
     weights, *_ = np.linalg.lstsq(columns[inside], target[inside], rcond=None)
-    return target - columns @ weights
+    rest: Samples = target - columns @ weights
+    return rest
 
 
 @pytest.fixture(scope="module", params=["demo", "H1"])
@@ -82,7 +86,7 @@ def test_sidebands_need_the_product_of_witnesses(site: Site, made: dict[str, Ser
     background = demodulated(made["H1:TRUTH-BACKGROUND"], 60)
     floor = asd(background)
 
-    def over_floor(residual: np.ndarray) -> float:
+    def over_floor(residual: Samples) -> float:
         return float(np.mean(asd(background + residual) / floor))
 
     assert RAW[0] < over_floor(noise) < RAW[1]
@@ -99,13 +103,14 @@ def test_the_product_is_coherent_with_the_sidebands_and_the_factors_are_not(
 ) -> None:
     rate = 512
 
-    def at_rate(channel: str) -> np.ndarray:
+    def at_rate(channel: str) -> Samples:
         series = made[channel]
-        return resample_poly(series.samples.astype(float), rate, series.rate)
+        samples: Samples = resample_poly(series.samples.astype(float), rate, series.rate)
+        return samples
 
     strain, mains, motion = map(at_rate, (site.strain, MAINS, "H1:ASC-CHARD_P_IN1_DQ"))
 
-    def coherence(witness: np.ndarray) -> float:
+    def coherence(witness: Samples) -> float:
         """Return the largest one with the strain in the sidebands."""
         hertz, found = scipy.signal.coherence(strain, witness, fs=rate, nperseg=4 * rate)
         beside = (np.abs(hertz - 60) >= 0.75) & (np.abs(hertz - 60) <= 3)

@@ -1,6 +1,7 @@
 """A site's samples are a function of GPS time alone, and its truth adds up."""
 
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_any_pieces_in_any_order_make_the_whole_bit_for_bit(
     edges = [0, *sorted(cuts), 8 * 16]
     spans = [
         Span(WHOLE.start + start * SIXTEENTH, WHOLE.start + end * SIXTEENTH)
-        for start, end in zip(edges, edges[1:], strict=False)
+        for start, end in pairwise(edges)
     ]
     order.shuffle(spans)
     simulator = Simulator(rich())

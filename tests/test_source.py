@@ -60,8 +60,10 @@ def has_strain(frame: InputFrame) -> bool:
 def witness(frame: InputFrame, name: str) -> Series | Gap:
     pieces = [block.witnesses[name] for block in frame.blocks]
     series = [piece for piece in pieces if isinstance(piece, Series)]
-    return join(series) if len(series) == len(pieces) else next(
-        piece for piece in pieces if isinstance(piece, Gap)
+    return (
+        join(series)
+        if len(series) == len(pieces)
+        else next(piece for piece in pieces if isinstance(piece, Gap))
     )
 
 
@@ -108,9 +110,10 @@ def test_after_earlier_output_nothing_on_disk_is_left_out(config: Config) -> Non
 def test_late_witnesses_are_waited_for_until_the_deadline(config: Config) -> None:
     clock = FakeClock()
     site.write_site(config, START, 2, no_witnesses=[START + 1])
-    clock.at(1.5, lambda: gwf.publish(
-        site.witness_path(config, START + 1), site.witness_frame(START + 1)
-    ))
+    clock.at(
+        1.5,
+        lambda: gwf.publish(site.witness_path(config, START + 1), site.witness_frame(START + 1)),
+    )
     given = frames(make(config, clock, resume=START), 2)
     assert isinstance(witness(given[1], "H1:FAST"), Series)
     assert 1001.5 <= clock.now < 1002.0
@@ -130,9 +133,10 @@ def test_witnesses_past_the_deadline_are_a_gap(config: Config) -> None:
 def test_witnesses_that_come_after_the_decision_are_ignored(config: Config) -> None:
     clock = FakeClock()
     site.write_site(config, START, 3, no_witnesses=[START + 1])
-    clock.at(2.5, lambda: gwf.publish(
-        site.witness_path(config, START + 1), site.witness_frame(START + 1)
-    ))
+    clock.at(
+        2.5,
+        lambda: gwf.publish(site.witness_path(config, START + 1), site.witness_frame(START + 1)),
+    )
     given = frames(make(config, clock, resume=START), 3)
     assert isinstance(witness(given[1], "H1:FAST"), Gap)
     assert isinstance(witness(given[2], "H1:FAST"), Series)
@@ -150,9 +154,9 @@ def test_missing_strain_is_a_gap_that_keeps_its_witnesses(config: Config) -> Non
 def test_frames_out_of_order_within_the_deadline_are_put_in_order(config: Config) -> None:
     clock = FakeClock()
     site.write_site(config, START, 3, no_strain=[START + 1])
-    clock.at(1.0, lambda: gwf.publish(
-        site.strain_path(config, START + 1), site.strain_frame(START + 1)
-    ))
+    clock.at(
+        1.0, lambda: gwf.publish(site.strain_path(config, START + 1), site.strain_frame(START + 1))
+    )
     given = frames(make(config, clock, resume=START), 3)
     assert seconds(given) == [START, START + 1, START + 2]
     assert all(map(has_strain, given))
@@ -172,7 +176,11 @@ def test_file_still_being_written_is_read_when_complete(config: Config) -> None:
     path = site.strain_path(config, START + 1)
     whole = path.read_bytes()
     path.write_bytes(whole[:1000])
-    clock.at(1.0, lambda: None if path.write_bytes(whole) else None)
+
+    def finish() -> None:
+        path.write_bytes(whole)
+
+    clock.at(1.0, finish)
     given = frames(make(config, clock, resume=START), 2)
     assert all(map(has_strain, given))
 
@@ -229,8 +237,8 @@ def test_witnesses_in_the_strain_files(tmp_path: Path) -> None:
 def test_overdue_look_ahead_is_said_once_a_lull(config: Config) -> None:
     clock = FakeClock()
     site.write_site(config, START, 1)
-    for second in (1, 20):
-        clock.at(second, lambda s=second: site.write_site(config, START + (1 if s == 1 else 2), 1))
+    clock.at(1, lambda: site.write_site(config, START + 1, 1))
+    clock.at(20, lambda: site.write_site(config, START + 2, 1))
     events = list(islice(make(config, clock, resume=START).events(), 5))
     kinds = [type(event) for event in events]
     assert kinds == [InputFrame, InputFrame, Overdue, InputFrame, Overdue]

@@ -153,7 +153,7 @@ def read(path: Path) -> tuple[list[Source] | None, list[str]]:
 
 def _read_one(path: Path) -> tuple[dict[Any, Any], list[str]]:
     try:
-        value, duplicates = parse(path.read_text(encoding="utf-8-sig"))
+        value, duplicates = parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UnreadableError(f"{path}: cannot be read: {reason}") from error

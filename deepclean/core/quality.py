@@ -57,22 +57,20 @@ def worst_outside(
     guard: float,
     low: float = 10.0,
 ) -> float:
-    """Return the ASD ratio farthest from 1 outside the bands, smoothed over 16 bins.
+    """Return the ASD ratio of the bin that is farthest from 1 outside the bands.
 
     Args:
         samples: shape `(n,)`.
         reference: shape `(n,)`.
         rate: samples per second of both.
         bands: `(low, high)` in Hz.
-        guard: Hz beside each band that are left out.
+        guard: Hz beside each band that are left out, the bandpass's transition.
         low: Hz below which nothing is looked at.
     """
     frequencies, upper = asd(samples, rate)
     _, lower = asd(reference, rate)
-    ratio = np.convolve(upper / lower, np.ones(16) / 16, mode="same")
-    outside = (frequencies >= low) & (frequencies <= 0.9 * rate / 2)
+    outside = (frequencies >= low) & (frequencies < rate / 2)
     for begin, end in bands:
-        # Half the smoothing reaches in from the guard, which is wider.
         outside &= (frequencies < begin - guard) | (frequencies > end + guard)
-    beside = ratio[outside]
-    return float(beside[np.argmax(np.abs(beside - 1))])
+    ratio = upper[outside] / lower[outside]
+    return float(ratio[np.argmax(np.abs(ratio - 1))])

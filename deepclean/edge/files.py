@@ -16,7 +16,7 @@ from deepclean.core.time import NS
 from deepclean.errors import InputError, OutputError, nearest
 
 _SUGGESTIONS = 3
-"""Absent channels that get a suggestion: among thousands of names one takes 50 ms."""
+"""Absent channels that get a suggestion: among thousands of names one takes 0.1 s."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

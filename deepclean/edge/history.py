@@ -73,12 +73,15 @@ class History:
         """Return the rate in Hz of every wanted channel.
 
         Raises:
-            InputError: some are absent; it names them all.
+            InputError: some are absent; it names them all. Or no file can be read at all.
         """
         rates = self.channels(wanted)
         absent = set(wanted) - set(rates)
         if absent:
-            raise absent_channels(absent, self.channels(), self._paths[0])
+            present = self.channels()
+            if not present and self.faults:
+                raise self.faults[0]
+            raise absent_channels(absent, present, self._paths[0])
         return {name: rates[name] for name in wanted}
 
     def spans(self, channel: str | None = None) -> list[Span]:

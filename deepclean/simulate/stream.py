@@ -21,6 +21,8 @@ from deepclean.simulate.files import Layout, MadeFile, Product, make_files, prod
 from deepclean.simulate.noise import generator
 from deepclean.simulate.simulator import Simulator
 
+_AT_ONCE = 1e-6  # seconds not worth a wait, which a clock of floats might not even move by
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
@@ -85,10 +87,15 @@ def stream(
         InputError: the site is not defined over all of the span.
         OutputError: the operating system refused.
     """
+    site = simulator.site
     kinds = products(simulator, layout)
     making = make_files(simulator, kinds, span)
-    late = [pace.strain_delay, pace.witness_delay] if layout.witnesses else [pace.strain_delay]
-    queue = _Queue(making, span, pace, dict(zip(kinds, late, strict=False)), simulator.site.seed)
+    late = {
+        kind: pace.strain_delay if site.strain in kind.channels else pace.witness_delay
+        for kind in kinds
+        if kind.extension == "gwf"
+    }
+    queue = _Queue(making, span, pace, late, site.seed)
     return _run(queue, clock, _Retention(pace.retention), stop)
 
 
@@ -102,7 +109,7 @@ def _run(
     while not stop():
         now = clock.monotonic() - started
         idle = queue.due - now
-        if idle <= 0:
+        if idle <= _AT_ONCE:
             file = queue.pop()
             file.publish()
             retention.keep(file)

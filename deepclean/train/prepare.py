@@ -151,7 +151,8 @@ def _resampled(resampler: Resampler, series: Series, first: int, count: int) -> 
     low, high = resampler.needs(first, count)
     begin = index_at(series.span.start, series.rate)
     inputs = np.asarray(series.samples[low - begin : high - begin], dtype=np.float64)
-    return resampler.apply(inputs[None], first, count)[0]
+    outputs = resampler.apply(inputs[None], first, count)
+    return np.asarray(outputs[0], dtype=np.float64)
 
 
 def _scalers(raw: Sequence[tuple[Float32, Float64]], origin: Float64) -> Scalers:

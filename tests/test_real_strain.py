@@ -1,0 +1,146 @@
+"""Real LIGO strain with a merger in it, a simulated coupling on top, streamed live in real time."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepclean.config import load
+from deepclean.core.block import Float64, Series
+from deepclean.core.channels import product_names
+from deepclean.core.quality import asd, band_ratio, worst_outside
+from deepclean.core.time import Span
+from deepclean.edge.history import History
+
+ROOT = Path(__file__).resolve().parent.parent
+EVENT = "H-H1_LOSC_4_V2-1126259446-32.hdf5"
+START, SECONDS = 1126259446, 32
+COALESCENCE = 1126259462.42
+COMMAND = [sys.executable, "-m", "deepclean"]
+
+
+def matched_filter(strain: Float64, rate: int, density: Float64, frequencies: Float64) -> float:
+    """Return the largest signal-to-noise ratio of a GW150914-like template, 30 to 1000 Hz.
+
+    Allen et al. 2012, Phys. Rev. D 85, 122006, eq. 4.2 with the complex template of eq. 3.15.
+    """
+    import lal
+    import lalsimulation
+
+    count = len(strain)
+    step = rate / count
+    template, _ = lalsimulation.SimInspiralChooseFDWaveform(
+        36 * lal.MSUN_SI, 29 * lal.MSUN_SI, *[0.0] * 6, 410e6 * lal.PC_SI, *[0.0] * 5,
+        step, 20.0, rate / 2, 20.0, None, lalsimulation.IMRPhenomD,
+    )  # fmt: skip
+    wave = np.zeros(count // 2 + 1, dtype=complex)
+    wave[: template.data.length] = template.data.data[: len(wave)]
+    axis = np.arange(len(wave)) * step
+    used = (axis >= 30) & (axis <= 1000)
+    power = np.interp(axis, frequencies, density) ** 2
+    window = np.ones(count)
+    taper = rate // 2
+    window[:taper] = np.sin(np.linspace(0, np.pi / 2, taper)) ** 2
+    window[-taper:] = window[:taper][::-1]
+    data = np.fft.rfft(strain * window) / rate
+    product = np.zeros(count, dtype=complex)
+    product[: len(wave)][used] = (data * wave.conj() / power)[used]
+    series = 4 * step * count * np.fft.ifft(product)
+    norm = np.sqrt(4 * step * np.sum((np.abs(wave) ** 2 / power)[used]))
+    return float(np.abs(series).max() / norm)
+
+
+def until(condition: object, process: subprocess.Popen[bytes], seconds: float) -> None:
+    assert callable(condition)
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the daemon ended"
+        assert time.monotonic() < limit, "the daemon did not come so far"
+        time.sleep(0.02)  # what is waited for is another process, not time
+
+
+@pytest.fixture(scope="module")
+def streamed(tmp_path_factory: pytest.TempPathFactory, test_data: Path) -> dict[str, Float64]:
+    """Stream the file in real time through the daemon; return the strains over its middle."""
+    place = tmp_path_factory.mktemp("real")
+    file = place / "real.yaml"
+    file.write_text(
+        f"""
+extends: {ROOT / "config" / "demo.yaml"}
+strain: {{rate: 4096}}
+input:
+  strain: {{directory: {place}/strain, description: H1_llhoft}}
+  witnesses: [{{directory: {place}/witnesses, description: H1_lldetchar}}]
+output: {{directory: {place}/cleaned}}
+"""
+    )
+    config = load(file)
+    log = place / "log"
+    with log.open("wb") as stream:
+        daemon = subprocess.Popen([*COMMAND, "run", "-c", str(file)], stderr=stream)
+    try:
+        until(lambda: "look-ahead" in log.read_text(), daemon, 60)
+        options = ["--live", "--motions", "3", "--seed", "5", "--truth", str(place / "truth")]
+        options += ["--background", str(test_data / EVENT)]
+        options += ["--start", str(START), "--end", str(START + SECONDS)]
+        subprocess.run([*COMMAND, "simulate", "-c", str(file), *options], check=True)
+        frames = SECONDS - 1
+        until(lambda: len(list(config.output.directory.glob("*.gwf"))) >= frames, daemon, 10)
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(timeout=5) == 0
+    finally:
+        daemon.kill()
+        daemon.wait()
+    span = Span.of_seconds(START + 4, SECONDS - 6)
+    name = config.strain.channel
+    wanted = {
+        "raw": (place / "strain", name),
+        "cleaned": (place / "cleaned", product_names(name, ["OUT_DQ"])["OUT_DQ"]),
+        "real": (place / "truth", "H1:TRUTH-BACKGROUND"),
+    }
+    strains = {}
+    for label, (directory, channel) in wanted.items():
+        series = History([directory]).read([channel], span)[channel]
+        assert isinstance(series, Series), series
+        strains[label] = series.samples
+    return strains
+
+
+BANDS = [(55.0, 65.0)]
+
+
+@pytest.mark.slow
+def test_band_returns_to_the_real_strains_own_level(streamed: dict[str, Float64]) -> None:
+    raw = band_ratio(streamed["raw"], streamed["real"], 4096, BANDS)
+    cleaned = band_ratio(streamed["cleaned"], streamed["real"], 4096, BANDS)
+    print(f"in band: raw / real {raw:.3f}, cleaned / real {cleaned:.4f}")
+    assert raw > 1.3
+    assert cleaned == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.slow
+def test_nothing_changes_out_of_band(streamed: dict[str, Float64]) -> None:
+    worst = worst_outside(streamed["cleaned"], streamed["real"], 4096, BANDS, guard=6.0)
+    print(f"out of band: worst bin cleaned / real {worst:.5f}")
+    assert worst == pytest.approx(1.0, abs=0.005)
+
+
+@pytest.mark.slow
+def test_merger_keeps_its_signal_to_noise_ratio(streamed: dict[str, Float64]) -> None:
+    frequencies, density = asd(streamed["real"], 4096)
+    found = {
+        name: matched_filter(strain, 4096, density, frequencies)
+        for name, strain in streamed.items()
+    }
+    print(
+        "matched-filter signal-to-noise ratio: "
+        + ", ".join(f"{k} {v:.3f}" for k, v in found.items())
+    )
+    assert found["real"] > 15
+    assert found["cleaned"] == pytest.approx(found["real"], rel=0.02)

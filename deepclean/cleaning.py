@@ -5,44 +5,24 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from errno import errorcode
 from pathlib import Path
 
 from deepclean import __version__
 from deepclean.config import Config
 from deepclean.core.assemble import Assembler, CleanedFrame, InputFrame, Joiner
-from deepclean.core.block import Block, Series, join
+from deepclean.core.block import Block, Gap, Series, join
 from deepclean.core.channels import product_names
 from deepclean.core.engine import Engine
-from deepclean.core.products import render
-from deepclean.core.time import format_gps
+from deepclean.core.ledger import Ledger
+from deepclean.core.products import outcome, render
+from deepclean.core.time import NS, format_gps
 from deepclean.edge.models import Model
 from deepclean.edge.sink import FrameSink
 from deepclean.edge.source import Channels
 from deepclean.errors import OutputError
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of the frames: `frames_in == written + lost + inside`.
-
-    Args:
-        frames_in: strain frames taken that are wanted.
-        written: cleaned frames that appeared.
-        lost: cleaned frames that could not be written.
-        gaps: stretches without strain; they give no frame.
-        latencies: seconds from a strain frame's arrival to its cleaned frame, the last ones.
-        last: where the last written frame ends, GPS nanoseconds.
-    """
-
-    frames_in: int = 0
-    written: int = 0
-    lost: int = 0
-    gaps: int = 0
-    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
-    last: int | None = None
 
 
 class Cleaning:
@@ -74,17 +54,26 @@ class Cleaning:
         self._strict = strict
         self._sink = sink
         self._now = now
-        self.tally = Tally()
         self._writing = True
+        self.ledger = Ledger()
+        self.latencies: deque[float] = deque(maxlen=4096)
+        """Seconds from a strain frame's arrival to its cleaned frame, the last ones."""
 
     def take(self, frame: InputFrame) -> list[Path]:
         """Clean the next frame; return the files that this completes."""
         if frame.wanted:
-            if _has_strain(frame.blocks):
-                self.tally.frames_in += 1
-            else:
-                self.tally.gaps += 1
+            self._enter(frame)
         return self._write(self._assembler.push(frame))
+
+    def _enter(self, frame: InputFrame) -> None:
+        """Note a wanted frame in the ledger."""
+        gap = next((b.strain for b in frame.blocks if isinstance(b.strain, Gap)), None)
+        if gap is None:
+            self.ledger.frames_in += 1
+            self.ledger.inside += 1
+            self.ledger.last_in = frame.span.end
+        else:
+            self.ledger.gaps[gap.reason] += frame.span.duration // NS
 
     def release(self) -> list[Path]:
         """Write what is inside, without its look-ahead (Engine.release)."""
@@ -107,7 +96,8 @@ class Cleaning:
         except OutputError as error:
             if self._strict:
                 raise
-            self.tally.lost += 1
+            self.ledger.inside -= 1
+            self.ledger.lost[errorcode.get(error.errno or 0, "unknown")] += 1
             if self._writing:
                 _log.error("GPS %s: frame lost: %s", format_gps(frame.span.start), error)
             self._writing = False
@@ -115,10 +105,11 @@ class Cleaning:
         if not self._writing:
             _log.info("GPS %s: frames are written again", format_gps(frame.span.start))
         self._writing = True
-        self.tally.written += 1
-        self.tally.last = frame.span.end
+        self.ledger.inside -= 1
+        self.ledger.written[outcome(frame)] += 1
+        self.ledger.last_out = frame.span.end
         if self._now is not None and frame.source.arrived is not None:
-            self.tally.latencies.append(self._now() - frame.source.arrived)
+            self.latencies.append(self._now() - frame.source.arrived)
         return path
 
 

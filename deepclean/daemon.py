@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -12,11 +12,12 @@ from types import FrameType
 
 from deepclean import __version__
 from deepclean.build import load_models, make_engine
-from deepclean.cleaning import Cleaning, Tally, channels_of, sink_of
+from deepclean.cleaning import Cleaning, channels_of, sink_of
 from deepclean.config import Config
 from deepclean.config.schema import Frames
 from deepclean.core.assemble import InputFrame
 from deepclean.core.engine import Engine
+from deepclean.core.ledger import CLEANED, Ledger
 from deepclean.core.time import NS, format_gps
 from deepclean.edge.clock import SystemClock
 from deepclean.edge.sink import FrameSink
@@ -27,7 +28,7 @@ from deepclean.edge.watch import Watch
 _log = logging.getLogger(__name__)
 
 
-def run(config: Config, clock: SystemClock | None = None) -> Tally:
+def run(config: Config, clock: SystemClock | None = None) -> Ledger:
     """Clean what arrives until SIGTERM or SIGINT, then drain and return what was done.
 
     Raises:
@@ -52,8 +53,8 @@ def run(config: Config, clock: SystemClock | None = None) -> Tally:
         cleaning = Cleaning(config, engine, sink, clock.monotonic)
         with Watch((source.strain, *source.witnesses), clock):
             _loop(source, cleaning)
-    _report(cleaning.tally)
-    return cleaning.tally
+    _report(cleaning.ledger, cleaning.latencies)
+    return cleaning.ledger
 
 
 def live_source(
@@ -116,15 +117,17 @@ class _Flag:
     raised: bool = False
 
 
-def _report(tally: Tally) -> None:
+def _report(ledger: Ledger, latencies: Collection[float]) -> None:
     """Say what was done, as the last line of the log."""
-    latency = f", median latency {median(tally.latencies):.3f} s" if tally.latencies else ""
+    latency = f", median latency {median(latencies):.3f} s" if latencies else ""
     _log.info(
-        "stopped after GPS %s: %d frames in, %d written, %d lost, %d gaps%s",
-        format_gps(tally.last) if tally.last is not None else "-",
-        tally.frames_in,
-        tally.written,
-        tally.lost,
-        tally.gaps,
+        "stopped after GPS %s: %d frames in, %d written, %d of them cleaned, %d lost, "
+        "%d s without strain%s",
+        format_gps(ledger.last_out) if ledger.last_out is not None else "-",
+        ledger.frames_in,
+        ledger.written.total(),
+        ledger.written[CLEANED],
+        ledger.lost.total(),
+        ledger.gaps.total(),
         latency,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from deepclean.cleaning import Cleaning, Tally
+from deepclean.cleaning import Cleaning
 from deepclean.config import Config
 from deepclean.core.engine import Engine
 from deepclean.core.time import NS, Span
@@ -68,7 +68,7 @@ def replay(
     if span.start % NS or span.end % NS or duration % NS or duration < NS:
         raise InputError(f"{span} in frames of {duration / NS} s: only whole seconds are replayed")
     source.check()
-    total, skipped = Tally(), span.duration
+    written, gaps, skipped = 0, 0, span.duration
     for part in remaining(span, sink.finished()):
         skipped -= part.duration
         engine = make_engine()
@@ -78,10 +78,10 @@ def replay(
             if frame.wanted:
                 progress(frame.span.duration)
         cleaning.release()
-        total.written += cleaning.tally.written
-        total.gaps += cleaning.tally.gaps
+        written += cleaning.ledger.written.total()
+        gaps += cleaning.ledger.gaps.total()
     progress(skipped)
-    return Replayed(total.written, skipped, total.gaps)
+    return Replayed(written, skipped, gaps)
 
 
 def remaining(span: Span, finished: list[FrameName]) -> Iterator[Span]:

@@ -150,8 +150,8 @@ def make_predictor(
     """Return a predictor whose scalers are all different."""
     return Predictor(
         network=network,
-        witness_mean=0.1 * np.arange(channels),
-        witness_std=1.0 + 0.5 * np.arange(channels),
+        witness_mean=np.linspace(0.0, 0.5, channels),
+        witness_std=np.linspace(1.0, 2.0, channels),
         strain_mean=0.0,
         strain_std=std,
         field=reach,
@@ -244,4 +244,6 @@ def raw_of(cleaned: Sequence[CleanedBlock]) -> NDArray[Any]:
 
 def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:
     """Return whether two arrays have the same dtype, shape and bits (also NaN and -0)."""
-    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    return (
+        one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    )

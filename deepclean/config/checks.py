@@ -118,10 +118,7 @@ def _overlaps(config: Config) -> Iterator[Fault]:
             yield Fault(
                 f"{band_in_hz(shared[1])} overlaps {band_in_hz(shared[0])} of {name}: that noise "
                 "would be subtracted twice; disable one of them or merge them",
-                (
-                    *((*key, "bands") for key in both),
-                    *((*key, "enabled") for key in both),
-                ),
+                tuple((*key, part) for part in ("bands", "enabled") for key in both),
             )
 
 

@@ -16,7 +16,6 @@ from deepclean.errors import nearest
 PREFIX = "DEEPCLEAN__"
 """Begins the name of each environment variable that overrides a key."""
 
-
 _EXAMPLES = "--set engine.hop=0.0625 or DEEPCLEAN__ENGINE__HOP=0.0625"
 
 

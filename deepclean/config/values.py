@@ -173,7 +173,6 @@ Count = Annotated[int, Strict(), Gt(0), Lt(2**31)]
 Seed = Annotated[int, Strict(), Ge(0), Lt(2**32)]
 """What every library takes for a seed."""
 
-Real = Annotated[float, Strict()]
 Positive = Annotated[float, Strict(), Gt(0)]
 NotNegative = Annotated[float, Strict(), Ge(0)]
 Fraction = Annotated[float, Strict(), Gt(0), Lt(1)]

@@ -93,14 +93,13 @@ class FirBandpass:
 
     def __init__(self, settings: BandpassSettings, bands: Sequence[Band], rate: int) -> None:
         self._rate = rate
-        tolerance = settings.tolerance / len(bands)
         if settings.settle_in is None:
-            self.settle_in = _shortest_fir(bands, rate, settings.transition, tolerance)
             self.transition = settings.transition
+            self.settle_in = _shortest_fir(bands, rate, self.transition, settings.tolerance)
         else:
             self.settle_in = max(1, round(settings.settle_in * rate))
-            self.transition = _kaiser_transition(self.settle_in, rate, tolerance)
-        self.taps = _fir_taps(bands, rate, self.settle_in, self.transition, tolerance)
+            self.transition = _kaiser_transition(self.settle_in, rate, settings.tolerance)
+        self.taps = _fir_taps(bands, rate, self.settle_in, self.transition)
 
     def apply(self, window: Float64) -> Float64:
         """Filter `(n + 2 * settle_in,)` samples into the `(n,)` in the middle."""
@@ -133,9 +132,11 @@ class ButterworthBandpass:
 
     def apply(self, window: Float64) -> Float64:
         """Filter `(n + 2 * settle_in,)` samples into the `(n,)` in the middle."""
+        # What rings on after the window must come back too: nothing is lost but the inputs there.
+        ringing = np.concatenate([window, np.zeros(4 * self.settle_in)])
         total = np.zeros(len(window) - 2 * self.settle_in)
         for sos in self._filters:
-            total += _forward_backward(sos, window)[self.settle_in : len(window) - self.settle_in]
+            total += _forward_backward(sos, ringing)[self.settle_in : len(window) - self.settle_in]
         return total
 
     def response(self, frequencies: Float64) -> Float64:
@@ -146,17 +147,20 @@ class ButterworthBandpass:
         return total
 
 
-def _fir_taps(
-    bands: Sequence[Band], rate: int, half: int, transition: float, tolerance: float
-) -> Float64:
-    """Return `2 * half + 1` taps: windowed ideal bandpasses, cut off half a transition outside."""
+def _fir_taps(bands: Sequence[Band], rate: int, half: int, transition: float) -> Float64:
+    """Return `2 * half + 1` taps: windowed ideal bandpasses, cut off half a transition outside.
+
+    The window is the Kaiser window of that length and transition, so that every sample of length
+    lowers the ripple.
+    """
     lags = np.arange(-half, half + 1)
     ideal = np.zeros(len(lags))
     for low, high in bands:
         for edge, sign in ((high + transition / 2, 1.0), (low - transition / 2, -1.0)):
             cutoff = 2 * min(max(edge, 0.0), rate / 2) / rate
             ideal += sign * cutoff * np.sinc(cutoff * lags)
-    window = np.kaiser(len(lags), signal.kaiser_beta(-20 * log10(tolerance)))
+    attenuation = 7.95 + 2.285 * 2 * half * 2 * pi * transition / rate
+    window = np.kaiser(len(lags), signal.kaiser_beta(attenuation))
     return np.asarray(ideal * window, dtype=np.float64)
 
 
@@ -180,7 +184,7 @@ def _shortest_fir(bands: Sequence[Band], rate: int, transition: float, tolerance
     stops = np.array([stop for stop in beside if _is_stopped(stop, bands, transition)])
 
     def meets(half: int) -> bool:
-        taps = _fir_taps(bands, rate, half, transition, tolerance)
+        taps = _fir_taps(bands, rate, half, transition)
         # A grid 16 times finer than the ripples, and the edges themselves.
         size = fft.next_fast_len(16 * len(taps), real=True)
         grid = np.arange(size // 2 + 1) * rate / size
@@ -194,9 +198,7 @@ def _shortest_fir(bands: Sequence[Band], rate: int, transition: float, tolerance
         outside = np.append(response.real[stopped], _fir_response(taps, stops, rate))
         return bool(max(np.abs(inside - 1).max(), np.abs(outside).max()) <= tolerance)
 
-    attenuation = max(-20 * log10(tolerance), 21.0)
-    guess = (attenuation - 7.95) / (2.285 * 2 * pi * transition / rate) / 2
-    return _bisect(meets, ceil(0.8 * guess), ceil(_LONGEST * rate))
+    return _bisect(meets, ceil(_LONGEST * rate))
 
 
 def _shortest_padding(sos: Float64, rate: int, tolerance: float) -> int:
@@ -211,7 +213,8 @@ def _shortest_padding(sos: Float64, rate: int, tolerance: float) -> int:
         tail = energy[count:][::-1].cumsum()[::-1] / energy.sum()
         # The response must have died inside this window for its total to mean anything.
         if tail[-count // 4] < 1e-4 * tolerance**2:
-            return max(1, int(np.argmax(tail <= tolerance**2)))
+            # `tail[k]` is what lags from `k` on hold; a padding of `p` keeps the lags up to `p`.
+            return max(1, int(np.argmax(tail <= tolerance**2)) - 1)
         seconds *= 2
         if seconds > _LONGEST:
             raise ValueError(f"no settle-in of up to {_LONGEST} s meets tolerance {tolerance}")
@@ -223,10 +226,9 @@ def _is_stopped(frequency: float, bands: Sequence[Band], transition: float) -> b
     )
 
 
-def _bisect(meets: Callable[[int], bool], low: int, high: int) -> int:
-    """Return a smallest value that meets the condition: doubling from `low`, then halving."""
-    low = max(low, 1)
-    stop = low
+def _bisect(meets: Callable[[int], bool], high: int) -> int:
+    """Return a value that meets the condition where one less does not: doubling, then halving."""
+    low, stop = 0, 1
     while not meets(stop):
         low, stop = stop, stop * 2
         if stop > high:

@@ -43,11 +43,11 @@ def seconds_to_ns(seconds: float | str) -> int:
     Raises:
         ValueError: not a number, or finer than a nanosecond.
     """
-    from decimal import Decimal, InvalidOperation
+    from decimal import Context, Decimal, Inexact, InvalidOperation
 
     try:
-        scaled = Decimal(str(seconds)) * NS
-    except InvalidOperation as error:
+        scaled = Context(traps=[InvalidOperation, Inexact]).multiply(Decimal(str(seconds)), NS)
+    except ArithmeticError as error:
         raise ValueError(f"not a time in seconds: {seconds!r}") from error
     if not scaled.is_finite() or scaled != scaled.to_integral_value():
         raise ValueError(f"not a whole number of nanoseconds: {seconds!r}")
@@ -56,8 +56,9 @@ def seconds_to_ns(seconds: float | str) -> int:
 
 def format_gps(instant: int) -> str:
     """Return `instant` (GPS nanoseconds) as seconds without trailing zeros: `1126259462.4`."""
-    whole, rest = divmod(instant, NS)
-    return f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
+    whole, rest = divmod(abs(instant), NS)
+    sign = "-" if instant < 0 else ""
+    return f"{sign}{whole}.{rest:09d}".rstrip("0").rstrip(".")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -13,18 +13,18 @@ Per hop `k`, each stage has advanced by its offset in the plan (core.plan):
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from deepclean.core.bandpass import Bandpass
 from deepclean.core.block import Block, CleanedBlock, Estimate, Float64, Gap, Samples, Series
-from deepclean.core.gain import Invalid, gain_over
+from deepclean.core.gain import gain_over
 from deepclean.core.plan import CouplingPlan, EngineSettings, Plan
 from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.resample import Resampler
+from deepclean.core.state import CouplingState, EngineState
 from deepclean.core.subtract import subtract
 from deepclean.core.time import NS, Span, index_at, index_from
 from deepclean.core.track import Track
@@ -49,46 +49,6 @@ class Coupling:
     predictor: Predictor
     predict: PredictSettings
     bandpass: Bandpass
-
-
-class _Path:
-    """The streams between the stages of one coupling, and where its estimate is not valid."""
-
-    def __init__(self, witnesses: int) -> None:
-        self.standardised = Track(witnesses, np.float32)
-        self.predicted = Track(1)
-        self.bandpassed = Track(1)
-        self.noise = Track(1)
-        self.invalid = Invalid()
-
-    def copy(self) -> _Path:
-        twin = _Path(self.standardised.rows)
-        twin.standardised, twin.predicted = self.standardised.copy(), self.predicted.copy()
-        twin.bandpassed, twin.noise = self.bandpassed.copy(), self.noise.copy()
-        twin.invalid = self.invalid.copy()
-        return twin
-
-
-@dataclass(slots=True)
-class _State:
-    """All that changes: input not yet used up, streams between stages, blocks not yet out."""
-
-    frontier: int
-    step: int
-    paths: dict[str, _Path]
-    inputs: dict[tuple[str, int], Track] = field(default_factory=dict)
-    rates: dict[str, int] = field(default_factory=dict)
-    pending: deque[Block] = field(default_factory=deque)
-
-    def copy(self) -> _State:
-        return _State(
-            self.frontier,
-            self.step,
-            {name: path.copy() for name, path in self.paths.items()},
-            {key: track.copy() for key, track in self.inputs.items()},
-            self.rates.copy(),
-            self.pending.copy(),
-        )
 
 
 class Engine:
@@ -116,7 +76,7 @@ class Engine:
         }
         self._interpolator = settings.interpolator()
         self._resamplers: dict[int, Resampler] = {}
-        self._state: _State | None = None
+        self._state: EngineState | None = None
 
     @property
     def history(self) -> int:
@@ -199,25 +159,25 @@ class Engine:
         state.frontier = end
         return self._advance(state)
 
-    def _begin(self, start: int) -> _State:
+    def _begin(self, start: int) -> EngineState:
         """Return the state of an engine whose input begins at `start`."""
         settings = self.settings
         # The first hop whose resampled witnesses begin no later than the input.
         first = index_from(start, settings.model_rate) - self.plan.resampled
-        state = _State(
+        state = EngineState(
             frontier=start,
             step=first // settings.hop_model,
-            paths={c.name: _Path(len(c.witnesses)) for c in self.couplings},
+            paths={c.name: CouplingState(len(c.witnesses)) for c in self.couplings},
         )
         self._miss(state, self._witnesses, _BEGINNING, start)
         return state
 
-    def _miss(self, state: _State, witnesses: Sequence[str], start: int, end: int) -> None:
+    def _miss(self, state: EngineState, witnesses: Sequence[str], start: int, end: int) -> None:
         """Note that these witnesses have no samples over `[start, end)`."""
         for name in {user for witness in witnesses for user in self._users[witness]}:
             state.paths[name].invalid.add(*self.plan.spoilt_by_gap(name, start, end))
 
-    def _take(self, state: _State, witness: str, block: Block) -> None:
+    def _take(self, state: EngineState, witness: str, block: Block) -> None:
         """Add one witness of a block to the input."""
         channel, span = block.witnesses.get(witness), block.span
         if not isinstance(channel, Series) or channel.rate < self.settings.resample.slowest_rate:
@@ -235,7 +195,7 @@ class Engine:
             self._miss(state, (witness,), start, end)
         state.inputs.setdefault((witness, rate), Track(1)).append(first, samples[None])
 
-    def _advance(self, state: _State) -> list[CleanedBlock]:
+    def _advance(self, state: EngineState) -> list[CleanedBlock]:
         """Compute every hop that the input allows; return the blocks that are complete."""
         hop = self.settings.hop
         while state.frontier >= (state.step + 1) * hop + self.lookahead:
@@ -247,7 +207,7 @@ class Engine:
         self._forget(state)
         return finished
 
-    def _compute(self, state: _State) -> None:
+    def _compute(self, state: EngineState) -> None:
         """Compute hop `state.step` through all stages, up to the noise at the strain's rate."""
         hop = self.settings.hop_model
         start = state.step * hop
@@ -263,7 +223,7 @@ class Engine:
             path.bandpassed.append(first, coupling.bandpass.apply(window[0])[None])
             self._interpolate(path, state.step)
 
-    def _resample(self, state: _State, first: int, count: int) -> dict[str, Float64]:
+    def _resample(self, state: EngineState, first: int, count: int) -> dict[str, Float64]:
         """Return `count` samples from `first` at the model rate of every witness."""
         total = dict.fromkeys(self._witnesses, np.zeros(count))
         by_rate: dict[int, list[str]] = {}
@@ -290,7 +250,7 @@ class Engine:
             )
         return self._resamplers[rate]
 
-    def _predict(self, path: _Path, coupling: Coupling, first: int) -> None:
+    def _predict(self, path: CouplingState, coupling: Coupling, first: int) -> None:
         """Predict one hop from `first`; a non-finite prediction is invalid, never subtracted."""
         hop, shape = self.settings.hop_model, self.plan.couplings[coupling.name].geometry
         window = path.standardised.read(first - shape.before, first + hop + shape.after)
@@ -300,14 +260,14 @@ class Engine:
             path.invalid.add(*spoilt)
         path.predicted.append(first, predicted[None])
 
-    def _interpolate(self, path: _Path, step: int) -> None:
+    def _interpolate(self, path: CouplingState, step: int) -> None:
         """Bring one hop of bandpassed prediction to the strain's rate."""
         count = self.settings.hop_strain
         low, high = self._interpolator.needs(step * count, count)
         window = path.bandpassed.read(low, high)
         path.noise.append(step * count, self._interpolator.apply(window, step * count, count))
 
-    def _finish(self, state: _State, block: Block) -> CleanedBlock:
+    def _finish(self, state: EngineState, block: Block) -> CleanedBlock:
         """Return the cleaned block of a block whose hops are all computed."""
         if isinstance(block.strain, Gap):
             return CleanedBlock(block, None, {})
@@ -322,7 +282,7 @@ class Engine:
             estimates[coupling.name] = Estimate(noise, gain, coupling.predictor.version)
         return CleanedBlock(block, subtract(block.strain.samples, estimates.values()), estimates)
 
-    def _forget(self, state: _State) -> None:
+    def _forget(self, state: EngineState) -> None:
         """Drop what no later hop or pending block needs."""
         hop = self.settings.hop_model
         start = state.step * hop

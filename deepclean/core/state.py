@@ -1,0 +1,63 @@
+"""All that changes while an engine runs, as one value that can be copied."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deepclean.core.block import Block
+from deepclean.core.gain import Invalid
+from deepclean.core.track import Track
+
+
+class CouplingState:
+    """The streams between the stages of one coupling, and where its estimate is not valid."""
+
+    def __init__(self, witnesses: int) -> None:
+        self.standardised = Track(witnesses, np.float32)
+        self.predicted = Track(1)
+        self.bandpassed = Track(1)
+        self.noise = Track(1)
+        self.invalid = Invalid()
+
+    def copy(self) -> CouplingState:
+        """Return an independent copy; the samples are shared, for nobody changes them."""
+        twin = CouplingState(self.standardised.rows)
+        twin.standardised, twin.predicted = self.standardised.copy(), self.predicted.copy()
+        twin.bandpassed, twin.noise = self.bandpassed.copy(), self.noise.copy()
+        twin.invalid = self.invalid.copy()
+        return twin
+
+
+@dataclass(slots=True)
+class EngineState:
+    """Input not yet used up, streams between stages, blocks not yet out.
+
+    Args:
+        frontier: where the input ends, GPS nanoseconds.
+        step: the next hop to compute, counted from GPS 0.
+        paths: each coupling's streams.
+        inputs: by witness and rate.
+        rates: each witness's last rate.
+        pending: blocks taken in and not given out.
+    """
+
+    frontier: int
+    step: int
+    paths: dict[str, CouplingState]
+    inputs: dict[tuple[str, int], Track] = field(default_factory=dict)
+    rates: dict[str, int] = field(default_factory=dict)
+    pending: deque[Block] = field(default_factory=deque)
+
+    def copy(self) -> EngineState:
+        """Return an independent copy; the samples are shared, for nobody changes them."""
+        return EngineState(
+            self.frontier,
+            self.step,
+            {name: path.copy() for name, path in self.paths.items()},
+            {key: track.copy() for key, track in self.inputs.items()},
+            self.rates.copy(),
+            self.pending.copy(),
+        )

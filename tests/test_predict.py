@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepclean.core.block import Float64
@@ -25,6 +25,9 @@ from tests.builders import (
     same_bits,
     wiener,
 )
+
+ROUNDING = 1e-6
+"""Root mean square of what float32 in the network costs, in units of the prediction's scale."""
 
 BASE = 1_400_000_000 * 4096
 """Index near which the tests run; float32 could not tell its neighbours apart."""
@@ -157,26 +160,33 @@ def test_spoilt_is_what_a_bad_input_reaches(mode: str, data: st.DataObject) -> N
     assert spoilt == list(range(*shape.spoilt(low, high)))
 
 
-@settings(max_examples=20)
-@given(st.integers(16, 64).map(lambda n: 8 * n), st.integers(96, 120), st.sampled_from([64, 512]))
-def test_pass_and_windows_give_the_same_samples(kept: int, edge: int, hop: int) -> None:
+def assert_same_but_for_rounding(one: Float64, other: Float64) -> None:
+    difference = one - other
+    assert np.sqrt(np.mean(difference**2)) <= ROUNDING * one.std()
+    assert np.abs(difference).max() <= 5 * ROUNDING * one.std()
+
+
+@settings(max_examples=15)
+@given(st.integers(16, 64), st.integers(96, 120), st.sampled_from([64, 512]))
+def test_pass_and_windows_give_the_same_samples(sixteens: int, edge: int, hop: int) -> None:
     network, reach, period = autoencoder(3)
-    assume((kept + 2 * edge) % period == 0)
+    assert (reach, period) == (96, 16)
     predictor = make_predictor(network, 3, reach, period, std=1.0)
-    chosen = PredictSettings("windows", kept + 2 * edge, edge, stride=min(hop, 64))
-    long = geometry(PredictSettings("pass", 4096, edge), hop, reach, period)
-    windows = geometry(chosen, hop, reach, period)
     noise = np.random.default_rng(5).standard_normal((3, 6000))
-
-    def witness(first: int, stop: int) -> Float64:
-        return noise[:, first:stop]
-
-    first = 2048
-    while long.align(first) != windows.align(first):
-        first += 1
-    assume(first < 4000)
-    one, other = (run(predictor, shape, first, hop, witness) for shape in (long, windows))
-    np.testing.assert_allclose(one, other, rtol=0, atol=1e-6 * one.std())
+    answers = []
+    for mode in ("pass", "windows"):
+        chosen = PredictSettings(mode, 16 * sixteens + 256, edge, None if mode == "pass" else 64)
+        shape = geometry(chosen, hop, reach, period)
+        # Hops begin where the kernels do, so both cover what lies between 2112 and 2560.
+        first = shape.align(2048)
+        hops = [
+            run(predictor, shape, begin, hop, lambda a, b: noise[:, a:b])
+            for begin in range(first, 2560, hop)
+        ]
+        answers.append(np.concatenate(hops)[2112 - first :][:448])
+    one, other = answers
+    assert len(one) == len(other) == 448
+    assert_same_but_for_rounding(one, other)
 
 
 @pytest.mark.parametrize("make", [autoencoder, wiener], ids=["autoencoder", "wiener"])
@@ -191,7 +201,7 @@ def test_averaging_changes_nothing_beyond_the_receptive_field(
         geometry(PredictSettings("average", 1024, 112, 16), 512, reach, period),
     ]
     one, other = (run(predictor, s, 2048, 512, lambda a, b: noise[:, a:b]) for s in shapes)
-    np.testing.assert_allclose(one, other, rtol=0, atol=1e-6 * one.std())
+    assert_same_but_for_rounding(one, other)
 
 
 def test_prediction_is_in_strain_units() -> None:
@@ -200,11 +210,11 @@ def test_prediction_is_in_strain_units() -> None:
     witnesses = np.stack([np.arange(8.0), np.full(8, 1e9)])
     scaled = predictor.standardise(witnesses)
     assert scaled.dtype == np.float32
-    expected = ((np.arange(8) - 2) / 4).astype(np.float32)
+    expected = (np.arange(8) - 2) / 4
     assert scaled[0].tolist() == expected.tolist()
     answer = predictor.predict(scaled, shape)
     assert answer.dtype == np.float64
-    np.testing.assert_allclose(answer, expected * NOISE + 5e-22, rtol=1e-15)
+    np.testing.assert_allclose(answer, expected * NOISE + 5e-22, rtol=0, atol=1e-36)
 
 
 def test_many_kernels_run_in_batches() -> None:
@@ -239,7 +249,6 @@ def test_no_gradient_is_kept() -> None:
         ("auto", 96, 48, "windows"),
         ("pass", 96, 16, "pass"),
         ("windows", 96, 16, "windows"),
-        ("average", 96, 16, "average"),
     ],
 )
 def test_the_mode_suits_the_network(
@@ -248,12 +257,17 @@ def test_the_mode_suits_the_network(
     assert geometry(PredictSettings(mode), 4096, reach, period).mode == expected
 
 
+def test_averaging_is_done_where_it_is_asked_for_only() -> None:
+    chosen = PredictSettings("average", 1024, 256, 128)
+    assert geometry(chosen, 4096, 96, 16).mode == "average"
+    assert geometry(PredictSettings("auto", 1024, 256, 128), 4096, None, None).mode == "windows"
+
+
 @given(st.integers(2, 5000), st.integers(0, 60), st.integers(1, 300), st.booleans())
 def test_stride_is_the_longest_that_suits(hop: int, edge: int, kept: int, averaged: bool) -> None:
-    assume(not averaged or kept > 1)
     mode = "average" if averaged else "windows"
     stride = geometry(PredictSettings(mode, kept + 2 * edge, edge), hop, None, None).stride
-    longest = kept // 2 if averaged else kept
+    longest = max(kept // 2, 1) if averaged else kept
     suits = [s for s in range(1, longest + 1) if hop % s == 0 and not (averaged and kept % s != 0)]
     assert stride == max(suits)
 
@@ -266,7 +280,6 @@ def test_stride_is_the_longest_that_suits(hop: int, edge: int, kept: int, averag
         (PredictSettings("windows", 4096, 128, 3841), "must divide the hop"),
         (PredictSettings("windows", 4096, 128, 1000), "must divide the hop"),
         (PredictSettings("average", 4096, 128, 1024), "divides 3840"),
-        (PredictSettings("average", 257, 128), "average"),
         (PredictSettings("often", 4096, 128), "unknown mode 'often'"),
     ],
 )

@@ -207,6 +207,19 @@ def test_making_data_does_not_delay_the_stream(layout: Layout) -> None:
         assert clock.now - started == pytest.approx(due(path.name), abs=TIMING)
 
 
+def test_no_data_are_made_in_a_wait_too_short_for_it(layout: Layout) -> None:
+    # Between strain and witnesses there is less than the 0.4 s that a second of data takes.
+    pace = Pace(witness_delay=0.3, ahead=2)
+    punctual = appearances(layout, pace)
+    clock = FakeClock()
+    paths = stream(SlowSimulator(clock, 0.4), layout, SPAN, clock, pace=pace)
+    found = [(path.name, clock.now) for path in paths]
+    started = found[0][1] - punctual[0][1]
+    assert [name for name, _ in found] == [name for name, _ in punctual]
+    for (_, time), (_, expected) in zip(found, punctual, strict=True):
+        assert time - started == pytest.approx(expected, abs=TIMING)
+
+
 def test_data_are_not_made_further_ahead_than_asked(layout: Layout) -> None:
     clock = FakeClock()
     made = []

@@ -1,7 +1,100 @@
 """`deepclean train`: fit a coupling's network."""
 
-from deepclean.cli.options import ConfigOption
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deepclean.cli.options import (
+    ConfigOption,
+    EndOption,
+    SetOption,
+    StartOption,
+    StrainPaths,
+    WitnessPaths,
+    histories,
+    limit_threads,
+    prepare,
+    whole_span,
+)
 
 
-def train(config: ConfigOption) -> None:
-    """x."""
+def train(
+    config: ConfigOption,
+    coupling: Annotated[str, typer.Argument(help="Coupling to train.", show_default=False)],
+    start: StartOption,
+    end: EndOption,
+    strain: StrainPaths = None,
+    witnesses: WitnessPaths = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="Network, by name: autoencoder, wiener.", show_default=False)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the weights.", show_default=False)] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted training of these settings.")
+    ] = False,
+    parent: Annotated[
+        int | None,
+        typer.Option("--from", help="Version to start from (fine-tuning).", show_default=False),
+    ] = None,
+    production: Annotated[
+        bool, typer.Option("--production", help="Put the new version in force.")
+    ] = False,
+    override: SetOption = None,
+) -> None:
+    """Fit a coupling's network to a stretch of data and write it as a new version.
+
+    Each epoch is validated by the engine itself, on data that is held out. The first version of a
+    coupling is put in force; later ones with --production or `deepclean models promote`.
+    """
+    options = {"architecture": architecture, "epochs": epochs, "seed": seed}
+    given = [f"training.{key}={value}" for key, value in options.items() if value is not None]
+    settings = prepare(config, [*(override or []), *given])
+    span = whole_span(start, end)
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from deepclean.edge import versions
+    from deepclean.edge.manifest import Manifest
+    from deepclean.train.data import TrainingData
+    from deepclean.train.loop import Progress as Epoch
+    from deepclean.train.run import train as fit
+
+    limit_threads(settings)
+    of_strain, of_witnesses = histories(settings, strain, witnesses)
+    directory = settings.models.directory / settings.interferometer / coupling
+    console = Console(stderr=True, highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def report(epoch: Epoch) -> None:
+            if epoch.asd_ratio is not None:
+                console.print(
+                    f"epoch {epoch.epoch:3d}  loss {epoch.loss:.4f}  ASD ratio "
+                    f"{epoch.asd_ratio:.4f}"
+                )
+            bar.update(
+                task,
+                description=f"epoch {epoch.epoch} of {epoch.epochs}",
+                total=epoch.epochs * epoch.steps,
+                completed=epoch.epoch * epoch.steps + epoch.step % epoch.steps,
+            )
+
+        path = fit(
+            settings,
+            coupling,
+            TrainingData(of_strain, of_witnesses, span),
+            resume=resume,
+            parent=None if parent is None else directory / str(parent),
+            progress=report,
+        )
+    manifest = Manifest.parse((path / "manifest.json").read_bytes(), path / "manifest.json")
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in manifest.validation.items())
+    print(f"{path}: {figures}")
+    if production or versions.read_pointer(directory, "production") is None:
+        versions.set_pointer(directory, "production", manifest.version)
+        print(f"{coupling}: production is version {manifest.version}")

@@ -30,22 +30,23 @@ class Training(Section):
     """That network's options."""
 
     loss: str = "asd_ratio"
-    """The loss, by name: asd_ratio is the published mean of residual ASD over target ASD."""
+    """The loss, by name: asd_ratio is the published mean of residual ASD over target ASD;
+    log_asd_ratio, the mean of its logarithm, learns strong lines sooner; mse."""
 
     loss_options: Options = Field(default={}, validate_default=True)
     """That loss's options."""
 
-    epochs: Count = 100
-    """Passes over the training data at most."""
+    epochs: Count = 32
+    """Passes over the training data at most; the learning rate's cycle spans them all."""
 
     patience: Count = 20
     """Epochs without a better validation after which it stops."""
 
-    batch_size: Count = 32
+    batch_size: Count = 4
     """Windows per step."""
 
-    learning_rate: Positive = 1e-3
-    """Of the optimiser."""
+    learning_rate: Positive = 0.02
+    """Of the optimiser (AdamW), at its highest: it rises over the first 30 % and falls to 0."""
 
     weight_decay: NotNegative = 1e-5
     """Of the optimiser."""
@@ -53,11 +54,19 @@ class Training(Section):
     window: Duration = 8.0
     """Seconds of data per training example."""
 
-    overlap: Pause = 4.0
-    """Seconds that consecutive examples share."""
+    overlap: Pause = 0.0
+    """Seconds that consecutive examples would share, were they not drawn at random: the more, the
+    more of them make an epoch."""
+
+    freeze_after: Fraction = 0.5
+    """Share of the epochs after which batch normalisation keeps its statistics, so that the network
+    that is trained is the one that will run."""
 
     validation_fraction: Fraction = 0.2
     """Share of the data, at its end, that is kept for validation."""
+
+    validation_seconds: Duration = 64.0
+    """Seconds of it, at most, that the engine cleans after each epoch; after the last, all."""
 
     seed: Seed = 0
     """Of all random numbers."""
@@ -69,6 +78,11 @@ class Training(Section):
     def window_ns(self) -> int:
         """Length of a training example in nanoseconds."""
         return seconds_to_ns(self.window)
+
+    @property
+    def validation_ns(self) -> int:
+        """What is cleaned after each epoch, in nanoseconds."""
+        return seconds_to_ns(self.validation_seconds)
 
     @property
     def overlap_ns(self) -> int:

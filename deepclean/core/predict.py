@@ -125,7 +125,7 @@ def geometry(
             f"edges leave of a kernel ({kept})"
         )
     before = kernel - edge - stride
-    if settings.mode == "windows":
+    if settings.mode != "average":
         residue = (kernel - edge) % stride
         return Geometry("windows", before, edge, stride, residue, stride, kernel, edge)
     if kept % stride:
@@ -135,7 +135,7 @@ def geometry(
 
 def _longest_stride(hop: int, kept: int, *, averaged: bool) -> int:
     """Return the longest stride that suits; where kernels are averaged, two at least overlap."""
-    limit = min(hop, kept // 2 if averaged else kept)
+    limit = min(hop, max(kept // 2, 1) if averaged else kept)
     return max(d for d in range(1, limit + 1) if hop % d == 0 and not (averaged and kept % d))
 
 

@@ -106,6 +106,7 @@ def load(path: Path, device: str = "cpu") -> models.Model:
         coupling=path.resolve().name,
         version=0,
         hash=sha256(b"".join((script, *content.values()))),
+        architecture={},
         channels=settings.witnesses,
         witness_mean=scalers.witness_mean,
         witness_std=scalers.witness_std,

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -40,6 +41,7 @@ class Model:
         coupling: the subtraction problem.
         version: 0 for a training directory of deepcleanv2.
         hash: sha256 of the manifest, which holds those of the files.
+        architecture: `networks.build`'s argument; empty for TorchScript.
         channels: witnesses, full names, in the order of the network's input.
         witness_mean: per channel, shape `(channels,)`.
         witness_std: likewise.
@@ -60,6 +62,7 @@ class Model:
     coupling: str
     version: int
     hash: str
+    architecture: Mapping[str, Any]
     channels: tuple[str, ...]
     witness_mean: Float64
     witness_std: Float64
@@ -176,6 +179,7 @@ def load(path: Path, device: str = "cpu") -> Model:
         coupling=manifest.coupling,
         version=manifest.version,
         hash=sha256(raw),
+        architecture=manifest.architecture,
         channels=tuple(channel.name for channel in manifest.channels),
         witness_mean=scalers.witness_mean,
         witness_std=scalers.witness_std,

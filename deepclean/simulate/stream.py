@@ -102,10 +102,11 @@ def stream(
 def _run(
     queue: _Queue, clock: Clock, retention: _Retention, stop: Callable[[], bool]
 ) -> Iterator[Path]:
-    while queue.wants_more and not stop():
-        queue.make()
     started = clock.monotonic()
     cost = 0.0  # seconds that making one second of data took last time
+    while queue.wants_more and not stop():
+        queue.make()
+        cost, started = clock.monotonic() - started, clock.monotonic()
     while not stop():
         now = clock.monotonic() - started
         idle = queue.due - now

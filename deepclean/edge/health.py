@@ -1,0 +1,126 @@
+"""Tell the service manager how the daemon is: sd_notify(3), a datagram of `KEY=VALUE` lines.
+
+Nothing here can stop the run. Where there is no service manager nothing is sent; what cannot be
+sent is kept, the latest of each key, and goes with the next message.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+from collections.abc import Mapping
+
+from deepclean.edge.clock import Clock, SystemClock
+
+_log = logging.getLogger(__name__)
+
+_INTERVAL = 10.0
+"""Seconds between pings where the service manager sets no watchdog: they carry what was kept."""
+
+
+class Health:
+    """What the daemon says of itself to the service manager.
+
+    Args:
+        environment: NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are taken from it; None: the
+            process's own.
+        clock: for the time between pings.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str] | None = None, clock: Clock | None = None
+    ) -> None:
+        environment = os.environ if environment is None else environment
+        self._clock = clock or SystemClock()
+        self._address = _address(environment.get("NOTIFY_SOCKET", ""))
+        self._period = _watchdog_period(environment)
+        self._interval = _INTERVAL if self._period is None else self._period / 2
+        self._due = -math.inf
+        self._ready = False
+        self._status = ""
+        self._kept: dict[str, str] = {}
+        self._heard = True
+
+    def ready(self) -> None:
+        """Say that the daemon works: the first block is through. Later calls do nothing."""
+        if not self._ready:
+            self._ready = True
+            self._send({"READY": "1"})
+
+    def status(self, text: str) -> None:
+        """Say in one line what the daemon does; the same line again is not sent."""
+        line = " ".join(text.split())
+        if line != self._status:
+            self._status = line
+            self._send({"STATUS": line})
+
+    def watchdog(self) -> None:
+        """Say that the work loop turns. To be called at every turn, idle ones too.
+
+        A message goes out at most every half watchdog period. Until `ready` it also puts off the
+        end of the time allowed for the start, so that a daemon whose input stream is silent waits
+        for ever, and one that hangs is restarted in this phase too.
+        """
+        now = self._clock.monotonic()
+        if self._address is None or now < self._due:
+            return
+        self._due = now + self._interval
+        state = {} if self._period is None else {"WATCHDOG": "1"}
+        if not self._ready:
+            state |= _extension(2 * self._interval)
+        if state or self._kept:
+            self._send(state)
+
+    def extend(self, seconds: float) -> None:
+        """Ask for so many seconds from now, for a start or a stop that takes its time."""
+        self._send(_extension(seconds))
+
+    def stopping(self) -> None:
+        """Say that the daemon was told to stop and drains."""
+        self._send({"STOPPING": "1"})
+
+    def _send(self, state: Mapping[str, str]) -> None:
+        if self._address is None:
+            return
+        self._kept.update(state)
+        message = "\n".join(f"{key}={value}" for key, value in self._kept.items())
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+                channel.setblocking(False)  # a full queue must not hold up the work loop
+                channel.sendto(message.encode(errors="replace"), self._address)
+        except OSError as error:
+            if self._heard:
+                _log.warning("the service manager does not hear us: %s", error)
+            self._heard = False
+            return
+        if not self._heard:
+            _log.info("the service manager hears us again")
+        self._heard = True
+        self._kept.clear()
+
+
+def _extension(seconds: float) -> dict[str, str]:
+    return {"EXTEND_TIMEOUT_USEC": str(round(seconds * 1_000_000))}
+
+
+def _address(name: str) -> str | None:
+    """Return the socket's address; `@` begins one in the abstract namespace."""
+    if name.startswith("@"):
+        return "\0" + name[1:]
+    if name and not name.startswith("/"):
+        _log.warning("NOTIFY_SOCKET=%s: no such kind of socket; the service manager is not told", name)
+        return None
+    return name or None
+
+
+def _watchdog_period(environment: Mapping[str, str]) -> float | None:
+    """Return the seconds within which a ping is wanted of this process; None: none is."""
+    try:
+        period = int(environment.get("WATCHDOG_USEC", "0")) / 1_000_000
+        process = int(environment.get("WATCHDOG_PID", os.getpid()))
+    except ValueError as error:
+        _log.warning("WATCHDOG_USEC and WATCHDOG_PID: %s; no watchdog", error)
+        return None
+    return period if period > 0 and process == os.getpid() else None

@@ -1,0 +1,168 @@
+"""Losses, by name: what a network is to make small.
+
+A loss maps predictions and targets, both standardised and `(batch, time)`, to one number. The
+spectral ones look at the coupling's bands alone: what a network says elsewhere is not constrained
+by them, and the engine's bandpass removes it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepclean.core.bandpass import Band
+from deepclean.errors import ConfigError, nearest
+
+
+class InBandPower(nn.Module):
+    """Welch's estimate of the power spectral density at the bins inside some bands.
+
+    The few bins are computed as a product with windowed exponentials, which is cheaper than
+    whole transforms and differentiable. Hann windows, constant scale left out.
+
+    Args:
+        bands: `(low, high)` in Hz; a bin on an edge counts.
+        rate: samples per second.
+        fft_length: seconds per segment.
+        overlap: share of a segment that the next one repeats, in [0, 1).
+
+    Raises:
+        ConfigError: no bin lies in the bands, or a length is out of range.
+    """
+
+    basis: Tensor
+
+    def __init__(self, bands: Sequence[Band], rate: int, fft_length: float, overlap: float) -> None:
+        super().__init__()
+        self.length = round(fft_length * rate)
+        if self.length < 2 or not 0 <= overlap < 1:
+            raise ConfigError(
+                f"training.loss_options: a length of {fft_length} s with overlap {overlap}; "
+                "lengths are positive, overlaps from 0 to below 1"
+            )
+        self.hop = max(1, round(self.length * (1 - overlap)))
+        bins = torch.arange(self.length // 2 + 1, dtype=torch.float64)
+        frequencies = bins * rate / self.length
+        inside = torch.zeros_like(frequencies, dtype=torch.bool)
+        for low, high in bands:
+            inside |= (frequencies >= low) & (frequencies <= high)
+        if not inside.any():
+            raise ConfigError(
+                f"training.loss_options.fft_length: no bin of a {fft_length} s transform lies in "
+                f"the bands {bands}; make it longer"
+            )
+        time = torch.arange(self.length, dtype=torch.float64)
+        angle = 2 * torch.pi / self.length * torch.outer(time, bins[inside])
+        window = torch.hann_window(self.length, dtype=torch.float64)[:, None]
+        basis = torch.cat([window * angle.cos(), window * angle.sin()], dim=1)
+        self.register_buffer("basis", basis.to(torch.float32))
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Return the power, `(batch, bins)`, of `(batch, time)`."""
+        parts = samples.unfold(-1, self.length, self.hop) @ self.basis
+        cosine, sine = parts.chunk(2, dim=-1)
+        return (cosine.square() + sine.square()).mean(dim=-2)
+
+
+class AsdRatio(nn.Module):
+    """The published loss: the mean over in-band bins of residual ASD over target ASD.
+
+    Ormiston et al. 2020, Phys. Rev. Research 2, 033066, section III (there with the PSD).
+
+    Args:
+        bands: `(low, high)` in Hz.
+        rate: samples per second.
+        fft_length: seconds per segment.
+        overlap: of segments.
+    """
+
+    def __init__(
+        self, bands: Sequence[Band], rate: int, *, fft_length: float = 2.0, overlap: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.power = InBandPower(bands, rate, fft_length, overlap)
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the loss, a scalar: 1 for a prediction of nothing."""
+        ratio: Tensor = self.power(target - prediction) / self.power(target)
+        return ratio.sqrt().mean()
+
+
+class LogAsdRatio(AsdRatio):
+    """The mean over in-band bins of the logarithm of residual ASD over target ASD.
+
+    In the plain ratio a bin counts by how it compares with the raw strain, so a strong line's
+    remainder, however far above the floor, hardly counts. The logarithm weighs each bin by its
+    present residual. It is, up to constants, Whittle's negative log-likelihood (Whittle 1953, Ark.
+    Mat. 2, 423) of a Gaussian residual of unknown spectrum, maximised over that spectrum.
+
+    Args:
+        bands: `(low, high)` in Hz.
+        rate: samples per second.
+        fft_length: seconds per segment.
+        overlap: of segments.
+    """
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the loss, a scalar: 0 for a prediction of nothing."""
+        ratio: Tensor = self.power(target - prediction) / self.power(target)
+        return ratio.log().mean() / 2
+
+
+class MeanSquare(nn.Module):
+    """The mean squared error against the bandpassed target, over all frequencies.
+
+    Args:
+        bands: not used: the target is confined to them.
+        rate: not used.
+    """
+
+    def __init__(self, bands: Sequence[Band], rate: int) -> None:
+        super().__init__()
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the loss, a scalar: 1, about, for a prediction of nothing."""
+        return (target - prediction).square().mean()
+
+
+LOSSES: dict[str, Callable[..., nn.Module]] = {
+    "asd_ratio": AsdRatio,
+    "log_asd_ratio": LogAsdRatio,
+    "mse": MeanSquare,
+}
+"""Losses by name. Each takes the bands and the rate, then its options by keyword."""
+
+
+def build_loss(
+    name: str, options: Mapping[str, Any], bands: Sequence[Band], rate: int
+) -> nn.Module:
+    """Return the loss of that name.
+
+    Args:
+        name: one of `LOSSES`.
+        options: that loss's.
+        bands: `(low, high)` in Hz.
+        rate: samples per second.
+
+    Raises:
+        ConfigError: unknown name or option (with the nearest valid one), or one out of range.
+    """
+    if name not in LOSSES:
+        raise ConfigError(f"training.loss: {_unknown(name, list(LOSSES))}")
+    valid = list(inspect.signature(LOSSES[name]).parameters)[2:]
+    for option, value in options.items():
+        if option not in valid:
+            raise ConfigError(f"training.loss_options: {_unknown(option, valid)}")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"training.loss_options.{option}: {value!r} is not a number")
+    return LOSSES[name](bands, rate, **options)
+
+
+def _unknown(name: str, valid: Sequence[str]) -> str:
+    close = nearest(name, valid)
+    hint = f"did you mean {close!r}?" if close else f"valid: {', '.join(valid) or 'none'}"
+    return f"unknown {name!r}; {hint}"

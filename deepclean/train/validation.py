@@ -1,0 +1,142 @@
+"""What a site would see of a network: its held-out data, cleaned by the engine itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepclean.core.block import Block, CleanedBlock, Float64, Series
+from deepclean.core.engine import Coupling, Engine
+from deepclean.core.plan import EngineSettings
+from deepclean.core.quality import FFT_SECONDS, band_ratio, worst_outside
+from deepclean.core.time import NS, Span
+from deepclean.errors import InputError
+from deepclean.train.data import PIECE, SiteData
+
+_LEAST = 2 * FFT_SECONDS
+"""Seconds of cleaned data below which there is nothing to average."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How well held-out data was cleaned.
+
+    Args:
+        asd_ratio: mean over in-band bins of cleaned over raw ASD; infinite where the network gave
+            something that is not finite.
+        worst_outside: the ratio of the bin farthest from 1 outside the bands and their
+            transitions.
+        seconds: of cleaned data that these were taken over.
+    """
+
+    asd_ratio: float
+    worst_outside: float
+    seconds: int
+
+
+class HeldOut:
+    """Data that the network is not trained on, in the blocks that the engine takes.
+
+    Args:
+        site: the data.
+        spans: whole GPS seconds, fit.
+        keep: hold the blocks in memory, to be used many times.
+    """
+
+    def __init__(self, site: SiteData, spans: Sequence[Span], *, keep: bool) -> None:
+        self._site, self._spans = site, tuple(spans)
+        self._kept = [list(self._read(span)) for span in spans] if keep else None
+
+    def stretches(self) -> Iterator[Iterable[Block]]:
+        """Yield each stretch, as blocks that follow one another."""
+        if self._kept is not None:
+            yield from self._kept
+        else:
+            for span in self._spans:
+                yield self._read(span)
+
+    def _read(self, span: Span) -> Iterator[Block]:
+        for start in range(span.start, span.end, PIECE * NS):
+            part = Span(start, min(start + PIECE * NS, span.end))
+            block = self._site.read(part)
+            if block is None:
+                raise InputError(f"the data over {part} changed while it was read")
+            yield block
+
+
+def longest_parts(spans: Sequence[Span], limit: int) -> list[Span]:
+    """Return `limit` nanoseconds of some spans, from the longest on: short ones tell little."""
+    taken: list[Span] = []
+    for span in sorted(spans, key=lambda span: -span.duration):
+        if limit <= 0:
+            break
+        taken.append(Span(span.start, min(span.end, span.start + limit)))
+        limit -= span.duration
+    return taken
+
+
+def engine_validation(
+    settings: EngineSettings,
+    coupling: Coupling,
+    bands: Sequence[tuple[float, float]],
+    guard: float,
+    held_out: HeldOut,
+) -> Figures:
+    """Clean held-out data with the engine and compare it with the raw strain.
+
+    Only what the engine cleans at full gain counts: not the ends of a stretch, where its history
+    or look-ahead is missing.
+
+    Args:
+        settings: as the site runs.
+        coupling: with the network to be judged.
+        bands: `(low, high)` in Hz.
+        guard: Hz beside each band that count neither as inside nor as outside.
+        held_out: the data.
+
+    Raises:
+        InputError: no stretch is long enough to judge by.
+    """
+    rate = settings.strain_rate
+    weights, inside, outside = [], [], []
+    broken = False
+    for blocks in held_out.stretches():
+        raw, cleaned, whole = _clean(Engine(settings, [coupling]), blocks, coupling.name)
+        broken = broken or not whole
+        if len(raw) >= _LEAST * rate:
+            weights.append(len(raw))
+            inside.append(band_ratio(cleaned, raw, rate, bands))
+            outside.append(worst_outside(cleaned, raw, rate, bands, guard=guard))
+    if broken:
+        return Figures(float("inf"), float("inf"), 0)
+    if not weights:
+        raise InputError(
+            f"no held-out stretch leaves {_LEAST} s after the engine's history and look-ahead: "
+            "give more data or a larger training.validation_fraction"
+        )
+    worst = max(outside, key=lambda ratio: abs(ratio - 1))
+    return Figures(float(np.average(inside, weights=weights)), worst, sum(weights) // rate)
+
+
+def _clean(engine: Engine, blocks: Iterable[Block], coupling: str) -> tuple[Float64, Float64, bool]:
+    """Return raw and cleaned strain where the gain is 1, and whether nothing broke that off."""
+    cleaned: list[CleanedBlock] = []
+    for block in blocks:
+        cleaned += engine.push(block)
+    cleaned += engine.release()
+    gain = np.concatenate([block.estimates[coupling].gain for block in cleaned])
+    raw = np.concatenate([_strain(block) for block in cleaned])
+    clean = np.concatenate([c.cleaned for c in cleaned if c.cleaned is not None])
+    full = np.flatnonzero(gain == 1)
+    if len(full) == 0:
+        return raw[:0], clean[:0], True
+    cut = slice(full[0], full[-1] + 1)
+    return raw[cut], clean[cut], len(full) == full[-1] + 1 - full[0]
+
+
+def _strain(block: CleanedBlock) -> Float64:
+    strain = block.source.strain
+    assert isinstance(strain, Series)
+    return np.asarray(strain.samples, dtype=np.float64)

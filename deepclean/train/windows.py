@@ -1,0 +1,59 @@
+"""Training examples: windows at random places, drawn anew each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from deepclean.errors import InputError
+from deepclean.train.prepare import Stretch
+
+
+class Windows:
+    """Draws batches of windows from stretches of data.
+
+    Where the windows of an epoch lie is a function of the seed and the epoch alone, so a training
+    that is resumed between epochs sees what it would have seen.
+
+    Args:
+        stretches: prepared data; those shorter than a window are left out.
+        length: of a window, in samples.
+        seed: of the places.
+        device: where the data is put, all of it, at once.
+
+    Raises:
+        InputError: no stretch holds a window.
+    """
+
+    def __init__(self, stretches: Sequence[Stretch], length: int, seed: int, device: str) -> None:
+        held = [stretch for stretch in stretches if len(stretch.target) >= length]
+        if not held:
+            raise InputError(
+                f"no training stretch holds one window of {length} samples: give more data or a "
+                "smaller training.window"
+            )
+        self._witnesses = [torch.from_numpy(s.witnesses).to(device) for s in held]
+        self._targets = [torch.from_numpy(s.target).to(device) for s in held]
+        self._length, self._seed = length, seed
+        places = torch.tensor([len(stretch.target) - length + 1 for stretch in held])
+        self._ends = places.cumsum(0)
+        self.samples = sum(len(stretch.target) for stretch in held)
+        """How much data there is."""
+
+    def draw(self, epoch: int, count: int) -> Tensor:
+        """Return `count` random places for an epoch, each to be given to `batch`."""
+        generator = torch.Generator().manual_seed((epoch << 32) + self._seed)
+        return torch.randint(int(self._ends[-1]), (count,), generator=generator)
+
+    def batch(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Return witnesses, `(batch, channels, time)`, and targets, `(batch, time)`."""
+        which = torch.searchsorted(self._ends, places, right=True)
+        before = torch.cat([torch.zeros(1, dtype=torch.long), self._ends])[which]
+        cuts = [
+            (index, slice(start, start + self._length))
+            for index, start in zip(which.tolist(), (places - before).tolist(), strict=True)
+        ]
+        witnesses = torch.stack([self._witnesses[index][:, cut] for index, cut in cuts])
+        return witnesses, torch.stack([self._targets[index][cut] for index, cut in cuts])

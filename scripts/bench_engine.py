@@ -133,11 +133,11 @@ def prepare(case: str, place: Path, seconds: int) -> tuple[Any, Any]:
     from deepclean.edge.manifest import Channel, Description
     from deepclean.edge.tensors import Scalers
     from deepclean.networks import build
-    from deepclean.simulate.compose import compose
+    from deepclean.simulate.configured import site_of
     from deepclean.simulate.files import Layout
     from deepclean.simulate.history import write_history
-    from deepclean.simulate.presets import with_dummies
     from deepclean.simulate.simulator import Simulator
+    from deepclean.simulate.variants import with_dummies
 
     ifo, chosen, dummies = CASES[case]
     path = ROOT / "config" / f"{ifo}.yaml"
@@ -148,9 +148,7 @@ def prepare(case: str, place: Path, seconds: int) -> tuple[Any, Any]:
             for name in load(path).couplings
         ]
     config = load(path, overrides)
-    problems = {n: (c.bands[0], c.witnesses) for n, c in config.enabled_couplings.items()}
-    site = replace(compose(ifo, problems), state=config.strain.state_vector or f"{ifo}:STATE")
-    simulator = Simulator(with_dummies(site, dummies) if dummies else site)
+    simulator = Simulator(with_dummies(site_of(config), dummies))
     layout = Layout(strain=place / "strain", witnesses=place / "witnesses")
     for _ in write_history(simulator, layout, Span.of_seconds(START, seconds)):
         pass

@@ -201,7 +201,6 @@ def draw(picture: Path, config: Config, strains: dict[str, Any]) -> None:
     for axes in (wide, near):
         axes.set_yscale("log")
         axes.set_xlabel("Frequency [Hz]")
-        axes.set_ylabel(r"ASD [strain/$\sqrt{\mathrm{Hz}}$]")
     wide.set_xscale("log")
     wide.set_xlim(15, 2000)
     wide.set_ylim(2e-24, 3e-21)
@@ -210,7 +209,9 @@ def draw(picture: Path, config: Config, strains: dict[str, Any]) -> None:
     for coupling in config.enabled_couplings.values():
         for low, high in coupling.bands:
             near.axvspan(low, high, color="0.92", zorder=0)
-    near.legend()
+    wide.set_ylabel(r"ASD [strain/$\sqrt{\mathrm{Hz}}$]")
+    near.legend(loc="upper left")
+    plot.subplots_adjust(left=0.09, right=0.98, bottom=0.13, top=0.9, wspace=0.16)
     plot.suptitle("Strain of a simulated site, before and after")
     plot.savefig(picture, dpi=120)
 

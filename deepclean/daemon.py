@@ -51,7 +51,8 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
             sink.directory,
         )
         cleaning = Cleaning(config, engine, sink, clock.monotonic)
-        with Watch((source.strain, *source.witnesses), clock):
+        with Watch((source.strain, *source.witnesses), clock) as watch:
+            source.turn = watch.check
             _loop(source, cleaning)
     _report(cleaning.ledger, cleaning.latencies)
     return cleaning.ledger

@@ -6,9 +6,15 @@ traceback reaches a user. Data faults inside a running stream are not exceptions
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
+
+_FEW = 8
+"""Valid names that are listed where none is near."""
+
+_SUGGESTIONS = 3
+"""Absent names that get a suggestion: among thousands of valid ones one takes 0.1 s."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
@@ -16,6 +22,29 @@ def nearest(name: str, valid: Iterable[str]) -> str | None:
     folded = {candidate.lower(): candidate for candidate in valid}
     match = get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
     return folded[match[0]] if match else None
+
+
+def hint(name: str, valid: Collection[str]) -> str:
+    """Return how a message about an unknown name ends, led by a semicolon.
+
+    It names the nearest valid name, or all of them where none is near and they are few, or is
+    empty.
+    """
+    meant = nearest(name, valid)
+    if meant:
+        return f"; did you mean {meant}?"
+    if not 0 < len(valid) <= _FEW:
+        return ""
+    return f"; there {'is' if len(valid) == 1 else 'are'} {', '.join(valid)}"
+
+
+def listed(absent: Iterable[str], valid: Collection[str]) -> str:
+    """Return absent names as a list, the first few with the valid ones that may be meant."""
+    named = []
+    for position, name in enumerate(absent):
+        meant = nearest(name, valid) if position < _SUGGESTIONS else None
+        named.append(f"{name} (did you mean {meant}?)" if meant else name)
+    return ", ".join(named)
 
 
 class DeepCleanError(Exception):

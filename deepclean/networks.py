@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deepclean.errors import ModelError, nearest
+from deepclean.errors import ModelError, hint
 
 PERIODS = (1, 2, 4, 8, 16, 32, 64)
 """Shifts, in samples, that `measure` tries."""
@@ -118,12 +118,12 @@ def build(architecture: Mapping[str, Any], channels: int) -> nn.Module:
     options = dict(architecture)
     name = str(options.pop("name", ""))
     if name not in ARCHITECTURES:
-        raise ModelError(f"architecture.name: {_unknown(name, ARCHITECTURES)}")
+        raise ModelError(f"architecture.name: unknown {name!r}{hint(name, ARCHITECTURES)}")
     network = ARCHITECTURES[name]
     valid = list(inspect.signature(network).parameters)[1:]
     for option in options:
         if option not in valid:
-            raise ModelError(f"architecture.{name}: {_unknown(option, valid)}")
+            raise ModelError(f"architecture.{name}: unknown {option!r}{hint(option, valid)}")
     return network(channels, **options)
 
 
@@ -220,10 +220,3 @@ def _require_odd(option: str, value: object) -> None:
     """Raise ModelError unless `value` is a positive odd integer."""
     if not isinstance(value, int) or not _counts(value) or value % 2 == 0:
         raise ModelError(f"architecture.{option}: {value!r} is not a positive odd integer")
-
-
-def _unknown(name: str, valid: Sequence[str] | Mapping[str, Any]) -> str:
-    """Return the message for a name that is not in `valid`."""
-    close = nearest(name, valid)
-    hint = f"did you mean {close!r}?" if close else f"valid: {', '.join(valid)}"
-    return f"unknown {name!r}; {hint}"

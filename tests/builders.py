@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ SIXTEENTH = NS // 16
 RATES = {"SLOW": 16, "ODD": 1040, "FAST": 2048}
 """Witnesses of the small engine: one below its model rate, one at an odd ratio, one above."""
 
+_WHOLE = PredictSettings(edge=0)
+
 SMALL = EngineSettings(strain_rate=1024, model_rate=512, ramp=NS // 8)
 
 NOISE = 1e-21
@@ -48,12 +50,13 @@ class Record:
             span, part(self.strain, span), {n: part(w, span) for n, w in self.witnesses.items()}
         )
 
-    def blocks(self, *edges: int) -> list[Block]:
-        """Cut at the edges (ns from the record's start), or into seconds."""
-        if not edges:
-            edges = tuple(range(NS, self.span.duration, NS))
-        instants = sorted({self.span.start, *(self.span.start + e for e in edges), self.span.end})
-        return [self.block(Span(low, high)) for low, high in pairwise(instants)]
+    def blocks(self, sixteenths: Sequence[int] = (16,)) -> list[Block]:
+        """Cut into blocks of these lengths, over and over, in sixteenths of a second."""
+        lengths = cycle(sixteenths)
+        edges = [self.span.start]
+        while edges[-1] < self.span.end:
+            edges.append(min(edges[-1] + next(lengths) * SIXTEENTH, self.span.end))
+        return [self.block(Span(low, high)) for low, high in pairwise(edges)]
 
     def between(self, start: int, end: int) -> Record:
         """Return the part from `start` to `end`, ns from the record's start."""
@@ -187,27 +190,34 @@ def make_engine(settings: EngineSettings = SMALL, *couplings: Small) -> Engine:
 
 
 @dataclass
-class Passing:
-    """A bandpass that passes everything, and looks as far as it is told."""
+class Box:
+    """A bandpass that is the mean over `settle_in` samples either side: all count alike."""
 
     settle_in: int = 0
 
     def apply(self, window: Float64) -> Float64:
-        """Return the middle of the window."""
-        return window[self.settle_in : len(window) - self.settle_in]
+        """Return the moving mean."""
+        count = 2 * self.settle_in + 1
+        return np.convolve(window, np.full(count, 1 / count), mode="valid")
 
     def response(self, frequencies: Float64) -> Float64:
-        """Return ones."""
-        return np.ones(len(frequencies))
+        """Return what nobody asks a box for."""
+        raise NotImplementedError
 
 
-def transparent(settings: EngineSettings, witness: str = "FAST", settle_in: int = 0) -> Engine:
-    """Return an engine whose estimate is one witness, resampled."""
-    predictor = Predictor(first_channel, np.zeros(1), np.ones(1), 0.0, NOISE, 0, 1, 1)
-    bandpass: Bandpass = Passing(settle_in)
-    return Engine(
-        settings, [Coupling("all", (witness,), predictor, PredictSettings(edge=0), bandpass)]
-    )
+def transparent(
+    settings: EngineSettings,
+    *witnesses: str,
+    settle_in: int = 0,
+    predict: PredictSettings = _WHOLE,
+    network: Network = first_channel,
+) -> Engine:
+    """Return an engine whose estimate is its first witness, resampled and averaged."""
+    names = witnesses or ("FAST",)
+    count = len(names)
+    predictor = Predictor(network, np.zeros(count), np.ones(count), 0.0, NOISE, predict.edge, 1)
+    bandpass: Bandpass = Box(settle_in)
+    return Engine(settings, [Coupling("all", names, predictor, predict, bandpass)])
 
 
 def push_all(engine: Engine, blocks: Iterable[Block]) -> list[CleanedBlock]:

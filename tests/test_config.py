@@ -57,6 +57,8 @@ def test_defaults_are_those_of_the_design(minimal: Path) -> None:
     assert config.couplings["60Hz"].predict.mode == "auto"
     assert config.couplings["60Hz"].bandpass.filter == "fir"
     assert (config.runtime.device, config.runtime.threads) == ("cpu", 1)
+    metrics = config.metrics
+    assert (metrics.enabled, metrics.address, metrics.port) == (True, "127.0.0.1", 9109)
 
 
 def test_names_are_full(minimal: Path) -> None:

@@ -66,6 +66,10 @@ APART: dict[str, str] = {
     "training.overlap=9": ": 9 s is not less than the window, 8 s; shorten it",
     "runtime.threads=0": ": must be greater than 0, not 0",
     "log.level=loud": ': must be DEBUG, INFO, WARNING or ERROR, not "loud"',
+    "metrics.address=localhost": (
+        ': "localhost" is not an IP address; write it like 127.0.0.1 or ::1'
+    ),
+    "metrics.port=65536": ": must be less than 65536, not 65536",
     "purpose=1": f": {VALID}",
 }
 

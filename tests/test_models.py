@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from deepclean.edge import models
 from deepclean.edge.manifest import Channel, Description, sha256
 from deepclean.edge.models import Model, load, write_model
 from deepclean.edge.tensors import Scalers
@@ -148,18 +147,18 @@ def test_a_version_is_never_overwritten(written: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="this version exists"):
         write_model(tmp_path, network(), scalers(), description(seed=8))
     assert (written / "manifest.json").read_bytes() == before
-    assert os.listdir(written.parent) == ["1"]
+    assert list(written.parent.iterdir()) == [written]
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(models.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="No space left on device") as caught:
         write_model(tmp_path, network(), scalers(), description())
     assert caught.value.errno == 28
-    assert os.listdir(tmp_path / "H1" / "60Hz") == []
+    assert not list((tmp_path / "H1" / "60Hz").iterdir())
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "scalers.safetensors"])
@@ -241,8 +240,8 @@ def test_an_absent_scaler_is_named(written: Path) -> None:
         ({"colour": "red"}, "colour"),
         ({"files": {"weights.safetensors": "short"}}, "files"),
         ({"interferometer": "../H1"}, "interferometer"),
-        ({"architecture": {"name": "autoencodr"}}, "did you mean 'autoencoder'"),
-        ({"channels": [{"name": "H1:A", "rate": 256}]}, "3 channels"),
+        ({"architecture": {"name": "autoencodr"}}, "did you mean autoencoder"),
+        ({"channels": [{"name": "H1:A", "rate": 256}]}, "3 witness mean values for 1 channels"),
     ],
 )
 def test_an_unsuitable_manifest_is_refused(
@@ -251,7 +250,7 @@ def test_an_unsuitable_manifest_is_refused(
     edit_manifest(written, **changed)
     with pytest.raises(ModelError) as caught:
         load(written)
-    assert said in str(caught.value) or "values for 1 channels" in str(caught.value)
+    assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -12,15 +12,22 @@ from deepclean.edge.files import OutputChannel
 from deepclean.edge.gwf import publish, serialise
 from deepclean.edge.hdf5 import write_archive
 from deepclean.errors import ConfigError, InputError
-from deepclean.simulate import Simulator, on_background, preset
-from deepclean.simulate.background import CurveBackground, background_channel, curve_asd
+from deepclean.simulate import Simulator, on_background
+from deepclean.simulate.background import (
+    CurveBackground,
+    background_channel,
+    curve_asd,
+    curve_floor,
+)
 from deepclean.simulate.compose import PLACES
+from tests.sites import configured_site, demo_site
 
 GPS = 1370000000
 RATE = 1024
 CHANNEL = "H1:GDS-CALIB_STRAIN"
 LINE = "mains_60"
 
+NOISE_TOLERANCE = 1e-3  # rms, between one coupling's noise made at two rates
 ASD_TOLERANCE = 0.03  # of the curve, 20 Hz to 2 kHz, averaged over 40 Hz
 VIOLIN_TOLERANCE = (
     0.05  # where the curve has the violin modes' forest, narrower than the FIR's bins
@@ -48,8 +55,10 @@ def test_below_the_wall_the_curve_is_flat() -> None:
 
 
 def test_floor_of_a_curve_is_its_asd_in_the_middle_of_the_band() -> None:
-    background = CurveBackground("aLIGO175MpcT1800545", 4096, 0, "x")
-    assert background.floor((55.0, 65.0)) == curve_asd("aLIGO175MpcT1800545", 4096)[120]
+    asd = curve_asd("aLIGO175MpcT1800545", 4096)
+    assert curve_floor("aLIGO175MpcT1800545", (55.0, 65.0)) == asd[120]
+    assert curve_floor("aLIGO175MpcT1800545", (27.5, 32.0)) == asd[60]
+    assert curve_floor("aLIGO175MpcT1800545", (2.0, 4.0)) == asd[6]
 
 
 def test_unknown_curve_names_the_nearest() -> None:
@@ -76,7 +85,7 @@ def strain_file(request: pytest.FixtureRequest, tmp_path: Path, strain: Series) 
 
 
 def test_a_file_is_the_background_bit_for_bit(strain_file: Path, strain: Series) -> None:
-    site = on_background(preset("demo"), strain_file)
+    site = on_background(demo_site(), strain_file)
     assert site.rate == RATE
     span = Span.of_seconds(GPS + 3, 4)
     made = Simulator(site).read([CHANNEL, *site.truth], span)
@@ -86,13 +95,20 @@ def test_a_file_is_the_background_bit_for_bit(strain_file: Path, strain: Series)
     assert made[CHANNEL].samples == pytest.approx(background + noise, rel=1e-12, abs=0)
 
 
-def test_couplings_are_measured_by_the_files_own_floor(strain_file: Path) -> None:
-    site = on_background(preset("demo"), strain_file)
-    assert Simulator(site).floor(site.couplings[0]) == pytest.approx(1e-23, rel=0.1, abs=0)
+def test_couplings_are_as_strong_on_a_file_as_on_the_curve(strain_file: Path) -> None:
+    simulated, span = demo_site(), Span.of_seconds(GPS, 4)
+    real = on_background(simulated, strain_file)
+    floors = [Simulator(site).floor(site.couplings[0]) for site in (simulated, real)]
+    assert floors[0] == floors[1] == curve_floor(simulated.curve, (55.0, 65.0))
+    noise = "H1:TRUTH-60HZ_NOISE"
+    fine, coarse = (Simulator(site).read([noise], span)[noise] for site in (simulated, real))
+    assert coarse.samples == pytest.approx(
+        fine.samples[:: fine.rate // RATE], abs=NOISE_TOLERANCE * coarse.samples.std()
+    )
 
 
 def test_a_site_on_a_file_ends_with_it(strain_file: Path) -> None:
-    simulator = Simulator(on_background(preset("demo"), strain_file))
+    simulator = Simulator(on_background(demo_site(), strain_file))
     last = Span.of_seconds(GPS + 15, 1)
     simulator.require(last)
     assert simulator.read([CHANNEL], last)[CHANNEL].samples.size == RATE
@@ -125,7 +141,7 @@ def test_strain_that_is_not_finite_is_refused(tmp_path: Path, strain: Series) ->
     strain.samples[100] = np.nan
     write_archive(path, {CHANNEL: OutputChannel(strain)})
     with pytest.raises(InputError, match="not all of its samples are valid"):
-        Simulator(on_background(preset("demo"), path))
+        Simulator(on_background(demo_site(), path))
 
 
 def test_strain_beside_whole_seconds_is_refused(tmp_path: Path, strain: Series) -> None:
@@ -133,7 +149,7 @@ def test_strain_beside_whole_seconds_is_refused(tmp_path: Path, strain: Series) 
     half = strain.cut(Span(GPS * NS, (GPS + 4) * NS + NS // 2))
     write_archive(path, {CHANNEL: OutputChannel(half)})
     with pytest.raises(InputError, match="whole GPS seconds"):
-        Simulator(on_background(preset("demo"), path))
+        Simulator(on_background(demo_site(), path))
 
 
 def test_a_rate_too_low_for_the_coupling_is_refused(tmp_path: Path) -> None:
@@ -141,15 +157,13 @@ def test_a_rate_too_low_for_the_coupling_is_refused(tmp_path: Path) -> None:
     slow = Series(Span.of_seconds(GPS, 4), 64, np.ones(256))
     write_archive(path, {CHANNEL: OutputChannel(slow)})
     with pytest.raises(ConfigError, match=f"64 Hz cannot hold {LINE}"):
-        on_background(preset("demo"), path)
+        on_background(demo_site(), path)
 
 
 @pytest.mark.parametrize("name", ["H-H1_LOSC_4_V2-1126259446-32.hdf5"])
 def test_real_strain(test_data: Path, name: str) -> None:
-    site = on_background(preset("H1"), test_data / name)
+    site = on_background(configured_site("H1", couplings=["60Hz"]), test_data / name)
     assert (site.rate, site.background_channel) == (4096, "H1:STRAIN")
     simulator = Simulator(site)
     made = simulator.read([CHANNEL, *site.truth], Span.of_seconds(1126259446, 32))
     assert np.isfinite(made[CHANNEL].samples).all()
-    # The data's own README gives 9.0e-24 at 61 Hz (4-s median); the file's whole band is near it.
-    assert 8e-24 < simulator.floor(site.couplings[0]) < 2e-23

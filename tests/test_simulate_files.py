@@ -11,10 +11,11 @@ from deepclean.core.time import NS, Span
 from deepclean.edge import gwf, hdf5
 from deepclean.edge.names import FrameName
 from deepclean.errors import ConfigError, InputError, OutputError
-from deepclean.simulate import Layout, Simulator, preset, with_dummies, write_history
+from deepclean.simulate import Layout, Simulator, with_dummies, write_history
+from tests.sites import configured_site, demo_site
 
 GPS = 1370000000
-SITE = preset("demo")
+SITE = demo_site()
 WITNESSES = [witness.channel for witness in SITE.witnesses]
 
 
@@ -113,7 +114,7 @@ def test_other_libraries_read_the_frames(tmp_path: Path, simulator: Simulator) -
 
 
 def test_virgo_can_be_written(tmp_path: Path) -> None:
-    site = preset("V1")
+    site = configured_site("V1")
     layout = Layout(strain=tmp_path / "strain", witnesses=tmp_path / "witnesses")
     strain, witnesses = write_history(Simulator(site), layout, Span.of_seconds(GPS, 1))
     assert strain.name == f"V-V1_llhoft-{GPS}-1.gwf"

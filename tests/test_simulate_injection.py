@@ -8,8 +8,9 @@ import pytest
 
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
-from deepclean.simulate import Injection, Simulator, preset
+from deepclean.simulate import Injection, Simulator
 from deepclean.simulate.injection import injected, waveform
+from tests.sites import demo_site
 
 GPS = 1370000000
 MERGER = GPS * NS + 400_000_000
@@ -70,7 +71,7 @@ def test_the_signal_is_cut_into_seconds_without_loss() -> None:
 
 
 def test_the_strain_is_louder_by_the_injection() -> None:
-    quiet = preset("demo")
+    quiet = demo_site()
     loud = replace(quiet, injections=(Injection(MERGER),))
     span = Span.of_seconds(GPS - 1, 3)
     names = [quiet.strain, "H1:TRUTH-INJECTION"]

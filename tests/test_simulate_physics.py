@@ -9,7 +9,8 @@ from scipy.signal import csd, firwin, oaconvolve, resample_poly, welch
 
 from deepclean.core.block import Samples, Series
 from deepclean.core.time import Span
-from deepclean.simulate import PRESETS, Simulator, Site, preset
+from deepclean.simulate import Simulator, Site
+from tests.sites import SHIPPED, configured_site, demo_site
 
 GPS = 1370000000
 SECONDS = 256
@@ -70,7 +71,7 @@ def unexplained(target: Samples, regressors: list[Samples]) -> Samples:
 
 @pytest.fixture(scope="module", params=["demo", "H1"])
 def site(request: pytest.FixtureRequest) -> Site:
-    return preset(request.param)
+    return demo_site() if request.param == "demo" else configured_site("H1", couplings=["60Hz"])
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +131,9 @@ def test_nothing_couples_outside_the_band(site: Site, made: dict[str, Series]) -
     assert np.abs(raw[1][outside] / floor[1][outside] - 1).max() < 1e-3
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_strength_is_what_the_coupling_says(name: str) -> None:
-    site = preset(name)
+    site = configured_site(name)
     simulator = Simulator(site)
     made = simulator.read(list(site.truth), Span.of_seconds(GPS, 64))
     for coupling, channel in zip(site.couplings, list(site.truth)[1:], strict=True):
@@ -144,7 +145,7 @@ def test_strength_is_what_the_coupling_says(name: str) -> None:
 
 def test_a_line_is_as_strong_as_stated() -> None:
     # Without sidebands only the wander of its amplitude is left to average over.
-    site = preset("K1")
+    site = configured_site("K1")
     simulator = Simulator(site)
     channel = "K1:TRUTH-60HZ_MAINS_ONLY_NOISE"
     noise = simulator.read([channel], Span.of_seconds(GPS, 128))[channel].samples
@@ -154,7 +155,7 @@ def test_a_line_is_as_strong_as_stated() -> None:
 
 def test_the_strain_follows_the_witness_by_the_delay() -> None:
     # Of a hum 1 Hz wide, the phase between accelerometer and strain turns with frequency.
-    site = preset("H1", couplings=["105Hz"])
+    site = configured_site("H1", couplings=["105Hz"])
     coupling = replace(site.couplings[0], bilinear=())
     witness = "H1:PEM-CS_ACC_PSL_TABLE1_X_DQ"
     made = Simulator(replace(site, couplings=(coupling,))).read(

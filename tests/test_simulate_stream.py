@@ -11,10 +11,11 @@ from deepclean.core.time import NS, Span
 from deepclean.edge import gwf
 from deepclean.edge.names import FrameName
 from deepclean.errors import ConfigError
-from deepclean.simulate import Layout, Pace, Simulator, preset, stream, write_history
+from deepclean.simulate import Layout, Pace, Simulator, stream, write_history
+from tests.sites import configured_site
 
 GPS = 1370000000
-SITE = preset("K1")
+SITE = configured_site("K1")
 SPAN = Span.of_seconds(GPS, 6)
 TIMING = 2e-6  # seconds
 

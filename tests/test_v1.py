@@ -18,7 +18,7 @@ from deepclean.edge import gwf
 from deepclean.edge.history import History
 from deepclean.edge.source import HistorySource
 from deepclean.replay import replay
-from deepclean.simulate.compose import compose
+from deepclean.simulate.configured import site_of
 from deepclean.simulate.files import Layout
 from deepclean.simulate.history import write_history
 from deepclean.simulate.simulator import Simulator
@@ -34,8 +34,7 @@ def test_virgo_is_cleaned(tmp_path: Path) -> None:
     couplings = config.enabled_couplings
     assert len(couplings) == 15
     assert sum(len(coupling.witnesses) for coupling in couplings.values()) == 266
-    site = compose("V1", {n: (c.bands[0], c.witnesses) for n, c in couplings.items()})
-    simulator = Simulator(site)
+    simulator = Simulator(site_of(config))
     layout = Layout(strain=tmp_path / "strain", witnesses=tmp_path / "witnesses", witness_length=8)
     for _ in write_history(simulator, layout, Span.of_seconds(START, 8)):
         pass
@@ -56,7 +55,7 @@ def test_virgo_is_cleaned(tmp_path: Path) -> None:
         read = gwf.read(path, [product, "V1:DEEPCLEAN-STATE_VECTOR", *versions])
         cleaned = read[product]
         assert isinstance(cleaned, Series)
-        assert (cleaned.rate, cleaned.samples.dtype) == (20000, np.float64)
+        assert (cleaned.rate, cleaned.samples.dtype) == (20000, np.dtype(np.float64))
         raw = source.strain.read([raw_name], cleaned.span)[raw_name]
         assert isinstance(raw, Series)
         assert np.isfinite(cleaned.samples).all()

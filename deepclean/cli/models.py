@@ -9,7 +9,7 @@ import typer
 
 from deepclean.cli.options import ConfigOption, SetOption
 from deepclean.config import load
-from deepclean.errors import ConfigError, nearest
+from deepclean.errors import ConfigError, hint
 
 app = typer.Typer(help="The model store.", no_args_is_help=True)
 
@@ -45,9 +45,7 @@ def promote(
     """Make a version the production version; it is loaded and checked first."""
     settings = load(config, override or ())
     if coupling not in settings.couplings:
-        close = nearest(coupling, settings.couplings)
-        hint = f"; did you mean {close}?" if close else ""
-        raise ConfigError(f"no coupling {coupling}{hint}")
+        raise ConfigError(f"no coupling {coupling}{hint(coupling, settings.couplings)}")
     from deepclean.edge import models, versions
 
     directory = settings.models.directory / settings.interferometer / coupling

@@ -45,6 +45,7 @@ def simulate(
         int | None,
         typer.Option(help="Slow motions that make sidebands.", show_default="the site's"),
     ] = None,
+    strength: Annotated[float, typer.Option(help="Multiplies the noise of every coupling.")] = 1.0,
     background: Annotated[
         Path | None,
         typer.Option(help="File (GWOSC HDF5, GWF) of real strain to take instead of simulated."),
@@ -78,7 +79,7 @@ def simulate(
     from deepclean.simulate.simulator import Simulator
     from deepclean.simulate.stream import Pace, stream
 
-    site = _site(settings, seed, motions, background, dummies, inject or [])
+    site = _site(settings, seed, motions, strength, background, dummies, inject or [])
     layout = _layout(settings, truth, strain_length, witness_length)
     simulator = Simulator(site)
     if live:
@@ -104,26 +105,21 @@ def _site(
     config: Config,
     seed: int,
     motions: int | None,
+    strength: float,
     background: Path | None,
     dummies: int,
     inject: list[str],
 ) -> Site:
-    """Return the site whose subtraction problems are the enabled couplings."""
+    """Return the configuration's site with what the options add."""
     from dataclasses import replace
 
-    from deepclean.simulate.compose import compose
-    from deepclean.simulate.presets import on_background, with_dummies
+    from deepclean.simulate.configured import site_of
+    from deepclean.simulate.variants import on_background, stronger, with_dummies
 
-    problems = {
-        name: (coupling.bands[0], coupling.witnesses)
-        for name, coupling in config.enabled_couplings.items()
-    }
-    site = compose(config.interferometer, problems, motions=motions, seed=seed)
-    site = replace(site, strain=config.strain.channel, rate=config.strain.rate)
+    site = stronger(site_of(config, motions=motions, seed=seed), strength)
+    site = with_dummies(site, dummies)
     if background is not None:
         site = on_background(site, background)
-    if dummies:
-        site = with_dummies(site, dummies)
     return replace(site, injections=tuple(_injection(text) for text in inject))
 
 

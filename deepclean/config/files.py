@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
+from deepclean.config.couplings import Coupling
 from deepclean.config.faults import Key, show_key, step
 from deepclean.config.names import EXTENDS
 from deepclean.config.schema import Config
@@ -118,7 +119,7 @@ def _normalised(value: Any, kind: Any, key: Key, directory: Path, faults: list[s
 
 
 def _with_bands(tree: dict[str, Any], kind: Any, key: Key, faults: list[str]) -> dict[str, Any]:
-    if "band" not in tree or step(kind, "bands") is None:
+    if kind is not Coupling or "band" not in tree:
         return tree
     band = tree.pop("band")
     if "bands" in tree:

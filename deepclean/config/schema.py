@@ -15,6 +15,7 @@ from deepclean.config import checks, names
 from deepclean.config.couplings import Coupling
 from deepclean.config.training import Training
 from deepclean.config.values import (
+    Address,
     Channel,
     Count,
     Description,
@@ -23,6 +24,7 @@ from deepclean.config.values import (
     FrozenMap,
     Interferometer,
     Pause,
+    Port,
     Positive,
     Section,
 )
@@ -209,6 +211,19 @@ class Log(Section):
     """Lines for people or for machines."""
 
 
+class Metrics(Section):
+    """What a running daemon tells Prometheus."""
+
+    enabled: Flag = True
+    """Whether it does."""
+
+    address: Address = "127.0.0.1"
+    """Where it listens: an address of this machine; 0.0.0.0 or :: for all of them."""
+
+    port: Port = 9109
+    """Where it listens; each daemon of a machine needs its own."""
+
+
 class Config(Section):
     """Everything that a run depends on, checked as a whole.
 
@@ -248,6 +263,9 @@ class Config(Section):
 
     log: Log = Log()
     """What is logged, and how."""
+
+    metrics: Metrics = Metrics()
+    """What a running daemon tells Prometheus."""
 
     @model_validator(mode="before")
     @classmethod

@@ -45,7 +45,7 @@ class Training(Section):
     batch_size: Count = 4
     """Windows per step."""
 
-    learning_rate: Positive = 0.02
+    learning_rate: Positive = 0.01
     """Of the optimiser (AdamW), at its highest: it rises over the first 30 % and falls to 0."""
 
     weight_decay: NotNegative = 1e-5

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -153,6 +154,15 @@ def _bands(value: Any) -> Any:
     return value
 
 
+def _address(value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise ValueError(
+            f"{show(value)} is not an IP address; write it like 127.0.0.1 or ::1"
+        ) from None
+
+
 def _matching(pattern: str, remedy: str) -> AfterValidator:
     compiled = re.compile(pattern)
 
@@ -172,6 +182,12 @@ Count = Annotated[int, Strict(), Gt(0), Lt(2**31)]
 
 Seed = Annotated[int, Strict(), Ge(0), Lt(2**32)]
 """What every library takes for a seed."""
+
+Port = Annotated[int, Strict(), Gt(0), Lt(2**16)]
+"""Of TCP."""
+
+Address = Annotated[str, AfterValidator(_address)]
+"""Of IP, version 4 or 6: never a name, which would have to be looked up."""
 
 Positive = Annotated[float, Strict(), Gt(0)]
 NotNegative = Annotated[float, Strict(), Ge(0)]

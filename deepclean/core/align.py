@@ -28,10 +28,10 @@ class Aligner:
         self._pieces: dict[str, list[Series | Gap]] = {name: [] for name in witnesses}
 
     def add(self, channels: Mapping[str, Series | Gap]) -> None:
-        """Keep pieces of any of the witnesses; what another piece already covers is ignored."""
+        """Keep pieces of any of the witnesses; where two overlap, the first stands."""
         for name, piece in channels.items():
             held = self._pieces.get(name)
-            if held is not None and not any(other.span.overlap(piece.span) for other in held):
+            if held is not None and not any(other.span.covers(piece.span) for other in held):
                 held.append(piece)
 
     def blocks(self, strain: Series | Gap, state: Series | Gap | None = None) -> list[Block]:

@@ -66,11 +66,13 @@ class Assembler:
         """Take the next frame; return the frames that it completes, in order.
 
         Raises:
-            ValueError: as Engine.push.
+            ValueError: as Engine.push, of the frame's first block; the frame is not taken.
         """
+        first, *others = frame.blocks
+        cleaned = self.engine.push(first)
         self._frames.append(frame)
-        finished: list[CleanedFrame] = []
-        for block in frame.blocks:
+        finished = self._collect(cleaned)
+        for block in others:
             finished += self._collect(self.engine.push(block))
         return finished
 

@@ -124,12 +124,13 @@ class CouplingPlan:
     def reach_back(self, hop: int) -> int:
         """Return how far before a hop the witnesses at the model rate can influence it.
 
-        A hop reads what earlier hops computed, and those were computed hop by hop.
+        A hop reads what earlier hops computed, and those were computed hop by hop. A gap spoils
+        every sample of the kernels that it touches, also of those that began earlier.
         """
         first = -self.interpolation
         first = _hop_start(first, self.interpolation, hop) - self.settle_in
         first = _hop_start(first, self.predicted, hop) - self.geometry.before
-        return -first
+        return max(-first, self.filtered + self.geometry.trail)
 
 
 def _hop_start(index: int, offset: int, hop: int) -> int:

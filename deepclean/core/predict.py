@@ -74,6 +74,11 @@ class Geometry:
         """Return the smallest permitted offset that is not below `offset`."""
         return offset + (self.residue - offset) % self.modulus
 
+    @property
+    def trail(self) -> int:
+        """How far after an input sample predictions may still rest on it."""
+        return self.edge if self.mode == "pass" else self.kernel - self.edge
+
     def spoilt(self, first: int, stop: int) -> tuple[int, int]:
         """Return which predicted samples rest on any input sample of `[first, stop)`."""
         if self.mode == "pass":

@@ -56,8 +56,8 @@ class Settings(BaseModel):
     freq_low: _Frequencies = Field(min_length=1)
     freq_high: _Frequencies = Field(min_length=1)
     filt_order: int = 8
-    sample_rate: float = 4096
-    kernel_length: float = 1
+    sample_rate: float = 4096.0
+    kernel_length: float = 1.0
     clean_kernel_length: float | None = None
 
     @property

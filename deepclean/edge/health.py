@@ -59,32 +59,28 @@ class Health:
     def watchdog(self) -> None:
         """Say that the work loop turns. To be called at every turn, idle ones too.
 
-        A message goes out at most every half watchdog period. Until `ready` it also puts off the
-        end of the time allowed for the start, so that a daemon whose input stream is silent waits
-        for ever, and one that hangs is restarted in this phase too.
+        A ping goes out at most every half watchdog period. Until `ready` it also puts off the end
+        of the time allowed for the start: a daemon whose input is silent waits for ever, and one
+        that hangs is restarted in this phase too.
         """
         now = self._clock.monotonic()
-        if self._address is None or now < self._due:
+        if now < self._due:
             return
-        self._due = now + self._interval
         state = {} if self._period is None else {"WATCHDOG": "1"}
         if not self._ready:
-            state |= _extension(2 * self._interval)
-        if state or self._kept:
-            self._send(state)
-
-    def extend(self, seconds: float) -> None:
-        """Ask for so many seconds from now, for a start or a stop that takes its time."""
-        self._send(_extension(seconds))
+            state["EXTEND_TIMEOUT_USEC"] = str(round(2 * self._interval * 1_000_000))
+        if self._send(state):
+            self._due = now + self._interval
 
     def stopping(self) -> None:
         """Say that the daemon was told to stop and drains."""
         self._send({"STOPPING": "1"})
 
-    def _send(self, state: Mapping[str, str]) -> None:
-        if self._address is None:
-            return
+    def _send(self, state: Mapping[str, str]) -> bool:
+        """Send what is new and what was kept; return whether nothing is left to be sent."""
         self._kept.update(state)
+        if self._address is None or not self._kept:
+            return True
         message = "\n".join(f"{key}={value}" for key, value in self._kept.items())
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
@@ -94,15 +90,12 @@ class Health:
             if self._heard:
                 _log.warning("the service manager does not hear us: %s", error)
             self._heard = False
-            return
+            return False
         if not self._heard:
             _log.info("the service manager hears us again")
         self._heard = True
         self._kept.clear()
-
-
-def _extension(seconds: float) -> dict[str, str]:
-    return {"EXTEND_TIMEOUT_USEC": str(round(seconds * 1_000_000))}
+        return True
 
 
 def _address(name: str) -> str | None:
@@ -110,7 +103,7 @@ def _address(name: str) -> str | None:
     if name.startswith("@"):
         return "\0" + name[1:]
     if name and not name.startswith("/"):
-        _log.warning("NOTIFY_SOCKET=%s: no such kind of socket; the service manager is not told", name)
+        _log.warning("NOTIFY_SOCKET=%s: not a socket of this machine; nobody is notified", name)
         return None
     return name or None
 

@@ -72,11 +72,12 @@ class OutputLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "another"
+            number = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
             os.close(descriptor)
+            holder = f"process {number}" if number else "another process"
             raise OutputError(
-                f"process {holder} writes here already; stop it, or choose another "
-                "output.directory or output.description",
+                f"{holder} writes here already; stop it, or choose another output.directory or "
+                "output.description",
                 path=self.path.parent,
                 errno=error.errno,
             ) from error

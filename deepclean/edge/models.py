@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from deepclean import __version__
@@ -24,7 +25,7 @@ from deepclean.core.block import Float64
 from deepclean.edge import tensors
 from deepclean.edge.manifest import Description, Manifest, sha256
 from deepclean.edge.tensors import Scalers
-from deepclean.errors import ModelError, OutputError, nearest
+from deepclean.errors import ModelError, OutputError, listed
 from deepclean.networks import build, measure
 
 MANIFEST = "manifest.json"
@@ -77,6 +78,11 @@ class Model:
     network: nn.Module
     device: str
 
+    @property
+    def scalers(self) -> Scalers:
+        """What standardises its input and its target."""
+        return Scalers(self.witness_mean, self.witness_std, self.strain_mean, self.strain_std)
+
     def predict(self, witnesses: Tensor) -> Tensor:
         """Return the standardised noise, `(batch, time)`.
 
@@ -94,8 +100,8 @@ class Model:
             )
         missing = [name for name in self.channels if name not in channels]
         if missing:
-            listed = ", ".join(_with_hint(name, channels) for name in missing)
-            raise ModelError(f"needs witnesses that are not configured: {listed}", path=self.path)
+            named = listed(missing, channels)
+            raise ModelError(f"needs witnesses that are not configured: {named}", path=self.path)
         extra = sorted(set(channels) - set(self.channels))
         if extra:
             raise ModelError(f"was trained without {', '.join(extra)}", path=self.path)
@@ -168,7 +174,8 @@ def load(path: Path, device: str = "cpu") -> Model:
     content = {name: _verified(path / name, manifest.files) for name in (WEIGHTS, SCALERS, GOLDEN)}
     scalers = Scalers.parse(content[SCALERS], path / SCALERS)
     scalers.check(len(manifest.channels), path / SCALERS)
-    network = build(manifest.architecture, len(manifest.channels))
+    with torch.random.fork_rng(devices=[]):  # the random weights are about to be replaced
+        network = build(manifest.architecture, len(manifest.channels))
     weights = path / WEIGHTS
     tensors.fill(network, tensors.parse(content[WEIGHTS], weights), weights)
     network = freeze(network.to(device))
@@ -226,11 +233,6 @@ def _verified(path: Path, digests: Mapping[str, str]) -> bytes:
             path=path,
         )
     return content
-
-
-def _with_hint(name: str, valid: Collection[str]) -> str:
-    close = nearest(name, valid)
-    return f"{name} (did you mean {close}?)" if close else name
 
 
 def _publish(path: Path, content: Mapping[str, bytes]) -> None:

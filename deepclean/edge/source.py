@@ -23,7 +23,7 @@ from deepclean.edge.clock import Clock
 from deepclean.edge.history import History
 from deepclean.edge.names import FrameName
 from deepclean.edge.tail import FrameTail
-from deepclean.errors import InputError, nearest
+from deepclean.errors import InputError, hint
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class LiveSource:
         history: nanoseconds of input to give first, from what lies there, as not wanted.
         resume: GPS nanoseconds from which frames are wanted; None: from the newest there is.
         stopped: asked before every wait.
+        turn: called at every turn of the waiting loops, idle ones too.
         checksum: verify the checksum of every file.
 
     Attributes:
@@ -84,6 +85,7 @@ class LiveSource:
     probe: float
     history: int
     stopped: Callable[[], bool]
+    turn: Callable[[], None] = lambda: None
     resume: int | None = None
     checksum: bool = False
     counts: Counter[str] = field(default_factory=Counter)
@@ -115,6 +117,7 @@ class LiveSource:
         while not self.stopped():
             name = self._await(cursor)
             if name is not None:
+                self.turn()
                 yield self._frame(name, wanted=name.span.start >= wanted_from)
                 cursor = name.span.end
                 due = self.clock.monotonic() + name.duration + self.deadline
@@ -128,7 +131,7 @@ class LiveSource:
             if due is not None and self.clock.monotonic() >= due:
                 due = None
                 yield Overdue()
-            self.clock.wait(self.probe)
+            self._wait()
 
     def _first_wanted(self) -> int | None:
         """Wait for the first strain frame; return where the wanted ones begin."""
@@ -140,7 +143,7 @@ class LiveSource:
                 return starts[0] if starts else self.resume
             if starts:
                 return starts[-1]
-            self.clock.wait(self.probe)
+            self._wait()
         return None
 
     def _check_strain(self, instant: int) -> None:
@@ -150,12 +153,11 @@ class LiveSource:
         path = self.strain.path(name)
         rates = gwf.channels(path)
         if self.channels.strain not in rates:
-            close = nearest(self.channels.strain, rates)
-            hint = f"; did you mean {close}?" if close else ""
+            strain = self.channels.strain
             raise InputError(
-                f"no channel {self.channels.strain} (strain.channel){hint}",
+                f"no channel {strain} (strain.channel){hint(strain, rates)}",
                 path=path,
-                channels=[self.channels.strain],
+                channels=[strain],
             )
         if rates[self.channels.strain] != self.channels.rate:
             raise InputError(
@@ -164,6 +166,10 @@ class LiveSource:
                 path=path,
                 channels=[self.channels.strain],
             )
+
+    def _wait(self) -> None:
+        self.turn()
+        self.clock.wait(self.probe)
 
     def _await(self, cursor: int) -> FrameName | None:
         self.strain.poll(cursor)
@@ -202,7 +208,7 @@ class LiveSource:
                 if self.stopped() or self.clock.monotonic() - arrived >= self.deadline:
                     _log.warning("strain frame %s: %s", name, fault)
                     return Gap(name.span, "strain_unreadable"), None
-            self.clock.wait(self.probe)
+            self._wait()
         strain = read.pop(self.channels.strain, Gap(name.span, "strain_missing"))
         if isinstance(strain, Series) and strain.rate != self.channels.rate:
             strain = Gap(name.span, "strain_rate")
@@ -219,7 +225,7 @@ class LiveSource:
             if self.clock.monotonic() - arrived >= self.deadline:
                 self.counts["witness_missing"] += len(late)
                 return
-            self.clock.wait(self.probe)
+            self._wait()
 
     def _take(self, tail: FrameTail, span: Span) -> bool:
         """Read what a witness directory has over a span; return whether that is all of it."""

@@ -1,7 +1,9 @@
 """Wake the reader when a file appears: the operating system's events, as a hint.
 
 The handler enqueues names and does nothing else. Nothing depends on it (edge.tail probes), so a
-watch that cannot be set up, or dies, costs milliseconds, never a frame.
+watch that cannot be set up, or dies, costs milliseconds, never a frame. A watch dies unseen when
+its directory is removed and made again, while its thread lives on; so what is watched is compared
+with what is there, and armed anew.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
@@ -19,6 +22,9 @@ from deepclean.edge.clock import SystemClock
 from deepclean.edge.tail import FrameTail
 
 _log = logging.getLogger(__name__)
+
+_INTERVAL = 1.0
+"""Seconds between checks that what is watched is still there."""
 
 
 class _Handler(FileSystemEventHandler):
@@ -40,34 +46,85 @@ class _Handler(FileSystemEventHandler):
         self._clock.wake()
 
 
+@dataclass(slots=True)
+class _Armed:
+    """A watch in force: its observer, and the directory that it is on."""
+
+    observer: BaseObserver
+    identity: tuple[int, int]
+
+    @property
+    def alive(self) -> bool:
+        return self.observer.is_alive() and all(e.is_alive() for e in self.observer.emitters)
+
+
 class Watch:
-    """Watches the directories of tails while it is entered."""
+    """Watches the directories of tails while it is entered.
+
+    Args:
+        tails: whose directories to watch; one may not exist yet.
+        clock: to be woken.
+
+    Attributes:
+        errors: watches that died or could not be set up.
+    """
 
     def __init__(self, tails: Iterable[FrameTail], clock: SystemClock) -> None:
         self._tails = list(tails)
         self._clock = clock
-        self._observer: BaseObserver | None = None
+        self._armed: dict[int, _Armed] = {}
+        self._checked = clock.monotonic()
+        self.errors = 0
 
     def __enter__(self) -> Watch:
-        self._observer = Observer()
-        for tail in self._tails:
-            self._schedule(self._observer, tail)
-        self._observer.start()
+        self._check()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join(timeout=2.0)
+        for position in list(self._armed):
+            self._disarm(position)
 
-    def _schedule(self, observer: BaseObserver, tail: FrameTail) -> None:
-        directory = _existing(tail.directory)
+    def check(self) -> None:
+        """Arm anew what no longer watches; to be called at every turn of the work loop."""
+        now = self._clock.monotonic()
+        if now - self._checked >= _INTERVAL:
+            self._checked = now
+            self._check()
+
+    def _check(self) -> None:
+        for position, tail in enumerate(self._tails):
+            identity = _identity(tail.directory)
+            armed = self._armed.get(position)
+            if armed is not None and (armed.identity != identity or not armed.alive):
+                self.errors += 1
+                _log.warning("the watch on %s died; arming it anew", tail.directory)
+                self._disarm(position)
+            if position not in self._armed and identity is not None:
+                self._arm(position, tail, identity)
+
+    def _arm(self, position: int, tail: FrameTail, identity: tuple[int, int]) -> None:
+        observer = Observer()
         try:
-            observer.schedule(_Handler(tail, self._clock), os.fspath(directory), recursive=False)
+            handler = _Handler(tail, self._clock)
+            observer.schedule(handler, os.fspath(tail.directory), recursive=False)
+            observer.start()
         except OSError as error:
-            _log.warning("no watch on %s (%s); probing instead", directory, error)
+            if not self.errors:
+                _log.warning("no watch on %s (%s); probing instead", tail.directory, error)
+            self.errors += 1
+            return
+        self._armed[position] = _Armed(observer, identity)
+
+    def _disarm(self, position: int) -> None:
+        observer = self._armed.pop(position).observer
+        observer.stop()
+        observer.join(timeout=2.0)
 
 
-def _existing(directory: Path) -> Path:
-    """Return the directory, or where it is missing the nearest one above it."""
-    return next(path for path in (directory, *directory.parents) if path.is_dir())
+def _identity(directory: Path) -> tuple[int, int] | None:
+    """Return what tells a directory from another of the same name; None where there is none."""
+    try:
+        status = directory.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -6,16 +6,16 @@ function of GPS time. `write_history` and `stream` leave them on disk as a real 
 """
 
 from deepclean.simulate.compose import compose
+from deepclean.simulate.configured import site_of
 from deepclean.simulate.files import Layout
 from deepclean.simulate.history import write_history
 from deepclean.simulate.injection import Injection
-from deepclean.simulate.presets import PRESETS, on_background, preset, with_dummies
 from deepclean.simulate.simulator import Simulator
 from deepclean.simulate.site import Site
 from deepclean.simulate.stream import Pace, stream
+from deepclean.simulate.variants import on_background, with_dummies
 
 __all__ = [
-    "PRESETS",
     "Injection",
     "Layout",
     "Pace",
@@ -23,7 +23,7 @@ __all__ = [
     "Site",
     "compose",
     "on_background",
-    "preset",
+    "site_of",
     "stream",
     "with_dummies",
     "write_history",

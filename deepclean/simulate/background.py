@@ -1,7 +1,7 @@
 """The strain that the couplings are added to: a detector's published noise, or real strain.
 
-Both are a function of the GPS second, and both know their floor, the amplitude spectral density
-(ASD) that the strength of a coupling is measured by.
+Both are a function of the GPS second. The strength of a coupling is measured by the published
+curve's amplitude spectral density (ASD) over either.
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ from types import ModuleType
 
 import numpy as np
 import scipy.fft
-from scipy.signal import welch
 
 from deepclean.core.block import Float64, Gap, Samples
 from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError, InputError
-from deepclean.simulate.hints import hint
+from deepclean.errors import ConfigError, InputError, hint
 from deepclean.simulate.noise import Stream, filtered, remembered, white
 
 WALL = 10.0
 """Below this many hertz a curve is held flat: published ones rise there without end, or stop."""
-
-_FLOOR_FFT = 2  # seconds; the median over the file's FFTs of 2 s is its ASD
 
 
 class CurveBackground:
@@ -42,15 +38,11 @@ class CurveBackground:
     """
 
     def __init__(self, curve: str, rate: int, seed: int, name: str) -> None:
-        self._asd = curve_asd(curve, rate)
-        taps = np.fft.fftshift(scipy.fft.irfft(self._asd * np.sqrt(rate / 2), 2 * rate))
+        asd = curve_asd(curve, rate)
+        taps = np.fft.fftshift(scipy.fft.irfft(asd * np.sqrt(rate / 2), 2 * rate))
         window = np.sin(np.pi * np.arange(2 * rate) / (2 * rate)) ** 2
         source = remembered(white(seed, f"{name} background", rate), 4)
         self.stream: Stream = remembered(filtered(source, taps * window), 2)
-
-    def floor(self, band: tuple[float, float]) -> float:
-        """Return the ASD in the band's middle, in 1/sqrt(Hz)."""
-        return float(self._asd[round(sum(band))])
 
     def require(self, span: Span) -> None:
         """Accept any span: the curve holds for ever."""
@@ -79,14 +71,6 @@ class FileBackground:
         self._path = path
         self._samples: Float64 = series.samples.astype(np.float64)
         self.stream: Stream = self._second
-
-    def floor(self, band: tuple[float, float]) -> float:
-        """Return the ASD over the band: the median over time and then over frequency."""
-        frequency, density = welch(
-            self._samples, self.rate, nperseg=_FLOOR_FFT * self.rate, average="median"
-        )
-        inside = (frequency >= band[0]) & (frequency <= band[1])
-        return float(np.sqrt(np.median(density[inside])))
 
     def require(self, span: Span) -> None:
         """Raise InputError unless the file holds all of a span."""
@@ -143,6 +127,16 @@ def curve_asd(curve: str, rate: int) -> Float64:
     asd[: int(2 * WALL)] = asd[int(2 * WALL)]
     asd[-1] = asd[-2]  # the library leaves the last bin empty
     return asd
+
+
+def curve_floor(curve: str, band: tuple[float, float]) -> float:
+    """Return a published curve's ASD in the middle of a band in Hz, in 1/sqrt(Hz).
+
+    Raises:
+        ConfigError: no such curve.
+    """
+    middle = max(round(sum(band)), int(2 * WALL))  # in half hertz
+    return float(curve_asd(curve, middle + 2)[middle])
 
 
 def _edge(path: Path) -> ModuleType:

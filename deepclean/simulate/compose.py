@@ -11,12 +11,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import pi, sqrt
+from typing import TypeAlias
 
-from deepclean.errors import ConfigError
-from deepclean.simulate.hints import hint
+from deepclean.errors import ConfigError, hint
 from deepclean.simulate.noise import generator
-from deepclean.simulate.published import Problem
 from deepclean.simulate.site import Coupling, Hum, Line, Motion, Site, Term, Witness
+
+Problem: TypeAlias = tuple[tuple[float, float], tuple[str, ...]]
+"""A subtraction problem: its band in Hz, and its witnesses."""
 
 LINE_STRENGTH = 15.0
 """Of a mains line: its root mean square over the floor's in 1 Hz (see `Coupling`)."""
@@ -124,7 +126,7 @@ def compose(
 
     Args:
         ifo: `H1`, `L1`, `K1` or `V1`.
-        problems: by name, the band in Hz and the witnesses (with or without the prefix).
+        problems: by name; the witnesses with or without the prefix.
         motions: how many slow motions there are; None: the interferometer's usual number, or as
             many as the witnesses of alignment can tell apart (three for five of them).
         rates: in Hz by full channel name, where they shall differ from the usual ones.
@@ -150,7 +152,7 @@ def compose(
         strain=prefix + place.strain,
         rate=place.rate,
         state=prefix + place.state,
-        background=place.curve,
+        curve=place.curve,
         motions=moving,
         carriers=tuple(dict.fromkeys(carriers.values())),
         couplings=tuple(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from deepclean.core.block import Float64, Samples, Series
 from deepclean.core.time import NS, Span, index_from
-from deepclean.errors import InputError
-from deepclean.simulate.background import CurveBackground, FileBackground
+from deepclean.errors import InputError, hint
+from deepclean.simulate.background import CurveBackground, FileBackground, curve_floor
 from deepclean.simulate.envelope import (
     band_envelope,
     interpolated,
@@ -19,7 +18,6 @@ from deepclean.simulate.envelope import (
     phasor,
     wander,
 )
-from deepclean.simulate.hints import hint
 from deepclean.simulate.injection import injected
 from deepclean.simulate.noise import Stream, remembered, white
 from deepclean.simulate.site import (
@@ -50,7 +48,7 @@ class Simulator:
         rates: every channel's rate in Hz by full name, the truth's included.
 
     Raises:
-        ConfigError: the background's curve does not exist.
+        ConfigError: the noise curve does not exist.
         InputError: the background's file cannot be used.
     """
 
@@ -107,8 +105,8 @@ class Simulator:
         self._background.require(span)
 
     def floor(self, coupling: Coupling) -> float:
-        """Return the background's ASD in the middle of a coupling's band, in 1/sqrt(Hz)."""
-        return self._background.floor(coupling.band)
+        """Return the noise curve's ASD in the middle of a coupling's band, in 1/sqrt(Hz)."""
+        return curve_floor(self.site.curve, coupling.band)
 
     def _key(self, name: str) -> str:
         return f"{self.site.ifo}:{name}"
@@ -197,9 +195,9 @@ class Simulator:
 
 
 def _background(site: Site) -> CurveBackground | FileBackground:
-    if isinstance(site.background, str):
-        return CurveBackground(site.background, site.rate, site.seed, site.strain)
-    background = FileBackground(Path(site.background), site.background_channel)
+    if site.background is None:
+        return CurveBackground(site.curve, site.rate, site.seed, site.strain)
+    background = FileBackground(site.background, site.background_channel)
     if background.rate != site.rate:
         raise InputError(
             f"is at {background.rate} Hz where the site's strain is at {site.rate} Hz",

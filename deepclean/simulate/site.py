@@ -7,15 +7,14 @@ random by `seed` and by name, so two sites that share a name and a seed share th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepclean.core.channels import frame_part
 from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError
+from deepclean.errors import ConfigError, hint
 from deepclean.simulate.envelope import WIDEST
-from deepclean.simulate.hints import hint
 from deepclean.simulate.injection import Injection
 
 MILLISECOND = NS // 1000
@@ -90,7 +89,8 @@ class Coupling:
 
     where `c_phase` is the carrier turned by `phase`. A strength is the root mean square of what
     it adds, in units of the floor's root mean square in a band of 1 Hz, the floor being the
-    background's amplitude spectral density at the band's middle.
+    amplitude spectral density of the site's noise curve at the band's middle. Real strain as
+    background changes nothing of it: what is learnt on the simulated strain holds on the real.
 
     Args:
         name: of the subtraction problem (`60Hz`).
@@ -152,7 +152,9 @@ class Site:
         strain: full name of the strain channel.
         rate: of the strain, in Hz.
         state: full name of the state vector.
-        background: a published noise curve (see `CurveBackground`), or a file of real strain.
+        curve: a published noise curve (see `curve_asd`): what couplings are measured by, and the
+            strain's background where that is not a file.
+        background: a file of real strain to take for the background; None: the curve's noise.
         background_channel: the strain's name in that file.
         motions: slow motions.
         carriers: lines and hums.
@@ -171,7 +173,8 @@ class Site:
     strain: str
     rate: int
     state: str
-    background: str | Path
+    curve: str
+    background: Path | None = None
     background_channel: str = ""
     motions: tuple[Motion, ...] = ()
     carriers: tuple[Line | Hum, ...] = ()
@@ -210,14 +213,14 @@ class Site:
                 yield f"{name} is defined twice"
 
     def _undefined(self) -> Iterable[str]:
-        motions = {motion.name for motion in self.motions}
-        carriers = {carrier.name for carrier in self.carriers}
+        motions = [motion.name for motion in self.motions]
+        carriers = [carrier.name for carrier in self.carriers]
         for coupling in self.couplings:
             yield from _absent(coupling.name, [coupling.carrier], carriers)
             yield from _absent(coupling.name, [name for name, _ in coupling.bilinear], motions)
         for witness in self.witnesses:
             used = [term.source for term in witness.terms]
-            yield from _absent(witness.channel, used, motions | carriers)
+            yield from _absent(witness.channel, used, motions + carriers)
 
     def _too_fast(self) -> Iterable[str]:
         highest = {motion.name: motion.frequency + 4 * motion.width for motion in self.motions}
@@ -245,7 +248,7 @@ def noise_channel(site: Site, coupling: Coupling) -> str:
     return f"{site.ifo}:TRUTH-{frame_part(coupling.name)}_NOISE"
 
 
-def _absent(user: str, names: Iterable[str], defined: set[str]) -> Iterable[str]:
+def _absent(user: str, names: Iterable[str], defined: Collection[str]) -> Iterable[str]:
     for name in names:
         if name not in defined:
             yield f"{user} uses {name}, which is not defined{hint(name, defined)}"

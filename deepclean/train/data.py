@@ -10,7 +10,7 @@ import numpy as np
 
 from deepclean.core.block import Block, Gap, Series
 from deepclean.core.time import NS, Span
-from deepclean.errors import InputError, nearest
+from deepclean.errors import InputError, listed
 
 PIECE = 64
 """Seconds that are read at a time."""
@@ -180,8 +180,4 @@ def _ready(state: Series | Gap) -> bool:
 
 
 def _absent(absent: Sequence[str], there: Mapping[str, int]) -> InputError:
-    named = [
-        f"{name} (did you mean {close}?)" if (close := nearest(name, there)) else name
-        for name in absent
-    ]
-    return InputError(f"the data has no channel {', '.join(named)}", channels=absent)
+    return InputError(f"the data has no channel {listed(absent, there)}", channels=absent)

@@ -5,27 +5,18 @@ pytorch-ignite runs the epochs, stops early and keeps the checkpoints; here is w
 
 from __future__ import annotations
 
-import pickle
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from deepclean.config import Training
-from deepclean.errors import ConfigError, ModelError
+from deepclean.errors import ModelError
+from deepclean.train.checkpoint import Best, Resume
+from deepclean.train.ignite import QUIET, EarlyStopping, Engine, Events
 from deepclean.train.windows import Windows
-
-with warnings.catch_warnings():
-    # ignite imports torch.distributed.optim, which still calls the deprecated torch.jit.script.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from ignite.engine import Engine, Events
-    from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping
-
-CHECKPOINT = "checkpoint.pt"
 
 RISE = 0.3
 """Share of the one-cycle schedule over which the learning rate rises."""
@@ -52,53 +43,12 @@ class Progress:
     asd_ratio: float | None = None
 
 
-@dataclass(slots=True)
-class Best:
-    """The best validation so far, and the weights that gave it.
-
-    Args:
-        asd_ratio: what the validation gave; infinite before the first.
-        epoch: counted from 1.
-        weights: the network's state.
-    """
-
-    asd_ratio: float
-    epoch: int
-    weights: dict[str, Tensor]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint holds of this."""
-        return {"asd_ratio": self.asd_ratio, "epoch": self.epoch, "weights": self.weights}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take what a checkpoint held."""
-        self.asd_ratio, self.epoch = state["asd_ratio"], state["epoch"]
-        self.weights = state["weights"]
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """Where checkpoints lie and which training they belong to.
-
-    Args:
-        directory: of the checkpoint.
-        fingerprint: of everything that the result depends on; a checkpoint with another is
-            refused.
-        wanted: continue from the checkpoint, where there is one.
-    """
-
-    directory: Path
-    fingerprint: str
-    wanted: bool
-
-
 def descend(
     network: nn.Module,
     loss: nn.Module,
     windows: Windows,
     validate: Callable[[nn.Module], float],
     settings: Training,
-    window: int,
     resume: Resume,
     progress: Callable[[Progress], None] | None = None,
 ) -> Best:
@@ -114,115 +64,106 @@ def descend(
         loss: on the same device.
         windows: the training data.
         validate: gives the ASD ratio of the network, which it finds in evaluation mode.
-        settings: epochs, batches, optimiser, patience, seed.
-        window: samples per window.
+        settings: epochs, batches, optimiser, patience.
         resume: checkpoints.
         progress: told after each batch and each epoch.
 
     Raises:
         ConfigError: the checkpoint is of another training.
         ModelError: the checkpoint cannot be read, or the loss is no longer finite.
+        OutputError: the checkpoint cannot be written.
     """
-    per_window = window * (settings.window_ns - settings.overlap_ns) // settings.window_ns
-    steps = max(1, windows.samples // (max(per_window, 1) * settings.batch_size))
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=steps * settings.epochs, pct_start=RISE
-    )
-    best = Best(float("inf"), 0, _weights(network))
-    report = progress or _silent
-    places: list[Tensor] = []
-    losses: list[float] = []
-    ratios: list[float] = []
-
-    def step(trainer: Engine, index: int) -> None:
-        witnesses, target = windows.batch(places[index])
-        optimiser.zero_grad()
-        value = loss(network(witnesses), target)
-        value.backward()
-        optimiser.step()
-        schedule.step()
-        losses.append(value.item())
-        if not torch.isfinite(value):
-            raise ModelError(
-                f"the loss is no longer finite in epoch {trainer.state.epoch}: lower "
-                "training.learning_rate"
-            )
-        report(Progress(trainer.state.epoch - 1, settings.epochs, index + 1, steps))
-
-    trainer = Engine(step)
-
-    def begin(trainer: Engine) -> None:
-        drawn = windows.draw(trainer.state.epoch, steps * settings.batch_size)
-        places[:] = torch.split(drawn, settings.batch_size)
-        losses.clear()
-        network.train()
-        if trainer.state.epoch > settings.freeze_after * settings.epochs:
-            _freeze_statistics(network)
-
-    def end(trainer: Engine) -> None:
-        network.eval()
-        ratio, epoch = validate(network), trainer.state.epoch
-        if ratio < best.asd_ratio:
-            best.asd_ratio, best.epoch, best.weights = ratio, epoch, _weights(network)
-        ratios.append(ratio)
-        report(Progress(epoch, settings.epochs, steps, steps, sum(losses) / len(losses), ratio))
-
-    stopping = EarlyStopping(settings.patience, lambda _: -ratios[-1], trainer)
-    held = {
+    descent = _Descent(network, loss, windows, validate, settings, progress or _silent)
+    trainer = Engine(descent.step)
+    trainer.logger = QUIET
+    stopping = EarlyStopping(settings.patience, descent.score, trainer)
+    held: dict[str, Any] = {
         "trainer": trainer,
         "network": network,
-        "optimiser": optimiser,
-        "schedule": schedule,
+        "optimiser": descent.optimiser,
+        "schedule": descent.schedule,
         "stopping": stopping,
-        "best": best,
-        "fingerprint": _Fingerprint(resume.fingerprint),
+        "best": descent.best,
     }
-    trainer.add_event_handler(Events.EPOCH_STARTED, begin)
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, end)
+    trainer.add_event_handler(Events.EPOCH_STARTED, descent.begin)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, descent.end)
     trainer.add_event_handler(Events.EPOCH_COMPLETED, stopping)
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, _saver(resume.directory, held))
-    if resume.wanted and (resume.directory / CHECKPOINT).exists():
-        _restore(resume.directory / CHECKPOINT, held)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, resume.saver(held))
+    resume.restore(held)
     if trainer.state.epoch < settings.epochs and stopping.counter < settings.patience:
+        steps = descent.steps
         trainer.run(range(steps), max_epochs=settings.epochs, epoch_length=steps)
-    return best
+    return descent.best
 
 
-class _Fingerprint:
-    """Says in a checkpoint which training it is of, and refuses another's."""
+class _Descent:
+    """What ignite is told to do, and what that changes."""
 
-    def __init__(self, value: str) -> None:
-        self._value = value
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        windows: Windows,
+        validate: Callable[[nn.Module], float],
+        settings: Training,
+        report: Callable[[Progress], None],
+    ) -> None:
+        self._network, self._loss, self._windows = network, loss, windows
+        self._validate, self._settings, self._report = validate, settings, report
+        shared = windows.length * settings.overlap_ns // settings.window_ns
+        self.steps = max(1, windows.samples // ((windows.length - shared) * settings.batch_size))
+        self.optimiser = torch.optim.AdamW(
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser,
+            settings.learning_rate,
+            total_steps=self.steps * settings.epochs,
+            pct_start=RISE,
+        )
+        self.best = Best(float("inf"), 0, _weights(network))
+        self._places: tuple[Tensor, ...] = ()
+        self._losses: list[float] = []
+        self._ratio = float("inf")
 
-    def state_dict(self) -> dict[str, str]:
-        return {"sha256": self._value}
+    def begin(self, trainer: Engine) -> None:
+        """Draw an epoch's windows and put the network in training mode."""
+        settings, epoch = self._settings, trainer.state.epoch
+        drawn = self._windows.draw(epoch, self.steps * settings.batch_size)
+        self._places = torch.split(drawn, settings.batch_size)
+        self._losses = []
+        self._network.train()
+        if epoch > settings.freeze_after * settings.epochs:
+            _freeze_statistics(self._network)
 
-    def load_state_dict(self, state: dict[str, str]) -> None:
-        if state["sha256"] != self._value:
-            raise ConfigError(
-                "the checkpoint is of a training with other settings or data: start again "
-                "without --resume"
+    def step(self, trainer: Engine, index: int) -> None:
+        """Take one batch."""
+        witnesses, target = self._windows.batch(self._places[index])
+        self.optimiser.zero_grad()
+        value = self._loss(self._network(witnesses), target)
+        value.backward()
+        self.optimiser.step()
+        self.schedule.step()
+        epoch = trainer.state.epoch
+        if not torch.isfinite(value):
+            raise ModelError(
+                f"the loss is no longer finite in epoch {epoch}: lower training.learning_rate"
             )
+        self._losses.append(value.item())
+        self._report(Progress(epoch - 1, self._settings.epochs, index + 1, self.steps))
 
+    def end(self, trainer: Engine) -> None:
+        """Validate, and keep the weights if they are the best so far."""
+        epoch, best, steps = trainer.state.epoch, self.best, self.steps
+        self._ratio = self._validate(self._network.eval())
+        if self._ratio < best.asd_ratio:
+            best.asd_ratio, best.epoch, best.weights = self._ratio, epoch, _weights(self._network)
+        loss = sum(self._losses) / len(self._losses)
+        self._report(Progress(epoch, self._settings.epochs, steps, steps, loss, self._ratio))
 
-def _saver(directory: Path, held: dict[str, Any]) -> Checkpoint:
-    """Return the handler that keeps one checkpoint, replaced by an atomic rename."""
-    disk = DiskSaver(directory, require_empty=False)
-    return Checkpoint(held, disk, filename_pattern=CHECKPOINT, n_saved=None)
-
-
-def _restore(path: Path, held: dict[str, Any]) -> None:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"the checkpoint cannot be read: {reason}", path=path) from error
-    # First, before anything is changed.
-    held["fingerprint"].load_state_dict(state["fingerprint"])
-    Checkpoint.load_objects(held, state)
+    def score(self, trainer: Engine) -> float:
+        """Return how good the last validation was: the greater, the better."""
+        return -self._ratio
 
 
 def _weights(network: nn.Module) -> dict[str, Tensor]:

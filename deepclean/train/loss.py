@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from deepclean.core.bandpass import Band
-from deepclean.errors import ConfigError, nearest
+from deepclean.errors import ConfigError, hint
 
 
 class InBandPower(nn.Module):
@@ -152,17 +152,11 @@ def build_loss(
         ConfigError: unknown name or option (with the nearest valid one), or one out of range.
     """
     if name not in LOSSES:
-        raise ConfigError(f"training.loss: {_unknown(name, list(LOSSES))}")
+        raise ConfigError(f"training.loss: unknown {name!r}{hint(name, LOSSES)}")
     valid = list(inspect.signature(LOSSES[name]).parameters)[2:]
     for option, value in options.items():
         if option not in valid:
-            raise ConfigError(f"training.loss_options: {_unknown(option, valid)}")
+            raise ConfigError(f"training.loss_options: unknown {option!r}{hint(option, valid)}")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"training.loss_options.{option}: {value!r} is not a number")
     return LOSSES[name](bands, rate, **options)
-
-
-def _unknown(name: str, valid: Sequence[str]) -> str:
-    close = nearest(name, valid)
-    hint = f"did you mean {close!r}?" if close else f"valid: {', '.join(valid) or 'none'}"
-    return f"unknown {name!r}; {hint}"

@@ -26,6 +26,9 @@ from deepclean.train.data import PIECE, SiteData
 
 Float32 = NDArray[np.float32]
 
+_STILL = 1e-12
+"""Standard deviation over mean below which a channel carries rounding, no signal."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stretch:
@@ -164,8 +167,8 @@ def _scalers(raw: Sequence[tuple[Float32, Float64]], origin: Float64) -> Scalers
     std = np.sqrt(square / count)
     return Scalers(
         witness_mean=origin + mean,
-        # A channel that stands still says nothing; it must not become noise either.
-        witness_std=np.where(std > 0, std, 1.0),
+        # A channel that stands still, to rounding, must not become noise.
+        witness_std=np.where(std > _STILL * np.abs(origin + mean), std, 1.0),
         strain_mean=float(target.mean()),
         strain_std=float(target.std()) or 1.0,
     )

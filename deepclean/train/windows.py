@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,7 +37,8 @@ class Windows:
             )
         self._witnesses = [torch.from_numpy(s.witnesses).to(device) for s in held]
         self._targets = [torch.from_numpy(s.target).to(device) for s in held]
-        self._length, self._seed = length, seed
+        self.length, self._seed = length, seed
+        """Of a window, in samples."""
         places = torch.tensor([len(stretch.target) - length + 1 for stretch in held])
         self._ends = places.cumsum(0)
         self.samples = sum(len(stretch.target) for stretch in held)
@@ -44,15 +46,16 @@ class Windows:
 
     def draw(self, epoch: int, count: int) -> Tensor:
         """Return `count` random places for an epoch, each to be given to `batch`."""
-        generator = torch.Generator().manual_seed((epoch << 32) + self._seed)
-        return torch.randint(int(self._ends[-1]), (count,), generator=generator)
+        # numpy mixes both into the state; torch's generator would drop all but 32 bits.
+        generator = np.random.default_rng([self._seed, epoch])
+        return torch.from_numpy(generator.integers(int(self._ends[-1]), size=count))
 
     def batch(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Return witnesses, `(batch, channels, time)`, and targets, `(batch, time)`."""
         which = torch.searchsorted(self._ends, places, right=True)
         before = torch.cat([torch.zeros(1, dtype=torch.long), self._ends])[which]
         cuts = [
-            (index, slice(start, start + self._length))
+            (index, slice(start, start + self.length))
             for index, start in zip(which.tolist(), (places - before).tolist(), strict=True)
         ]
         witnesses = torch.stack([self._witnesses[index][:, cut] for index, cut in cuts])

@@ -1,0 +1,233 @@
+"""A training task: what a configuration and the data say, checked before any work is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from deepclean import build
+from deepclean.config import Config
+from deepclean.config.values import thaw
+from deepclean.core.bandpass import Bandpass
+from deepclean.core.engine import Coupling
+from deepclean.core.plan import EngineSettings
+from deepclean.core.predict import Predictor, PredictSettings, geometry
+from deepclean.core.time import Span
+from deepclean.edge import models
+from deepclean.edge.manifest import Channel, Description
+from deepclean.edge.models import Model
+from deepclean.edge.tensors import Scalers, infer
+from deepclean.errors import ConfigError, InputError, ModelError, hint
+from deepclean.networks import Receptive, measure
+from deepclean.networks import build as build_network
+from deepclean.train.data import SiteData, TrainingData, split
+from deepclean.train.loss import build_loss
+from deepclean.train.validation import Figures, HeldOut, engine_validation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What a configuration and the data say, checked: enough to begin fitting.
+
+    Args:
+        config: the whole of it.
+        name: of the coupling.
+        architecture: `networks.build`'s argument.
+        site: the coupling's data.
+        engine: how the site runs.
+        bandpass: the coupling's.
+        predict: how the network will be laid over the stream.
+        receptive: of a network of this architecture.
+        window: samples of a training example.
+        training: spans to train on.
+        held_out: spans to validate on.
+        parent: what fine-tuning starts from.
+        device: where it runs.
+    """
+
+    config: Config
+    name: str
+    architecture: dict[str, Any]
+    site: SiteData
+    engine: EngineSettings
+    bandpass: Bandpass
+    predict: PredictSettings
+    receptive: Receptive
+    window: int
+    training: tuple[Span, ...]
+    held_out: tuple[Span, ...]
+    parent: Model | None
+    device: str
+
+    @property
+    def bands(self) -> tuple[tuple[float, float], ...]:
+        """What is to be cleaned, `(low, high)` in Hz."""
+        return self.config.couplings[self.name].bands
+
+    def validate(self, network: nn.Module, scalers: Scalers, held_out: HeldOut) -> Figures:
+        """Judge a network, in evaluation mode, by the engine."""
+        predictor = Predictor(
+            network=lambda witnesses: infer(network, witnesses),
+            witness_mean=scalers.witness_mean,
+            witness_std=scalers.witness_std,
+            strain_mean=scalers.strain_mean,
+            strain_std=scalers.strain_std,
+            field=self.receptive.field,
+            period=self.receptive.period,
+            device=self.device,
+        )
+        coupling = Coupling(self.name, self.site.witnesses, predictor, self.predict, self.bandpass)
+        guard = self.config.couplings[self.name].bandpass.transition
+        return engine_validation(self.engine, coupling, self.bands, guard, held_out)
+
+    def loss(self) -> nn.Module:
+        """Return the configured loss."""
+        settings = self.config.training
+        return build_loss(settings.loss, settings.loss_options, self.bands, self.config.engine.rate)
+
+    def describe(self, version: int, figures: Mapping[str, float]) -> Description:
+        """Return what the manifest says of the model that this becomes."""
+        config, site = self.config, self.site
+        return Description(
+            interferometer=config.interferometer,
+            coupling=self.name,
+            version=version,
+            architecture=self.architecture,
+            strain=Channel(name=site.strain, rate=site.rates[site.strain]),
+            channels=tuple(Channel(name=w, rate=site.rates[w]) for w in site.witnesses),
+            sample_rate=config.engine.rate,
+            bands=self.bands,
+            bandpass=config.couplings[self.name].bandpass.model_dump(mode="json"),
+            kernel=self.predict.kernel,
+            edge=self.predict.edge,
+            training=tuple((span.start, span.end) for span in self.training),
+            validation=dict(figures),
+            parent_version=None if self.parent is None else self.parent.version,
+            seed=config.training.seed,
+        )
+
+    def fingerprint(self) -> str:
+        """Return a hash of everything that the weights depend on."""
+        config = self.config
+        facts = {
+            "training": config.training.model_dump(mode="json", exclude={"device"}),
+            "engine": config.engine.model_dump(mode="json"),
+            "coupling": config.couplings[self.name].model_dump(mode="json"),
+            "channels": self.site.rates,
+            "spans": [(span.start, span.end) for span in (*self.training, *self.held_out)],
+            "parent": None if self.parent is None else self.parent.hash,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def make_task(
+    config: Config, name: str, data: TrainingData, parent: Path | None, device: str | None
+) -> Task:
+    """Check everything that can be checked before the hours of work.
+
+    Args:
+        config: the whole of it.
+        name: of the coupling.
+        data: the sources.
+        parent: a version's directory to start from.
+        device: `cpu`, `cuda` or `auto`; None for the configuration's.
+
+    Raises:
+        ConfigError: the configuration cannot be trained.
+        InputError: the data lacks channels, has another rate, or none of it is fit.
+        ModelError: no such architecture, or the parent does not suit.
+    """
+    if name not in config.couplings:
+        raise ConfigError(f"no coupling {name}{hint(name, config.couplings)}")
+    settings, coupling = config.training, config.couplings[name]
+    options = {str(key): thaw(value) for key, value in settings.architecture_options.items()}
+    architecture = {"name": settings.architecture, **options}
+    old = None if parent is None else _parent(parent, config, name, architecture)
+    witnesses = coupling.witnesses if old is None else old.channels
+    site = SiteData(data, config.strain.channel, witnesses, config.strain.state_vector)
+    task = Task(
+        config=config,
+        name=name,
+        architecture=architecture,
+        site=site,
+        engine=build.engine_settings(config),
+        bandpass=build.coupling_bandpass(config, name),
+        predict=build.predict_settings(coupling, config.engine.rate),
+        receptive=_receptive(config, name, architecture, len(witnesses)),
+        window=Span(0, settings.window_ns).samples(config.engine.rate),
+        training=(),
+        held_out=(),
+        parent=old,
+        device=build.resolve_device(device or settings.device),
+    )
+    _check(task)
+    training, held_out = split(site.usable(), settings.validation_fraction)
+    return replace(task, training=tuple(training), held_out=tuple(held_out))
+
+
+def _check(task: Task) -> None:
+    """Raise where what was configured and what is there do not go together."""
+    strain, configured = task.site.rates[task.site.strain], task.config.strain.rate
+    if strain != configured:
+        raise InputError(
+            f"{task.site.strain} is at {strain} Hz, the configuration says {configured} Hz",
+            channels=[task.site.strain],
+        )
+    period = task.receptive.period or 1
+    if task.window % period:
+        raise ConfigError(
+            f"training.window: {task.window} samples are not a multiple of the network's "
+            f"{period}; choose another length"
+        )
+    # Made once for what it says of its options, and tried for what it says of the window.
+    loss, silence = task.loss(), torch.ones(1, task.window)
+    try:
+        loss(silence, silence)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"training.window: too short for the loss {task.config.training.loss}, whose "
+            "transforms are longer; make it longer or training.loss_options.fft_length shorter"
+        ) from error
+
+
+def _receptive(
+    config: Config, name: str, architecture: Mapping[str, Any], channels: int
+) -> Receptive:
+    """Measure the network that will be trained: its weights do not change how far it can look."""
+    predict = build.predict_settings(config.couplings[name], config.engine.rate)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        seen = measure(build_network(architecture, channels), channels, predict.kernel)
+    if seen.period is not None and seen.field > predict.edge:
+        raise ConfigError(
+            f"couplings.{name}.predict.edge: {predict.edge} samples are fewer than the network's "
+            f"receptive field of {seen.field}; make it longer"
+        )
+    hop = build.engine_settings(config).hop_model
+    try:
+        geometry(predict, hop, seen.field, seen.period)
+    except ValueError as error:
+        raise ConfigError(f"couplings.{name}.predict: {error}") from error
+    return seen
+
+
+def _parent(path: Path, config: Config, name: str, architecture: Mapping[str, Any]) -> Model:
+    """Load the model that fine-tuning starts from."""
+    if architecture["name"] == "wiener":
+        raise ConfigError("training.architecture: a Wiener filter is solved, not fine-tuned")
+    model = models.load(path)
+    model.require(config.couplings[name].witnesses, config.engine.rate)
+    if model.architecture != architecture:
+        raise ModelError(
+            f"its architecture is {dict(model.architecture) or 'TorchScript'}, the "
+            f"configuration's {dict(architecture)}: it cannot be fine-tuned to that",
+            path=path,
+        )
+    return model

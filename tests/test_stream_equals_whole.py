@@ -1,0 +1,329 @@
+"""The promise: however the input is cut, whenever the engine is started, the same samples.
+
+Bit for bit at the same hop; to rounding at another hop, and against one computation over the whole
+array with scipy's filters and torch, which shares no code with the engine but the network.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
+from math import gcd
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import signal
+
+from deepclean.core.bandpass import BandpassSettings
+from deepclean.core.block import CleanedBlock, Float64, Series
+from deepclean.core.engine import Coupling, Engine
+from deepclean.core.plan import EngineSettings
+from deepclean.core.predict import PredictSettings
+from deepclean.core.time import NS, Span
+from tests.builders import (
+    RATES,
+    SIXTEENTH,
+    SMALL,
+    Record,
+    Small,
+    autoencoder,
+    clean,
+    estimate,
+    make_engine,
+    make_record,
+    push_all,
+    same_bits,
+    strain_of,
+    wiener,
+)
+
+ROUNDING = 1e-6
+"""Root mean square of a difference, in units of the subtracted noise's: the network is float32."""
+
+PEAK = 5e-6
+"""The same for the largest difference of some ten thousand."""
+
+LENGTH = 100
+"""Seconds of the record that is cut up."""
+
+HOPS = [(SIXTEENTH, 10, 3), (NS, 40, 6), (16 * NS, LENGTH, 20)]
+"""Hops, the seconds of data that suit them, and how many at either end are not compared."""
+
+every_hop = pytest.mark.parametrize(("hop", "seconds", "margin"), HOPS)
+
+WINDOWS = PredictSettings("windows", kernel=512, edge=112)
+AVERAGE = PredictSettings("average", kernel=512, edge=96, stride=32)
+
+COUPLINGS = {
+    "pass": Small(),
+    "wiener": Small(network=wiener(3)),
+    "windows": Small(predict=WINDOWS),
+    "average": Small(predict=AVERAGE),
+}
+
+
+@lru_cache
+def record() -> Record:
+    return make_record(LENGTH)
+
+
+@lru_cache
+def at_once(coupling: str) -> CleanedBlock:
+    """Return the whole record, cleaned in one push."""
+    engine = make_engine(SMALL, COUPLINGS[coupling])
+    (cleaned,) = clean(engine, [record().block(record().span)])
+    return cleaned
+
+
+def complete(engine: Engine, fed: Span) -> Span:
+    """Return the whole hops of which all that they depend on is in `fed`."""
+    hop = engine.settings.hop
+    start = -(-(fed.start + engine.history) // hop) * hop
+    end = (fed.end - engine.lookahead) // hop * hop
+    span = Span(start, end)
+    assert fed.covers(engine.needs(span))
+    return span
+
+
+def assert_same(found: Sequence[CleanedBlock], whole: CleanedBlock, span: Span) -> None:
+    """Assert that consecutive blocks have the bits of the whole over a span."""
+    assert all(one.span.end == next_.span.start for one, next_ in pairwise(found))
+
+    raw = whole.source.strain
+    assert isinstance(raw, Series)
+
+    def inside(blocks: Sequence[CleanedBlock], samples: Float64) -> Float64:
+        rate = raw.rate
+        first, _ = blocks[0].span.indices(rate)
+        low, high = span.indices(rate)
+        assert first <= low < high <= first + len(samples)
+        return samples[low - first : high - first]
+
+    assert same_bits(inside(found, strain_of(found)), inside([whole], strain_of([whole])))
+    one, other = estimate(found), estimate([whole])
+    assert same_bits(inside(found, one.noise), inside([whole], other.noise))
+    assert same_bits(inside(found, one.gain), inside([whole], other.gain))
+    assert (inside(found, one.gain) == 1).all()
+
+
+lengths = st.lists(
+    st.one_of(st.integers(1, 16), st.integers(1, 64).map(lambda s: 16 * s)), min_size=2, max_size=12
+)
+"""Of blocks, in sixteenths of a second."""
+
+
+@pytest.mark.parametrize("coupling", ["pass", "windows"])
+@settings(max_examples=20)
+@given(start=st.integers(0, 30 * 16), end=st.integers(40 * 16, LENGTH * 16), cuts=lengths)
+def test_any_cut_and_any_start_give_the_same_bits(
+    coupling: str, start: int, end: int, cuts: list[int]
+) -> None:
+    whole = at_once(coupling)
+    engine = make_engine(SMALL, COUPLINGS[coupling])
+    fed = record().between(start * SIXTEENTH, end * SIXTEENTH)
+    blocks = fed.blocks(cuts)
+    cleaned = clean(engine, blocks)
+    assert [block.source for block in cleaned] == blocks
+    assert_same(cleaned, whole, complete(engine, fed.span))
+
+
+@settings(max_examples=6)
+@given(st.lists(st.integers(10 * 16, 30 * 16), min_size=2, max_size=3), lengths)
+def test_restarts_in_mid_stream_give_the_same_bits(runs: list[int], cuts: list[int]) -> None:
+    """Each run begins a history before the last one's end, as a restarted daemon does."""
+    whole = at_once("pass")
+    first = 10 * NS
+    for run in runs:
+        engine = make_engine()
+        begin = (first - engine.history - engine.settings.hop) // SIXTEENTH * SIXTEENTH
+        done = min(first + run * SIXTEENTH, LENGTH * NS)
+        fed = record().between(begin, done)
+        wanted = complete(engine, fed.span)
+        assert wanted.start <= record().span.start + first
+        assert_same(clean(engine, fed.blocks(cuts)), whole, wanted)
+        first = (done - engine.lookahead) // SIXTEENTH * SIXTEENTH
+
+
+@pytest.mark.parametrize("seconds", [10, 3])
+def test_shards_give_the_bits_of_one_run(seconds: int) -> None:
+    whole = at_once("pass")
+    for start in range(10, 40, seconds):
+        engine = make_engine()
+        wanted = Span(
+            record().span.start + start * NS, record().span.start + (start + seconds) * NS
+        )
+        needed = engine.needs(wanted)
+        shift = record().span.start
+        # Frames last whole seconds.
+        begin, end = needed.start // NS * NS - shift, -(-needed.end // NS) * NS - shift
+        cleaned = push_all(engine, record().between(begin, end).blocks())
+        assert_same(cleaned, whole, wanted)
+
+
+def resampled(samples: Float64, source: int, target: int) -> Float64:
+    """Change the rate of a whole array from a common instant, by scipy.
+
+    A Kaiser-windowed sinc of 80 dB and 16 samples of the slower rate a side, 1/4 s at most, each
+    phase of unit sum, as the engine states it.
+    """
+    if source == target:
+        return samples
+    up, down = target // gcd(source, target), source // gcd(source, target)
+    half = min(16, min(source, target) // 4) * max(up, down)
+    window = ("kaiser", signal.kaiser_beta(80.0))
+    taps = signal.firwin(2 * half + 1, 1 / max(up, down), window=window, scale=False)
+    for phase in range(up):
+        taps[phase::up] /= taps[phase::up].sum()
+    # A filter's delay that is a whole number of outputs can be cut off.
+    lead = -half % down
+    outputs = signal.upfirdn(np.concatenate([np.zeros(lead), taps]), samples, up, down)
+    return np.asarray(outputs[(half + lead) // down :][: len(samples) * up // down])
+
+
+def confined(samples: Float64, coupling: Coupling, spec: Small, rate: int) -> Float64:
+    """Bandpass a whole array, by scipy."""
+    half, chosen = coupling.bandpass.settle_in, spec.bandpass
+    total = np.zeros(len(samples))
+    for low, high in spec.bands:
+        if chosen.filter == "butterworth":
+            sos = signal.butter(chosen.order, (low, high), "bandpass", fs=rate, output="sos")
+            total += signal.sosfiltfilt(sos, samples)
+            continue
+        attenuation = 7.95 + 2.285 * 2 * half * 2 * np.pi * chosen.transition / rate
+        taps = signal.firwin(
+            2 * half + 1,
+            [low - chosen.transition / 2, high + chosen.transition / 2],
+            window=("kaiser", signal.kaiser_beta(attenuation)),
+            pass_zero=False,
+            scale=False,
+            fs=rate,
+        )
+        total += signal.fftconvolve(samples, taps, mode="same")
+    return total
+
+
+def independent(data: Record, coupling: Coupling, spec: Small, shared: EngineSettings) -> Float64:
+    """Return the noise to subtract over a whole record, at the strain's rate."""
+    rate, predictor = shared.model_rate, coupling.predictor
+    rows = []
+    for name in coupling.witnesses:
+        witness = data.witnesses[name]
+        assert isinstance(witness, Series)
+        rows.append(resampled(witness.samples, witness.rate, rate))
+    centred = np.stack(rows) - predictor.witness_mean[:, None]
+    inputs = (centred / predictor.witness_std[:, None]).astype(np.float32)
+    with torch.inference_mode():
+        outputs = predictor.network(torch.from_numpy(inputs[None]))[0].numpy()
+    prediction = outputs.astype(np.float64) * predictor.strain_std + predictor.strain_mean
+    band = confined(prediction, coupling, spec, rate)
+    return resampled(band, rate, shared.strain_rate)
+
+
+def assert_equals_whole(
+    found: CleanedBlock, data: Record, engine: Engine, spec: Small, margin: int
+) -> None:
+    """Assert that a cleaned record is the independent computation, `margin` seconds inside."""
+    shared = engine.settings
+    noise = independent(data, engine.couplings[0], spec, shared)
+    inside = slice(margin * shared.strain_rate, -margin * shared.strain_rate)
+    (part,) = found.estimates.values()
+    assert (part.gain[inside] == 1).all()
+    difference = (part.noise - noise)[inside]
+    assert np.sqrt(np.mean(difference**2)) <= ROUNDING * noise.std()
+    assert np.abs(difference).max() <= PEAK * noise.std()
+    assert isinstance(data.strain, Series)
+    assert found.cleaned is not None
+    residual = (found.cleaned - (data.strain.samples - noise))[inside]
+    assert np.abs(residual).max() <= PEAK * noise.std()
+
+
+@every_hop
+@pytest.mark.parametrize("coupling", COUPLINGS)
+def test_every_hop_and_mode_equals_the_whole(
+    coupling: str, hop: int, seconds: int, margin: int
+) -> None:
+    engine = make_engine(replace(SMALL, hop=hop), COUPLINGS[coupling])
+    data = record().between(0, seconds * NS)
+    (cleaned,) = clean(engine, [data.block(data.span)])
+    assert_equals_whole(cleaned, data, engine, COUPLINGS[coupling], margin)
+
+
+@pytest.mark.parametrize("strain_rate", [16384, 20000])
+def test_production_rates_equal_the_whole(strain_rate: int) -> None:
+    shared = EngineSettings(strain_rate=strain_rate)
+    spec = Small(bandpass=BandpassSettings(), predict=PredictSettings())
+    engine = make_engine(shared, spec)
+    data = make_record(8, strain_rate=strain_rate)
+    (whole,) = clean(engine, [data.block(data.span)])
+    assert_equals_whole(whole, data, engine, spec, margin=3)
+    # And in seconds, from another start.
+    again = make_engine(shared, spec)
+    fed = data.between(NS, 8 * NS)
+    assert_same(clean(again, fed.blocks()), whole, complete(again, fed.span))
+
+
+@every_hop
+def test_several_bands_equal_the_whole(hop: int, seconds: int, margin: int) -> None:
+    bands = ((20.0, 28.0), (55.0, 65.0), (110.0, 130.0))
+    spec = Small(bands=bands, bandpass=BandpassSettings(transition=10.0))
+    engine = make_engine(replace(SMALL, hop=hop), spec)
+    data = record().between(0, seconds * NS)
+    (cleaned,) = clean(engine, [data.block(data.span)])
+    assert_equals_whole(cleaned, data, engine, spec, margin)
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-4])
+@every_hop
+def test_butterworth_equals_the_whole_to_its_tolerance(
+    hop: int, seconds: int, margin: int, tolerance: float
+) -> None:
+    """Each sample of a hop lacks two tails at most, each of the tolerance's energy."""
+    spec = Small(bandpass=BandpassSettings("butterworth", tolerance=tolerance))
+    engine = make_engine(replace(SMALL, hop=hop), spec)
+    data = record().between(0, seconds * NS)
+    (cleaned,) = clean(engine, [data.block(data.span)])
+    noise = independent(data, engine.couplings[0], spec, engine.settings)
+    inside = slice(margin * SMALL.strain_rate, -margin * SMALL.strain_rate)
+    difference = (cleaned.estimates["60Hz"].noise - noise)[inside]
+    assert 0 < np.sqrt(np.mean(difference**2)) <= np.sqrt(2) * tolerance * noise.std()
+
+
+def test_networks_differ_and_matter() -> None:
+    """What the other tests compare is not nothing."""
+    noises = [at_once(name).estimates["60Hz"].noise for name in ("pass", "wiener")]
+    assert min(noise.std() for noise in noises) > 1e-23
+    assert np.abs(noises[0] - noises[1]).max() > 1e-23
+    assert set(RATES) == set(COUPLINGS["pass"].witnesses)
+    network, reach, period = autoencoder(3)
+    assert (reach, period) == (96, 16)
+    assert isinstance(network, torch.nn.Module)
+
+
+def test_couplings_add_up_and_agree_with_each_alone() -> None:
+    specs = [
+        Small("60Hz"),
+        Small("quiet", ("FAST",), wiener(1, 65), bandpass=BandpassSettings(transition=3.0)),
+        Small("windows", ("ODD", "SLOW"), wiener(2), predict=WINDOWS, bands=((100.0, 130.0),)),
+    ]
+    data = record().between(0, 40 * NS)
+    engine = make_engine(SMALL, *specs)
+    together = clean(engine, data.blocks())
+    inside = slice(10 * SMALL.strain_rate, -10 * SMALL.strain_rate)
+    total = np.zeros(40 * SMALL.strain_rate)
+    for spec in specs:
+        alone_engine = make_engine(SMALL, spec)
+        assert alone_engine.lookahead <= engine.lookahead
+        assert alone_engine.history <= engine.history
+        alone = estimate(clean(alone_engine, data.blocks()), spec.name)
+        found = estimate(together, spec.name)
+        # Resampled in other hops, hence to rounding only.
+        np.testing.assert_allclose(
+            found.noise[inside], alone.noise[inside], rtol=0, atol=ROUNDING * alone.noise.std()
+        )
+        assert (found.gain[inside] == 1).all()
+        total += found.gain * found.noise
+    assert isinstance(data.strain, Series)
+    assert same_bits(strain_of(together)[inside], (data.strain.samples - total)[inside])

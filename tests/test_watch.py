@@ -1,0 +1,96 @@
+"""The watch: real events wake the clock, and a watch that died is armed anew."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deepclean.core.time import NS
+from deepclean.edge.clock import SystemClock
+from deepclean.edge.tail import FrameTail
+from deepclean.edge.watch import Watch
+from tests.smallsite import START
+
+
+class TurnedClock(SystemClock):
+    """The real clock, but with hours that pass at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+def name(second: int) -> str:
+    return f"H-H1_llhoft-{second}-1.gwf"
+
+
+def hinted(tail: FrameTail, clock: SystemClock, second: int) -> bool:
+    """Return whether an event, not a probe, tells of a file within ten seconds."""
+    limit = clock.monotonic() + 10
+    while clock.monotonic() < limit:
+        clock.wait(1.0)
+        tail.poll(0)
+        if tail.at(second * NS) is not None:
+            return True
+    return False
+
+
+@pytest.fixture
+def clock() -> TurnedClock:
+    return TurnedClock()
+
+
+@pytest.fixture
+def tail(tmp_path: Path, clock: TurnedClock) -> FrameTail:
+    directory = tmp_path / "frames"
+    directory.mkdir()
+    tail = FrameTail(directory, None, clock, relist=1e9)
+    tail.poll(0)
+    return tail
+
+
+def test_event_wakes_the_clock(tail: FrameTail, clock: TurnedClock) -> None:
+    with Watch([tail], clock):
+        temporary = tail.directory / f".{name(START)}.tmp"
+        temporary.write_bytes(b"x")
+        temporary.rename(tail.directory / name(START))
+        assert hinted(tail, clock, START)
+
+
+def test_directory_made_again_is_watched_again(tail: FrameTail, clock: TurnedClock) -> None:
+    with Watch([tail], clock) as watch:
+        shutil.rmtree(tail.directory)
+        tail.directory.mkdir()
+        clock.ahead += 1.0
+        watch.check()
+        (tail.directory / name(START)).write_bytes(b"x")
+        assert hinted(tail, clock, START)
+        assert watch.errors == 1
+
+
+def test_directory_that_comes_later_is_watched(tmp_path: Path, clock: TurnedClock) -> None:
+    tail = FrameTail(tmp_path / "later", None, clock, relist=1e9)
+    tail.poll(0)
+    with Watch([tail], clock) as watch:
+        tail.directory.mkdir()
+        clock.ahead += 1.0
+        watch.check()
+        (tail.directory / name(START)).write_bytes(b"x")
+        assert hinted(tail, clock, START)
+        assert watch.errors == 0
+
+
+def test_dead_thread_is_replaced(tail: FrameTail, clock: TurnedClock) -> None:
+    with Watch([tail], clock) as watch:
+        (armed,) = watch._armed.values()
+        armed.observer.stop()
+        armed.observer.join()
+        clock.ahead += 1.0
+        watch.check()
+        (tail.directory / name(START)).write_bytes(b"x")
+        assert hinted(tail, clock, START)

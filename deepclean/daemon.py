@@ -17,7 +17,8 @@ from deepclean.config import Config
 from deepclean.config.schema import Frames
 from deepclean.core.assemble import InputFrame
 from deepclean.core.engine import Engine
-from deepclean.core.ledger import CLEANED, Ledger
+from deepclean.core.ledger import Ledger
+from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, format_gps
 from deepclean.edge.clock import SystemClock
 from deepclean.edge.sink import FrameSink

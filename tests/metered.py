@@ -1,24 +1,20 @@
-"""A run over the small site's real frame files, with metrics, in a time that tests turn."""
+"""A run over the small site's real frame files with metrics, in a time that tests turn."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 
-import numpy as np
+from prometheus_client import generate_latest
 
 from deepclean.build import load_models, make_engine
 from deepclean.cleaning import Cleaning, channels_of, sink_of
 from deepclean.config import Config
 from deepclean.core.assemble import InputFrame
-from deepclean.core.block import Series
 from deepclean.core.ledger import Ledger
-from deepclean.core.time import NS, Span
-from deepclean.edge import gwf
+from deepclean.core.time import NS
 from deepclean.edge.clock import SystemClock
 from deepclean.edge.figures import Figures
-from deepclean.edge.files import OutputChannel
 from deepclean.edge.metrics import Metrics
 from deepclean.edge.source import LiveSource
 from deepclean.edge.tail import FrameTail
@@ -27,14 +23,17 @@ from deepclean.edge.watch import Watch
 from tests import smallsite as site
 from tests.smallsite import START, FakeClock
 
-BEFORE = 4
-"""Seconds that are on disk when a run starts; the last of them is its first output."""
+Second = Callable[[Config, int], None]
+"""Writes what a site writes of a GPS second, or not quite that."""
+
+
+def whole(config: Config, second: int) -> None:
+    """Write both frames."""
+    site.write_site(config, second, 1)
 
 
 def scraped(metrics: Metrics) -> dict[str, float]:
     """Return what Prometheus would read, by series with its labels."""
-    from prometheus_client import generate_latest
-
     lines = generate_latest(metrics.registry).decode().splitlines()
     values = [line.rsplit(" ", maxsplit=1) for line in lines if not line.startswith("#")]
     return {series: float(value) for series, value in values}
@@ -63,55 +62,53 @@ class Run:
     """The daemon's parts over the small site.
 
     Args:
-        config: of a small site with a model.
+        config: of a small site that has a model.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.clock = FakeClock()
         loaded = load_models(config)
-        engine = make_engine(config, loaded)
+        self.engine = make_engine(config, loaded)
         self.figures = Figures(models=loaded)
         self.timings = Timings()
-        self.cleaning = Cleaning(config, engine, sink_of(config, loaded), self.clock.monotonic)
+        self.cleaning = Cleaning(config, self.engine, sink_of(config, loaded), self.clock.monotonic)
         self.metrics = made(config, self.cleaning.ledger, self.figures, self.timings)
 
-    def over(
-        self,
-        seconds: int,
-        *,
-        no_strain: Collection[int] = (),
-        no_witnesses: Collection[int] = (),
-        broken: Collection[int] = (),
-    ) -> None:
-        """Let that many frames come, one a second, and clean them.
+    def over(self, seconds: int, faults: Mapping[int, Second] | None = None) -> None:
+        """Let that many frames come, one a second from START on, and clean them.
 
         Args:
-            seconds: from START + BEFORE on.
-            no_strain: seconds whose strain frame does not come, counted from START + BEFORE.
-            no_witnesses: likewise of the witnesses'.
-            broken: seconds in which a witness is not a number and the strain frame is cut off.
+            seconds: how many.
+            faults: what happens in place of `whole`, by the second's number.
         """
-        first = START + BEFORE
-        site.write_site(self.config, START, BEFORE)
-        for second in range(seconds):
-            absent = {first + s for s in no_strain}, {first + s for s in no_witnesses}
-            write = partial(
-                site.write_site,
-                self.config,
-                first + second,
-                1,
-                no_strain=absent[0],
-                no_witnesses=absent[1],
-            )
-            self.clock.at(second + 0.1, write)
-            if second in broken:
-                self.clock.at(second + 0.1, partial(break_strain, self.config, first + second))
-                poison = partial(poison_witness, self.config, first + second + 1)
-                self.clock.at(second + 1.1, poison)
+        site.write_site(self.config, START, 0)
+        for number in range(seconds):
+            write = (faults or {}).get(number, whole)
+            self.clock.at(number + 0.1, partial(write, self.config, START + number))
         end = self.clock.now + seconds + 10
         for event in self._source(lambda: self.clock.now > end).events():
             if isinstance(event, InputFrame):
                 self.cleaning.take(event)
             else:
                 self.cleaning.release()
+        for latency in self.cleaning.latencies:
+            self.timings.latency(latency)
+
+    def _source(self, stopped: Callable[[], bool]) -> LiveSource:
+        settings = self.config.input
+        tails = [
+            FrameTail(frames.directory, frames.description, self.clock)
+            for frames in (settings.strain, *settings.witnesses)
+        ]
+        return LiveSource(
+            channels=channels_of(self.config),
+            strain=tails[0],
+            witnesses=tails[1:],
+            clock=self.clock,
+            deadline=settings.deadline,
+            probe=settings.probe,
+            history=self.engine.history,
+            stopped=stopped,
+            checksum=True,
+        )

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepclean.core.align import MISSING, Aligner
+from deepclean.core.align import Aligner
 from deepclean.core.block import Block, Gap, Series
+from deepclean.core.reasons import MISSING
 from deepclean.core.time import NS, Span
 from tests.builders import START
 

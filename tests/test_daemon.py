@@ -73,7 +73,8 @@ def test_stream_is_cleaned_as_replay_cleans_it(config: Config, tmp_path: Path) -
     clean(config, START + 7, START + 19, tmp_path / "replay")
     replayed = contents(tmp_path / "replay")
     assert {second: live[second] for second in replayed} == replayed
-    assert "13 frames in, 13 written, 12 of them cleaned, 0 lost, 0 s without strain" in log.read_text()
+    said = "13 frames in, 13 written, 12 of them cleaned, 0 lost, 0 s without strain"
+    assert said in log.read_text()
 
 
 def test_restart_goes_on_where_it_stopped(config: Config, tmp_path: Path) -> None:

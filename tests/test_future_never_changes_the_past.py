@@ -112,8 +112,6 @@ def through(engine: Engine, blocks: Sequence[Block], span: Span) -> list[Float64
 
 def altered(block: Block, names: Sequence[str], kind: str, rng: np.random.Generator) -> list[Block]:
     """Return what becomes of a block that lies wholly outside."""
-    if kind == "missing":
-        return []
     witnesses = dict(block.witnesses)
     for name in names:
         if kind == "gap":
@@ -157,11 +155,14 @@ def perturbed(
     """Return the record's blocks, perturbed wherever they lie outside a span."""
     if kind in ("samples", "nan", "inf"):
         return resampled_outside(data, names, kind, kept, rng).blocks(cuts)
+    whole = data.span.duration
     grid = 2 * SIXTEENTH if kind == "slow" else SIXTEENTH
     begin = kept.start // grid * grid - data.span.start
     end = -(-kept.end // grid) * grid - data.span.start
-    whole = data.span.duration
-    before, after = data.between(0, begin).blocks((16,)), data.between(end, whole).blocks((16,))
+    before, after = data.between(0, begin).blocks(), data.between(end, whole).blocks()
+    if kind == "missing":
+        before, after = before[:-2], after[2:]
+        kind = "gap"
     return [
         *(other for block in before for other in altered(block, names, kind, rng)),
         *data.between(begin, end).blocks(cuts),
@@ -199,21 +200,30 @@ def test_what_is_outside_changes_no_bit(
 
 
 @every_engine
-def test_a_block_comes_as_soon_as_its_look_ahead_is_there(name: str) -> None:
-    engine, _ = engine_and_whole(name)
+@pytest.mark.parametrize("start", [4, 5, 6])
+def test_what_it_rests_on_is_enough(name: str, start: int) -> None:
+    """Nothing before, nothing after: the engine begins at `t - H`, and at `t + d + L` is done."""
+    engine, whole = engine_and_whole(name)
     data = record(engine.settings.strain_rate)
-    hop = engine.settings.hop
-    block = data.block(Span(data.span.start, data.span.start + 4 * NS))
+    span = hops(engine, start, start + 1)
+    needed = engine.needs(span)
+    assert needed == Span(span.start - engine.history, span.end + engine.lookahead)
+    begin = needed.start // SIXTEENTH * SIXTEENTH
+    end = -(-needed.end // SIXTEENTH) * SIXTEENTH
     fresh = ENGINES[name]()
-    assert fresh.push(block) == []
-    frontier = block.span.end
-    due = block.span.end + engine.lookahead
-    while frontier + SIXTEENTH < due:
-        assert fresh.push(data.block(Span(frontier, frontier + SIXTEENTH))) == []
-        frontier += SIXTEENTH
-    cleaned = fresh.push(data.block(Span(frontier, frontier + SIXTEENTH)))
-    assert cleaned[0].source is block
-    assert block.span.end % hop == 0
+    assert fresh.push(data.block(Span(begin, span.start))) == []
+    assert span not in [b.span for b in fresh.push(data.block(span))]
+    blocks = data.between(span.end - data.span.start, end - data.span.start).blocks((1,))
+    cleaned = [[b for b in fresh.push(block) if b.span == span] for block in blocks]
+    # With the last of it, and not before.
+    assert [len(found) for found in cleaned] == [0] * (len(blocks) - 1) + [1]
+    rate = engine.settings.strain_rate
+    part = slice((start - 4) * rate, (start - 3) * rate)
+    (block,) = cleaned[-1]
+    (found,) = block.estimates.values()
+    assert block.cleaned is not None
+    for samples, expected in zip((block.cleaned, found.noise, found.gain), whole, strict=True):
+        assert same_bits(samples, expected[part])
 
 
 @pytest.mark.parametrize(("kind", "pick"), [("samples", 1), ("nan", 2)], ids=["samples", "gain"])

@@ -1,6 +1,7 @@
 """What a cleaned frame says of itself: every bit on its own, names, rates, versions, gains."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from deepclean.core import channels
 from deepclean.core.assemble import CleanedFrame, InputFrame
 from deepclean.core.block import Block, CleanedBlock, Estimate, Gap, Series
-from deepclean.core.ledger import CLEANED
 from deepclean.core.products import State, outcome, render, state_bits
+from deepclean.core.reasons import CLEANED
 from deepclean.core.subtract import subtract
 from deepclean.core.time import Span
 from tests.builders import START, same_bits
@@ -42,12 +43,15 @@ def cleaned_block(
     strain: NDArray[Any] | None = None,
     witnesses: Mapping[str, Series | Gap] | None = None,
     state: Series | Gap | None = None,
+    reasons: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> CleanedBlock:
     """Return a block whose estimates are 0.25 with these gains, cleaned."""
     count = span.samples(RATE)
     raw = np.ones(count) if strain is None else strain
     estimates = {
-        name: Estimate(np.full(count, 0.25), np.full(count, 1.0) * gain, 3 + number)
+        name: Estimate(
+            np.full(count, 0.25), np.full(count, 1.0) * gain, 3 + number, reasons.get(name, ())
+        )
         for number, (name, gain) in enumerate((gains or {"60Hz": 1.0}).items())
     }
     present = {"A": series(16, span=span)} if witnesses is None else witnesses
@@ -200,18 +204,8 @@ def test_couplings_are_spelt_for_frames(coupling: str, spelt: str) -> None:
 
 def test_the_outcome_is_the_first_reason() -> None:
     later = Span.of_seconds(START + 1, 1)
-    gap, nan = Gap(SECOND, "late"), Series(SECOND, 16, with_one(np.ones(16), 3, np.nan))
-    ramping = {"60Hz": np.linspace(0, 1, RATE)}
-    cases: list[tuple[dict[str, Series | Gap], str]] = [
-        ({"A": series(16)}, "neighbour"),
-        ({"A": series(16), "B": gap}, "late"),
-        ({"A": nan, "B": gap}, "nonfinite"),
-        ({"A": gap, "B": nan}, "late"),
-    ]
-    for witnesses, reason in cases:
-        bad = cleaned_block(ramping, witnesses=witnesses)
-        assert outcome(frame(bad)) == reason
-        if reason != "neighbour":
-            assert outcome(frame(bad, cleaned_block(span=later))) == reason
-        # Fully cleaned is fully cleaned, whatever some other channel did.
-        assert outcome(frame(cleaned_block(witnesses=witnesses))) == CLEANED
+    spoilt = cleaned_block({"60Hz": 0.5, "105Hz": 0.0}, reasons={"105Hz": ("corrupt", "missing")})
+    fine = cleaned_block({"60Hz": 1.0, "105Hz": 1.0}, span=later)
+    assert outcome(frame(spoilt)) == "corrupt"
+    assert outcome(frame(spoilt, fine)) == "corrupt"
+    assert outcome(frame(fine)) == CLEANED

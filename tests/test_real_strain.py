@@ -69,7 +69,7 @@ def until(condition: object, process: subprocess.Popen[bytes], seconds: float) -
 
 
 STRENGTH = 5.0
-"""Times the demo's coupling: Hanford's floor in 2015 was higher than the one that it is made for."""
+"""Times the demo's coupling, for Hanford's floor in 2015 was higher than the curve's."""
 
 
 def publish_stronger(config: Config, shipped: Path) -> None:

@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
+from deepclean.core import reasons
 from deepclean.core.block import Block, Gap, Series
 from deepclean.core.time import Span
-
-MISSING = "witness_missing"
-"""Reason of a gap where no piece was given."""
 
 
 class Aligner:
@@ -67,7 +65,7 @@ class Aligner:
         for piece in self._pieces[name]:
             if piece.span.covers(span):
                 return _cut(piece, span)
-        return Gap(span, MISSING)
+        return Gap(span, reasons.MISSING)
 
 
 def _cut(piece: Series | Gap, span: Span) -> Series | Gap:

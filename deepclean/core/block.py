@@ -113,11 +113,13 @@ class Estimate:
         noise: the bandpassed prediction in strain units, shape `(n,)`.
         gain: what it was multiplied by, in [0, 1], shape `(n,)`.
         version: the model version in force.
+        reasons: why the gain is below 1 somewhere, one word each.
     """
 
     noise: Float64
     gain: Float64
     version: int
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

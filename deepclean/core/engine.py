@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deepclean.core import reasons
 from deepclean.core.bandpass import Bandpass
 from deepclean.core.block import Block, CleanedBlock, Estimate, Float64, Gap, Samples, Series
 from deepclean.core.gain import gain_over
@@ -137,7 +138,7 @@ class Engine:
             self._state = self._begin(block.span.start)
         state = self._state
         if block.span.start > state.frontier:
-            self._miss(state, self._witnesses, state.frontier, block.span.start)
+            self._miss(state, self._witnesses, state.frontier, block.span.start, reasons.NO_INPUT)
         for witness in self._witnesses:
             self._take(state, witness, block)
         state.frontier = block.span.end
@@ -155,7 +156,7 @@ class Engine:
         state = self._state.copy()
         self._state.pending.clear()
         end = state.frontier + 2 * self.lookahead + 2 * self.settings.hop
-        self._miss(state, self._witnesses, state.frontier, end)
+        self._miss(state, self._witnesses, state.frontier, end, reasons.NO_LOOKAHEAD)
         state.frontier = end
         return self._advance(state)
 
@@ -169,30 +170,37 @@ class Engine:
             step=first // settings.hop_model,
             paths={c.name: CouplingState(len(c.witnesses)) for c in self.couplings},
         )
-        self._miss(state, self._witnesses, _BEGINNING, start)
+        self._miss(state, self._witnesses, _BEGINNING, start, reasons.NO_HISTORY)
         return state
 
-    def _miss(self, state: EngineState, witnesses: Sequence[str], start: int, end: int) -> None:
+    def _miss(
+        self, state: EngineState, witnesses: Sequence[str], start: int, end: int, reason: str
+    ) -> None:
         """Note that these witnesses have no samples over `[start, end)`."""
         for name in {user for witness in witnesses for user in self._users[witness]}:
-            state.paths[name].invalid.add(*self.plan.spoilt_by_gap(name, start, end))
+            state.paths[name].invalid.add(*self.plan.spoilt_by_gap(name, start, end), reason)
 
     def _take(self, state: EngineState, witness: str, block: Block) -> None:
         """Add one witness of a block to the input."""
-        channel, span = block.witnesses.get(witness), block.span
-        if not isinstance(channel, Series) or channel.rate < self.settings.resample.slowest_rate:
-            self._miss(state, (witness,), span.start, span.end)
+        span = block.span
+        channel = block.witnesses.get(witness, Gap(span, reasons.MISSING))
+        if isinstance(channel, Gap):
+            self._miss(state, (witness,), span.start, span.end, channel.reason)
+            return
+        if channel.rate < self.settings.resample.slowest_rate:
+            self._miss(state, (witness,), span.start, span.end, reasons.BAD_RATE)
             return
         rate = channel.rate
         if state.rates.setdefault(witness, rate) != rate:
-            # The rate changed: no filter spans the seam.
-            self._miss(state, (witness,), span.start - 1, span.start)
+            # The rate changed: no filter spans the seam, which has no length of its own.
+            self._miss(state, (witness,), span.start, span.start, reasons.BAD_RATE)
             state.rates[witness] = rate
         samples, runs = _finite(channel.samples)
         first = index_at(span.start, rate)
         for low, high in runs:
-            start, end = (first + low) * NS // rate, -(-(first + high) * NS // rate)
-            self._miss(state, (witness,), start, end)
+            # A sample stands at an instant: from the first bad one to just after the last.
+            start, last = ((first + index) * NS // rate for index in (low, high - 1))
+            self._miss(state, (witness,), start, last + 1, reasons.NONFINITE_WITNESS)
         state.inputs.setdefault((witness, rate), Track(1)).append(first, samples[None])
 
     def _advance(self, state: EngineState) -> list[CleanedBlock]:
@@ -257,7 +265,7 @@ class Engine:
         predicted, runs = _finite(coupling.predictor.predict(window, shape))
         for low, high in runs:
             spoilt = self.plan.spoilt_by_prediction(coupling.name, first + low, first + high)
-            path.invalid.add(*spoilt)
+            path.invalid.add(*spoilt, reasons.NONFINITE)
         path.predicted.append(first, predicted[None])
 
     def _interpolate(self, path: CouplingState, step: int) -> None:
@@ -274,12 +282,14 @@ class Engine:
         rate = self.settings.strain_rate
         first, stop = block.span.indices(rate)
         ramp = self.settings.ramp * rate // NS
+        near = Span(block.span.start - self.settings.ramp, block.span.end + self.settings.ramp)
         estimates = {}
         for coupling in self.couplings:
             path = state.paths[coupling.name]
             gain = gain_over(block.span, rate, path.invalid, ramp)
             noise = path.noise.read(first, stop)[0]
-            estimates[coupling.name] = Estimate(noise, gain, coupling.predictor.version)
+            why = () if (gain == 1).all() else path.invalid.reasons(near.start, near.end)
+            estimates[coupling.name] = Estimate(noise, gain, coupling.predictor.version, why)
         return CleanedBlock(block, subtract(block.strain.samples, estimates.values()), estimates)
 
     def _forget(self, state: EngineState) -> None:

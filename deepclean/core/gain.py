@@ -16,16 +16,26 @@ from deepclean.core.time import NS, Span
 
 
 class Invalid:
-    """A set of time (GPS nanoseconds) in which an estimate is not valid, as disjoint spans."""
+    """A set of time (GPS nanoseconds) in which an estimate is not valid, and why.
+
+    Kept as disjoint spans for the gain, and with their reasons for the account.
+    """
 
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._ends: list[int] = []
+        self._causes: dict[str, list[tuple[int, int]]] = {}
 
-    def add(self, start: int, end: int) -> None:
+    def add(self, start: int, end: int, reason: str = "") -> None:
         """Add `[start, end)`, merging it with whatever it touches."""
         if end <= start:
             return
+        spans = self._causes.setdefault(reason, [])
+        if spans and start <= spans[-1][1] and end >= spans[-1][0]:
+            start_before, end_before = spans.pop()
+            spans.append((min(start, start_before), max(end, end_before)))
+        else:
+            spans.append((start, end))
         low = bisect_left(self._ends, start)
         high = bisect_right(self._starts, end)
         if low < high:
@@ -38,6 +48,22 @@ class Invalid:
         """Forget the spans that end at or before `instant`."""
         count = bisect_right(self._ends, instant)
         del self._starts[:count], self._ends[:count]
+        for reason, spans in list(self._causes.items()):
+            kept = [span for span in spans if span[1] > instant]
+            if kept:
+                self._causes[reason] = kept
+            else:
+                del self._causes[reason]
+
+    def reasons(self, start: int, end: int) -> tuple[str, ...]:
+        """Return why an estimate is not valid somewhere in `[start, end)`, sorted."""
+        return tuple(
+            sorted(
+                reason
+                for reason, spans in self._causes.items()
+                if any(low < end and high > start for low, high in spans)
+            )
+        )
 
     def overlapping(self, start: int, end: int) -> list[tuple[int, int]]:
         """Return the spans that share time with `[start, end)`, in order."""
@@ -49,6 +75,7 @@ class Invalid:
         """Return an independent copy."""
         twin = Invalid()
         twin._starts, twin._ends = self._starts.copy(), self._ends.copy()
+        twin._causes = {reason: spans.copy() for reason, spans in self._causes.items()}
         return twin
 
 

@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-CLEANED = "cleaned"
-"""Reason of a written frame in which every coupling's gain is 1 throughout."""
-
 
 @dataclass(slots=True)
 class Ledger:

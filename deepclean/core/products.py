@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from deepclean.core import channels
 from deepclean.core.assemble import CleanedFrame
-from deepclean.core.block import CleanedBlock, Gap, Samples, Series, join
+from deepclean.core.block import CleanedBlock, Samples, Series, join
 from deepclean.core.channels import STATE_RATE
-from deepclean.core.ledger import CLEANED
+from deepclean.core.reasons import CLEANED
 
 _READY = 0b11
 """Bits of the source's state vector: calibrated strain is ok, observation intent."""
@@ -75,21 +75,9 @@ def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[st
 
 
 def outcome(frame: CleanedFrame) -> str:
-    """Return in one word what became of a frame: `cleaned`, or why it is not fully cleaned.
-
-    That is the reason of the first witness gap inside it; `neighbour` where the gap lies in the
-    history or the look-ahead only; `nonfinite` where a witness has samples that are no numbers.
-    """
+    """Return in one word what became of a frame: `cleaned`, or the first reason why not fully."""
     estimates = [e for block in frame.blocks for e in block.estimates.values()]
-    if all((estimate.gain == 1).all() for estimate in estimates):
-        return CLEANED
-    for block in frame.blocks:
-        for witness in block.source.witnesses.values():
-            if isinstance(witness, Gap):
-                return witness.reason
-            if not np.isfinite(witness.samples).all():
-                return "nonfinite"
-    return "neighbour"
+    return next((reason for e in estimates for reason in e.reasons), CLEANED)
 
 
 def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:

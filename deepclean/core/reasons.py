@@ -1,21 +1,46 @@
-"""The words that say why something was not as it should be: each of them, in one place.
-
-Every counter that has reasons is exported from the start with all of them at 0 (edge.metrics):
-an alert sees a counter rise only where it stood before.
-"""
+"""Why a frame is not fully cleaned: one word each, in counts, logs and metrics."""
 
 from __future__ import annotations
 
-from deepclean.core.align import MISSING
+CLEANED = "cleaned"
+"""No reason at all: every coupling's gain is 1 throughout."""
 
-STRAIN_GAPS = ("invalid", "strain_missing", "strain_rate", "strain_unreadable")
-"""Why there is no strain: flagged by its source, absent, at another rate, not readable in time."""
+MISSING = "missing"
+"""A witness has no samples."""
 
-WITNESS_FAULTS = ("invalid", "nonfinite", MISSING)
-"""Why a witness is of no use: flagged by its source, samples that are no numbers, absent."""
+INVALID = "invalid"
+"""A witness is flagged invalid by who wrote it."""
 
-REDUCED = ("neighbour", *WITNESS_FAULTS)
-"""Why a frame is not fully cleaned (core.products.outcome)."""
+CORRUPT = "corrupt"
+"""A witness's file is damaged."""
 
-IGNORED = ("duplicate", "late")
-"""Why an input file is passed over: its second was there already, or was given up before."""
+BAD_RATE = "witness_rate"
+"""A witness is too slow, or changed its rate."""
+
+NONFINITE_WITNESS = "witness_nonfinite"
+"""A witness has samples that are no numbers."""
+
+NONFINITE = "prediction_nonfinite"
+"""The network gave samples that are no numbers."""
+
+NO_INPUT = "no_input"
+"""No block was given over a stretch."""
+
+NO_HISTORY = "no_history"
+"""The input began too short a time ago."""
+
+NO_LOOKAHEAD = "no_lookahead"
+"""The block was given out before what comes after it was there."""
+
+ALL = (
+    CLEANED,
+    MISSING,
+    INVALID,
+    CORRUPT,
+    BAD_RATE,
+    NONFINITE_WITNESS,
+    NONFINITE,
+    NO_INPUT,
+    NO_HISTORY,
+    NO_LOOKAHEAD,
+)

@@ -21,8 +21,9 @@ from prometheus_client.registry import Collector
 from deepclean import __version__
 from deepclean.config import Config
 from deepclean.core import reasons
-from deepclean.core.ledger import CLEANED, Ledger
+from deepclean.core.ledger import Ledger
 from deepclean.core.products import State
+from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS
 from deepclean.edge.figures import Figures
 from deepclean.edge.timings import Timings

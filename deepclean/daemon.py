@@ -21,8 +21,8 @@ from deepclean.core.ledger import Ledger
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, format_gps
 from deepclean.edge.clock import SystemClock
+from deepclean.edge.live import LiveSource
 from deepclean.edge.sink import FrameSink
-from deepclean.edge.source import LiveSource
 from deepclean.edge.tail import FrameTail
 from deepclean.edge.watch import Watch
 
@@ -77,6 +77,7 @@ def live_source(
         probe=config.input.probe,
         history=engine.history + engine.settings.hop,
         stopped=stopped,
+        max_lag=config.input.max_lag_ns,
         resume=finished[-1].span.end if finished else None,
         checksum=config.input.checksum,
     )

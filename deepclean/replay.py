@@ -18,7 +18,7 @@ from deepclean.core.time import NS, Span
 from deepclean.edge.names import FrameName
 from deepclean.edge.sink import FrameSink
 from deepclean.edge.source import HistorySource
-from deepclean.errors import InputError
+from deepclean.errors import InputError, ModelError
 
 Progress = Callable[[int], None]
 """Called with the nanoseconds of data done since the last call."""
@@ -64,6 +64,7 @@ def replay(
         InputError: the span or the duration is not whole seconds, a channel is not there, or the
             strain has another rate.
         OutputError: a frame cannot be written.
+        ModelError: a network failed; a live run would pass the strain through.
     """
     if span.start % NS or span.end % NS or duration % NS or duration < NS:
         raise InputError(f"{span} in frames of {duration / NS} s: only whole seconds are replayed")
@@ -75,6 +76,8 @@ def replay(
         cleaning = Cleaning(config, engine, sink, duration=duration, strict=True)
         for frame in source.frames(part, engine.needs(part)):
             cleaning.take(frame)
+            for name, error in engine.model_errors.items():
+                raise ModelError(f"coupling {name}: the network failed: {error}") from error
             if frame.wanted:
                 progress(frame.span.duration)
         cleaning.release()

@@ -16,7 +16,7 @@ from deepclean.core.time import NS
 from deepclean.edge.clock import SystemClock
 from deepclean.edge.figures import Figures
 from deepclean.edge.metrics import Metrics
-from deepclean.edge.source import LiveSource
+from deepclean.edge.live import LiveSource
 from deepclean.edge.tail import FrameTail
 from deepclean.edge.timings import Timings
 from deepclean.edge.watch import Watch

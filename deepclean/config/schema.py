@@ -66,6 +66,10 @@ class Input(Section):
     deadline: Pause = 2.0
     """Seconds after a strain frame's arrival until its missing witnesses count as a gap."""
 
+    max_lag: Duration | None = 60.0
+    """Seconds behind the newest strain beyond which frames pass through until the newest is
+    reached; null: everything is cleaned, however late."""
+
     probe: Duration = 0.05
     """Seconds between looks for the next expected file, whatever the file watcher says."""
 
@@ -77,6 +81,11 @@ class Input(Section):
     def deadline_ns(self) -> int:
         """How long missing witnesses are waited for, in nanoseconds."""
         return seconds_to_ns(self.deadline)
+
+    @property
+    def max_lag_ns(self) -> int | None:
+        """How far behind cleaning goes on, in nanoseconds; None: however far."""
+        return None if self.max_lag is None else seconds_to_ns(self.max_lag)
 
     @property
     def probe_ns(self) -> int:

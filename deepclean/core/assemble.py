@@ -10,7 +10,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deepclean.core.block import Block, CleanedBlock
+import numpy as np
+
+from deepclean.core import reasons
+from deepclean.core.block import Block, CleanedBlock, Estimate, Gap
 from deepclean.core.engine import Engine
 from deepclean.core.time import Span
 
@@ -24,12 +27,14 @@ class InputFrame:
         blocks: that fill it, in order.
         wanted: False where it only refills history.
         arrived: monotonic seconds at which its strain was first seen; None for history.
+        bypass: True where it is not to be cleaned but passed through at once.
     """
 
     span: Span
     blocks: Sequence[Block]
     wanted: bool = True
     arrived: float | None = None
+    bypass: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +84,24 @@ class Assembler:
     def release(self) -> list[CleanedFrame]:
         """Return every frame still inside, as Engine.release does."""
         return self._collect(self.engine.release())
+
+    def _passed(self, frame: InputFrame) -> CleanedFrame:
+        """Return a frame as it came, past the engine."""
+        blocks = []
+        for block in frame.blocks:
+            raw = block.strain
+            if isinstance(raw, Gap):
+                blocks.append(CleanedBlock(block, None, {}))
+                continue
+            nothing = np.zeros(len(raw.samples))
+            estimates = {
+                coupling.name: Estimate(
+                    nothing, nothing, coupling.predictor.version, (reasons.LATE,)
+                )
+                for coupling in self.engine.couplings
+            }
+            blocks.append(CleanedBlock(block, raw.samples.astype(np.float64), estimates))
+        return CleanedFrame(frame, blocks)
 
     def _collect(self, cleaned: Iterable[CleanedBlock]) -> list[CleanedFrame]:
         self._blocks.extend(cleaned)

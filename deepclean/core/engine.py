@@ -20,7 +20,8 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.bandpass import Bandpass
-from deepclean.core.block import Block, CleanedBlock, Estimate, Float64, Gap, Samples, Series
+from deepclean.core.block import Block, CleanedBlock, Estimate, Float64, Gap, Series
+from deepclean.core.finite import finite
 from deepclean.core.gain import gain_over
 from deepclean.core.plan import CouplingPlan, EngineSettings, Plan
 from deepclean.core.predict import Predictor, PredictSettings, geometry
@@ -78,6 +79,8 @@ class Engine:
         self._interpolator = settings.interpolator()
         self._resamplers: dict[int, Resampler] = {}
         self._state: EngineState | None = None
+        self.model_errors: dict[str, Exception] = {}
+        """What a coupling's network raised last; its estimate is invalid there."""
 
     @property
     def history(self) -> int:
@@ -195,7 +198,7 @@ class Engine:
             # The rate changed: no filter spans the seam, which has no length of its own.
             self._miss(state, (witness,), span.start, span.start, reasons.BAD_RATE)
             state.rates[witness] = rate
-        samples, runs = _finite(channel.samples)
+        samples, runs = finite(channel.samples)
         first = index_at(span.start, rate)
         for low, high in runs:
             # A sample stands at an instant: from the first bad one to just after the last.
@@ -215,6 +218,7 @@ class Engine:
         self._forget(state)
         return finished
 
+    @np.errstate(over="ignore", invalid="ignore")
     def _compute(self, state: EngineState) -> None:
         """Compute hop `state.step` through all stages, up to the noise at the strain's rate."""
         hop = self.settings.hop_model
@@ -223,8 +227,7 @@ class Engine:
         for coupling in self.couplings:
             path, plan = state.paths[coupling.name], self.plan.couplings[coupling.name]
             rows = np.stack([resampled[witness] for witness in coupling.witnesses])
-            standardised = coupling.predictor.standardise(rows)
-            path.standardised.append(start + self.plan.resampled, standardised)
+            self._standardise(path, coupling, rows, start + self.plan.resampled)
             self._predict(path, coupling, start + plan.predicted)
             first = start + plan.interpolation
             window = path.predicted.read(first - plan.settle_in, first + hop + plan.settle_in)
@@ -258,14 +261,32 @@ class Engine:
             )
         return self._resamplers[rate]
 
+    def _standardise(
+        self, path: CouplingState, coupling: Coupling, rows: Float64, first: int
+    ) -> None:
+        """Standardise one hop from `first`; what float32 cannot hold is invalid, as if missing."""
+        shape = self.plan.couplings[coupling.name].geometry
+        standardised, runs = finite(coupling.predictor.standardise(rows))
+        for low, high in runs:
+            predicted = shape.spoilt(first + low, first + high)
+            spoilt = self.plan.spoilt_by_prediction(coupling.name, *predicted)
+            path.invalid.add(*spoilt, reasons.NONFINITE_WITNESS)
+        path.standardised.append(first, standardised)
+
     def _predict(self, path: CouplingState, coupling: Coupling, first: int) -> None:
-        """Predict one hop from `first`; a non-finite prediction is invalid, never subtracted."""
+        """Predict one hop from `first`; a prediction that fails is invalid, never subtracted."""
         hop, shape = self.settings.hop_model, self.plan.couplings[coupling.name].geometry
         window = path.standardised.read(first - shape.before, first + hop + shape.after)
-        predicted, runs = _finite(coupling.predictor.predict(window, shape))
+        reason = reasons.NONFINITE
+        try:
+            raw = coupling.predictor.predict(window, shape)
+        except Exception as error:  # noqa: BLE001  (whatever a network raises, the strain goes out)
+            self.model_errors[coupling.name] = error
+            raw, reason = np.full(hop, np.nan), reasons.MODEL_ERROR
+        predicted, runs = finite(raw)
         for low, high in runs:
             spoilt = self.plan.spoilt_by_prediction(coupling.name, first + low, first + high)
-            path.invalid.add(*spoilt, reasons.NONFINITE)
+            path.invalid.add(*spoilt, reason)
         path.predicted.append(first, predicted[None])
 
     def _interpolate(self, path: CouplingState, step: int) -> None:
@@ -319,13 +340,3 @@ def _plan(settings: EngineSettings, coupling: Coupling) -> CouplingPlan:
     predictor = coupling.predictor
     shape = geometry(coupling.predict, settings.hop_model, predictor.field, predictor.period)
     return CouplingPlan.of(settings, coupling.bandpass.settle_in, shape)
-
-
-def _finite(samples: Samples) -> tuple[Samples, list[tuple[int, int]]]:
-    """Return the samples with zeros for what is not finite, and the runs `[low, high)` of that."""
-    bad = ~np.isfinite(samples)
-    if not bad.any():
-        return samples, []
-    steps = np.diff(np.concatenate(([0], bad.view(np.int8), [0])))
-    runs = zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True)
-    return np.where(bad, 0, samples), [(int(low), int(high)) for low, high in runs]

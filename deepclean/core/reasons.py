@@ -32,6 +32,12 @@ NO_HISTORY = "no_history"
 NO_LOOKAHEAD = "no_lookahead"
 """The block was given out before what comes after it was there."""
 
+LATE = "late"
+"""The daemon was too far behind and let the frame pass through."""
+
+MODEL_ERROR = "model_error"
+"""The network failed."""
+
 ALL = (
     CLEANED,
     MISSING,
@@ -43,4 +49,6 @@ ALL = (
     NO_INPUT,
     NO_HISTORY,
     NO_LOOKAHEAD,
+    LATE,
+    MODEL_ERROR,
 )

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from deepclean.core import channels
+from deepclean.core import channels, reasons
 from deepclean.core.assemble import CleanedFrame
 from deepclean.core.block import Block, Gap, Series
 
@@ -82,5 +82,5 @@ def _faults(block: Block) -> set[tuple[str, str]]:
         if isinstance(witness, Gap):
             found.add((name, witness.reason))
         elif not np.isfinite(witness.samples).all():
-            found.add((name, "nonfinite"))
+            found.add((name, reasons.NONFINITE_WITNESS))
     return found

@@ -23,7 +23,6 @@ from deepclean.config import Config
 from deepclean.core import reasons
 from deepclean.core.ledger import Ledger
 from deepclean.core.products import State
-from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS
 from deepclean.edge.figures import Figures
 from deepclean.edge.timings import Timings
@@ -36,6 +35,14 @@ _INPUTS = (
     ("witnesses", "missing"),
     ("witnesses", "taken"),
     ("witnesses", "unreadable"),
+)
+_IGNORED = ("duplicate", "late")
+_STRAIN_GAPS = ("invalid", "strain_missing", "strain_rate", "strain_unreadable")
+_WITNESS_FAULTS = (
+    reasons.MISSING,
+    reasons.INVALID,
+    reasons.CORRUPT,
+    reasons.NONFINITE_WITNESS,
 )
 _ERRNOS = ("EACCES", "EIO", "ENOENT", "ENOSPC", "EROFS")
 _RELOADS = ("accepted", "rejected")
@@ -126,13 +133,13 @@ class Metrics(Collector):
             "input_files_ignored",
             "Input files passed over.",
             ["reason"],
-            _all(reasons.IGNORED, ledger.ignored),
+            _all(_IGNORED, ledger.ignored),
         )
         yield _counter(
             "gap_seconds",
             "Time without strain, for which there is no output.",
             ["reason"],
-            _all(reasons.STRAIN_GAPS, ledger.gaps),
+            _all(_STRAIN_GAPS, ledger.gaps),
         )
         yield _counter(
             "watcher_errors",
@@ -177,7 +184,7 @@ class Metrics(Collector):
         yield gain
 
     def _witnesses(self) -> Iterator[Metric]:
-        known = product(self._config.witness_channels, reasons.WITNESS_FAULTS)
+        known = product(self._config.witness_channels, _WITNESS_FAULTS)
         yield _counter(
             "witness_faults",
             "Cleaned frames in which a witness was of no use.",
@@ -242,10 +249,10 @@ def _by_errno(lost: Mapping[str, int]) -> dict[str, int]:
 
 
 def _by_result(written: Mapping[str, int]) -> dict[tuple[str, str], int]:
-    counts = _all((CLEANED, *reasons.REDUCED), written)
-    cleaned = counts.pop(CLEANED)
+    counts = _all(reasons.ALL, written)
+    cleaned = counts.pop(reasons.CLEANED)
     reduced = {("reduced", reason): count for reason, count in counts.items()}
-    return {(CLEANED, "none"): cleaned} | reduced
+    return {("cleaned", "none"): cleaned} | reduced
 
 
 def _gps(instant: int | None) -> float:

@@ -15,7 +15,7 @@ from deepclean.core.assemble import InputFrame
 from deepclean.core.block import Gap, Series, join
 from deepclean.core.time import NS
 from deepclean.edge import gwf
-from deepclean.edge.source import LiveSource, Overdue
+from deepclean.edge.live import LiveSource, Overdue
 from deepclean.edge.tail import FrameTail
 from deepclean.errors import InputError
 from tests import smallsite as site
@@ -290,3 +290,34 @@ def test_changed_rate_in_mid_stream_is_a_gap(config: Config) -> None:
     )
     given = frames(make(config, FakeClock(), resume=START), 3)
     assert [has_strain(frame) for frame in given] == [True, False, True]
+
+
+def test_far_behind_frames_pass_through_until_the_newest(config: Config) -> None:
+    site.write_site(config, START, 1)
+    clock = FakeClock()
+    source = make(config, clock, history=3, resume=START)
+    source.max_lag = 10 * NS
+    events = (event for event in source.events() if isinstance(event, InputFrame))
+    first = next(events)
+    assert not first.bypass
+    site.write_site(config, START + 1, 30)  # all at once, as after a pause of this process
+    clock.now += 1.0
+    rest = list(islice(events, 33))
+    passed = [frame for frame in rest if frame.bypass]
+    assert seconds(passed) == list(range(START + 1, START + 30))
+    assert all(map(has_strain, passed))
+    # Then the history again, not wanted, and the newest, cleaned.
+    assert [(s - START, f.wanted) for s, f in zip(seconds(rest[29:]), rest[29:], strict=True)] == [
+        (27, False),
+        (28, False),
+        (29, False),
+        (30, True),
+    ]
+    assert isinstance(witness(rest[-1], "H1:FAST"), Series)
+
+
+def test_behind_by_less_everything_is_cleaned(config: Config) -> None:
+    site.write_site(config, START, 12)
+    source = make(config, FakeClock(), resume=START)
+    source.max_lag = 11 * NS
+    assert not any(frame.bypass for frame in frames(source, 12))

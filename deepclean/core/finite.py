@@ -1,0 +1,25 @@
+"""Samples that are no numbers: found, and taken out of the way."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deepclean.core.block import Samples
+
+
+def finite(samples: Samples) -> tuple[Samples, list[tuple[int, int]]]:
+    """Return the samples with zeros for what is not finite, and the runs `[low, high)` of that.
+
+    Args:
+        samples: shape `(..., n)`, any numeric dtype; returned as they are where all is finite.
+
+    Returns:
+        The samples, and the runs along the last axis in which any row is not finite.
+    """
+    bad = ~np.isfinite(samples)
+    if not bad.any():
+        return samples, []
+    anywhere = bad.reshape(-1, bad.shape[-1]).any(axis=0)
+    steps = np.diff(np.concatenate(([0], anywhere.view(np.int8), [0])))
+    runs = zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True)
+    return np.where(bad, 0, samples), [(int(low), int(high)) for low, high in runs]

@@ -1,0 +1,317 @@
+"""The live source: the directories of a running site, as frames in order of time.
+
+It advances by GPS. It waits for the next strain frame, then until its witnesses are there or
+`deadline` has passed since the strain came, and goes on with what is there. A strain frame that is
+absent while later ones exist is given the same time, then it is a gap.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+
+from deepclean.core import reasons
+from deepclean.core.align import Aligner
+from deepclean.core.assemble import InputFrame
+from deepclean.core.block import Block, Gap, Series
+from deepclean.core.time import NS, Span, format_gps
+from deepclean.edge import gwf
+from deepclean.edge.clock import Clock
+from deepclean.edge.names import FrameName
+from deepclean.edge.source import Channels
+from deepclean.edge.tail import FrameTail
+from deepclean.errors import InputError, hint
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """The look-ahead of the frames given so far did not come in time."""
+
+
+@dataclass(slots=True)
+class LiveSource:
+    """Tails the directories of a running site.
+
+    Args:
+        channels: what is wanted.
+        strain: tail of the strain's directory.
+        witnesses: tails of the witnesses' directories; none where the strain's own files hold
+            them.
+        clock: for waiting.
+        deadline: seconds after a strain frame's arrival until what is missing is given up.
+        probe: seconds between looks.
+        history: nanoseconds of input to give first, from what lies there, as not wanted.
+        resume: GPS nanoseconds from which frames are wanted; None: from the newest there is.
+        stopped: asked before every wait.
+        turn: called at every turn of the waiting loops, idle ones too.
+        max_lag: nanoseconds behind the newest strain beyond which frames pass through until the
+            newest is reached; None: everything is cleaned, however late.
+        checksum: verify the checksum of every file.
+
+    Attributes:
+        counts: frames taken and faults met, by name.
+    """
+
+    channels: Channels
+    strain: FrameTail
+    witnesses: Sequence[FrameTail]
+    clock: Clock
+    deadline: float
+    probe: float
+    history: int
+    stopped: Callable[[], bool]
+    turn: Callable[[], None] = lambda: None
+    max_lag: int | None = None
+    resume: int | None = None
+    checksum: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+    _aligner: Aligner = field(init=False)
+    _read: dict[Path, int] = field(default_factory=dict)
+    _homes: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+    _good: bool = field(default=True)
+
+    def __post_init__(self) -> None:
+        self._aligner = Aligner(self.channels.witnesses)
+
+    def events(self) -> Iterator[InputFrame | Overdue]:
+        """Yield frames in order of time, and once per lull that the look-ahead is overdue.
+
+        Raises:
+            InputError: the first strain frame lacks the strain or has it at another rate: the
+                configuration is for another site.
+        """
+        wanted_from = self._first_wanted()
+        if wanted_from is None:
+            return
+        reach = wanted_from - self.history
+        cursor = min((s for s in self.strain.starts() if s >= reach), default=wanted_from)
+        self._check_strain(cursor)
+        _log.info(
+            "cleaning from GPS %s, history from GPS %s", format_gps(wanted_from), format_gps(cursor)
+        )
+        due: float | None = None
+        while not self.stopped():
+            name = self._await(cursor)
+            if name is not None:
+                self.turn()
+                if self._falls_behind(name):
+                    cursor = yield from self._catch_up(name)
+                    continue
+                yield self._frame(name, wanted=name.span.start >= wanted_from)
+                cursor = name.span.end
+                due = self.clock.monotonic() + name.duration + self.deadline
+                self._drop(cursor)
+                continue
+            later = self.strain.after(cursor)
+            if later is not None and self._given_up(later):
+                yield from self._absent(cursor, later.span.start)
+                cursor = later.span.start
+                continue
+            if due is not None and self.clock.monotonic() >= due:
+                due = None
+                yield Overdue()
+            self._wait()
+
+    def _falls_behind(self, name: FrameName) -> bool:
+        """Return whether so much has come since this frame that cleaning must wait."""
+        newest = max(self.strain.starts())
+        return self.max_lag is not None and newest - name.span.start > self.max_lag
+
+    def _catch_up(self, name: FrameName) -> Generator[InputFrame, None, int]:
+        """Let frames pass through up to the newest, then give the history before that again.
+
+        Returns where cleaning goes on. That is the only place where time goes back, and only for
+        frames that are not wanted.
+        """
+        start = name.span.start
+        _log.warning("GPS %s: too far behind; passing through", format_gps(start))
+        cursor = start
+        while (held := self.strain.at(cursor)) is not None and not self.stopped():
+            self.turn()
+            if held.span.start >= max(self.strain.starts()):
+                break
+            strain, state = self._read_strain(held, self.strain.noticed(held))
+            witnesses = {w: Gap(held.span, reasons.LATE) for w in self.channels.witnesses}
+            block = Block(held.span, strain, witnesses, state)
+            yield InputFrame(held.span, [block], wanted=True, bypass=True)
+            cursor = held.span.end
+            self.strain.poll(cursor)
+        _log.info("GPS %s: caught up; cleaning again", format_gps(cursor))
+        self._aligner, self._read = Aligner(self.channels.witnesses), {}
+        reach = max(cursor - self.history, start)
+        for known in [s for s in self.strain.starts() if reach <= s < cursor]:
+            before = self.strain.at(known)
+            if before is not None:
+                yield self._frame(before, wanted=False)
+        return cursor
+
+    def _first_wanted(self) -> int | None:
+        """Wait for the first strain frame; return where the wanted ones begin."""
+        while not self.stopped():
+            self.strain.poll(0)
+            starts = self.strain.starts()
+            if starts and self.resume is not None:
+                starts = [start for start in starts if start >= self.resume]
+                return starts[0] if starts else self.resume
+            if starts:
+                return starts[-1]
+            self._wait()
+        return None
+
+    def _check_strain(self, instant: int) -> None:
+        name = self.strain.at(instant)
+        if name is None:
+            return
+        path = self.strain.path(name)
+        try:
+            rates = gwf.channels(path)
+        except InputError as fault:
+            _log.warning("first strain frame: %s", fault)
+            return  # it says nothing of the configuration; it is read again as any frame is
+        if self.channels.strain not in rates:
+            strain = self.channels.strain
+            raise InputError(
+                f"no channel {strain} (strain.channel){hint(strain, rates)}",
+                path=path,
+                channels=[strain],
+            )
+        if rates[self.channels.strain] != self.channels.rate:
+            raise InputError(
+                f"{self.channels.strain} is at {rates[self.channels.strain]} Hz, the "
+                f"configuration says {self.channels.rate} Hz (strain.rate)",
+                path=path,
+                channels=[self.channels.strain],
+            )
+
+    def _wait(self) -> None:
+        self.turn()
+        self.clock.wait(self.probe)
+
+    def _await(self, cursor: int) -> FrameName | None:
+        self.strain.poll(cursor)
+        return self.strain.at(cursor)
+
+    def _given_up(self, later: FrameName) -> bool:
+        return self.clock.monotonic() - self.strain.noticed(later) >= self.deadline
+
+    def _frame(self, name: FrameName, *, wanted: bool) -> InputFrame:
+        """Return a frame: its strain, and the witnesses that are there by the deadline."""
+        arrived = self.strain.noticed(name)
+        strain, state = self._read_strain(name, arrived)
+        self._gather(name.span, arrived)
+        self._transition(isinstance(strain, Series), name.span, strain)
+        blocks = self._aligner.blocks(strain, state)
+        self.counts["frames" if isinstance(strain, Series) else "strain_gaps"] += 1
+        return InputFrame(name.span, blocks, wanted, arrived if isfinite(arrived) else None)
+
+    def _read_strain(
+        self, name: FrameName, arrived: float
+    ) -> tuple[Series | Gap, Series | Gap | None]:
+        wanted = self.channels.of_strain_file
+        if not self.witnesses:
+            wanted += self.channels.witnesses
+        while True:
+            try:
+                read = gwf.read(
+                    self.strain.path(name),
+                    wanted,
+                    name.span,
+                    checksum=self.checksum,
+                    missing_ok=True,
+                )
+                break
+            except InputError as fault:
+                if self.stopped() or self.clock.monotonic() - arrived >= self.deadline:
+                    _log.warning("strain frame %s: %s", name, fault)
+                    return Gap(name.span, "strain_unreadable"), None
+            self._wait()
+        strain = read.pop(self.channels.strain, Gap(name.span, "strain_missing"))
+        if isinstance(strain, Series) and strain.rate != self.channels.rate:
+            strain = Gap(name.span, "strain_rate")
+        state = read.pop(self.channels.state, None) if self.channels.state else None
+        self._aligner.add(read)
+        return strain, state
+
+    def _gather(self, span: Span, arrived: float) -> None:
+        """Read the witness files over a span as they come, until the deadline."""
+        while True:
+            late = [tail for tail in self.witnesses if not self._take(tail, span)]
+            if not late or self.stopped():
+                return
+            if self.clock.monotonic() - arrived >= self.deadline:
+                self.counts["witness_missing"] += len(late)
+                return
+            self._wait()
+
+    def _take(self, tail: FrameTail, span: Span) -> bool:
+        """Read what a witness directory has over a span; return whether that is all of it."""
+        instant = span.start
+        while instant < span.end:
+            tail.poll(instant)
+            name = tail.at(instant)
+            if name is None or not self._read_witnesses(tail, name):
+                return False
+            instant = name.span.end
+        return True
+
+    def _read_witnesses(self, tail: FrameTail, name: FrameName) -> bool:
+        path = tail.path(name)
+        if path in self._read:
+            return True
+        try:
+            wanted = self._at_home(tail, path)
+            read = gwf.read(path, wanted, name.span, checksum=self.checksum, missing_ok=True)
+        except InputError as fault:
+            _log.debug("witness frame %s: %s", name, fault)
+            return False
+        if len(read) < len(wanted):
+            self._homes.pop(tail.directory, None)  # the file's channels changed: look again
+        self._aligner.add(read)
+        self._read[path] = name.span.end
+        return True
+
+    def _at_home(self, tail: FrameTail, path: Path) -> tuple[str, ...]:
+        """Return which witnesses are in this directory's files."""
+        if tail.directory not in self._homes:
+            rates = gwf.channels(path, self.channels.witnesses)
+            self._homes[tail.directory] = tuple(sorted(rates))
+            if len(self._homes) == len(self.witnesses):
+                found = {name for home in self._homes.values() for name in home}
+                absent = sorted(set(self.channels.witnesses) - found)
+                if absent:
+                    _log.error("no directory has %s; see input.witnesses", ", ".join(absent))
+        return self._homes[tail.directory]
+
+    def _absent(self, start: int, end: int) -> Iterator[InputFrame]:
+        """Yield what there is of witnesses over a stretch without strain."""
+        self._transition(False, Span(start, end), Gap(Span(start, end), "strain_missing"))
+        # What lies further back than the history reaches cannot matter to what comes.
+        start = max(start, end - -(-self.history // NS) * NS)
+        for second in range(start, end, NS):
+            span = Span(second, second + NS)
+            for tail in self.witnesses:
+                self._take(tail, span)
+            gap = Gap(span, "strain_missing")
+            self.counts["strain_gaps"] += 1
+            yield InputFrame(span, self._aligner.blocks(gap), wanted=True)
+
+    def _drop(self, cursor: int) -> None:
+        """Forget files and pieces that lie behind; a file may still hold what comes next."""
+        self._aligner.drop_before(cursor)
+        for tail in (self.strain, *self.witnesses):
+            tail.drop_before(cursor - self.history)
+        self._read = {path: end for path, end in self._read.items() if end > cursor}
+
+    def _transition(self, good: bool, span: Span, strain: Series | Gap) -> None:
+        if good != self._good:
+            self._good = good
+            if isinstance(strain, Gap):
+                _log.warning("GPS %s: no strain (%s)", format_gps(span.start), strain.reason)
+            else:
+                _log.info("GPS %s: strain is back", format_gps(span.start))

@@ -20,8 +20,11 @@ from deepclean.core.engine import Engine
 from deepclean.core.ledger import Ledger
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, format_gps
+from deepclean.edge.account import Account, path_in
 from deepclean.edge.clock import SystemClock
+from deepclean.edge.health import Health
 from deepclean.edge.live import LiveSource
+from deepclean.edge.lock import OutputLock
 from deepclean.edge.sink import FrameSink
 from deepclean.edge.tail import FrameTail
 from deepclean.edge.watch import Watch
@@ -38,7 +41,9 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
         OutputError: the output directory cannot be used.
     """
     clock = clock or SystemClock()
-    with _stop_on_signal(clock) as stopped:
+    health = Health(clock=clock)
+    output = config.output
+    with _stop_on_signal(clock) as stopped, OutputLock(output.directory, output.description):
         loaded = load_models(config)
         engine = make_engine(config, loaded)
         sink = sink_of(config, loaded)
@@ -52,9 +57,17 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
             sink.directory,
         )
         cleaning = Cleaning(config, engine, sink, clock.monotonic)
+        account = Account(path_in(output.directory, output.description), clock)
         with Watch((source.strain, *source.witnesses), clock) as watch:
-            source.turn = watch.check
-            _loop(source, cleaning)
+
+            def turn() -> None:
+                health.watchdog()
+                watch.check()
+                account.keep(cleaning.ledger)
+
+            source.turn = turn
+            _loop(source, cleaning, health)
+        account.keep(cleaning.ledger, now=True)
     _report(cleaning.ledger, cleaning.latencies)
     return cleaning.ledger
 
@@ -83,14 +96,21 @@ def live_source(
     )
 
 
-def _loop(source: LiveSource, cleaning: Cleaning) -> None:
+def _loop(source: LiveSource, cleaning: Cleaning, health: Health) -> None:
     """Take what the source gives; at the end give out what is inside."""
+    health.status("waiting for strain")
     started = False
     for event in source.events():
         written = cleaning.take(event) if isinstance(event, InputFrame) else cleaning.release()
-        if written and not started:
+        if not written:
+            continue
+        if not started:
             started = True
             _log.info("first frame written: %s", written[0].name)
+        # Only a frame that is through shows that everything works.
+        health.ready()
+        health.status(f"{written[-1].name} written, {cleaning.ledger.written.total()} so far")
+    health.stopping()
     cleaning.release()
 
 

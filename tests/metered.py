@@ -15,8 +15,8 @@ from deepclean.core.ledger import Ledger
 from deepclean.core.time import NS
 from deepclean.edge.clock import SystemClock
 from deepclean.edge.figures import Figures
-from deepclean.edge.metrics import Metrics
 from deepclean.edge.live import LiveSource
+from deepclean.edge.metrics import Metrics
 from deepclean.edge.tail import FrameTail
 from deepclean.edge.timings import Timings
 from deepclean.edge.watch import Watch

@@ -1,4 +1,4 @@
-"""The engine in bad weather: every kind of fault, and what comes out nevertheless."""
+"""The engine: one block out for one in, release, refusal, and a random walk through all of it."""
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -6,338 +6,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from deepclean.core.block import Block, CleanedBlock, Float64, Gap, Series
+from deepclean.core.block import Block, CleanedBlock, Gap, Series
 from deepclean.core.engine import Engine
-from deepclean.core.plan import EngineSettings
-from deepclean.core.predict import Network, PredictSettings
-from deepclean.core.resample import ResampleSettings
+from deepclean.core.predict import PredictSettings
 from deepclean.core.time import NS, Span
 from tests.builders import (
-    NOISE,
-    RATES,
     SIXTEENTH,
     SMALL,
     Record,
     Small,
-    changed,
     clean,
     estimate,
-    first_channel,
     make_engine,
     make_record,
     push_all,
-    raw_of,
     same_bits,
     strain_of,
-    transparent,
 )
-
-LINEAR = EngineSettings(strain_rate=512, model_rate=512, ramp=NS // 8)
-"""Quick, and an estimate is the mean of a witness over `BOX` samples either side."""
-
-BOX = 40
-
-RATE = LINEAR.strain_rate
-
-
-def linear(witness: str, shared: EngineSettings = LINEAR) -> Engine:
-    return transparent(shared, witness, settle_in=BOX)
-
-
-def record(seconds: int = 10) -> Record:
-    return make_record(seconds, strain_rate=RATE)
-
-
-def at(start: int, end: int) -> Span:
-    """Return a span in sixteenths of a second from the record's start."""
-    begin = record().span.start
-    return Span(begin + start * SIXTEENTH, begin + end * SIXTEENTH)
-
-
-Fault = Callable[[Record, str, Span], list[Block]]
-"""Takes a record, a witness and a span; returns the blocks with a fault of the witness there."""
-
-
-def in_blocks(data: Record, span: Span, fault: Callable[[Block], list[Block]]) -> list[Block]:
-    """Cut a record at a span, let `fault` change the block there, and the rest into seconds."""
-    low, high = span.start - data.span.start, span.end - data.span.start
-    whole = data.span.duration
-    return [
-        *data.between(0, low).blocks(),
-        *fault(data.block(span)),
-        *data.between(high, whole).blocks(),
-    ]
-
-
-def with_witness(block: Block, name: str, channel: Series | Gap | None) -> Block:
-    witnesses = {n: w for n, w in block.witnesses.items() if n != name}
-    if channel is not None:
-        witnesses[name] = channel
-    return Block(block.span, block.strain, witnesses)
-
-
-def gap(data: Record, name: str, span: Span) -> list[Block]:
-    missing = Gap(span, "missing")
-    return in_blocks(data, span, lambda b: [with_witness(b, name, missing)])
-
-
-def absent(data: Record, name: str, span: Span) -> list[Block]:
-    return in_blocks(data, span, lambda b: [with_witness(b, name, None)])
-
-
-def too_slow(data: Record, name: str, span: Span) -> list[Block]:
-    slow = Series(span, 8, np.ones(span.samples(8)))
-    return in_blocks(data, span, lambda b: [with_witness(b, name, slow)])
-
-
-def no_block(data: Record, name: str, span: Span) -> list[Block]:
-    return in_blocks(data, span, lambda b: [])
-
-
-def samples_of(value: float) -> Fault:
-    def fault(data: Record, name: str, span: Span) -> list[Block]:
-        return data.replaced(**{name: changed(data.witnesses[name], span, value)}).blocks()
-
-    return fault
-
-
-FAULTS: dict[str, Fault] = {
-    "gap": gap,
-    "absent": absent,
-    "too slow": too_slow,
-    "no block": no_block,
-    "nan": samples_of(np.nan),
-    "inf": samples_of(np.inf),
-    "-inf": samples_of(-np.inf),
-}
-
-every_fault = pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-
-SPANS = [at(66, 68), at(64, 80), at(48, 98)]
-
-
-def aligned(cleaned: Sequence[CleanedBlock], values: Float64, like: Record) -> Float64:
-    """Return samples of blocks in the record's places, NaN where there is no block."""
-    found = np.full(like.span.samples(RATE), np.nan)
-    begin, _ = like.span.indices(RATE)
-    taken = 0
-    for block in cleaned:
-        first, stop = (i - begin for i in block.span.indices(RATE))
-        found[first:stop] = values[taken : taken + stop - first]
-        taken += stop - first
-    return found
-
-
-@every_fault
-@pytest.mark.parametrize("witness", RATES)
-@pytest.mark.parametrize("span", SPANS, ids=str)
-def test_a_fault_silences_what_rests_on_it_and_no_more(
-    fault: Fault, witness: str, span: Span
-) -> None:
-    data = record()
-    whole = estimate(clean(linear(witness), data.blocks()), "all")
-    wild = data.replaced(**{witness: changed(data.witnesses[witness], span, 1e3)})
-    other = estimate(clean(linear(witness), wild.blocks()), "all")
-    touched = np.abs(other.noise - whole.noise) > 1e-12 * NOISE
-    cleaned = clean(linear(witness), fault(data, witness, span))
-    found = estimate(cleaned, "all")
-    gain, noise = (aligned(cleaned, part, data) for part in (found.gain, found.noise))
-    there = np.isfinite(gain)
-    # Where it matters, nothing is subtracted; where something is, it is the right thing.
-    assert (gain[there & touched] == 0).all()
-    weighed = there & (gain > 0)
-    np.testing.assert_allclose(noise[weighed], whole.noise[weighed], rtol=0, atol=1e-12 * NOISE)
-    # Not more than the filters reach: the longest witness filter, the box, and two samples.
-    begin, _ = data.span.indices(RATE)
-    low, high = (i - begin for i in span.indices(RATE))
-    reach = RATE // 4 + BOX + 2
-    ramp = LINEAR.ramp * RATE // NS
-    warm, end = reach + ramp, len(gain) - reach - ramp - RATE
-    beyond = np.r_[warm : low - reach - ramp, high + reach + ramp : end]
-    assert (gain[beyond] == 1).all()
-    zeros = np.flatnonzero(gain[warm:end] == 0) + warm
-    assert low - reach <= zeros.min()
-    assert zeros.max() < high + reach
-    assert_sound(cleaned)
-
-
-def assert_sound(cleaned: Sequence[CleanedBlock]) -> None:
-    """Assert what holds for any output: promises 1 and 3."""
-    for block in cleaned:
-        strain = block.source.strain
-        if isinstance(strain, Gap):
-            assert block.cleaned is None
-            assert block.estimates == {}
-            continue
-        assert block.cleaned is not None
-        raw = np.asarray(strain.samples, dtype=np.float64)
-        assert block.cleaned.dtype == np.float64
-        assert (np.isfinite(block.cleaned) == np.isfinite(raw)).all()
-        silent = np.ones(len(raw), dtype=bool)
-        for part in block.estimates.values():
-            assert np.isfinite(part.noise).all()
-            assert ((part.gain >= 0) & (part.gain <= 1)).all()
-            silent &= part.gain == 0
-        assert same_bits(block.cleaned[silent], raw[silent])
-
-
-@pytest.mark.parametrize("name", [name for name in FAULTS if name != "no block"])
-def test_ramps_are_smooth(name: str) -> None:
-    cleaned = clean(linear("FAST"), FAULTS[name](record(), "FAST", SPANS[0]))
-    gain = estimate(cleaned, "all").gain
-    steepest = np.pi / 2 / (LINEAR.ramp * RATE // NS)
-    assert np.abs(np.diff(gain)).max() <= 1.001 * steepest
-    # Down to nothing and up again: at the start, around the fault, at the end.
-    assert gain[0] == gain[-1] == 0
-    assert (np.diff(np.flatnonzero(gain == 0)) > 1).sum() == 2
-
-
-@every_fault
-def test_missing_in_any_way_is_missing_alike(fault: Fault) -> None:
-    """What a bad stretch holds does not matter, only that it is bad."""
-    data, span = record(), at(64, 80)
-    expected = estimate(clean(linear("FAST"), gap(data, "FAST", span)), "all")
-    cleaned = clean(linear("FAST"), fault(data, "FAST", span))
-    found = estimate(cleaned, "all")
-    there = np.isfinite(aligned(cleaned, found.gain, data))
-    assert same_bits(found.gain * found.noise, (expected.gain * expected.noise)[there])
-    if fault is not no_block:
-        # A sample is missing at an instant, a gap lasts until its end: 1/2048 s, one sample here.
-        edge = np.flatnonzero(found.gain != expected.gain)
-        assert len(edge) <= 2 * LINEAR.ramp * RATE // NS
-
-
-REACH = (linear("FAST").history + linear("FAST").lookahead) // SIXTEENTH
-
-
-@pytest.mark.parametrize("hole", [1, 16, REACH, REACH + 1, 300])
-def test_missing_blocks_are_gaps_of_any_length(hole: int) -> None:
-    """Also beyond what history and look-ahead span, where the engine begins anew."""
-    data = record(30)
-    span = at(65, 65 + hole)
-    engine = linear("FAST")
-    with_gaps = clean(linear("FAST"), gap(data, "FAST", span))
-    without = clean(engine, no_block(data, "FAST", span))
-    rest = [block for block in with_gaps if not block.span.overlap(span)]
-    assert [b.span for b in rest] == [b.span for b in without]
-    assert same_bits(strain_of(rest), strain_of(without))
-    assert same_bits(estimate(rest, "all").gain, estimate(without, "all").gain)
-
-
-def test_a_missing_witness_leaves_couplings_without_it_alone() -> None:
-    shared = [Small("both", ("FAST", "SLOW")), Small("fast", ("FAST",))]
-    data = make_record(12)
-    span = at(80, 96)
-    cleaned = clean(make_engine(SMALL, *shared), gap(data, "SLOW", span))
-    whole = clean(make_engine(SMALL, *shared), data.blocks())
-    inside = slice(4 * SMALL.strain_rate, 9 * SMALL.strain_rate)
-    assert (estimate(cleaned, "fast").gain[inside] == 1).all()
-    assert same_bits(estimate(cleaned, "fast").noise, estimate(whole, "fast").noise)
-    assert (estimate(cleaned, "both").gain[inside] == 0).any()
-    fast = estimate(whole, "fast").noise
-    silent = np.flatnonzero(estimate(cleaned, "both").gain[inside] == 0) + inside.start
-    raw = raw_of(cleaned)
-    assert same_bits(strain_of(cleaned)[silent], (raw - fast)[silent])
-
-
-@pytest.mark.parametrize("rates", [(2048, 1024, 2048), (2048, 16, 512)])
-def test_a_rate_may_change_and_change_back(rates: tuple[int, int, int]) -> None:
-    """A constant witness stays constant, with a gap at the seams and nowhere else."""
-    span = Span.of_seconds(record().span.start // NS, 12)
-    strain = make_record(12, strain_rate=RATE).strain
-    blocks = []
-    for second in range(12):
-        piece = Span(span.start + second * NS, span.start + (second + 1) * NS)
-        rate = rates[second // 4]
-        witness = Series(piece, rate, np.full(rate, 2.0))
-        assert isinstance(strain, Series)
-        blocks.append(Block(piece, strain.cut(piece), {"FAST": witness}))
-    cleaned = clean(linear("FAST"), blocks)
-    found = estimate(cleaned, "all")
-    weighed = found.gain > 0
-    np.testing.assert_allclose(found.noise[weighed], 2 * NOISE, rtol=1e-6)
-    reach = RATE // 4 + BOX + 2
-    middle = found.gain[2 * RATE : 10 * RATE]
-    zeros = np.flatnonzero(middle == 0) + 2 * RATE
-    near = np.minimum(np.abs(zeros - 4 * RATE), np.abs(zeros - 8 * RATE))
-    assert near.max() <= reach
-    assert {4 * RATE, 8 * RATE} <= set(zeros)
-    assert_sound(cleaned)
-
-
-def wrong_above(limit: float, value: float) -> Network:
-    """Return a network that answers `value` where its input exceeds a limit."""
-
-    def network(inputs: torch.Tensor) -> torch.Tensor:
-        return torch.where(inputs[:, 0] > limit, torch.tensor(value), inputs[:, 0])
-
-    return network
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("mode", ["pass", "windows"])
-def test_a_network_that_answers_nonsense_is_not_believed(value: float, mode: str) -> None:
-    data = record()
-    wild = data.replaced(FAST=changed(data.witnesses["FAST"], at(70, 71), 50.0))
-    chosen = PredictSettings(mode, kernel=64, edge=0)
-    engines = [
-        transparent(LINEAR, "FAST", settle_in=BOX, predict=chosen, network=network)
-        for network in (wrong_above(20.0, value), first_channel)
-    ]
-    cleaned, plain = (clean(engine, wild.blocks()) for engine in engines)
-    assert_sound(cleaned)
-    found, expected = estimate(cleaned, "all"), estimate(plain, "all")
-    bad = np.flatnonzero(expected.noise > 4 * NOISE)
-    assert len(bad) > 0
-    assert (found.gain[bad] == 0).all()
-    zeros = np.flatnonzero(found.gain[RATE : 8 * RATE] == 0) + RATE
-    assert zeros.max() - zeros.min() <= RATE // 16 + 2 * BOX + 60
-    # The rest is what it would have been.
-    weighed = found.gain > 0
-    np.testing.assert_allclose(
-        found.noise[weighed], expected.noise[weighed], rtol=0, atol=1e-9 * NOISE
-    )
-
-
-def test_a_network_that_is_always_wrong_changes_nothing() -> None:
-    engine = transparent(
-        LINEAR, "FAST", settle_in=BOX, network=lambda inputs: inputs[:, 0] * torch.nan
-    )
-    cleaned = clean(engine, record().blocks())
-    assert same_bits(strain_of(cleaned), raw_of(cleaned))
-    assert len(cleaned) == 10
-
-
-@pytest.mark.parametrize("value", [1e30, -1e300, np.finfo(float).max])
-def test_a_witness_out_of_all_bounds_raises_nothing(value: float) -> None:
-    data = record()
-    wild = data.replaced(FAST=changed(data.witnesses["FAST"], at(70, 71), value))
-    cleaned = clean(linear("FAST"), wild.blocks())
-    assert_sound(cleaned)
-    if abs(value) > 1e300:
-        # What float32 cannot hold is as good as missing.
-        missing = data.replaced(FAST=changed(data.witnesses["FAST"], at(70, 71), np.nan))
-        expected = estimate(clean(linear("FAST"), missing.blocks()), "all")
-        found = estimate(cleaned, "all")
-        assert (found.gain[expected.noise == 0] == 0).all()
-    small = make_record(8)
-    wild = small.replaced(FAST=changed(small.witnesses["FAST"], at(70, 71), value))
-    assert_sound(clean(make_engine(), wild.blocks()))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "int32", "int16", "uint8"])
-def test_witnesses_of_any_type_are_their_values(dtype: str) -> None:
-    data = record()
-    counts = np.random.default_rng(0).integers(0, 100, 10 * 2048)
-    found = [
-        strain_of(clean(linear("FAST"), data.replaced(FAST=series).blocks()))
-        for series in (Series(data.span, 2048, counts.astype(t)) for t in (dtype, "float64"))
-    ]
-    assert same_bits(*found)
+from tests.faulty import LINEAR, RATE, assert_sound, at, gap, linear, record
 
 
 def test_strain_may_be_missing_or_no_number() -> None:
@@ -495,7 +185,7 @@ def test_versions_are_those_of_the_predictors() -> None:
 @pytest.mark.parametrize("cuts", [(1,), (16,), (64,)])
 def test_what_has_passed_is_not_kept(cuts: Sequence[int]) -> None:
     """Memory is bounded: input is let go once no block can need it."""
-    engine = make_engine(replace(SMALL, resample=ResampleSettings()))
+    engine = make_engine()
     kept = []
     frontier = 0
     for index in range(10):
@@ -517,3 +207,111 @@ def test_what_has_passed_is_not_kept(cuts: Sequence[int]) -> None:
     alive = [end for end, reference in kept if reference() is not None]
     assert alive
     assert min(alive) > frontier - reach
+
+
+WALK = make_record(60, {"SLOW": 16, "FAST": 1040}, strain_rate=1024)
+
+STATES = ("series", "gap", "absent", "nan")
+
+
+class Walk(RuleBasedStateMachine):
+    """Any order of blocks, faults, holes, releases and refused blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engine = self.fresh()
+        self.time = WALK.span.start
+        self.pushed: list[Block] = []
+        self.cleaned: list[CleanedBlock] = []
+        self.released: set[int] = set()
+
+    @staticmethod
+    def fresh() -> Engine:
+        bandpass = replace(Small().bandpass, transition=20.0)
+        return make_engine(SMALL, Small(witnesses=("SLOW", "FAST"), bandpass=bandpass))
+
+    @initialize(start=st.integers(0, 40))
+    def begin(self, start: int) -> None:
+        self.time += start * SIXTEENTH
+
+    def block(self, length: int, faults: dict[str, str], strain: bool) -> Block | None:
+        end = self.time + length * SIXTEENTH
+        if end > WALK.span.end:
+            return None
+        block = WALK.block(Span(self.time, end))
+        witnesses: dict[str, Series | Gap] = {}
+        for name, channel in block.witnesses.items():
+            state = faults.get(name, "series")
+            assert isinstance(channel, Series)
+            samples = channel.samples.copy()
+            samples[len(samples) // 2 :] = np.nan
+            if state == "series":
+                witnesses[name] = channel
+            elif state == "nan":
+                witnesses[name] = Series(block.span, channel.rate, samples)
+            elif state == "gap":
+                witnesses[name] = Gap(block.span, "missing")
+        return Block(block.span, block.strain if strain else Gap(block.span, "gone"), witnesses)
+
+    @rule(
+        length=st.one_of(st.integers(1, 16), st.sampled_from([16, 32, 64])),
+        faults=st.dictionaries(st.sampled_from(["SLOW", "FAST"]), st.sampled_from(STATES)),
+        strain=st.sampled_from([True, True, True, False]),
+    )
+    def push(self, length: int, faults: dict[str, str], strain: bool) -> None:
+        block = self.block(length, faults, strain)
+        if block is not None:
+            self.cleaned += self.engine.push(block)
+            self.pushed.append(block)
+            self.time = block.span.end
+
+    @rule(length=st.integers(16, 80))
+    def push_good(self, length: int) -> None:
+        self.push(length, {}, strain=True)
+
+    @rule(length=st.one_of(st.integers(1, 32), st.just(100)))
+    def skip(self, length: int) -> None:
+        self.time += length * SIXTEENTH
+
+    @rule()
+    def release(self) -> None:
+        count = len(self.cleaned)
+        self.cleaned += self.engine.release()
+        late = self.cleaned[count:]
+        self.released |= {id(b.source) for b in late}
+        assert self.engine.pending == 0
+
+    @rule(back=st.integers(1, 20))
+    def push_the_past(self, back: int) -> None:
+        if self.pushed:
+            end = self.pushed[-1].span.end
+            span = Span(max(end - back * SIXTEENTH, WALK.span.start), end)
+            with pytest.raises(ValueError, match="before the end of the input"):
+                self.engine.push(WALK.block(span))
+
+    @invariant()
+    def one_out_for_one_in(self) -> None:
+        assert [id(b.source) for b in self.cleaned] == [
+            id(b) for b in self.pushed[: len(self.cleaned)]
+        ]
+        assert len(self.pushed) == len(self.cleaned) + self.engine.pending
+
+    def teardown(self) -> None:
+        """Compare each block with a run of its own over what it rests on and nothing else."""
+        self.release()
+        assert_sound(self.cleaned)
+        for block in self.cleaned[:: max(1, len(self.cleaned) // 4)]:
+            if id(block.source) in self.released or block.cleaned is None:
+                continue
+            needed = self.engine.needs(block.span)
+            around = [b for b in self.pushed if b.span.overlap(needed)]
+            (alone,) = (b for b in clean(self.fresh(), around) if b.source is block.source)
+            assert alone.cleaned is not None
+            assert same_bits(alone.cleaned, block.cleaned)
+            one, other = alone.estimates["60Hz"], block.estimates["60Hz"]
+            assert same_bits(one.noise, other.noise)
+            assert same_bits(one.gain, other.gain)
+
+
+TestWalk = Walk.TestCase
+TestWalk.settings = settings(max_examples=25, stateful_step_count=25)

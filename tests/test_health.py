@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def test_pings_are_half_a_period_apart(manager: Manager, address: str, clock: Fa
         health.watchdog()
         times += [clock.monotonic()] * manager.heard().count("WATCHDOG=1")
         clock.wait(0.05)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert len(gaps) == 6
     assert all(PERIOD / 2 <= gap <= PERIOD / 2 + 0.051 for gap in gaps)
 
@@ -123,9 +124,7 @@ def test_no_ping_where_none_is_wanted(
     assert manager.heard() == []
 
 
-def test_the_watchdog_is_this_process_own(
-    manager: Manager, address: str, clock: FakeClock
-) -> None:
+def test_the_watchdog_is_this_process_own(manager: Manager, address: str, clock: FakeClock) -> None:
     pid = str(os.getpid())
     health = Health({"NOTIFY_SOCKET": address, **WATCHDOG, "WATCHDOG_PID": pid}, clock)
     health.ready()

@@ -45,6 +45,10 @@ def holder(directory: Path, code: str = HOLDER) -> Iterator[subprocess.Popen[str
             process.kill()
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_the_second_is_refused_and_told_who(tmp_path: Path) -> None:
     with holder(tmp_path) as other, pytest.raises(OutputError) as caught, lock(tmp_path):
         pytest.fail("two hold the lock")
@@ -83,10 +87,10 @@ def test_the_directory_is_made(tmp_path: Path) -> None:
 
 def test_holding_again_changes_nothing(tmp_path: Path) -> None:
     with lock(tmp_path) as ours:
-        before = ours.path.stat().st_ino, len(os.listdir("/proc/self/fd"))
+        before = ours.path.stat().st_ino, open_files()
         for _ in range(100):
             ours.hold()
-        assert (ours.path.stat().st_ino, len(os.listdir("/proc/self/fd"))) == before
+        assert (ours.path.stat().st_ino, open_files()) == before
 
 
 def test_a_directory_that_comes_back_is_locked_anew(tmp_path: Path) -> None:
@@ -116,15 +120,15 @@ def test_who_locked_the_new_directory_first_has_it(tmp_path: Path) -> None:
 
 def test_a_refusal_leaks_no_descriptor(tmp_path: Path) -> None:
     with lock(tmp_path):
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files()
         for _ in range(50):
             with pytest.raises(OutputError), lock(tmp_path):
                 pytest.fail("two hold the lock")
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert open_files() == before
 
 
 def test_a_full_disk_does_not_cost_the_lock(tmp_path: Path) -> None:
-    """The process id cannot be written (here: a limit on file sizes); the lock holds all the same."""
+    """The process id cannot be written (here: files may have no size); the lock holds."""
     limited = "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
     limited += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     refused = pytest.raises(OutputError, match="another process writes here")

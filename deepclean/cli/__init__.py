@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from deepclean.cli import config, models, replay, run, simulate, train
+from deepclean.cli import config, models, replay, run, simulate, status, train
 from deepclean.errors import DeepCleanError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("status")(status.status)
 app.command("replay")(replay.replay)
 app.command("train")(train.train)
 app.command("simulate")(simulate.simulate)

@@ -1,4 +1,4 @@
-"""One daemon per output: a lock that the kernel takes back when its holder dies, however it dies."""
+"""One daemon per output: a lock that the kernel takes back however its holder ends."""
 
 from __future__ import annotations
 

@@ -1,0 +1,63 @@
+"""`deepclean status`: how the daemon of a configuration is."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Annotated
+
+import typer
+
+from deepclean.cli.options import ConfigOption, SetOption
+from deepclean.config import load
+from deepclean.core.reasons import CLEANED
+from deepclean.core.time import format_gps
+
+
+def status(
+    config: ConfigOption,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+    override: SetOption = None,
+) -> None:
+    """Say in five lines how the daemon is, from the account that it keeps."""
+    settings = load(config, override or ())
+    from deepclean.edge import account
+
+    output = settings.output
+    path = account.path_in(output.directory, output.description)
+    kept = account.read(path, time.time())
+    ledger = kept.ledger
+    if as_json:
+        facts = account.facts(ledger)
+        print(json.dumps({"process": kept.process, "age": kept.age, "ledger": facts}))
+        return
+    running = _runs(kept.process)
+    state = "running" if running else "not running"
+    print(f"{settings.interferometer}: {state}, process {kept.process}, {kept.age:.0f} s ago")
+    print(f"in:   {ledger.frames_in} frames, the last to GPS {_gps(ledger.last_in)}")
+    cleaned = ledger.written[CLEANED]
+    reduced = {reason: n for reason, n in ledger.written.items() if reason != CLEANED and n}
+    print(f"out:  {cleaned} cleaned{_listed(reduced)}, the last to GPS {_gps(ledger.last_out)}")
+    print(f"lost: {ledger.lost.total()}{_listed(ledger.lost)}, {ledger.inside} inside")
+    balance = "balanced" if ledger.balanced else "NOT BALANCED"
+    print(f"gaps: {ledger.gaps.total()} s{_listed(ledger.gaps)}; the ledger is {balance}")
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _gps(instant: int | None) -> str:
+    return "-" if instant is None else format_gps(instant)
+
+
+def _listed(counts: dict[str, int]) -> str:
+    listed = ", ".join(f"{number} {reason}" for reason, number in sorted(counts.items()))
+    return f" ({listed})" if listed else ""

@@ -1,0 +1,341 @@
+"""The systemd unit and its installer: systemd's own lint, and real installations below a prefix."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from deepclean.config import load
+
+ROOT = Path(__file__).resolve().parent.parent
+UNIT = ROOT / "systemd" / "deepclean@.service"
+TMPFILES = ROOT / "systemd" / "deepclean.tmpfiles"
+STEPS = ROOT / "systemd" / "restart-steps.conf"
+INSTALLER = ROOT / "scripts" / "install-service"
+INTERFEROMETERS = ("H1", "K1", "L1", "V1")
+EXPOSURE = "15"
+"""Tenths: the most that `systemd-analyze security` may say."""
+
+Setting = dict[str, list[str]]
+
+
+def settings(file: Path) -> dict[str, Setting]:
+    """Return the settings of a unit file by section; each may be set more than once."""
+    sections: dict[str, Setting] = defaultdict(lambda: defaultdict(list))
+    section = ""
+    for line in file.read_text().splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            sections[section][key].append(value)
+    return sections
+
+
+def directories() -> set[Path]:
+    """Return the directories that the tmpfiles entry makes."""
+    lines = [line.split() for line in TMPFILES.read_text().splitlines()]
+    return {Path(line[1]) for line in lines if line and line[0] == "d"}
+
+
+def tool(name: str) -> str:
+    """Return a program of the host, or skip the test."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"needs {name} (Debian: package {name.partition('-')[0]})")
+    return found
+
+
+def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+# The unit
+
+
+def test_systemd_finds_no_fault(tmp_path: Path) -> None:
+    copy = tmp_path / UNIT.name
+    text, count = re.subn(
+        r"^ExecStart=\S+", f"ExecStart={sys.executable}", UNIT.read_text(), flags=re.MULTILINE
+    )
+    assert count == 1  # the program is not installed here
+    copy.write_text(text)
+    verified = run(tool("systemd-analyze"), "--man=no", "verify", copy)
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_exposure_is_small() -> None:
+    command = (tool("systemd-analyze"), "security", "--offline=true", "--no-pager")
+    judged = run(*command, f"--threshold={EXPOSURE}", UNIT)
+    assert "Overall exposure level" in judged.stdout, judged.stderr
+    assert judged.returncode == 0, judged.stdout[-200:]
+
+
+def test_output_outlives_the_service() -> None:
+    service = settings(UNIT)["Service"]
+    assert service["RemoveIPC"] == ["no"]
+    assert service["User"] == ["deepclean"]
+    assert "DynamicUser" not in service
+
+
+def test_it_is_restarted_for_ever() -> None:
+    unit, service = settings(UNIT)["Unit"], settings(UNIT)["Service"]
+    assert unit["StartLimitIntervalSec"] == ["0"]
+    assert service["Restart"] == ["always"]
+    assert service["Type"] == ["notify"]
+    assert int(service["WatchdogSec"][0]) <= 60
+
+
+def test_the_pause_grows_from_the_unit_s_own() -> None:
+    steps = settings(STEPS)["Service"]
+    assert int(steps["RestartMaxDelaySec"][0]) > int(settings(UNIT)["Service"]["RestartSec"][0])
+    assert int(steps["RestartSteps"][0]) > 0
+
+
+def test_a_restart_is_not_tried_where_it_cannot_help(tmp_path: Path) -> None:
+    """A configuration that cannot be used ends with the very status that the unit names."""
+    (status,) = settings(UNIT)["Service"]["RestartPreventExitStatus"]
+    ended = run(sys.executable, "-m", "deepclean", "run", "--config", tmp_path / "H1.yaml")
+    assert ended.returncode == int(status) == 2
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_torch_may_write_the_code_that_it_runs() -> None:
+    """With MemoryDenyWriteExecute every wide convolution fails: could not create a primitive."""
+    assert "MemoryDenyWriteExecute" not in settings(UNIT)["Service"]
+
+
+# What unit, entry and configurations say of one another
+
+
+@pytest.mark.parametrize("name", INTERFEROMETERS)
+def test_configurations_use_the_service_s_directories(name: str) -> None:
+    config = load(ROOT / "config" / f"{name}.yaml", (), environ={})
+    assert config.interferometer == name
+    assert config.models.directory in directories()
+    assert config.output.directory.parent in directories()
+    assert config.output.directory.name == name
+
+
+def test_every_path_of_the_unit_is_installed(installed: Path) -> None:
+    named = [line for line in UNIT.read_text().splitlines() if not line.startswith("#")]
+    paths = re.findall(r"(?:^|[=\s]|file://)(/[\w./%@-]+)", "\n".join(named))
+    assert len(paths) >= 3
+    for path in paths:
+        place = path.replace("%i", "H1").replace("/opt/deepclean/current", "/opt/site")
+        assert (installed / place[1:]).exists(), path
+    (state,) = settings(UNIT)["Service"]["StateDirectory"]
+    assert Path("/var/lib", state).parent in directories()
+
+
+def test_entry_is_what_systemd_takes_it_for(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    ids = f"{os.getuid()}:{os.getgid()}"
+    lines = [f"{user}:x:{ids}::/:/bin/sh\n" for user in ("root", "deepclean")]
+    (tmp_path / "etc" / "passwd").write_text("".join(lines))
+    lines = [f"{group}:x:{os.getgid()}:\n" for group in ("root", "deepclean")]
+    (tmp_path / "etc" / "group").write_text("".join(lines))
+    made = run(tool("systemd-tmpfiles"), "--create", f"--root={tmp_path}", TMPFILES)
+    assert (made.returncode, made.stderr) == (0, "")
+    for directory in directories():
+        assert (tmp_path / directory.relative_to("/")).is_dir()
+
+
+# The installer
+
+
+def install(command: str, prefix: Path, *options: str | Path, **environment: str) -> list[str]:
+    """Run the installer below a prefix; return what it says."""
+    done = run(INSTALLER, command, "--prefix", prefix, *options, **environment)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return [line.removeprefix("install-service: ") for line in done.stdout.splitlines()]
+
+
+def refused(*arguments: str | Path) -> str:
+    done = run(INSTALLER, *arguments)
+    assert done.returncode != 0
+    return done.stderr
+
+
+def contents(prefix: Path) -> dict[str, object]:
+    """Return everything below a prefix: directories, links and files with their time of change."""
+    found: dict[str, object] = {}
+    for path in sorted(prefix.rglob("*")):
+        name = str(path.relative_to(prefix))
+        if path.is_symlink():
+            found[name] = path.readlink()
+        else:
+            found[name] = "directory" if path.is_dir() else path.stat().st_mtime_ns
+    return found
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A machine's tree with an environment in /opt/site and nothing of ours."""
+    program = tmp_path / "opt" / "site" / "bin" / "deepclean"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} -m deepclean\n")
+    program.chmod(0o755)
+    return tmp_path
+
+
+@pytest.fixture
+def installed(bare: Path) -> Path:
+    install("install", bare, "--environment", "/opt/site")
+    return bare
+
+
+def test_every_line_is_one_thing_done(bare: Path) -> None:
+    before = set(contents(bare))
+    said = install("install", bare, "--environment", "/opt/site")
+    for path in set(contents(bare)) - before:
+        if "deepclean" in Path(path).name or "deepclean" in Path(path).parent.name:
+            assert any(f"/{path}" in line for line in said), path
+    assert not any(line.startswith("keep") for line in said)
+
+
+def test_installing_again_changes_nothing(installed: Path) -> None:
+    before = contents(installed)
+    said = install("install", installed, "--environment", "/opt/site")
+    assert contents(installed) == before
+    assert {line.split()[0] for line in said} == {"make", "keep", "next:"}
+    assert [line for line in said if line.startswith("make")] == ["make no user below a prefix"]
+
+
+@pytest.mark.parametrize("command", ["install", "upgrade", "remove"])
+def test_a_dry_run_says_all_and_does_nothing(installed: Path, command: str) -> None:
+    (installed / "etc/deepclean/H1.yaml").unlink()
+    options = [] if command == "remove" else ["--environment", "/opt/site"]
+    before = contents(installed)
+    said = install(command, installed, "--dry-run", *options)
+    assert contents(installed) == before
+    assert any(line.startswith("would ") for line in said)
+
+
+def test_upgrade_keeps_the_configuration(installed: Path) -> None:
+    changed = installed / "etc/deepclean/H1.yaml"
+    changed.write_text("interferometer: H1\n")
+    unit = installed / "etc/systemd/system" / UNIT.name
+    unit.write_text("[Unit]\n")
+    said = install("upgrade", installed, "--environment", "/opt/site")
+    assert changed.read_text() == "interferometer: H1\n"
+    assert unit.read_text() == UNIT.read_text()
+    (line,) = [line for line in said if "H1.yaml" in line]
+    assert "not the one shipped" in line
+
+
+def test_upgrade_needs_an_installation(bare: Path) -> None:
+    message = refused("upgrade", "--prefix", bare, "--environment", "/opt/site")
+    assert "install first" in message
+
+
+def test_upgrade_switches_the_environment_and_keeps_the_last_two(installed: Path) -> None:
+    home = installed / "opt/deepclean"
+    for number in (1, 2, 3):
+        (home / f"env-{number}" / "bin").mkdir(parents=True)
+        shutil.copy(installed / "opt/site/bin/deepclean", home / f"env-{number}" / "bin")
+    install("upgrade", installed, "--environment", "/opt/deepclean/env-3")
+    assert (home / "current").readlink() == Path("/opt/deepclean/env-3")
+    assert sorted(path.name for path in home.glob("env-*")) == ["env-2", "env-3"]
+    install("upgrade", installed, "--environment", "/opt/deepclean/env-2")
+    (home / "env-4").mkdir()
+    (home / "env-5").mkdir()
+    install("upgrade", installed, "--environment", "/opt/deepclean/env-2")
+    assert sorted(path.name for path in home.glob("env-*")) == ["env-2", "env-4", "env-5"]
+
+
+@pytest.mark.parametrize(("version", "there"), [("252", False), ("254", True), ("257", True)])
+def test_steps_only_where_systemd_knows_them(bare: Path, version: str, there: bool) -> None:
+    stub = bare / "stub" / "systemctl"
+    stub.parent.mkdir()
+    stub.write_text(f"#!/bin/sh\necho 'systemd {version} ({version}.1-1)'\n")
+    stub.chmod(0o755)
+    path = f"{stub.parent}:{os.environ['PATH']}"
+    install("install", bare, "--environment", "/opt/site", PATH=path)
+    steps = bare / "etc/systemd/system/deepclean@.service.d/restart-steps.conf"
+    assert steps.exists() is there
+
+
+def test_remove_keeps_what_is_the_site_s(installed: Path) -> None:
+    wants = installed / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir()
+    (wants / "deepclean@H1.service").symlink_to("/etc/systemd/system/deepclean@.service")
+    model = installed / "var/lib/deepclean/models/H1"
+    model.mkdir()
+    own = installed / "etc/systemd/system/deepclean@H1.service.d/own.conf"
+    own.parent.mkdir()
+    own.write_text("[Service]\nNice=-5\n")
+    install("remove", installed)
+    assert model.is_dir()
+    assert own.exists()
+    assert (installed / "etc/deepclean/H1.yaml").exists()
+    assert not list(wants.iterdir())
+    assert not (installed / "opt/deepclean").exists()
+    assert not (installed / "etc/tmpfiles.d/deepclean.conf").exists()
+    assert not (installed / "etc/systemd/system" / UNIT.name).exists()
+    assert (installed / "opt/site/bin/deepclean").exists()
+
+
+def test_purge_leaves_nothing_behind(bare: Path) -> None:
+    before = {name for name, kind in contents(bare).items() if kind != "directory"}
+    install("install", bare, "--environment", "/opt/site")
+    (bare / "var/lib/deepclean/H1").mkdir()
+    (bare / "dev/shm/deepclean/H1").mkdir()
+    (bare / "dev/shm/deepclean/H1/H-H1_DEEPCLEAN-1-1.gwf").touch()
+    install("remove", bare, "--purge")
+    after = contents(bare)
+    assert {name for name, kind in after.items() if kind != "directory"} == before
+    ours = [name for name in after if "deepclean" in name and not name.startswith("opt/site")]
+    assert ours == []
+    assert install("remove", bare, "--purge") == []
+
+
+def test_an_environment_that_the_service_cannot_see_is_refused(bare: Path) -> None:
+    for place in ("/home/me/env", "/tmp/env"):
+        shutil.copytree(bare / "opt/site", bare / place[1:])
+        message = refused("install", "--prefix", bare, "--environment", place)
+        assert "cannot see home and temporary folders" in message
+    (bare / "opt/site/bin/python").symlink_to("/root/.local/bin/python3.11")
+    message = refused("install", "--prefix", bare, "--environment", "/opt/site")
+    assert "/root/.local/bin/python3.11" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["install", "--environment", "/nowhere"], "no bin/deepclean"),
+        (["install"], "--prefix needs --environment"),
+        (["install", "--environment", "/nowhere", "--purge"], "--purge is for remove"),
+        (["remove", "--environment", "/nowhere"], "for install and upgrade"),
+        (["install", "--forse"], "unknown option --forse"),
+        (["install", "--environment"], "--environment needs a directory"),
+        (["instal"], "scripts/install-service"),
+    ],
+)
+def test_mistakes_are_refused(bare: Path, arguments: list[str], message: str) -> None:
+    assert message in refused(arguments[0], "--prefix", bare, *arguments[1:])
+    assert not (bare / "opt/deepclean/current").is_symlink()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
+def test_a_machine_is_changed_by_root_only() -> None:
+    assert "root" in refused("install")
+
+
+def test_shell_is_sound() -> None:
+    checked = run(tool("shellcheck"), INSTALLER)
+    assert checked.returncode == 0, checked.stdout

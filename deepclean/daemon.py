@@ -43,10 +43,12 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
     clock = clock or SystemClock()
     health = Health(clock=clock)
     output = config.output
-    with _stop_on_signal(clock) as stopped, OutputLock(output.directory, output.description):
+    lock = OutputLock(output.directory, output.description)
+    with _stop_on_signal(clock) as stopped, lock:
         loaded = load_models(config)
         engine = make_engine(config, loaded)
         sink = sink_of(config, loaded)
+        sink.guard = lock.hold  # a directory that was made again could be locked by another
         source = live_source(config, engine, sink, clock, stopped)
         _log.info(
             "deepclean %s: %s, look-ahead %.3f s, history %.3f s, output %s",

@@ -45,9 +45,7 @@ def test_it_is_written_once_a_second(tmp_path: Path) -> None:
     assert account.read(path, 0).ledger == Ledger()
 
 
-def test_failing_to_keep_it_stops_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failing_to_keep_it_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     keeper = account.Account(tmp_path / "gone" / "account", clock)
     for _ in range(5):

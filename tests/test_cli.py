@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,23 @@ def test_models_are_listed_and_promoted(deepclean: Run, tmp_path: Path) -> None:
     done = deepclean(tmp_path, "models promote -c small.yaml 60Hz 1")
     assert done.stdout == "60Hz: production is version 1\n"
     assert versions.read_pointer(directory, "production") == 1
+
+
+def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
+    from deepclean.core.ledger import Ledger
+    from deepclean.edge import account
+
+    config = site.small_config(place)
+    config.output.directory.mkdir()
+    path = account.path_in(config.output.directory, config.output.description)
+    ledger = Ledger(frames_in=5, written=Counter(cleaned=3, missing=1), inside=1)
+    account.Account(path, site.FakeClock()).keep(ledger)
+    lines = deepclean(place, "status -c small.yaml").stdout.splitlines()
+    assert len(lines) == 5
+    assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
+    assert lines[4] == "gaps: 0 s; the ledger is balanced"
+    said = json.loads(deepclean(place, "status -c small.yaml --json").stdout)
+    assert said["ledger"]["frames_in"] == 5
 
 
 def break_nothing(config: Config) -> None:

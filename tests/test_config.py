@@ -149,7 +149,8 @@ def test_durations_as_nanoseconds(minimal: Path) -> None:
     assert config.engine.resample.max_delay_ns == 250_000_000
     assert config.output.retention.age_ns == 600_000_000_000
     assert read(minimal, "output.retention.age=null").output.retention.age_ns is None
-    assert (config.training.window_ns, config.training.overlap_ns) == (8 * 10**9, 4 * 10**9)
+    training = read(minimal, "training.window=8", "training.overlap=0.5").training
+    assert (training.window_ns, training.overlap_ns) == (8 * 10**9, 500_000_000)
 
 
 # Frozen

@@ -11,7 +11,6 @@ from collections import Counter
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,25 +18,18 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from deepclean import __version__
-from deepclean.cleaning import channels_of
 from deepclean.config import Config
 from deepclean.core import reasons
-from deepclean.core.align import Aligner
-from deepclean.core.assemble import Assembler, InputFrame
-from deepclean.core.block import Gap, Series
 from deepclean.core.ledger import Ledger
-from deepclean.core.products import State, render
+from deepclean.core.products import State
 from deepclean.core.reasons import CLEANED
-from deepclean.core.time import Span
-from deepclean.edge import gwf
 from deepclean.edge.clock import SystemClock
 from deepclean.edge.figures import Figures
-from deepclean.edge.files import OutputChannel
-from deepclean.edge.timings import STAGES, Timings
+from deepclean.edge.timings import STAGES
 from deepclean.edge.watch import Watch
 from tests import smallsite as site
 from tests.metered import Run, made, scraped
-from tests.smallsite import RATES, START
+from tests.smallsite import RATES
 
 REDUCED = [reason for reason in reasons.ALL if reason != CLEANED]
 STRAIN_GAPS = ("invalid", "strain_missing", "strain_rate", "strain_unreadable")
@@ -228,141 +220,7 @@ def test_a_new_model_takes_the_old_one_s_place(config: Config) -> None:
     assert 'version="2"' in after
 
 
-def cut_strain(config: Config, second: int) -> None:
-    """Write a strain frame that ends in the middle."""
-    site.write_site(config, second, 1, no_strain={second})
-    gwf.publish(site.strain_path(config, second), site.strain_frame(second)[:5000])
-
-
-def poisoned_witness(config: Config, second: int) -> None:
-    """Write a witness with a sample that is not a number."""
-    site.write_site(config, second, 1, no_witnesses={second})
-    span = Span.of_seconds(second, 1)
-    channels = {
-        name: OutputChannel(Series(span, rate, np.full(rate, np.nan if rate == 16 else 0.0)))
-        for name, rate in RATES.items()
-    }
-    gwf.publish(site.witness_path(config, second), gwf.serialise(span, channels))
-
-
-def other_rate(config: Config, second: int) -> None:
-    """Write strain at another rate than is configured."""
-    site.write_site(config, second, 1, no_strain={second})
-    span = Span.of_seconds(second, 1)
-    strain = OutputChannel(Series(span, 4096, np.zeros(4096)), "strain")
-    gwf.publish(site.strain_path(config, second), gwf.serialise(span, {site.STRAIN: strain}))
-
-
-def test_real_run_over_faults_brings_nothing_unforeseen(tmp_path: Path) -> None:
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    run = Run(config)
-    before = set(scraped(run.metrics))
-    run.over(
-        30,
-        {
-            6: lambda config, second: site.write_site(config, second, 1, no_strain={second}),
-            10: cut_strain,
-            14: lambda config, second: site.write_site(config, second, 1, no_witnesses={second}),
-            18: poisoned_witness,
-            22: other_rate,
-        },
-    )
-    series = scraped(run.metrics)
-    assert set(series) == before
-    ledger = run.cleaning.ledger
-    assert ledger.balanced
-    assert ledger.frames_in == 27
-    gaps = {
-        reason: series[f'deepclean_gap_seconds_total{{reason="{reason}"}}']
-        for reason in ledger.gaps
-    }
-    assert gaps == {"strain_missing": 1, "strain_unreadable": 1, "strain_rate": 1}
-    written = {
-        reason: series[f'deepclean_output_frames_total{{reason="{reason}",result="reduced"}}']
-        for reason in REDUCED
-    }
-    assert {reason for reason, count in written.items() if count} == {
-        reasons.MISSING,
-        reasons.NONFINITE_WITNESS,
-        reasons.NO_HISTORY,
-        reasons.NO_LOOKAHEAD,
-    }
-    cleaned = series['deepclean_output_frames_total{reason="none",result="cleaned"}']
-    assert cleaned == ledger.written[CLEANED] > 10
-    assert cleaned + sum(written.values()) == 27
-    assert series["deepclean_last_input_gps_seconds"] == START + 30
-    assert series["deepclean_last_output_gps_seconds"] == START + 30
-    assert series["deepclean_output_latency_seconds_count"] == 27
-    latency = series["deepclean_output_latency_seconds_sum"]
-    assert latency == pytest.approx(sum(run.cleaning.latencies))
-
-
-def test_cleaned_frame_is_noted(config: Config) -> None:
-    run = Run(config)
-    assembler = Assembler(run.engine)
-    channels, seen = channels_of(config), []
-    for number in range(12):
-        span = Span.of_seconds(START + number, 1)
-        aligner = Aligner(channels.witnesses)
-        for name, rate in RATES.items():
-            if (number, name) != (6, "H1:FAST"):
-                samples = site.samples(name, START + number, rate)
-                aligner.add({name: Series(span, rate, samples)})
-            else:
-                aligner.add({name: Gap(span, "invalid")})
-        strain = Series(span, site.STRAIN_RATE, site.samples(site.STRAIN, START + number, 2048))
-        state = Series(span, 16, np.full(16, 3, dtype=np.uint32))
-        for frame in assembler.push(InputFrame(span, aligner.blocks(strain, state))):
-            run.figures.cleaned(frame, render(frame, site.STRAIN, config.output.products))
-            seen.append((State(run.figures.state), run.figures.gains["60Hz"]))
-    good = ~State.IN_SPEC  # no gate watches yet
-    assert seen[4] == (good, 1.0)
-    bits, gain = seen[6]
-    assert gain == 0.0
-    assert bits == good & ~(State.WITNESSES_GOOD | State.CLEANED)
-    assert seen[9] == (good, 1.0)
-    assert run.figures.witness_faults == {("H1:FAST", "invalid"): 1}
-
-
-# Timings
-
-
-def test_latencies_are_counted_where_they_belong(config: Config) -> None:
-    timings = Timings()
-    for seconds in (1.05, 1.1, 7.0, 1000.0):
-        timings.latency(seconds)
-    series = scraped(made(config, timings=timings))
-    buckets = {
-        bound: series[f'deepclean_output_latency_seconds_bucket{{le="{bound}"}}']
-        for bound in ("1.0", "1.25", "7.5", "120.0", "+Inf")
-    }
-    assert buckets == {"1.0": 0, "1.25": 2, "7.5": 3, "120.0": 3, "+Inf": 4}
-    assert series["deepclean_output_latency_seconds_sum"] == pytest.approx(1009.15)
-
-
-def test_stage_is_timed_also_where_it_fails(config: Config) -> None:
-    times = iter([10.0, 10.25, 20.0, 20.5])
-    timings = Timings(lambda: next(times))
-    with timings.stage("clean"):
-        pass
-    with pytest.raises(OSError, match="full"), timings.stage("write"):
-        raise OSError("full")
-    series = scraped(made(config, timings=timings))
-    sums = {s: series[f'deepclean_stage_duration_seconds_sum{{stage="{s}"}}'] for s in STAGES}
-    assert sums == {"read": 0.0, "clean": 0.25, "render": 0.0, "write": 0.5}
-
-
 # Faults of their own
-
-
-def test_what_cannot_be_noted_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
-    timings = Timings()
-    for _ in range(2):
-        timings.latency("no number")  # type: ignore[arg-type]
-        with timings.stage("clean"):
-            pass
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 def test_a_part_that_fails_leaves_the_others(

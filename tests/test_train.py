@@ -23,6 +23,7 @@ QUICK = (
     "training.loss=log_asd_ratio",
     "training.epochs=15",
     "training.batch_size=1",
+    "training.learning_rate=0.01",
 )
 WIENER = ("training.architecture=wiener", "training.architecture_options={taps: 33}")
 

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from deepclean.cli import config, models, replay, run, simulate, status, train
-from deepclean.errors import DeepCleanError
+from deepclean.errors import DeepCleanError, OutputError
 
 app = typer.Typer(
     name="deepclean",
@@ -27,12 +27,16 @@ app.add_typer(models.app, name="models")
 
 
 def main() -> None:
-    """Run the command line; a reported fault is printed and gives exit status 2."""
+    """Run the command line; a reported fault is printed, without a traceback.
+
+    Exit status 2 says that a person is needed: configuration, input or model must be mended.
+    1 says that the same again may succeed: an output that is full, locked or not there.
+    """
     try:
         app()
     except DeepCleanError as error:
         for line in str(error).splitlines():
             print(f"deepclean: {line}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, OutputError) else 2)
     except KeyboardInterrupt:
         sys.exit(130)

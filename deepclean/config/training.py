@@ -36,13 +36,13 @@ class Training(Section):
     loss_options: Options = Field(default={}, validate_default=True)
     """That loss's options."""
 
-    epochs: Count = 32
+    epochs: Count = 30
     """Passes over the training data at most; the learning rate's cycle spans them all."""
 
     patience: Count = 20
     """Epochs without a better validation after which it stops."""
 
-    batch_size: Count = 4
+    batch_size: Count = 2
     """Windows per step."""
 
     learning_rate: Positive = 0.01
@@ -51,7 +51,7 @@ class Training(Section):
     weight_decay: NotNegative = 1e-5
     """Of the optimiser."""
 
-    window: Duration = 8.0
+    window: Duration = 4.0
     """Seconds of data per training example."""
 
     overlap: Pause = 0.0

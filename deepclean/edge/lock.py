@@ -1,4 +1,4 @@
-"""One daemon per output: a lock that the kernel takes back however its holder ends."""
+"""One daemon per output: a lock that the kernel takes back when its holder dies, in any way."""
 
 from __future__ import annotations
 

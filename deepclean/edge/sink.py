@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ class FrameSink:
         fsync: make every file durable before it appears.
         keep_count: keep this many of the newest files; None: all.
         keep_age: delete files whose data is older, in nanoseconds, than the newest; None: never.
+        guard: called before every write; may raise OutputError.
 
     Raises:
         OutputError: the directory cannot be made.
@@ -44,6 +45,7 @@ class FrameSink:
     fsync: bool = False
     keep_count: int | None = None
     keep_age: int | None = None
+    guard: Callable[[], None] = lambda: None
     _kept: list[FrameName] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +92,7 @@ class FrameSink:
         }
         data = gwf.serialise(span, outputs, history=self.history, compression=self.compression)
         path = self.directory / str(name)
+        self.guard()
         gwf.publish(path, data, fsync=self.fsync)
         self._kept.append(name)
         self._retain()

@@ -17,9 +17,11 @@ from deepclean.core.engine import Engine
 from deepclean.core.ledger import Ledger
 from deepclean.core.products import outcome, render
 from deepclean.core.time import NS, format_gps
+from deepclean.edge.figures import Figures
 from deepclean.edge.models import Model
 from deepclean.edge.sink import FrameSink
 from deepclean.edge.source import Channels
+from deepclean.edge.timings import Timings
 from deepclean.errors import OutputError
 
 _log = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ class Cleaning:
         now: monotonic seconds, for the latencies; None where there is nothing to measure.
         duration: nanoseconds of a written frame; None: as the input's.
         strict: raise where a frame cannot be written, rather than count it as lost.
+        figures: told of every cleaned frame.
+        timings: told how long things take.
     """
 
     def __init__(
@@ -45,6 +49,8 @@ class Cleaning:
         now: Callable[[], float] | None = None,
         duration: int | None = None,
         strict: bool = False,
+        figures: Figures | None = None,
+        timings: Timings | None = None,
     ) -> None:
         self._strain = config.strain.channel
         self._state = config.strain.state_vector
@@ -52,6 +58,8 @@ class Cleaning:
         self._assembler = Assembler(engine)
         self._joiner = Joiner(duration)
         self._strict = strict
+        self._figures = figures or Figures()
+        self._timings = timings or Timings()
         self._sink = sink
         self._now = now
         self._writing = True
@@ -63,7 +71,9 @@ class Cleaning:
         """Clean the next frame; return the files that this completes."""
         if frame.wanted:
             self._enter(frame)
-        return self._write(self._assembler.push(frame))
+        with self._timings.stage("clean"):
+            finished = self._assembler.push(frame)
+        return self._write(finished)
 
     def _enter(self, frame: InputFrame) -> None:
         """Note a wanted frame in the ledger."""
@@ -88,11 +98,14 @@ class Cleaning:
         return [path for frame in frames if (path := self._write_one(frame)) is not None]
 
     def _write_one(self, frame: CleanedFrame) -> Path | None:
-        channels = render(frame, self._strain, self._products)
+        with self._timings.stage("render"):
+            channels = render(frame, self._strain, self._products)
+        self._figures.cleaned(frame, channels)
         if self._state is not None:
             channels |= _copied(frame, self._state)
         try:
-            path = self._sink.write(frame.span, channels)
+            with self._timings.stage("write"):
+                path = self._sink.write(frame.span, channels)
         except OutputError as error:
             if self._strict:
                 raise
@@ -109,7 +122,9 @@ class Cleaning:
         self.ledger.written[outcome(frame)] += 1
         self.ledger.last_out = frame.span.end
         if self._now is not None and frame.source.arrived is not None:
-            self.latencies.append(self._now() - frame.source.arrived)
+            latency = self._now() - frame.source.arrived
+            self.latencies.append(latency)
+            self._timings.latency(latency)
         return path
 
 

@@ -22,9 +22,12 @@ from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, format_gps
 from deepclean.edge.account import Account, path_in
 from deepclean.edge.clock import SystemClock
+from deepclean.edge.exporter import Exporter
+from deepclean.edge.figures import Figures
 from deepclean.edge.health import Health
 from deepclean.edge.live import LiveSource
 from deepclean.edge.lock import OutputLock
+from deepclean.edge.metrics import Metrics
 from deepclean.edge.sink import FrameSink
 from deepclean.edge.tail import FrameTail
 from deepclean.edge.watch import Watch
@@ -58,9 +61,22 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
             engine.history / NS,
             sink.directory,
         )
-        cleaning = Cleaning(config, engine, sink, clock.monotonic)
+        figures = Figures(models=loaded, inputs=source.counts)
+        cleaning = Cleaning(
+            config, engine, sink, clock.monotonic, figures=figures, timings=source.timings
+        )
+        watch = Watch((source.strain, *source.witnesses), clock)
+        metrics = Metrics(
+            config,
+            cleaning.ledger,
+            figures,
+            source.timings,
+            watch,
+            lookahead=engine.lookahead,
+            history=engine.history,
+        )
         account = Account(path_in(output.directory, output.description), clock)
-        with Watch((source.strain, *source.witnesses), clock) as watch:
+        with watch, Exporter(config.metrics, metrics.registry):
 
             def turn() -> None:
                 health.watchdog()

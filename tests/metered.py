@@ -72,7 +72,14 @@ class Run:
         self.engine = make_engine(config, loaded)
         self.figures = Figures(models=loaded)
         self.timings = Timings()
-        self.cleaning = Cleaning(config, self.engine, sink_of(config, loaded), self.clock.monotonic)
+        self.cleaning = Cleaning(
+            config,
+            self.engine,
+            sink_of(config, loaded),
+            self.clock.monotonic,
+            figures=self.figures,
+            timings=self.timings,
+        )
         self.metrics = made(config, self.cleaning.ledger, self.figures, self.timings)
 
     def over(self, seconds: int, faults: Mapping[int, Second] | None = None) -> None:
@@ -92,8 +99,6 @@ class Run:
                 self.cleaning.take(event)
             else:
                 self.cleaning.release()
-        for latency in self.cleaning.latencies:
-            self.timings.latency(latency)
 
     def _source(self, stopped: Callable[[], bool]) -> LiveSource:
         settings = self.config.input

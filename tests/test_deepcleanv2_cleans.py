@@ -36,7 +36,7 @@ class Reordered(nn.Module):
     def __init__(self, network: nn.Module, order: Sequence[int]) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("order", torch.tensor(order))
+        self.order = list(order)
 
     def forward(self, witnesses: Tensor) -> Tensor:
         noise: Tensor = self.network(witnesses[:, self.order])
@@ -51,8 +51,8 @@ def write_deepcleanv2(model: Model, strain: str, directory: Path) -> None:
     with warnings.catch_warnings():
         # What deepcleanv2 used; deprecated since.
         warnings.simplefilter("ignore", DeprecationWarning)
-        scripted = torch.jit.script(Reordered(model.network, order))  # type: ignore[no-untyped-call]
-        scripted.save(str(directory / "model.pt"))
+        scripted = torch.jit.script(Reordered(model.network, order))
+        scripted.save(str(directory / "model.pt"))  # type: ignore[no-untyped-call]
     position = [model.channels.index(name) for name in witnesses]
     for name, mean, std in (
         ("X_scaler.pt", model.witness_mean[position], model.witness_std[position]),

@@ -127,7 +127,7 @@ def test_witnesses_past_the_deadline_are_a_gap(config: Config) -> None:
     assert has_strain(given[1])
     assert {type(w) for w in given[1].blocks[0].witnesses.values()} == {Gap}
     assert 1002.0 <= clock.now < 1002.2
-    assert source.counts["witness_missing"] == 1
+    assert source.counts["witnesses", "missing"] == 1
 
 
 def test_witnesses_that_come_after_the_decision_are_ignored(config: Config) -> None:
@@ -248,10 +248,12 @@ def test_long_silence_is_waited_out(config: Config) -> None:
     clock = FakeClock()
     site.write_site(config, START, 1)
     clock.at(600, lambda: site.write_site(config, START + 600, 2))
-    given = frames(make(config, clock, history=2, resume=START), 5)
+    given = frames(make(config, clock, history=2, resume=START), 6)
     assert seconds(given)[0] == START
     assert seconds(given)[-2:] == [START + 600, START + 601]
-    assert all(not has_strain(frame) for frame in given[1:-2])
+    absent = given[1:-2]
+    assert all(not has_strain(frame) for frame in absent)
+    assert sum(frame.span.duration for frame in absent) == 599 * NS
 
 
 def test_stop_ends_the_source(config: Config) -> None:

@@ -21,9 +21,11 @@ from deepclean.core.block import Block, Gap, Series
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.edge import gwf
 from deepclean.edge.clock import Clock
+from deepclean.edge.figures import Result, Stream
 from deepclean.edge.names import FrameName
 from deepclean.edge.source import Channels
 from deepclean.edge.tail import FrameTail
+from deepclean.edge.timings import Timings
 from deepclean.errors import InputError, hint
 
 _log = logging.getLogger(__name__)
@@ -53,9 +55,10 @@ class LiveSource:
         max_lag: nanoseconds behind the newest strain beyond which frames pass through until the
             newest is reached; None: everything is cleaned, however late.
         checksum: verify the checksum of every file.
+        timings: told how long reading takes.
 
     Attributes:
-        counts: frames taken and faults met, by name.
+        counts: files by stream and result, where it is not strain that was taken.
     """
 
     channels: Channels
@@ -70,7 +73,8 @@ class LiveSource:
     max_lag: int | None = None
     resume: int | None = None
     checksum: bool = False
-    counts: Counter[str] = field(default_factory=Counter)
+    timings: Timings = field(default_factory=Timings)
+    counts: Counter[tuple[Stream, Result]] = field(default_factory=Counter)
     _aligner: Aligner = field(init=False)
     _read: dict[Path, int] = field(default_factory=dict)
     _homes: dict[Path, tuple[str, ...]] = field(default_factory=dict)
@@ -207,7 +211,6 @@ class LiveSource:
         self._gather(name.span, arrived)
         self._transition(isinstance(strain, Series), name.span, strain)
         blocks = self._aligner.blocks(strain, state)
-        self.counts["frames" if isinstance(strain, Series) else "strain_gaps"] += 1
         return InputFrame(name.span, blocks, wanted, arrived if isfinite(arrived) else None)
 
     def _read_strain(
@@ -218,17 +221,12 @@ class LiveSource:
             wanted += self.channels.witnesses
         while True:
             try:
-                read = gwf.read(
-                    self.strain.path(name),
-                    wanted,
-                    name.span,
-                    checksum=self.checksum,
-                    missing_ok=True,
-                )
+                read = self._read_file(self.strain.path(name), wanted, name.span)
                 break
             except InputError as fault:
                 if self.stopped() or self.clock.monotonic() - arrived >= self.deadline:
                     _log.warning("strain frame %s: %s", name, fault)
+                    self.counts["strain", "unreadable"] += 1
                     return Gap(name.span, "strain_unreadable"), None
             self._wait()
         strain = read.pop(self.channels.strain, Gap(name.span, "strain_missing"))
@@ -238,6 +236,12 @@ class LiveSource:
         self._aligner.add(read)
         return strain, state
 
+    def _read_file(
+        self, path: Path, wanted: tuple[str, ...], span: Span
+    ) -> dict[str, Series | Gap]:
+        with self.timings.stage("read"):
+            return gwf.read(path, wanted, span, checksum=self.checksum, missing_ok=True)
+
     def _gather(self, span: Span, arrived: float) -> None:
         """Read the witness files over a span as they come, until the deadline."""
         while True:
@@ -245,7 +249,9 @@ class LiveSource:
             if not late or self.stopped():
                 return
             if self.clock.monotonic() - arrived >= self.deadline:
-                self.counts["witness_missing"] += len(late)
+                for tail in late:
+                    there = tail.at(span.start) is not None
+                    self.counts["witnesses", "unreadable" if there else "missing"] += 1
                 return
             self._wait()
 
@@ -266,12 +272,13 @@ class LiveSource:
             return True
         try:
             wanted = self._at_home(tail, path)
-            read = gwf.read(path, wanted, name.span, checksum=self.checksum, missing_ok=True)
+            read = self._read_file(path, wanted, name.span)
         except InputError as fault:
             _log.debug("witness frame %s: %s", name, fault)
             return False
         if len(read) < len(wanted):
             self._homes.pop(tail.directory, None)  # the file's channels changed: look again
+        self.counts["witnesses", "taken"] += 1
         self._aligner.add(read)
         self._read[path] = name.span.end
         return True
@@ -292,13 +299,16 @@ class LiveSource:
         """Yield what there is of witnesses over a stretch without strain."""
         self._transition(False, Span(start, end), Gap(Span(start, end), "strain_missing"))
         # What lies further back than the history reaches cannot matter to what comes.
-        start = max(start, end - -(-self.history // NS) * NS)
+        near = max(start, end - -(-self.history // NS) * NS)
+        if near > start:
+            gap = Gap(Span(start, near), "strain_missing")
+            yield InputFrame(gap.span, [Block(gap.span, gap)], wanted=True, bypass=True)
+        start = near
         for second in range(start, end, NS):
             span = Span(second, second + NS)
             for tail in self.witnesses:
                 self._take(tail, span)
             gap = Gap(span, "strain_missing")
-            self.counts["strain_gaps"] += 1
             yield InputFrame(span, self._aligner.blocks(gap), wanted=True)
 
     def _drop(self, cursor: int) -> None:

@@ -34,14 +34,14 @@ class FrameTail:
         self._clock = clock
         self._relist = relist
         self._listed = -math.inf
-        self._hints: SimpleQueue[str] = SimpleQueue()
+        self._hints: SimpleQueue[tuple[str, float]] = SimpleQueue()
         self._files: dict[int, FrameName] = {}
         self._noticed: dict[int, float] = {}
         self._duration = 1
 
     def notice(self, filename: str) -> None:
         """Hint that a file of this name appeared. May be called from any thread."""
-        self._hints.put(filename)
+        self._hints.put((filename, self._clock.monotonic()))
 
     def poll(self, expected: int) -> None:
         """Look again.
@@ -51,7 +51,7 @@ class FrameTail:
         """
         while True:
             try:
-                self._add(self._hints.get_nowait())
+                self._add(*self._hints.get_nowait())
             except Empty:
                 break
         now = self._clock.monotonic()

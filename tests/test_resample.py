@@ -45,7 +45,9 @@ def tone(frequency: float, rate: int, first: int, stop: int) -> Float64:
 def resampled_tone(resampler: Resampler, frequency: float, count: int) -> Float64:
     first = first_of(resampler.target_rate)
     needed = resampler.needs(first, count)
-    return resampler.apply(tone(frequency, resampler.source_rate, *needed)[None], first, count)[0]
+    inputs = tone(frequency, resampler.source_rate, *needed)[None]
+    outputs: Float64 = resampler.apply(inputs, first, count)[0]
+    return outputs
 
 
 def transition(resampler: Resampler) -> float:

@@ -71,10 +71,11 @@ def record() -> Record:
 
 
 @lru_cache
-def at_once(coupling: str) -> CleanedBlock:
+def at_once(coupling: str, hop: int = NS, seconds: int = LENGTH) -> CleanedBlock:
     """Return the whole record, cleaned in one push."""
-    engine = make_engine(SMALL, COUPLINGS[coupling])
-    (cleaned,) = clean(engine, [record().block(record().span)])
+    engine = make_engine(replace(SMALL, hop=hop), COUPLINGS[coupling])
+    data = record().between(0, seconds * NS)
+    (cleaned,) = clean(engine, [data.block(data.span)])
     return cleaned
 
 
@@ -128,6 +129,19 @@ def test_any_cut_and_any_start_give_the_same_bits(
     cleaned = clean(engine, blocks)
     assert [block.source for block in cleaned] == blocks
     assert_same(cleaned, whole, complete(engine, fed.span))
+
+
+@pytest.mark.parametrize("coupling", COUPLINGS)
+@settings(max_examples=6)
+@given(start=st.integers(0, 32), cuts=lengths)
+def test_short_hops_in_any_cut_give_the_same_bits(
+    coupling: str, start: int, cuts: list[int]
+) -> None:
+    """With hops shorter than any filter, what one hop leaves behind serves many others."""
+    whole = at_once(coupling, SIXTEENTH, 8)
+    engine = make_engine(replace(SMALL, hop=SIXTEENTH), COUPLINGS[coupling])
+    fed = record().between(start * SIXTEENTH, 8 * NS)
+    assert_same(clean(engine, fed.blocks(cuts)), whole, complete(engine, fed.span))
 
 
 @settings(max_examples=6)

@@ -117,7 +117,7 @@ lengths = st.lists(
 
 
 @pytest.mark.parametrize("coupling", ["pass", "windows"])
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(start=st.integers(0, 30 * 16), end=st.integers(40 * 16, LENGTH * 16), cuts=lengths)
 def test_any_cut_and_any_start_give_the_same_bits(
     coupling: str, start: int, end: int, cuts: list[int]
@@ -131,16 +131,16 @@ def test_any_cut_and_any_start_give_the_same_bits(
     assert_same(cleaned, whole, complete(engine, fed.span))
 
 
-@pytest.mark.parametrize("coupling", COUPLINGS)
-@settings(max_examples=6)
-@given(start=st.integers(0, 32), cuts=lengths)
+@pytest.mark.parametrize("coupling", ["pass", "windows", "average"])
+@settings(max_examples=4)
+@given(start=st.integers(0, 16), cuts=lengths)
 def test_short_hops_in_any_cut_give_the_same_bits(
     coupling: str, start: int, cuts: list[int]
 ) -> None:
     """With hops shorter than any filter, what one hop leaves behind serves many others."""
-    whole = at_once(coupling, SIXTEENTH, 8)
+    whole = at_once(coupling, SIXTEENTH, 6)
     engine = make_engine(replace(SMALL, hop=SIXTEENTH), COUPLINGS[coupling])
-    fed = record().between(start * SIXTEENTH, 8 * NS)
+    fed = record().between(start * SIXTEENTH, 6 * NS)
     assert_same(clean(engine, fed.blocks(cuts)), whole, complete(engine, fed.span))
 
 

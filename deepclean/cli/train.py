@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,11 @@ from deepclean.cli.options import (
     whole_span,
 )
 
+if TYPE_CHECKING:
+    from deepclean.config import Config
+    from deepclean.core.time import Span
+    from deepclean.train.remote import Fetched
+
 
 def train(
     config: ConfigOption,
@@ -27,6 +32,12 @@ def train(
     end: EndOption,
     strain: StrainPaths = None,
     witnesses: WitnessPaths = None,
+    fetch: Annotated[
+        bool,
+        typer.Option(
+            "--fetch", help="Get strain and witnesses through gwpy's data access instead."
+        ),
+    ] = False,
     architecture: Annotated[
         str | None, typer.Option(help="Network, by name: autoencoder, wiener.", show_default=False)
     ] = None,
@@ -58,12 +69,17 @@ def train(
 
     from deepclean.edge import versions
     from deepclean.edge.manifest import Manifest
-    from deepclean.train.data import TrainingData
+    from deepclean.train.data import Source, TrainingData
     from deepclean.train.loop import Progress as Epoch
     from deepclean.train.run import train as fit
 
     limit_threads(settings)
-    of_strain, of_witnesses = histories(settings, strain, witnesses)
+    of_strain: Source
+    of_witnesses: Source
+    if fetch:
+        of_strain = of_witnesses = _fetched(settings, coupling, span)
+    else:
+        of_strain, of_witnesses = histories(settings, strain, witnesses)
     directory = settings.models.directory / settings.interferometer / coupling
     console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -97,3 +113,17 @@ def train(
     if production or versions.read_pointer(directory, "production") is None:
         versions.set_pointer(directory, "production", manifest.version)
         print(f"{coupling}: production is version {manifest.version}")
+
+
+def _fetched(config: Config, coupling: str, span: Span) -> Fetched:
+    """Return strain and witnesses of a coupling as gwpy finds them."""
+    from deepclean.errors import ConfigError, hint
+    from deepclean.train.remote import fetch
+
+    if coupling not in config.couplings:
+        raise ConfigError(f"no coupling {coupling}{hint(coupling, config.couplings)}")
+    strain = config.strain
+    channels = [strain.channel, *config.couplings[coupling].witnesses]
+    if strain.state_vector is not None:
+        channels.append(strain.state_vector)
+    return fetch(channels, span)

@@ -99,6 +99,20 @@ def test_models_are_listed_and_promoted(deepclean: Run, tmp_path: Path) -> None:
     assert versions.read_pointer(directory, "production") == 1
 
 
+def test_training_publishes_and_says_so(deepclean: Run, tmp_path: Path) -> None:
+    config = site.small_config(tmp_path)
+    site.write_site(config, START, 60)
+    command = f"train -c small.yaml 60Hz --start {START} --end {START + 60} --architecture wiener"
+    first = deepclean(tmp_path, command)
+    assert first.returncode == 0, first.stderr
+    lines = first.stdout.splitlines()
+    assert lines[0].startswith(f"{config.models.directory}/H1/60Hz/1: asd_ratio ")
+    assert lines[1] == "60Hz: production is version 1"
+    again = deepclean(tmp_path, command)
+    assert again.stdout.splitlines()[0].startswith(f"{config.models.directory}/H1/60Hz/2: ")
+    assert len(again.stdout.splitlines()) == 1
+
+
 def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     from deepclean.core.ledger import Ledger
     from deepclean.edge import account

@@ -171,7 +171,7 @@ NOT_TOGETHER: list[tuple[str, Any, str]] = [
         ": H1:GDS-CALIB_STRAIN is the strain itself; remove it",
     ),
     ("couplings/60Hz/witnesses", ["L1:A"], ": L1:A is not a channel of H1; name one of H1's"),
-    ("training/overlap", 8, ": 8 s is not less than the window, 8 s; shorten it"),
+    ("training/overlap", 8, ": 8 s is not less than the window, 4 s; shorten it"),
     ("training/overlap", 0.1, f": 0.1 {SAMPLES} {ENGINE}; use 0.099609375"),
     ("training/window", 8.001, f": 8.001 {SAMPLES} {ENGINE}; use 8.001953125"),
 ]

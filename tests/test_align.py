@@ -1,5 +1,6 @@
 """Witnesses find their strain by the time they stand at."""
 
+import weakref
 from itertools import pairwise
 from random import Random
 
@@ -131,6 +132,15 @@ def test_the_state_vector_is_cut_alike() -> None:
     pieces = [b.state.samples for b in blocks if isinstance(b.state, Series)]
     assert [len(piece) for piece in pieces] == [16, 16, 16]
     assert np.concatenate(pieces).tolist() == state.samples.tolist()
+
+
+def test_the_same_again_is_not_kept() -> None:
+    aligner = Aligner("A")
+    pieces = [numbered(seconds(0, 2)), numbered(seconds(0, 2)), numbered(seconds(1, 1))]
+    kept = [weakref.ref(piece.samples) for piece in pieces]
+    while pieces:
+        aligner.add({"A": pieces.pop(0)})
+    assert [reference() is not None for reference in kept] == [True, False, False]
 
 
 def test_channels_that_are_not_wanted_are_ignored() -> None:

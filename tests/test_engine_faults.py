@@ -1,12 +1,13 @@
 """The engine in bad weather: every kind of fault, and what comes out nevertheless."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 import torch
 
 from deepclean.core.block import Block, CleanedBlock, Float64, Series
+from deepclean.core.engine import Engine
 from deepclean.core.plan import EngineSettings
 from deepclean.core.predict import Network, PredictSettings
 from deepclean.core.time import NS, Span
@@ -37,6 +38,7 @@ from tests.faulty import (
     assert_sound,
     at,
     gap,
+    in_blocks,
     linear,
     no_block,
     record,
@@ -133,21 +135,31 @@ def test_missing_in_any_way_is_missing_alike(fault: Fault) -> None:
         assert len(edge) <= 2 * LINEAR.ramp * RATE // NS
 
 
-REACH = (linear("FAST").history + linear("FAST").lookahead) // SIXTEENTH
+def sixteenths_beyond(engine: Engine) -> int:
+    """Return the shortest hole (1/16 s) after which an engine begins anew."""
+    return (engine.history + engine.lookahead) // SIXTEENTH + 1
 
 
-@pytest.mark.parametrize("hole", [1, 16, REACH, REACH + 1, 300])
-def test_missing_blocks_are_gaps_of_any_length(hole: int) -> None:
-    """Also beyond what history and look-ahead span, where the engine begins anew."""
-    data = record(30)
+@pytest.mark.parametrize("make", [lambda: linear("FAST", LINEAR), make_engine], ids=["box", "fir"])
+@pytest.mark.parametrize("hole", [1, 16, 24, 0, -1, 300])
+def test_missing_blocks_are_gaps_of_any_length(make: Callable[[], Engine], hole: int) -> None:
+    """Also just within and beyond what the engine can bridge, here 0 and -1."""
+    engine = make()
+    data = make_record(30, strain_rate=engine.settings.strain_rate)
+    hole = hole if hole > 0 else sixteenths_beyond(engine) + hole
     span = at(65, 65 + hole)
-    engine = linear("FAST")
-    with_gaps = clean(linear("FAST"), gap(data, "FAST", span))
+    missing = {name: Gap(span, "missing") for name in RATES}
+    with_gaps = clean(
+        make(), in_blocks(data, span, lambda b: [Block(span, Gap(span, "missing"), missing)])
+    )
     without = clean(engine, no_block(data, "FAST", span))
     rest = [block for block in with_gaps if not block.span.overlap(span)]
     assert [b.span for b in rest] == [b.span for b in without]
     assert same_bits(strain_of(rest), strain_of(without))
-    assert same_bits(estimate(rest, "all").gain, estimate(without, "all").gain)
+    (name,) = rest[0].estimates
+    one, other = estimate(rest, name), estimate(without, name)
+    assert same_bits(one.gain, other.gain)
+    assert same_bits(one.gain * one.noise, other.gain * other.noise)
 
 
 def test_a_missing_witness_leaves_couplings_without_it_alone() -> None:

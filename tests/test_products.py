@@ -1,6 +1,7 @@
 """What a cleaned frame says of itself: every bit on its own, names, rates, versions, gains."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -90,6 +91,11 @@ def test_all_is_well() -> None:
 def test_strain_that_is_no_number_is_said_where_it_is(value: float, index: int) -> None:
     block = cleaned_block(strain=with_one(np.ones(RATE), index, value), state=READY)
     assert lacking(block) == at(index // PER_STATE, "OUTPUT_VALID", "STRAIN_GOOD")
+
+
+def test_an_output_that_is_no_number_is_not_the_strains_fault() -> None:
+    block = replace(cleaned_block(state=READY), cleaned=with_one(np.ones(RATE), RATE - 1, np.nan))
+    assert lacking(block) == at(15, "OUTPUT_VALID")
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from tests.builders import (
     Record,
     Small,
     autoencoder,
+    changed,
     clean,
     estimate,
     make_engine,
@@ -142,6 +143,33 @@ def test_short_hops_in_any_cut_give_the_same_bits(
     engine = make_engine(replace(SMALL, hop=SIXTEENTH), COUPLINGS[coupling])
     fed = record().between(start * SIXTEENTH, 6 * NS)
     assert_same(clean(engine, fed.blocks(cuts)), whole, complete(engine, fed.span))
+
+
+faults = st.lists(
+    st.tuples(st.sampled_from(list(RATES)), st.integers(0, 150), st.integers(1, 12)), max_size=4
+)
+"""Of witnesses: which, from what sixteenth of a second, and for how many."""
+
+
+@pytest.mark.parametrize("hop", [SIXTEENTH, NS])
+@settings(max_examples=8)
+@given(faults, lengths)
+def test_faults_in_any_cut_give_the_same_bits(
+    hop: int, bad: list[tuple[str, int, int]], cuts: list[int]
+) -> None:
+    data = record().between(0, 10 * NS)
+    for name, start, count in bad:
+        begin = data.span.start + start * SIXTEENTH
+        span = Span(begin, min(begin + count * SIXTEENTH, data.span.end))
+        data = data.replaced(**{name: changed(data.witnesses[name], span, np.nan)})
+    spec = Small(network=wiener(3))
+    shared = replace(SMALL, hop=hop)
+    (whole,) = clean(make_engine(shared, spec), [data.block(data.span)])
+    pieces = clean(make_engine(shared, spec), data.blocks(cuts))
+    one, other = estimate(pieces), estimate([whole])
+    assert same_bits(one.gain, other.gain)
+    assert same_bits(one.gain * one.noise, other.gain * other.noise)
+    assert same_bits(strain_of(pieces), strain_of([whole]))
 
 
 @settings(max_examples=6)

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from deepclean.cli import config, models, replay, run, simulate, status, train
+from deepclean.cli import config, inspect, models, replay, run, simulate, status, train
 from deepclean.errors import DeepCleanError, OutputError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("inspect")(inspect.inspect)
 app.command("replay")(replay.replay)
 app.command("train")(train.train)
 app.command("simulate")(simulate.simulate)

@@ -1,0 +1,90 @@
+"""`deepclean inspect`: what cleaned frames say of themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def inspect(
+    frames: Annotated[list[Path], typer.Argument(help="Cleaned frame files.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a second.")] = False,
+) -> None:
+    """Print one line a second: state bits, and version and gain of every coupling.
+
+    A bit that is not set is named; green is fully cleaned, yellow not fully, red not valid.
+    """
+    from rich.console import Console
+
+    from deepclean.edge.frhistory import history
+
+    console = Console(highlight=False, soft_wrap=True)
+    made: dict[str, str] = {}
+    for path in frames:
+        record = history(path)
+        if record != made and not as_json:
+            made = record
+            for name, text in record.items():
+                console.print(f"{name}: {text}", style="dim")
+        for second in _seconds(path):
+            if as_json:
+                print(json.dumps(second | {"file": path.name, "made": record}))
+            else:
+                _show(console, second)
+
+
+def _seconds(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield what a file says of each of its seconds."""
+    import numpy as np
+
+    from deepclean.core.block import Series
+    from deepclean.core.channels import STATE_RATE
+    from deepclean.core.products import State
+    from deepclean.core.time import NS
+    from deepclean.edge import gwf
+    from deepclean.errors import InputError
+
+    held = gwf.channels(path)
+    state = next((name for name in held if name.endswith(":DEEPCLEAN-STATE_VECTOR")), None)
+    if state is None:
+        raise InputError("not a cleaned frame: no DEEPCLEAN-STATE_VECTOR", path=path)
+    marks = ("_MODEL_VERSION", "_GAIN")
+    wanted = [name for name in held if ":DEEPCLEAN-" in name and name.endswith(marks)]
+    read = gwf.read(path, [state, *wanted])
+    series = {name: one for name, one in read.items() if isinstance(one, Series)}
+    first = series[state].span.start // NS
+    for number in range(len(series[state].samples) // STATE_RATE):
+        cut = slice(number * STATE_RATE, (number + 1) * STATE_RATE)
+        bits = int(np.bitwise_and.reduce(series[state].samples[cut]))
+        couplings: dict[str, dict[str, Any]] = {}
+        for name in wanted:
+            coupling, mark = name.split(":DEEPCLEAN-")[1], marks[name.endswith(marks[1])]
+            facts = couplings.setdefault(coupling.removesuffix(mark), {})
+            samples = series[name].samples[cut]
+            if mark == marks[0]:
+                facts["versions"] = sorted({int(version) for version in samples})
+            else:
+                facts["gain"] = float(samples.min())
+        bits_set = [bit.name for bit in State if bits & bit]
+        yield {"gps": first + number, "bits": bits_set, "couplings": couplings}
+
+
+def _show(console: Any, second: dict[str, Any]) -> None:
+    from deepclean.core.products import State
+
+    # No gate watches yet, so that bit says nothing.
+    said = [bit.name for bit in State if bit is not State.IN_SPEC]
+    missing = [str(name) for name in said if name not in second["bits"]]
+    listed = "  ".join(
+        f"{name} v{'/'.join(map(str, facts['versions']))} gain {facts['gain']:.2f}"
+        for name, facts in second["couplings"].items()
+    )
+    style = "green" if "CLEANED" in second["bits"] else "yellow"
+    if "OUTPUT_VALID" in missing:
+        style = "red"
+    lacking = f"  not {', '.join(missing)}" if missing else ""
+    console.print(f"{second['gps']}  {listed}{lacking}", style=style)

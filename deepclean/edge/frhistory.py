@@ -1,0 +1,67 @@
+"""The history records of a frame file: who made it, from what.
+
+The library that reads the frames does not give these out. The layout is that of LIGO-T970130
+(version 8 of the format): after a header of 40 bytes every structure begins with its length, and
+an FrSH structure says which class number the structures of a name have.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from deepclean.errors import InputError
+
+_HEADER = 40
+_COMMON = struct.Struct("<QBBI")  # length, kind of checksum, class, instance
+_FRSH = 1
+
+
+def history(path: Path) -> dict[str, str]:
+    """Return the history records of a frame file, by name.
+
+    Raises:
+        InputError: not a readable frame file of version 8, as little-endian machines write it.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+    if content[:5] != b"IGWD\0" or content[5:6] != b"\x08":
+        raise InputError("not a frame file of version 8", path=path)
+    try:
+        return _records(content)
+    except (struct.error, UnicodeDecodeError, IndexError) as error:
+        raise InputError(f"damaged: {error}", path=path) from error
+
+
+def _records(content: bytes) -> dict[str, str]:
+    records: dict[str, str] = {}
+    names: dict[int, str] = {}
+    last: str | None = None
+    position = _HEADER
+    while position + _COMMON.size <= len(content):
+        length, _, number, _ = _COMMON.unpack_from(content, position)
+        if length < _COMMON.size or position + length > len(content):
+            raise IndexError(f"a structure of {length} bytes at {position}")
+        inside = position + _COMMON.size
+        if number == _FRSH:
+            name, after = _string(content, inside)
+            names[struct.unpack_from("<H", content, after)[0]] = name
+        elif names.get(number) == "FrHistory":
+            name, after = _string(content, inside)
+            records[name], _ = _string(content, after + 4)  # between them stands the time
+        position += length
+        last = names.get(number)
+    if last != "FrEndOfFile":
+        raise IndexError("it is cut off")
+    return records
+
+
+def _string(content: bytes, position: int) -> tuple[str, int]:
+    """Return a string and where it ends; its length counts the zero at its end."""
+    (length,) = struct.unpack_from("<H", content, position)
+    begin, end = position + 2, position + 2 + length
+    if end > len(content):
+        raise IndexError("a string beyond the end")
+    return content[begin : max(end - 1, begin)].decode(), end

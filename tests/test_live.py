@@ -323,3 +323,20 @@ def test_behind_by_less_everything_is_cleaned(config: Config) -> None:
     source = make(config, FakeClock(), resume=START)
     source.max_lag = 11 * NS
     assert not any(frame.bypass for frame in frames(source, 12))
+
+
+def test_channel_that_is_absent_at_the_start_is_taken_when_it_comes(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.write_site(config, START, 3)
+    for second in (START, START + 1):
+        absent = site.witness_frame(second, absent=["H1:FAST"])
+        gwf.publish(site.witness_path(config, second), absent)
+    with caplog.at_level("INFO", logger="deepclean"):
+        given = frames(make(config, FakeClock(), resume=START), 3)
+    assert [type(witness(frame, "H1:FAST")) for frame in given] == [Gap, Gap, Series]
+    said = [record.getMessage() for record in caplog.records]
+    assert said[1:] == [
+        f"GPS {START}: no samples of H1:FAST",
+        f"GPS {START + 2}: samples again of H1:FAST",
+    ]

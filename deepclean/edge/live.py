@@ -77,8 +77,7 @@ class LiveSource:
     counts: Counter[tuple[Stream, Result]] = field(default_factory=Counter)
     _aligner: Aligner = field(init=False)
     _read: dict[Path, int] = field(default_factory=dict)
-    _homes: dict[Path, tuple[str, ...]] = field(default_factory=dict)
-    _good: bool = field(default=True)
+    _without: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self._aligner = Aligner(self.channels.witnesses)
@@ -209,8 +208,8 @@ class LiveSource:
         arrived = self.strain.noticed(name)
         strain, state = self._read_strain(name, arrived)
         self._gather(name.span, arrived)
-        self._transition(isinstance(strain, Series), name.span, strain)
         blocks = self._aligner.blocks(strain, state)
+        self._say(blocks)
         return InputFrame(name.span, blocks, wanted, arrived if isfinite(arrived) else None)
 
     def _read_strain(
@@ -271,33 +270,18 @@ class LiveSource:
         if path in self._read:
             return True
         try:
-            wanted = self._at_home(tail, path)
-            read = self._read_file(path, wanted, name.span)
+            # Each directory is asked for all: what it does not hold is left out.
+            read = self._read_file(path, self.channels.witnesses, name.span)
         except InputError as fault:
             _log.debug("witness frame %s: %s", name, fault)
             return False
-        if len(read) < len(wanted):
-            self._homes.pop(tail.directory, None)  # the file's channels changed: look again
         self.counts["witnesses", "taken"] += 1
         self._aligner.add(read)
         self._read[path] = name.span.end
         return True
 
-    def _at_home(self, tail: FrameTail, path: Path) -> tuple[str, ...]:
-        """Return which witnesses are in this directory's files."""
-        if tail.directory not in self._homes:
-            rates = gwf.channels(path, self.channels.witnesses)
-            self._homes[tail.directory] = tuple(sorted(rates))
-            if len(self._homes) == len(self.witnesses):
-                found = {name for home in self._homes.values() for name in home}
-                absent = sorted(set(self.channels.witnesses) - found)
-                if absent:
-                    _log.error("no directory has %s; see input.witnesses", ", ".join(absent))
-        return self._homes[tail.directory]
-
     def _absent(self, start: int, end: int) -> Iterator[InputFrame]:
         """Yield what there is of witnesses over a stretch without strain."""
-        self._transition(False, Span(start, end), Gap(Span(start, end), "strain_missing"))
         # What lies further back than the history reaches cannot matter to what comes.
         near = max(start, end - -(-self.history // NS) * NS)
         if near > start:
@@ -308,8 +292,9 @@ class LiveSource:
             span = Span(second, second + NS)
             for tail in self.witnesses:
                 self._take(tail, span)
-            gap = Gap(span, "strain_missing")
-            yield InputFrame(span, self._aligner.blocks(gap), wanted=True)
+            blocks = self._aligner.blocks(Gap(span, "strain_missing"))
+            self._say(blocks)
+            yield InputFrame(span, blocks, wanted=True)
 
     def _drop(self, cursor: int) -> None:
         """Forget files and pieces that lie behind; a file may still hold what comes next."""
@@ -318,10 +303,17 @@ class LiveSource:
             tail.drop_before(cursor - self.history)
         self._read = {path: end for path, end in self._read.items() if end > cursor}
 
-    def _transition(self, good: bool, span: Span, strain: Series | Gap) -> None:
-        if good != self._good:
-            self._good = good
-            if isinstance(strain, Gap):
-                _log.warning("GPS %s: no strain (%s)", format_gps(span.start), strain.reason)
-            else:
-                _log.info("GPS %s: strain is back", format_gps(span.start))
+    def _say(self, blocks: Sequence[Block]) -> None:
+        """Log which channels lost their samples or have them again: transitions only."""
+        without = frozenset(
+            name
+            for block in blocks
+            for name, channel in {**block.witnesses, self.channels.strain: block.strain}.items()
+            if isinstance(channel, Gap)
+        )
+        instant = format_gps(blocks[0].span.start)
+        if lost := sorted(without - self._without):
+            _log.warning("GPS %s: no samples of %s", instant, ", ".join(lost))
+        if back := sorted(self._without - without):
+            _log.info("GPS %s: samples again of %s", instant, ", ".join(back))
+        self._without = without

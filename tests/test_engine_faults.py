@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepclean.core.block import Block, CleanedBlock, Float64, Series
+from deepclean.core.block import Block, CleanedBlock, Float64, Gap, Series
 from deepclean.core.engine import Engine
 from deepclean.core.plan import EngineSettings
 from deepclean.core.predict import Network, PredictSettings

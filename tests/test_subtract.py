@@ -13,9 +13,7 @@ from tests.builders import same_bits
 SIGNALLING = np.array([0x7FF0_0000_0000_0001], dtype=np.uint64).view(np.float64)
 """A NaN that any arithmetic would turn into another."""
 
-AWKWARD = np.append(
-    SIGNALLING, [-0.0, 0.0, np.nan, -np.nan, np.inf, -np.inf, 5e-324, -5e-324, 1.5e-21]
-)
+AWKWARD = np.append(SIGNALLING, [-0.0, 0.0, np.nan, -np.nan, np.inf, -np.inf, 5e-324, 1.5e-21])
 
 
 @given(

@@ -101,7 +101,6 @@ def gain_over(span: Span, rate: int, invalid: Invalid, ramp: int) -> Float64:
             indices = np.arange(max(first, low - ramp), min(stop, high + ramp))
             distance = np.maximum(low - indices, indices - (high - 1))
             shape = np.sin(0.5 * np.pi * np.clip(distance / ramp, 0.0, 1.0)) ** 2
-            shape[distance >= ramp] = 1.0
             part = slice(indices[0] - first, indices[-1] + 1 - first) if len(indices) else slice(0)
             gain[part] = np.minimum(gain[part], shape)
         gain[max(low - first, 0) : max(high - first, 0)] = 0.0

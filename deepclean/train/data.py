@@ -9,14 +9,12 @@ from typing import Protocol
 import numpy as np
 
 from deepclean.core.block import Block, Gap, Series
+from deepclean.core.products import READY
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, listed
 
 PIECE = 64
 """Seconds that are read at a time."""
-
-_READY = 0b11
-"""Bits of the source's state vector: calibrated strain is ok, observation intent."""
 
 
 class Source(Protocol):
@@ -176,7 +174,7 @@ def _ready(state: Series | Gap) -> bool:
     if not isinstance(state, Series) or not np.isfinite(state.samples).all():
         return False
     bits = np.asarray(state.samples).astype(np.int64)
-    return bool(((bits & _READY) == _READY).all())
+    return bool(((bits & READY) == READY).all())
 
 
 def _absent(absent: Sequence[str], there: Mapping[str, int]) -> InputError:

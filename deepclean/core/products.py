@@ -13,7 +13,7 @@ The state vector's bits, 1 is good:
 | 4 | IN_SPEC | the quality gate is content; 0 while no gate watches |
 | 5 | CLEANED | every coupling's gain is 1 |
 | 6 | STEADY | no coupling's gain is on a ramp |
-| 7 | ANALYSISREADY | bits 0 and 1 of the source's state vector are both set |
+| 7 | ANALYSIS_READY | bits 0 and 1 of the source's state vector are both set |
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class State(IntFlag):
     IN_SPEC = 1 << 4
     CLEANED = 1 << 5
     STEADY = 1 << 6
-    ANALYSISREADY = 1 << 7
+    ANALYSIS_READY = 1 << 7
 
 
 def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[str, Series]:
@@ -93,7 +93,7 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
         State.MODEL_LOADED: np.full(count, bool(gains)),
         State.CLEANED: np.all([(g == 1).all(axis=1) for g in gains], axis=0),
         State.STEADY: np.all([((g == 0) | (g == 1)).all(axis=1) for g in gains], axis=0),
-        State.ANALYSISREADY: _analysis_ready(block, count),
+        State.ANALYSIS_READY: _analysis_ready(block, count),
     }
     for bit, good in checks.items():
         bits[good] |= np.uint32(bit)

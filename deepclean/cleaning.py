@@ -109,8 +109,8 @@ class Cleaning:
         except OutputError as error:
             if self._strict:
                 raise
-            self.ledger.inside -= 1
-            self.ledger.lost[errorcode.get(error.errno or 0, "unknown")] += 1
+            self.ledger.inside -= frame.frames
+            self.ledger.lost[errorcode.get(error.errno or 0, "unknown")] += frame.frames
             if self._writing:
                 _log.error("GPS %s: frame lost: %s", format_gps(frame.span.start), error)
             self._writing = False
@@ -118,8 +118,8 @@ class Cleaning:
         if not self._writing:
             _log.info("GPS %s: frames are written again", format_gps(frame.span.start))
         self._writing = True
-        self.ledger.inside -= 1
-        self.ledger.written[outcome(frame)] += 1
+        self.ledger.inside -= frame.frames
+        self.ledger.written[outcome(frame)] += frame.frames
         self.ledger.last_out = frame.span.end
         if self._now is not None and frame.source.arrived is not None:
             latency = self._now() - frame.source.arrived

@@ -75,13 +75,12 @@ def replay(
         engine = make_engine()
         cleaning = Cleaning(config, engine, sink, duration=duration, strict=True)
         for frame in source.frames(part, engine.needs(part)):
-            cleaning.take(frame)
+            written += len(cleaning.take(frame))
             for name, error in engine.model_errors.items():
                 raise ModelError(f"coupling {name}: the network failed: {error}") from error
             if frame.wanted:
                 progress(frame.span.duration)
-        cleaning.release()
-        written += cleaning.ledger.written.total()
+        written += len(cleaning.release())
         gaps += cleaning.ledger.gaps.total()
     progress(skipped)
     return Replayed(written, skipped, gaps)

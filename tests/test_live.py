@@ -340,3 +340,25 @@ def test_channel_that_is_absent_at_the_start_is_taken_when_it_comes(
         f"GPS {START}: no samples of H1:FAST",
         f"GPS {START + 2}: samples again of H1:FAST",
     ]
+
+
+def test_far_behind_at_a_restart_only_what_is_wanted_passes_through(config: Config) -> None:
+    """What lies before the last output was cleaned and written: it must not be written again."""
+    site.write_site(config, START, 31)
+    source = make(config, FakeClock(), history=3, resume=START + 5)
+    source.max_lag = 10 * NS
+    given = frames(source, 32)
+    before = [frame for frame in given if frame.span.start < (START + 5) * NS]
+    assert [s - START for s in seconds(before)] == [2, 3, 4]
+    assert not any(frame.wanted or frame.bypass for frame in before)
+    passed = [frame for frame in given if frame.bypass]
+    assert [s - START for s in seconds(passed)] == list(range(5, 30))
+    wanted = [s - START for s, frame in zip(seconds(given), given, strict=True) if frame.wanted]
+    assert wanted == list(range(5, 31))
+
+
+def test_gap_before_the_first_wanted_frame_is_not_counted(config: Config) -> None:
+    site.write_site(config, START, 6, no_strain=[START + 3])
+    given = frames(make(config, FakeClock(), history=4, resume=START + 5), 5)
+    assert [s - START for s in seconds(given)] == [1, 2, 3, 4, 5]
+    assert [frame.wanted for frame in given] == [False, False, False, False, True]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deepclean.build import load_models, make_engine
-from deepclean.cleaning import channels_of, sink_of
+from deepclean.cleaning import Cleaning, channels_of, sink_of
 from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
@@ -106,6 +106,21 @@ def test_long_output_files_hold_the_same(
     assert contents(tmp_path) == whole
     names = [FrameName.parse(path.name) for path in tmp_path.iterdir()]
     assert sorted(name.start - START for name in names if name) == [5, 8, 16, 24, 32]
+
+
+def test_joined_frames_keep_the_ledger_balanced(config: Config, tmp_path: Path) -> None:
+    loaded = load_models(config)
+    history = [History([f.directory]) for f in (config.input.strain, *config.input.witnesses)]
+    engine = make_engine(config, loaded)
+    sink = sink_of(config, loaded, tmp_path)
+    cleaning = Cleaning(config, engine, sink, duration=8 * NS)
+    span = Span.of_seconds(START + 5, 20)
+    for frame in HistorySource(channels_of(config), *history).frames(span, engine.needs(span)):
+        cleaning.take(frame)
+        assert cleaning.ledger.balanced
+    cleaning.release()
+    assert cleaning.ledger.balanced
+    assert (cleaning.ledger.written.total(), cleaning.ledger.inside) == (20, 0)
 
 
 def test_other_hop_agrees_to_rounding(

@@ -44,10 +44,12 @@ class CleanedFrame:
     Args:
         source: the input frame.
         blocks: cleaned, in order.
+        frames: how many input frames it was joined from.
     """
 
     source: InputFrame
     blocks: Sequence[CleanedBlock]
+    frames: int = 1
 
     @property
     def span(self) -> Span:
@@ -146,4 +148,5 @@ class Joiner:
             return []
         span = Span(held[0].span.start, held[-1].span.end)
         source = InputFrame(span, [block for frame in held for block in frame.source.blocks])
-        return [CleanedFrame(source, [block for frame in held for block in frame.blocks])]
+        blocks = [block for frame in held for block in frame.blocks]
+        return [CleanedFrame(source, blocks, sum(frame.frames for frame in held))]

@@ -59,10 +59,9 @@ def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[st
         ValueError: the frame has no strain.
     """
     interferometer = strain.split(":", maxsplit=1)[0]
-    rendered = {}
-    for product, name in channels.product_names(strain, products).items():
-        pieces = [_product(block, product) for block in frame.blocks]
-        rendered[name] = join(pieces)
+    # Until a gate multiplies its own gain into OUT_DQ, all products subtract the same.
+    cleaned = join([_cleaned(block) for block in frame.blocks])
+    rendered = dict.fromkeys(channels.product_names(strain, products).values(), cleaned)
     state = join([_accounting(block, state_bits(block)) for block in frame.blocks])
     rendered[channels.state_vector(interferometer)] = state
     for coupling in frame.blocks[0].estimates:
@@ -100,12 +99,9 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
     return bits
 
 
-def _product(block: CleanedBlock, product: str) -> Series:
+def _cleaned(block: CleanedBlock) -> Series:
     strain = _strain(block)
     assert block.cleaned is not None
-    if product == "OUT_DQ":
-        return Series(block.span, strain.rate, block.cleaned)
-    # Until a gate multiplies its own gain into OUT_DQ, both products subtract the same.
     return Series(block.span, strain.rate, block.cleaned)
 
 

@@ -103,17 +103,18 @@ class LiveSource:
             name = self._await(cursor)
             if name is not None:
                 self.turn()
-                if self._falls_behind(name):
+                wanted = name.span.start >= wanted_from
+                if wanted and self._falls_behind(name):
                     cursor = yield from self._catch_up(name)
                     continue
-                yield self._frame(name, wanted=name.span.start >= wanted_from)
+                yield self._frame(name, wanted=wanted)
                 cursor = name.span.end
                 due = self.clock.monotonic() + name.duration + self.deadline
                 self._drop(cursor)
                 continue
             later = self.strain.after(cursor)
             if later is not None and self._given_up(later):
-                yield from self._absent(cursor, later.span.start)
+                yield from self._absent(cursor, later.span.start, wanted_from)
                 cursor = later.span.start
                 continue
             if due is not None and self.clock.monotonic() >= due:
@@ -280,13 +281,14 @@ class LiveSource:
         self._read[path] = name.span.end
         return True
 
-    def _absent(self, start: int, end: int) -> Iterator[InputFrame]:
+    def _absent(self, start: int, end: int, wanted_from: int) -> Iterator[InputFrame]:
         """Yield what there is of witnesses over a stretch without strain."""
         # What lies further back than the history reaches cannot matter to what comes.
         near = max(start, end - -(-self.history // NS) * NS)
         if near > start:
             gap = Gap(Span(start, near), "strain_missing")
-            yield InputFrame(gap.span, [Block(gap.span, gap)], wanted=True, bypass=True)
+            wanted = start >= wanted_from
+            yield InputFrame(gap.span, [Block(gap.span, gap)], wanted=wanted, bypass=True)
         start = near
         for second in range(start, end, NS):
             span = Span(second, second + NS)
@@ -294,7 +296,7 @@ class LiveSource:
                 self._take(tail, span)
             blocks = self._aligner.blocks(Gap(span, "strain_missing"))
             self._say(blocks)
-            yield InputFrame(span, blocks, wanted=True)
+            yield InputFrame(span, blocks, wanted=second >= wanted_from)
 
     def _drop(self, cursor: int) -> None:
         """Forget files and pieces that lie behind; a file may still hold what comes next."""

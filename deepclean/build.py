@@ -15,6 +15,7 @@ from deepclean.core.plan import CouplingPlan, EngineSettings, Plan
 from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.resample import ResampleSettings
 from deepclean.core.time import NS
+from deepclean.core.witness import WitnessSettings
 from deepclean.edge import models, versions
 from deepclean.edge.models import Model
 from deepclean.errors import ConfigError, ModelError
@@ -37,6 +38,7 @@ def engine_settings(config: Config) -> EngineSettings:
             attenuation=engine.resample.attenuation,
             slowest_rate=engine.resample.slowest_rate,
         ),
+        witness=WitnessSettings(frozen=engine.witnesses.frozen_ns, limits=engine.witnesses.limits),
         interpolation_zeros=engine.interpolation.zeros,
         interpolation_attenuation=engine.interpolation.attenuation,
     )

@@ -1,5 +1,6 @@
 """One cleaned frame for one frame, whole and in order, and frames joined into longer ones."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepclean.core import reasons
 from deepclean.core.assemble import Assembler, CleanedFrame, InputFrame, Joiner
+from deepclean.core.block import Series
 from deepclean.core.plan import EngineSettings
 from deepclean.core.time import NS, Span
 from tests.builders import (
@@ -123,3 +126,29 @@ def test_frames_may_stay_as_they_are() -> None:
     frames = passed(frames_of([1, 3]))
     assert joined(frames, None) == frames
     assert Joiner(NS).flush() == []
+
+
+@pytest.mark.parametrize("refill", [0, 1, 2])
+def test_frames_to_be_passed_through_come_at_once_and_cleaning_goes_on(refill: int) -> None:
+    """The history is given again before it does: time goes back, but not for the engine."""
+    frames = frames_of([1] * 12)
+    assembler = Assembler(transparent(QUICK))
+    cleaned = [f for frame in frames[:4] for f in assembler.push(frame)]
+    for frame in frames[4:7]:
+        cleaned += assembler.push(replace(frame, bypass=True))
+        assert cleaned[-1].span == frame.span
+        for block in cleaned[-1].blocks:
+            assert isinstance(block.source.strain, Series)
+            assert block.cleaned is not None
+            assert same_bits(block.cleaned, block.source.strain.samples)
+            assert block.estimates["all"].reasons == (reasons.LATE,)
+            assert {fault.reason for fault in block.faults} == {reasons.LATE}
+    again = [replace(frame, wanted=False) for frame in frames[7 - refill : 7]]
+    for frame in [*again, *frames[7:]]:
+        cleaned += assembler.push(frame)
+    cleaned += assembler.release()
+    wanted = [frame for frame in cleaned if frame.source.wanted]
+    assert [frame.span for frame in wanted] == [frame.span for frame in frames]
+    gain = np.concatenate([b.estimates["all"].gain for b in wanted[7].blocks])
+    assert (gain[0] == 1) == (refill > 0)
+    assert (np.concatenate([b.estimates["all"].gain for b in wanted[9].blocks]) == 1).all()

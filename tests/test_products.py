@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from deepclean.core import channels
 from deepclean.core.assemble import CleanedFrame, InputFrame
-from deepclean.core.block import Block, CleanedBlock, Estimate, Gap, Series
+from deepclean.core.block import Block, CleanedBlock, Estimate, Gap, Series, WitnessFault
 from deepclean.core.products import State, outcome, render, state_bits
 from deepclean.core.reasons import CLEANED
 from deepclean.core.subtract import subtract
-from deepclean.core.time import Span
+from deepclean.core.time import NS, Span
 from tests.builders import START, same_bits
 
 RATE = 256
 PER_STATE = RATE // 16
+STEP = NS // 16
 SECOND = Span.of_seconds(START, 1)
 STRAIN = "H1:GDS-CALIB_STRAIN"
 BOTH = ("OUT_DQ", "PRODUCTION")
@@ -42,7 +43,6 @@ def cleaned_block(
     *,
     span: Span = SECOND,
     strain: NDArray[Any] | None = None,
-    witnesses: Mapping[str, Series | Gap] | None = None,
     state: Series | Gap | None = None,
     reasons: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> CleanedBlock:
@@ -55,8 +55,7 @@ def cleaned_block(
         )
         for number, (name, gain) in enumerate((gains or {"60Hz": 1.0}).items())
     }
-    present = {"A": series(16, span=span)} if witnesses is None else witnesses
-    block = Block(span, Series(span, RATE, raw), present, state)
+    block = Block(span, Series(span, RATE, raw), {}, state)
     return CleanedBlock(block, subtract(raw, estimates.values()), estimates)
 
 
@@ -99,20 +98,15 @@ def test_an_output_that_is_no_number_is_not_the_strains_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    "witness",
-    [
-        Gap(SECOND, "witness_missing"),
-        Series(SECOND, 16, with_one(np.ones(16), 7, np.nan)),
-        Series(SECOND, 16, with_one(np.ones(16), 7, np.inf)),
-    ],
+    ("start", "end", "marked"),
+    [(0, NS, range(16)), (7 * STEP, 8 * STEP, [7]), (8 * STEP - 1, 8 * STEP + 1, [7, 8])],
 )
-def test_a_missing_witness_is_said(witness: Series | Gap) -> None:
-    block = cleaned_block(witnesses={"A": series(16), "B": witness}, state=READY)
-    assert lacking(block) == [{"WITNESSES_GOOD"}] * 16
-
-
-def test_integer_witnesses_are_good() -> None:
-    assert lacking(cleaned_block(witnesses={"A": series(16, np.int32(0))}, state=READY)) == GOOD
+def test_a_faulty_witness_is_said_where_it_is(start: int, end: int, marked: list[int]) -> None:
+    span = Span(SECOND.start + start, SECOND.start + end)
+    faults = (WitnessFault("B", "missing", span), WitnessFault("A", "witness_zero", SECOND))
+    block = replace(cleaned_block(state=READY), faults=faults)
+    lacks: list[set[str]] = [{"WITNESSES_GOOD"} if i in marked else set() for i in range(16)]
+    assert lacking(block) == lacks
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from deepclean.config.coupling_checks import RATE, STRAIN_RATE, band_in_hz, whol
 from deepclean.config.faults import Fault, Key, show_key
 from deepclean.core.channels import frame_part
 from deepclean.core.time import NS, format_gps
+from deepclean.errors import hint
 
 if TYPE_CHECKING:
     from deepclean.config.schema import Config
@@ -28,6 +29,7 @@ def faults(config: Config) -> Iterator[Fault]:
         config.engine.ramp_ns, config.strain.rate, ("engine", "ramp"), STRAIN_RATE
     )
     yield from _slowest_witness(config)
+    yield from _limits(config)
     yield from _sites(config)
     yield from _directories(config)
     yield from _products(config)
@@ -67,6 +69,17 @@ def _slowest_witness(config: Config) -> Iterator[Fault]:
             f"{resample.slowest_rate} Hz (slowest_rate); use at least {format_gps(least)}",
             (("engine", "resample", "max_delay"), ("engine", "resample", "slowest_rate")),
         )
+
+
+def _limits(config: Config) -> Iterator[Fault]:
+    """Yield a fault for each limit of a channel that nobody uses."""
+    used = {w for coupling in config.couplings.values() for w in coupling.witnesses}
+    for channel in config.engine.witnesses.limits:
+        if channel not in used:
+            yield Fault(
+                f"{channel} is no coupling's witness{hint(channel, used)}",
+                (("engine", "witnesses", "limits"),),
+            )
 
 
 def _sites(config: Config) -> Iterator[Fault]:

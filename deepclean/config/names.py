@@ -39,7 +39,18 @@ def spell_out(raw: Mapping[str, Any]) -> dict[str, Any]:
         full["couplings"] = {
             name: _full_witnesses(coupling, site) for name, coupling in couplings.items()
         }
+    engine = full.get("engine")
+    if isinstance(engine, Mapping):
+        full["engine"] = _full_limits(engine, site)
     return full
+
+
+def _full_limits(engine: Mapping[str, Any], site: str) -> dict[str, Any]:
+    witnesses = engine.get("witnesses")
+    if not isinstance(witnesses, Mapping) or not isinstance(witnesses.get("limits"), Mapping):
+        return dict(engine)
+    limits = {_full(name, site): limit for name, limit in witnesses["limits"].items()}
+    return {**engine, "witnesses": {**witnesses, "limits": limits}}
 
 
 def _full_witnesses(coupling: Any, site: str) -> Any:

@@ -164,6 +164,28 @@ class Interpolation(Section):
     """Of the images, in dB."""
 
 
+class Witnesses(Section):
+    """Which samples of the witnesses are unusable: they count as missing."""
+
+    frozen: Duration | None = 2.0
+    """Seconds after which a value that stays the same, and is not zero, is frozen; null: never."""
+
+    limits: Annotated[Mapping[Channel, Positive], AfterValidator(FrozenMap)] = Field(
+        default={}, validate_default=True
+    )
+    """By channel, the magnitude from which its samples are clipped, in the channel's unit: the end
+    of its converter's range."""
+
+    @field_serializer("limits", mode="wrap")
+    def _plain(self, limits: Mapping[str, float], handler: Any) -> Any:
+        return handler(dict(limits))
+
+    @property
+    def frozen_ns(self) -> int | None:
+        """How long a value may stay the same, in nanoseconds, where there is a limit."""
+        return None if self.frozen is None else seconds_to_ns(self.frozen)
+
+
 class Engine(Section):
     """How the cleaning computes: its rate, its steps in time, its filters."""
 
@@ -175,6 +197,9 @@ class Engine(Section):
 
     ramp: Pause = 0.25
     """Seconds of raised cosine on each side of a gap."""
+
+    witnesses: Witnesses = Witnesses()
+    """Which samples of the witnesses are unusable."""
 
     resample: Resample = Resample()
     """From a witness's rate to the engine's."""

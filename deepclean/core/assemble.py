@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepclean.core import reasons
-from deepclean.core.block import Block, CleanedBlock, Estimate, Gap
+from deepclean.core.block import Block, CleanedBlock, Estimate, Gap, WitnessFault
 from deepclean.core.engine import Engine
 from deepclean.core.time import Span
 
@@ -72,9 +72,14 @@ class Assembler:
     def push(self, frame: InputFrame) -> list[CleanedFrame]:
         """Take the next frame; return the frames that it completes, in order.
 
+        A frame to be passed through comes out at once, after all that is still inside. The engine
+        never sees it, so what follows may begin with the history before it goes on.
+
         Raises:
             ValueError: as Engine.push, of the frame's first block; the frame is not taken.
         """
+        if frame.bypass:
+            return [*self.release(), self._passed(frame)]
         first, *others = frame.blocks
         cleaned = self.engine.push(first)
         self._frames.append(frame)
@@ -102,7 +107,10 @@ class Assembler:
                 )
                 for coupling in self.engine.couplings
             }
-            blocks.append(CleanedBlock(block, raw.samples.astype(np.float64), estimates))
+            faults = tuple(
+                WitnessFault(name, reasons.LATE, block.span) for name in self.engine.witnesses
+            )
+            blocks.append(CleanedBlock(block, raw.samples.astype(np.float64), estimates, faults))
         return CleanedFrame(frame, blocks)
 
     def _collect(self, cleaned: Iterable[CleanedBlock]) -> list[CleanedFrame]:

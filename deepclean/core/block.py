@@ -122,6 +122,15 @@ class Estimate:
     reasons: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class WitnessFault:
+    """A stretch in which something is wrong with a witness, and what (core.reasons)."""
+
+    witness: str
+    reason: str
+    span: Span
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CleanedBlock:
     """One stretch of output, of the same span as the input block that it came from.
@@ -131,11 +140,13 @@ class CleanedBlock:
         cleaned: strain minus the gained estimates, float64, shape `(n,)`; None where the
             strain itself is a gap.
         estimates: by coupling name.
+        faults: of the witnesses, inside the block.
     """
 
     source: Block
     cleaned: Float64 | None
     estimates: Mapping[str, Estimate]
+    faults: tuple[WitnessFault, ...] = ()
 
     @property
     def span(self) -> Span:

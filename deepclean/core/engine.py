@@ -20,7 +20,16 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.bandpass import Bandpass
-from deepclean.core.block import Block, CleanedBlock, Estimate, Float64, Gap, Series
+from deepclean.core.block import (
+    Block,
+    CleanedBlock,
+    Estimate,
+    Float64,
+    Gap,
+    Samples,
+    Series,
+    WitnessFault,
+)
 from deepclean.core.finite import finite
 from deepclean.core.gain import gain_over
 from deepclean.core.plan import CouplingPlan, EngineSettings, Plan
@@ -30,6 +39,7 @@ from deepclean.core.state import CouplingState, EngineState
 from deepclean.core.subtract import subtract
 from deepclean.core.time import NS, Span, index_at, index_from
 from deepclean.core.track import Track
+from deepclean.core.witness import Run, clipped, frozen
 
 _BEGINNING = -(1 << 62)
 
@@ -142,10 +152,9 @@ class Engine:
         state = self._state
         if block.span.start > state.frontier:
             self._miss(state, self._witnesses, state.frontier, block.span.start, reasons.NO_INPUT)
-        for witness in self._witnesses:
-            self._take(state, witness, block)
+        faults = tuple(f for witness in self._witnesses for f in self._take(state, witness, block))
         state.frontier = block.span.end
-        state.pending.append(block)
+        state.pending.append((block, faults))
         return finished + self._advance(state)
 
     def release(self) -> list[CleanedBlock]:
@@ -183,28 +192,52 @@ class Engine:
         for name in {user for witness in witnesses for user in self._users[witness]}:
             state.paths[name].invalid.add(*self.plan.spoilt_by_gap(name, start, end), reason)
 
-    def _take(self, state: EngineState, witness: str, block: Block) -> None:
-        """Add one witness of a block to the input."""
+    def _take(self, state: EngineState, witness: str, block: Block) -> list[WitnessFault]:
+        """Add one witness of a block to the input; return what is wrong with it there."""
         span = block.span
         channel = block.witnesses.get(witness, Gap(span, reasons.MISSING))
+        if isinstance(channel, Series) and channel.rate < self.settings.resample.slowest_rate:
+            channel = Gap(span, reasons.BAD_RATE)
         if isinstance(channel, Gap):
             self._miss(state, (witness,), span.start, span.end, channel.reason)
-            return
-        if channel.rate < self.settings.resample.slowest_rate:
-            self._miss(state, (witness,), span.start, span.end, reasons.BAD_RATE)
-            return
+            return [WitnessFault(witness, channel.reason, span)]
         rate = channel.rate
         if state.rates.setdefault(witness, rate) != rate:
             # The rate changed: no filter spans the seam, which has no length of its own.
             self._miss(state, (witness,), span.start, span.start, reasons.BAD_RATE)
             state.rates[witness] = rate
-        samples, runs = finite(channel.samples)
+            state.held.pop(witness, None)
         first = index_at(span.start, rate)
-        for low, high in runs:
-            # A sample stands at an instant: from the first bad one to just after the last.
-            start, last = ((first + index) * NS // rate for index in (low, high - 1))
-            self._miss(state, (witness,), start, last + 1, reasons.NONFINITE_WITNESS)
+        samples, bad = finite(channel.samples)
+        unusable = {
+            reasons.NONFINITE_WITNESS: [(first + low, first + high) for low, high in bad],
+            reasons.FROZEN: self._frozen(state, witness, channel, first),
+            reasons.CLIPPED: self._clipped(witness, samples, first),
+        }
+        faults = []
+        for reason, runs in unusable.items():
+            for low, high in runs:
+                # A sample stands at an instant: from the first bad one to just after the last.
+                start, end = low * NS // rate, (high - 1) * NS // rate + 1
+                self._miss(state, (witness,), start, end, reason)
+                faults.append(WitnessFault(witness, reason, Span(start, end)))
+        if not samples.any() and not faults:
+            faults.append(WitnessFault(witness, reasons.ZERO, span))
         state.inputs.setdefault((witness, rate), Track(1)).append(first, samples[None])
+        return faults
+
+    def _frozen(self, state: EngineState, witness: str, channel: Series, first: int) -> list[Run]:
+        duration = self.settings.witness.frozen
+        if duration is None:
+            return []
+        runs, state.held[witness] = frozen(
+            channel.samples, first, channel.rate, duration, state.held.get(witness)
+        )
+        return runs
+
+    def _clipped(self, witness: str, samples: Samples, first: int) -> list[Run]:
+        limit = self.settings.witness.limits.get(witness)
+        return [] if limit is None else clipped(samples, first, limit)
 
     def _advance(self, state: EngineState) -> list[CleanedBlock]:
         """Compute every hop that the input allows; return the blocks that are complete."""
@@ -213,8 +246,8 @@ class Engine:
             self._compute(state)
             state.step += 1
         finished = []
-        while state.pending and state.pending[0].span.end <= state.step * hop:
-            finished.append(self._finish(state, state.pending.popleft()))
+        while state.pending and state.pending[0][0].span.end <= state.step * hop:
+            finished.append(self._finish(state, *state.pending.popleft()))
         self._forget(state)
         return finished
 
@@ -296,10 +329,12 @@ class Engine:
         window = path.bandpassed.read(low, high)
         path.noise.append(step * count, self._interpolator.apply(window, step * count, count))
 
-    def _finish(self, state: EngineState, block: Block) -> CleanedBlock:
+    def _finish(
+        self, state: EngineState, block: Block, faults: tuple[WitnessFault, ...]
+    ) -> CleanedBlock:
         """Return the cleaned block of a block whose hops are all computed."""
         if isinstance(block.strain, Gap):
-            return CleanedBlock(block, None, {})
+            return CleanedBlock(block, None, {}, faults)
         rate = self.settings.strain_rate
         first, stop = block.span.indices(rate)
         ramp = self.settings.ramp * rate // NS
@@ -311,7 +346,8 @@ class Engine:
             noise = path.noise.read(first, stop)[0]
             why = () if (gain == 1).all() else path.invalid.reasons(near.start, near.end)
             estimates[coupling.name] = Estimate(noise, gain, coupling.predictor.version, why)
-        return CleanedBlock(block, subtract(block.strain.samples, estimates.values()), estimates)
+        cleaned = subtract(block.strain.samples, estimates.values())
+        return CleanedBlock(block, cleaned, estimates, faults)
 
     def _forget(self, state: EngineState) -> None:
         """Drop what no later hop or pending block needs."""
@@ -324,7 +360,7 @@ class Engine:
                 del state.inputs[witness, rate]
         oldest = state.step * self.settings.hop
         if state.pending:
-            oldest = min(oldest, state.pending[0].span.start)
+            oldest = min(oldest, state.pending[0][0].span.start)
         for name, path in state.paths.items():
             plan = self.plan.couplings[name]
             path.standardised.drop_before(start + plan.predicted - plan.geometry.before)

@@ -19,7 +19,11 @@ def finite(samples: Samples) -> tuple[Samples, list[tuple[int, int]]]:
     bad = ~np.isfinite(samples)
     if not bad.any():
         return samples, []
-    anywhere = bad.reshape(-1, bad.shape[-1]).any(axis=0)
-    steps = np.diff(np.concatenate(([0], anywhere.view(np.int8), [0])))
-    runs = zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True)
-    return np.where(bad, 0, samples), [(int(low), int(high)) for low, high in runs]
+    return np.where(bad, 0, samples), runs(np.any(bad.reshape(-1, bad.shape[-1]), axis=0))
+
+
+def runs(marked: Samples) -> list[tuple[int, int]]:
+    """Return the runs `[low, high)` of True in booleans of shape `(n,)`, in order."""
+    steps = np.diff(np.concatenate(([False], marked, [False])).astype(np.int8))
+    edges = zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True)
+    return [(int(low), int(high)) for low, high in edges]

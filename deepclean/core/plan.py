@@ -16,6 +16,7 @@ from math import ceil, floor
 from deepclean.core.predict import Geometry
 from deepclean.core.resample import Resampler, ResampleSettings
 from deepclean.core.time import NS
+from deepclean.core.witness import WitnessSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class EngineSettings:
         hop: nanoseconds of data computed at a time, anchored to GPS 0.
         ramp: nanoseconds of the gain's ramp either side of a gap.
         resample: of the witnesses, to the model rate.
+        witness: which of their samples are unusable.
         interpolation_zeros: half-length of the filter to the strain's rate, in samples of the
             slower rate.
         interpolation_attenuation: of that filter, in dB.
@@ -41,6 +43,7 @@ class EngineSettings:
     hop: int = NS
     ramp: int = NS // 4
     resample: ResampleSettings = field(default_factory=ResampleSettings)
+    witness: WitnessSettings = field(default_factory=WitnessSettings)
     interpolation_zeros: int = 16
     interpolation_attenuation: float = 80.0
 
@@ -164,7 +167,8 @@ class Plan:
     def history(self) -> int:
         """`H` in nanoseconds: a hop needs input from its start minus this."""
         hop, ramp = self.settings.hop_model, self.settings.ramp
-        return ramp + self._ns(max(plan.reach_back(hop) for plan in self.couplings.values()))
+        filters = self._ns(max(plan.reach_back(hop) for plan in self.couplings.values()))
+        return ramp + filters + (self.settings.witness.frozen or 0)
 
     def spoilt_by_gap(self, name: str, start: int, end: int) -> tuple[int, int]:
         """Return where a witness's gap `[start, end)` (ns) spoils a coupling's estimate (ns)."""

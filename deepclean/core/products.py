@@ -8,7 +8,7 @@ The state vector's bits, 1 is good:
 |---|---|---|
 | 0 | OUTPUT_VALID | every sample of the official product is finite |
 | 1 | STRAIN_GOOD | every sample of the raw strain is finite |
-| 2 | WITNESSES_GOOD | every witness of every coupling had samples |
+| 2 | WITNESSES_GOOD | every witness of every coupling had samples that can be used |
 | 3 | MODEL_LOADED | every coupling has a model |
 | 4 | IN_SPEC | the quality gate is content; 0 while no gate watches |
 | 5 | CLEANED | every coupling's gain is 1 |
@@ -24,11 +24,11 @@ from enum import IntFlag
 import numpy as np
 from numpy.typing import NDArray
 
-from deepclean.core import channels
+from deepclean.core import channels, reasons
 from deepclean.core.assemble import CleanedFrame
 from deepclean.core.block import CleanedBlock, Samples, Series, join
 from deepclean.core.channels import STATE_RATE
-from deepclean.core.reasons import CLEANED
+from deepclean.core.time import NS
 
 READY = 0b11
 """Bits of the source's state vector: calibrated strain is ok, observation intent."""
@@ -76,7 +76,7 @@ def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[st
 def outcome(frame: CleanedFrame) -> str:
     """Return in one word what became of a frame: `cleaned`, or the first reason why not fully."""
     estimates = [e for block in frame.blocks for e in block.estimates.values()]
-    return next((reason for e in estimates for reason in e.reasons), CLEANED)
+    return next((reason for e in estimates for reason in e.reasons), reasons.CLEANED)
 
 
 def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
@@ -88,7 +88,7 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
     checks = {
         State.OUTPUT_VALID: np.isfinite(_per_state(block.cleaned, count)).all(axis=1),
         State.STRAIN_GOOD: np.isfinite(_per_state(strain.samples, count)).all(axis=1),
-        State.WITNESSES_GOOD: np.full(count, _all_present(block)),
+        State.WITNESSES_GOOD: ~_faulty(block, count),
         State.MODEL_LOADED: np.full(count, bool(gains)),
         State.CLEANED: np.all([(g == 1).all(axis=1) for g in gains], axis=0),
         State.STEADY: np.all([((g == 0) | (g == 1)).all(axis=1) for g in gains], axis=0),
@@ -116,9 +116,14 @@ def _per_state(samples: Samples, count: int) -> Samples:
     return samples.reshape(count, -1)
 
 
-def _all_present(block: CleanedBlock) -> bool:
-    witnesses = block.source.witnesses.values()
-    return all(isinstance(w, Series) and np.isfinite(w.samples).all() for w in witnesses)
+def _faulty(block: CleanedBlock, count: int) -> NDArray[np.bool_]:
+    """Return where any witness is of no use."""
+    faulty = np.zeros(count, dtype=bool)
+    for fault in block.faults:
+        if fault.reason != reasons.ZERO:
+            low, high = (edge - block.span.start for edge in (fault.span.start, fault.span.end))
+            faulty[low * STATE_RATE // NS : -(-high * STATE_RATE // NS)] = True
+    return faulty
 
 
 def _analysis_ready(block: CleanedBlock, count: int) -> NDArray[np.bool_]:

@@ -20,6 +20,12 @@ BAD_RATE = "witness_rate"
 NONFINITE_WITNESS = "witness_nonfinite"
 """A witness has samples that are no numbers."""
 
+FROZEN = "witness_frozen"
+"""A witness keeps repeating one value that is not zero."""
+
+CLIPPED = "witness_clipped"
+"""A witness is at the end of its range."""
+
 NONFINITE = "prediction_nonfinite"
 """The network gave samples that are no numbers."""
 
@@ -45,6 +51,8 @@ ALL = (
     CORRUPT,
     BAD_RATE,
     NONFINITE_WITNESS,
+    FROZEN,
+    CLIPPED,
     NONFINITE,
     NO_INPUT,
     NO_HISTORY,
@@ -52,3 +60,9 @@ ALL = (
     LATE,
     MODEL_ERROR,
 )
+
+ZERO = "witness_zero"
+"""A witness is zero throughout. Zeros are data and change no gain; they are counted."""
+
+OF_WITNESSES = (MISSING, INVALID, CORRUPT, BAD_RATE, NONFINITE_WITNESS, FROZEN, CLIPPED, LATE, ZERO)
+"""What may be wrong with a witness."""

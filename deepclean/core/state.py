@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deepclean.core.block import Block
+from deepclean.core.block import Block, WitnessFault
 from deepclean.core.gain import Invalid
 from deepclean.core.track import Track
+from deepclean.core.witness import Held
 
 
 class CouplingState:
@@ -41,7 +42,8 @@ class EngineState:
         paths: each coupling's streams.
         inputs: by witness and rate.
         rates: each witness's last rate.
-        pending: blocks taken in and not given out.
+        held: what each witness's samples ended with.
+        pending: blocks taken in and not given out, with the faults of their witnesses.
     """
 
     frontier: int
@@ -49,7 +51,8 @@ class EngineState:
     paths: dict[str, CouplingState]
     inputs: dict[tuple[str, int], Track] = field(default_factory=dict)
     rates: dict[str, int] = field(default_factory=dict)
-    pending: deque[Block] = field(default_factory=deque)
+    held: dict[str, Held] = field(default_factory=dict)
+    pending: deque[tuple[Block, tuple[WitnessFault, ...]]] = field(default_factory=deque)
 
     def copy(self) -> EngineState:
         """Return an independent copy; the samples are shared, for nobody changes them."""
@@ -59,5 +62,6 @@ class EngineState:
             {name: path.copy() for name, path in self.paths.items()},
             {key: track.copy() for key, track in self.inputs.items()},
             self.rates.copy(),
+            self.held.copy(),
             self.pending.copy(),
         )

@@ -12,9 +12,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from deepclean.core import channels, reasons
+from deepclean.core import channels
 from deepclean.core.assemble import CleanedFrame
-from deepclean.core.block import Block, Gap, Series
+from deepclean.core.block import Series
 
 Stream = Literal["strain", "witnesses"]
 Result = Literal["missing", "taken", "unreadable"]
@@ -43,7 +43,8 @@ class Figures:
         models: in force, by coupling; replaced as a whole when one changes.
         inputs: files by stream and result, when their time has come: read, given up as absent, or
             given up as unreadable. Strain that was taken stands in the ledger instead.
-        witness_faults: cleaned frames in which a witness was of no use, by channel and reason.
+        witness_faults: cleaned frames in which something was wrong with a witness, by channel
+            and reason.
         reloads: models offered to the running daemon, by what became of them.
         state: bits of the state vector that were set throughout the last cleaned frame.
         gains: lowest gain in the last cleaned frame, by coupling.
@@ -70,17 +71,5 @@ class Figures:
             coupling: float(rendered[channels.gain(interferometer, coupling)].samples.min())
             for coupling in frame.blocks[0].estimates
         }
-        if min(self.gains.values(), default=1.0) < 1.0:
-            faults = {fault for block in frame.blocks for fault in _faults(block.source)}
-            self.witness_faults.update(faults)
-
-
-def _faults(block: Block) -> set[tuple[str, str]]:
-    """Return the witnesses of a block that are of no use, each with the reason."""
-    found = set()
-    for name, witness in block.witnesses.items():
-        if isinstance(witness, Gap):
-            found.add((name, witness.reason))
-        elif not np.isfinite(witness.samples).all():
-            found.add((name, reasons.NONFINITE_WITNESS))
-    return found
+        faults = {(fault.witness, fault.reason) for b in frame.blocks for fault in b.faults}
+        self.witness_faults.update(faults)

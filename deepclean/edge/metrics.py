@@ -38,12 +38,6 @@ _INPUTS = (
 )
 _IGNORED = ("duplicate", "late")
 _STRAIN_GAPS = ("invalid", "strain_missing", "strain_rate", "strain_unreadable")
-_WITNESS_FAULTS = (
-    reasons.MISSING,
-    reasons.INVALID,
-    reasons.CORRUPT,
-    reasons.NONFINITE_WITNESS,
-)
 _ERRNOS = ("EACCES", "EIO", "ENOENT", "ENOSPC", "EROFS")
 _RELOADS = ("accepted", "rejected")
 _THREADS = Path("/proc/self/task")
@@ -184,10 +178,10 @@ class Metrics(Collector):
         yield gain
 
     def _witnesses(self) -> Iterator[Metric]:
-        known = product(self._config.witness_channels, _WITNESS_FAULTS)
+        known = product(self._config.witness_channels, reasons.OF_WITNESSES)
         yield _counter(
             "witness_faults",
-            "Cleaned frames in which a witness was of no use.",
+            "Cleaned frames in which something was wrong with a witness.",
             ["channel", "reason"],
             _all(known, self._figures.witness_faults),
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from deepclean.config import Config
 from deepclean.core.bandpass import Bandpass, BandpassSettings, make_bandpass
 from deepclean.core.engine import Coupling, Engine
+from deepclean.core.gate import GateSettings
 from deepclean.core.plan import CouplingPlan, EngineSettings, Plan
 from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.resample import ResampleSettings
@@ -39,8 +40,28 @@ def engine_settings(config: Config) -> EngineSettings:
             slowest_rate=engine.resample.slowest_rate,
         ),
         witness=WitnessSettings(frozen=engine.witnesses.frozen_ns, limits=engine.witnesses.limits),
+        gate=gate_settings(config),
         interpolation_zeros=engine.interpolation.zeros,
         interpolation_attenuation=engine.interpolation.attenuation,
+    )
+
+
+def gate_settings(config: Config) -> GateSettings | None:
+    """Return when gates open and close; None where there are none."""
+    gate = config.gate
+    if not gate.enabled:
+        return None
+    return GateSettings(
+        window=gate.window_ns,
+        open_below=gate.open_below,
+        close_above=gate.close_above,
+        guard_above=gate.guard_above,
+        worst_above=gate.worst_above,
+        guard=gate.guard,
+        jump=gate.jump,
+        sigma=gate.sigma,
+        dwell=gate.dwell_ns,
+        memory=gate.memory_ns,
     )
 
 
@@ -157,7 +178,8 @@ def make_engine(config: Config, loaded: Mapping[str, Model]) -> Engine:
         except ValueError as error:
             raise ConfigError(f"couplings.{name}.predict: {error}") from error
         bandpass = coupling_bandpass(config, name)
-        couplings.append(Coupling(name, loaded[name].channels, model, predict, bandpass))
+        witnesses = loaded[name].channels
+        couplings.append(Coupling(name, witnesses, model, predict, bandpass, coupling.bands))
     return Engine(settings, couplings)
 
 

@@ -106,7 +106,7 @@ def report(seconds: int) -> None:
     """Print the table and draw the picture."""
     from deepclean.config import load
     from deepclean.core.channels import product_names
-    from deepclean.core.quality import band_ratio
+    from deepclean.core.spectra import band_ratio
     from deepclean.core.time import Span
 
     config = load(CONFIG)

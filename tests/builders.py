@@ -181,7 +181,8 @@ class Small:
         network, reach, period = self.network or autoencoder(count)
         predictor = make_predictor(network, count, reach, period, version=self.version)
         bandpass = make_bandpass(self.bandpass, self.bands, rate)
-        return Coupling(self.name, tuple(self.witnesses), predictor, self.predict, bandpass)
+        witnesses = tuple(self.witnesses)
+        return Coupling(self.name, witnesses, predictor, self.predict, bandpass, self.bands)
 
 
 def make_engine(settings: EngineSettings = SMALL, *couplings: Small) -> Engine:

@@ -34,6 +34,7 @@ input:
   deadline: 2.0
 output: {directory: cleaned}
 engine: {rate: 512, resample: {zeros: 4}}
+gate: {enabled: false}
 metrics: {enabled: false}
 couplings:
   60Hz:

@@ -66,7 +66,7 @@ def frame(*blocks: CleanedBlock) -> CleanedFrame:
 
 def lacking(block: CleanedBlock) -> list[set[str]]:
     """Return, per sixteenth of a second, which bits are not set, of those that can be."""
-    never = State.IN_SPEC  # until a gate watches
+    never = State.IN_SPEC | State.SETTLED  # without gates
     assert not (state_bits(block) & never).any()
     return [{s.name or "" for s in State if not s & never and not b & s} for b in state_bits(block)]
 
@@ -137,10 +137,11 @@ def test_no_state_vector_is_not_ready(state: Series | Gap | None) -> None:
 
 
 def test_state_bits_are_those_of_the_table() -> None:
-    names = "OUTPUT_VALID STRAIN_GOOD WITNESSES_GOOD MODEL_LOADED IN_SPEC CLEANED STEADY".split()
-    assert {s.name: s.value for s in State} == {
-        name: 1 << bit for bit, name in enumerate([*names, "ANALYSIS_READY"])
-    }
+    names = [
+        *"OUTPUT_VALID STRAIN_GOOD WITNESSES_GOOD MODEL_LOADED IN_SPEC".split(),
+        *"CLEANED STEADY ANALYSIS_READY SETTLED".split(),
+    ]
+    assert {s.name: s.value for s in State} == {name: 1 << bit for bit, name in enumerate(names)}
 
 
 def test_a_frame_renders_whole() -> None:

@@ -14,7 +14,7 @@ import pytest
 from deepclean.config import Config, load
 from deepclean.core.block import Float64, Series
 from deepclean.core.channels import product_names
-from deepclean.core.quality import asd, band_ratio, worst_outside
+from deepclean.core.spectra import asd, band_ratio, worst_outside
 from deepclean.core.time import Span
 from deepclean.edge import models, versions
 from deepclean.edge.history import History

@@ -193,7 +193,7 @@ def test_the_network_beats_the_wiener_filter_where_the_coupling_is_not_linear(
     baseline = trained(tmp_path, *WIENER, data=data)
     learned = trained(tmp_path, *QUICK, data=data)
     made = channels(300)
-    from deepclean.core.quality import band_ratio
+    from deepclean.core.spectra import band_ratio
 
     part = slice(225 * 512, 300 * 512)
     best = band_ratio(made["floor"][part], made[STRAIN][part], 512, ((25.0, 35.0),))

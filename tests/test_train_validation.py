@@ -7,7 +7,7 @@ import torch
 from deepclean.build import coupling_bandpass, engine_settings
 from deepclean.core.engine import Coupling
 from deepclean.core.predict import Network, Predictor, PredictSettings
-from deepclean.core.quality import band_ratio
+from deepclean.core.spectra import band_ratio
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.train.data import SiteData

@@ -30,6 +30,7 @@ def faults(config: Config) -> Iterator[Fault]:
     )
     yield from _slowest_witness(config)
     yield from _limits(config)
+    yield from _gate(config)
     yield from _sites(config)
     yield from _directories(config)
     yield from _products(config)
@@ -80,6 +81,35 @@ def _limits(config: Config) -> Iterator[Fault]:
                 f"{channel} is no coupling's witness{hint(channel, used)}",
                 (("engine", "witnesses", "limits"),),
             )
+
+
+def _gate(config: Config) -> Iterator[Fault]:
+    """Yield a fault for each time that the gates cannot be computed with."""
+    gate, ramp, rate = config.gate, config.engine.ramp_ns, config.engine.rate
+    if not gate.enabled:
+        return
+    switch: Key = ("gate", "enabled")
+    if gate.window_ns % NS or gate.window_ns < 4 * NS:
+        yield Fault(
+            f"{format_gps(gate.window_ns)} s is not a whole number of seconds from 4 on",
+            (("gate", "window"), switch),
+        )
+    if ramp % (NS // 16):
+        yield Fault(
+            f"{format_gps(ramp)} s is not a whole number of sixteenths of a second, as gates need; "
+            "use one, or switch the gates off",
+            (("engine", "ramp"), switch),
+        )
+    if rate % 16:
+        yield Fault(
+            f"{rate} Hz is not a multiple of 16 Hz, as gates need; use one, or switch them off",
+            (RATE, switch),
+        )
+    if gate.open_below > gate.close_above:
+        yield Fault(
+            f"{gate.open_below} is above close_above, {gate.close_above}; lower it",
+            (("gate", "open_below"), ("gate", "close_above")),
+        )
 
 
 def _sites(config: Config) -> Iterator[Fault]:

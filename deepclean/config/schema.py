@@ -120,8 +120,8 @@ class Output(Section):
     products: tuple[Literal["OUT_DQ", "PRODUCTION"], ...] = Field(
         default=("OUT_DQ", "PRODUCTION"), min_length=1
     )
-    """The strain channels written: OUT_DQ subtracts as far as the gain allows, PRODUCTION wherever
-    a prediction exists."""
+    """The strain channels written: OUT_DQ subtracts where the gate is open, PRODUCTION wherever a
+    prediction exists."""
 
     compression: Literal["none", "gzip"] = "none"
     """Of the frame files."""
@@ -218,6 +218,59 @@ class Engine(Section):
         return seconds_to_ns(self.ramp)
 
 
+class Gate(Section):
+    """When a coupling's estimate is kept out of the official product (OUT_DQ)."""
+
+    enabled: Flag = True
+    """Whether there are gates; without, OUT_DQ is as PRODUCTION."""
+
+    window: Duration = 8.0
+    """Seconds over which spectra are averaged, a whole number, at least 4."""
+
+    open_below: Positive = 1.001
+    """Mean ratio of cleaned over raw ASD in the band, below which the estimate is good."""
+
+    close_above: Positive = 1.005
+    """One above which it is bad, in the band or far from it."""
+
+    guard: Pause = 6.0
+    """Hz beside a band that are judged by themselves: the bandpass's transition."""
+
+    guard_above: Positive = 1.03
+    """Mean ratio there that is bad."""
+
+    worst_above: Positive = 3.0
+    """Ratio of any single bin of the band that is bad."""
+
+    jump: Positive = 6.0
+    """Factor over its usual level at which an estimate is not believed."""
+
+    sigma: Positive = 5.0
+    """Standard deviations of chance beyond which a second that is worse than raw is bad."""
+
+    dwell: Duration = 8.0
+    """Seconds that a gate stays closed after something bad, at least."""
+
+    memory: Duration = 32.0
+    """Seconds that a gate stays open without anything good, at most. With `dwell` and three windows
+    it is the history that a restart reads."""
+
+    @property
+    def window_ns(self) -> int:
+        """Over which spectra are averaged, in nanoseconds."""
+        return seconds_to_ns(self.window)
+
+    @property
+    def dwell_ns(self) -> int:
+        """How long a gate stays closed, in nanoseconds."""
+        return seconds_to_ns(self.dwell)
+
+    @property
+    def memory_ns(self) -> int:
+        """How long it stays open without anything good, in nanoseconds."""
+        return seconds_to_ns(self.memory)
+
+
 class Models(Section):
     """The model store."""
 
@@ -280,6 +333,9 @@ class Config(Section):
 
     engine: Engine = Engine()
     """How the cleaning computes."""
+
+    gate: Gate = Gate()
+    """When an estimate is kept out of the official product."""
 
     models: Models = Models()
     """The model store."""

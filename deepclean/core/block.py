@@ -8,8 +8,9 @@ reason for it: it is a value, never zeros. A `Block` is one stretch of the site'
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -105,21 +106,55 @@ class Block:
                 raise ValueError(f"a channel over {channel.span} in a block over {self.span}")
 
 
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What a coupling's cleaning does to the strain, over the last window (core.quality).
+
+    Args:
+        in_band: mean over the band's bins of cleaned over raw ASD.
+        worst: the highest of these bins.
+        guard: mean ratio in the guard bands beside the band.
+        outside: root of the mean power ratio everywhere else.
+    """
+
+    in_band: float
+    worst: float
+    guard: float
+    outside: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether every measure is a number."""
+        return all(map(isfinite, (self.in_band, self.worst, self.guard, self.outside)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Estimate:
     """What one coupling contributes to a cleaned block, at the strain's native rate.
 
     Args:
         noise: the bandpassed prediction in strain units, shape `(n,)`.
-        gain: what it was multiplied by, in [0, 1], shape `(n,)`.
+        gain: what it was multiplied by, in [0, 1], shape `(n,)`: the lower of the two below.
         version: the model version in force.
         reasons: why the gain is below 1 somewhere, one word each.
+        valid: gain by what the estimate rests on, alone; None: there is no other.
+        gate: gain by the quality gate, alone; None: there is no gate.
+        unsettled: where the gate's statistics are not complete.
+        quality: what the coupling did to the strain, as of the end of the block.
     """
 
     noise: Float64
     gain: Float64
     version: int
     reasons: tuple[str, ...] = ()
+    valid: Float64 | None = None
+    gate: Float64 | None = None
+    unsettled: tuple[Span, ...] = ()
+    quality: Quality | None = None
+
+    def ungated(self) -> Estimate:
+        """Return what is subtracted whatever the gate says."""
+        return self if self.valid is None else replace(self, gain=self.valid, gate=None)
 
 
 @dataclass(frozen=True, slots=True)

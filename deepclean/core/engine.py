@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepclean.core import reasons
-from deepclean.core.bandpass import Bandpass
+from deepclean.core.bandpass import Band, Bandpass
 from deepclean.core.block import (
     Block,
     CleanedBlock,
@@ -37,6 +37,7 @@ from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.resample import Resampler
 from deepclean.core.state import CouplingState, EngineState
 from deepclean.core.subtract import subtract
+from deepclean.core.supervise import Stream, Supervisor
 from deepclean.core.time import NS, Span, index_at, index_from
 from deepclean.core.track import Track
 from deepclean.core.witness import Run, clipped, frozen
@@ -54,6 +55,7 @@ class Coupling:
         predictor: the network with its scalers.
         predict: how it is laid over the stream.
         bandpass: confines the prediction.
+        bands: Hz, for the gate.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Coupling:
     predictor: Predictor
     predict: PredictSettings
     bandpass: Bandpass
+    bands: Sequence[Band] = ()
 
 
 class Engine:
@@ -87,6 +90,12 @@ class Engine:
             for witness in self._witnesses
         }
         self._interpolator = settings.interpolator()
+        self._supervisor: Supervisor | None = None
+        if settings.gate is not None:
+            bands = {coupling.name: coupling.bands for coupling in couplings}
+            self._supervisor = Supervisor(
+                settings.gate, bands, settings.strain_rate, settings.model_rate
+            )
         self._resamplers: dict[int, Resampler] = {}
         self._state: EngineState | None = None
         self.model_errors: dict[str, Exception] = {}
@@ -151,7 +160,9 @@ class Engine:
             self._state = self._begin(block.span.start)
         state = self._state
         if block.span.start > state.frontier:
-            self._miss(state, self._witnesses, state.frontier, block.span.start, reasons.NO_INPUT)
+            self._skip(state, block.span.start, reasons.NO_INPUT)
+        if self._supervisor and state.watch:
+            self._supervisor.take(state.watch, block)
         faults = tuple(f for witness in self._witnesses for f in self._take(state, witness, block))
         state.frontier = block.span.end
         state.pending.append((block, faults))
@@ -168,7 +179,7 @@ class Engine:
         state = self._state.copy()
         self._state.pending.clear()
         end = state.frontier + 2 * self.lookahead + 2 * self.settings.hop
-        self._miss(state, self._witnesses, state.frontier, end, reasons.NO_LOOKAHEAD)
+        self._skip(state, end, reasons.NO_LOOKAHEAD)
         state.frontier = end
         return self._advance(state)
 
@@ -181,9 +192,16 @@ class Engine:
             frontier=start,
             step=first // settings.hop_model,
             paths={c.name: CouplingState(len(c.witnesses)) for c in self.couplings},
+            watch=self._supervisor.begin(start) if self._supervisor else None,
         )
         self._miss(state, self._witnesses, _BEGINNING, start, reasons.NO_HISTORY)
         return state
+
+    def _skip(self, state: EngineState, end: int, reason: str) -> None:
+        """Note that there is no input from the frontier to `end`."""
+        self._miss(state, self._witnesses, state.frontier, end, reason)
+        if state.watch:
+            state.watch.unfit.add(state.frontier, end)
 
     def _miss(
         self, state: EngineState, witnesses: Sequence[str], start: int, end: int, reason: str
@@ -262,10 +280,14 @@ class Engine:
             rows = np.stack([resampled[witness] for witness in coupling.witnesses])
             self._standardise(path, coupling, rows, start + self.plan.resampled)
             self._predict(path, coupling, start + plan.predicted)
-            first = start + plan.interpolation
+            first = start + plan.bandpassed
             window = path.predicted.read(first - plan.settle_in, first + hop + plan.settle_in)
             path.bandpassed.append(first, coupling.bandpass.apply(window[0])[None])
             self._interpolate(path, state.step)
+        if self._supervisor and state.watch:
+            streams = {n: Stream(p.bandpassed, p.invalid) for n, p in state.paths.items()}
+            until = (state.step + 1) * self.settings.hop + self.settings.ramp
+            self._supervisor.advance(state.watch, streams, until)
 
     def _resample(self, state: EngineState, first: int, count: int) -> dict[str, Float64]:
         """Return `count` samples from `first` at the model rate of every witness."""
@@ -335,19 +357,36 @@ class Engine:
         """Return the cleaned block of a block whose hops are all computed."""
         if isinstance(block.strain, Gap):
             return CleanedBlock(block, None, {}, faults)
-        rate = self.settings.strain_rate
-        first, stop = block.span.indices(rate)
-        ramp = self.settings.ramp * rate // NS
-        near = Span(block.span.start - self.settings.ramp, block.span.end + self.settings.ramp)
-        estimates = {}
-        for coupling in self.couplings:
-            path = state.paths[coupling.name]
-            gain = gain_over(block.span, rate, path.invalid, ramp)
-            noise = path.noise.read(first, stop)[0]
-            why = () if (gain == 1).all() else path.invalid.reasons(near.start, near.end)
-            estimates[coupling.name] = Estimate(noise, gain, coupling.predictor.version, why)
+        estimates = {c.name: self._estimate(state, c, block.span) for c in self.couplings}
         cleaned = subtract(block.strain.samples, estimates.values())
         return CleanedBlock(block, cleaned, estimates, faults)
+
+    def _estimate(self, state: EngineState, coupling: Coupling, span: Span) -> Estimate:
+        """Return what a coupling contributes to a block whose hops are all computed."""
+        rate, path = self.settings.strain_rate, state.paths[coupling.name]
+        ramp = self.settings.ramp * rate // NS
+        near = (span.start - self.settings.ramp, span.end + self.settings.ramp)
+        first, stop = span.indices(rate)
+        noise, version = path.noise.read(first, stop)[0], coupling.predictor.version
+        valid = gain_over(span, rate, path.invalid, ramp)
+        why = () if (valid == 1).all() else path.invalid.reasons(*near)
+        if state.watch is None:
+            return Estimate(noise, valid, version, why)
+        watched = state.watch.couplings[coupling.name]
+        gate = gain_over(span, rate, watched.closed, ramp)
+        if not (gate == 1).all():
+            why = tuple(sorted({*why, *watched.closed.reasons(*near)}))
+        unsettled = watched.unsettled.overlapping(span.start, span.end)
+        return Estimate(
+            noise,
+            np.minimum(valid, gate),
+            version,
+            why,
+            valid,
+            gate,
+            tuple(Span(max(low, span.start), min(high, span.end)) for low, high in unsettled),
+            watched.quality,
+        )
 
     def _forget(self, state: EngineState) -> None:
         """Drop what no later hop or pending block needs."""
@@ -361,14 +400,19 @@ class Engine:
         oldest = state.step * self.settings.hop
         if state.pending:
             oldest = min(oldest, state.pending[0][0].span.start)
+        # What a block's gain may still depend on.
+        near = oldest - self.settings.ramp - NS
+        watched = start
+        if self._supervisor and state.watch:
+            watched = self._supervisor.forget(state.watch, near) * self.settings.model_rate // NS
         for name, path in state.paths.items():
             plan = self.plan.couplings[name]
             path.standardised.drop_before(start + plan.predicted - plan.geometry.before)
-            path.predicted.drop_before(start + plan.interpolation - plan.settle_in)
+            path.predicted.drop_before(start + plan.bandpassed - plan.settle_in)
             low, _ = self._interpolator.needs(state.step * self.settings.hop_strain, 1)
-            path.bandpassed.drop_before(low)
+            path.bandpassed.drop_before(min(low, watched))
             path.noise.drop_before(oldest * self.settings.strain_rate // NS)
-            path.invalid.drop_before(oldest - self.settings.ramp - NS)
+            path.invalid.drop_before(min(near, watched * NS // self.settings.model_rate))
 
 
 def _plan(settings: EngineSettings, coupling: Coupling) -> CouplingPlan:

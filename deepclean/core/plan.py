@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, floor
 
+from deepclean.core.gate import GateSettings
 from deepclean.core.predict import Geometry
 from deepclean.core.resample import Resampler, ResampleSettings
 from deepclean.core.time import NS
@@ -30,6 +31,7 @@ class EngineSettings:
         ramp: nanoseconds of the gain's ramp either side of a gap.
         resample: of the witnesses, to the model rate.
         witness: which of their samples are unusable.
+        gate: when each coupling's gate opens and closes; None: there are none.
         interpolation_zeros: half-length of the filter to the strain's rate, in samples of the
             slower rate.
         interpolation_attenuation: of that filter, in dB.
@@ -44,6 +46,7 @@ class EngineSettings:
     ramp: int = NS // 4
     resample: ResampleSettings = field(default_factory=ResampleSettings)
     witness: WitnessSettings = field(default_factory=WitnessSettings)
+    gate: GateSettings | None = None
     interpolation_zeros: int = 16
     interpolation_attenuation: float = 80.0
 
@@ -55,6 +58,8 @@ class EngineSettings:
         ):
             if value * rate % NS:
                 raise ValueError(f"{name} of {value} ns is not whole samples at {rate} Hz")
+        if self.gate is not None and self.ramp % (NS // 16):
+            raise ValueError(f"with gates, a ramp of {self.ramp} ns is not whole sixteenths of 1 s")
 
     @property
     def hop_model(self) -> int:
@@ -82,11 +87,12 @@ class CouplingPlan:
     """One coupling's offsets, in samples at the model rate from the hop that is computed.
 
     Args:
-        interpolation: half-length of the interpolation; the bandpass output runs ahead by it.
+        interpolation: half-length of the interpolation.
         settle_in: the bandpass's padding.
         ramp: the gain's ramp.
         predicted: how far the prediction runs ahead (aligned to the network's geometry).
         geometry: how the network is laid over the stream.
+        watched: how far ahead a gate must see the estimate: the ramp, where there is one.
     """
 
     interpolation: int
@@ -94,6 +100,7 @@ class CouplingPlan:
     ramp: int
     predicted: int
     geometry: Geometry
+    watched: int = 0
 
     @classmethod
     def of(cls, settings: EngineSettings, settle_in: int, geometry: Geometry) -> CouplingPlan:
@@ -107,7 +114,13 @@ class CouplingPlan:
             ramp=ramp,
             predicted=geometry.align(interpolation + settle_in + ramp),
             geometry=geometry,
+            watched=ramp if settings.gate else 0,
         )
+
+    @property
+    def bandpassed(self) -> int:
+        """How far the bandpassed prediction runs ahead."""
+        return self.interpolation + self.watched
 
     @property
     def alignment(self) -> int:
@@ -131,7 +144,7 @@ class CouplingPlan:
         every sample of the kernels that it touches, also of those that began earlier.
         """
         first = -self.interpolation
-        first = _hop_start(first, self.interpolation, hop) - self.settle_in
+        first = _hop_start(first, self.bandpassed, hop) - self.settle_in
         first = _hop_start(first, self.predicted, hop) - self.geometry.before
         return max(-first, self.filtered + self.geometry.trail)
 
@@ -168,7 +181,8 @@ class Plan:
         """`H` in nanoseconds: a hop needs input from its start minus this."""
         hop, ramp = self.settings.hop_model, self.settings.ramp
         filters = self._ns(max(plan.reach_back(hop) for plan in self.couplings.values()))
-        return ramp + filters + (self.settings.witness.frozen or 0)
+        gate = self.settings.gate.reach if self.settings.gate else 0
+        return ramp + filters + (self.settings.witness.frozen or 0) + gate
 
     def spoilt_by_gap(self, name: str, start: int, end: int) -> tuple[int, int]:
         """Return where a witness's gap `[start, end)` (ns) spoils a coupling's estimate (ns)."""

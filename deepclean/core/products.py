@@ -10,15 +10,16 @@ The state vector's bits, 1 is good:
 | 1 | STRAIN_GOOD | every sample of the raw strain is finite |
 | 2 | WITNESSES_GOOD | every witness of every coupling had samples that can be used |
 | 3 | MODEL_LOADED | every coupling has a model |
-| 4 | IN_SPEC | the quality gate is content; 0 while no gate watches |
+| 4 | IN_SPEC | every coupling's quality gate is open; 0 where there are no gates |
 | 5 | CLEANED | every coupling's gain is 1 |
 | 6 | STEADY | no coupling's gain is on a ramp |
 | 7 | ANALYSIS_READY | bits 0 and 1 of the source's state vector are both set |
+| 8 | SETTLED | the statistics of every coupling's gate are complete; 0 where there are no gates |
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntFlag
 
 import numpy as np
@@ -28,10 +29,9 @@ from deepclean.core import channels, reasons
 from deepclean.core.assemble import CleanedFrame
 from deepclean.core.block import CleanedBlock, Samples, Series, join
 from deepclean.core.channels import STATE_RATE
-from deepclean.core.time import NS
-
-READY = 0b11
-"""Bits of the source's state vector: calibrated strain is ok, observation intent."""
+from deepclean.core.ready import READY
+from deepclean.core.subtract import subtract
+from deepclean.core.time import NS, Span
 
 
 class State(IntFlag):
@@ -45,6 +45,7 @@ class State(IntFlag):
     CLEANED = 1 << 5
     STEADY = 1 << 6
     ANALYSIS_READY = 1 << 7
+    SETTLED = 1 << 8
 
 
 def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[str, Series]:
@@ -59,9 +60,11 @@ def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[st
         ValueError: the frame has no strain.
     """
     interferometer = strain.split(":", maxsplit=1)[0]
-    # Until a gate multiplies its own gain into OUT_DQ, all products subtract the same.
-    cleaned = join([_cleaned(block) for block in frame.blocks])
-    rendered = dict.fromkeys(channels.product_names(strain, products).values(), cleaned)
+    made = {"OUT_DQ": _cleaned, "PRODUCTION": _ungated}
+    rendered = {
+        name: join([made[product](block) for block in frame.blocks])
+        for product, name in channels.product_names(strain, products).items()
+    }
     state = join([_accounting(block, state_bits(block)) for block in frame.blocks])
     rendered[channels.state_vector(interferometer)] = state
     for coupling in frame.blocks[0].estimates:
@@ -85,14 +88,19 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
     assert block.cleaned is not None
     bits = np.zeros(count, dtype=np.uint32)
     gains = [_per_state(e.gain, count) for e in block.estimates.values()]
+    gates = [_per_state(e.gate, count) for e in block.estimates.values() if e.gate is not None]
+    gated = bool(gates)
+    unsettled = [span for e in block.estimates.values() for span in e.unsettled]
     checks = {
         State.OUTPUT_VALID: np.isfinite(_per_state(block.cleaned, count)).all(axis=1),
         State.STRAIN_GOOD: np.isfinite(_per_state(strain.samples, count)).all(axis=1),
         State.WITNESSES_GOOD: ~_faulty(block, count),
         State.MODEL_LOADED: np.full(count, bool(gains)),
+        State.IN_SPEC: gated & np.all([(g == 1).all(axis=1) for g in gates], axis=0),
         State.CLEANED: np.all([(g == 1).all(axis=1) for g in gains], axis=0),
         State.STEADY: np.all([((g == 0) | (g == 1)).all(axis=1) for g in gains], axis=0),
         State.ANALYSIS_READY: _analysis_ready(block, count),
+        State.SETTLED: gated & ~_within(block, unsettled, count),
     }
     for bit, good in checks.items():
         bits[good] |= np.uint32(bit)
@@ -103,6 +111,11 @@ def _cleaned(block: CleanedBlock) -> Series:
     strain = _strain(block)
     assert block.cleaned is not None
     return Series(block.span, strain.rate, block.cleaned)
+
+
+def _ungated(block: CleanedBlock) -> Series:
+    strain, estimates = _strain(block), [e.ungated() for e in block.estimates.values()]
+    return Series(block.span, strain.rate, subtract(strain.samples, estimates))
 
 
 def _strain(block: CleanedBlock) -> Series:
@@ -118,12 +131,16 @@ def _per_state(samples: Samples, count: int) -> Samples:
 
 def _faulty(block: CleanedBlock, count: int) -> NDArray[np.bool_]:
     """Return where any witness is of no use."""
-    faulty = np.zeros(count, dtype=bool)
-    for fault in block.faults:
-        if fault.reason != reasons.ZERO:
-            low, high = (edge - block.span.start for edge in (fault.span.start, fault.span.end))
-            faulty[low * STATE_RATE // NS : -(-high * STATE_RATE // NS)] = True
-    return faulty
+    return _within(block, [f.span for f in block.faults if f.reason != reasons.ZERO], count)
+
+
+def _within(block: CleanedBlock, spans: Iterable[Span], count: int) -> NDArray[np.bool_]:
+    """Return which sixteenths share time with any of the spans, which lie inside the block."""
+    found = np.zeros(count, dtype=bool)
+    for span in spans:
+        low, high = span.start - block.span.start, span.end - block.span.start
+        found[low * STATE_RATE // NS : -(-high * STATE_RATE // NS)] = True
+    return found
 
 
 def _analysis_ready(block: CleanedBlock, count: int) -> NDArray[np.bool_]:

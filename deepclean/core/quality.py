@@ -1,76 +1,230 @@
-"""How clean the strain is: amplitude spectral densities and their ratios in a band."""
+"""How clean a stream is, as it goes: running spectra of the strain and of each estimate.
+
+Every second the last 2 s of strain and of each estimate are transformed; as the transform is
+linear, the cleaned strain's is their difference, for each coupling by itself. The spectra of the
+last window are averaged by the median, which a glitch or a signal does not move (Allen et al.
+2012, Phys. Rev. D 85, 122006, appendix B). Beside them goes a faster measure, every half
+second over the last second, in units of the floor that the slow one found.
+
+Nothing here is summed up over time, so nothing drifts and the memory ends with the window.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import signal
+from numpy.typing import NDArray
+from scipy import fft
 
 from deepclean.core.bandpass import Band
-from deepclean.core.block import Float64
+from deepclean.core.block import Float64, Quality
+from deepclean.core.time import NS
 
-FFT_SECONDS = 2
-"""Length of the transforms: half a hertz of resolution resolves a line's sidebands."""
+SEGMENT = 2 * NS
+"""Length of a slow transform: half a hertz of resolution resolves a line's sidebands."""
+
+STEP = NS
+"""From one slow transform to the next: they overlap by half."""
+
+BRIEF = NS
+"""Length of a fast transform."""
+
+TICK = NS // 2
+"""From one fast transform to the next: they overlap by half too."""
+
+LOWEST = 10.0
+"""Hz below which nothing is looked at."""
+
+_HANN_POWER = 3 / 8
+"""Mean square of the Hann window."""
+
+Complex = NDArray[np.complex128]
 
 
-def asd(samples: Float64, rate: int) -> tuple[Float64, Float64]:
-    """Return the amplitude spectral density of a stretch of strain.
+def transform(samples: Float64, rate: int, stop: float) -> Complex:
+    """Return the Fourier transform of Hann-windowed samples, up to `stop` Hz, in units per Hz.
 
-    Welch's method with 2-s Hann windows that overlap by half, averaged by the median, which a
-    glitch does not move (Allen et al. 2012, Phys. Rev. D 85, 122006, appendix B).
-
-    Args:
-        samples: shape `(n,)`, at least 2 s.
-        rate: samples per second.
-
-    Returns:
-        Frequencies in Hz and the density in units of the samples per root Hz.
+    Streams of different rates that hold the same signal have the same transform.
     """
-    frequencies, power = signal.welch(
-        samples, rate, nperseg=FFT_SECONDS * rate, average="median", detrend="constant"
-    )
-    return frequencies, np.sqrt(power)
+    count = len(samples)
+    bins = int(stop * count / rate) + 1
+    return np.asarray(fft.rfft(samples * _hann(count))[:bins] / rate)
 
 
-def band_ratio(samples: Float64, reference: Float64, rate: int, bands: Sequence[Band]) -> float:
-    """Return the mean over a band's bins of one density over another's: the ASD ratio.
+@lru_cache(maxsize=8)
+def _hann(count: int) -> Float64:
+    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(count) / count))
+
+
+def density(spectrum: Complex, duration: int) -> Float64:
+    """Return the power spectral density of one transform over `duration` nanoseconds."""
+    return np.abs(spectrum) ** 2 * (2 * NS / (duration * _HANN_POWER))
+
+
+def median_bias(count: int) -> float:
+    """Return the median over the mean of `count` exponentially distributed numbers (Allen 2012)."""
+    odd = count if count % 2 else count - 1
+    return 1.0 + sum(1.0 / (2 * i + 1) - 1.0 / (2 * i) for i in range(1, (odd - 1) // 2 + 1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Level:
+    """What the strain holds of a coupling's band without the noise.
 
     Args:
-        samples: shape `(n,)`, for example the cleaned strain.
-        reference: shape `(n,)`, for example the raw strain, or the true floor.
-        rate: samples per second of both.
+        floor: power spectral density at the slow transform's bins of the band: the cleaned
+            strain's, or the raw one's where that is lower.
+        rms: root mean square of the raw strain in the band.
+    """
+
+    floor: Float64
+    rms: float
+
+
+class Bins:
+    """Which bins of a transform belong to a coupling's bands, its guard bands, and neither.
+
+    Args:
         bands: `(low, high)` in Hz; a bin on an edge counts.
+        guard: Hz beside each band.
+        stop: Hz of the highest bin.
+        duration: nanoseconds of the transform.
     """
-    frequencies, upper = asd(samples, rate)
-    _, lower = asd(reference, rate)
-    inside = np.any([(frequencies >= low) & (frequencies <= high) for low, high in bands], axis=0)
-    return float(np.mean(upper[inside] / lower[inside]))
+
+    def __init__(self, bands: Sequence[Band], guard: float, stop: float, duration: int) -> None:
+        width = NS / duration
+        frequencies = np.arange(int(stop / width) + 1) * width
+        inside = _within(frequencies, bands, width / 2, 0.0)
+        near = _within(frequencies, bands, width / 2, guard)
+        looked_at = frequencies >= LOWEST
+        self.inside = np.flatnonzero(inside)
+        self.guard = np.flatnonzero(near & ~inside & looked_at)
+        self.outside = np.flatnonzero(~near & looked_at)
+        self.width = width
 
 
-def worst_outside(
-    samples: Float64,
-    reference: Float64,
-    rate: int,
-    bands: Sequence[Band],
-    *,
-    guard: float,
-    low: float = 10.0,
-) -> float:
-    """Return the ASD ratio of the bin that is farthest from 1 outside the bands.
+def _within(
+    frequencies: NDArray[np.floating[Any]], bands: Sequence[Band], least: float, beside: float
+) -> NDArray[np.bool_]:
+    """Return which frequencies lie in any band; a band narrower than a bin has that bin."""
+    found = np.zeros(len(frequencies), dtype=bool)
+    for low, high in bands:
+        half = max((high - low) / 2, least) + beside
+        found |= np.abs(frequencies - (low + high) / 2) <= half
+    return found
+
+
+class _Densities(NamedTuple):
+    """Power spectral densities over one segment, of the raw and of the cleaned strain."""
+
+    start: int
+    before: Float64
+    """In the band and beside it."""
+    after: Float64
+    outside_before: Float64
+    outside_after: Float64
+
+
+class Window:
+    """The slow transforms of the last window: of the strain, and of one coupling's estimate.
 
     Args:
-        samples: shape `(n,)`.
-        reference: shape `(n,)`.
-        rate: samples per second of both.
-        bands: `(low, high)` in Hz.
-        guard: Hz beside each band that are left out, the bandpass's transition.
-        low: Hz below which nothing is looked at.
+        bins: of the coupling.
+        duration: nanoseconds of the window, whole seconds.
     """
-    frequencies, upper = asd(samples, rate)
-    _, lower = asd(reference, rate)
-    outside = (frequencies >= low) & (frequencies < rate / 2)
-    for begin, end in bands:
-        outside &= (frequencies < begin - guard) | (frequencies > end + guard)
-    ratio = upper[outside] / lower[outside]
-    return float(ratio[np.argmax(np.abs(ratio - 1))])
+
+    def __init__(self, bins: Bins, duration: int) -> None:
+        self._bins = bins
+        self._duration = duration
+        self._near = np.concatenate([bins.inside, bins.guard])
+        self._densities: deque[_Densities] = deque()
+
+    def copy(self) -> Window:
+        """Return an independent copy; the densities are shared, for nobody changes them."""
+        twin = Window(self._bins, self._duration)
+        twin._densities = self._densities.copy()
+        return twin
+
+    def clear(self) -> None:
+        """Forget all transforms."""
+        self._densities.clear()
+
+    def forget(self, instant: int) -> None:
+        """Forget the transforms that begin before the window that ends at `instant`."""
+        while self._densities and self._densities[0].start < instant - self._duration:
+            self._densities.popleft()
+
+    def add(self, start: int, raw: Complex, estimate: Complex) -> None:
+        """Add a transform of the strain and of the estimate, both from `start` (GPS ns)."""
+        before, after = density(raw, SEGMENT), density(raw - estimate, SEGMENT)
+        near, outside = self._near, self._bins.outside
+        self._densities.append(
+            _Densities(start, before[near], after[near], before[outside], after[outside])
+        )
+
+    @property
+    def full(self) -> bool:
+        """Whether there are all transforms that it can hold."""
+        return len(self._densities) == (self._duration - SEGMENT) // STEP + 1
+
+    @property
+    def enough(self) -> bool:
+        """Whether it is filled by more than half."""
+        return 2 * len(self._densities) > (self._duration - SEGMENT) // STEP + 1
+
+    @np.errstate(divide="ignore", invalid="ignore", over="ignore")
+    def measure(self) -> tuple[Quality, Level]:
+        """Return what the transforms say together; there is at least one."""
+        bins, held = self._bins, self._densities
+        lower = np.median([one.before for one in held], axis=0)
+        upper = np.median([one.after for one in held], axis=0)
+        ratio = np.sqrt(upper / lower)
+        inside = len(bins.inside)
+        outside = sum(one.outside_after for one in held) / sum(one.outside_before for one in held)
+        bias = median_bias(len(held))
+        quality = Quality(
+            in_band=float(ratio[:inside].mean()),
+            worst=float(ratio[:inside].max()),
+            guard=float(ratio[inside:].mean()) if inside < len(ratio) else 1.0,
+            outside=float(np.sqrt(np.mean(outside))) if len(bins.outside) else 1.0,
+        )
+        floor = np.minimum(upper, lower)[:inside] / bias
+        rms = np.sqrt(lower[:inside].sum() / bias * bins.width)
+        return quality, Level(floor, float(rms))
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """Powers in a coupling's band over the last second, in units of the floor.
+
+    Args:
+        raw: of the strain.
+        clean: of the strain less the estimate.
+        estimate: of the estimate.
+    """
+
+    raw: float
+    clean: float
+    estimate: float
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")
+def brief(raw: Complex, estimate: Complex, bins: Bins, slow: Bins, floor: Float64) -> Brief:
+    """Return the powers of one fast transform.
+
+    Args:
+        raw: of the strain.
+        estimate: of the coupling's estimate.
+        bins: the coupling's, of the fast transform.
+        slow: the coupling's, of the slow transform.
+        floor: at the slow transform's bins in the band.
+    """
+    wide = np.interp(bins.inside * bins.width, slow.inside * slow.width, floor)
+    r, n = raw[bins.inside], estimate[bins.inside]
+    raw_power, clean_power, power = (float((density(x, BRIEF) / wide).sum()) for x in (r, r - n, n))
+    return Brief(raw_power, clean_power, power)

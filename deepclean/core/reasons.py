@@ -44,6 +44,15 @@ LATE = "late"
 MODEL_ERROR = "model_error"
 """The network failed."""
 
+UNSETTLED = "gate_unsettled"
+"""The gate has not seen enough to open, or nothing good for too long."""
+
+OUT_OF_SPEC = "gate_out_of_spec"
+"""The gate is closed: with this estimate the strain was worse than without."""
+
+JUMP = "gate_jump"
+"""The estimate left its usual level at once."""
+
 ALL = (
     CLEANED,
     MISSING,
@@ -59,7 +68,13 @@ ALL = (
     NO_LOOKAHEAD,
     LATE,
     MODEL_ERROR,
+    UNSETTLED,
+    OUT_OF_SPEC,
+    JUMP,
 )
+
+OF_GATES = (JUMP, OUT_OF_SPEC, UNSETTLED)
+"""Why a gate is closed."""
 
 ZERO = "witness_zero"
 """A witness is zero throughout. Zeros are data and change no gain; they are counted."""

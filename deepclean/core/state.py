@@ -9,6 +9,7 @@ import numpy as np
 
 from deepclean.core.block import Block, WitnessFault
 from deepclean.core.gain import Invalid
+from deepclean.core.supervise import Watch
 from deepclean.core.track import Track
 from deepclean.core.witness import Held
 
@@ -42,6 +43,7 @@ class EngineState:
         paths: each coupling's streams.
         inputs: by witness and rate.
         rates: each witness's last rate.
+        watch: of what the couplings do to the strain, where there are gates.
         held: what each witness's samples ended with.
         pending: blocks taken in and not given out, with the faults of their witnesses.
     """
@@ -51,6 +53,7 @@ class EngineState:
     paths: dict[str, CouplingState]
     inputs: dict[tuple[str, int], Track] = field(default_factory=dict)
     rates: dict[str, int] = field(default_factory=dict)
+    watch: Watch | None = None
     held: dict[str, Held] = field(default_factory=dict)
     pending: deque[tuple[Block, tuple[WitnessFault, ...]]] = field(default_factory=deque)
 
@@ -62,6 +65,7 @@ class EngineState:
             {name: path.copy() for name, path in self.paths.items()},
             {key: track.copy() for key, track in self.inputs.items()},
             self.rates.copy(),
+            None if self.watch is None else self.watch.copy(),
             self.held.copy(),
             self.pending.copy(),
         )

@@ -5,6 +5,7 @@ Whoever knows a thing puts it here; edge.metrics reads it whenever it is asked.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,9 +13,12 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from deepclean.core import channels
+from deepclean.core import channels, reasons
 from deepclean.core.assemble import CleanedFrame
-from deepclean.core.block import Series
+from deepclean.core.block import Estimate, Quality, Series
+from deepclean.core.time import Span, format_gps
+
+_log = logging.getLogger(__name__)
 
 Stream = Literal["strain", "witnesses"]
 Result = Literal["missing", "taken", "unreadable"]
@@ -48,6 +52,8 @@ class Figures:
         reloads: models offered to the running daemon, by what became of them.
         state: bits of the state vector that were set throughout the last cleaned frame.
         gains: lowest gain in the last cleaned frame, by coupling.
+        qualities: what each coupling did to the strain, as far as its gate could tell last.
+        closings: how often each coupling's gate closed, by coupling and reason.
     """
 
     models: Mapping[str, Version] = field(default_factory=dict)
@@ -56,6 +62,9 @@ class Figures:
     reloads: Counter[Reload] = field(default_factory=Counter)
     state: int = 0
     gains: Mapping[str, float] = field(default_factory=dict)
+    qualities: dict[str, Quality] = field(default_factory=dict)
+    closings: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _closed: dict[str, bool] = field(default_factory=dict)
 
     def cleaned(self, frame: CleanedFrame, rendered: Mapping[str, Series]) -> None:
         """Note a cleaned frame.
@@ -73,3 +82,33 @@ class Figures:
         }
         faults = {(fault.witness, fault.reason) for b in frame.blocks for fault in b.faults}
         self.witness_faults.update(faults)
+        for block in frame.blocks:
+            for coupling, estimate in block.estimates.items():
+                self._note_gate(coupling, estimate, block.span)
+
+    def _note_gate(self, coupling: str, estimate: Estimate, span: Span) -> None:
+        """Note how a gate stands, and log when it opens and closes."""
+        if estimate.quality is not None:
+            self.qualities[coupling] = estimate.quality
+        if estimate.gate is None:
+            return
+        closed = estimate.gate == 0
+        before = self._closed.get(coupling, True)
+        self._closed[coupling] = bool(closed[-1])
+        step = span.duration // len(closed)
+        for index in np.flatnonzero(np.diff(closed, prepend=before)):
+            instant = format_gps(span.start + int(index) * step)
+            if not closed[index]:
+                _log.info("GPS %s: the gate of %s opens", instant, coupling)
+                continue
+            reason = next((r for r in estimate.reasons if r in reasons.OF_GATES), "")
+            self.closings[coupling, reason] += 1
+            quality = estimate.quality
+            ratio = "unknown" if quality is None else f"{quality.in_band:.3f}"
+            _log.warning(
+                "GPS %s: the gate of %s closes: %s, ASD ratio in the band %s",
+                instant,
+                coupling,
+                reason,
+                ratio,
+            )

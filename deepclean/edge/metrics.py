@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from deepclean import __version__
 from deepclean.config import Config
 from deepclean.core import reasons
+from deepclean.core.block import Quality
 from deepclean.core.ledger import Ledger
 from deepclean.core.products import State
 from deepclean.core.time import NS
@@ -40,6 +41,7 @@ _IGNORED = ("duplicate", "late")
 _STRAIN_GAPS = ("invalid", "strain_missing", "strain_rate", "strain_unreadable")
 _ERRNOS = ("EACCES", "EIO", "ENOENT", "ENOSPC", "EROFS")
 _RELOADS = ("accepted", "rejected")
+_NO_QUALITY = Quality(math.nan, math.nan, math.nan, math.nan)
 _THREADS = Path("/proc/self/task")
 
 
@@ -176,6 +178,22 @@ class Metrics(Collector):
         for coupling in self._config.enabled_couplings:
             gain.add_metric([coupling], self._figures.gains.get(coupling, 0.0))
         yield gain
+        ratio = GaugeMetricFamily(
+            "deepclean_asd_ratio",
+            "Cleaned over raw ASD as the gate saw it last; NaN before that.",
+            labels=["coupling", "where"],
+        )
+        for coupling in self._config.enabled_couplings:
+            quality = self._figures.qualities.get(coupling, _NO_QUALITY)
+            for where in ("in_band", "worst", "guard", "outside"):
+                ratio.add_metric([coupling, where], getattr(quality, where))
+        yield ratio
+        yield _counter(
+            "gate_closings",
+            "How often a gate closed.",
+            ["coupling", "reason"],
+            _all(product(self._config.enabled_couplings, reasons.OF_GATES), self._figures.closings),
+        )
 
     def _witnesses(self) -> Iterator[Metric]:
         known = product(self._config.witness_channels, reasons.OF_WITNESSES)

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from deepclean.core.block import Block, Gap, Series
-from deepclean.core.products import READY
+from deepclean.core.ready import READY
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, listed
 

@@ -10,7 +10,7 @@ import numpy as np
 from deepclean.core.block import Block, CleanedBlock, Float64, Series
 from deepclean.core.engine import Coupling, Engine
 from deepclean.core.plan import EngineSettings
-from deepclean.core.quality import FFT_SECONDS, band_ratio, worst_outside
+from deepclean.core.spectra import FFT_SECONDS, band_ratio, worst_outside
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.train.data import PIECE, SiteData

@@ -1,0 +1,158 @@
+"""Whether a coupling's estimate is good enough for the official product: its gate.
+
+One table, two states. The ramps lie inside the open time, on either side, for a gain ramps before
+it closes as well as after it opens (core.gain knows what comes): so nothing is ever subtracted, at
+whatever gain, once the gate has closed.
+
+| | BAD | GOOD, no BAD for `dwell` | GOOD earlier than that | FAIR or UNKNOWN |
+|---|---|---|---|---|
+| OFF | OFF | ON | OFF | OFF |
+| ON | OFF | ON | ON | ON; OFF without a GOOD for `memory` |
+
+Starts OFF, as after a BAD. A state that rests on what was long ago ends by itself, so the state
+depends on no more than `memory + dwell` of verdicts: wherever an engine starts, it agrees with one
+that has always run, after that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from math import isfinite, sqrt
+
+from deepclean.core import reasons
+from deepclean.core.block import Quality
+from deepclean.core.quality import TICK, Brief
+from deepclean.core.time import NS
+
+
+class Verdict(Enum):
+    """What the measures say."""
+
+    GOOD = "good"
+    FAIR = "fair"
+    BAD = "bad"
+    UNKNOWN = "unknown"
+
+
+class GateState(Enum):
+    """Of a gate."""
+
+    OFF = "off"
+    ON = "on"
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """When the gate opens and closes.
+
+    Args:
+        window: nanoseconds of the running spectra, whole seconds.
+        open_below: mean ASD ratio in the band that is good.
+        close_above: one that is bad, there or outside band and guard bands.
+        guard_above: one in the guard bands that is bad; few bins fluctuate.
+        worst_above: ratio of any one bin of the band that is bad.
+        guard: Hz beside a band.
+        jump: factor over its usual level at which an estimate has jumped.
+        sigma: of the floor's fluctuation, that a brief excess must exceed.
+        dwell: nanoseconds that the gate stays closed after a bad verdict, at least.
+        memory: nanoseconds that it stays open without a good one, at most.
+    """
+
+    window: int = 8 * NS
+    open_below: float = 1.001
+    close_above: float = 1.005
+    guard_above: float = 1.03
+    worst_above: float = 3.0
+    guard: float = 6.0
+    jump: float = 6.0
+    sigma: float = 5.0
+    dwell: int = 8 * NS
+    memory: int = 32 * NS
+
+    @property
+    def reach(self) -> int:
+        """How far back, in nanoseconds, the gate's state depends on the data."""
+        return self.memory + self.dwell + 3 * self.window + 2 * NS
+
+
+BRIEFS = ((1, 1.10), (2, 1.05), (4, 1.02))
+"""Seconds, and the ratio over so many that is bad at once: the larger the harm, the sooner."""
+
+
+def judge(quality: Quality | None, settings: GateSettings) -> Verdict:
+    """Return what the slow measure says; None where there is none."""
+    if quality is None:
+        return Verdict.UNKNOWN
+    if not quality.finite:
+        return Verdict.BAD
+    if (
+        max(quality.in_band, quality.outside) > settings.close_above
+        or quality.guard > settings.guard_above
+        or quality.worst > settings.worst_above
+    ):
+        return Verdict.BAD
+    return Verdict.GOOD if quality.in_band <= settings.open_below else Verdict.FAIR
+
+
+def judge_briefs(latest: list[Brief | None], settings: GateSettings) -> Verdict:
+    """Return BAD where the last seconds are worse than raw beyond chance, else UNKNOWN.
+
+    Args:
+        latest: one a tick, the newest last; None where there is none.
+        settings: of the gate.
+
+    With `n` the estimate and `f` the floor, cleaning changes the power by `|n|^2 - 2 Re(f n*)`,
+    which by chance alone fluctuates with the variance `2 |n|^2 |f|^2`; that the transforms overlap
+    by half adds a twentieth to it. A loud signal makes the raw power large too, so that what it
+    changes is a small part of it.
+    """
+    for seconds, limit in BRIEFS:
+        count = (seconds - 1) * NS // TICK + 1
+        parts = [part for part in latest[-count:] if part is not None]
+        if len(parts) < count:
+            break
+        raw, clean, estimate = (
+            sum(getattr(part, name) for part in parts) for name in ("raw", "clean", "estimate")
+        )
+        if not isfinite(raw + clean + estimate):
+            return Verdict.BAD
+        beyond_chance = clean - raw > settings.sigma * sqrt(2.1 * estimate)
+        if beyond_chance and clean > limit**2 * raw:
+            return Verdict.BAD
+    return Verdict.UNKNOWN
+
+
+@dataclass(slots=True)
+class Gate:
+    """One coupling's.
+
+    Args:
+        bad: when the last bad verdict was, GPS nanoseconds; the start counts as one.
+        good: when the last good one was that opened the gate or kept it open.
+        state: now.
+        reason: why it is closed, or last was (core.reasons).
+    """
+
+    bad: int
+    good: int | None = None
+    state: GateState = GateState.OFF
+    reason: str = reasons.UNSETTLED
+
+    def step(self, instant: int, verdict: Verdict, settings: GateSettings) -> GateState:
+        """Take the verdict of an instant (GPS nanoseconds); return the state from there on."""
+        if verdict is Verdict.BAD:
+            self.bad, self.state, self.reason = instant, GateState.OFF, reasons.OUT_OF_SPEC
+        elif verdict is Verdict.GOOD:
+            rested = instant - self.bad >= settings.dwell
+            if self.state is GateState.ON or rested:
+                self.good, self.state = instant, GateState.ON
+        elif self.state is GateState.ON:
+            assert self.good is not None
+            if instant - self.good >= settings.memory:
+                self.state, self.reason = GateState.OFF, reasons.UNSETTLED
+        return self.state
+
+    def copy(self) -> Gate:
+        """Return an independent copy."""
+        return Gate(self.bad, self.good, self.state, self.reason)

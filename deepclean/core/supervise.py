@@ -1,0 +1,305 @@
+"""Watch what every coupling does to the strain, sixteenth by sixteenth, and close its gate in time.
+
+Runs behind the bandpass, as far ahead of the gain as the gain's ramp is long. Slots of 1/16 s are
+compared with the estimate's usual level, every half second the last one is compared with the
+raw strain, every second the window's spectra are. All of that is anchored to GPS 0, so a gate
+is where it is however the stream was cut.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deepclean.core import reasons
+from deepclean.core.bandpass import Band
+from deepclean.core.block import Block, Float64, Gap, Quality
+from deepclean.core.finite import finite
+from deepclean.core.gain import Invalid
+from deepclean.core.gate import BRIEFS, Gate, GateSettings, GateState, Verdict, judge, judge_briefs
+from deepclean.core.quality import (
+    BRIEF,
+    SEGMENT,
+    STEP,
+    TICK,
+    Bins,
+    Brief,
+    Complex,
+    Level,
+    Window,
+    brief,
+    transform,
+)
+from deepclean.core.ready import not_ready
+from deepclean.core.time import NS
+from deepclean.core.track import Track
+
+SLOT = NS // 16
+"""Nanoseconds over which an estimate's level is taken."""
+
+_BEGINNING = -(1 << 62)
+_TICKS = (max(seconds for seconds, _ in BRIEFS) - 1) * NS // TICK + 1
+
+
+@dataclass(slots=True)
+class Watched:
+    """One coupling under watch.
+
+    Args:
+        gate: its gate.
+        window: its running spectra.
+        closed: where the gate is closed, and why.
+        unsettled: where the window is not full.
+        quality: the last measure, kept while there is none.
+        level: of the strain in the band; None where there is no measure in force.
+        levels: root mean square of the last slots, NaN where the estimate is not valid.
+        usual: median of those of a window, as of the last whole second.
+        briefs: the last fast measures.
+        floors: of the strain in the band, with their instants, over two windows.
+    """
+
+    gate: Gate
+    window: Window
+    closed: Invalid
+    unsettled: Invalid
+    quality: Quality | None = None
+    level: Level | None = None
+    levels: deque[float] = field(default_factory=deque)
+    usual: float | None = None
+    briefs: deque[Brief | None] = field(default_factory=lambda: deque(maxlen=_TICKS))
+    floors: deque[tuple[int, Float64]] = field(default_factory=deque)
+
+    def copy(self) -> Watched:
+        """Return an independent copy."""
+        return Watched(
+            self.gate.copy(),
+            self.window.copy(),
+            self.closed.copy(),
+            self.unsettled.copy(),
+            self.quality,
+            self.level,
+            self.levels.copy(),
+            self.usual,
+            self.briefs.copy(),
+            self.floors.copy(),
+        )
+
+
+@dataclass(slots=True)
+class Watch:
+    """All that changes while the couplings of an engine are watched.
+
+    Args:
+        slot: the next to look at, counted from GPS 0.
+        couplings: by name.
+        strain: the last seconds of it.
+        unfit: where it is missing, not finite or not ready for analysis.
+    """
+
+    slot: int
+    couplings: dict[str, Watched]
+    strain: Track = field(default_factory=lambda: Track(1))
+    unfit: Invalid = field(default_factory=Invalid)
+
+    def copy(self) -> Watch:
+        """Return an independent copy."""
+        couplings = {name: watched.copy() for name, watched in self.couplings.items()}
+        return Watch(self.slot, couplings, self.strain.copy(), self.unfit.copy())
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What there is to see of one coupling.
+
+    Args:
+        bandpassed: its estimate at the model rate.
+        invalid: where that is not valid.
+    """
+
+    bandpassed: Track
+    invalid: Invalid
+
+
+class Supervisor:
+    """Watches the couplings of one engine.
+
+    Args:
+        settings: of the gates.
+        bands: of each coupling, Hz.
+        strain_rate: Hz.
+        model_rate: Hz, a multiple of 16.
+    """
+
+    def __init__(
+        self,
+        settings: GateSettings,
+        bands: Mapping[str, Sequence[Band]],
+        strain_rate: int,
+        model_rate: int,
+    ) -> None:
+        self.settings = settings
+        self._strain_rate, self._model_rate = strain_rate, model_rate
+        # Just below half of either rate, where nothing has images.
+        self._stop = 0.45 * min(strain_rate, model_rate)
+        self._slow = {n: Bins(b, settings.guard, self._stop, SEGMENT) for n, b in bands.items()}
+        self._fast = {n: Bins(b, settings.guard, self._stop, BRIEF) for n, b in bands.items()}
+
+    def begin(self, start: int) -> Watch:
+        """Return the watch of a stream that begins at `start` (GPS nanoseconds), gates closed."""
+        first = -(-start // TICK) * TICK
+        couplings = {}
+        for name, bins in self._slow.items():
+            watched = Watched(Gate(first), Window(bins, self.settings.window), Invalid(), Invalid())
+            watched.closed.add(_BEGINNING, first, reasons.UNSETTLED)
+            watched.unsettled.add(_BEGINNING, first)
+            couplings[name] = watched
+        watch = Watch(first // SLOT, couplings)
+        watch.unfit.add(_BEGINNING, start)
+        return watch
+
+    def take(self, watch: Watch, block: Block) -> None:
+        """Take the strain and the source's state of the next block."""
+        span = block.span
+        if isinstance(block.strain, Gap):
+            watch.unfit.add(span.start, span.end)
+            return
+        first, _ = span.indices(self._strain_rate)
+        samples, bad = finite(np.asarray(block.strain.samples, dtype=np.float64))
+        if bad:
+            watch.unfit.add(span.start, span.end)
+        for start, end in not_ready(block):
+            watch.unfit.add(start, end)
+        watch.strain.append(first, samples[None])
+
+    def advance(self, watch: Watch, streams: Mapping[str, Stream], until: int) -> None:
+        """Look at every slot that ends by `until` (GPS nanoseconds)."""
+        last = until // SLOT
+        if last <= watch.slot:
+            return
+        levels = {n: self._levels(s.bandpassed, watch.slot, last) for n, s in streams.items()}
+        first = watch.slot
+        while watch.slot < last:
+            start = watch.slot * SLOT
+            for name, watched in watch.couplings.items():
+                level = float(levels[name][watch.slot - first])
+                self._see_slot(watched, streams[name], start, level)
+            watch.slot += 1
+            if (start + SLOT) % TICK == 0:
+                self._tick(watch, streams, start + SLOT)
+
+    def forget(self, watch: Watch, oldest: int) -> int:
+        """Drop what nobody needs; return from where on the estimates are needed (GPS ns).
+
+        Args:
+            watch: of the stream.
+            oldest: start of the oldest block that is still to be given out, less its ramp.
+        """
+        needed = watch.slot * SLOT - SEGMENT
+        watch.strain.drop_before(needed * self._strain_rate // NS)
+        watch.unfit.drop_before(needed)
+        for watched in watch.couplings.values():
+            watched.closed.drop_before(oldest)
+            watched.unsettled.drop_before(oldest)
+        return needed
+
+    def _levels(self, bandpassed: Track, first: int, last: int) -> Float64:
+        """Return the root mean square of each slot."""
+        count = self._model_rate // 16
+        samples = bandpassed.read(first * count, last * count)[0].reshape(-1, count)
+        return np.asarray(np.sqrt(np.mean(samples**2, axis=1)))
+
+    def _see_slot(self, watched: Watched, stream: Stream, start: int, level: float) -> None:
+        """Close the gate over a slot in which the estimate has jumped, and over the next."""
+        end = start + SLOT
+        if start % STEP == 0:
+            self._learn_usual(watched)
+        valid = not stream.invalid.overlapping(start, end)
+        watched.levels.append(level if valid else np.nan)
+        usual, strain = watched.usual, watched.level
+        if not valid or usual is None or strain is None:
+            return
+        # Below the strain's own level in the band, an estimate does little harm.
+        if level > max(self.settings.jump * usual, strain.rms):
+            watched.closed.add(start, end + SLOT, reasons.JUMP)
+
+    def _learn_usual(self, watched: Watched) -> None:
+        count = self.settings.window // SLOT
+        while len(watched.levels) > count:
+            watched.levels.popleft()
+        levels = np.array(watched.levels)
+        levels = levels[np.isfinite(levels)]
+        watched.usual = float(np.median(levels)) if 2 * len(levels) > count else None
+
+    def _tick(self, watch: Watch, streams: Mapping[str, Stream], instant: int) -> None:
+        """Measure, judge and step the gates at a multiple of the tick."""
+        slow = self._transform(watch, instant, SEGMENT) if instant % STEP == 0 else None
+        fast = self._transform(watch, instant, BRIEF)
+        for name, watched in watch.couplings.items():
+            verdict = Verdict.UNKNOWN
+            if instant % STEP == 0:
+                measured = self._measure(watched, streams[name], instant, slow)
+                verdict = judge(measured, self.settings)
+            watched.briefs.append(self._brief(name, watched, streams[name], instant, fast))
+            if judge_briefs(list(watched.briefs), self.settings) is Verdict.BAD:
+                verdict = Verdict.BAD
+            if watched.gate.step(instant, verdict, self.settings) is GateState.OFF:
+                watched.closed.add(instant, instant + TICK, watched.gate.reason)
+
+    def _measure(
+        self, watched: Watched, stream: Stream, instant: int, strain: Complex | None
+    ) -> Quality | None:
+        """Bring the running spectra up to a whole second; return the measure, if there is one."""
+        window = watched.window
+        window.forget(instant)
+        if strain is None:
+            # What the strain was before it was lost says nothing of what comes.
+            window.clear()
+            watched.floors.clear()
+        else:
+            estimate = self._estimate(stream, instant, SEGMENT)
+            if estimate is not None:
+                window.add(instant - SEGMENT, strain, estimate)
+        if not window.full:
+            watched.unsettled.add(instant, instant + STEP)
+        if not window.enough:
+            watched.level = None
+            return None
+        watched.quality, watched.level = window.measure()
+        watched.floors.append((instant, watched.level.floor))
+        while watched.floors[0][0] <= instant - 2 * self.settings.window:
+            watched.floors.popleft()
+        return watched.quality
+
+    def _brief(
+        self,
+        name: str,
+        watched: Watched,
+        stream: Stream,
+        instant: int,
+        strain: Complex | None,
+    ) -> Brief | None:
+        if strain is None or watched.level is None:
+            return None
+        estimate = self._estimate(stream, instant, BRIEF)
+        if estimate is None:
+            return None
+        # The lowest of late: an estimate that goes bad slowly must not count as the floor.
+        floor = np.min([floor for _, floor in watched.floors], axis=0)
+        return brief(strain, estimate, self._fast[name], self._slow[name], floor)
+
+    def _transform(self, watch: Watch, instant: int, duration: int) -> Complex | None:
+        """Return the transform of the strain before an instant; None where it is not fit."""
+        if watch.unfit.overlapping(instant - duration, instant):
+            return None
+        low, high = ((t * self._strain_rate) // NS for t in (instant - duration, instant))
+        return transform(watch.strain.read(low, high)[0], self._strain_rate, self._stop)
+
+    def _estimate(self, stream: Stream, instant: int, duration: int) -> Complex | None:
+        """Return the transform of an estimate before an instant; None where it is not valid."""
+        if stream.invalid.overlapping(instant - duration, instant):
+            return None
+        low, high = ((t * self._model_rate) // NS for t in (instant - duration, instant))
+        return transform(stream.bandpassed.read(low, high)[0], self._model_rate, self._stop)

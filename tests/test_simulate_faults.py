@@ -16,7 +16,7 @@ from deepclean.edge import gwf, hdf5
 from deepclean.edge.names import FrameName
 from deepclean.simulate import Fault, Layout, Pace, Simulator, Site, site_of, stream
 from deepclean.simulate import write_history as history
-from deepclean.simulate.damage import swapped
+from deepclean.simulate.damage import spoiled, swapped
 from deepclean.simulate.faults import KINDS, parse_fault
 from tests import smallsite
 from tests.smallsite import STATE, STRAIN
@@ -152,12 +152,13 @@ def test_duplicate_appears_again_with_the_same_bytes(
     assert first.inode != second.inode  # a file of its own, renamed into place
 
 
+@pytest.mark.parametrize("seconds", [1, 2])
 @pytest.mark.parametrize("pace", [Pace(), Pace(ahead=1), Pace(strain_delay=0.5)])
 def test_reordered_files_swap_their_times(
-    streamed: Streamed, undisturbed: dict[str, Seen], pace: Pace
+    streamed: Streamed, undisturbed: dict[str, Seen], pace: Pace, seconds: int
 ) -> None:
     times = {seen.name: seen.time for seen in streamed(pace=pace)}
-    found = streamed("reordered@+2", pace=pace)
+    found = streamed(f"reordered@+2+{seconds}", pace=pace)
     assert len(found) == 12
     times[strain_file(2)], times[strain_file(3)] = times[strain_file(3)], times[strain_file(2)]
     for seen in found:
@@ -167,9 +168,10 @@ def test_reordered_files_swap_their_times(
 
 @pytest.mark.parametrize("ahead", [1, 16])
 def test_files_are_reordered_also_where_nothing_waits(streamed: Streamed, ahead: int) -> None:
-    found = streamed("reordered@+1", pace=Pace(speed=math.inf, ahead=ahead))
-    strain = [seen.name for seen in found if "llhoft" in seen.name]
-    assert strain == [strain_file(second) for second in (0, 2, 1, 3, 4, 5)]
+    found = streamed("reordered:both@+1", pace=Pace(speed=math.inf, ahead=ahead))
+    for stream_of in (strain_file, witness_file):
+        names = [stream_of(second) for second in (0, 2, 1, 3, 4, 5)]
+        assert [seen.name for seen in found if seen.name in names] == names
 
 
 @pytest.mark.parametrize(
@@ -228,10 +230,19 @@ def test_partial_file_is_written_in_place_and_completed(
 def test_partial_file_that_is_gone_is_not_completed(site: Site, tmp_path: Path) -> None:
     layout = Layout(strain=tmp_path, witnesses=tmp_path)
     made = [fault("partial@+2")]
+    paths = [tmp_path / strain_file(2)] * 2
     for path in stream(Simulator(site), layout, SPAN, FakeClock(), faults=made):
-        if path.name == strain_file(2):
+        if path in paths:
+            paths.pop()
+            assert path.exists() == (len(paths) == 1)
             path.unlink(missing_ok=True)
-    assert not (tmp_path / strain_file(2)).exists()
+    assert paths == []
+
+
+def test_retention_counts_a_file_once(streamed: Streamed) -> None:
+    streamed("partial@+3", "duplicate@+5", pace=Pace(retention=3))
+    left = {path.name for path in streamed.layout.strain.iterdir()}
+    assert left == {strain_file(3), strain_file(4), strain_file(5)}
 
 
 def test_flipped_file_differs_in_one_bit(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
@@ -322,6 +333,14 @@ def same(found: Series | Gap, expected: Series | Gap) -> bool:
         and found.samples.dtype == expected.samples.dtype
         and found.samples.tobytes() == expected.samples.tobytes()
     )
+
+
+def test_what_is_spoiled_is_a_copy() -> None:
+    second = Span.of_seconds(GPS, 1)
+    sound = Series(second, 16, np.ones(16))
+    hurt = spoiled(sound, Fault("zero", second, "strain"), lambda: None)
+    assert (sound.samples == 1).all()
+    assert (hurt.samples == 0).all()
 
 
 @pytest.mark.parametrize(("kind", "expected"), SAMPLES)

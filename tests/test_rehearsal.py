@@ -16,20 +16,16 @@ from deepclean.errors import ConfigError
 from deepclean.simulate import Fault, Layout, Simulator, Site, random_faults, site_of, stream
 from deepclean.simulate import write_history as history
 from deepclean.simulate.faults import KINDS, Schedule
-from tests import smallsite, test_cli
+from tests import rehearsed, smallsite, test_cli
+from tests.rehearsed import GPS, SPAN, Streamed, fault
 from tests.smallsite import START
 from tests.test_cli import Run
 from tests.test_daemon import COMMAND, daemon, is_written, until
-from tests.test_simulate_faults import GPS, SPAN, Streamed, fault
 from tests.test_simulate_stream import FakeClock
 
 deepclean = test_cli.deepclean
 _log_as_before = test_cli._log_as_before
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return site_of(smallsite.small_config(tmp_path_factory.mktemp("site")))
+site = rehearsed.site
 
 
 # A random mix.

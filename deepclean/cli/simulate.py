@@ -22,11 +22,73 @@ from deepclean.errors import ConfigError
 
 if TYPE_CHECKING:
     from deepclean.config import Config
+    from deepclean.core.time import Span
+    from deepclean.simulate.faults import Fault
     from deepclean.simulate.files import Layout
     from deepclean.simulate.injection import Injection
     from deepclean.simulate.site import Site
 
 MAX_WITNESS_DIRECTORIES = 1
+
+FAULTS_PANEL = "Faults, to rehearse them"
+
+
+def _list_faults(asked: bool) -> None:
+    """Print the table of faults and end."""
+    if not asked:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from deepclean.simulate.faults import KINDS, WORDS
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("KIND", "what happens", "TARGET", "SECONDS", "the daemon must"):
+        table.add_column(title, no_wrap=title == "KIND")
+    for name, kind in KINDS.items():
+        table.add_row(
+            f"{name}{'*' if kind.live else ''}",
+            kind.does,
+            kind.target,
+            str(kind.seconds),
+            kind.must,
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        f"\n{WORDS}\n\nTARGET and SECONDS are what holds where nothing is said. Of whole files "
+        "TARGET is strain, witnesses or both; of channels also a name. * needs --live."
+    )
+    raise typer.Exit
+
+
+FaultOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault",
+        metavar="KIND[:TARGET]@GPS[+SECONDS]",
+        help="Let this go wrong; @+30 is 30 s after the start. May be repeated.",
+        rich_help_panel=FAULTS_PANEL,
+        show_default=False,
+    ),
+]
+FaultRate = Annotated[
+    float,
+    typer.Option(
+        help="Mean number of random faults in 1000 s of data; --seed says which.",
+        rich_help_panel=FAULTS_PANEL,
+    ),
+]
+ListFaults = Annotated[
+    bool,
+    typer.Option(
+        "--list-faults",
+        help="Print what can go wrong and what the daemon must do then.",
+        callback=_list_faults,
+        is_eager=True,
+        rich_help_panel=FAULTS_PANEL,
+    ),
+]
 
 
 def simulate(
@@ -67,6 +129,9 @@ def simulate(
     retention: Annotated[
         int | None, typer.Option(help="Files of each kind that stay, with --live; default: all.")
     ] = None,
+    fault: FaultOptions = None,
+    fault_rate: FaultRate = 0.0,
+    list_faults: ListFaults = False,
     override: SetOption = None,
 ) -> None:
     """Write strain with a known noise in it and its witnesses into a configuration's input.
@@ -82,6 +147,7 @@ def simulate(
     site = _site(settings, seed, motions, strength, background, dummies, inject or [])
     layout = _layout(settings, truth, strain_length, witness_length)
     simulator = Simulator(site)
+    faults = _faults(settings, site, span, fault or [], fault_rate, live=live)
     if live:
         from deepclean.edge.clock import SystemClock
 
@@ -94,9 +160,16 @@ def simulate(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
         pace = Pace(speed=speed, retention=retention)
-        paths = stream(simulator, layout, span, clock, pace=pace, stop=lambda: bool(stopping))
+        paths = stream(
+            *(simulator, layout, span, clock),
+            pace=pace,
+            faults=faults,
+            stop=lambda: bool(stopping),
+        )
     else:
-        paths = write_history(simulator, layout, span)
+        paths = write_history(simulator, layout, span, faults=faults)
+    for one in faults:
+        print(f"fault {one}", flush=True)
     count = sum(1 for _ in paths)
     print(f"{count} files of {format_gps(span.start)} to {format_gps(span.end)} in {layout.strain}")
 
@@ -121,6 +194,26 @@ def _site(
     if background is not None:
         site = on_background(site, background)
     return replace(site, injections=tuple(_injection(text) for text in inject))
+
+
+def _faults(
+    config: Config, site: Site, span: Span, texts: list[str], rate: float, *, live: bool
+) -> list[Fault]:
+    """Return the faults that are asked for and the random ones, by time."""
+    from deepclean.simulate.faults import parse_fault, random_faults
+
+    deadline = config.input.deadline
+    wrong: list[str] = []
+    faults: list[Fault] = []
+    for text in texts:
+        try:
+            faults.append(parse_fault(text, span, deadline))
+        except ConfigError as error:
+            wrong += error.faults
+    if wrong:
+        raise ConfigError(wrong)
+    faults += random_faults(site.seed, rate, span, site, deadline=deadline, live=live)
+    return sorted(faults, key=lambda fault: fault.span.start)
 
 
 def _layout(config: Config, truth: Path | None, strain_length: int, witness_length: int) -> Layout:

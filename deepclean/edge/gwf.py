@@ -127,6 +127,7 @@ def serialise(
     *,
     history: Mapping[str, str] = MappingProxyType({}),
     compression: Compression = "none",
+    invalid: Collection[str] = (),
 ) -> bytes:
     """Return one frame with these channels as the content of a file.
 
@@ -135,6 +136,7 @@ def serialise(
         channels: by full name. The part before the first colon names the detector.
         history: lines for the frame's history record, by name: versions, hashes.
         compression: `none` is fastest; `gzip` also suppresses zeros of integers.
+        invalid: channels to flag as invalid throughout, as a site's front end does: for rehearsals.
 
     Raises:
         ValueError: no channels, or one over another span or of a dtype that other readers do not
@@ -150,7 +152,12 @@ def serialise(
     try:
         frame = gwframe.Frame(start, span.duration / NS, name=next(iter(channels)).split(":")[0])
         for name, channel in channels.items():
-            frame.add_channel(name, plain[name], channel.series.rate, unit=channel.unit)
+            rate, unit = channel.series.rate, channel.unit
+            if name in invalid:  # a flag exists in raw data only
+                flagged = np.ma.MaskedArray(plain[name], mask=True)
+                frame.add_channel(name, flagged, rate, unit=unit, channel_type="adc")
+            else:
+                frame.add_channel(name, plain[name], rate, unit=unit)
         for name, text in history.items():
             frame.add_history(name, text)
         data: bytes = frame.write_bytes(_SCHEMES[compression])

@@ -2,11 +2,13 @@
 
 A `Site` describes an interferometer: the background in its strain, what disturbs it, and which
 auxiliary channels witness that. A `Simulator` makes its channels, and the truth beside them, as a
-function of GPS time. `write_history` and `stream` leave them on disk as a real site does.
+function of GPS time. `write_history` and `stream` leave them on disk as a real site does,
+with the faults that are asked for.
 """
 
 from deepclean.simulate.compose import compose
 from deepclean.simulate.configured import site_of
+from deepclean.simulate.faults import Fault, random_faults
 from deepclean.simulate.files import Layout
 from deepclean.simulate.history import write_history
 from deepclean.simulate.injection import Injection
@@ -16,6 +18,7 @@ from deepclean.simulate.stream import Pace, stream
 from deepclean.simulate.variants import on_background, with_dummies
 
 __all__ = [
+    "Fault",
     "Injection",
     "Layout",
     "Pace",
@@ -23,6 +26,7 @@ __all__ = [
     "Site",
     "compose",
     "on_background",
+    "random_faults",
     "site_of",
     "stream",
     "with_dummies",

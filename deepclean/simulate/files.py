@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepclean.core.block import Series, join
@@ -11,6 +12,9 @@ from deepclean.core.time import NS, Span
 from deepclean.edge.files import OutputChannel
 from deepclean.edge.names import FrameName
 from deepclean.errors import ConfigError, OutputError
+from deepclean.simulate.damage import Act
+from deepclean.simulate.faults import Fault
+from deepclean.simulate.rehearsal import Rehearsal
 from deepclean.simulate.simulator import Simulator
 
 LONGEST = 4096
@@ -79,13 +83,19 @@ class MadeFile:
         product: its kind.
         path: its final name.
         span: what it covers.
-        publish: makes it appear under that name, complete.
+        publish: makes it appear under that name, complete unless a fault has it otherwise.
+        place: it appears when the file over this span is due: its own, but for a fault.
+        delay: seconds of the clock after that.
+        appears: False where a fault deletes the file or lets nothing happen.
     """
 
     product: Product
     path: Path
     span: Span
     publish: Callable[[], None]
+    place: Span
+    delay: float = 0.0
+    appears: bool = True
 
 
 def products(simulator: Simulator, layout: Layout) -> list[Product]:
@@ -108,69 +118,116 @@ def products(simulator: Simulator, layout: Layout) -> list[Product]:
 
 
 def make_files(
-    simulator: Simulator, kinds: list[Product], span: Span
+    simulator: Simulator, kinds: list[Product], span: Span, faults: Sequence[Fault] = ()
 ) -> Iterator[tuple[int, list[MadeFile]]]:
     """Make the files of a span, second by second.
 
-    Files follow one another from the span's start; the last of a kind may be shorter.
+    Files follow one another from the span's start; the last of a kind may be shorter. A fault can
+    make several of one.
 
     Args:
         simulator: of the site.
         kinds: of files.
         span: whole GPS seconds.
+        faults: what goes wrong.
 
     Yields:
         The GPS second up to which the data are made, and the files that this second completed.
 
     Raises:
-        ConfigError: the span does not start and end on whole seconds.
+        ConfigError: the span does not start and end on whole seconds, or a wrong fault.
         InputError: the site is not defined over all of the span.
         OutputError: a directory cannot be made.
     """
     if span.start % NS or span.end % NS:
         raise ConfigError(f"frame files hold whole GPS seconds, which {span} is not")
     simulator.require(span)
+    rehearsal = Rehearsal(simulator, faults, span)
     for kind in kinds:
         _make_directory(kind.directory)
-    return _made(simulator, kinds, span)
+    return _made(simulator, kinds, span, rehearsal)
 
 
 def _made(
-    simulator: Simulator, kinds: list[Product], span: Span
+    simulator: Simulator, kinds: list[Product], span: Span, rehearsal: Rehearsal
 ) -> Iterator[tuple[int, list[MadeFile]]]:
     wanted = dict.fromkeys(name for kind in kinds for name in kind.channels)
     pending: dict[Product, list[dict[str, Series]]] = {kind: [] for kind in kinds}
     last = span.end // NS
     for second in range(span.start // NS, last):
         made = simulator.read(wanted, Span.of_seconds(second, 1))
+        made = rehearsal.samples(made, Span.of_seconds(second, 1))
         finished = []
         for kind, seconds in pending.items():
             seconds.append({name: made[name] for name in kind.channels})
             if len(seconds) == kind.length or second + 1 == last:
-                finished.append(_file(simulator, kind, seconds))
+                finished += _files(simulator, kind, seconds, rehearsal)
                 seconds.clear()
         yield second + 1, finished
 
 
-def _file(simulator: Simulator, kind: Product, seconds: list[dict[str, Series]]) -> MadeFile:
-    """Return a file of these seconds; a frame file is serialised here, ahead of its appearance."""
+def _files(
+    simulator: Simulator, kind: Product, seconds: list[dict[str, Series]], rehearsal: Rehearsal
+) -> list[MadeFile]:
+    """Return the file of these seconds; a frame is serialised here, ahead of its appearance."""
     from deepclean.edge import gwf, hdf5
 
     site = simulator.site
     series = {name: join([second[name] for second in seconds]) for name in kind.channels}
-    in_strain = {site.strain, *site.truth}
-    output = {
-        name: OutputChannel(one, "strain" if name in in_strain else "")
-        for name, one in series.items()
-    }
     span = next(iter(series.values())).span
     start, duration = span.start // NS, span.duration // NS
     name = FrameName(site.ifo[0], kind.description, start, duration, kind.extension)
-    path = kind.directory / str(name)
     if kind.extension == "hdf5":
-        return MadeFile(kind, path, span, lambda: hdf5.write_archive(path, output))
-    data = gwf.serialise(span, output, history={"SIMULATED": f"{site.ifo} seed {site.seed}"})
-    return MadeFile(kind, path, span, lambda: gwf.publish(path, data))
+        path = kind.directory / str(name)
+        truth = {channel: OutputChannel(one, "strain") for channel, one in series.items()}
+        return [MadeFile(kind, path, span, lambda: hdf5.write_archive(path, truth), span)]
+    series, flagged = rehearsal.channels(series, span)
+    output = {
+        channel: OutputChannel(one, "strain" if channel == site.strain else "")
+        for channel, one in series.items()
+    }
+    made = {"SIMULATED": f"{site.ifo} seed {site.seed}"}
+    data = gwf.serialise(span, output, history=made, invalid=flagged)
+    acts = rehearsal.acts(name, data, kind.channels, kind.length)
+    return [_made_file(kind, act, span) for act in acts]
+
+
+def _made_file(kind: Product, act: Act, span: Span) -> MadeFile:
+    path = kind.directory / act.name
+    if act.foreign:
+        kind = replace(kind, description="foreign")
+    appears = act.do not in {"delete", "nothing"}
+    return MadeFile(kind, path, span, lambda: _do(act, path), act.place, act.delay, appears)
+
+
+def _do(act: Act, path: Path) -> None:
+    """Do to a file what is to be done."""
+    from deepclean.edge import gwf
+
+    match act.do:
+        case "publish":
+            gwf.publish(path, act.data)
+        case "begin":
+            with _written(path):
+                path.write_bytes(act.data)
+        case "finish":
+            # As the writer that still has it open: not under that name again where it is gone.
+            with _written(path), suppress(FileNotFoundError), path.open("r+b") as file:
+                file.write(act.data)
+        case "delete":
+            with _written(path):
+                path.unlink(missing_ok=True)
+        case "nothing":
+            pass
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        said = f"cannot be written: {error.strerror}"
+        raise OutputError(said, path=path, errno=error.errno) from error
 
 
 def _make_directory(path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import inf
@@ -17,6 +17,7 @@ from pathlib import Path
 from deepclean.core.time import NS, Span
 from deepclean.edge.clock import Clock
 from deepclean.errors import ConfigError
+from deepclean.simulate.faults import Fault
 from deepclean.simulate.files import Layout, MadeFile, Product, make_files, products
 from deepclean.simulate.noise import generator
 from deepclean.simulate.simulator import Simulator
@@ -63,12 +64,14 @@ def stream(
     clock: Clock,
     *,
     pace: Pace = Pace(),
+    faults: Sequence[Fault] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Path]:
     """Let the files of a span appear as time goes on.
 
     The file over `[t, t + d)` appears `(t + d - start) / speed` seconds after the stream has
-    started, plus its delay. The stream starts when it is first asked for a path.
+    started, plus its delay; faults can have it otherwise. The stream starts when it is first asked
+    for a path.
 
     Args:
         simulator: of the site.
@@ -76,20 +79,22 @@ def stream(
         span: whole GPS seconds.
         clock: what it waits on; a wait that is woken early ends a stream that is to stop.
         pace: speed, delays, retention.
+        faults: what goes wrong.
         stop: asked after every file and every wait.
 
     Returns:
-        An iterator that waits and writes; each file's path comes out when the file has appeared.
-        What is wrong with the arguments is raised before it starts.
+        An iterator that waits and writes; each file's path comes out when the file has appeared,
+        or appears again or is completed by a fault. What is wrong with the arguments is raised
+        before it starts.
 
     Raises:
-        ConfigError: the span does not start and end on whole seconds.
+        ConfigError: the span does not start and end on whole seconds, or a wrong fault.
         InputError: the site is not defined over all of the span.
         OutputError: the operating system refused.
     """
     site = simulator.site
     kinds = products(simulator, layout)
-    making = make_files(simulator, kinds, span)
+    making = make_files(simulator, kinds, span, faults)
     late = {
         kind: pace.strain_delay if site.strain in kind.channels else pace.witness_delay
         for kind in kinds
@@ -113,8 +118,9 @@ def _run(
         if idle <= _AT_ONCE:
             file = queue.pop()
             file.publish()
-            retention.keep(file)
-            yield file.path
+            if file.appears:
+                retention.keep(file)
+                yield file.path
         elif queue.wants_more and idle >= cost:
             queue.make()
             cost = clock.monotonic() - started - now
@@ -140,38 +146,44 @@ class _Queue:
         self._pace = pace
         self._late = late
         self._seed = seed
-        self._ready: list[tuple[float, int, MadeFile]] = []
+        self._ready: list[tuple[float, int, int, MadeFile]] = []
         self._order = count()
         self._made = self._shown = span.start // NS
 
     @property
     def due(self) -> float:
-        """Seconds after the start when the next file is due; infinite where none is made."""
-        return self._ready[0][0] if self._ready else inf
+        """Seconds after the start when the next file is due; infinite where it is not made."""
+        if not self._ready:
+            return inf
+        due, place, _, _ = self._ready[0]
+        # What takes the place of a file that is still to be made must not overtake it.
+        return due if place <= self._made * NS else inf
 
     @property
     def wants_more(self) -> bool:
         """Whether there are data still to be made and room for them."""
         unfinished = self._made < self._span.end // NS
-        return unfinished and (not self._ready or self._made - self._shown < self._pace.ahead)
+        return unfinished and (self.due == inf or self._made - self._shown < self._pace.ahead)
 
     def make(self) -> None:
         """Make one more second of data."""
         self._made, finished = next(self._making)
         for file in finished:
-            heapq.heappush(self._ready, (self._due(file), next(self._order), file))
+            item = (self._due(file), file.place.end, next(self._order), file)
+            heapq.heappush(self._ready, item)
 
     def pop(self) -> MadeFile:
         """Return the file that is due next."""
-        file = heapq.heappop(self._ready)[2]
+        file = heapq.heappop(self._ready)[3]
         self._shown = max(self._shown, file.span.end // NS)
         return file
 
     def _due(self, file: MadeFile) -> float:
-        since = (file.span.end - self._span.start) / NS
+        since = (file.place.end - self._span.start) / NS
         name = f"{file.product.description} delay"
-        chance = generator(self._seed, name, file.span.start // NS).random()
-        return since / self._pace.speed + self._late.get(file.product, 0.0) * float(chance)
+        chance = generator(self._seed, name, file.place.start // NS).random()
+        late = self._late.get(file.product, 0.0) * float(chance) + file.delay
+        return since / self._pace.speed + late
 
 
 class _Retention:
@@ -186,6 +198,7 @@ class _Retention:
         if self._most is None or file.product.extension != "gwf":
             return
         kept = self._kept.setdefault(file.product, deque())
-        kept.append(file.path)
+        if file.path not in kept:
+            kept.append(file.path)
         if len(kept) > self._most:
             kept.popleft().unlink(missing_ok=True)

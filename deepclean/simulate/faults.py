@@ -1,0 +1,264 @@
+"""The data faults that a simulated site can have: which, when, and to whom they happen.
+
+A fault is a value. What it does to samples and files is in `damage`; writing is `files` and
+`stream`. The truth is never touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from deepclean.core.time import NS, Span, format_gps, seconds_to_ns
+from deepclean.errors import ConfigError, hint
+from deepclean.simulate.noise import generator
+from deepclean.simulate.site import Site
+
+ActsOn = Literal["file", "channel", "samples", "state"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What can happen.
+
+    Args:
+        acts_on: a whole `file`; a `channel` throughout its file; `samples` inside the fault's
+            span; or the samples of the `state` vector.
+        does: what happens.
+        must: what the daemon must do then.
+        seconds: how long it is where nothing is said, and at most where chance says.
+        target: whom it hits where nothing is said.
+        live: it is a matter of when files appear.
+    """
+
+    acts_on: ActsOn
+    does: str
+    must: str
+    seconds: int = 1
+    target: str = "witnesses"
+    live: bool = False
+
+
+def _file(does: str, must: str, *, seconds: int = 1, live: bool = False) -> Kind:
+    return Kind("file", does, must, seconds, "strain", live)
+
+
+_GAP = "gap; witnesses: gain 0"
+_USE = "gain 0"
+_STRAIN_GAP = "gain 0; strain: gap"
+_STRAIN_RAW = "gain 0; strain: as it is, not valid"
+_READY = "go on, ANALYSIS_READY off"
+
+KINDS: dict[str, Kind] = {
+    "missing": _file("never appears", _GAP),
+    "outage": Kind("file", "no file of either stream", "wait; gap; go on", 60, "both"),
+    "late": _file("appears after the deadline", f"{_GAP}; then ignore it", live=True),
+    "duplicate": _file("appears again later, the same bytes", "ignore and count it", live=True),
+    "reordered": _file("swaps with the next", "go on by GPS, clean both", seconds=2, live=True),
+    "truncated": _file("cut at a random offset and left so", _GAP),
+    "partial": _file("in place, cut at first, whole before the deadline", "clean it", live=True),
+    "flipped": _file("one random bit is flipped", _GAP),
+    "foreign": _file("files of other names lie beside it", "ignore those"),
+    "deleted": _file("deleted as soon as it has appeared", f"clean it, or {_GAP}", live=True),
+    "absent": Kind("channel", "left out of the file", _STRAIN_GAP),
+    "rate": Kind("channel", "at twice its sampling rate", _STRAIN_GAP),
+    "invalid": Kind("channel", "flagged invalid in the file", _STRAIN_GAP),
+    "nan": Kind("samples", "not a number", _STRAIN_RAW),
+    "inf": Kind("samples", "infinite", _STRAIN_RAW),
+    "zero": Kind("samples", "all zero", _USE, 10),
+    "frozen": Kind("samples", "holds the value that it had when it froze", _USE, 10),
+    "clipped": Kind("samples", "saturates at a quarter of its peak", _USE, 10),
+    "glitch": Kind("samples", "a thousand times as loud", "no artifact"),
+    "not_ready": Kind("state", "observation intent is off", _READY, 30, "state"),
+    "unlocked": Kind("state", "all bits are 0", _READY, 30, "state"),
+}
+"""Every kind by name."""
+
+WORDS = (
+    "gap: no frame, its seconds counted. gain 0: the raw strain passes while the gain of the "
+    "coupling ramps to 0 and back, counted with the reason."
+)
+"""What the words in `must` mean."""
+
+STREAMS = ("strain", "witnesses", "both")
+
+LATE_BY = 3.0
+"""Seconds past the deadline: a second more than the next frame's arrival allows it."""
+
+_LONGEST = max(kind.seconds for kind in KINDS.values())
+_TEXT = re.compile(r"([^:@]+)(?::([^@]+))?@(\+?)([\d.]+)(?:\+([\d.]+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that goes wrong.
+
+    Args:
+        kind: one of `KINDS`.
+        span: when. A file is hit if it has any time in common with it.
+        target: `strain`, `witnesses` or `both`; or, where the kind does not act on whole files,
+            a channel's name with or without its prefix, or `state`.
+        delay: seconds of the clock: by which a file is late, after which it appears again or is
+            complete.
+    """
+
+    kind: str
+    span: Span
+    target: str
+    delay: float = 0.0
+
+    def __str__(self) -> str:
+        start, duration = format_gps(self.span.start), format_gps(self.span.duration)
+        return f"{self.kind}:{self.target}@{start}+{duration}"
+
+
+def delay_of(kind: str, deadline: float) -> float:
+    """Return a fault's delay where the daemon waits `deadline` seconds for what is missing."""
+    return deadline / 2 if kind == "partial" else deadline + LATE_BY
+
+
+def parse_fault(text: str, span: Span, deadline: float) -> Fault:
+    """Return the fault that `KIND[:TARGET]@GPS[+SECONDS]` means.
+
+    Args:
+        text: as a person writes it; `@+30` is 30 s after the span's start.
+        span: of the stream.
+        deadline: seconds that the daemon waits for what is missing.
+
+    Raises:
+        ConfigError: not of that form, an unknown kind, or not inside the span.
+    """
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"fault {text}: expected KIND[:TARGET]@GPS[+SECONDS]")
+    kind, target, relative, at, seconds = match.groups()
+    if kind not in KINDS:
+        raise ConfigError(f"fault {text}: no kind {_unknown(kind)}")
+    try:
+        start = seconds_to_ns(at) + (span.start if relative else 0)
+        when = Span(start, start + seconds_to_ns(seconds or KINDS[kind].seconds))
+    except ValueError as error:
+        raise ConfigError(f"fault {text}: {error}") from error
+    if not span.covers(Span(when.start, when.start + 1)):
+        raise ConfigError(f"fault {text}: does not begin within {span}")
+    return Fault(kind, when, target or KINDS[kind].target, delay_of(kind, deadline))
+
+
+def random_faults(
+    seed: int, rate: float, span: Span, site: Site, *, deadline: float = 2.0, live: bool = True
+) -> tuple[Fault, ...]:
+    """Return a random mix of faults.
+
+    Which begin in a GPS second is a function of seed, rate, site and that second alone, so two
+    spans agree on what they share.
+
+    Args:
+        seed: of the mix.
+        rate: mean number of faults that begin in 1000 s.
+        span: of the stream; a fault may begin before it.
+        site: whose streams and witnesses are hit.
+        deadline: seconds that the daemon waits for what is missing.
+        live: also those that are a matter of when files appear.
+
+    Raises:
+        ConfigError: a rate that is not from 0 to 1000.
+    """
+    if not 0 <= rate <= 1000:
+        raise ConfigError(f"fault rate: {rate} is not from 0 to 1000 in 1000 s")
+    found = []
+    for second in range(span.start // NS - _LONGEST, -(-span.end // NS)):
+        chance = generator(seed, "faults", second)
+        for _ in range(chance.poisson(rate / 1000)):
+            fault = _drawn(chance, second, site, deadline)
+            if fault.span.overlap(span) and (live or not KINDS[fault.kind].live):
+                found.append(fault)
+    return tuple(found)
+
+
+def _drawn(chance: np.random.Generator, second: int, site: Site, deadline: float) -> Fault:
+    name = list(KINDS)[chance.integers(len(KINDS))]
+    kind = KINDS[name]
+    when = Span.of_seconds(second, 1 + int(chance.integers(kind.seconds)))
+    of_strain = chance.random() < 0.5 or not site.witnesses
+    target = kind.target
+    if kind.acts_on in {"channel", "samples"} and not of_strain:
+        target = site.witnesses[chance.integers(len(site.witnesses))].channel
+    elif target in {"strain", "witnesses"}:
+        target = "strain" if of_strain else "witnesses"
+    return Fault(name, when, target, delay_of(name, deadline))
+
+
+class Schedule:
+    """The faults of a stream, by time.
+
+    Args:
+        faults: in the order in which they happen to one and the same thing.
+        site: whose.
+
+    Raises:
+        ConfigError: an unknown kind or target; all of them are named.
+    """
+
+    def __init__(self, faults: Iterable[Fault], site: Site) -> None:
+        self._site = site
+        self._faults = tuple(faults)
+        wrong = [said for fault in dict.fromkeys(self._faults) if (said := _wrong(fault, site))]
+        if wrong:
+            raise ConfigError(wrong)
+        self._numbers: defaultdict[int, list[int]] = defaultdict(list)
+        for number, fault in enumerate(self._faults):
+            for second in range(fault.span.start // NS, -(-fault.span.end // NS)):
+                self._numbers[second].append(number)
+
+    def over(self, span: Span, *acts_on: ActsOn) -> list[Fault]:
+        """Return the faults of these sorts in the seconds of a span, in the order given."""
+        if not self._faults:
+            return []
+        seconds = range(span.start // NS, -(-span.end // NS))
+        numbers = {number for second in seconds for number in self._numbers.get(second, ())}
+        found = [self._faults[number] for number in sorted(numbers)]
+        return [fault for fault in found if KINDS[fault.kind].acts_on in acts_on]
+
+    def channels(self, fault: Fault) -> frozenset[str]:
+        """Return the full names of the channels that a fault hits; of a file's, all of them."""
+        return _channels(fault.target, self._site)
+
+
+def _channels(target: str, site: Site) -> frozenset[str]:
+    witnesses = [witness.channel for witness in site.witnesses]
+    known = {
+        "strain": [site.strain],
+        "witnesses": witnesses,
+        "both": [site.strain, *witnesses],
+        "state": [site.state],
+    }
+    if target in known:
+        return frozenset(known[target])
+    return frozenset({target, f"{site.ifo}:{target}"} & set(site.channels))
+
+
+def _wrong(fault: Fault, site: Site) -> str | None:
+    """Return what is wrong with a fault, if anything is."""
+    if fault.kind not in KINDS:
+        return f"fault {fault}: no kind {_unknown(fault.kind)}"
+    acts_on = KINDS[fault.kind].acts_on
+    valid = {"file": STREAMS, "state": ("state",)}.get(acts_on)
+    if valid is not None:
+        on = f"fault {fault}: acts on {acts_on}s" if acts_on == "file" else f"fault {fault}"
+        return None if fault.target in valid else f"{on}; its target is {' or '.join(valid)}"
+    found = _channels(fault.target, site)
+    if acts_on == "samples" and site.state in found:
+        return f"fault {fault}: the state vector has faults of its own, not_ready and unlocked"
+    targets = [*STREAMS, *site.channels, *(name.split(":")[1] for name in site.channels)]
+    unknown = f"fault {fault}: no channel {fault.target}{hint(fault.target, targets)}"
+    return None if found else unknown
+
+
+def _unknown(kind: str) -> str:
+    """Return an unknown kind with what may be meant, and all that there are."""
+    return f"{kind}{hint(kind, KINDS)}; there are {', '.join(KINDS)}"

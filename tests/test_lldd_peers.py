@@ -18,9 +18,9 @@ import pytest
 from deepclean.config import Config
 from deepclean.core.assemble import InputFrame
 from deepclean.core.block import Series
+from tests import peering
 from tests import smallsite as site
-from tests.peers import environment
-from tests.peers.environment import Peer
+from tests.peering import Peer
 from tests.smallsite import START, FakeClock
 from tests.test_daemon import daemon, is_written, until
 from tests.test_live import frames, has_strain, make, seconds, witness
@@ -32,7 +32,7 @@ MEMORY = Path("/dev/shm")
 @pytest.fixture(scope="module")
 def writer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     place = tmp_path_factory.mktemp("lldd")
-    with environment.running(place, str(environment.HERE / "lldd_writer.py")) as peer:
+    with peering.running(place, str(peering.PROGRAMS / "lldd_writer.py")) as peer:
         yield peer
 
 
@@ -221,7 +221,7 @@ class Site:
             "llhoft": (config.input.strain.directory, site.strain_frame),
             "lldetchar": (config.input.witnesses[0].directory, site.witness_frame),
         }
-        sender = environment.running(place / "sender", str(environment.HERE / "lldd_sender.py"))
+        sender = peering.running(place / "sender", str(peering.PROGRAMS / "lldd_sender.py"))
         self._sender = stack.enter_context(sender)
         broker = self._sender.hear()
         self.writers = []
@@ -230,7 +230,7 @@ class Site:
             command += ["--ifo", "H1", "--topic", topic, "--group-id", topic, "--delta-t", "1"]
             command += ["--tag", f"H1_{topic}", "--frame-dir", str(directory)]
             command += ["--poll-timeout", "100", *options]
-            self.writers.append(stack.enter_context(environment.running(place / topic, *command)))
+            self.writers.append(stack.enter_context(peering.running(place / topic, *command)))
 
     def send(self, second: int) -> None:
         for topic, (_, frame) in self._streams.items():
@@ -267,8 +267,11 @@ class Site:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unsafe", [False, True], ids=["atomic", "unsafe"])
-def test_daemon_takes_what_kafka2frame_writes(tmp_path: Path, unsafe: bool) -> None:
+def test_daemon_takes_what_kafka2frame_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unsafe: bool
+) -> None:
     """Frames through the distribution's own processes, retention on; ours come out the same."""
+    monkeypatch.setenv("DEEPCLEAN__INPUT__DEADLINE", "60")  # however long the broker takes
     config = site.small_config(tmp_path)
     site.publish_model(config)
     kept = 8

@@ -15,14 +15,14 @@ import pytest
 from deepclean.core.block import Series
 from deepclean.core.time import NS
 from deepclean.edge import gwf
+from tests import peering
 from tests import smallsite as site
-from tests.peers import environment
 from tests.smallsite import START
 from tests.test_daemon import daemon, is_written, until
 from tests.test_replay import OUT_DQ, clean
 
 CHANNELS = (OUT_DQ, "H1:DEEPCLEAN-STATE_VECTOR", "H1:DEEPCLEAN-60HZ_GAIN", site.STATE)
-READER = str(environment.HERE / "sgn_reader.py")
+READER = str(peering.PROGRAMS / "sgn_reader.py")
 
 Read = dict[str, np.ndarray]
 
@@ -53,14 +53,14 @@ def assert_equal(read: Read, expected: Read) -> None:
 
 
 def test_file_source_reads_every_second(tmp_path: Path) -> None:
-    environment.python()
+    peering.python()
     config = site.small_config(tmp_path)
     site.publish_model(config)
     site.write_site(config, START, 12)
     begin, end = START + 2, START + 9
     clean(config, begin, end, tmp_path / "cleaned")
     arguments = ("files", str(tmp_path / "cleaned"), str(begin), str(end), *CHANNELS)
-    with environment.running(tmp_path / "peer", READER, *arguments) as peer:
+    with peering.running(tmp_path / "peer", READER, *arguments) as peer:
         for second in range(begin, end):
             starts, held = theirs([peer.hear() for _ in CHANNELS])
             assert starts == {second * NS}
@@ -70,8 +70,11 @@ def test_file_source_reads_every_second(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_watching_source_follows_the_daemon(tmp_path: Path) -> None:
-    environment.python()
+def test_watching_source_follows_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peering.python()
+    monkeypatch.setenv("DEEPCLEAN__INPUT__DEADLINE", "60")  # no frame goes on before the next
     config = site.small_config(tmp_path)
     site.publish_model(config)
     site.write_site(config, START, 8)
@@ -82,7 +85,7 @@ def test_watching_source_follows_the_daemon(tmp_path: Path) -> None:
         site.write_site(config, begin + 1, 1)
         until(partial(is_written, config, begin), process)
         arguments = ("watch", str(cleaned), str(begin), str(end), *CHANNELS)
-        peer = stack.enter_context(environment.running(tmp_path / "peer", READER, *arguments))
+        peer = stack.enter_context(peering.running(tmp_path / "peer", READER, *arguments))
         for second in range(begin, end):
             # Each second arrives before the next is written; the last is let go at the end.
             starts, held = theirs([peer.hear() for _ in CHANNELS])

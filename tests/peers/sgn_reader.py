@@ -16,7 +16,7 @@ from sgn.apps import Pipeline
 from sgn.sinks import CollectSink
 from sgn_gwframe import GWFrameSource, GWFrameWatchSource
 
-NEXT_FILE = 60.0  # seconds without a file after which the stream counts as broken
+NEXT_FILE = 30.0  # seconds without a file after which the stream counts as broken
 
 
 def tell(channel: str, buffer: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
+PROGRAMS = Path(__file__).resolve().parent / "peers"
 VARIABLE = "DEEPCLEAN_TEST_PEERS"
 """Names the Python of that environment, where it is not the one beside this software."""
 
@@ -24,7 +24,7 @@ def python() -> Path:
         if not Path(named).exists():
             pytest.fail(f"{VARIABLE}={named} is not there")
         return Path(named)
-    beside = HERE.parent.parent / ".venv-peers"
+    beside = PROGRAMS.parent.parent / ".venv-peers"
     if not (beside / "made-from").exists():  # half made is not made
         pytest.skip("needs the environment of real peers: scripts/peers-env makes it")
     return beside / "bin" / "python"

@@ -9,11 +9,12 @@ import pytest
 
 from deepclean.config import Config
 from deepclean.core import channels
+from deepclean.core.products import State
 from tests import smallsite as site
 from tests.smallsite import START
 from tests.test_replay import clean
 
-SECOND = START + 4
+SECOND, SECONDS = START + 4, 4
 OUT_DQ = f"{site.STRAIN}_DEEPCLEAN_PRODUCTION_OUT_DQ"
 PRODUCTION = f"{site.STRAIN}_DEEPCLEAN_PRODUCTION"
 EXPECTED = {
@@ -27,13 +28,19 @@ EXPECTED = {
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Consecutive seconds, in order, the first of them `SECOND`."""
     place = tmp_path_factory.mktemp("site")
     config: Config = site.small_config(place)
     site.publish_model(config)
-    site.write_site(config, START, 8)
-    clean(config, SECOND, SECOND + 1, place / "cleaned")
-    return place / "cleaned" / f"H-H1_DEEPCLEAN-{SECOND}-1.gwf"
+    site.write_site(config, START, 10)
+    clean(config, SECOND, SECOND + SECONDS, place / "cleaned")
+    return sorted((place / "cleaned").glob("H-H1_DEEPCLEAN-*-1.gwf"))
+
+
+@pytest.fixture(scope="module")
+def path(paths: list[Path]) -> Path:
+    return paths[0]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +72,27 @@ def test_gwpy(path: Path, by_gwframe: dict[str, np.ndarray]) -> None:
         assert str(series.unit) == unit
         assert series.t0.value == SECOND
         np.testing.assert_array_equal(series.value, by_gwframe[name])
+
+
+def test_gwpy_joins_seconds_into_one_series(paths: list[Path]) -> None:
+    import gwframe
+    from gwpy.timeseries import TimeSeries
+
+    assert len(paths) == SECONDS
+    read = TimeSeries.read(paths, OUT_DQ, format="gwf")
+    assert tuple(read.span) == (SECOND, SECOND + SECONDS)
+    expected = np.concatenate([gwframe.read(path, OUT_DQ).array for path in paths])
+    np.testing.assert_array_equal(read.value, expected)
+
+
+def test_gwpy_names_the_bits(paths: list[Path]) -> None:
+    from gwpy.timeseries import StateVector
+
+    bits = [bit.name for bit in State]
+    vector = StateVector.read(paths, channels.state_vector("H1"), format="gwf", bits=bits)
+    active = {name: [tuple(s) for s in f.active] for name, f in vector.to_dqflags().items()}
+    throughout = [(SECOND, SECOND + SECONDS)]
+    assert active == {name: [] if name == "IN_SPEC" else throughout for name in bits}
 
 
 def test_lalframe(path: Path, by_gwframe: dict[str, np.ndarray]) -> None:

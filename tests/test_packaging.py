@@ -36,11 +36,17 @@ def by_name(requirements: Iterable[str]) -> dict[str, Requirement]:
     return {canonicalize_name(requirement.name): requirement for requirement in parsed}
 
 
+def pins(file: Path) -> list[str]:
+    """Return the requirements of a file, comments left out."""
+    lines = [line.partition("#")[0].strip() for line in file.read_text().splitlines()]
+    return [line for line in lines if line]
+
+
 def constraint_lines() -> list[str]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+    return pins(ROOT / "constraints.txt")
 
 
+PEERS = ROOT / "tests" / "peers"  # programs that run in an environment of their own
 DECLARED = by_name(PROJECT["dependencies"] + EXTRAS["train"] + EXTRAS["dev"])
 PINNED = by_name(constraint_lines())
 
@@ -122,7 +128,14 @@ def test_every_import_is_declared(folder: str) -> None:
     undeclared = {
         f"{path.relative_to(ROOT)}: {package}"
         for path in sorted((ROOT / folder).rglob("*.py"))
+        if path.parent != PEERS
         for package in imported_packages(path)
         if declared.keys().isdisjoint(map(canonicalize_name, owners.get(package, [])))
     }
     assert not undeclared
+
+
+def test_the_peers_programs_import_what_their_environment_pins() -> None:
+    pinned = by_name(pins(PEERS / "requirements.txt"))
+    for path in PEERS.glob("*.py"):
+        assert {canonicalize_name(name) for name in imported_packages(path)} <= pinned.keys()

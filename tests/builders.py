@@ -212,13 +212,14 @@ def transparent(
     settle_in: int = 0,
     predict: PredictSettings = _WHOLE,
     network: Network = first_channel,
+    bands: Sequence[Band] = (),
 ) -> Engine:
     """Return an engine whose estimate is its first witness, resampled and averaged."""
     names = witnesses or ("FAST",)
     count = len(names)
     predictor = Predictor(network, np.zeros(count), np.ones(count), 0.0, NOISE, predict.edge, 1)
     bandpass: Bandpass = Box(settle_in)
-    return Engine(settings, [Coupling("all", names, predictor, predict, bandpass)])
+    return Engine(settings, [Coupling("all", names, predictor, predict, bandpass, bands)])
 
 
 def push_all(engine: Engine, blocks: Iterable[Block]) -> list[CleanedBlock]:

@@ -153,8 +153,8 @@ class Supervisor:
         couplings = {}
         for name, bins in self._slow.items():
             watched = Watched(Gate(first), Window(bins, self.settings.window), Invalid(), Invalid())
-            watched.closed.add(_BEGINNING, first, reasons.UNSETTLED)
-            watched.unsettled.add(_BEGINNING, first)
+            watched.closed.add(_BEGINNING, first + TICK, reasons.UNSETTLED)
+            watched.unsettled.add(_BEGINNING, -(-first // STEP) * STEP + STEP)
             couplings[name] = watched
         watch = Watch(first // SLOT, couplings)
         watch.unfit.add(_BEGINNING, start)
@@ -212,7 +212,7 @@ class Supervisor:
         return np.asarray(np.sqrt(np.mean(samples**2, axis=1)))
 
     def _see_slot(self, watched: Watched, stream: Stream, start: int, level: float) -> None:
-        """Close the gate over a slot in which the estimate has jumped, and over the next."""
+        """Close the gate where the estimate has jumped, until it has been looked at closely."""
         end = start + SLOT
         if start % STEP == 0:
             self._learn_usual(watched)
@@ -223,7 +223,7 @@ class Supervisor:
             return
         # Below the strain's own level in the band, an estimate does little harm.
         if level > max(self.settings.jump * usual, strain.rms):
-            watched.closed.add(start, end + SLOT, reasons.JUMP)
+            watched.closed.add(start, end + TICK, reasons.JUMP)
 
     def _learn_usual(self, watched: Watched) -> None:
         count = self.settings.window // SLOT

@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "demo-output"
 CONFIG = ROOT / "config" / "demo.yaml"
 START = 1_420_000_000
+PAST = 90
+"""Seconds that lie in the input directories before the daemon starts, as they do at a site."""
 SEED = 7
 """Another noise than the shipped model was trained on; the couplings are the site's."""
 
@@ -45,6 +47,7 @@ def main() -> None:
 
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
+    simulate(START - PAST, START)
     with daemon() as process:
         console.print("The daemon is up. The site streams 1-s frames; every frame is cleaned.")
         stream(options.seconds, options.speed)
@@ -75,9 +78,7 @@ def daemon() -> Iterator[subprocess.Popen[bytes]]:
 
 def stream(seconds: int, speed: float) -> None:
     """Run `deepclean simulate --live`, showing how many cleaned frames there are."""
-    command = [*COMMAND, "simulate", "-c", str(CONFIG), "--live", "--motions", "3"]
-    command += ["--speed", str(speed), "--seed", str(SEED), "--truth", str(OUTPUT / "truth")]
-    command += ["--start", str(START), "--end", str(START + seconds)]
+    command = [*simulation(START, START + seconds), "--live", "--speed", str(speed)]
     site = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         for count in track(range(1, seconds), description="cleaned frames", console=console):
@@ -90,6 +91,19 @@ def stream(seconds: int, speed: float) -> None:
         site.wait()
 
 
+def simulate(start: int, end: int) -> None:
+    """Write the site's data of `[start, end)` at once."""
+    if subprocess.run(simulation(start, end), cwd=ROOT, stdout=subprocess.DEVNULL).returncode:
+        sys.exit("the simulated site failed")
+
+
+def simulation(start: int, end: int) -> list[str]:
+    """Return the command that makes the site's data of `[start, end)`."""
+    command = [*COMMAND, "simulate", "-c", str(CONFIG), "--motions", "3", "--seed", str(SEED)]
+    command += ["--truth", str(OUTPUT / "truth")]
+    return [*command, "--start", str(start), "--end", str(end)]
+
+
 def wait_for_frames(count: int) -> None:
     """Wait until the daemon has written so many frames, the last but one included."""
     limit = time.monotonic() + 10
@@ -98,8 +112,14 @@ def wait_for_frames(count: int) -> None:
 
 
 def cleaned_files() -> list[Path]:
-    """Return the cleaned frames, in order of time."""
-    return sorted((OUTPUT / "cleaned").glob("*.gwf"))
+    """Return the cleaned frames of the stream, in order of time."""
+    return files_of_the_stream("cleaned")
+
+
+def files_of_the_stream(kind: str) -> list[Path]:
+    """Return the frame files of a kind from `START` on, in order of time."""
+    files = sorted((OUTPUT / kind).glob("*.gwf"))
+    return [path for path in files if int(path.stem.split("-")[2]) >= START]
 
 
 def report(seconds: int) -> None:
@@ -112,8 +132,8 @@ def report(seconds: int) -> None:
     config = load(CONFIG)
     name = config.strain.channel
     product = product_names(name, ["OUT_DQ"])["OUT_DQ"]
-    # The first seconds fill the history, the last one had no look-ahead.
-    span = Span.of_seconds(START + 4, seconds - 6)
+    # The last second had no look-ahead.
+    span = Span.of_seconds(START, seconds - 1)
     raw = samples(OUTPUT / "strain", name, span)
     cleaned = samples(OUTPUT / "cleaned", product, span)
     floor = samples(OUTPUT / "truth", f"{config.interferometer}:TRUTH-BACKGROUND", span)
@@ -132,7 +152,7 @@ def report(seconds: int) -> None:
             f"{band_ratio(cleaned, floor, rate, bands):.3f}"
         ),
         "ASD ratio, cleaned / raw": f"{band_ratio(cleaned, raw, rate, bands):.3f}",
-        "frames in": str(count_files("strain")),
+        "frames in": str(len(files_of_the_stream("strain"))),
         "frames out": str(len(cleaned_files())),
         "latency, raw frame to cleaned frame, median": f"{median(late):.3f} s",
         "latency, p99": f"{quantiles(late, n=100)[98]:.3f} s",
@@ -155,11 +175,6 @@ def samples(directory: Path, channel: str, span: Any) -> Any:
     if isinstance(read, Gap):
         sys.exit(f"{directory}: {channel} over {span}: {read.reason}")
     return read.samples
-
-
-def count_files(kind: str) -> int:
-    """Return how many frame files of a kind there are."""
-    return len(list((OUTPUT / kind).glob("*.gwf")))
 
 
 def latencies(config: Config) -> list[float]:

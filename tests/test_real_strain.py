@@ -121,7 +121,8 @@ models: {{directory: {place}/models}}
     finally:
         daemon.kill()
         daemon.wait()
-    span = Span.of_seconds(START + 4, SECONDS - 6)
+    # The gate must have seen the coupling for a while; the merger is after that.
+    span = Span.of_seconds(START + 12, SECONDS - 14)
     name = config.strain.channel
     wanted = {
         "raw": (place / "strain", name),

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _HOPS = (NS // 16, NS // 8, NS // 4, NS // 2, *range(NS, 65 * NS, NS))
 """Nanoseconds. Whole seconds and whole hops coincide, and a 16 Hz channel has whole samples."""
 
+_MERGE = 60
+"""Seconds that the archive is given to merge a stretch. Files may be as short as a second."""
+
 
 def faults(config: Config) -> Iterator[Fault]:
     """Yield whatever does not go together in a configuration whose values are valid each."""
@@ -30,6 +33,7 @@ def faults(config: Config) -> Iterator[Fault]:
     yield from _slowest_witness(config)
     yield from _sites(config)
     yield from _directories(config)
+    yield from _archive(config)
     yield from _products(config)
     for name, coupling in config.couplings.items():
         yield from coupling_checks.faults(config, coupling, ("couplings", name))
@@ -92,11 +96,40 @@ def _directories(config: Config) -> Iterator[Fault]:
         ("input", "strain", "directory"): config.input.strain.directory,
         **{("input", "witnesses", n, "directory"): frames.directory for n, frames in witnesses},
     }
-    for key, directory in inputs.items():
+    archive = config.output.archive.directory
+    taken = inputs
+    if archive is not None:
+        taken = inputs | {("output", "archive", "directory"): archive}
+    for key, directory in taken.items():
         if directory == config.output.directory:
             yield Fault(
                 f"{directory} is {show_key(key)} too; write to a directory of its own",
                 (("output", "directory"), key),
+            )
+    for key, directory in inputs.items():
+        if directory == archive:
+            yield Fault(
+                f"{directory} is {show_key(key)} too; write to a directory of its own",
+                (("output", "archive", "directory"), key),
+            )
+
+
+def _archive(config: Config) -> Iterator[Fault]:
+    """Yield a fault where frames would be gone before the archive has merged them."""
+    archive, retention = config.output.archive, config.output.retention
+    if archive.directory is None:
+        return
+    least = archive.length + _MERGE
+    for name, unit, kept in (("age", "s", retention.age), ("count", "files", retention.count)):
+        if kept is not None and kept < least:
+            yield Fault(
+                f"{kept:g} {unit} are gone before the archive has merged {archive.length} s "
+                f"(output.archive.length); use at least {least}, or a shorter length",
+                (
+                    ("output", "retention", name),
+                    ("output", "archive", "length"),
+                    ("output", "archive", "directory"),
+                ),
             )
 
 

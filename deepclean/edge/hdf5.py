@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from math import gcd
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -25,7 +26,7 @@ import numpy as np
 from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span, format_gps, index_at, seconds_to_ns
 from deepclean.edge.files import OutputChannel, absent_channels, publish, whole_rate
-from deepclean.errors import InputError
+from deepclean.errors import InputError, OutputError
 
 
 def channels(path: Path, wanted: Collection[str] | None = None) -> dict[str, int]:
@@ -115,16 +116,63 @@ def write_archive(path: Path, channels: Mapping[str, OutputChannel]) -> None:
     buffer = BytesIO()
     with h5py.File(buffer, "w") as file:
         for name, channel in channels.items():
-            series = channel.series
-            start = series.span.start / NS
-            if seconds_to_ns(start) != series.span.start:
-                raise ValueError(f"{name} cannot start at GPS {format_gps(series.span.start)}")
-            dataset = file.create_dataset(name, data=series.samples, fletcher32=True)
-            dataset.attrs.update(
-                {"name": name, "channel": name, "unit": channel.unit, "xunit": "s"}
-            )
-            dataset.attrs.update({"x0": start, "dx": 1 / series.rate})
+            _create(file, name, channel, fletcher32=True)
     publish(path, buffer.getbuffer())
+
+
+def write_pieces(
+    path: Path,
+    pieces: Iterable[Mapping[str, OutputChannel]],
+    *,
+    history: Mapping[str, str] = MappingProxyType({}),
+    compression: Literal["none", "gzip"] = "none",
+) -> None:
+    """Write a channel archive piece by piece, as they are given: it need not fit into memory.
+
+    Nobody has checked the file when it has this name. It is to be a hidden one, read back, and
+    renamed.
+
+    Args:
+        path: the file.
+        pieces: whole seconds, each continuing the one before, the same channels in all.
+        history: attributes of the file.
+        compression: of the samples; either way they carry checksums.
+
+    Raises:
+        ValueError: as `write_archive`.
+        OutputError: the library failed; with `errno`, where the operating system refused.
+    """
+    filters: dict[str, Any] = {"fletcher32": True}
+    if compression == "gzip":
+        filters |= {"shuffle": True, "compression": "gzip"}
+    try:
+        with h5py.File(path, "w") as file:
+            file.attrs.update(history)
+            for piece in pieces:
+                for name, channel in piece.items():
+                    samples = channel.series.samples
+                    if name in file:
+                        dataset = file[name]
+                        dataset.resize((len(dataset) + len(samples),))
+                        dataset[-len(samples) :] = samples
+                    else:
+                        second = (channel.series.rate,)
+                        _create(file, name, channel, maxshape=(None,), chunks=second, **filters)
+    except (OSError, RuntimeError) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        said = " ".join(str(error).split())[:200]
+        raise OutputError(f"cannot be written: {said}", path=path, errno=number) from error
+
+
+def _create(file: Any, name: str, channel: OutputChannel, **options: Any) -> None:
+    """Make the dataset of a channel."""
+    series = channel.series
+    start = series.span.start / NS
+    if seconds_to_ns(start) != series.span.start:
+        raise ValueError(f"{name} cannot start at GPS {format_gps(series.span.start)}")
+    dataset = file.create_dataset(name, data=series.samples, **options)
+    dataset.attrs.update({"name": name, "channel": name, "unit": channel.unit, "xunit": "s"})
+    dataset.attrs.update({"x0": start, "dx": 1 / series.rate})
 
 
 @dataclass(frozen=True, slots=True)

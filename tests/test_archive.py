@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
@@ -357,3 +358,10 @@ def test_without_a_directory_there_is_none(tmp_path: Path) -> None:
     with Archive(config) as archived:
         archived.appeared(FrameName("H", "H1_DEEPCLEAN", BEGIN, 300))
     assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kept", [{"age": 316}, {"count": 316}, {"age": None}])
+def test_frames_kept_long_enough_are_no_fault(tmp_path: Path, kept: dict[str, int | None]) -> None:
+    overrides = [f"output.retention.{key}={json.dumps(value)}" for key, value in kept.items()]
+    place = f"output.archive.directory={tmp_path / 'archive'}"
+    assert site.small_config(tmp_path, place, *overrides).output.archive.length == 256

@@ -91,27 +91,25 @@ def _sites(config: Config) -> Iterator[Fault]:
 
 
 def _directories(config: Config) -> Iterator[Fault]:
+    """Yield a fault for each directory written to that is in use already."""
     witnesses = enumerate(config.input.witnesses)
-    inputs: dict[Key, Path] = {
+    taken: dict[Key, Path] = {
         ("input", "strain", "directory"): config.input.strain.directory,
         **{("input", "witnesses", n, "directory"): frames.directory for n, frames in witnesses},
     }
-    archive = config.output.archive.directory
-    taken = inputs
-    if archive is not None:
-        taken = inputs | {("output", "archive", "directory"): archive}
-    for key, directory in taken.items():
-        if directory == config.output.directory:
-            yield Fault(
-                f"{directory} is {show_key(key)} too; write to a directory of its own",
-                (("output", "directory"), key),
-            )
-    for key, directory in inputs.items():
-        if directory == archive:
-            yield Fault(
-                f"{directory} is {show_key(key)} too; write to a directory of its own",
-                (("output", "archive", "directory"), key),
-            )
+    outputs: dict[Key, Path | None] = {
+        ("output", "directory"): config.output.directory,
+        ("output", "archive", "directory"): config.output.archive.directory,
+    }
+    for key, directory in outputs.items():
+        for other, path in taken.items():
+            if path == directory:
+                yield Fault(
+                    f"{directory} is {show_key(other)} too; write to a directory of its own",
+                    (key, other),
+                )
+        if directory is not None:
+            taken[key] = directory
 
 
 def _archive(config: Config) -> Iterator[Fault]:
@@ -123,7 +121,7 @@ def _archive(config: Config) -> Iterator[Fault]:
     for name, unit, kept in (("age", "s", retention.age), ("count", "files", retention.count)):
         if kept is not None and kept < least:
             yield Fault(
-                f"{kept:g} {unit} are gone before the archive has merged {archive.length} s "
+                f"{kept:.10g} {unit} are gone before the archive has merged {archive.length} s "
                 f"(output.archive.length); use at least {least}, or a shorter length",
                 (
                     ("output", "retention", name),

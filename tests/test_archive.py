@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Collection
 from itertools import pairwise
@@ -20,7 +21,9 @@ from deepclean.edge.names import FrameName
 from deepclean.edge.sink import FrameSink
 from tests import smallsite as site
 from tests.builders import same_bits
+from tests.mounts import SMALL, Mount
 from tests.smallsite import START, STRAIN
+from tests.test_lock import open_files
 
 LENGTH = 8
 BEGIN = START // LENGTH * LENGTH
@@ -304,6 +307,38 @@ def test_failure_is_said_once_and_made_good(
     assert files(config) == [(0, LENGTH)]
     said = "the archive of OUT_DQ is written again"
     assert [record.message for record in caplog.records].count(said) == 1
+
+
+@pytest.mark.parametrize("extension", ["gwf", "hdf5"])
+@pytest.mark.parametrize("length", [16, 64])
+def test_full_disk(tmp_path: Path, mount: Mount, extension: str, length: int) -> None:
+    """Full within the first frame, and where the first of two files took its place."""
+    config = configured(
+        tmp_path, f"output.archive.format={extension}", f"output.archive.length={length}"
+    )
+    begin = BEGIN // length * length - BEGIN
+    write(config, begin, begin + 2 * length)
+    directory = config.output.archive.directory
+    assert directory is not None
+    mount(directory, *SMALL)
+    archived = archive(config)
+    before = open_files()
+    for _ in range(3):
+        assert not archived.round()
+        assert not list(directory.glob("*.tmp"))
+    gc.collect()
+    assert open_files() == before + 1  # the lock
+    assert set(archived.failures) == {"ENOSPC"}
+    mount(directory, "-o", "remount,size=10m")
+    assert archived.round()
+    archived.close()
+    for product in ("OUT_DQ", "PRODUCTION"):
+        assert files(config, product) == [(begin, length), (begin + length, length)]
+    module = gwf if extension == "gwf" else hdf5
+    for start, duration in files(config):
+        read = module.read(path(config, start, duration), [OUT_DQ])[OUT_DQ]
+        assert isinstance(read, Series)
+        assert same_bits(read.samples, expected(OUT_DQ, BEGIN + start, duration))
 
 
 def test_a_second_daemon_does_not_write_into_it(config: Config) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 import signal
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +25,7 @@ from deepclean.edge.lock import OutputLock
 from deepclean.edge.names import FrameName
 from deepclean.edge.source import HistorySource
 from tests import smallsite as site
+from tests.mounts import SMALL, Mount
 from tests.smallsite import START
 from tests.test_daemon import daemon, is_written, until
 
@@ -105,34 +104,8 @@ def on_disk(directory: Path) -> list[int]:
     return sorted(name.start - FIRST for name in names if name is not None)
 
 
-SMALL = ("-t", "tmpfs", "-o", "size=64k", "tmpfs")
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Callable[..., None]]:
-    """Mount a file system of memory on a directory, or change how it is mounted."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a file system of 64 KiB")
-    mounted: list[Path] = []
-
-    def mount(directory: Path, *options: str | Path) -> None:
-        directory.mkdir(exist_ok=True)
-        done = subprocess.run(
-            ["mount", *options, directory], capture_output=True, text=True, check=False
-        )
-        if done.returncode and not mounted:
-            pytest.skip(f"may not mount here: {done.stderr.strip()}")
-        assert done.returncode == 0, done.stderr
-        if "remount" not in str(options):
-            mounted.append(directory)
-
-    yield mount
-    for directory in mounted:
-        subprocess.run(["umount", "--lazy", directory], check=True)
-
-
 def test_disk_full_of_our_own_frames_empties(
-    place: Path, tmp_path: Path, mount: Callable[..., None], caplog: pytest.LogCaptureFixture
+    place: Path, tmp_path: Path, mount: Mount, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One frame of 49 kB fits into 64 KiB: each second one is lost and makes room for the next."""
     output = tmp_path / "out"
@@ -146,7 +119,7 @@ def test_disk_full_of_our_own_frames_empties(
     assert len(errors) == 4  # one for each transition
 
 
-def test_age_frees_a_full_disk(place: Path, tmp_path: Path, mount: Callable[..., None]) -> None:
+def test_age_frees_a_full_disk(place: Path, tmp_path: Path, mount: Mount) -> None:
     output = tmp_path / "out"
     mount(output, "-t", "tmpfs", "-o", "size=128k", "tmpfs")
     overrides = ("output.retention.age=3", "output.products=[OUT_DQ]")  # 33 kB: three fit
@@ -156,7 +129,7 @@ def test_age_frees_a_full_disk(place: Path, tmp_path: Path, mount: Callable[...,
 
 
 def test_disk_that_others_fill_costs_what_does_not_fit(
-    place: Path, tmp_path: Path, mount: Callable[..., None], caplog: pytest.LogCaptureFixture
+    place: Path, tmp_path: Path, mount: Mount, caplog: pytest.LogCaptureFixture
 ) -> None:
     output = tmp_path / "out"
     mount(output, *SMALL)
@@ -170,7 +143,7 @@ def test_disk_that_others_fill_costs_what_does_not_fit(
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
 
 
-def test_read_only_directory(place: Path, tmp_path: Path, mount: Callable[..., None]) -> None:
+def test_read_only_directory(place: Path, tmp_path: Path, mount: Mount) -> None:
     output = tmp_path / "out"
     with life(place, output, "output.retention.count=2") as living:
         living.next(3)

@@ -128,7 +128,7 @@ class Archive:
                 _log.error(
                     "the archive of %s is not written: %s",
                     shelf.product,
-                    error,
+                    str(error),  # the error itself would keep its file open in a handler
                     exc_info=None if expected else error,
                 )
             shelf.works = False

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from io import BytesIO, FileIO
 from math import gcd
 from pathlib import Path
 from types import MappingProxyType
@@ -146,7 +146,7 @@ def write_pieces(
     if compression == "gzip":
         filters |= {"shuffle": True, "compression": "gzip"}
     try:
-        with h5py.File(path, "w") as file:
+        with _Sheltered(path) as disk, h5py.File(disk, "w") as file:
             file.attrs.update(history)
             for piece in pieces:
                 for name, channel in piece.items():
@@ -158,10 +158,50 @@ def write_pieces(
                     else:
                         second = (channel.series.rate,)
                         _create(file, name, channel, maxshape=(None,), chunks=second, **filters)
-    except (OSError, RuntimeError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        said = " ".join(str(error).split())[:200]
-        raise OutputError(f"cannot be written: {said}", path=path, errno=number) from error
+                disk.check()
+            file.close()
+            disk.check()
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written: {error.strerror or error}", path=path, errno=error.errno
+        ) from error
+
+
+class _Sheltered(FileIO):
+    """A file for HDF5, which cannot close one that the disk refuses to take, and leaks it.
+
+    What the disk refuses is lost without a word to the library, and said by `check`.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise what the disk has said."""
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data: Any) -> int:
+        """Write all of the data, or lose it."""
+        left = memoryview(data).cast("B")
+        try:
+            while left and self._error is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self._error = error
+        return memoryview(data).nbytes
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size, or do not."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0
 
 
 def _create(file: Any, name: str, channel: OutputChannel, **options: Any) -> None:

@@ -170,7 +170,9 @@ class Merger:
                 held = module.read(path, list(written.digests), span)
                 again.add(Content(span, held, {}))
         except InputError as error:
-            raise OutputError(f"reads back as damaged: {error}", path=path) from error
+            raise OutputError(
+                f"reads back as damaged: {error}", path=path, errno=_refusal(path)
+            ) from error
         if again.values != written.values:
             raise OutputError("reads back otherwise than it was written", path=path)
 
@@ -198,6 +200,16 @@ class _Written:
     @property
     def values(self) -> dict[str, bytes]:
         return {name: digest.digest() for name, digest in self.digests.items()}
+
+
+def _refusal(path: Path) -> int | None:
+    """Return why the disk takes no more of a file, if that is so: the library did not say."""
+    try:
+        with path.open("ab") as file:
+            file.write(bytes(1 << 16))
+    except OSError as error:
+        return error.errno
+    return None
 
 
 def _joined(first: Content, run: Iterator[Content]) -> Iterator[Content]:

@@ -13,7 +13,7 @@ import pytest
 
 from deepclean.config import Config
 from deepclean.core.block import Samples, Series
-from deepclean.core.time import Span
+from deepclean.core.time import NS, Span
 from deepclean.edge import gwf, hdf5
 from deepclean.edge.archive import Archive
 from deepclean.edge.lock import OutputLock
@@ -55,10 +55,16 @@ def write(
     channels: Collection[str] = tuple(RATES),
     made: str = "1",
     duration: int = 1,
-) -> FrameSink:
+    keep_age: int | None = None,
+) -> None:
     """Write the small files of these seconds, counted from the first stretch's begin."""
     sink = FrameSink(
-        config.output.directory, "H1", "H1_DEEPCLEAN", history={"deepclean": made}, units=UNITS
+        config.output.directory,
+        "H1",
+        "H1_DEEPCLEAN",
+        history={"deepclean": made},
+        units=UNITS,
+        keep_age=None if keep_age is None else keep_age * NS,
     )
     for offset in range(start, end, duration):
         if offset not in without:
@@ -70,7 +76,6 @@ def write(
                     for n in channels
                 },
             )
-    return sink
 
 
 def configured(place: Path, *overrides: str) -> Config:
@@ -216,6 +221,15 @@ def test_a_stretch_whose_end_is_missing_is_complete_with_the_next_frame(config: 
     write(config, 50, 51)
     life(config)
     assert files(config) == [(0, 5)]
+
+
+def test_what_lay_there_before_a_long_pause_is_not_deleted_first(config: Config) -> None:
+    """After the pause all is too old at once, and the archive has not seen its end yet."""
+    kept = LENGTH + 60
+    write(config, 0, 70, keep_age=kept)
+    write(config, 10_000, 10_020, keep_age=kept)
+    life(config)
+    assert (64, 6) in files(config)
 
 
 def test_restart_goes_on(config: Config) -> None:

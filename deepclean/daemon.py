@@ -21,6 +21,7 @@ from deepclean.core.ledger import Ledger
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, format_gps
 from deepclean.edge.account import Account, path_in
+from deepclean.edge.archive import Archive
 from deepclean.edge.clock import SystemClock
 from deepclean.edge.exporter import Exporter
 from deepclean.edge.figures import Figures
@@ -76,7 +77,9 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
             history=engine.history,
         )
         account = Account(path_in(output.directory, output.description), clock)
-        with watch, Exporter(config.metrics, metrics.registry):
+        archive = Archive(config)
+        sink.appeared = archive.appeared
+        with watch, Exporter(config.metrics, metrics.registry), archive:
 
             def turn() -> None:
                 health.watchdog()

@@ -8,14 +8,14 @@ the command.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from deepclean.cleaning import Cleaning
 from deepclean.config import Config
 from deepclean.core.engine import Engine
 from deepclean.core.time import NS, Span
-from deepclean.edge.names import FrameName
+from deepclean.edge.names import remaining
 from deepclean.edge.sink import FrameSink
 from deepclean.edge.source import HistorySource
 from deepclean.errors import InputError, ModelError
@@ -84,16 +84,3 @@ def replay(
         gaps += cleaning.ledger.gaps.total()
     progress(skipped)
     return Replayed(written, skipped, gaps)
-
-
-def remaining(span: Span, finished: list[FrameName]) -> Iterator[Span]:
-    """Yield the parts of a span that no finished frame covers, in order."""
-    start = span.start
-    for name in finished:
-        if name.span.end <= start or name.span.start >= span.end:
-            continue
-        if name.span.start > start:
-            yield Span(start, name.span.start)
-        start = name.span.end
-    if start < span.end:
-        yield Span(start, span.end)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.mounts import Mount, Mounts
+
 # Read by numpy, scipy and torch when they are first imported, here and in child processes. OpenMP
 # workers of parallel test processes would spin against one another.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -82,3 +84,11 @@ def test_data() -> Path:
     if not path.is_dir():
         pytest.fail(f"DEEPCLEAN_TEST_DATA={folder} is not a folder")
     return path
+
+
+@pytest.fixture
+def mount() -> Iterator[Mount]:
+    """Mount small file systems; root only."""
+    mounts = Mounts()
+    yield mounts.mount
+    mounts.undo()

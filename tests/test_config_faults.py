@@ -37,6 +37,7 @@ SAMPLES = "s is not a whole number of samples at"
 HOP = "s is not 1/16, 1/8, 1/4, 1/2 or a whole number of seconds up to 64; use one of these"
 NAME = ": a coupling's name holds letters, digits, _ and - only, a letter or digit first; rename it"
 TWICE = "that noise would be subtracted twice; disable one of them or merge them"
+ARCHIVE = "are gone before the archive has merged"
 ENGINE, STRAIN = "4096 Hz (engine.rate)", "16384 Hz (strain.rate)"
 
 # Where the value stands, the value, and what follows the key in the message.
@@ -74,6 +75,8 @@ VALUES: list[tuple[str, Any, str]] = [
     ("output/compression", "zip", ': must be none or gzip, not "zip"'),
     ("output/retention", 3, f"{BRANCH} 3"),
     ("output/retention/count", 0, ": must be greater than 0, not 0"),
+    ("output/archive/length", 0.5, f"{WHOLE} 0.5"),
+    ("output/archive/format", "h5", ': must be gwf or hdf5, not "h5"'),
     ("engine/resample/attenuation", "80", ': must be a number, not "80"'),
     ("couplings", [], f"{BRANCH} a list"),
     ("couplings/60Hz", None, f"{BRANCH} null"),
@@ -122,6 +125,16 @@ NOT_TOGETHER: list[tuple[str, Any, str]] = [
         "output/directory",
         "/x/../strain",
         ": /strain is input.strain.directory too; write to a directory of its own",
+    ),
+    (
+        "output/archive/directory",
+        "/strain",
+        ": /strain is input.strain.directory too; write to a directory of its own",
+    ),
+    (
+        "output/archive/directory",
+        "/cleaned",
+        ": /cleaned is output.directory too; write to a directory of its own",
     ),
     ("output/products", ["OUT_DQ", "OUT_DQ"], ": OUT_DQ is listed 2 times; keep one"),
     ("couplings", {}, ": there is none; add one"),
@@ -178,6 +191,20 @@ NOT_TOGETHER: list[tuple[str, Any, str]] = [
 
 # Faults that take several changes: these, and the whole line.
 SEVERAL: list[tuple[dict[str, Any], str]] = [
+    (
+        {"output/archive/directory": "/archive", "output/archive/length": 4096},
+        f"output.retention.age: 600 s {ARCHIVE} 4096 s (output.archive.length); "
+        "use at least 4156, or a shorter length",
+    ),
+    (
+        {
+            "output/archive/directory": "/archive",
+            "output/retention/age": None,
+            "output/retention/count": 315,
+        },
+        f"output.retention.count: 315 files {ARCHIVE} 256 s (output.archive.length); "
+        "use at least 316, or a shorter length",
+    ),
     (
         {"couplings/60Hz/witnesess": ["A"], "couplings/60Hz/witnesses": GONE},
         "couplings.60Hz.witnesess: unknown key; did you mean witnesses?",

@@ -96,26 +96,6 @@ def test_restart_goes_on_where_it_stopped(config: Config, tmp_path: Path) -> Non
     assert {second: live[second] for second in replayed} == replayed
 
 
-def test_readers_see_whole_files_only(config: Config, tmp_path: Path) -> None:
-    seen: set[str] = set()
-    with daemon(config, tmp_path / "log") as process:
-        for second in range(START + 8, START + 14):
-            site.write_site(config, second, 1)
-            expected = f"H-H1_DEEPCLEAN-{second - 1}-1.gwf"
-
-            def read_all(name: str = expected) -> bool:
-                for path in config.output.directory.iterdir():
-                    if path.suffix == ".gwf":
-                        gwf.read(path, list(gwf.channels(path)), checksum=True)
-                        seen.add(path.name)
-                    else:
-                        assert path.name.startswith(".")
-                return name in seen
-
-            until(read_all, process)
-    assert len(seen) >= 6
-
-
 def test_other_site_is_refused_with_one_line(tmp_path: Path) -> None:
     config = site.small_config(tmp_path)
     site.publish_model(config)

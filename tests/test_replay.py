@@ -15,10 +15,10 @@ from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.edge import gwf
 from deepclean.edge.history import History
-from deepclean.edge.names import FrameName
+from deepclean.edge.names import FrameName, remaining
 from deepclean.edge.source import HistorySource
 from deepclean.errors import InputError
-from deepclean.replay import Replayed, remaining, replay
+from deepclean.replay import Replayed, replay
 from tests import smallsite as site
 from tests.smallsite import START
 

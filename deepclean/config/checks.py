@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _HOPS = (NS // 16, NS // 8, NS // 4, NS // 2, *range(NS, 65 * NS, NS))
 """Nanoseconds. Whole seconds and whole hops coincide, and a 16 Hz channel has whole samples."""
 
+_MERGE = 60
+"""Seconds that the archive is given to merge a stretch. Files may be as short as a second."""
+
 
 def faults(config: Config) -> Iterator[Fault]:
     """Yield whatever does not go together in a configuration whose values are valid each."""
@@ -33,6 +36,7 @@ def faults(config: Config) -> Iterator[Fault]:
     yield from _gate(config)
     yield from _sites(config)
     yield from _directories(config)
+    yield from _archive(config)
     yield from _products(config)
     for name, coupling in config.couplings.items():
         yield from coupling_checks.faults(config, coupling, ("couplings", name))
@@ -130,16 +134,43 @@ def _sites(config: Config) -> Iterator[Fault]:
 
 
 def _directories(config: Config) -> Iterator[Fault]:
+    """Yield a fault for each directory written to that is in use already."""
     witnesses = enumerate(config.input.witnesses)
-    inputs: dict[Key, Path] = {
+    taken: dict[Key, Path] = {
         ("input", "strain", "directory"): config.input.strain.directory,
         **{("input", "witnesses", n, "directory"): frames.directory for n, frames in witnesses},
     }
-    for key, directory in inputs.items():
-        if directory == config.output.directory:
+    outputs: dict[Key, Path | None] = {
+        ("output", "directory"): config.output.directory,
+        ("output", "archive", "directory"): config.output.archive.directory,
+    }
+    for key, directory in outputs.items():
+        for other, path in taken.items():
+            if path == directory:
+                yield Fault(
+                    f"{directory} is {show_key(other)} too; write to a directory of its own",
+                    (key, other),
+                )
+        if directory is not None:
+            taken[key] = directory
+
+
+def _archive(config: Config) -> Iterator[Fault]:
+    """Yield a fault where frames would be gone before the archive has merged them."""
+    archive, retention = config.output.archive, config.output.retention
+    if archive.directory is None:
+        return
+    least = archive.length + _MERGE
+    for name, unit, kept in (("age", "s", retention.age), ("count", "files", retention.count)):
+        if kept is not None and kept < least:
             yield Fault(
-                f"{directory} is {show_key(key)} too; write to a directory of its own",
-                (("output", "directory"), key),
+                f"{kept:.10g} {unit} are gone before the archive has merged {archive.length} s "
+                f"(output.archive.length); use at least {least}, or a shorter length",
+                (
+                    ("output", "retention", name),
+                    ("output", "archive", "length"),
+                    ("output", "archive", "directory"),
+                ),
             )
 
 

@@ -108,6 +108,42 @@ class Retention(Section):
         return None if self.age is None else seconds_to_ns(self.age)
 
 
+class ArchiveRetention(Section):
+    """How many files of each product an archive keeps. Where both limits are null, all are."""
+
+    count: Count | None = None
+    """Keep this many of the newest files; null: no such limit."""
+
+    age: Duration | None = None
+    """Delete files whose data is older than this many seconds; null: no such limit."""
+
+    @property
+    def age_ns(self) -> int | None:
+        """Limit of age in nanoseconds, where there is one."""
+        return None if self.age is None else seconds_to_ns(self.age)
+
+
+class Archive(Section):
+    """The cleaned frames of some minutes merged into one file for each product."""
+
+    directory: Path | None = None
+    """Where these files appear; null: there are none. Relative to the file that says so."""
+
+    length: Count = 256
+    """Seconds of a file. It ends on a multiple of them, counted from GPS 0, or before a gap."""
+
+    format: Literal["gwf", "hdf5"] = "gwf"
+    """Of the files."""
+
+    retention: ArchiveRetention = ArchiveRetention()
+    """How many files are kept."""
+
+    @property
+    def length_ns(self) -> int:
+        """Of a file, in nanoseconds."""
+        return seconds_to_ns(self.length)
+
+
 class Output(Section):
     """Where the cleaned frames go, and what is in them."""
 
@@ -124,13 +160,16 @@ class Output(Section):
     prediction exists."""
 
     compression: Literal["none", "gzip"] = "none"
-    """Of the frame files."""
+    """Of the frame files, and of the archive's."""
 
     fsync: Flag = False
     """Whether a file reaches the disk before it gets its name; useless in memory."""
 
     retention: Retention = Retention()
     """How many files are kept."""
+
+    archive: Archive = Archive()
+    """Long files of them."""
 
 
 class Resample(Section):

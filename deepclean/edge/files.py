@@ -70,11 +70,43 @@ def publish(path: Path, data: bytes | memoryview, *, fsync: bool = False) -> Non
     try:
         _fill_and_rename(temporary, path, memoryview(data), fsync=fsync)
         if fsync:
-            _sync_directory(path.parent)
+            _sync(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise OutputError(
             f"cannot be written: {error.strerror}", path=path, errno=error.errno
         ) from error
+
+
+def settle(temporary: Path, path: Path) -> None:
+    """Give a complete file its final name. It is durable before it has it.
+
+    For what is too large to be had as bytes first: `publish` is for all else.
+
+    Args:
+        temporary: the file, hidden in the same directory.
+        path: the final name; a file there is replaced.
+
+    Raises:
+        OutputError: the operating system refused, with its `errno`.
+    """
+    try:
+        _sync(temporary, os.O_RDONLY)
+        temporary.replace(path)
+        _sync(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written: {error.strerror}", path=path, errno=error.errno
+        ) from error
+
+
+def sweep(directory: Path, description: str) -> None:
+    """Remove the temporaries that an interrupted run left of files of this description.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    for path in directory.glob(f".*-{description}-*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def _fill_and_rename(temporary: Path, path: Path, data: memoryview, *, fsync: bool) -> None:
@@ -109,8 +141,8 @@ def _remove(temporary: Path, ours: os.stat_result) -> None:
             temporary.unlink()
 
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

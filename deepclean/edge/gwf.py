@@ -27,7 +27,16 @@ from deepclean.core.time import NS, Span, format_gps
 from deepclean.edge.files import OutputChannel, absent_channels, publish, whole_rate
 from deepclean.errors import InputError, OutputError
 
-__all__ = ["Compression", "OutputChannel", "channels", "publish", "read", "serialise", "span"]
+__all__ = [
+    "Compression",
+    "OutputChannel",
+    "channels",
+    "publish",
+    "read",
+    "serialise",
+    "span",
+    "write_frames",
+]
 
 Compression = Literal["none", "gzip"]
 
@@ -143,13 +152,58 @@ def serialise(
             read back; or a start that the library, which takes a float, cannot express.
         OutputError: the library failed.
     """
+    frame = _frame(span, channels, history)
+    with _library():
+        data: bytes = frame.write_bytes(_SCHEMES[compression])
+    return data
+
+
+def write_frames(
+    path: Path,
+    frames: Iterable[tuple[Span, Mapping[str, OutputChannel]]],
+    *,
+    history: Mapping[str, str] = MappingProxyType({}),
+    compression: Compression = "none",
+) -> None:
+    """Write a file of several frames, each as it is given: it need not fit into memory.
+
+    Nobody has checked the file when it has this name. It is to be a hidden one, read back, and
+    renamed.
+
+    Args:
+        path: the file.
+        frames: span and channels of each, the same channels in all.
+        history: as `serialise`, in every frame.
+        compression: as `serialise`.
+
+    Raises:
+        ValueError: as `serialise`.
+        OutputError: the library failed; with `errno`, where the operating system refused.
+    """
+    writer = gwframe.FrameWriter(path, _SCHEMES[compression])
+    try:
+        with _library():
+            writer.open()
+        for span, channels in frames:
+            frame = _frame(span, channels, history)
+            with _library():
+                writer.write_frame(frame)
+        with _library():
+            writer.close()
+    except BaseException:
+        writer.discard()
+        raise
+
+
+def _frame(span: Span, channels: Mapping[str, OutputChannel], history: Mapping[str, str]) -> Any:
+    """Return the library's frame."""
     start = span.start / NS
     if int(start % 1 * NS) != span.start % NS:
         raise ValueError(f"a frame cannot start at GPS {format_gps(span.start)}")
     if not channels:
         raise ValueError("a frame without channels")
     plain = {name: _plain(name, channel.series, span) for name, channel in channels.items()}
-    try:
+    with _library():
         frame = gwframe.Frame(start, span.duration / NS, name=next(iter(channels)).split(":")[0])
         for name, channel in channels.items():
             rate, unit = channel.series.rate, channel.unit
@@ -160,10 +214,17 @@ def serialise(
                 frame.add_channel(name, plain[name], rate, unit=unit)
         for name, text in history.items():
             frame.add_history(name, text)
-        data: bytes = frame.write_bytes(_SCHEMES[compression])
+    return frame
+
+
+@contextmanager
+def _library() -> Iterator[None]:
+    """Turn whatever the library raises as it writes into an OutputError."""
+    try:
+        yield
     except Exception as error:
-        raise OutputError(f"cannot serialise a frame: {_one_line(error)}") from error
-    return data
+        number = error.errno if isinstance(error, OSError) else None
+        raise OutputError(f"cannot serialise a frame: {_one_line(error)}", errno=number) from error
 
 
 @dataclass(frozen=True, slots=True)

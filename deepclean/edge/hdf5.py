@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from io import BytesIO, FileIO
 from math import gcd
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -25,7 +26,7 @@ import numpy as np
 from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span, format_gps, index_at, seconds_to_ns
 from deepclean.edge.files import OutputChannel, absent_channels, publish, whole_rate
-from deepclean.errors import InputError
+from deepclean.errors import InputError, OutputError
 
 
 def channels(path: Path, wanted: Collection[str] | None = None) -> dict[str, int]:
@@ -115,16 +116,103 @@ def write_archive(path: Path, channels: Mapping[str, OutputChannel]) -> None:
     buffer = BytesIO()
     with h5py.File(buffer, "w") as file:
         for name, channel in channels.items():
-            series = channel.series
-            start = series.span.start / NS
-            if seconds_to_ns(start) != series.span.start:
-                raise ValueError(f"{name} cannot start at GPS {format_gps(series.span.start)}")
-            dataset = file.create_dataset(name, data=series.samples, fletcher32=True)
-            dataset.attrs.update(
-                {"name": name, "channel": name, "unit": channel.unit, "xunit": "s"}
-            )
-            dataset.attrs.update({"x0": start, "dx": 1 / series.rate})
+            _create(file, name, channel, fletcher32=True)
     publish(path, buffer.getbuffer())
+
+
+def write_pieces(
+    path: Path,
+    pieces: Iterable[Mapping[str, OutputChannel]],
+    *,
+    history: Mapping[str, str] = MappingProxyType({}),
+    compression: Literal["none", "gzip"] = "none",
+) -> None:
+    """Write a channel archive piece by piece, as they are given: it need not fit into memory.
+
+    Nobody has checked the file when it has this name. It is to be a hidden one, read back, and
+    renamed.
+
+    Args:
+        path: the file.
+        pieces: whole seconds, each continuing the one before, the same channels in all.
+        history: attributes of the file.
+        compression: of the samples; either way they carry checksums.
+
+    Raises:
+        ValueError: as `write_archive`.
+        OutputError: the library failed; with `errno`, where the operating system refused.
+    """
+    filters: dict[str, Any] = {"fletcher32": True}
+    if compression == "gzip":
+        filters |= {"shuffle": True, "compression": "gzip"}
+    try:
+        with _Sheltered(path) as disk, h5py.File(disk, "w") as file:
+            file.attrs.update(history)
+            for piece in pieces:
+                for name, channel in piece.items():
+                    samples = channel.series.samples
+                    if name in file:
+                        dataset = file[name]
+                        dataset.resize((len(dataset) + len(samples),))
+                        dataset[-len(samples) :] = samples
+                    else:
+                        second = (channel.series.rate,)
+                        _create(file, name, channel, maxshape=(None,), chunks=second, **filters)
+                disk.check()
+            file.close()
+            disk.check()
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written: {error.strerror or error}", path=path, errno=error.errno
+        ) from error
+
+
+class _Sheltered(FileIO):
+    """A file for HDF5, which cannot close one that the disk refuses to take, and leaks it.
+
+    What the disk refuses is lost without a word to the library, and said by `check`.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise what the disk has said."""
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data: Any) -> int:
+        """Write all of the data, or lose it."""
+        left = memoryview(data).cast("B")
+        try:
+            while left and self._error is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self._error = error
+        return memoryview(data).nbytes
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size, or do not."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0
+
+
+def _create(file: Any, name: str, channel: OutputChannel, **options: Any) -> None:
+    """Make the dataset of a channel."""
+    series = channel.series
+    start = series.span.start / NS
+    if seconds_to_ns(start) != series.span.start:
+        raise ValueError(f"{name} cannot start at GPS {format_gps(series.span.start)}")
+    dataset = file.create_dataset(name, data=series.samples, **options)
+    dataset.attrs.update({"name": name, "channel": name, "unit": channel.unit, "xunit": "s"})
+    dataset.attrs.update({"x0": start, "dx": 1 / series.rate})
 
 
 @dataclass(frozen=True, slots=True)

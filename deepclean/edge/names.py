@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -68,3 +69,16 @@ class FrameName:
 
     def __str__(self) -> str:
         return f"{self.site}-{self.description}-{self.start}-{self.duration}.{self.extension}"
+
+
+def remaining(span: Span, finished: Iterable[FrameName]) -> Iterator[Span]:
+    """Yield the parts of a span that no finished file (given in order of time) covers, in order."""
+    start = span.start
+    for name in finished:
+        if name.span.end <= start or name.span.start >= span.end:
+            continue
+        if name.span.start > start:
+            yield Span(start, name.span.start)
+        start = name.span.end
+    if start < span.end:
+        yield Span(start, span.end)

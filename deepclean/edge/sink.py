@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.edge import gwf
-from deepclean.edge.files import OutputChannel
+from deepclean.edge.files import OutputChannel, sweep
 from deepclean.edge.names import FrameName
+from deepclean.edge.retention import Retention, held
 from deepclean.errors import OutputError
 
 
@@ -30,7 +29,8 @@ class FrameSink:
         fsync: make every file durable before it appears.
         keep_count: keep this many of the newest files; None: all.
         keep_age: delete files whose data is older, in nanoseconds, than the newest; None: never.
-        guard: called before every write; may raise OutputError.
+        guard: called before every write; may raise OutputError, and then nothing is deleted either.
+        appeared: called with every frame that was written.
 
     Raises:
         OutputError: the directory cannot be made.
@@ -46,29 +46,29 @@ class FrameSink:
     keep_count: int | None = None
     keep_age: int | None = None
     guard: Callable[[], None] = lambda: None
-    _kept: list[FrameName] = field(init=False)
+    appeared: Callable[[FrameName], None] = lambda name: None
+    _retention: Retention = field(init=False)
 
     def __post_init__(self) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._sweep()
+            sweep(self.directory, self.description)
+            self._retention = Retention(
+                self.directory, self.description, self.keep_count, self.keep_age
+            )
         except OSError as error:
             raise OutputError(
                 f"the output directory cannot be used: {error.strerror}",
                 path=self.directory,
                 errno=error.errno,
             ) from error
-        self._kept = self.finished()
 
     def finished(self) -> list[FrameName]:
         """Return the frames of this description that lie in the directory, in order of time."""
-        with os.scandir(self.directory) as entries:
-            names = [FrameName.parse(entry.name) for entry in entries]
-        mine = [n for n in names if n is not None and n.description == self.description]
-        return sorted(mine, key=lambda name: name.start)
+        return held(self.directory, self.description)
 
     def write(self, span: Span, channels: Mapping[str, Series]) -> Path:
-        """Write one frame; delete what the retention no longer allows.
+        """Write one frame; written or not, delete what the retention no longer allows.
 
         Args:
             span: whole seconds.
@@ -90,28 +90,12 @@ class FrameSink:
             channel: OutputChannel(series, self.units.get(channel, ""))
             for channel, series in channels.items()
         }
-        data = gwf.serialise(span, outputs, history=self.history, compression=self.compression)
         path = self.directory / str(name)
         self.guard()
-        gwf.publish(path, data, fsync=self.fsync)
-        self._kept.append(name)
-        self._retain()
+        try:
+            data = gwf.serialise(span, outputs, history=self.history, compression=self.compression)
+            gwf.publish(path, data, fsync=self.fsync)
+        finally:
+            self._retention.turn(name)
+        self.appeared(name)
         return path
-
-    def _retain(self) -> None:
-        """Delete the oldest files beyond the limits."""
-        newest = self._kept[-1].span.end
-        while len(self._kept) > 1 and self._excess(newest):
-            with suppress(OSError):
-                (self.directory / str(self._kept.pop(0))).unlink()
-
-    def _excess(self, newest: int) -> bool:
-        if self.keep_count is not None and len(self._kept) > self.keep_count:
-            return True
-        return self.keep_age is not None and newest - self._kept[0].span.end > self.keep_age
-
-    def _sweep(self) -> None:
-        """Remove the temporaries that an interrupted run of this description left."""
-        for path in self.directory.glob(f".*-{self.description}-*.tmp"):
-            with suppress(FileNotFoundError):
-                path.unlink()

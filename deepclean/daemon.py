@@ -62,7 +62,13 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
             engine.history / NS,
             sink.directory,
         )
-        figures = Figures(models=loaded, inputs=source.counts)
+        archive = Archive(config)
+        figures = Figures(
+            models=loaded,
+            inputs=source.counts,
+            archived=archive.written,
+            archive_failures=archive.failures,
+        )
         cleaning = Cleaning(
             config, engine, sink, clock.monotonic, figures=figures, timings=source.timings
         )
@@ -77,7 +83,6 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
             history=engine.history,
         )
         account = Account(path_in(output.directory, output.description), clock)
-        archive = Archive(config)
         sink.appeared = archive.appeared
         with watch, Exporter(config.metrics, metrics.registry), archive:
 

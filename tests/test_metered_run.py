@@ -118,7 +118,7 @@ def test_cleaned_frame_is_noted(config: Config) -> None:
         for frame in assembler.push(InputFrame(span, aligner.blocks(strain, state))):
             run.figures.cleaned(frame, render(frame, site.STRAIN, config.output.products))
             seen.append((State(run.figures.state), run.figures.gains["60Hz"]))
-    good = ~State.IN_SPEC  # no gate watches yet
+    good = ~(State.IN_SPEC | State.SETTLED)  # without gates
     assert seen[4] == (good, 1.0)
     bits, gain = seen[6]
     assert gain == 0.0

@@ -98,13 +98,13 @@ def _gate(config: Config) -> Iterator[Fault]:
             f"{format_gps(gate.window_ns)} s is not a whole number of seconds from 4 on",
             (("gate", "window"), switch),
         )
-    if ramp % (NS // 16):
+    if ramp % (NS // 16) and not ramp * config.strain.rate % NS:
         yield Fault(
             f"{format_gps(ramp)} s is not a whole number of sixteenths of a second, as gates need; "
             "use one, or switch the gates off",
             (("engine", "ramp"), switch),
         )
-    if rate % 16:
+    if rate % 16 and not config.engine.hop_ns * rate % NS:
         yield Fault(
             f"{rate} Hz is not a multiple of 16 Hz, as gates need; use one, or switch them off",
             (RATE, switch),

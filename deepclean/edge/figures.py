@@ -54,6 +54,8 @@ class Figures:
         gains: lowest gain in the last cleaned frame, by coupling.
         qualities: what each coupling did to the strain, as far as its gate could tell last.
         closings: how often each coupling's gate closed, by coupling and reason.
+        archived: archive files written, by product.
+        archive_failures: archive files that could not be written, by the error's name.
     """
 
     models: Mapping[str, Version] = field(default_factory=dict)
@@ -64,6 +66,8 @@ class Figures:
     gains: Mapping[str, float] = field(default_factory=dict)
     qualities: dict[str, Quality] = field(default_factory=dict)
     closings: Counter[tuple[str, str]] = field(default_factory=Counter)
+    archived: Counter[str] = field(default_factory=Counter)
+    archive_failures: Counter[str] = field(default_factory=Counter)
     _closed: dict[str, bool] = field(default_factory=dict)
 
     def cleaned(self, frame: CleanedFrame, rendered: Mapping[str, Series]) -> None:

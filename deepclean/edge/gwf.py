@@ -152,7 +152,7 @@ def serialise(
             read back; or a start that the library, which takes a float, cannot express.
         OutputError: the library failed.
     """
-    frame = _frame(span, channels, history)
+    frame = _frame(span, channels, history, invalid)
     with _library():
         data: bytes = frame.write_bytes(_SCHEMES[compression])
     return data
@@ -195,7 +195,12 @@ def write_frames(
         raise
 
 
-def _frame(span: Span, channels: Mapping[str, OutputChannel], history: Mapping[str, str]) -> Any:
+def _frame(
+    span: Span,
+    channels: Mapping[str, OutputChannel],
+    history: Mapping[str, str],
+    invalid: Collection[str] = (),
+) -> Any:
     """Return the library's frame."""
     start = span.start / NS
     if int(start % 1 * NS) != span.start % NS:

@@ -39,7 +39,7 @@ _INPUTS = (
 )
 _IGNORED = ("duplicate", "late")
 _STRAIN_GAPS = ("invalid", "strain_missing", "strain_rate", "strain_unreadable")
-_ERRNOS = ("EACCES", "EIO", "ENOENT", "ENOSPC", "EROFS")
+_ERRNOS = ("EACCES", "EFBIG", "EIO", "ENOENT", "ENOSPC", "EROFS")
 _RELOADS = ("accepted", "rejected")
 _NO_QUALITY = Quality(math.nan, math.nan, math.nan, math.nan)
 _THREADS = Path("/proc/self/task")
@@ -158,6 +158,18 @@ class Metrics(Collector):
             "Frames lost because they could not be written.",
             ["errno"],
             _by_errno(ledger.lost),
+        )
+        yield _counter(
+            "archive_files",
+            "Archive files written.",
+            ["product"],
+            _all(self._config.output.products, self._figures.archived),
+        )
+        yield _counter(
+            "archive_errors",
+            "Archive files that could not be written; they are tried again.",
+            ["errno"],
+            _by_errno(self._figures.archive_failures),
         )
         yield _gauge("backlog_frames", "Strain frames taken, not yet written.", ledger.inside)
         yield _gauge("last_output_gps_seconds", "End of the last output.", _gps(ledger.last_out))

@@ -50,8 +50,8 @@ def test_one_line_a_second(
     assert made[0] == f"deepclean: {__version__}"
     run(monkeypatch, *map(str, frames))
     lines = capsys.readouterr().out.splitlines()[3:]
-    assert lines[0] == f"{START + 4}  60HZ v1 gain 1.00"
-    assert lines[2] == f"{START + 6}  60HZ v1 gain 0.00  not WITNESSES_GOOD, CLEANED"
+    assert lines[0] == f"{START + 4}  60HZ v1 gain 1.00  not IN_SPEC, SETTLED"
+    assert lines[2] == f"{START + 6}  60HZ v1 gain 0.00  not WITNESSES_GOOD, IN_SPEC, CLEANED, SETTLED"
 
 
 def test_json_on_request(

@@ -76,9 +76,7 @@ def _seconds(path: Path) -> Iterator[dict[str, Any]]:
 def _show(console: Any, second: dict[str, Any]) -> None:
     from deepclean.core.products import State
 
-    # No gate watches yet, so that bit says nothing.
-    said = [bit.name for bit in State if bit is not State.IN_SPEC]
-    missing = [str(name) for name in said if name not in second["bits"]]
+    missing = [str(bit.name) for bit in State if bit.name not in second["bits"]]
     listed = "  ".join(
         f"{name} v{'/'.join(map(str, facts['versions']))} gain {facts['gain']:.2f}"
         for name, facts in second["couplings"].items()

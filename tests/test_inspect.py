@@ -51,7 +51,9 @@ def test_one_line_a_second(
     run(monkeypatch, *map(str, frames))
     lines = capsys.readouterr().out.splitlines()[3:]
     assert lines[0] == f"{START + 4}  60HZ v1 gain 1.00  not IN_SPEC, SETTLED"
-    assert lines[2] == f"{START + 6}  60HZ v1 gain 0.00  not WITNESSES_GOOD, IN_SPEC, CLEANED, SETTLED"
+    assert (
+        lines[2] == f"{START + 6}  60HZ v1 gain 0.00  not WITNESSES_GOOD, IN_SPEC, CLEANED, SETTLED"
+    )
 
 
 def test_json_on_request(

@@ -21,7 +21,7 @@ from deepclean.core.ledger import Ledger
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, format_gps
 from deepclean.edge.account import Account, path_in
-from deepclean.edge.clock import SystemClock
+from deepclean.edge.clock import Clock, SystemClock
 from deepclean.edge.exporter import Exporter
 from deepclean.edge.figures import Figures
 from deepclean.edge.health import Health
@@ -84,7 +84,7 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
                 account.keep(cleaning.ledger)
 
             source.turn = turn
-            _loop(source, cleaning, health)
+            work(source, cleaning, health)
         account.keep(cleaning.ledger, now=True)
     _report(cleaning.ledger, cleaning.latencies)
     return cleaning.ledger
@@ -94,7 +94,7 @@ def live_source(
     config: Config,
     engine: Engine,
     sink: FrameSink,
-    clock: SystemClock,
+    clock: Clock,
     stopped: Callable[[], bool],
 ) -> LiveSource:
     """Return the source of a configuration's directories, resuming after the last output."""
@@ -114,7 +114,7 @@ def live_source(
     )
 
 
-def _loop(source: LiveSource, cleaning: Cleaning, health: Health) -> None:
+def work(source: LiveSource, cleaning: Cleaning, health: Health) -> None:
     """Take what the source gives; at the end give out what is inside."""
     health.status("waiting for strain")
     started = False
@@ -132,7 +132,7 @@ def _loop(source: LiveSource, cleaning: Cleaning, health: Health) -> None:
     cleaning.release()
 
 
-def _tail(frames: Frames, clock: SystemClock) -> FrameTail:
+def _tail(frames: Frames, clock: Clock) -> FrameTail:
     return FrameTail(frames.directory, frames.description, clock)
 
 

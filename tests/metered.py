@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 from prometheus_client import generate_latest
 
@@ -68,15 +69,18 @@ class Run:
     Args:
         config: of a small site that has a model. Where frames were written before, it resumes.
         network: in place of the models' own.
-        health: told as the daemon tells it.
+        environment: of the service manager, if there is one.
     """
 
     def __init__(
-        self, config: Config, network: Network | None = None, health: Health | None = None
+        self,
+        config: Config,
+        network: Network | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.config = config
         self.clock = FakeClock()
-        self._health = health or Health({}, self.clock)
+        self._health = Health(environment, self.clock)
         loaded = load_models(config)
         self.engine = make_engine(config, loaded)
         if network is not None:

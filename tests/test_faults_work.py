@@ -21,7 +21,7 @@ from deepclean.core.predict import Network
 from deepclean.core.products import State
 from deepclean.core.time import NS, Span
 from deepclean.edge import gwf
-from deepclean.edge.device import Spared
+from deepclean.edge.device import Spared, spared
 from deepclean.edge.files import OutputChannel
 from deepclean.errors import DeviceError
 from tests import smallsite as site
@@ -168,6 +168,7 @@ def test_a_pause_of_a_minute_passes_through_and_then_cleans(config: Config) -> N
     assert set(range(max(late) + 2, 99)) <= set(cleaned(held))
 
 
+@pytest.mark.slow
 def test_a_backlog_of_six_hundred_frames_is_passed_to_the_newest(config: Config) -> None:
     run = Run(config)
     run.clock.at(0.1, partial(whole, config, START))
@@ -234,6 +235,18 @@ def test_out_of_memory_runs_on_the_spare(config: Config, caplog: pytest.LogCaptu
         run.over(20)
     assert cleaned(assert_sound(run, range(20))) == list(range(1, 19))
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_the_spare_is_the_same_network(config: Config) -> None:
+    (model,) = load_models(config).values()
+    witnesses = torch.randn(1, 3, 512, generator=torch.Generator().manual_seed(25))
+    with_spare = spared(model)
+    expected = model.predict(witnesses)
+    assert torch.equal(with_spare(witnesses), expected)
+    for parameter in model.network.parameters():
+        parameter.data.fill_(torch.nan)  # the spare has its own
+    spare = Spared("60Hz", failing(SHORT), with_spare._spare)  # type: ignore[attr-defined]
+    assert torch.equal(spare(witnesses), expected)
 
 
 def test_out_of_memory_everywhere_lets_the_strain_pass(config: Config) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from deepclean.build import load_models, predictor
+from deepclean.config import Config
 from deepclean.core.block import Series
+from deepclean.core.predict import Network
 from deepclean.core.products import State
 from deepclean.edge import gwf
 from deepclean.edge.names import FrameName
@@ -115,3 +119,41 @@ def touched(held: Mapping[int, Output]) -> list[int]:
     """
     inner = sorted(held)[1:-1]
     return [number for number in inner if not held[number].all(State.CLEANED)]
+
+
+def no_strain(config: Config, second: int) -> None:
+    site.write_site(config, second, 1, no_strain={second})
+
+
+def no_witnesses(config: Config, second: int) -> None:
+    site.write_site(config, second, 1, no_witnesses={second})
+
+
+def near(seconds: list[int]) -> set[int]:
+    """Return these seconds and their neighbours, which filters and ramps reach into."""
+    return {number + step for number in seconds for step in (-1, 0, 1)}
+
+
+def real(config: Config) -> Network:
+    """Return the network that the configuration's coupling has."""
+    (model,) = load_models(config).values()
+    return predictor(model).network
+
+
+def at_calls(
+    network: Network, calls: range, fault: Callable[[torch.Tensor], torch.Tensor]
+) -> Network:
+    """Return a network that does something else at some of its calls."""
+    count = iter(range(1_000_000))
+
+    def faulty(witnesses: torch.Tensor) -> torch.Tensor:
+        return (fault if next(count) in calls else network)(witnesses)
+
+    return faulty
+
+
+def failing(error: Exception) -> Callable[[torch.Tensor], torch.Tensor]:
+    def fail(witnesses: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    return fail

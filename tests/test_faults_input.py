@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -11,16 +10,21 @@ import pytest
 
 from deepclean.config import Config
 from deepclean.core import reasons
-from deepclean.core.block import Samples, Series
 from deepclean.core.products import State
-from deepclean.core.time import NS, Span
+from deepclean.core.time import NS
 from deepclean.edge import gwf
-from deepclean.edge.files import OutputChannel
 from tests import smallsite as site
-from tests.faultsite import assert_sound, cleaned, outputs, touched
+from tests.faultsite import (
+    assert_sound,
+    cleaned,
+    near,
+    no_strain,
+    no_witnesses,
+    outputs,
+    touched,
+)
 from tests.metered import Run, whole
-from tests.smallsite import RATES, START
-from tests.test_gwf_frames import store_frames
+from tests.smallsite import START
 
 
 @pytest.fixture
@@ -28,19 +32,6 @@ def config(tmp_path: Path) -> Config:
     config = site.small_config(tmp_path)
     site.publish_model(config)
     return config
-
-
-def no_strain(config: Config, second: int) -> None:
-    site.write_site(config, second, 1, no_strain={second})
-
-
-def no_witnesses(config: Config, second: int) -> None:
-    site.write_site(config, second, 1, no_witnesses={second})
-
-
-def near(seconds: list[int]) -> set[int]:
-    """Return these seconds and their neighbours, which filters and ramps reach into."""
-    return {number + step for number in seconds for step in (-1, 0, 1)}
 
 
 # 1: the watch sees nothing
@@ -207,58 +198,6 @@ def test_a_stream_that_always_comes_later_meets_by_gps(config: Config) -> None:
     assert cleaned(assert_sound(run, range(20))) == list(range(1, 19))
 
 
-# 11: a witness that is of no use, each on its own
-
-
-def absent(channel: str, config: Config, second: int) -> None:
-    whole(config, second)
-    content = site.witness_frame(second, absent={channel})
-    gwf.publish(site.witness_path(config, second), content)
-
-
-def not_finite(channel: str, config: Config, second: int) -> None:
-    no_witnesses(config, second)
-    span, held = Span.of_seconds(second, 1), {}
-    for name, rate in RATES.items():
-        samples = site.samples(name, second, rate).astype(np.float32)
-        samples[rate // 2] = np.nan if name == channel else samples[rate // 2]
-        held[name] = OutputChannel(Series(span, rate, samples))
-    gwf.publish(site.witness_path(config, second), gwf.serialise(span, held))
-
-
-def flagged(channel: str, config: Config, second: int) -> None:
-    no_witnesses(config, second)
-    pieces: dict[str, tuple[int, list[Samples]]] = {}
-    for name, rate in RATES.items():
-        samples = site.samples(name, second, rate).astype(np.float32)
-        mask = name == channel
-        pieces[name] = (rate, [np.ma.MaskedArray(samples, mask=mask) if mask else samples])
-    made = store_frames(config.output.directory.with_name("made.gwf"), [second], pieces, kind="adc")
-    made.rename(site.witness_path(config, second))
-
-
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        (absent, reasons.MISSING),
-        (not_finite, reasons.NONFINITE_WITNESS),
-        (flagged, reasons.INVALID),
-    ],
-)
-def test_a_witness_of_no_use_is_named_and_let_go(
-    config: Config, fault: Callable[[str, Config, int], None], reason: str
-) -> None:
-    hit = dict(zip((6, 12, 18), RATES, strict=True))
-    run = Run(config)
-    run.over(24, {number: partial(fault, channel) for number, channel in hit.items()})
-    held = assert_sound(run, range(24))
-    assert set(hit) <= set(touched(held)) <= near(list(hit))
-    for number in hit:
-        assert not held[number].all(State.WITNESSES_GOOD)
-    assert run.figures.witness_faults == {(channel, reason): 1 for channel in RATES}
-    assert run.cleaning.ledger.written[reason] >= 3
-
-
 # 16, 18: what comes twice, and what is not ours
 
 
@@ -298,38 +237,6 @@ def test_foreign_files_are_left_alone(config: Config) -> None:
     # The writer's own temporaries are replaced by its rename; nobody touches the others.
     left = [path for path in foreign if not path.name.startswith(".")]
     assert all(path.read_bytes() == b"not a frame" for path in left)
-
-
-def test_strain_at_another_rate_is_a_gap_and_it_settles_again(config: Config) -> None:
-    def other_rate(config: Config, second: int) -> None:
-        no_strain(config, second)
-        span = Span.of_seconds(second, 1)
-        strain = OutputChannel(Series(span, 4096, np.zeros(4096)), "strain")
-        gwf.publish(site.strain_path(config, second), gwf.serialise(span, {site.STRAIN: strain}))
-
-    run = Run(config)
-    run.over(20, dict.fromkeys(range(8, 12), other_rate))
-    held = assert_sound(run, set(range(20)) - set(range(8, 12)))
-    assert run.cleaning.ledger.gaps == {"strain_rate": 4}
-    assert set(range(13, 19)) <= set(cleaned(held))
-
-
-def test_a_witness_at_another_rate_costs_the_seams_only(config: Config) -> None:
-    def faster(config: Config, second: int) -> None:
-        no_witnesses(config, second)
-        span, held = Span.of_seconds(second, 1), {}
-        for name, rate in RATES.items():
-            # The first of each pair is the sample that was: its own rate would have it too.
-            samples = np.repeat(site.samples(name, second, rate), 2 if name == "H1:FAST" else 1)
-            held[name] = OutputChannel(Series(span, len(samples), samples))
-        gwf.publish(site.witness_path(config, second), gwf.serialise(span, held))
-
-    run = Run(config)
-    run.over(24, dict.fromkeys(range(8, 14), faster))
-    held = outputs(config.output.directory)
-    assert run.cleaning.ledger.balanced
-    assert set(touched(held)) <= near([8, 14]) | {7, 13}
-    assert run.cleaning.ledger.written[reasons.BAD_RATE] == len(touched(held)) >= 2
 
 
 # 28: nothing comes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -13,25 +13,24 @@ import numpy as np
 import pytest
 import torch
 
-from deepclean.build import load_models, predictor
 from deepclean.config import Config
 from deepclean.core import reasons
-from deepclean.core.block import Series
-from deepclean.core.predict import Network
 from deepclean.core.products import State
-from deepclean.core.time import NS, Span
-from deepclean.edge import gwf
-from deepclean.edge.device import Spared, spared
-from deepclean.edge.files import OutputChannel
-from deepclean.errors import DeviceError
+from deepclean.core.time import NS
 from tests import smallsite as site
-from tests.faultsite import assert_sound, cleaned, outputs, raw, touched
+from tests.faultsite import (
+    assert_sound,
+    at_calls,
+    cleaned,
+    failing,
+    outputs,
+    raw,
+    real,
+    touched,
+)
 from tests.metered import Run, whole
 from tests.smallsite import START
 from tests.test_health import PERIOD, WATCHDOG, Manager
-
-SHORT = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
-LOST = torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nAnd more.")
 
 
 @pytest.fixture
@@ -41,58 +40,11 @@ def config(tmp_path: Path) -> Config:
     return config
 
 
-def real(config: Config) -> Network:
-    """Return the network that the configuration's coupling has."""
-    (model,) = load_models(config).values()
-    return predictor(model).network
-
-
-def at_calls(
-    network: Network, calls: range, fault: Callable[[torch.Tensor], torch.Tensor]
-) -> Network:
-    """Return a network that does something else at some of its calls."""
-    count = iter(range(1_000_000))
-
-    def faulty(witnesses: torch.Tensor) -> torch.Tensor:
-        return (fault if next(count) in calls else network)(witnesses)
-
-    return faulty
-
-
-def failing(error: Exception) -> Callable[[torch.Tensor], torch.Tensor]:
-    def fail(witnesses: torch.Tensor) -> torch.Tensor:
-        raise error
-
-    return fail
-
-
 def all_at_once(config: Config, first: int, count: int) -> None:
     site.write_site(config, START + first, count)
 
 
 # 14: no numbers
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_strain_that_is_no_number_stays_what_it_is_and_where(config: Config, value: float) -> None:
-    def spoilt(config: Config, second: int) -> None:
-        site.write_site(config, second, 1, no_strain={second})
-        span = Span.of_seconds(second, 1)
-        samples = raw(second - START).copy()
-        samples[5, 7] = value
-        strain = OutputChannel(Series(span, site.STRAIN_RATE, samples.ravel()), "strain")
-        gwf.publish(site.strain_path(config, second), gwf.serialise(span, {site.STRAIN: strain}))
-
-    run = Run(config)
-    run.over(12, {6: spoilt})
-    assert run.cleaning.ledger.balanced
-    held = outputs(config.output.directory)
-    assert sorted(held) == list(range(12))
-    finite = np.isfinite(held[6].samples)
-    assert np.argwhere(~finite).tolist() == [[5, 7]]
-    for bit in (State.OUTPUT_VALID, State.STRAIN_GOOD):
-        assert np.flatnonzero((held[6].bits & bit) == 0).tolist() == [5]
-    assert touched(held) == []  # no filter runs over the strain: nothing else is concerned
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -223,64 +175,6 @@ def test_restarts_give_the_same_bytes(config: Config, tmp_path: Path) -> None:
     assert len(whole_run) == 42
     assert written == {name: whole_run[name] for name in written}
     assert len(written) == 41
-
-
-# 25: the device
-
-
-def test_out_of_memory_runs_on_the_spare(config: Config, caplog: pytest.LogCaptureFixture) -> None:
-    device = at_calls(real(config), range(8, 12), failing(SHORT))
-    run = Run(config, Spared("60Hz", device, real(config)))
-    with caplog.at_level(logging.INFO, logger="deepclean.edge.device"):
-        run.over(20)
-    assert cleaned(assert_sound(run, range(20))) == list(range(1, 19))
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-
-
-def test_the_spare_is_the_same_network(config: Config) -> None:
-    (model,) = load_models(config).values()
-    witnesses = torch.randn(1, 3, 512, generator=torch.Generator().manual_seed(25))
-    with_spare = spared(model)
-    expected = model.predict(witnesses)
-    assert torch.equal(with_spare(witnesses), expected)
-    for parameter in model.network.parameters():
-        parameter.data.fill_(torch.nan)  # the spare has its own
-    spare = Spared("60Hz", failing(SHORT), with_spare._spare)  # type: ignore[attr-defined]
-    assert torch.equal(spare(witnesses), expected)
-
-
-def test_out_of_memory_everywhere_lets_the_strain_pass(config: Config) -> None:
-    device = at_calls(real(config), range(8, 12), failing(SHORT))
-    run = Run(config, device)
-    run.over(24)
-    held = assert_sound(run, range(24))
-    assert run.cleaning.ledger.written[reasons.MODEL_ERROR] == len(touched(held)) > 0
-    assert set(range(16, 23)) <= set(cleaned(held))
-
-
-def test_other_errors_are_not_for_the_spare(config: Config) -> None:
-    network = Spared("60Hz", failing(RuntimeError("a bug")), real(config))
-    with pytest.raises(RuntimeError, match="a bug"):
-        network(torch.zeros(1, 3, 512))
-
-
-def test_a_lost_device_ends_the_process_with_every_frame_out(config: Config) -> None:
-    """The next process goes on where this one ended, with a new context."""
-    run = Run(config, at_calls(real(config), range(12, 10_000), failing(LOST)))
-    with pytest.raises(DeviceError, match="60Hz: the device is lost: CUDA error: an illegal"):
-        run.over(24)
-    ledger = run.cleaning.ledger
-    assert ledger.balanced
-    assert ledger.inside == 0
-    ended = ledger.written.total()
-    assert ended < 20
-    assert ledger.written[reasons.MODEL_ERROR] > 0
-    site.write_site(config, START, 24)
-    again = Run(config)
-    again.until(0)
-    held = assert_sound(again, range(24))
-    assert again.cleaning.ledger.frames_in == 24 - ended
-    assert set(range(ended, 23)) <= set(cleaned(held))
 
 
 # 26: alive but stuck

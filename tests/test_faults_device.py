@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from deepclean import cli
 from deepclean.build import load_models
 from deepclean.config import Config
 from deepclean.core import reasons
@@ -91,23 +89,3 @@ def test_a_lost_device_ends_the_process_with_every_frame_out(config: Config) -> 
     held = assert_sound(again, range(24))
     assert again.cleaning.ledger.frames_in == 24 - ended
     assert set(range(ended, 23)) <= set(cleaned(held))
-
-
-@pytest.mark.parametrize("error", [SHORT, LOST])
-def test_a_device_of_no_use_at_the_start_may_be_tried_again(
-    config: Config,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    error: RuntimeError,
-) -> None:
-    def refuse(module: torch.nn.Module, device: str) -> torch.nn.Module:
-        raise error
-
-    monkeypatch.setattr(torch.nn.Module, "to", refuse)
-    monkeypatch.setattr(sys, "argv", ["deepclean", "run", "-c", str(tmp_path / "small.yaml")])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 1
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert said == f"deepclean: coupling 60Hz: {str(error).splitlines()[0]}"

@@ -95,8 +95,8 @@ def test_without_watches_it_cleans_the_same(config: Config, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_an_overflown_queue_of_events_loses_no_frame(config: Config, tmp_path: Path) -> None:
-    writes = max(int(QUEUE.read_text()), 20_000)
-    if writes > 200_000:
+    writes = int(QUEUE.read_text()) // 2  # each is opened, written to and closed
+    if writes > 100_000:
         pytest.skip(f"{QUEUE} is too great to be filled here")
     with daemon(config, tmp_path / "log", *PATIENT) as process:
         stream(config, process, range(8, 12))

@@ -17,9 +17,9 @@ from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.resample import ResampleSettings
 from deepclean.core.time import NS
 from deepclean.core.witness import WitnessSettings
-from deepclean.edge import models, versions
+from deepclean.edge import device, models, versions
 from deepclean.edge.models import Model
-from deepclean.errors import ConfigError, ModelError
+from deepclean.errors import ConfigError, DeviceError, ModelError
 
 if TYPE_CHECKING:
     from deepclean.config.couplings import Coupling as CouplingConfig
@@ -108,11 +108,17 @@ def load_models(config: Config) -> dict[str, Model]:
 
     Raises:
         ModelError: one cannot be loaded, or was made for other witnesses or another rate.
+        DeviceError: the device has no memory for it, or is of no use.
     """
-    device = resolve_device(config.runtime.device)
+    place = resolve_device(config.runtime.device)
     loaded = {}
     for name, coupling in config.enabled_couplings.items():
-        model = models.load(model_path(config, name), device)
+        try:
+            model = models.load(model_path(config, name), place)
+        except RuntimeError as error:
+            if not (device.is_short(error) or device.is_lost(error)):
+                raise
+            raise DeviceError(str(error).partition("\n")[0], coupling=name) from error
         model.require(coupling.witnesses, config.engine.rate)
         loaded[name] = model
     return loaded
@@ -130,27 +136,28 @@ def model_path(config: Config, name: str) -> Path:
     return versions.resolve(config.models.directory, config.interferometer, name)
 
 
-def resolve_device(device: str) -> str:
+def resolve_device(wanted: str) -> str:
     """Return `cpu` or `cuda`; `auto` takes a GPU where there is one.
 
     Raises:
         ConfigError: `cuda` where there is none.
     """
-    if device == "cpu":
-        return device
+    if wanted == "cpu":
+        return wanted
     import torch
 
     if torch.cuda.is_available():
         return "cuda"
-    if device == "cuda":
+    if wanted == "cuda":
         raise ConfigError("runtime.device: no CUDA device here; use cpu or auto")
     return "cpu"
 
 
 def predictor(model: Model) -> Predictor:
-    """Return what the engine needs of a model."""
+    """Return what the engine needs of a model; on a GPU it has a spare on the CPU."""
+    on_cpu = model.device == "cpu"
     return Predictor(
-        network=model.predict,
+        network=model.predict if on_cpu else device.spared(model),
         witness_mean=model.witness_mean,
         witness_std=model.witness_std,
         strain_mean=model.strain_mean,
@@ -158,7 +165,6 @@ def predictor(model: Model) -> Predictor:
         field=model.receptive_field,
         period=model.period,
         version=model.version,
-        device=model.device,
     )
 
 

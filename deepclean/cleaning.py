@@ -55,6 +55,9 @@ class Cleaning:
         self._strain = config.strain.channel
         self._state = config.strain.state_vector
         self._products = config.output.products
+        self._engine = engine
+        self._failed: dict[str, Exception] = {}
+        self._failing: dict[str, Exception] = {}
         self._assembler = Assembler(engine)
         self._joiner = Joiner(duration)
         self._strict = strict
@@ -73,7 +76,24 @@ class Cleaning:
             self._enter(frame)
         with self._timings.stage("clean"):
             finished = self._assembler.push(frame)
+        self._say_failures(frame)
         return self._write(finished)
+
+    @property
+    def model_errors(self) -> Mapping[str, Exception]:
+        """What the networks raised over the last frame taken, by coupling."""
+        return self._failing
+
+    def _say_failures(self, frame: InputFrame) -> None:
+        """Log which networks began to fail and which work again: transitions only."""
+        errors = self._engine.model_errors
+        failing = {n: e for n, e in errors.items() if e is not self._failed.get(n)}
+        instant = format_gps(frame.span.start)
+        for name in failing.keys() - self._failing.keys():
+            _log.warning("GPS %s: coupling %s: the network fails: %s", instant, name, failing[name])
+        for name in self._failing.keys() - failing.keys():
+            _log.info("GPS %s: coupling %s: the network works again", instant, name)
+        self._failing, self._failed = failing, dict(errors)
 
     def _enter(self, frame: InputFrame) -> None:
         """Note a wanted frame in the ledger."""

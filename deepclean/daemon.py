@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -22,7 +22,8 @@ from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, format_gps
 from deepclean.edge.account import Account, path_in
 from deepclean.edge.archive import Archive
-from deepclean.edge.clock import SystemClock
+from deepclean.edge.clock import Clock, SystemClock
+from deepclean.edge.device import is_lost
 from deepclean.edge.exporter import Exporter
 from deepclean.edge.figures import Figures
 from deepclean.edge.health import Health
@@ -32,6 +33,7 @@ from deepclean.edge.metrics import Metrics
 from deepclean.edge.sink import FrameSink
 from deepclean.edge.tail import FrameTail
 from deepclean.edge.watch import Watch
+from deepclean.errors import DeviceError
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
         ConfigError, ModelError: the start is not possible.
         InputError: the first strain frame is not what the configuration says.
         OutputError: the output directory cannot be used.
+        DeviceError: as load_models, and as work.
     """
     clock = clock or SystemClock()
     health = Health(clock=clock)
@@ -92,8 +95,10 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
                 account.keep(cleaning.ledger)
 
             source.turn = turn
-            _loop(source, cleaning, health)
-        account.keep(cleaning.ledger, now=True)
+            try:
+                work(source, cleaning, health)
+            finally:
+                account.keep(cleaning.ledger, now=True)
     _report(cleaning.ledger, cleaning.latencies)
     return cleaning.ledger
 
@@ -102,7 +107,7 @@ def live_source(
     config: Config,
     engine: Engine,
     sink: FrameSink,
-    clock: SystemClock,
+    clock: Clock,
     stopped: Callable[[], bool],
 ) -> LiveSource:
     """Return the source of a configuration's directories, resuming after the last output."""
@@ -122,12 +127,20 @@ def live_source(
     )
 
 
-def _loop(source: LiveSource, cleaning: Cleaning, health: Health) -> None:
-    """Take what the source gives; at the end give out what is inside."""
+def work(source: LiveSource, cleaning: Cleaning, health: Health) -> None:
+    """Take what the source gives; at the end give out what is inside.
+
+    Raises:
+        DeviceError: the device of a network serves errors only. Until here the strain passed
+            through.
+    """
     health.status("waiting for strain")
-    started = False
+    started, fault = False, None
     for event in source.events():
         written = cleaning.take(event) if isinstance(event, InputFrame) else cleaning.release()
+        fault = _lost_device(cleaning.model_errors)
+        if fault is not None:
+            break
         if not written:
             continue
         if not started:
@@ -138,9 +151,20 @@ def _loop(source: LiveSource, cleaning: Cleaning, health: Health) -> None:
         health.status(f"{written[-1].name} written, {cleaning.ledger.written.total()} so far")
     health.stopping()
     cleaning.release()
+    if fault is not None:
+        raise fault
 
 
-def _tail(frames: Frames, clock: SystemClock) -> FrameTail:
+def _lost_device(errors: Mapping[str, Exception]) -> DeviceError | None:
+    """Return the fault that ends this process where a network's device is beyond use."""
+    for coupling, error in errors.items():
+        if is_lost(error):
+            said = str(error).partition("\n")[0]
+            return DeviceError(f"the device is lost: {said}", coupling=coupling)
+    return None
+
+
+def _tail(frames: Frames, clock: Clock) -> FrameTail:
     return FrameTail(frames.directory, frames.description, clock)
 
 

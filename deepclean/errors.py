@@ -1,6 +1,6 @@
-"""The four faults that this software reports, each carrying its facts as attributes.
+"""The faults that this software reports, each carrying its facts as attributes.
 
-The command line prints the message of any of them as one line and exits with status 2; no
+The command line prints the message of any of them as one line and exits with status 1 or 2; no
 traceback reaches a user. Data faults inside a running stream are not exceptions: they are gaps.
 """
 
@@ -106,3 +106,15 @@ class OutputError(DeepCleanError):
         self.path = path
         self.errno = errno
         super().__init__(f"{path}: {message}" if path is not None else message)
+
+
+class DeviceError(DeepCleanError):
+    """The device that the networks run on is of no use to this process; a new one may fare better.
+
+    Attributes:
+        coupling: whose network met it.
+    """
+
+    def __init__(self, message: str, *, coupling: str) -> None:
+        self.coupling = coupling
+        super().__init__(f"coupling {coupling}: {message}")

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 from prometheus_client import generate_latest
 
 from deepclean.build import load_models, make_engine
-from deepclean.cleaning import Cleaning, channels_of, sink_of
+from deepclean.cleaning import Cleaning, sink_of
 from deepclean.config import Config
-from deepclean.core.assemble import InputFrame
+from deepclean.core.engine import Engine
 from deepclean.core.ledger import Ledger
+from deepclean.core.predict import Network
 from deepclean.core.time import NS
+from deepclean.daemon import live_source, work
 from deepclean.edge.clock import SystemClock
 from deepclean.edge.figures import Figures
-from deepclean.edge.live import LiveSource
+from deepclean.edge.health import Health
 from deepclean.edge.metrics import Metrics
-from deepclean.edge.tail import FrameTail
 from deepclean.edge.timings import Timings
 from deepclean.edge.watch import Watch
 from tests import smallsite as site
@@ -59,28 +62,53 @@ def made(
 
 
 class Run:
-    """The daemon's parts over the small site.
+    """The daemon's parts over the small site, wired as the daemon wires them.
+
+    There is no watch: every file is found by looking.
 
     Args:
-        config: of a small site that has a model.
+        config: of a small site that has a model. Where frames were written before, it resumes.
+        network: in place of the models' own.
+        environment: of the service manager, if there is one.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self,
+        config: Config,
+        network: Network | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.config = config
         self.clock = FakeClock()
+        self._health = Health(environment, self.clock)
         loaded = load_models(config)
         self.engine = make_engine(config, loaded)
+        if network is not None:
+            self.engine = Engine(
+                self.engine.settings,
+                [
+                    replace(coupling, predictor=replace(coupling.predictor, network=network))
+                    for coupling in self.engine.couplings
+                ],
+            )
         self.figures = Figures(models=loaded)
-        self.timings = Timings()
+        sink = sink_of(config, loaded)
+        self.source = live_source(
+            config, self.engine, sink, self.clock, lambda: self.clock.now > self._end
+        )
+        self.source.turn = self._health.watchdog
+        self.timings = self.source.timings
+        self.figures.inputs = self.source.counts
         self.cleaning = Cleaning(
             config,
             self.engine,
-            sink_of(config, loaded),
+            sink,
             self.clock.monotonic,
             figures=self.figures,
             timings=self.timings,
         )
         self.metrics = made(config, self.cleaning.ledger, self.figures, self.timings)
+        self._end = 0.0
 
     def over(self, seconds: int, faults: Mapping[int, Second] | None = None) -> None:
         """Let that many frames come, one a second from START on, and clean them.
@@ -89,31 +117,13 @@ class Run:
             seconds: how many.
             faults: what happens in place of `whole`, by the second's number.
         """
-        site.write_site(self.config, START, 0)
         for number in range(seconds):
             write = (faults or {}).get(number, whole)
             self.clock.at(number + 0.1, partial(write, self.config, START + number))
-        end = self.clock.now + seconds + 10
-        for event in self._source(lambda: self.clock.now > end).events():
-            if isinstance(event, InputFrame):
-                self.cleaning.take(event)
-            else:
-                self.cleaning.release()
+        self.until(seconds)
 
-    def _source(self, stopped: Callable[[], bool]) -> LiveSource:
-        settings = self.config.input
-        tails = [
-            FrameTail(frames.directory, frames.description, self.clock)
-            for frames in (settings.strain, *settings.witnesses)
-        ]
-        return LiveSource(
-            channels=channels_of(self.config),
-            strain=tails[0],
-            witnesses=tails[1:],
-            clock=self.clock,
-            deadline=settings.deadline,
-            probe=settings.probe,
-            history=self.engine.history,
-            stopped=stopped,
-            checksum=True,
-        )
+    def until(self, seconds: float) -> None:
+        """Clean what comes until ten seconds after so many seconds of the clock."""
+        site.write_site(self.config, START, 0)
+        self._end = 1010.0 + seconds
+        work(self.source, self.cleaning, self._health)

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from deepclean.cli import main
 from deepclean.config import Config
 from deepclean.edge import versions
 from tests import smallsite as site
 from tests.smallsite import START
+from tests.test_faults_device import LOST, SHORT
 
 REPLAY = f"replay -c small.yaml --start {START + 2} --end {START + 4}"
 
@@ -224,3 +226,17 @@ def test_fault_is_one_message(
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("deepclean:")]
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize("error", [SHORT, LOST])
+def test_a_device_of_no_use_at_the_start_may_be_tried_again(
+    deepclean: Run, place: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    def refuse(module: torch.nn.Module, device: str) -> torch.nn.Module:
+        raise error
+
+    monkeypatch.setattr(torch.nn.Module, "to", refuse)
+    done = deepclean(place, "run -c small.yaml")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line == f"deepclean: coupling 60Hz: {str(error).splitlines()[0]}"

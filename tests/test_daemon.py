@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,15 @@ COMMAND = [sys.executable, "-c", "from deepclean.cli import main; main()"]
 
 
 @contextmanager
-def daemon(config: Config, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the daemon until the block ends."""
+def daemon(
+    config: Config, log: Path, *options: str, under: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the daemon until the block ends, with options, or under another command."""
     file = config.input.strain.directory.parent / "small.yaml"
     with log.open("wb") as stream:
-        process = subprocess.Popen([*COMMAND, "run", "-c", str(file)], stderr=stream)
+        process = subprocess.Popen(
+            [*under, *COMMAND, "run", "-c", str(file), *options], stderr=stream
+        )
         try:
             until(lambda: "cleaning from GPS" in log.read_text(), process)
             yield process

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from deepclean.cli import config, inspect, models, replay, run, simulate, status, train
-from deepclean.errors import DeepCleanError, OutputError
+from deepclean.errors import DeepCleanError, DeviceError, OutputError
 
 app = typer.Typer(
     name="deepclean",
@@ -31,13 +31,14 @@ def main() -> None:
     """Run the command line; a reported fault is printed, without a traceback.
 
     Exit status 2 says that a person is needed: configuration, input or model must be mended.
-    1 says that the same again may succeed: an output that is full, locked or not there.
+    1 says that the same again may succeed: an output that is full, locked or not there, a device
+    that a new process gets afresh.
     """
     try:
         app()
     except DeepCleanError as error:
         for line in str(error).splitlines():
             print(f"deepclean: {line}", file=sys.stderr)
-        sys.exit(1 if isinstance(error, OutputError) else 2)
+        sys.exit(1 if isinstance(error, (DeviceError, OutputError)) else 2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -345,11 +345,19 @@ class Engine:
         path.predicted.append(first, predicted[None])
 
     def _interpolate(self, path: CouplingState, step: int) -> None:
-        """Bring one hop of bandpassed prediction to the strain's rate."""
-        count = self.settings.hop_strain
-        low, high = self._interpolator.needs(step * count, count)
-        window = path.bandpassed.read(low, high)
-        path.noise.append(step * count, self._interpolator.apply(window, step * count, count))
+        """Bring one hop of bandpassed prediction to the strain's rate.
+
+        The last stage before the subtraction: a prediction so great that a filter's sum overflowed
+        is found here.
+        """
+        count, rate = self.settings.hop_strain, self.settings.strain_rate
+        first = step * count
+        window = path.bandpassed.read(*self._interpolator.needs(first, count))
+        noise, runs = finite(self._interpolator.apply(window, first, count))
+        for low, high in runs:
+            start, last = ((first + index) * NS // rate for index in (low, high - 1))
+            path.invalid.add(start, last + 1, reasons.NONFINITE)
+        path.noise.append(first, noise)
 
     def _finish(
         self, state: EngineState, block: Block, faults: tuple[WitnessFault, ...]

@@ -142,6 +142,8 @@ def check_golden(network: nn.Module, content: bytes, device: str, path: Path) ->
     expected = tensors["output"]
     try:
         output = infer(network, tensors["input"].to(device)).cpu()
+    except (torch.AcceleratorError, torch.OutOfMemoryError):
+        raise  # the device's fault, not the model's
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"the network refuses its golden input: {reason}", path=path) from error

@@ -21,7 +21,7 @@ from deepclean.core.ledger import Ledger
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, format_gps
 from deepclean.edge.account import Account, path_in
-from deepclean.edge.clock import SystemClock
+from deepclean.edge.clock import Clock, SystemClock
 from deepclean.edge.exporter import Exporter
 from deepclean.edge.figures import Figures
 from deepclean.edge.health import Health
@@ -65,6 +65,7 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
         cleaning = Cleaning(
             config, engine, sink, clock.monotonic, figures=figures, timings=source.timings
         )
+        cleaning.ledger.ignored = source.ignored
         watch = Watch((source.strain, *source.witnesses), clock)
         metrics = Metrics(
             config,
@@ -94,7 +95,7 @@ def live_source(
     config: Config,
     engine: Engine,
     sink: FrameSink,
-    clock: SystemClock,
+    clock: Clock,
     stopped: Callable[[], bool],
 ) -> LiveSource:
     """Return the source of a configuration's directories, resuming after the last output."""
@@ -132,7 +133,7 @@ def _loop(source: LiveSource, cleaning: Cleaning, health: Health) -> None:
     cleaning.release()
 
 
-def _tail(frames: Frames, clock: SystemClock) -> FrameTail:
+def _tail(frames: Frames, clock: Clock) -> FrameTail:
     return FrameTail(frames.directory, frames.description, clock)
 
 

@@ -212,6 +212,7 @@ def test_file_of_a_second_that_was_taken_is_a_duplicate_once(
 
 
 def test_old_name_that_comes_back_is_a_duplicate(taker: Taker) -> None:
+    taker.look()
     (taker.directory / name(T0)).unlink()
     taker.look()
     assert taker.appears(name(T0)) == {"duplicate": 1}

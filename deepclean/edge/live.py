@@ -126,9 +126,12 @@ class LiveSource:
                 continue
             later = self.strain.after(cursor)
             if later is not None and self._given_up(later):
-                yield from self._absent(cursor, later.span.start, wanted_from)
-                cursor = later.span.start
-                self._settle(cursor, look=True)
+                self.strain.look()  # what came since the last listing may lie before it
+                if self.strain.at(cursor) is None:
+                    end = (self.strain.after(cursor) or later).span.start
+                    yield from self._absent(cursor, end, wanted_from)
+                    cursor = end
+                    self._settle(cursor, look=True)
                 continue
             if due is not None and self.clock.monotonic() >= due:
                 due = None

@@ -137,6 +137,7 @@ class FrameTail:
                 self.ignored["duplicate"] += 1
             del self._files[other.span.start], self._noticed[other.span.start]
         self._like = name
+        self._known[str(name)] = None  # it may have been made anew since the last listing
         if self._taken and self._taken[-1].start <= name.span.start <= self._taken[-1].end:
             last = self._taken.pop()
             self._taken.append(Span(last.start, max(last.end, name.span.end)))
@@ -176,7 +177,7 @@ class FrameTail:
         if name is None:
             return
         self._known[filename] = inode
-        if not self._ignores(name):
+        if not self._ignores(name, noticed):
             self._files.setdefault(name.span.start, name)
             self._noticed.setdefault(name.span.start, noticed)
             self._like = self._like if self._taken else name
@@ -189,16 +190,18 @@ class FrameTail:
             return None
         return name
 
-    def _ignores(self, name: FrameName) -> bool:
-        """Return whether a file that just appeared is of no use; count it."""
-        first = self._files.get(name.span.start, name)
-        if self._is_taken(name.span) or first != name:
-            self.ignored["duplicate"] += 1
+    def _ignores(self, name: FrameName, noticed: float) -> bool:
+        """Return whether a file is of no use; count it where it came in our time."""
+        if self._began is not None and name.span.end <= self._began:
             return True
-        if self._began is None or name.span.end > self._settled:
+        if self._is_taken(name.span) or self._files.get(name.span.start, name) != name:
+            reason = "duplicate"
+        elif name.span.end <= self._settled:
+            reason = "late"
+        else:
             return False
-        if name.span.end > self._began:
-            self.ignored["late"] += 1
+        if math.isfinite(noticed):
+            self.ignored[reason] += 1
         return True
 
     def _is_taken(self, span: Span) -> bool:

@@ -53,17 +53,20 @@ class FrameSink:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._sweep()
         except OSError as error:
-            raise OutputError(
-                f"the output directory cannot be used: {error.strerror}",
-                path=self.directory,
-                errno=error.errno,
-            ) from error
+            raise self._unusable(error) from error
         self._kept = self.finished()
 
     def finished(self) -> list[FrameName]:
-        """Return the frames of this description that lie in the directory, in order of time."""
-        with os.scandir(self.directory) as entries:
-            names = [FrameName.parse(entry.name) for entry in entries]
+        """Return the frames of this description that lie in the directory, in order of time.
+
+        Raises:
+            OutputError: the directory cannot be read.
+        """
+        try:
+            with os.scandir(self.directory) as entries:
+                names = [FrameName.parse(entry.name) for entry in entries]
+        except OSError as error:
+            raise self._unusable(error) from error
         mine = [n for n in names if n is not None and n.description == self.description]
         return sorted(mine, key=lambda name: name.start)
 
@@ -97,6 +100,13 @@ class FrameSink:
         self._kept.append(name)
         self._retain()
         return path
+
+    def _unusable(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"the output directory cannot be used: {error.strerror}",
+            path=self.directory,
+            errno=error.errno,
+        )
 
     def _retain(self) -> None:
         """Delete the oldest files beyond the limits."""

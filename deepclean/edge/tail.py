@@ -91,12 +91,13 @@ class FrameTail:
         """List the directory."""
         now = self._clock.monotonic()
         first = math.isinf(self._listed)
-        self._listed = now
         try:
             with os.scandir(self.directory) as entries:
                 found = {entry.name: entry.inode() for entry in entries}
-        except OSError:
-            return  # not there (yet, or for now): the next listing sees it
+        except OSError:  # not there (yet, or for now): the next listing sees it
+            self._listed = self._listed if first else now
+            return
+        self._listed = now
         self._known = {n: i for n, i in self._known.items() if n in found or self._awaits(n)}
         for filename, inode in found.items():
             self._see(filename, -math.inf if first else now, inode)

@@ -21,25 +21,25 @@ def name(second: int, description: str = "H1_llhoft") -> str:
     return f"H-{description}-{second}-1.gwf"
 
 
-def in_place(directory: Path, filename: str) -> None:
-    (directory / filename).write_bytes(b"x")
+def in_place(directory: Path, filename: str, content: bytes = b"x") -> None:
+    (directory / filename).write_bytes(content)
 
 
-def renamed_inside(directory: Path, filename: str) -> None:
+def renamed_inside(directory: Path, filename: str, content: bytes = b"x") -> None:
     temporary = directory / f".{filename}.tmp"
-    temporary.write_bytes(b"x")
+    temporary.write_bytes(content)
     temporary.replace(directory / filename)
 
 
-def renamed_from_outside(directory: Path, filename: str) -> None:
+def renamed_from_outside(directory: Path, filename: str, content: bytes = b"x") -> None:
     temporary = directory.parent / f".{filename}.tmp"
-    temporary.write_bytes(b"x")
+    temporary.write_bytes(content)
     temporary.rename(directory / filename)
 
 
-def hard_linked(directory: Path, filename: str) -> None:
+def hard_linked(directory: Path, filename: str, content: bytes = b"x") -> None:
     temporary = directory.parent / filename
-    temporary.write_bytes(b"x")
+    temporary.write_bytes(content)
     os.link(temporary, directory / filename)
     temporary.unlink()
 

@@ -75,6 +75,7 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
         cleaning = Cleaning(
             config, engine, sink, clock.monotonic, figures=figures, timings=source.timings
         )
+        cleaning.ledger.ignored = source.ignored
         watch = Watch((source.strain, *source.witnesses), clock)
         metrics = Metrics(
             config,

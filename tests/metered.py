@@ -107,6 +107,7 @@ class Run:
             figures=self.figures,
             timings=self.timings,
         )
+        self.cleaning.ledger.ignored = self.source.ignored
         self.metrics = made(config, self.cleaning.ledger, self.figures, self.timings)
         self._end = 0.0
 

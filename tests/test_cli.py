@@ -133,9 +133,11 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     config.output.directory.mkdir()
     path = account.path_in(config.output.directory, config.output.description)
     ledger = Ledger(frames_in=5, written=Counter(cleaned=3, missing=1), inside=1)
+    ledger.ignored["late"] = 2
     account.Account(path, site.FakeClock()).keep(ledger)
     lines = deepclean(place, "status -c small.yaml").stdout.splitlines()
     assert len(lines) == 5
+    assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"
     assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
     assert lines[4] == "gaps: 0 s; the ledger is balanced"
     said = json.loads(deepclean(place, "status -c small.yaml --json").stdout)

@@ -362,3 +362,70 @@ def test_gap_before_the_first_wanted_frame_is_not_counted(config: Config) -> Non
     given = frames(make(config, FakeClock(), history=4, resume=START + 5), 5)
     assert [s - START for s in seconds(given)] == [1, 2, 3, 4, 5]
     assert [frame.wanted for frame in given] == [False, False, False, False, True]
+
+
+def test_frame_that_has_just_come_is_not_jumped_over(tmp_path: Path) -> None:
+    """It came since the last listing, and what is probed for is the one before it."""
+    config = site.small_config(tmp_path, "input.deadline=2.5")
+    site.write_site(config, START, 4, no_strain=[START + 1, START + 2])
+    clock = FakeClock()
+    clock.at(
+        2.4, lambda: gwf.publish(site.strain_path(config, START + 2), site.strain_frame(START + 2))
+    )
+    given = frames(make(config, clock, resume=START), 4)
+    assert [has_strain(frame) for frame in given] == [True, False, True, True]
+
+
+def test_late_and_duplicate_files_are_counted_by_reason(config: Config) -> None:
+    clock = FakeClock()
+    site.write_site(config, START, 6, no_strain=[START + 2], no_witnesses=[START + 1])
+    # Both streams: what was missing comes, and once more what was taken.
+    clock.at(5.0, lambda: site.write_site(config, START + 1, 2))
+    clock.at(6.5, lambda: site.write_site(config, START + 6, 1))
+    clock.at(8.0, lambda: site.write_site(config, START + 7, 1))
+    source = make(config, clock, history=3, resume=START)
+    given = frames(source, 8)
+    assert [has_strain(frame) for frame in given] == [second != 2 for second in range(8)]
+    assert source.ignored == {"late": 2, "duplicate": 2}
+
+
+def test_file_that_began_before_gives_the_rest(config: Config) -> None:
+    """Frames of another length, which overlap those before: no second twice, none left out."""
+    site.write_site(config, START, 2)
+    gwf.publish(site.strain_path(config, START - 1, 4), site.strain_frame(START - 1, 4))
+    site.write_site(config, START + 3, 1)
+    given = frames(make(config, FakeClock(), resume=START), 4)
+    assert [(f.span.start // NS - START, f.span.end // NS - START) for f in given] == [
+        (0, 1),
+        (1, 2),
+        (2, 3),
+        (3, 4),
+    ]
+    assert all(map(has_strain, given))
+
+
+def test_frame_in_which_the_last_output_ended_is_taken_from_there(config: Config) -> None:
+    for start in (START, START + 4):
+        gwf.publish(site.strain_path(config, start, 4), site.strain_frame(start, 4))
+    given = frames(make(config, FakeClock(), history=4, resume=START + 6), 2)
+    spans = [(f.span.start // NS - START, f.span.end // NS - START, f.wanted) for f in given]
+    assert spans == [(4, 6, False), (6, 8, True)]
+
+
+def test_after_a_restart_a_late_frame_is_waited_for(config: Config) -> None:
+    clock = FakeClock()
+    site.write_site(config, START, 4, no_strain=[START + 2])
+    clock.at(
+        1.0, lambda: gwf.publish(site.strain_path(config, START + 2), site.strain_frame(START + 2))
+    )
+    given = frames(make(config, clock, history=2, resume=START + 2), 4)
+    assert seconds(given) == [START, START + 1, START + 2, START + 3]
+    assert all(map(has_strain, given))
+
+
+def test_long_strain_frame_takes_the_witnesses_beside_a_missing_one(config: Config) -> None:
+    site.write_site(config, START, 4, no_strain=range(START, START + 4), no_witnesses=[START + 1])
+    gwf.publish(site.strain_path(config, START, 4), site.strain_frame(START, 4))
+    (given,) = frames(make(config, FakeClock(), resume=START), 1)
+    kinds = [type(block.witnesses["H1:FAST"]) for block in given.blocks]
+    assert kinds == [Series, Gap, Series, Series]

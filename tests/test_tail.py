@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -19,25 +21,25 @@ def name(second: int, description: str = "H1_llhoft") -> str:
     return f"H-{description}-{second}-1.gwf"
 
 
-def in_place(directory: Path, filename: str) -> None:
-    (directory / filename).write_bytes(b"x")
+def in_place(directory: Path, filename: str, content: bytes = b"x") -> None:
+    (directory / filename).write_bytes(content)
 
 
-def renamed_inside(directory: Path, filename: str) -> None:
+def renamed_inside(directory: Path, filename: str, content: bytes = b"x") -> None:
     temporary = directory / f".{filename}.tmp"
-    temporary.write_bytes(b"x")
-    temporary.rename(directory / filename)
+    temporary.write_bytes(content)
+    temporary.replace(directory / filename)
 
 
-def renamed_from_outside(directory: Path, filename: str) -> None:
+def renamed_from_outside(directory: Path, filename: str, content: bytes = b"x") -> None:
     temporary = directory.parent / f".{filename}.tmp"
-    temporary.write_bytes(b"x")
+    temporary.write_bytes(content)
     temporary.rename(directory / filename)
 
 
-def hard_linked(directory: Path, filename: str) -> None:
+def hard_linked(directory: Path, filename: str, content: bytes = b"x") -> None:
     temporary = directory.parent / filename
-    temporary.write_bytes(b"x")
+    temporary.write_bytes(content)
     os.link(temporary, directory / filename)
     temporary.unlink()
 
@@ -142,3 +144,135 @@ def test_what_lies_behind_is_forgotten(tmp_path: Path) -> None:
     later = tail.after((T0 + 6) * NS)
     assert later is not None
     assert later.start == T0 + 7
+
+
+class Taker:
+    """Takes what a tail has, second by second, as the source does; looks as often as it likes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = FakeClock()
+        self.directory = directory
+        self.tail = FrameTail(directory, "H1_llhoft", self.clock)
+        self.look()
+        self.tail.settle(T0 * NS)
+
+    def look(self, expected: int = T0 + 99) -> None:
+        self.clock.now += 1.0
+        self.tail.poll(expected * NS)
+
+    def second(self, second: int) -> None:
+        """Take the file of a second, or give it up where there is none."""
+        self.tail.poll(second * NS)
+        found = self.tail.at(second * NS)
+        if found is not None:
+            self.tail.take(found)
+        self.tail.settle((second + 1) * NS)
+        self.tail.drop_before((second - 2) * NS)
+
+    def appears(self, filename: str) -> Counter[str]:
+        """Let a file appear; return what has been ignored after three more looks."""
+        renamed_inside(self.directory, filename)
+        self.tail.notice(filename)
+        for _ in range(3):
+            self.look()
+        return self.tail.ignored
+
+
+@pytest.fixture
+def taker(tmp_path: Path) -> Taker:
+    in_place(tmp_path, name(T0))
+    taker = Taker(tmp_path)
+    for second in (T0, T0 + 1, T0 + 2):
+        if second != T0 + 1:
+            in_place(tmp_path, name(second))
+        taker.second(second)
+    return taker
+
+
+def test_what_was_taken_is_not_ignored(taker: Taker) -> None:
+    for _ in range(3):
+        taker.look()
+        taker.tail.notice(name(T0 + 2))
+    assert not taker.tail.ignored
+
+
+def test_file_of_a_second_given_up_is_late_once(taker: Taker) -> None:
+    assert taker.appears(name(T0 + 1)) == {"late": 1}
+    assert taker.tail.at((T0 + 1) * NS) is None
+
+
+@pytest.mark.parametrize("second", [T0, T0 + 2])
+@pytest.mark.parametrize("site", ["H", "L"])
+def test_file_of_a_second_that_was_taken_is_a_duplicate_once(
+    taker: Taker, second: int, site: str
+) -> None:
+    taker.look()  # one listing knows the inode of what was taken
+    assert taker.appears(f"{site}-H1_llhoft-{second}-1.gwf") == {"duplicate": 1}
+    assert taker.appears(f"{site}-H1_llhoft-{second}-1.gwf") == {"duplicate": 2}  # one more file
+
+
+def test_old_name_that_comes_back_is_a_duplicate(taker: Taker) -> None:
+    taker.look()
+    (taker.directory / name(T0)).unlink()
+    taker.look()
+    assert taker.appears(name(T0)) == {"duplicate": 1}
+
+
+def test_file_inside_a_longer_one_is_a_duplicate(taker: Taker) -> None:
+    in_place(taker.directory, name(T0 + 4))
+    in_place(taker.directory, f"H-H1_llhoft-{T0 + 3}-4.gwf")
+    taker.look()
+    taker.second(T0 + 3)
+    taker.tail.settle((T0 + 7) * NS)
+    assert taker.appears(name(T0 + 5)) == {"duplicate": 2}
+    assert taker.tail.at((T0 + 5) * NS) is not None  # the longer one
+
+
+def test_second_file_that_starts_where_one_waits_is_a_duplicate(taker: Taker) -> None:
+    in_place(taker.directory, name(T0 + 3))
+    taker.look()
+    assert taker.appears(f"L-H1_llhoft-{T0 + 3}-1.gwf") == {"duplicate": 1}
+    assert str(taker.tail.at((T0 + 3) * NS)) == name(T0 + 3)
+
+
+def test_file_made_anew_before_it_is_taken_is_not_ignored(taker: Taker) -> None:
+    in_place(taker.directory, name(T0 + 3))
+    taker.look()
+    assert not taker.appears(name(T0 + 3))
+    taker.second(T0 + 3)
+    assert not taker.tail.ignored
+
+
+@pytest.mark.parametrize(
+    "filename", [name(T0 - 1), f".{name(T0 + 1)}.tmp", "README", name(T0 + 1, "H1_other")]
+)
+def test_what_was_never_waited_for_is_not_counted(taker: Taker, filename: str) -> None:
+    assert not taker.appears(filename)
+
+
+def test_listing_that_lags_behind_does_not_double_a_file(
+    taker: Taker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a network file system's may: the probe has found the file before."""
+    taker.look()
+    before = list(os.scandir(taker.directory))
+    in_place(taker.directory, name(T0 + 3))
+    taker.second(T0 + 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", lambda directory: nullcontext(before))
+        taker.look()
+    for _ in range(3):
+        taker.look()
+    assert not taker.tail.ignored
+
+
+def test_hints_are_bounded(tmp_path: Path) -> None:
+    tail = FrameTail(tmp_path, None, FakeClock())
+    for number in range(20_000):
+        tail.notice(f"junk{number}")
+    assert tail._hints.qsize() == 10_000
+    in_place(tmp_path, name(T0))
+    tail.notice(name(T0))
+    tail.poll(0)
+    assert tail.starts() == [T0 * NS]
+    assert tail._hints.qsize() == 0

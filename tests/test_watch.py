@@ -94,3 +94,21 @@ def test_dead_thread_is_replaced(tail: FrameTail, clock: TurnedClock) -> None:
         watch.check()
         (tail.directory / name(START)).write_bytes(b"x")
         assert hinted(tail, clock, START)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_handler_that_raised_is_replaced(
+    tail: FrameTail, clock: TurnedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Watch([tail], clock) as watch:
+        (armed,) = watch._armed.values()
+        with monkeypatch.context() as patch:
+            patch.delattr(FrameTail, "notice")
+            (tail.directory / name(START)).write_bytes(b"x")
+            armed.observer.join(timeout=10)
+        assert not armed.observer.is_alive()
+        clock.ahead += 1.0
+        watch.check()
+        assert watch.errors == 1
+        (tail.directory / name(START + 1)).write_bytes(b"x")
+        assert hinted(tail, clock, START + 1)

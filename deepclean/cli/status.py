@@ -35,7 +35,8 @@ def status(
     running = _runs(kept.process)
     state = "running" if running else "not running"
     print(f"{settings.interferometer}: {state}, process {kept.process}, {kept.age:.0f} s ago")
-    print(f"in:   {ledger.frames_in} frames, the last to GPS {_gps(ledger.last_in)}")
+    ignored = f"{ledger.ignored.total()} files ignored{_listed(ledger.ignored)}"
+    print(f"in:   {ledger.frames_in} frames, the last to GPS {_gps(ledger.last_in)}; {ignored}")
     cleaned = ledger.written[CLEANED]
     reduced = {reason: n for reason, n in ledger.written.items() if reason != CLEANED and n}
     print(f"out:  {cleaned} cleaned{_listed(reduced)}, the last to GPS {_gps(ledger.last_out)}")

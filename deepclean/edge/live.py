@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 
@@ -59,6 +60,7 @@ class LiveSource:
 
     Attributes:
         counts: files by stream and result, where it is not strain that was taken.
+        ignored: files of either stream that were passed over, by reason (edge.tail).
     """
 
     channels: Channels
@@ -75,12 +77,19 @@ class LiveSource:
     checksum: bool = False
     timings: Timings = field(default_factory=Timings)
     counts: Counter[tuple[Stream, Result]] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
     _aligner: Aligner = field(init=False)
     _read: dict[Path, int] = field(default_factory=dict)
     _without: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self._aligner = Aligner(self.channels.witnesses)
+        for tail in self._tails:
+            tail.ignored = self.ignored
+
+    @property
+    def _tails(self) -> tuple[FrameTail, ...]:
+        return (self.strain, *self.witnesses)
 
     def events(self) -> Iterator[InputFrame | Overdue]:
         """Yield frames in order of time, and once per lull that the look-ahead is overdue.
@@ -95,6 +104,7 @@ class LiveSource:
         reach = wanted_from - self.history
         cursor = min((s for s in self.strain.starts() if s >= reach), default=wanted_from)
         self._check_strain(cursor)
+        self._settle(cursor)
         _log.info(
             "cleaning from GPS %s, history from GPS %s", format_gps(wanted_from), format_gps(cursor)
         )
@@ -103,56 +113,68 @@ class LiveSource:
             name = self._await(cursor)
             if name is not None:
                 self.turn()
-                wanted = name.span.start >= wanted_from
-                if wanted and self._falls_behind(name):
-                    cursor = yield from self._catch_up(name)
+                span = _rest(name, cursor, wanted_from)
+                wanted = span.start >= wanted_from
+                if wanted and self._falls_behind(span):
+                    cursor = yield from self._catch_up(span.start)
                     continue
-                yield self._frame(name, wanted=wanted)
-                cursor = name.span.end
-                due = self.clock.monotonic() + name.duration + self.deadline
+                yield self._frame(name, span, wanted=wanted)
+                cursor = span.end
+                due = self.clock.monotonic() + span.duration / NS + self.deadline
+                self._settle(cursor)
                 self._drop(cursor)
                 continue
             later = self.strain.after(cursor)
             if later is not None and self._given_up(later):
-                yield from self._absent(cursor, later.span.start, wanted_from)
-                cursor = later.span.start
+                self.strain.look()  # what came since the last listing may lie before it
+                if self.strain.at(cursor) is None:
+                    end = (self.strain.after(cursor) or later).span.start
+                    yield from self._absent(cursor, end, wanted_from)
+                    cursor = end
+                    self._settle(cursor, look=True)
                 continue
             if due is not None and self.clock.monotonic() >= due:
                 due = None
                 yield Overdue()
             self._wait()
 
-    def _falls_behind(self, name: FrameName) -> bool:
+    def _falls_behind(self, span: Span) -> bool:
         """Return whether so much has come since this frame that cleaning must wait."""
         newest = max(self.strain.starts())
-        return self.max_lag is not None and newest - name.span.start > self.max_lag
+        return self.max_lag is not None and newest - span.start > self.max_lag
 
-    def _catch_up(self, name: FrameName) -> Generator[InputFrame, None, int]:
+    def _catch_up(self, start: int) -> Generator[InputFrame, None, int]:
         """Let frames pass through up to the newest, then give the history before that again.
 
         Returns where cleaning goes on. That is the only place where time goes back, and only for
         frames that are not wanted.
         """
-        start = name.span.start
         _log.warning("GPS %s: too far behind; passing through", format_gps(start))
         cursor = start
         while (held := self.strain.at(cursor)) is not None and not self.stopped():
             self.turn()
             if held.span.start >= max(self.strain.starts()):
                 break
-            strain, state = self._read_strain(held, self.strain.noticed(held))
-            witnesses = {w: Gap(held.span, reasons.LATE) for w in self.channels.witnesses}
-            block = Block(held.span, strain, witnesses, state)
-            yield InputFrame(held.span, [block], wanted=True, bypass=True)
-            cursor = held.span.end
+            span = _rest(held, cursor)
+            strain, state = self._read_strain(held, span, self.strain.noticed(held))
+            witnesses = {w: Gap(span, reasons.LATE) for w in self.channels.witnesses}
+            yield InputFrame(span, [Block(span, strain, witnesses, state)], bypass=True)
+            cursor = span.end
+            self.strain.settle(cursor)
             self.strain.poll(cursor)
+        self._settle(cursor, look=True)
         _log.info("GPS %s: caught up; cleaning again", format_gps(cursor))
         self._aligner, self._read = Aligner(self.channels.witnesses), {}
         reach = max(cursor - self.history, start)
-        for known in [s for s in self.strain.starts() if reach <= s < cursor]:
-            before = self.strain.at(known)
-            if before is not None:
-                yield self._frame(before, wanted=False)
+        known = [s for s in self.strain.starts() if reach <= s < cursor]
+        position = known[0] if known else cursor
+        while position < cursor:
+            before = self.strain.at(position) or self.strain.after(position)
+            assert before is not None  # the newest lies at or after the cursor
+            span = _rest(before, max(position, before.span.start), cursor)
+            if span.start < cursor:
+                yield self._frame(before, span, wanted=False)
+            position = span.end
         return cursor
 
     def _first_wanted(self) -> int | None:
@@ -160,22 +182,19 @@ class LiveSource:
         while not self.stopped():
             self.strain.poll(0)
             starts = self.strain.starts()
-            if starts and self.resume is not None:
-                starts = [start for start in starts if start >= self.resume]
-                return starts[0] if starts else self.resume
             if starts:
-                return starts[-1]
+                return starts[-1] if self.resume is None else self.resume
             self._wait()
         return None
 
     def _check_strain(self, instant: int) -> None:
-        name = self.strain.at(instant)
+        name = self.strain.at(instant) or self.strain.after(instant)
         if name is None:
             return
         path = self.strain.path(name)
         try:
             rates = gwf.channels(path)
-        except InputError as fault:
+        except (InputError, OSError) as fault:
             _log.warning("first strain frame: %s", fault)
             return  # it says nothing of the configuration; it is read again as any frame is
         if self.channels.strain not in rates:
@@ -204,34 +223,35 @@ class LiveSource:
     def _given_up(self, later: FrameName) -> bool:
         return self.clock.monotonic() - self.strain.noticed(later) >= self.deadline
 
-    def _frame(self, name: FrameName, *, wanted: bool) -> InputFrame:
+    def _frame(self, name: FrameName, span: Span, *, wanted: bool) -> InputFrame:
         """Return a frame: its strain, and the witnesses that are there by the deadline."""
         arrived = self.strain.noticed(name)
-        strain, state = self._read_strain(name, arrived)
-        self._gather(name.span, arrived)
+        strain, state = self._read_strain(name, span, arrived)
+        self._gather(span, arrived)
         blocks = self._aligner.blocks(strain, state)
         self._say(blocks)
-        return InputFrame(name.span, blocks, wanted, arrived if isfinite(arrived) else None)
+        return InputFrame(span, blocks, wanted, arrived if isfinite(arrived) else None)
 
     def _read_strain(
-        self, name: FrameName, arrived: float
+        self, name: FrameName, span: Span, arrived: float
     ) -> tuple[Series | Gap, Series | Gap | None]:
         wanted = self.channels.of_strain_file
         if not self.witnesses:
             wanted += self.channels.witnesses
         while True:
             try:
-                read = self._read_file(self.strain.path(name), wanted, name.span)
+                read = self._read_file(self.strain.path(name), wanted, span)
                 break
             except InputError as fault:
                 if self.stopped() or self.clock.monotonic() - arrived >= self.deadline:
                     _log.warning("strain frame %s: %s", name, fault)
                     self.counts["strain", "unreadable"] += 1
-                    return Gap(name.span, "strain_unreadable"), None
+                    return Gap(span, "strain_unreadable"), None
             self._wait()
-        strain = read.pop(self.channels.strain, Gap(name.span, "strain_missing"))
+        self.strain.take(name)
+        strain = read.pop(self.channels.strain, Gap(span, "strain_missing"))
         if isinstance(strain, Series) and strain.rate != self.channels.rate:
-            strain = Gap(name.span, "strain_rate")
+            strain = Gap(span, "strain_rate")
         state = read.pop(self.channels.state, None) if self.channels.state else None
         self._aligner.add(read)
         return strain, state
@@ -239,8 +259,11 @@ class LiveSource:
     def _read_file(
         self, path: Path, wanted: tuple[str, ...], span: Span
     ) -> dict[str, Series | Gap]:
-        with self.timings.stage("read"):
-            return gwf.read(path, wanted, span, checksum=self.checksum, missing_ok=True)
+        try:
+            with self.timings.stage("read"):
+                return gwf.read(path, wanted, span, checksum=self.checksum, missing_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot be read: {error}", path=path) from error
 
     def _gather(self, span: Span, arrived: float) -> None:
         """Read the witness files over a span as they come, until the deadline."""
@@ -257,14 +280,17 @@ class LiveSource:
 
     def _take(self, tail: FrameTail, span: Span) -> bool:
         """Read what a witness directory has over a span; return whether that is all of it."""
-        instant = span.start
+        instant, complete = span.start, True
         while instant < span.end:
             tail.poll(instant)
             name = tail.at(instant)
             if name is None or not self._read_witnesses(tail, name):
-                return False
-            instant = name.span.end
-        return True
+                complete = False
+                name = tail.after(instant)
+                instant = span.end if name is None else name.span.start
+            else:
+                instant = name.span.end
+        return complete
 
     def _read_witnesses(self, tail: FrameTail, name: FrameName) -> bool:
         path = tail.path(name)
@@ -277,6 +303,7 @@ class LiveSource:
             _log.debug("witness frame %s: %s", name, fault)
             return False
         self.counts["witnesses", "taken"] += 1
+        tail.take(name)
         self._aligner.add(read)
         self._read[path] = name.span.end
         return True
@@ -285,10 +312,9 @@ class LiveSource:
         """Yield what there is of witnesses over a stretch without strain."""
         # What lies further back than the history reaches cannot matter to what comes.
         near = max(start, end - -(-self.history // NS) * NS)
-        if near > start:
-            gap = Gap(Span(start, near), "strain_missing")
-            wanted = start >= wanted_from
-            yield InputFrame(gap.span, [Block(gap.span, gap)], wanted=wanted, bypass=True)
+        for low, high in pairwise(sorted({start, min(max(start, wanted_from), near), near})):
+            gap = Gap(Span(low, high), "strain_missing")
+            yield InputFrame(gap.span, [Block(gap.span, gap)], low >= wanted_from, bypass=True)
         start = near
         for second in range(start, end, NS):
             span = Span(second, second + NS)
@@ -298,10 +324,22 @@ class LiveSource:
             self._say(blocks)
             yield InputFrame(span, blocks, wanted=second >= wanted_from)
 
+    def _settle(self, cursor: int, *, look: bool = False) -> None:
+        """What comes from now on and ends before the cursor is late.
+
+        Args:
+            cursor: GPS nanoseconds.
+            look: where not every file was asked for: what is there already is not late.
+        """
+        for tail in self._tails:
+            if look:
+                tail.look()
+            tail.settle(cursor)
+
     def _drop(self, cursor: int) -> None:
         """Forget files and pieces that lie behind; a file may still hold what comes next."""
         self._aligner.drop_before(cursor)
-        for tail in (self.strain, *self.witnesses):
+        for tail in self._tails:
             tail.drop_before(cursor - self.history)
         self._read = {path: end for path, end in self._read.items() if end > cursor}
 
@@ -319,3 +357,12 @@ class LiveSource:
         if back := sorted(self._without - without):
             _log.info("GPS %s: samples again of %s", instant, ", ".join(back))
         self._without = without
+
+
+def _rest(name: FrameName, cursor: int, edge: int | None = None) -> Span:
+    """Return what a file holds from the cursor on, at most to an edge that lies within.
+
+    Files may overlap, and the last output may end within one.
+    """
+    end = name.span.end
+    return Span(cursor, edge if edge is not None and cursor < edge < end else end)

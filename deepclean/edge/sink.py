@@ -57,15 +57,18 @@ class FrameSink:
                 self.directory, self.description, self.keep_count, self.keep_age
             )
         except OSError as error:
-            raise OutputError(
-                f"the output directory cannot be used: {error.strerror}",
-                path=self.directory,
-                errno=error.errno,
-            ) from error
+            raise self._unusable(error) from error
 
     def finished(self) -> list[FrameName]:
-        """Return the frames of this description that lie in the directory, in order of time."""
-        return held(self.directory, self.description)
+        """Return the frames of this description that lie in the directory, in order of time.
+
+        Raises:
+            OutputError: the directory cannot be read.
+        """
+        try:
+            return held(self.directory, self.description)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def write(self, span: Span, channels: Mapping[str, Series]) -> Path:
         """Write one frame; written or not, delete what the retention no longer allows.
@@ -99,3 +102,10 @@ class FrameSink:
             self._retention.turn(name)
         self.appeared(name)
         return path
+
+    def _unusable(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"the output directory cannot be used: {error.strerror}",
+            path=self.directory,
+            errno=error.errno,
+        )

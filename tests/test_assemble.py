@@ -1,5 +1,6 @@
 """One cleaned frame for one frame, whole and in order, and frames joined into longer ones."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepclean.core import reasons
 from deepclean.core.assemble import Assembler, CleanedFrame, InputFrame, Joiner
 from deepclean.core.plan import EngineSettings
 from deepclean.core.time import NS, Span
@@ -88,6 +90,25 @@ def test_a_refused_frame_leaves_no_trace() -> None:
     finished += assembler.push(frames[2]) + assembler.release()
     assert [frame.source for frame in finished] == frames
     assert all(f.span == Span(f.blocks[0].span.start, f.blocks[-1].span.end) for f in finished)
+
+
+def test_a_frame_that_bypasses_comes_at_once_and_cleaning_begins_anew() -> None:
+    frames = frames_of([1] * 8)
+    assembler = Assembler(transparent(QUICK))
+    assembler.push(frames[0])
+    inside, late = assembler.push(replace(frames[1], bypass=True))
+    assert inside.source is frames[0]
+    assert same_bits(strain_of(late.blocks), raw_of(late.blocks))
+    for block in late.blocks:
+        (estimate,) = block.estimates.values()
+        assert estimate.reasons == (reasons.LATE,)
+        assert (estimate.gain == 0).all()
+    assert [f.span for f in assembler.push(replace(frames[5], bypass=True))] == [frames[5].span]
+    # Time goes back: the history again, then what is cleaned as if nothing had happened.
+    again = [f for frame in frames[2:] for f in assembler.push(frame)]
+    assert [f.source for f in again] == frames[2:7]
+    undisturbed = passed(frames)
+    assert same_bits(strain_of(again[-1].blocks), strain_of(undisturbed[6].blocks))
 
 
 def joined(frames: list[CleanedFrame], duration: int | None) -> list[CleanedFrame]:

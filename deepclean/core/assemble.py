@@ -72,9 +72,16 @@ class Assembler:
     def push(self, frame: InputFrame) -> list[CleanedFrame]:
         """Take the next frame; return the frames that it completes, in order.
 
+        A frame that is to bypass the engine comes out at once, after what is inside. The frame
+        after it may start anywhere, also further back.
+
         Raises:
             ValueError: as Engine.push, of the frame's first block; the frame is not taken.
         """
+        if frame.bypass:
+            finished = self.release()
+            self.engine.restart()
+            return [*finished, self._passed(frame)]
         first, *others = frame.blocks
         cleaned = self.engine.push(first)
         self._frames.append(frame)

@@ -72,16 +72,14 @@ class Assembler:
     def push(self, frame: InputFrame) -> list[CleanedFrame]:
         """Take the next frame; return the frames that it completes, in order.
 
-        A frame that is to bypass the engine comes out at once, after what is inside. The frame
-        after it may start anywhere, also further back.
+        A frame to be passed through does not enter the engine, to which it is a hole: what waits
+        inside for its look-ahead goes out before it.
 
         Raises:
             ValueError: as Engine.push, of the frame's first block; the frame is not taken.
         """
         if frame.bypass:
-            finished = self.release()
-            self.engine.restart()
-            return [*finished, self._passed(frame)]
+            return [*self.release(), self._passed(frame)]
         first, *others = frame.blocks
         cleaned = self.engine.push(first)
         self._frames.append(frame)

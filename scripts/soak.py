@@ -38,12 +38,14 @@ from scripts.soak_stream import KEPT, Stream
 
 DEADLINE = 0.2
 """Seconds that what is missing is waited for, in real time, however fast the data come."""
-AHEAD = 16
-"""Frames that the stream is before the daemon."""
+AHEAD = 32
+"""Frames that the stream is before the daemon at most; it waits until half of them are out."""
 BURST = 100
 """Frames that a burst brings at once: more than `input.max_lag` allows."""
 STEEPEST = 5.0
 """MB per day of data by which memory may seem to grow."""
+LEAST = 6 * 3600
+"""Seconds of data that it takes to tell a slope from settling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Sample:
     Args:
         frames: seconds of data streamed so far.
         wall: seconds since the start of the stream.
+        cpu: seconds of a core that the daemon has used.
         rss: resident memory, MB.
         descriptors: open files.
         threads: of the process.
@@ -62,6 +65,7 @@ class Sample:
 
     frames: int
     wall: float
+    cpu: float
     rss: float
     descriptors: int
     threads: int
@@ -147,8 +151,8 @@ def soak(
             for second in seconds:
                 stream.show(second)
                 report.frames += 1
-            if number % 4 == 0 or fault:
-                stream.follow(AHEAD)
+            if stream.ahead > AHEAD:
+                stream.follow(AHEAD // 2)
             if report.frames // every > before:
                 stream.finish()
                 _scrape(port)
@@ -188,12 +192,19 @@ def _sample(site: Site, daemon: Daemon, frames: int, began: float) -> Sample:
     return Sample(
         frames=frames,
         wall=time.monotonic() - began,
+        cpu=_cpu(process),
         rss=int(status["VmRSS"].split()[0]) / 1024,
         descriptors=min(descriptors),
         threads=int(status["Threads"]),
         outputs=len(site.outputs()),
         balanced=_ledger(site).balanced,
     )
+
+
+def _cpu(process: Path) -> float:
+    """Return the seconds of a core that a process has used, in itself and in the kernel."""
+    times = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
 
 
 def _ledger(site: Site) -> Ledger:
@@ -236,7 +247,7 @@ def _slope(samples: list[Sample]) -> float | None:
     from scipy.stats import theilslopes
 
     settled = [sample for sample in samples if sample.frames > samples[-1].frames / 5]
-    if len(settled) < 10 or settled[-1].frames < 3600:
+    if len(settled) < 10 or settled[-1].frames < LEAST:
         return None
     days = [sample.frames / 86_400 for sample in settled]
     return float(theilslopes([sample.rss for sample in settled], days).slope)
@@ -254,9 +265,12 @@ def show(report: Report) -> None:
     """Print what came of it."""
     samples, ledger = report.samples, report.ledger
     memory = [sample.rss for sample in samples]
+    first, last = samples[0], samples[-1]
+    per_frame = 1000 * (last.cpu - first.cpu) / max(last.frames - first.frames, 1)
     slope = "-" if report.slope is None else f"{report.slope:+.2f} MB per day of data"
     rows = {
         "data": f"{report.frames} s in {samples[-1].wall:.0f} s",
+        "compute of the daemon": f"{per_frame:.1f} ms per second of data",
         "faults made": f"{report.happened.total()} of {len(report.happened)} kinds",
         "frames in, out, lost": f"{ledger['frames_in']}, {sum(ledger['written'].values())}, "
         f"{sum(ledger['lost'].values())}",
@@ -293,7 +307,8 @@ def main() -> None:
         report = soak(Path(place), frames, options.fault_rate, options.every, options.seed)
     show(report)
     if options.json:
-        options.json.write_text(json.dumps(asdict(report), indent=2) + "\n")
+        facts = {name: getattr(report, name) for name in Report.__slots__}
+        options.json.write_text(json.dumps(facts, indent=2, default=asdict) + "\n")
     sys.exit(1 if report.faults else 0)
 
 

@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -249,7 +249,8 @@ def main() -> None:
         report = rehearse(Path(place), options.kills, options.seconds, options.seed)
     show(report)
     if options.json:
-        options.json.write_text(json.dumps(asdict(report), indent=2) + "\n")
+        facts = {name: getattr(report, name) for name in Report.__slots__}
+        options.json.write_text(json.dumps(facts, indent=2) + "\n")
     sys.exit(1 if report.faults else 0)
 
 

@@ -110,8 +110,10 @@ class Daemon:
         """Whether it has started and takes frames."""
         return "cleaning from GPS" in self._log.read_text()
 
-    def until(self, condition: Callable[[], bool], *, limit: float = 120.0) -> None:
-        """Wait for something that the daemon does.
+    def until(
+        self, condition: Callable[[], bool], *, limit: float = 120.0, pause: float = 0.001
+    ) -> None:
+        """Wait for something that the daemon does, looking every `pause` seconds.
 
         Raises:
             RuntimeError: it ended, or did not do it within `limit` seconds.
@@ -121,7 +123,7 @@ class Daemon:
             if self.process.poll() is not None or time.monotonic() > end:
                 said = "\n".join(self._log.read_text().splitlines()[-20:])
                 raise RuntimeError(f"the daemon ended, or does not go on:\n{said}")
-            time.sleep(0.001)
+            time.sleep(pause)
 
     def kill(self) -> None:
         """End it at once, as the kernel does where memory is short."""

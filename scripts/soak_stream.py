@@ -21,6 +21,9 @@ from scripts.soak_site import START, Daemon, Site
 KEPT = 256
 """Files of each kind that stay: the site's as well as ours."""
 
+_PAUSE = 0.02
+"""Seconds between looks: listing a directory takes the time that the daemon needs."""
+
 
 class Stream:
     """The site's files as they appear, and the frames that must come of them.
@@ -67,14 +70,18 @@ class Stream:
                 self._publish(file)
         self._late()
 
+    @property
+    def ahead(self) -> int:
+        """How many frames had yet to come when last looked at."""
+        return len(self._ahead)
+
     def follow(self, most: int) -> None:
         """Wait until the daemon is no more than so many frames behind."""
-        self._look()
-        self.daemon.until(lambda: self._look() <= most)
+        self.daemon.until(lambda: self._look() <= most, pause=_PAUSE)
 
     def finish(self) -> None:
         """Wait until all is out and everything late has come."""
-        self.daemon.until(lambda: not (self._look() or self._due))
+        self.daemon.until(lambda: not (self._look() or self._due), pause=_PAUSE)
 
     def _look(self) -> int:
         """Take note of new frames; return how many are still to come."""

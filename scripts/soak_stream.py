@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import random
 import time
 from collections import deque
 from itertools import count
@@ -21,6 +20,8 @@ from scripts.soak_site import START, Daemon, Site
 KEPT = 256
 """Files of each kind that stay: the site's as well as ours."""
 
+_CHECKED = 50
+"""Every so many frames one is read back."""
 _PAUSE = 0.02
 """Seconds between looks: listing a directory takes the time that the daemon needs."""
 
@@ -31,13 +32,11 @@ class Stream:
     Args:
         site: whose directories are filled.
         daemon: that cleans it.
-        chance: for what is read back.
     """
 
-    def __init__(self, site: Site, daemon: Daemon, chance: random.Random) -> None:
+    def __init__(self, site: Site, daemon: Daemon) -> None:
         self.site = site
         self.daemon = daemon
-        self._chance = chance
         self._kept: dict[Path, deque[Path]] = {}
         self._due: list[tuple[float, int, File, bool]] = []
         self._order = count()
@@ -89,7 +88,7 @@ class Stream:
         found = self.site.outputs()
         for second in sorted(set(found) - self.seen):
             self.seen.add(second)
-            if self._chance.random() < 0.02:
+            if second % _CHECKED == 0:
                 self._check(second, found[second])
         self._newest = max(found, default=self._newest)
         while self._ahead and self._ahead[0] <= self._newest:

@@ -12,7 +12,7 @@ from scripts.soak_faults import KINDS
 
 @pytest.mark.slow
 def test_minutes_with_every_fault_leave_nothing_behind(tmp_path: Path) -> None:
-    report = soak.soak(tmp_path, 300, 0.2, every=50)
+    report = soak.soak(tmp_path, 300, 0.3, every=50)
     assert report.faults == []
     assert set(report.happened) == set(KINDS)
     ledger = report.ledger

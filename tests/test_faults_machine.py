@@ -81,7 +81,6 @@ def kept(config: Config) -> account.Kept:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="an observer that cannot be made ends the start (edge.watch)")
 def test_without_watches_it_cleans_the_same(config: Config, tmp_path: Path) -> None:
     probe = subprocess.run([*NO_WATCHES, "true"], capture_output=True, check=False)
     if probe.returncode:

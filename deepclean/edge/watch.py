@@ -19,9 +19,12 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from deepclean.edge.clock import SystemClock
+from deepclean.edge.names import FrameName
 from deepclean.edge.tail import FrameTail
 
 _log = logging.getLogger(__name__)
+
+_WATCHDOG = logging.getLogger("watchdog")
 
 _INTERVAL = 1.0
 """Seconds between checks that what is watched is still there."""
@@ -42,8 +45,10 @@ class _Handler(FileSystemEventHandler):
             path = os.fsdecode(event.src_path)
         else:
             return
-        self._tail.notice(Path(path).name)
-        self._clock.wake()
+        name = Path(path).name
+        if FrameName.parse(name) is not None:  # a temporary, or another's, is not worth waking for
+            self._tail.notice(name)
+            self._clock.wake()
 
 
 @dataclass(slots=True)
@@ -58,6 +63,18 @@ class _Armed:
         return self.observer.is_alive() and all(e.is_alive() for e in self.observer.emitters)
 
 
+class _Overflows(logging.Handler):
+    """Counts what the library only logs: that the kernel's queue of events overflowed."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "overflow" in record.getMessage():
+            self._watch.errors += 1
+
+
 class Watch:
     """Watches the directories of tails while it is entered.
 
@@ -66,7 +83,7 @@ class Watch:
         clock: to be woken.
 
     Attributes:
-        errors: watches that died or could not be set up.
+        errors: watches that died or could not be set up, and overflown queues of events.
     """
 
     def __init__(self, tails: Iterable[FrameTail], clock: SystemClock) -> None:
@@ -74,13 +91,16 @@ class Watch:
         self._clock = clock
         self._armed: dict[int, _Armed] = {}
         self._checked = clock.monotonic()
+        self._overflows = _Overflows(self)
         self.errors = 0
 
     def __enter__(self) -> Watch:
+        _WATCHDOG.addHandler(self._overflows)
         self._check()
         return self
 
     def __exit__(self, *_: object) -> None:
+        _WATCHDOG.removeHandler(self._overflows)
         for position in list(self._armed):
             self._disarm(position)
 
@@ -103,8 +123,8 @@ class Watch:
                 self._arm(position, tail, identity)
 
     def _arm(self, position: int, tail: FrameTail, identity: tuple[int, int]) -> None:
-        observer = Observer()
         try:
+            observer = Observer()  # takes an instance of inotify, of which there may be none left
             handler = _Handler(tail, self._clock)
             observer.schedule(handler, os.fspath(tail.directory), recursive=False)
             observer.start()

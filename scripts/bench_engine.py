@@ -89,10 +89,10 @@ def measure(case: str, seconds: int, *, hour: bool) -> dict[str, Any]:
         engine = make_engine(config, models)
         sink = replace(sink_of(config, models, place / "cleaned"), keep_count=300)
         cleaning = Cleaning(config, engine, sink, duration=NS)
-        span = Span.of_seconds(START + 4, seconds - 8)
+        span, there = Span.of_seconds(START + 4, seconds - 8), Span.of_seconds(START, seconds)
         # Warm up: first calls build filters and pages.
         warm = Cleaning(config, make_engine(config, models), sink, duration=NS)
-        for frame in source.frames(Span.of_seconds(START + 4, 2), engine.needs(span)):
+        for frame in source.frames(Span.of_seconds(START + 4, 2), there):
             if frame.span.start >= (START + 6) * NS:
                 break
             warm.take(frame)
@@ -100,7 +100,7 @@ def measure(case: str, seconds: int, *, hour: bool) -> dict[str, Any]:
             per_frame = []
             began = time.perf_counter()
             mark = began
-            for frame in source.frames(span, engine.needs(span)):
+            for frame in source.frames(span, there):
                 cleaning.take(frame)
                 now = time.perf_counter()
                 per_frame.append(now - mark)
@@ -187,6 +187,7 @@ def stages() -> Iterator[dict[str, float]]:
     from deepclean import cleaning
     from deepclean.core.bandpass import FirBandpass
     from deepclean.core.engine import Engine
+    from deepclean.core.supervise import Supervisor
     from deepclean.edge.sink import FrameSink
     from deepclean.edge.source import HistorySource
 
@@ -216,6 +217,7 @@ def stages() -> Iterator[dict[str, float]]:
         (Engine, "_predict", "predict"),
         (FirBandpass, "apply", "bandpass"),
         (Engine, "_interpolate", "interpolate"),
+        (Supervisor, "advance", "quality, gate"),
         (Engine, "_finish", "gain, subtract"),
         (cleaning, "render", "render"),
         (FrameSink, "write", "write"),

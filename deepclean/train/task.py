@@ -157,7 +157,8 @@ def make_task(
         name=name,
         architecture=architecture,
         site=site,
-        engine=build.engine_settings(config),
+        # A network is judged by what it says, not by what a gate lets through.
+        engine=replace(build.engine_settings(config), gate=None),
         bandpass=build.coupling_bandpass(config, name),
         predict=build.predict_settings(coupling, config.engine.rate),
         receptive=_receptive(config, name, architecture, len(witnesses)),

@@ -26,6 +26,7 @@ from tests.builders import (
     raw_of,
     same_bits,
     strain_of,
+    transparent,
 )
 from tests.faulty import assert_sound
 from tests.gated import GATED, GATES, RATE, engine, gate_of, record, scaled, shut
@@ -329,3 +330,8 @@ def test_ramps_are_smooth() -> None:
 def test_a_ramp_of_odd_length_is_refused() -> None:
     with pytest.raises(ValueError, match="whole sixteenths"):
         replace(GATED, ramp=NS // 32)
+
+
+def test_a_gate_without_bands_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs the bands"):
+        transparent(GATED, "FAST")

@@ -116,7 +116,7 @@ def imported_packages(path: Path) -> set[str]:
                 found |= {name.name.partition(".")[0] for name in names}
             case ast.ImportFrom(str(module), level=0):
                 found.add(module.partition(".")[0])
-    return found - set(sys.stdlib_module_names) - {"deepclean", "tests"}
+    return found - set(sys.stdlib_module_names) - {"deepclean", "scripts", "tests"}
 
 
 @pytest.mark.parametrize("folder", ["deepclean", "scripts", "tests"])

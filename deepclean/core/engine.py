@@ -74,8 +74,8 @@ class Engine:
         couplings: at least one, with distinct names.
 
     Raises:
-        ValueError: no coupling, equal names, or a coupling whose network does not suit its
-            configured mode.
+        ValueError: no coupling, equal names, a coupling whose network does not suit its
+            configured mode, or one without bands where there are gates.
     """
 
     def __init__(self, settings: EngineSettings, couplings: Sequence[Coupling]) -> None:
@@ -93,6 +93,8 @@ class Engine:
         self._supervisor: Supervisor | None = None
         if settings.gate is not None:
             bands = {coupling.name: coupling.bands for coupling in couplings}
+            if not all(bands.values()):
+                raise ValueError("a gate needs the bands of its coupling")
             self._supervisor = Supervisor(
                 settings.gate, bands, settings.strain_rate, settings.model_rate
             )

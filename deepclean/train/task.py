@@ -157,8 +157,7 @@ def make_task(
         name=name,
         architecture=architecture,
         site=site,
-        # A network is judged by what it says, not by what a gate lets through.
-        engine=replace(build.engine_settings(config), gate=None),
+        engine=build.engine_settings(config),
         bandpass=build.coupling_bandpass(config, name),
         predict=build.predict_settings(coupling, config.engine.rate),
         receptive=_receptive(config, name, architecture, len(witnesses)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -99,6 +99,8 @@ def engine_validation(
     Raises:
         InputError: no stretch is long enough to judge by.
     """
+    # A network is judged by what it says, not by what a gate lets through.
+    settings = replace(settings, gate=None)
     rate = settings.strain_rate
     weights, inside, outside = [], [], []
     broken = False

@@ -429,3 +429,13 @@ def test_long_strain_frame_takes_the_witnesses_beside_a_missing_one(config: Conf
     (given,) = frames(make(config, FakeClock(), resume=START), 1)
     kinds = [type(block.witnesses["H1:FAST"]) for block in given.blocks]
     assert kinds == [Series, Gap, Series, Series]
+
+
+def test_first_witness_of_an_empty_directory_is_found_before_the_decision(tmp_path: Path) -> None:
+    """Nothing says yet what its name will be, and the last listing was before it came."""
+    config = site.small_config(tmp_path, "input.deadline=2.5")
+    site.write_site(config, START, 1, no_witnesses=[START])
+    clock = FakeClock()
+    clock.at(2.4, lambda: gwf.publish(site.witness_path(config, START), site.witness_frame(START)))
+    (given,) = frames(make(config, clock, resume=START), 1)
+    assert isinstance(witness(given, "H1:FAST"), Series)

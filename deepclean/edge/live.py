@@ -273,6 +273,8 @@ class LiveSource:
                 return
             if self.clock.monotonic() - arrived >= self.deadline:
                 for tail in late:
+                    tail.look()  # its name may be one that is not probed for
+                for tail in [tail for tail in late if not self._take(tail, span)]:
                     there = tail.at(span.start) is not None
                     self.counts["witnesses", "unreadable" if there else "missing"] += 1
                 return

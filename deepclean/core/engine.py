@@ -241,7 +241,7 @@ class Engine:
                 start, end = low * NS // rate, (high - 1) * NS // rate + 1
                 self._miss(state, (witness,), start, end, reason)
                 faults.append(WitnessFault(witness, reason, Span(start, end)))
-        if not samples.any() and not faults:
+        if samples[0] == 0 and not faults and not samples.any():
             faults.append(WitnessFault(witness, reasons.ZERO, span))
         state.inputs.setdefault((witness, rate), Track(1)).append(first, samples[None])
         return faults

@@ -65,10 +65,14 @@ def frozen(
     Returns:
         The runs of frozen samples, in order, and what these samples end with.
     """
-    stop = first + len(samples)
+    stop, count = first + len(samples), max(1, -(-duration * rate // NS))
+    continued = held is not None and held.end == first and held.value == samples[0]
+    ended = len(samples) == 1 or samples[-2] != samples[-1]
+    if not continued and len(samples) <= count and ended:
+        # The usual case: a run that begins here is too short to be frozen, and has ended.
+        return [], Held(float(samples[-1]), stop - 1, stop)
     same = np.empty(len(samples), dtype=bool)
     same[1:] = samples[1:] == samples[:-1]
-    continued = held is not None and held.end == first and held.value == samples[0]
     same[0] = continued
     begins = np.flatnonzero(~same) + first
     if continued:
@@ -78,7 +82,6 @@ def frozen(
     if not same.any():
         return [], last
     ends = np.append(begins[1:], stop)
-    count = max(1, -(-duration * rate // NS))
     long = np.flatnonzero(ends - begins > count)
     found = [(max(int(begins[i]) + count, first), int(ends[i])) for i in long]
     return [(low, high) for low, high in found if low < high and samples[low - first] != 0], last

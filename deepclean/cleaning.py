@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from errno import errorcode
+from functools import partial
 from pathlib import Path
 
 from deepclean import __version__
@@ -75,9 +76,21 @@ class Cleaning:
         if frame.wanted:
             self._enter(frame)
         with self._timings.stage("clean"):
-            finished = self._assembler.push(frame)
+            finished = self._attempt(partial(self._assembler.push, frame), frame)
         self._say_failures(frame)
         return self._write(finished)
+
+    def _attempt(
+        self, work: Callable[[], list[CleanedFrame]], frame: InputFrame | None = None
+    ) -> list[CleanedFrame]:
+        """Return what the assembler finishes; where it fails, what it holds, as it came."""
+        try:
+            return work()
+        except Exception:
+            if self._strict:
+                raise
+            _log.exception("the cleaning failed and begins anew; what is inside passes through")
+            return self._assembler.abandon(frame)
 
     @property
     def model_errors(self) -> Mapping[str, Exception]:
@@ -107,7 +120,7 @@ class Cleaning:
 
     def release(self) -> list[Path]:
         """Write what is inside, without its look-ahead (Engine.release)."""
-        written = self._write(self._assembler.release())
+        written = self._write(self._attempt(self._assembler.release))
         return written + self._write_each(self._joiner.flush())
 
     def _write(self, frames: Iterable[CleanedFrame]) -> list[Path]:
@@ -118,21 +131,18 @@ class Cleaning:
         return [path for frame in frames if (path := self._write_one(frame)) is not None]
 
     def _write_one(self, frame: CleanedFrame) -> Path | None:
-        with self._timings.stage("render"):
-            channels = render(frame, self._strain, self._products)
-        self._figures.cleaned(frame, channels)
-        if self._state is not None:
-            channels |= _copied(frame, self._state)
         try:
-            with self._timings.stage("write"):
-                path = self._sink.write(frame.span, channels)
-        except OutputError as error:
+            path = self._rendered(frame)
+        except Exception as error:
             if self._strict:
                 raise
             self.ledger.inside -= frame.frames
-            self.ledger.lost[errorcode.get(error.errno or 0, "unknown")] += frame.frames
+            number = getattr(error, "errno", None) or 0
+            self.ledger.lost[errorcode.get(number, "unknown")] += frame.frames
             if self._writing:
-                _log.error("GPS %s: frame lost: %s", format_gps(frame.span.start), error)
+                instant, foreseen = format_gps(frame.span.start), isinstance(error, OutputError)
+                told = None if foreseen else error
+                _log.error("GPS %s: frame lost: %s", instant, error, exc_info=told)
             self._writing = False
             return None
         if not self._writing:
@@ -146,6 +156,16 @@ class Cleaning:
             self.latencies.append(latency)
             self._timings.latency(latency)
         return path
+
+    def _rendered(self, frame: CleanedFrame) -> Path:
+        """Write one frame."""
+        with self._timings.stage("render"):
+            channels = render(frame, self._strain, self._products)
+        self._figures.cleaned(frame, channels)
+        if self._state is not None:
+            channels |= _copied(frame, self._state)
+        with self._timings.stage("write"):
+            return self._sink.write(frame.span, channels)
 
 
 def channels_of(config: Config) -> Channels:

@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from deepclean import cleaning
 from deepclean.config import Config
 from deepclean.core import reasons
-from deepclean.core.products import State
+from deepclean.core.engine import Engine
+from deepclean.core.products import State, render
 from deepclean.core.time import NS
 from tests import smallsite as site
 from tests.faultsite import (
@@ -74,6 +77,53 @@ def test_a_prediction_beyond_all_bounds_gives_no_infinity(config: Config) -> Non
     assert sorted(held) == list(range(20))
     assert all(np.isfinite(output.samples).all() for output in held.values())
     assert run.cleaning.ledger.written[reasons.NONFINITE] > 0
+
+
+# whatever else fails
+
+
+@pytest.mark.parametrize("stage", ["_resample", "_interpolate", "_finish"])
+def test_a_stage_that_fails_lets_what_is_inside_pass_and_begins_anew(
+    config: Config, stage: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    work, calls = getattr(Engine, stage), iter(range(1000))
+
+    def failing_once(*args: object) -> object:
+        if next(calls) == 9:
+            raise MemoryError("no room for an array")
+        return work(*args)
+
+    monkeypatch.setattr(Engine, stage, failing_once)
+    run = Run(config)
+    run.over(24)
+    held = assert_sound(run, range(24))
+    # What was inside, and what has no history after it.
+    lost = touched(held)
+    assert len(lost) <= 8
+    assert lost == list(range(lost[0], lost[-1] + 1))
+    assert run.cleaning.ledger.written[reasons.ENGINE_ERROR] in (1, 2)
+    assert [r.message for r in caplog.records if "begins anew" in r.message] == [
+        "the cleaning failed and begins anew; what is inside passes through"
+    ]
+
+
+def test_a_frame_that_cannot_be_made_up_is_lost_and_counted(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, calls = render, iter(range(1000))
+
+    def failing_once(*args: Any) -> Any:
+        if next(calls) == 9:
+            raise MemoryError("no room for an array")
+        return work(*args)
+
+    monkeypatch.setattr(cleaning, "render", failing_once)
+    run = Run(config)
+    run.over(20)
+    ledger = run.cleaning.ledger
+    assert ledger.balanced
+    assert ledger.lost == {"unknown": 1}
+    assert sorted(outputs(config.output.directory)) == [n for n in range(20) if n != 9]
 
 
 # 15: what is lost in the middle shifts nothing

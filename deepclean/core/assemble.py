@@ -68,6 +68,7 @@ class Assembler:
         self.engine = engine
         self._frames: deque[InputFrame] = deque()
         self._blocks: deque[CleanedBlock] = deque()
+        self._finished: list[CleanedFrame] = []
 
     def push(self, frame: InputFrame) -> list[CleanedFrame]:
         """Take the next frame; return the frames that it completes, in order.
@@ -77,22 +78,35 @@ class Assembler:
 
         Raises:
             ValueError: as Engine.push, of the frame's first block; the frame is not taken.
+            Exception: whatever the computation raises; `abandon` goes on from there.
         """
         if frame.bypass:
-            return [*self.release(), self._passed(frame)]
+            return [*self.release(), self._passed(frame, reasons.LATE)]
         first, *others = frame.blocks
         cleaned = self.engine.push(first)
         self._frames.append(frame)
-        finished = self._collect(cleaned)
+        self._collect(cleaned)
         for block in others:
-            finished += self._collect(self.engine.push(block))
-        return finished
+            self._collect(self.engine.push(block))
+        return self._taken()
 
     def release(self) -> list[CleanedFrame]:
         """Return every frame still inside, as Engine.release does."""
-        return self._collect(self.engine.release())
+        self._collect(self.engine.release())
+        return self._taken()
 
-    def _passed(self, frame: InputFrame) -> CleanedFrame:
+    def abandon(self, frame: InputFrame | None = None) -> list[CleanedFrame]:
+        """Begin anew; return every frame still inside as it came, and the one whose push failed."""
+        inside = [*self._frames]
+        if frame is not None and frame not in inside:
+            inside.append(frame)
+        self._frames.clear()
+        self._blocks.clear()
+        self.engine.restart()
+        self._finished += [self._passed(one, reasons.ENGINE_ERROR) for one in inside]
+        return self._taken()
+
+    def _passed(self, frame: InputFrame, reason: str) -> CleanedFrame:
         """Return a frame as it came, past the engine."""
         blocks = []
         for block in frame.blocks:
@@ -102,26 +116,25 @@ class Assembler:
                 continue
             nothing = np.zeros(len(raw.samples))
             estimates = {
-                coupling.name: Estimate(
-                    nothing, nothing, coupling.predictor.version, (reasons.LATE,)
-                )
+                coupling.name: Estimate(nothing, nothing, coupling.predictor.version, (reason,))
                 for coupling in self.engine.couplings
             }
-            faults = tuple(
-                WitnessFault(name, reasons.LATE, block.span) for name in self.engine.witnesses
-            )
+            # Nobody has looked at the witnesses: none of them is said to be good.
+            faults = tuple(WitnessFault(name, reason, block.span) for name in self.engine.witnesses)
             blocks.append(CleanedBlock(block, raw.samples.astype(np.float64), estimates, faults))
         return CleanedFrame(frame, blocks)
 
-    def _collect(self, cleaned: Iterable[CleanedBlock]) -> list[CleanedFrame]:
+    def _collect(self, cleaned: Iterable[CleanedBlock]) -> None:
         self._blocks.extend(cleaned)
-        finished = []
         while self._frames and self._blocks:
             count = len(self._frames[0].blocks)
             if len(self._blocks) < count:
                 break
             blocks = [self._blocks.popleft() for _ in range(count)]
-            finished.append(CleanedFrame(self._frames.popleft(), blocks))
+            self._finished.append(CleanedFrame(self._frames.popleft(), blocks))
+
+    def _taken(self) -> list[CleanedFrame]:
+        finished, self._finished = self._finished, []
         return finished
 
 

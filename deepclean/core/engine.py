@@ -185,6 +185,10 @@ class Engine:
         state.frontier = end
         return self._advance(state)
 
+    def restart(self) -> None:
+        """Forget the input so far, pending blocks too: the next block may start anywhere."""
+        self._state = None
+
     def _begin(self, start: int) -> EngineState:
         """Return the state of an engine whose input begins at `start`."""
         settings = self.settings

@@ -44,6 +44,9 @@ LATE = "late"
 MODEL_ERROR = "model_error"
 """The network failed."""
 
+ENGINE_ERROR = "engine_error"
+"""The computation failed; the strain was let through."""
+
 UNSETTLED = "gate_unsettled"
 """The gate has not seen enough to open, or nothing good for too long."""
 
@@ -68,6 +71,7 @@ ALL = (
     NO_LOOKAHEAD,
     LATE,
     MODEL_ERROR,
+    ENGINE_ERROR,
     UNSETTLED,
     OUT_OF_SPEC,
     JUMP,
@@ -79,5 +83,16 @@ OF_GATES = (JUMP, OUT_OF_SPEC, UNSETTLED)
 ZERO = "witness_zero"
 """A witness is zero throughout. Zeros are data and change no gain; they are counted."""
 
-OF_WITNESSES = (MISSING, INVALID, CORRUPT, BAD_RATE, NONFINITE_WITNESS, FROZEN, CLIPPED, LATE, ZERO)
+OF_WITNESSES = (
+    MISSING,
+    INVALID,
+    CORRUPT,
+    BAD_RATE,
+    NONFINITE_WITNESS,
+    FROZEN,
+    CLIPPED,
+    LATE,
+    ENGINE_ERROR,
+    ZERO,
+)
 """What may be wrong with a witness."""

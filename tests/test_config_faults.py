@@ -106,6 +106,21 @@ UNKNOWN: list[tuple[str, Any, str]] = [
 ]
 
 NOT_TOGETHER: list[tuple[str, Any, str]] = [
+    (
+        "engine/witnesses/limits",
+        {"PEM-MAIN": 3.0},
+        ": H1:PEM-MAIN is no coupling's witness; did you mean H1:PEM-MAINS?",
+    ),
+    (
+        "gate/window",
+        7.5,
+        ": 7.5 s is not a whole number of seconds from 4 on",
+    ),
+    (
+        "gate/open_below",
+        1.1,
+        ": 1.1 is above close_above, 1.005; lower it",
+    ),
     ("strain/channel", "L1:A", ": L1:A is not a channel of H1; name one of H1's"),
     ("strain/state_vector", "L1:A", ": L1:A is not a channel of H1; name one of H1's"),
     ("engine/hop", 0.3, f": 0.3 {HOP}"),

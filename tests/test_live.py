@@ -439,3 +439,13 @@ def test_first_witness_of_an_empty_directory_is_found_before_the_decision(tmp_pa
     clock.at(2.4, lambda: gwf.publish(site.witness_path(config, START), site.witness_frame(START)))
     (given,) = frames(make(config, clock, resume=START), 1)
     assert isinstance(witness(given, "H1:FAST"), Series)
+
+
+def test_a_misnamed_file_does_not_draw_the_stream_after_it(config: Config) -> None:
+    site.write_site(config, START, 3)
+    gwf.publish(site.strain_path(config, 3_000_000_000), site.strain_frame(3_000_000_000))
+    clock = FakeClock()
+    clock.at(5.0, lambda: site.write_site(config, START + 3, 2))
+    source = make(config, clock, history=1)
+    source.max_lag = 10 * NS
+    assert seconds(frames(source, 4)) == [START + 1, START + 2, START + 3, START + 4]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deepclean.core.time import NS
+from deepclean.edge.clock import gps_now
 from deepclean.edge.tail import FrameTail
 from tests.smallsite import FakeClock
 
@@ -276,3 +277,25 @@ def test_hints_are_bounded(tmp_path: Path) -> None:
     tail.poll(0)
     assert tail.starts() == [T0 * NS]
     assert tail._hints.qsize() == 0
+
+
+def test_a_file_from_the_future_is_not_the_stream(tmp_path: Path) -> None:
+    tail = FrameTail(tmp_path, None, FakeClock(), today=lambda: T0 * NS)
+    for second in (T0, T0 + 3599, T0 + 3601):
+        (tmp_path / f"H-H1_llhoft-{second}-1.gwf").write_bytes(b"x")
+    tail.poll(0)
+    assert tail.starts() == [T0 * NS, (T0 + 3599) * NS]
+    assert tail.after((T0 + 3599) * NS) is None
+
+
+def test_where_all_are_from_the_future_the_clock_is_wrong(tmp_path: Path) -> None:
+    tail = FrameTail(tmp_path, None, FakeClock(), today=lambda: 0)
+    (tmp_path / f"H-H1_llhoft-{T0}-1.gwf").write_bytes(b"x")
+    tail.poll(0)
+    assert tail.starts() == [T0 * NS]
+
+
+def test_the_wall_clock_in_gps_seconds() -> None:
+    import lal
+
+    assert abs(gps_now() / NS - float(lal.GPSTimeNow())) < 10

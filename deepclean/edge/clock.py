@@ -6,6 +6,16 @@ import threading
 import time
 from typing import Protocol
 
+from deepclean.core.time import NS
+
+_GPS_EPOCH = 315964800 - 18
+"""Unix time of GPS 0, with the leap seconds since 2017: good to some seconds for ever."""
+
+
+def gps_now() -> int:
+    """Return the wall clock's time in GPS nanoseconds, roughly: for what is plausible, no more."""
+    return time.time_ns() - _GPS_EPOCH * NS
+
 
 class Clock(Protocol):
     """Monotonic time and waiting."""

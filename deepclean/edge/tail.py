@@ -15,12 +15,13 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter, deque
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from deepclean.core.time import NS, Span
-from deepclean.edge.clock import Clock
+from deepclean.edge.clock import Clock, gps_now
 from deepclean.edge.names import FrameName
 
 _HINTS = 10_000
@@ -33,6 +34,10 @@ _UNLISTED = 600 * NS
 """How far behind a file that no listing has shown (a network file system's may be old) is known."""
 
 
+_FUTURE = 3600 * NS
+"""How far ahead of the wall clock a file may lie and still be the stream's."""
+
+
 class FrameTail:
     """The frame files of one directory, by GPS time.
 
@@ -41,19 +46,27 @@ class FrameTail:
         description: only files of this description; None: of any.
         clock: for the intervals between listings.
         relist: seconds between listings of the whole directory.
+        today: the wall clock's GPS nanoseconds.
 
     Attributes:
         ignored: files passed over, by reason; may be shared between tails.
     """
 
     def __init__(
-        self, directory: Path, description: str | None, clock: Clock, *, relist: float = 1.0
+        self,
+        directory: Path,
+        description: str | None,
+        clock: Clock,
+        *,
+        relist: float = 1.0,
+        today: Callable[[], int] = gps_now,
     ) -> None:
         self.directory = directory
         self.ignored: Counter[str] = Counter()
         self._description = description
         self._clock = clock
         self._relist = relist
+        self._today = today
         self._listed = -math.inf
         self._hints: SimpleQueue[tuple[str, float]] = SimpleQueue()
         self._files: dict[int, FrameName] = {}
@@ -103,7 +116,7 @@ class FrameTail:
             self._see(filename, -math.inf if first else now, inode)
         if first and self._files:
             # The newest may have come this moment: its companions get their time.
-            self._noticed[max(self._files)] = now
+            self._noticed[max(self._credible())] = now
 
     def at(self, instant: int) -> FrameName | None:
         """Return the known file whose span holds `instant` (GPS nanoseconds)."""
@@ -116,11 +129,11 @@ class FrameTail:
 
     def starts(self) -> list[int]:
         """Return where the known files start (GPS nanoseconds), in order."""
-        return sorted(self._files)
+        return sorted(self._credible())
 
     def after(self, instant: int) -> FrameName | None:
         """Return the first known file that starts after `instant`."""
-        later = [start for start in self._files if start > instant]
+        later = [start for start in self._credible() if start > instant]
         return self._files[min(later)] if later else None
 
     def noticed(self, name: FrameName) -> float:
@@ -158,6 +171,14 @@ class FrameTail:
         """Forget the files that end at or before `instant`."""
         for start in [s for s, name in self._files.items() if name.span.end <= instant]:
             del self._files[start], self._noticed[start]
+
+    def _credible(self) -> Collection[int]:
+        """Return where the known files start, without those from the future.
+
+        A misnamed file must not draw the stream after it. Where all are, the clock is wrong.
+        """
+        limit = self._today() + _FUTURE
+        return [start for start in self._files if start <= limit] or self._files
 
     def _see(self, filename: str, noticed: float, inode: int | None = None) -> None:
         """Take note of a file that a hint, the probe or a listing shows.

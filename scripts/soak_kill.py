@@ -151,12 +151,13 @@ def _disturbed(
 
 def _show_slowly(stream: Stream, end: int, duration: float) -> None:
     """Let files appear while a process starts, and return in the midst of it."""
-    pause = duration / max(end - stream.shown, 1)
-    if stream.shown >= end:
-        time.sleep(duration)
+    limit = time.monotonic() + duration
+    # Never so slowly that a frame would be given out without its look-ahead.
+    pause = min(duration / max(end - stream.shown, 1), DEADLINE / 4)
     for second in range(stream.shown, end):
         stream.show(second + 1)
         time.sleep(pause)
+    time.sleep(max(limit - time.monotonic(), 0))
 
 
 def _await(aim: str, stream: Stream, until: Callable[..., None], chance: random.Random) -> None:

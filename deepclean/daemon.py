@@ -29,6 +29,7 @@ from deepclean.edge.figures import Figures
 from deepclean.edge.health import Health
 from deepclean.edge.live import LiveSource
 from deepclean.edge.lock import OutputLock
+from deepclean.edge.memory import Trimmer
 from deepclean.edge.metrics import Metrics
 from deepclean.edge.sink import FrameSink
 from deepclean.edge.tail import FrameTail
@@ -88,12 +89,14 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
         )
         account = Account(path_in(output.directory, output.description), clock)
         sink.appeared = archive.appeared
+        trimmer = Trimmer(clock)
         with watch, Exporter(config.metrics, metrics.registry), archive:
 
             def turn() -> None:
                 health.watchdog()
                 watch.check()
                 account.keep(cleaning.ledger)
+                trimmer.turn()
 
             source.turn = turn
             try:

@@ -1,0 +1,36 @@
+"""Memory that is free goes back to the operating system."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepclean.edge.memory import INTERVAL, Trimmer
+from tests.smallsite import FakeClock
+
+
+def resident() -> float:
+    """Return this process's resident memory in MB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the GNU C library")
+def test_what_is_free_goes_back_after_the_interval() -> None:
+    clock = FakeClock()
+    trimmer = Trimmer(clock)
+    # Small pieces, of which every thousandth lives on: the library keeps the pages between.
+    pieces = [np.ones(1000) for _ in range(10_000)]
+    kept = pieces[::1000]
+    before = resident()
+    del pieces
+    clock.now += INTERVAL - 1
+    trimmer.turn()
+    held = resident()
+    clock.now += 1
+    trimmer.turn()
+    assert held - resident() > 40
+    assert before - resident() > 40
+    assert len(kept) == 10

@@ -120,12 +120,16 @@ def test_handler_that_raised_is_replaced(
         assert hinted(tail, clock, START + 1)
 
 
-def test_an_overflown_queue_is_counted(tail: FrameTail, clock: TurnedClock) -> None:
+def test_an_overflown_queue_is_counted(
+    tail: FrameTail, clock: TurnedClock, caplog: pytest.LogCaptureFixture
+) -> None:
     """The library says so in its log alone (tests/test_faults_machine.py overflows a real one)."""
     logger = logging.getLogger("watchdog.observers.inotify_c")
     with Watch([tail], clock) as watch:
         logger.warning("Inotify queue overflowed; filesystem events were lost")
         logger.warning("something else")
         assert watch.errors == 1
+    said = [record.message for record in caplog.records if record.name == "deepclean.edge.watch"]
+    assert said == ["Inotify queue overflowed; filesystem events were lost", "something else"]
     logger.warning("Inotify queue overflowed; filesystem events were lost")
     assert watch.errors == 1

@@ -64,14 +64,16 @@ class _Armed:
 
 
 class _Overflows(logging.Handler):
-    """Counts what the library only logs: that the kernel's queue of events overflowed."""
+    """Takes what the library logs: that the kernel's queue of events overflowed is counted."""
 
     def __init__(self, watch: Watch) -> None:
-        super().__init__()
+        super().__init__(logging.WARNING)
         self._watch = watch
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "overflow" in record.getMessage():
+        message = record.getMessage()
+        _log.log(record.levelno, "%s", message)
+        if "overflow" in message:
             self._watch.errors += 1
 
 

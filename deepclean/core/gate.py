@@ -1,8 +1,9 @@
 """Whether a coupling's estimate is good enough for the official product: its gate.
 
-One table, two states. The ramps lie inside the open time, on either side, for a gain ramps before
-it closes as well as after it opens (core.gain knows what comes): so nothing is ever subtracted, at
-whatever gain, once the gate has closed.
+One table, two states. What shows within a second is shut out at once, by a ramp that ends where
+the gate closes (core.gain knows what comes). Everything else goes gently, over `fade`: a line that
+comes or goes within a fraction of a second spills into the bins beside it, which is worse than a
+little harm for a little longer.
 
 | | BAD | GOOD, no BAD for `dwell` | GOOD earlier than that | FAIR or UNKNOWN |
 |---|---|---|---|---|
@@ -57,6 +58,10 @@ class GateSettings:
         sigma: of the floor's fluctuation, that a brief excess must exceed.
         dwell: nanoseconds that the gate stays closed after a bad verdict, at least.
         memory: nanoseconds that it stays open without a good one, at most.
+        fade: nanoseconds of the ramp up, and of the one down where nothing presses.
+
+    Raises:
+        ValueError: the gate could open again before it has faded.
     """
 
     window: int = 8 * NS
@@ -69,11 +74,16 @@ class GateSettings:
     sigma: float = 5.0
     dwell: int = 8 * NS
     memory: int = 32 * NS
+    fade: int = 2 * NS
+
+    def __post_init__(self) -> None:
+        if self.fade > self.dwell:
+            raise ValueError(f"a gate that fades for {self.fade} ns rests for {self.dwell} ns only")
 
     @property
     def reach(self) -> int:
-        """How far back, in nanoseconds, the gate's state depends on the data."""
-        return self.memory + self.dwell + 3 * self.window + 2 * NS
+        """How far back, in nanoseconds, the gate's gain depends on the data."""
+        return self.memory + self.dwell + 3 * self.window + 2 * self.fade + 2 * NS
 
 
 BRIEFS = ((1, 1.10), (2, 1.05), (4, 1.02))
@@ -121,6 +131,13 @@ def judge_briefs(latest: list[Brief | None], settings: GateSettings) -> Verdict:
         if beyond_chance and clean > limit**2 * raw:
             return Verdict.BAD
     return Verdict.UNKNOWN
+
+
+def proves(part: Brief | None, settings: GateSettings) -> bool:
+    """Return whether a last second is better than raw beyond chance."""
+    if part is None or not isfinite(part.raw + part.clean + part.estimate):
+        return False
+    return part.raw - part.clean > settings.sigma * sqrt(2.1 * part.estimate)
 
 
 @dataclass(slots=True)

@@ -18,8 +18,17 @@ from deepclean.core import reasons
 from deepclean.core.bandpass import Band
 from deepclean.core.block import Block, Float64, Gap, Quality
 from deepclean.core.finite import finite
-from deepclean.core.gain import Invalid
-from deepclean.core.gate import BRIEFS, Gate, GateSettings, GateState, Verdict, judge, judge_briefs
+from deepclean.core.gain import Invalid, gain_over
+from deepclean.core.gate import (
+    BRIEFS,
+    Gate,
+    GateSettings,
+    GateState,
+    Verdict,
+    judge,
+    judge_briefs,
+    proves,
+)
 from deepclean.core.quality import (
     BRIEF,
     SEGMENT,
@@ -34,7 +43,7 @@ from deepclean.core.quality import (
     transform,
 )
 from deepclean.core.ready import not_ready
-from deepclean.core.time import NS
+from deepclean.core.time import NS, Span
 from deepclean.core.track import Track
 
 SLOT = NS // 16
@@ -52,11 +61,14 @@ class Watched:
         gate: its gate.
         window: its running spectra.
         closed: where the gate is closed, and why.
+        faded: where it begins to be closed after it has faded.
+        closes: when it has.
         unsettled: where the window is not full.
         quality: the last measure, kept while there is none.
         level: of the strain in the band; None where there is no measure in force.
         levels: root mean square of the last slots, NaN where the estimate is not valid.
         usual: median of those of a window, as of the last whole second.
+        proven: root mean square of the last second, where cleaning was better than raw; else 0.
         briefs: the last fast measures.
         floors: of the strain in the band, with their instants, over two windows.
     """
@@ -65,10 +77,13 @@ class Watched:
     window: Window
     closed: Invalid
     unsettled: Invalid
+    faded: Invalid = field(default_factory=Invalid)
+    closes: int = _BEGINNING
     quality: Quality | None = None
     level: Level | None = None
     levels: deque[float] = field(default_factory=deque)
     usual: float | None = None
+    proven: float = 0.0
     briefs: deque[Brief | None] = field(default_factory=lambda: deque(maxlen=_TICKS))
     floors: deque[tuple[int, Float64]] = field(default_factory=deque)
 
@@ -79,10 +94,13 @@ class Watched:
             self.window.copy(),
             self.closed.copy(),
             self.unsettled.copy(),
+            self.faded.copy(),
+            self.closes,
             self.quality,
             self.level,
             self.levels.copy(),
             self.usual,
+            self.proven,
             self.briefs.copy(),
             self.floors.copy(),
         )
@@ -201,9 +219,27 @@ class Supervisor:
         watch.strain.drop_before(needed * self._strain_rate // NS)
         watch.unfit.drop_before(needed)
         for watched in watch.couplings.values():
-            watched.closed.drop_before(oldest)
+            watched.closed.drop_before(oldest - self.settings.fade)
+            watched.faded.drop_before(oldest - self.settings.fade)
             watched.unsettled.drop_before(oldest)
         return needed
+
+    def gain(self, watched: Watched, span: Span, ramp: int) -> tuple[Float64, tuple[str, ...]]:
+        """Return the gate's gain over a span, and why it is below 1 somewhere.
+
+        Args:
+            watched: of the coupling.
+            span: that has been looked at, to a ramp beyond its end.
+            ramp: nanoseconds of the gain's ramp where something presses.
+        """
+        rate, fade = self._strain_rate, self.settings.fade
+        slow, fast = fade * rate // NS, ramp * rate // NS
+        at_once = gain_over(span, rate, watched.closed, fast, slow)
+        gain = np.minimum(at_once, gain_over(span, rate, watched.faded, slow, slow))
+        if (gain == 1).all():
+            return gain, ()
+        why = watched.closed.reasons(span.start - fade, span.end + ramp)
+        return gain, tuple({*why, *watched.faded.reasons(span.start - fade, span.end + fade)})
 
     def _levels(self, bandpassed: Track, first: int, last: int) -> Float64:
         """Return the root mean square of each slot."""
@@ -222,7 +258,7 @@ class Supervisor:
         if not valid or usual is None or strain is None:
             return
         # Below the strain's own level in the band, an estimate does little harm.
-        if level > max(self.settings.jump * usual, strain.rms):
+        if level > max(self.settings.jump * max(usual, watched.proven), strain.rms):
             watched.closed.add(start, end + TICK, reasons.JUMP)
 
     def _learn_usual(self, watched: Watched) -> None:
@@ -243,10 +279,32 @@ class Supervisor:
                 measured = self._measure(watched, streams[name], instant, slow)
                 verdict = judge(measured, self.settings)
             watched.briefs.append(self._brief(name, watched, streams[name], instant, fast))
-            if judge_briefs(list(watched.briefs), self.settings) is Verdict.BAD:
+            watched.proven = self._proven(watched)
+            briefs = list(watched.briefs)
+            pressing = judge_briefs(briefs[-1:], self.settings) is Verdict.BAD
+            if pressing or judge_briefs(briefs, self.settings) is Verdict.BAD:
                 verdict = Verdict.BAD
-            if watched.gate.step(instant, verdict, self.settings) is GateState.OFF:
-                watched.closed.add(instant, instant + TICK, watched.gate.reason)
+            self._step(watched, instant, verdict, pressing=pressing)
+
+    def _step(self, watched: Watched, instant: int, verdict: Verdict, *, pressing: bool) -> None:
+        """Step the gate; where it is closed, say from when on: at once, or when it has faded."""
+        was = watched.gate.state
+        if watched.gate.step(instant, verdict, self.settings) is GateState.ON:
+            return
+        reason = watched.gate.reason
+        if pressing:
+            watched.closes = instant
+        elif was is GateState.ON:
+            watched.closes = instant + self.settings.fade
+            watched.faded.add(watched.closes, watched.closes + TICK, reason)
+        if instant >= watched.closes:
+            watched.closed.add(instant, instant + TICK, reason)
+
+    def _proven(self, watched: Watched) -> float:
+        if not proves(watched.briefs[-1], self.settings):
+            return 0.0
+        last = np.array(watched.levels)[-(BRIEF // SLOT) :]
+        return float(np.sqrt(np.mean(last**2)))
 
     def _measure(
         self, watched: Watched, stream: Stream, instant: int, strain: Complex | None

@@ -284,7 +284,7 @@ class Gate(Section):
     jump: Positive = 6.0
     """Factor over its usual level at which an estimate is not believed."""
 
-    sigma: Positive = 5.0
+    sigma: Positive = 4.0
     """Standard deviations of chance beyond which a second that is worse than raw is bad."""
 
     dwell: Duration = 8.0

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from math import isfinite, sqrt
+
+import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.block import Quality
@@ -71,7 +72,7 @@ class GateSettings:
     worst_above: float = 3.0
     guard: float = 6.0
     jump: float = 6.0
-    sigma: float = 5.0
+    sigma: float = 4.0
     dwell: int = 8 * NS
     memory: int = 32 * NS
     fade: int = 2 * NS
@@ -88,6 +89,9 @@ class GateSettings:
 
 BRIEFS = ((1, 1.10), (2, 1.05), (4, 1.02))
 """Seconds, and the ratio over so many that is bad at once: the larger the harm, the sooner."""
+
+SPIKE = 16.0
+"""Times its raw power, now and usually, that no bin exceeds by chance once in a month."""
 
 
 def judge(quality: Quality | None, settings: GateSettings) -> Verdict:
@@ -112,32 +116,34 @@ def judge_briefs(latest: list[Brief | None], settings: GateSettings) -> Verdict:
         latest: one a tick, the newest last; None where there is none.
         settings: of the gate.
 
-    With `n` the estimate and `f` the floor, cleaning changes the power by `|n|^2 - 2 Re(f n*)`,
-    which by chance alone fluctuates with the variance `2 |n|^2 |f|^2`; that the transforms overlap
-    by half adds a twentieth to it. A loud signal makes the raw power large too, so that what it
-    changes is a small part of it.
+    That the transforms overlap by half adds a twentieth to the variance. A loud signal makes the
+    raw power large too, so that what it changes is a small part of it.
     """
+    if latest and latest[-1] is not None and not latest[-1].worst < SPIKE:
+        return Verdict.BAD
     for seconds, limit in BRIEFS:
         count = (seconds - 1) * NS // TICK + 1
         parts = [part for part in latest[-count:] if part is not None]
         if len(parts) < count:
             break
-        raw, clean, estimate = (
-            sum(getattr(part, name) for part in parts) for name in ("raw", "clean", "estimate")
+        raw, clean, variance = (
+            np.sum([getattr(part, name) for part in parts], axis=0)
+            for name in ("raw", "clean", "variance")
         )
-        if not isfinite(raw + clean + estimate):
+        if not np.isfinite(raw + clean + variance).all():
             return Verdict.BAD
-        beyond_chance = clean - raw > settings.sigma * sqrt(2.1 * estimate)
-        if beyond_chance and clean > limit**2 * raw:
+        beyond_chance = clean - raw > settings.sigma * np.sqrt(1.05 * variance)
+        if np.any(beyond_chance & (clean > limit**2 * raw)):
             return Verdict.BAD
     return Verdict.UNKNOWN
 
 
 def proves(part: Brief | None, settings: GateSettings) -> bool:
     """Return whether a last second is better than raw beyond chance."""
-    if part is None or not isfinite(part.raw + part.clean + part.estimate):
+    if part is None:
         return False
-    return part.raw - part.clean > settings.sigma * sqrt(2.1 * part.estimate)
+    gain = part.raw - part.clean
+    return bool(np.all(gain > settings.sigma * np.sqrt(1.05 * part.variance)))
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -346,7 +346,8 @@ class Supervisor:
             return None
         # The lowest of late: an estimate that goes bad slowly must not count as the floor.
         floor = np.min([floor for _, floor in watched.floors], axis=0)
-        return brief(strain, estimate, self._fast[name], self._slow[name], floor)
+        level = replace(watched.level, usual=np.maximum(watched.level.usual, floor), floor=floor)
+        return brief(strain, estimate, self._fast[name], self._slow[name], level)
 
     def _transform(self, watch: Watch, instant: int, duration: int) -> Complex | None:
         """Return the transform of the strain before an instant; None where it is not fit."""

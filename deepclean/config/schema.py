@@ -269,7 +269,7 @@ class Gate(Section):
     open_below: Positive = 1.001
     """Mean ratio of cleaned over raw ASD in the band, below which the estimate is good."""
 
-    close_above: Positive = 1.005
+    close_above: Positive = 1.003
     """One above which it is bad, in the band or far from it."""
 
     guard: Pause = 6.0
@@ -284,7 +284,7 @@ class Gate(Section):
     jump: Positive = 6.0
     """Factor over its usual level at which an estimate is not believed."""
 
-    sigma: Positive = 4.0
+    sigma: Positive = 5.0
     """Standard deviations of chance beyond which a second that is worse than raw is bad."""
 
     dwell: Duration = 8.0

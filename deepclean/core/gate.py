@@ -148,7 +148,7 @@ def judge_briefs(latest: list[Brief | None], settings: GateSettings) -> Verdict:
 
 
 def presses(part: Brief | None, settings: GateSettings) -> bool:
-    """Return whether the last second is so bad, over the whole band, that the gate shuts at once."""
+    """Return whether the last second is so bad over the whole band that the gate shuts at once."""
     return (
         part is not None
         and judge_briefs([part], settings) is Verdict.BAD

@@ -100,9 +100,9 @@ def row(group: str, name: str, found: list[Outcome]) -> str:
 
 def draw(found: dict[str, Outcome], path: Path) -> None:
     """Draw the ratio over 8 s with and without the gate, and the gate."""
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
+    mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(len(found), 1, figsize=(8, 1.9 * len(found)), sharex=True)

@@ -74,7 +74,7 @@ class Scene:
     @property
     def time(self) -> Float64:
         """Seconds since the scene's start, of each sample of the strain."""
-        return np.arange(len(self.strain)) / RATE
+        return np.asarray(np.arange(len(self.strain)) / RATE, dtype=np.float64)
 
     def blocks(self) -> list[Block]:
         """Return it in blocks of a second, the factor as one more witness."""
@@ -90,18 +90,18 @@ class Scene:
         """Return it with other noise in the strain."""
         return replace(self, strain=self.strain - self.noise + noise, noise=noise)
 
-    def plus(self, wave: Float64) -> Scene:
+    def plus(self, wave: NDArray[Any]) -> Scene:
         """Return it with a signal in the strain."""
-        return replace(self, strain=self.strain + wave)
+        return replace(self, strain=np.asarray(self.strain + wave, dtype=np.float64))
 
     def times(self, law: Callable[[Float64], Any]) -> Scene:
         """Return it with a model whose output is multiplied by a function of time."""
-        return replace(self, factor=self.factor * law(self.time))
+        return replace(self, factor=np.asarray(self.factor * law(self.time), dtype=np.float64))
 
     def seen(self, name: str, change: Callable[[Float64, NDArray[Any]], Any]) -> Scene:
         """Return it with a witness changed: a function of time and samples."""
         samples = self.witnesses[name]
-        time = np.arange(len(samples)) * (self.seconds / len(samples))
+        time: Any = np.arange(len(samples)) * (self.seconds / len(samples))
         changed = np.asarray(change(time, samples), dtype=samples.dtype)
         return replace(self, witnesses={**self.witnesses, name: changed})
 
@@ -116,6 +116,11 @@ def demo_site(seed: int = 7, strength: float = 1.0) -> Site:
     return stronger(site_of(configuration(), motions=3, seed=seed), strength)
 
 
+def steady(seconds: int, value: float = 1.0) -> Float64:
+    """Return a factor that is always the same, but for what keeps it from counting as frozen."""
+    return np.asarray(value * (1 + 1e-9 * (-1.0) ** np.arange(seconds * RATE)), dtype=np.float64)
+
+
 @cache
 def scene(seconds: int, *, seed: int = 7, strength: float = 1.0, start: int = START) -> Scene:
     """Return the demo's site as it usually is; nobody may change its arrays."""
@@ -124,8 +129,7 @@ def scene(seconds: int, *, seed: int = 7, strength: float = 1.0, start: int = ST
     names = [config.strain.channel, "H1:TRUTH-60HZ_NOISE", *config.witness_channels]
     read = simulator.read(names, Span.of_seconds(start, seconds))
     strain, noise, *witnesses = (read[name].samples for name in names)
-    # A witness that does not change at all would count as frozen.
-    factor = 1 + 1e-9 * (-1.0) ** np.arange(seconds * RATE)
+    factor = steady(seconds)
     return Scene(strain, noise, dict(zip(names[2:], witnesses, strict=True)), factor, start)
 
 
@@ -325,6 +329,16 @@ def ramp(value: float, seconds: float) -> Callable[[Float64], Float64]:
     return lambda t: 1 + (value - 1) * np.clip((t - T0) / seconds, 0, 1)
 
 
+def always(value: float) -> Callable[[Float64], Float64]:
+    """Return a value."""
+    return lambda t: np.full_like(t, value)
+
+
+def modelled(law: Callable[[Float64], Float64]) -> Callable[[Scene], Scene]:
+    """Return the change that multiplies the model's output by a function of time."""
+    return lambda scene: scene.times(law)
+
+
 def turned(scene: Scene, angle: Callable[[Float64], Float64]) -> Scene:
     """Return a scene whose noise is out of phase by an angle."""
     analytic = signal.hilbert(scene.noise) * np.exp(1j * angle(scene.time))
@@ -420,31 +434,31 @@ def calibration(frequency: float, size: float, length: float) -> Any:
 
 
 MODEL = [
-    Case("model", f"output times {value:g}", lambda s, v=value: s.times(jump(v)))
-    for value in (-1, -0.3, -0.1, -0.05, 0, 2.05, 2.2, 3, 10, 100)
-] + [
-    Case("model", "sign flipped for 0.5 s", lambda s: s.times(jump(-1, T0 + 0.5)), until=T0 + 0.5),
-    Case("model", "sign flipped for 3 s", lambda s: s.times(jump(-1, T0 + 3.0)), until=T0 + 3),
+    *(
+        Case("model", f"output times {value:g}", modelled(jump(value)))
+        for value in (-1, -0.3, -0.1, -0.05, 0, 2.05, 2.2, 3, 10, 100)
+    ),
+    Case("model", "sign flipped for 0.5 s", modelled(jump(-1, T0 + 0.5)), until=T0 + 0.5),
+    Case("model", "sign flipped for 3 s", modelled(jump(-1, T0 + 3)), until=T0 + 3),
 ]
 
-DECAY = [
-    Case(
-        "decay",
-        f"{name} over {seconds} s",
-        lambda s, law=law, n=seconds: law(s, n),
-        slow=True,
-        seconds=int(T0) + seconds + 30,
-    )
-    for seconds in (30, 120, 300)
-    for name, law in {
-        "output from 1 to -1": lambda s, n: s.times(ramp(-1, n)),
-        "output from 1 to 4": lambda s, n: s.times(ramp(4, n)),
-        "phase from 0 to 180 degrees": lambda s, n: turned(
-            s, lambda t: np.pi * np.clip((t - T0) / n, 0, 1)
+
+def _decays(seconds: int) -> list[Case]:
+    changes = {
+        "output from 1 to -1": modelled(ramp(-1, seconds)),
+        "output from 1 to 4": modelled(ramp(4, seconds)),
+        "phase from 0 to 180 degrees": lambda s: turned(
+            s, lambda t: np.pi * np.clip((t - T0) / seconds, 0, 1)
         ),
-        "mains monitor gets noisy": lambda s, n: noisy(8, n)(s),
-    }.items()
-]
+        "mains monitor gets noisy": noisy(8, seconds),
+    }
+    return [
+        Case("decay", f"{name} over {seconds} s", change, slow=True, seconds=int(T0) + seconds + 30)
+        for name, change in changes.items()
+    ]
+
+
+DECAY = [case for seconds in (30, 120, 300) for case in _decays(seconds)]
 
 COUPLING = [
     Case("coupling", "line off in the strain", lambda s: s.with_noise(s.noise * jump(0)(s.time))),
@@ -560,7 +574,7 @@ WEAK = [
     Case(
         "weak",
         f"coupling of {strength:g}",
-        lambda s, f=strength: s.times(lambda t: f),
+        modelled(always(strength)),
         seconds=600,
         strength=strength,
     )
@@ -574,4 +588,4 @@ CASES = [*QUIET, *MODEL, *DECAY, *COUPLING, *WITNESS, *STRAIN, *SIGNALS, *WEAK]
 
 def _clip(samples: NDArray[Any], level: float) -> NDArray[Any]:
     limit = level * np.std(samples)
-    return np.clip(samples, -limit, limit)
+    return np.asarray(np.clip(samples, -limit, limit))

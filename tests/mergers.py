@@ -14,7 +14,17 @@ from deepclean.core.time import NS, Span
 from deepclean.simulate.injection import Injection, waveform
 from deepclean.simulate.simulator import Simulator
 from deepclean.simulate.variants import on_background
-from tests.adversary import MAINS, RATE, START, Scene, configuration, demo_site, engine, scene
+from tests.adversary import (
+    MAINS,
+    RATE,
+    START,
+    Scene,
+    configuration,
+    demo_site,
+    engine,
+    scene,
+    steady,
+)
 from tests.builders import raw_of, same_bits, strain_of
 
 LOW, HIGH = 20.0, 1000.0
@@ -58,7 +68,7 @@ class Whitened:
 
     def snr(self, data: Float64, template: Float64) -> float:
         """Return the optimal filter's output at the template's own time and phase."""
-        return self.inner(data, template) / np.sqrt(self.inner(template, template))
+        return self.inner(data, template) / float(np.sqrt(self.inner(template, template)))
 
 
 def placed(injection: Injection, start: int, count: int, rate: int) -> Float64:
@@ -76,7 +86,7 @@ def ratios_of(count: int, every: float, strength: float = 1.0, seed: int = 0) ->
     """Return each merger's signal-to-noise ratio in the cleaned strain over that in the raw one.
 
     All of them are in one stream, one after another. The estimate must be what it is without them,
-    bit for bit; where the gate is the same too, what comes out is the stream without them plus them.
+    bit for bit; where the gate is the same too, what comes out is the stream without them and them.
 
     Args:
         count: of mergers.
@@ -174,7 +184,7 @@ def replayed(path: Path, like: Injection, strength: float) -> dict[str, float]:
     names = [config.strain.channel, "H1:TRUTH-BACKGROUND", *config.witness_channels]
     read = simulator.read(names, Span.of_seconds(start, 32))
     strain, real, *witnesses = (read[name].samples for name in names)
-    factor = max(strength, 1.0) * (1 + 1e-9 * (-1.0) ** np.arange(32 * RATE))
+    factor = steady(32, max(strength, 1.0))
     named = dict(zip(names[2:], witnesses, strict=True))
     data = Scene(strain, strain - real, named, factor, start)
     made = engine()

@@ -60,9 +60,6 @@ class GateSettings:
         dwell: nanoseconds that the gate stays closed after a bad verdict, at least.
         memory: nanoseconds that it stays open without a good one, at most.
         fade: nanoseconds of the ramp up; down, where nothing presses, it takes half of that.
-
-    Raises:
-        ValueError: the gate could open again before it has faded.
     """
 
     window: int = 8 * NS
@@ -77,10 +74,6 @@ class GateSettings:
     memory: int = 32 * NS
     fade: int = 2 * NS
 
-    def __post_init__(self) -> None:
-        if self.fade > self.dwell:
-            raise ValueError(f"a gate that fades for {self.fade} ns rests for {self.dwell} ns only")
-
     @property
     def reach(self) -> int:
         """How far back, in nanoseconds, the gate's gain depends on the data."""
@@ -88,17 +81,17 @@ class GateSettings:
 
 
 BRIEFS = ((1, (1.10, 1.5)), (2, (1.05, 1.2)), (4, (1.02, 1.05)))
-"""Seconds, and the ratios over so many that are bad at once, in the units of a Brief: the larger the
-harm, the sooner. In units of the floor a single line counts for much, and the band's mean for little.
+"""Seconds, and the ratios over so many that are bad at once, in the units of a Brief.
+
+The larger the harm, the sooner. In units of the floor a single line counts for much, though it is
+little of the band.
 """
 
 SPIKE = 16.0
 """Times its raw power, now and usually, that no bin exceeds by chance once in a month."""
 
 
-def judge(
-    quality: Quality | None, settings: GateSettings, *, by_chance: bool = False
-) -> Verdict:
+def judge(quality: Quality | None, settings: GateSettings, *, by_chance: bool = False) -> Verdict:
     """Return what the slow measure says.
 
     Args:

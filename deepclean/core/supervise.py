@@ -300,7 +300,8 @@ class Supervisor:
         if pressing:
             watched.closes = instant
         elif was is GateState.ON:
-            watched.closes = instant + self.settings.fade // 2
+            # No longer than it rests, so that it is closed before it can open again.
+            watched.closes = instant + min(self.settings.fade // 2, self.settings.dwell)
             watched.faded.add(watched.closes, watched.closes + TICK, reason)
         if instant >= watched.closes:
             watched.closed.add(instant, instant + TICK, reason)

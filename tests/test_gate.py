@@ -18,7 +18,6 @@ from deepclean.core.gate import (
     GateSettings,
     GateState,
     Verdict,
-    harmless,
     judge,
     judge_briefs,
     presses,
@@ -151,16 +150,6 @@ def test_a_bin_that_stands_out_is_bad_at_once() -> None:
     assert judge_briefs([last(100, 101, 1, 15.9)], GATES) is Verdict.UNKNOWN
     assert judge_briefs([last(100, 101, 1, 16.1)], GATES) is Verdict.BAD
     assert judge_briefs([last(100, 101, 1, 16.1), None], GATES) is Verdict.UNKNOWN
-
-
-def test_a_ratio_too_high_by_chance_is_not_bad() -> None:
-    assert harmless([last(100, 100.9, 1), None])
-    assert not harmless([last(100, 101.1, 1), None])
-    assert not harmless([None])
-    high = replace(WELL, in_band=1.1)
-    assert judge(high, GATES, by_chance=True) is Verdict.FAIR
-    assert judge(replace(high, outside=1.1), GATES, by_chance=True) is Verdict.BAD
-    assert judge(replace(high, in_band=np.nan), GATES, by_chance=True) is Verdict.BAD
 
 
 def test_what_is_better_beyond_chance_is_proven() -> None:

@@ -23,7 +23,7 @@ from enum import Enum
 import numpy as np
 
 from deepclean.core import reasons
-from deepclean.core.block import Float64, Quality
+from deepclean.core.block import Quality
 from deepclean.core.quality import TICK, Brief
 from deepclean.core.time import NS
 
@@ -91,22 +91,14 @@ SPIKE = 16.0
 """Times its raw power, now and usually, that no bin exceeds by chance once in a month."""
 
 
-def judge(quality: Quality | None, settings: GateSettings, *, by_chance: bool = False) -> Verdict:
-    """Return what the slow measure says.
-
-    Args:
-        quality: None where there is no measure.
-        settings: of the gate.
-        by_chance: the powers in the band are as chance alone may make them; then a ratio that is
-            too high is not good, but not bad either. A weak coupling's is, every now and then.
-    """
+def judge(quality: Quality | None, settings: GateSettings) -> Verdict:
+    """Return what the slow measure says; None where there is none."""
     if quality is None:
         return Verdict.UNKNOWN
     if not quality.finite:
         return Verdict.BAD
     if (
-        quality.outside > settings.close_above
-        or (quality.in_band > settings.close_above and not by_chance)
+        max(quality.in_band, quality.outside) > settings.close_above
         or quality.guard > settings.guard_above
         or quality.worst > settings.worst_above
     ):
@@ -131,7 +123,10 @@ def judge_briefs(latest: list[Brief | None], settings: GateSettings) -> Verdict:
         parts = [part for part in latest[-count:] if part is not None]
         if len(parts) < count:
             break
-        raw, clean, variance = _total(parts)
+        raw, clean, variance = (
+            np.sum([getattr(part, name) for part in parts], axis=0)
+            for name in ("raw", "clean", "variance")
+        )
         if not np.isfinite(raw + clean + variance).all():
             return Verdict.BAD
         beyond_chance = clean - raw > settings.sigma * np.sqrt(1.05 * variance)
@@ -147,23 +142,6 @@ def presses(part: Brief | None, settings: GateSettings) -> bool:
         and judge_briefs([part], settings) is Verdict.BAD
         and not part.clean[0] <= part.raw[0]
     )
-
-
-def harmless(latest: list[Brief | None]) -> bool:
-    """Return whether the powers of all these are no higher than raw but for chance."""
-    parts = [part for part in latest if part is not None]
-    if not parts:
-        return False
-    raw, clean, variance = _total(parts)
-    return bool(np.all(clean - raw <= np.sqrt(1.05 * variance)))
-
-
-def _total(parts: list[Brief]) -> tuple[Float64, Float64, Float64]:
-    raw, clean, variance = (
-        np.sum([getattr(part, name) for part in parts], axis=0)
-        for name in ("raw", "clean", "variance")
-    )
-    return raw, clean, variance
 
 
 def proves(part: Brief | None, settings: GateSettings) -> bool:

@@ -24,7 +24,6 @@ from deepclean.core.gate import (
     GateSettings,
     GateState,
     Verdict,
-    harmless,
     judge,
     judge_briefs,
     presses,
@@ -285,7 +284,7 @@ class Supervisor:
                 watched.briefs.popleft()
                 watched.proofs.popleft()
             briefs = list(watched.briefs)
-            verdict = judge(measured, self.settings, by_chance=harmless(briefs))
+            verdict = judge(measured, self.settings)
             pressing = presses(briefs[-1], self.settings)
             if judge_briefs(briefs, self.settings) is Verdict.BAD:
                 verdict = Verdict.BAD

@@ -16,7 +16,7 @@ from tests.builders import NOISE, START, Record, transparent
 
 RATE = 512
 
-GATES = GateSettings(window=4 * NS, dwell=2 * NS, memory=6 * NS)
+GATES = GateSettings(window=4 * NS, dwell=2 * NS, memory=6 * NS, fade=NS // 2)
 
 GATED = EngineSettings(strain_rate=RATE, model_rate=RATE, ramp=NS // 8, gate=GATES)
 

@@ -129,3 +129,14 @@ def test_falls_and_rises_alike(ramp: int) -> None:
     assert ((before[200 - ramp + 1 :] > 0) & (before[200 - ramp + 1 :] < 1)).all()
     # Raised cosine: never steeper than pi / 2 per ramp.
     assert np.abs(np.diff(gain)).max() <= np.pi / 2 / ramp
+
+
+def test_it_may_rise_more_slowly_than_it_falls() -> None:
+    invalid = Invalid()
+    invalid.add((FIRST + 40) * NS // RATE, (FIRST + 50) * NS // RATE)
+    span = Span.of_samples(FIRST, 100, RATE)
+    slow, fast = (gain_over(span, RATE, invalid, 8, rise) for rise in (32, None))
+    assert same_bits(slow[:50], fast[:50])
+    assert slow[49 + 16] == pytest.approx(0.5)
+    assert (slow[50:81] < 1).all()
+    assert (slow[81:] == 1).all()

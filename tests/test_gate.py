@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from deepclean.core import reasons
 from deepclean.core.block import Block, CleanedBlock, Gap, Quality, Series
-from deepclean.core.gate import Gate, GateSettings, GateState, Verdict, judge, judge_briefs
+from deepclean.core.gate import (
+    Gate,
+    GateSettings,
+    GateState,
+    Verdict,
+    judge,
+    judge_briefs,
+    presses,
+    proves,
+)
 from deepclean.core.products import State, state_bits
 from deepclean.core.quality import TICK, Brief
 from deepclean.core.time import NS, Span
@@ -80,6 +89,10 @@ def test_every_state_and_verdict_has_one_outcome(
     assert gate.step(now, verdict, TABLE) is expected
 
 
+def last(raw: float, clean: float, variance: float, worst: float = 0.0) -> Brief:
+    return Brief(np.full(2, raw), np.full(2, clean), np.full(2, variance), worst)
+
+
 WELL = Quality(in_band=0.7, worst=1.2, guard=1.0, outside=1.0)
 
 
@@ -89,9 +102,9 @@ WELL = Quality(in_band=0.7, worst=1.2, guard=1.0, outside=1.0)
 )
 def test_what_is_no_number_never_opens(name: str, value: float) -> None:
     assert judge(replace(WELL, **{name: value}), GATES) is Verdict.BAD
-    assert judge_briefs([Brief(value, 1.0, 1.0)], GATES) is Verdict.BAD
-    assert judge_briefs([Brief(1.0, value, 1.0)], GATES) is Verdict.BAD
-    assert judge_briefs([Brief(1.0, 1.0, value)], GATES) is Verdict.BAD
+    for part in (last(value, 1, 1), last(1, value, 1), last(1, 1, value)):
+        assert judge_briefs([part], GATES) is Verdict.BAD
+    assert judge_briefs([last(1, 1, 1, abs(value))], GATES) is Verdict.BAD
 
 
 @pytest.mark.parametrize(
@@ -100,9 +113,9 @@ def test_what_is_no_number_never_opens(name: str, value: float) -> None:
         (None, Verdict.UNKNOWN),
         (WELL, Verdict.GOOD),
         (replace(WELL, in_band=1.001), Verdict.GOOD),
-        (replace(WELL, in_band=1.003), Verdict.FAIR),
-        (replace(WELL, in_band=1.0051), Verdict.BAD),
-        (replace(WELL, outside=1.0051), Verdict.BAD),
+        (replace(WELL, in_band=1.002), Verdict.FAIR),
+        (replace(WELL, in_band=1.0031), Verdict.BAD),
+        (replace(WELL, outside=1.0031), Verdict.BAD),
         (replace(WELL, guard=1.031), Verdict.BAD),
         (replace(WELL, worst=3.1), Verdict.BAD),
     ],
@@ -112,14 +125,38 @@ def test_the_thresholds(quality: Quality | None, verdict: Verdict) -> None:
 
 
 def test_brief_harm_must_be_large_or_last() -> None:
-    small = Brief(raw=100.0, clean=112.0, estimate=1.0)
+    small = last(100, 112, 1)
     assert judge_briefs([small], GATES) is Verdict.UNKNOWN
     assert judge_briefs([small] * 2, GATES) is Verdict.UNKNOWN
     assert judge_briefs([small] * 3, GATES) is Verdict.BAD
     assert judge_briefs([small, small, None], GATES) is Verdict.UNKNOWN
-    assert judge_briefs([Brief(raw=100.0, clean=122.0, estimate=1.0)], GATES) is Verdict.BAD
-    by_chance = Brief(raw=100.0, clean=122.0, estimate=10.0)
+    assert judge_briefs([last(100, 122, 1)], GATES) is Verdict.BAD
+    by_chance = last(100, 122, 20)
     assert judge_briefs([by_chance], GATES) is Verdict.UNKNOWN
+
+
+def test_a_line_counts_for_more_in_units_of_the_floor() -> None:
+    """There it must be larger; and by itself it does not shut the gate at once."""
+    line = Brief(np.array([20.0, 100.0]), np.array([19.0, 220.0]), np.array([0.1, 1.0]))
+    more = replace(line, clean=np.array([19.0, 230.0]))
+    assert judge_briefs([line], GATES) is Verdict.UNKNOWN
+    assert judge_briefs([more], GATES) is Verdict.BAD
+    assert not presses(more, GATES)
+    assert presses(last(100, 122, 1), GATES)
+    assert presses(last(np.nan, 1, 1), GATES)
+    assert not presses(None, GATES)
+
+
+def test_a_bin_that_stands_out_is_bad_at_once() -> None:
+    assert judge_briefs([last(100, 101, 1, 15.9)], GATES) is Verdict.UNKNOWN
+    assert judge_briefs([last(100, 101, 1, 16.1)], GATES) is Verdict.BAD
+    assert judge_briefs([last(100, 101, 1, 16.1), None], GATES) is Verdict.UNKNOWN
+
+
+def test_what_is_better_beyond_chance_is_proven() -> None:
+    assert proves(last(100, 94, 1), GATES)
+    assert not proves(last(100, 96, 1), GATES)
+    assert not proves(None, GATES)
 
 
 def test_it_opens_when_it_has_seen_enough() -> None:
@@ -272,8 +309,9 @@ def test_a_gate_that_sees_nothing_good_for_long_closes() -> None:
     ready = [not 16 <= second < 30 for second in range(44)]
     cleaned = clean(engine(), with_state(record(44), ready))
     (_, (start, end)) = shut(gate_of(cleaned))
-    # Six seconds after the last good verdict; open again when it has seen enough of the new lock.
-    assert start == 22.0
+    # Six seconds after the last good verdict, gently; open again when it has seen enough of
+    # the new lock.
+    assert start == 22.0 + 0.5 * GATES.fade / NS
     assert end == 33.0
     assert cleaned[25].estimates["all"].reasons == (reasons.UNSETTLED,)
 

@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from deepclean.config import Config, load
@@ -20,43 +19,14 @@ from deepclean.edge import models, versions
 from deepclean.edge.history import History
 from deepclean.edge.manifest import Description, Manifest
 from deepclean.edge.tensors import Scalers
+from deepclean.simulate.injection import Injection
+from tests.mergers import matched_filter
 
 ROOT = Path(__file__).resolve().parent.parent
 EVENT = "H-H1_LOSC_4_V2-1126259446-32.hdf5"
 START, SECONDS = 1126259446, 32
 COALESCENCE = 1126259462.42
 COMMAND = [sys.executable, "-m", "deepclean"]
-
-
-def matched_filter(strain: Float64, rate: int, density: Float64, frequencies: Float64) -> float:
-    """Return the largest signal-to-noise ratio of a GW150914-like template, 30 to 1000 Hz.
-
-    Allen et al. 2012, Phys. Rev. D 85, 122006, eq. 4.2 with the complex template of eq. 3.15.
-    """
-    import lal
-    import lalsimulation
-
-    count = len(strain)
-    step = rate / count
-    template, _ = lalsimulation.SimInspiralChooseFDWaveform(
-        36 * lal.MSUN_SI, 29 * lal.MSUN_SI, *[0.0] * 6, 410e6 * lal.PC_SI, *[0.0] * 5,
-        step, 20.0, rate / 2, 20.0, None, lalsimulation.IMRPhenomD,
-    )  # fmt: skip
-    wave = np.zeros(count // 2 + 1, dtype=complex)
-    wave[: template.data.length] = template.data.data[: len(wave)]
-    axis = np.arange(len(wave)) * step
-    used = (axis >= 30) & (axis <= 1000)
-    power = np.interp(axis, frequencies, density) ** 2
-    window = np.ones(count)
-    taper = rate // 2
-    window[:taper] = np.sin(np.linspace(0, np.pi / 2, taper)) ** 2
-    window[-taper:] = window[:taper][::-1]
-    data = np.fft.rfft(strain * window) / rate
-    product = np.zeros(count, dtype=complex)
-    product[: len(wave)][used] = (data * wave.conj() / power)[used]
-    series = 4 * step * count * np.fft.ifft(product)
-    norm = np.sqrt(4 * step * np.sum((np.abs(wave) ** 2 / power)[used]))
-    return float(np.abs(series).max() / norm)
 
 
 def until(condition: object, process: subprocess.Popen[bytes], seconds: float) -> None:
@@ -160,7 +130,7 @@ def test_nothing_changes_out_of_band(streamed: dict[str, Float64]) -> None:
 def test_merger_keeps_its_signal_to_noise_ratio(streamed: dict[str, Float64]) -> None:
     frequencies, density = asd(streamed["real"], 4096)
     found = {
-        name: matched_filter(strain, 4096, density, frequencies)
+        name: matched_filter(strain, 4096, density, frequencies, Injection(0))
         for name, strain in streamed.items()
     }
     said = ", ".join(f"{name} {value:.3f}" for name, value in found.items())

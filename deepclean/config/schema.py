@@ -269,7 +269,7 @@ class Gate(Section):
     open_below: Positive = 1.001
     """Mean ratio of cleaned over raw ASD in the band, below which the estimate is good."""
 
-    close_above: Positive = 1.005
+    close_above: Positive = 1.003
     """One above which it is bad, in the band or far from it."""
 
     guard: Pause = 6.0

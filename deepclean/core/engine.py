@@ -387,9 +387,9 @@ class Engine:
         if state.watch is None:
             return Estimate(noise, valid, version, why)
         watched = state.watch.couplings[coupling.name]
-        gate = gain_over(span, rate, watched.closed, ramp)
-        if not (gate == 1).all():
-            why = tuple(sorted({*why, *watched.closed.reasons(*near)}))
+        assert self._supervisor is not None
+        gate, also = self._supervisor.gain(watched, span, self.settings.ramp)
+        why = tuple(sorted({*why, *also}))
         unsettled = watched.unsettled.overlapping(span.start, span.end)
         return Estimate(
             noise,

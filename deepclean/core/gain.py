@@ -79,7 +79,9 @@ class Invalid:
         return twin
 
 
-def gain_over(span: Span, rate: int, invalid: Invalid, ramp: int) -> Float64:
+def gain_over(
+    span: Span, rate: int, invalid: Invalid, ramp: int, rise: int | None = None
+) -> Float64:
     """Return the gain of one coupling over `span`.
 
     Args:
@@ -88,19 +90,21 @@ def gain_over(span: Span, rate: int, invalid: Invalid, ramp: int) -> Float64:
         invalid: where the estimate is not valid; known at least `ramp` samples beyond the span.
         ramp: length of the raised-cosine ramp, in samples. With `d` the distance to the nearest
             invalid sample the gain is `sin(pi/2 * min(d / ramp, 1)) ** 2`.
+        rise: length of the ramp after what is not valid, in samples; None: as before it.
 
     Returns:
         Shape `(n,)`, float64: exactly 0 on an invalid sample, exactly 1 beyond the ramps.
     """
     first, stop = span.indices(rate)
     gain = np.ones(stop - first)
-    reach = -(-ramp * NS // rate) + NS // rate + 1
+    rise = ramp if rise is None else rise
+    reach = -(-max(ramp, rise) * NS // rate) + NS // rate + 1
     for start, end in invalid.overlapping(span.start - reach, span.end + reach):
         low, high = start * rate // NS, -(-end * rate // NS)
-        if ramp:
-            indices = np.arange(max(first, low - ramp), min(stop, high + ramp))
-            distance = np.maximum(low - indices, indices - (high - 1))
-            shape = np.sin(0.5 * np.pi * np.clip(distance / ramp, 0.0, 1.0)) ** 2
+        if ramp and rise:
+            indices = np.arange(max(first, low - ramp), min(stop, high + rise))
+            distance = np.maximum((low - indices) / ramp, (indices - (high - 1)) / rise)
+            shape = np.sin(0.5 * np.pi * np.clip(distance, 0.0, 1.0)) ** 2
             part = slice(indices[0] - first, indices[-1] + 1 - first) if len(indices) else slice(0)
             gain[part] = np.minimum(gain[part], shape)
         gain[max(low - first, 0) : max(high - first, 0)] = 0.0

@@ -1,8 +1,9 @@
 """Whether a coupling's estimate is good enough for the official product: its gate.
 
-One table, two states. The ramps lie inside the open time, on either side, for a gain ramps before
-it closes as well as after it opens (core.gain knows what comes): so nothing is ever subtracted, at
-whatever gain, once the gate has closed.
+One table, two states. What shows within a second is shut out at once, by a ramp that ends where
+the gate closes (core.gain knows what comes). Everything else goes gently: a line that
+comes or goes within a fraction of a second spills into the bins beside it, which is worse than a
+little harm for a little longer.
 
 | | BAD | GOOD, no BAD for `dwell` | GOOD earlier than that | FAIR or UNKNOWN |
 |---|---|---|---|---|
@@ -18,7 +19,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from math import isfinite, sqrt
+
+import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.block import Quality
@@ -57,11 +59,12 @@ class GateSettings:
         sigma: of the floor's fluctuation, that a brief excess must exceed.
         dwell: nanoseconds that the gate stays closed after a bad verdict, at least.
         memory: nanoseconds that it stays open without a good one, at most.
+        fade: nanoseconds of the ramp up; down, where nothing presses, it takes half of that.
     """
 
     window: int = 8 * NS
     open_below: float = 1.001
-    close_above: float = 1.005
+    close_above: float = 1.003
     guard_above: float = 1.03
     worst_above: float = 3.0
     guard: float = 6.0
@@ -69,15 +72,23 @@ class GateSettings:
     sigma: float = 5.0
     dwell: int = 8 * NS
     memory: int = 32 * NS
+    fade: int = 2 * NS
 
     @property
     def reach(self) -> int:
-        """How far back, in nanoseconds, the gate's state depends on the data."""
-        return self.memory + self.dwell + 3 * self.window + 2 * NS
+        """How far back, in nanoseconds, the gate's gain depends on the data."""
+        return self.memory + self.dwell + 4 * self.window + 2 * self.fade + 2 * NS
 
 
-BRIEFS = ((1, 1.10), (2, 1.05), (4, 1.02))
-"""Seconds, and the ratio over so many that is bad at once: the larger the harm, the sooner."""
+BRIEFS = ((1, (1.10, 1.5)), (2, (1.05, 1.2)), (4, (1.02, 1.05)))
+"""Seconds, and the ratios over so many that are bad at once, in the units of a Brief.
+
+The larger the harm, the sooner. In units of the floor a single line counts for much, though it is
+little of the band.
+"""
+
+SPIKE = 16.0
+"""Times its raw power, now and usually, that no bin exceeds by chance once in a month."""
 
 
 def judge(quality: Quality | None, settings: GateSettings) -> Verdict:
@@ -102,25 +113,43 @@ def judge_briefs(latest: list[Brief | None], settings: GateSettings) -> Verdict:
         latest: one a tick, the newest last; None where there is none.
         settings: of the gate.
 
-    With `n` the estimate and `f` the floor, cleaning changes the power by `|n|^2 - 2 Re(f n*)`,
-    which by chance alone fluctuates with the variance `2 |n|^2 |f|^2`; that the transforms overlap
-    by half adds a twentieth to it. A loud signal makes the raw power large too, so that what it
-    changes is a small part of it.
+    That the transforms overlap by half adds a twentieth to the variance. A loud signal makes the
+    raw power large too, so that what it changes is a small part of it.
     """
-    for seconds, limit in BRIEFS:
+    if latest and latest[-1] is not None and not latest[-1].worst < SPIKE:
+        return Verdict.BAD
+    for seconds, limits in BRIEFS:
         count = (seconds - 1) * NS // TICK + 1
         parts = [part for part in latest[-count:] if part is not None]
         if len(parts) < count:
             break
-        raw, clean, estimate = (
-            sum(getattr(part, name) for part in parts) for name in ("raw", "clean", "estimate")
+        raw, clean, variance = (
+            np.sum([getattr(part, name) for part in parts], axis=0)
+            for name in ("raw", "clean", "variance")
         )
-        if not isfinite(raw + clean + estimate):
+        if not np.isfinite(raw + clean + variance).all():
             return Verdict.BAD
-        beyond_chance = clean - raw > settings.sigma * sqrt(2.1 * estimate)
-        if beyond_chance and clean > limit**2 * raw:
+        beyond_chance = clean - raw > settings.sigma * np.sqrt(1.05 * variance)
+        if np.any(beyond_chance & (clean > np.square(limits) * raw)):
             return Verdict.BAD
     return Verdict.UNKNOWN
+
+
+def presses(part: Brief | None, settings: GateSettings) -> bool:
+    """Return whether the last second is so bad over the whole band that the gate shuts at once."""
+    return (
+        part is not None
+        and judge_briefs([part], settings) is Verdict.BAD
+        and not part.clean[0] <= part.raw[0]
+    )
+
+
+def proves(part: Brief | None, settings: GateSettings) -> bool:
+    """Return whether a last second is better than raw beyond chance."""
+    if part is None:
+        return False
+    gain = part.raw - part.clean
+    return bool(np.all(gain > settings.sigma * np.sqrt(1.05 * part.variance)))
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ Every second the last 2 s of strain and of each estimate are transformed; as the
 linear, the cleaned strain's is their difference, for each coupling by itself. The spectra of the
 last window are averaged by the median, which a glitch or a signal does not move (Allen et al.
 2012, Phys. Rev. D 85, 122006, appendix B). Beside them goes a faster measure, every half
-second over the last second, in units of the floor that the slow one found.
+second over the last second, each bin in units of what the slow one found there.
 
 Nothing here is summed up over time, so nothing drifts and the memory ends with the window.
 """
@@ -74,14 +74,15 @@ def median_bias(count: int) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Level:
-    """What the strain holds of a coupling's band without the noise.
+    """What the strain holds of a coupling's band, at the slow transform's bins there.
 
     Args:
-        floor: power spectral density at the slow transform's bins of the band: the cleaned
-            strain's, or the raw one's where that is lower.
+        usual: power spectral density of the raw strain.
+        floor: that of the cleaned strain, or of the raw one where that is lower.
         rms: root mean square of the raw strain in the band.
     """
 
+    usual: Float64
     floor: Float64
     rms: float
 
@@ -193,28 +194,33 @@ class Window:
             guard=float(ratio[inside:].mean()) if inside < len(ratio) else 1.0,
             outside=float(np.sqrt(np.mean(outside))) if len(bins.outside) else 1.0,
         )
-        floor = np.minimum(upper, lower)[:inside] / bias
-        rms = np.sqrt(lower[:inside].sum() / bias * bins.width)
-        return quality, Level(floor, float(rms))
+        usual, floor = lower[:inside] / bias, np.minimum(upper, lower)[:inside] / bias
+        return quality, Level(usual, floor, float(np.sqrt(usual.sum() * bins.width)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Brief:
-    """Powers in a coupling's band over the last second, in units of the floor.
+    """Powers in a coupling's band over the last second, in two kinds of unit.
+
+    First each bin in units of its usual power: so it counts as in the mean of the ratio of two
+    amplitude spectral densities. Second in units of the floor: so a line counts as it stands out.
 
     Args:
-        raw: of the strain.
+        raw: of the strain, shape `(2,)`.
         clean: of the strain less the estimate.
-        estimate: of the estimate.
+        variance: of the difference of the two, by chance. With `n` the estimate and `f` the floor,
+            cleaning changes the power by `|n|^2 - 2 Re(f n*)`, of variance `2 |n|^2 |f|^2`.
+        worst: the highest bin of the cleaned strain, in units of the raw one's, now and usually.
     """
 
-    raw: float
-    clean: float
-    estimate: float
+    raw: Float64
+    clean: Float64
+    variance: Float64
+    worst: float = 0.0
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
-def brief(raw: Complex, estimate: Complex, bins: Bins, slow: Bins, floor: Float64) -> Brief:
+def brief(raw: Complex, estimate: Complex, bins: Bins, slow: Bins, level: Level) -> Brief:
     """Return the powers of one fast transform.
 
     Args:
@@ -222,9 +228,18 @@ def brief(raw: Complex, estimate: Complex, bins: Bins, slow: Bins, floor: Float6
         estimate: of the coupling's estimate.
         bins: the coupling's, of the fast transform.
         slow: the coupling's, of the slow transform.
-        floor: at the slow transform's bins in the band.
+        level: of the strain.
     """
-    wide = np.interp(bins.inside * bins.width, slow.inside * slow.width, floor)
+    usual, floor = (
+        np.interp(bins.inside * bins.width, slow.inside * slow.width, one)
+        for one in (level.usual, level.floor)
+    )
     r, n = raw[bins.inside], estimate[bins.inside]
-    raw_power, clean_power, power = (float((density(x, BRIEF) / wide).sum()) for x in (r, r - n, n))
-    return Brief(raw_power, clean_power, power)
+    before, after, noise = (density(x, BRIEF) for x in (r, r - n, n))
+    units = np.stack([usual, floor])
+    return Brief(
+        (before / units).sum(axis=1),
+        (after / units).sum(axis=1),
+        (2 * noise * floor / units**2).sum(axis=1),
+        float((after / (before + usual)).max()),
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,8 +18,17 @@ from deepclean.core import reasons
 from deepclean.core.bandpass import Band
 from deepclean.core.block import Block, Float64, Gap, Quality
 from deepclean.core.finite import finite
-from deepclean.core.gain import Invalid
-from deepclean.core.gate import BRIEFS, Gate, GateSettings, GateState, Verdict, judge, judge_briefs
+from deepclean.core.gain import Invalid, gain_over
+from deepclean.core.gate import (
+    Gate,
+    GateSettings,
+    GateState,
+    Verdict,
+    judge,
+    judge_briefs,
+    presses,
+    proves,
+)
 from deepclean.core.quality import (
     BRIEF,
     SEGMENT,
@@ -34,14 +43,13 @@ from deepclean.core.quality import (
     transform,
 )
 from deepclean.core.ready import not_ready
-from deepclean.core.time import NS
+from deepclean.core.time import NS, Span
 from deepclean.core.track import Track
 
 SLOT = NS // 16
 """Nanoseconds over which an estimate's level is taken."""
 
 _BEGINNING = -(1 << 62)
-_TICKS = (max(seconds for seconds, _ in BRIEFS) - 1) * NS // TICK + 1
 
 
 @dataclass(slots=True)
@@ -52,12 +60,16 @@ class Watched:
         gate: its gate.
         window: its running spectra.
         closed: where the gate is closed, and why.
+        faded: where it begins to be closed after it has faded.
+        closes: when it has.
         unsettled: where the window is not full.
         quality: the last measure, kept while there is none.
         level: of the strain in the band; None where there is no measure in force.
         levels: root mean square of the last slots, NaN where the estimate is not valid.
         usual: median of those of a window, as of the last whole second.
-        briefs: the last fast measures.
+        proofs: root mean square of each last second, tick by tick over a window, where cleaning was
+            better than raw; else 0.
+        briefs: the fast measures of a window.
         floors: of the strain in the band, with their instants, over two windows.
     """
 
@@ -65,11 +77,14 @@ class Watched:
     window: Window
     closed: Invalid
     unsettled: Invalid
+    faded: Invalid = field(default_factory=Invalid)
+    closes: int = _BEGINNING
     quality: Quality | None = None
     level: Level | None = None
     levels: deque[float] = field(default_factory=deque)
     usual: float | None = None
-    briefs: deque[Brief | None] = field(default_factory=lambda: deque(maxlen=_TICKS))
+    proofs: deque[float] = field(default_factory=deque)
+    briefs: deque[Brief | None] = field(default_factory=deque)
     floors: deque[tuple[int, Float64]] = field(default_factory=deque)
 
     def copy(self) -> Watched:
@@ -79,10 +94,13 @@ class Watched:
             self.window.copy(),
             self.closed.copy(),
             self.unsettled.copy(),
+            self.faded.copy(),
+            self.closes,
             self.quality,
             self.level,
             self.levels.copy(),
             self.usual,
+            self.proofs.copy(),
             self.briefs.copy(),
             self.floors.copy(),
         )
@@ -201,9 +219,27 @@ class Supervisor:
         watch.strain.drop_before(needed * self._strain_rate // NS)
         watch.unfit.drop_before(needed)
         for watched in watch.couplings.values():
-            watched.closed.drop_before(oldest)
+            watched.closed.drop_before(oldest - self.settings.fade)
+            watched.faded.drop_before(oldest - self.settings.fade)
             watched.unsettled.drop_before(oldest)
         return needed
+
+    def gain(self, watched: Watched, span: Span, ramp: int) -> tuple[Float64, tuple[str, ...]]:
+        """Return the gate's gain over a span, and why it is below 1 somewhere.
+
+        Args:
+            watched: of the coupling.
+            span: that has been looked at, to a ramp beyond its end.
+            ramp: nanoseconds of the gain's ramp where something presses.
+        """
+        rate, fade = self._strain_rate, self.settings.fade
+        rise, fall, fast = (time * rate // NS for time in (fade, fade // 2, ramp))
+        at_once = gain_over(span, rate, watched.closed, fast, rise)
+        gain = np.minimum(at_once, gain_over(span, rate, watched.faded, fall, rise))
+        if (gain == 1).all():
+            return gain, ()
+        why = watched.closed.reasons(span.start - fade, span.end + ramp)
+        return gain, tuple({*why, *watched.faded.reasons(span.start - fade, span.end + fade)})
 
     def _levels(self, bandpassed: Track, first: int, last: int) -> Float64:
         """Return the root mean square of each slot."""
@@ -222,7 +258,8 @@ class Supervisor:
         if not valid or usual is None or strain is None:
             return
         # Below the strain's own level in the band, an estimate does little harm.
-        if level > max(self.settings.jump * usual, strain.rms):
+        known = max(usual, *watched.proofs)
+        if level > max(self.settings.jump * known, strain.rms):
             watched.closed.add(start, end + TICK, reasons.JUMP)
 
     def _learn_usual(self, watched: Watched) -> None:
@@ -238,15 +275,41 @@ class Supervisor:
         slow = self._transform(watch, instant, SEGMENT) if instant % STEP == 0 else None
         fast = self._transform(watch, instant, BRIEF)
         for name, watched in watch.couplings.items():
-            verdict = Verdict.UNKNOWN
+            measured = None
             if instant % STEP == 0:
                 measured = self._measure(watched, streams[name], instant, slow)
-                verdict = judge(measured, self.settings)
             watched.briefs.append(self._brief(name, watched, streams[name], instant, fast))
-            if judge_briefs(list(watched.briefs), self.settings) is Verdict.BAD:
+            watched.proofs.append(self._proven(watched))
+            while len(watched.briefs) > self.settings.window // TICK:
+                watched.briefs.popleft()
+                watched.proofs.popleft()
+            briefs = list(watched.briefs)
+            verdict = judge(measured, self.settings)
+            pressing = presses(briefs[-1], self.settings)
+            if judge_briefs(briefs, self.settings) is Verdict.BAD:
                 verdict = Verdict.BAD
-            if watched.gate.step(instant, verdict, self.settings) is GateState.OFF:
-                watched.closed.add(instant, instant + TICK, watched.gate.reason)
+            self._step(watched, instant, verdict, pressing=pressing)
+
+    def _step(self, watched: Watched, instant: int, verdict: Verdict, *, pressing: bool) -> None:
+        """Step the gate; where it is closed, say from when on: at once, or when it has faded."""
+        was = watched.gate.state
+        if watched.gate.step(instant, verdict, self.settings) is GateState.ON:
+            return
+        reason = watched.gate.reason
+        if pressing:
+            watched.closes = instant
+        elif was is GateState.ON:
+            # No longer than it rests, so that it is closed before it can open again.
+            watched.closes = instant + min(self.settings.fade // 2, self.settings.dwell)
+            watched.faded.add(watched.closes, watched.closes + TICK, reason)
+        if instant >= watched.closes:
+            watched.closed.add(instant, instant + TICK, reason)
+
+    def _proven(self, watched: Watched) -> float:
+        if not proves(watched.briefs[-1], self.settings):
+            return 0.0
+        last = np.array(watched.levels)[-(BRIEF // SLOT) :]
+        return float(np.sqrt(np.mean(last**2)))
 
     def _measure(
         self, watched: Watched, stream: Stream, instant: int, strain: Complex | None
@@ -288,7 +351,8 @@ class Supervisor:
             return None
         # The lowest of late: an estimate that goes bad slowly must not count as the floor.
         floor = np.min([floor for _, floor in watched.floors], axis=0)
-        return brief(strain, estimate, self._fast[name], self._slow[name], floor)
+        level = replace(watched.level, usual=np.maximum(watched.level.usual, floor), floor=floor)
+        return brief(strain, estimate, self._fast[name], self._slow[name], level)
 
     def _transform(self, watch: Watch, instant: int, duration: int) -> Complex | None:
         """Return the transform of the strain before an instant; None where it is not fit."""

@@ -1,8 +1,11 @@
 """What every test gets: one thread, no network, repeatable examples, the real strain."""
 
 import ipaddress
+import logging
 import os
+import shlex
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.commands import Done, Run
 from tests.mounts import Mount, Mounts
 
 # Read by numpy, scipy and torch when they are first imported, here and in child processes. OpenMP
@@ -92,3 +96,26 @@ def mount() -> Iterator[Mount]:
     mounts = Mounts()
     yield mounts.mount
     mounts.undo()
+
+
+@pytest.fixture
+def deepclean(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Run]:
+    """Run the command line as its script does, but in this process: an import takes seconds."""
+    from deepclean.cli import main
+
+    def run(place: Path, command: str, **environ: str) -> Done:
+        monkeypatch.chdir(place)
+        monkeypatch.setattr(sys, "argv", ["deepclean", *shlex.split(command)])
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(int(ended.value.code or 0), *capsys.readouterr())
+
+    # The command line's log handler writes to a captured stream.
+    logger = logging.getLogger("deepclean")
+    before = logger.handlers, logger.level, logger.propagate
+    yield run
+    logger.handlers, logger.level, logger.propagate = before

@@ -192,9 +192,7 @@ def open_shared(path: Path, flags: int = 0) -> int:
     Raises:
         OSError: the file system refused, or it is a symlink.
     """
-    descriptor = os.open(
-        path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o644
-    )
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o644)
     try:
         status = os.fstat(descriptor)
         wanted = 0o644 | (path.parent.stat().st_mode & 0o020)

@@ -99,9 +99,7 @@ def mount() -> Iterator[Mount]:
 
 
 @pytest.fixture
-def deepclean(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Run]:
+def deepclean(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Run the command line as its script does, but in this process: an import takes seconds."""
     from deepclean.cli import main
 

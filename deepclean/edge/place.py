@@ -174,14 +174,19 @@ def _rename(hidden: Path, path: Path) -> bool:
 
 
 def _make(directory: Path) -> None:
-    """Make a coupling's directory; who may write in the store may write in what is made in it."""
+    """Make a coupling's directory; who may write in the store may write in what is made in it.
+
+    All may read and never may all write, whatever the umask.
+    """
     store = directory.parents[1]
-    store.mkdir(parents=True, exist_ok=True)
+    if not store.is_dir():
+        store.mkdir(parents=True, exist_ok=True)
+        store.chmod(0o755)
+    group = store.stat().st_mode & 0o020
     for new in (directory.parent, directory):
         if not new.is_dir():
             new.mkdir(exist_ok=True)
-            if store.stat().st_mode & 0o020:
-                new.chmod(stat.S_IMODE(new.stat().st_mode) | 0o020)
+            new.chmod(stat.S_IMODE(new.stat().st_mode) & 0o2000 | 0o755 | group)
 
 
 def open_shared(path: Path, flags: int = 0) -> int:

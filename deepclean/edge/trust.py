@@ -63,9 +63,20 @@ def inside(path: Path, store: Path) -> Path:
 
 
 def check_directory(path: Path, store: Path) -> None:
-    """Raise ModelError unless a version's directory lies in the store and is nobody else's."""
+    """Raise ModelError unless a version's directory lies in the store and is nobody else's.
+
+    The directories that it is in may be a group's, not everybody's.
+    """
     real = inside(path, store)
     require_own(real.stat().st_mode, path)
+    root = store.resolve()
+    for above in real.parents:
+        if above.stat().st_mode & stat.S_IWOTH:
+            raise ModelError(
+                "everybody can write in it: check what it holds, then chmod o-w", path=above
+            )
+        if above == root:
+            break
 
 
 def require_own(mode: int, path: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from deepclean.edge import models, store, versions
+from deepclean.edge import models, place, store, versions
+from deepclean.edge.manifest import Manifest
 from tests.test_models import description, network, scalers
 
 WHERE = Path("H1", "60Hz")
@@ -26,19 +28,25 @@ def other_network(seed: int) -> torch.nn.Module:
     return made
 
 
-def make(place: Path, version: int = 1, seed: int = 0, **changed: Any) -> Path:
-    """Write a model directory under `place` and return it."""
-    return models.write_model(
-        place, other_network(seed), scalers(), description(version=version, **changed)
-    )
+@cache
+def _content(seed: int) -> tuple[dict[str, bytes], Manifest]:
+    return models.make(other_network(seed), scalers(), description())
 
 
-def filled(place: Path, count: int) -> Path:
+def make(root: Path, version: int = 1, seed: int = 0, **changed: Any) -> Path:
+    """Write a version into the store `root` and return its directory."""
+    content, manifest = _content(seed)
+    manifest = manifest.model_copy(update=changed)
+    with place.changing(root / WHERE):
+        return place.appear(root / WHERE, content, manifest, anything, version=version)
+
+
+def filled(root: Path, count: int) -> Path:
     """Return a coupling's directory with this many versions; the first is production."""
     for number in range(1, count + 1):
-        make(place, number, seed=number)
-    store.promote(place / WHERE, 1, anything)
-    return place / WHERE
+        make(root, number, seed=number)
+    store.promote(root / WHERE, 1, anything)
+    return root / WHERE
 
 
 def anything(path: Path) -> None:
@@ -47,11 +55,11 @@ def anything(path: Path) -> None:
 
 def state(directory: Path) -> tuple[tuple[int, ...], int | None, int | None]:
     """Return versions, production and canary."""
-    pointers = (versions.read_pointer(directory, pointer) for pointer in versions.POINTERS)
-    return versions.versions(directory), *pointers
+    production, canary = (versions.read_pointer(directory, p) for p in versions.POINTERS)
+    return versions.versions(directory), production, canary
 
 
-def killed_at(step: int, place: Path, action: Callable[[], object]) -> bool:
+def killed_at(step: int, root: Path, action: Callable[[], object]) -> bool:
     """Run an action in a child that dies, without a word, at its so-many-th call on files here.
 
     Returns:
@@ -66,15 +74,15 @@ def killed_at(step: int, place: Path, action: Callable[[], object]) -> bool:
         return code == 9
     code = 1
     try:
-        _die_at(step, str(place))
+        _die_at(step, str(root))
         action()
         code = 0
     finally:
         os._exit(code)
 
 
-def _die_at(step: int, place: str) -> None:
-    """End this process at the step-th operation of Python on files below `place`."""
+def _die_at(step: int, root: str) -> None:
+    """End this process at the step-th operation of Python on files below `root`."""
     count = 0
     sync = os.fsync
 
@@ -88,10 +96,10 @@ def _die_at(step: int, place: str) -> None:
         changes = event in ("os.mkdir", "os.rename", "os.chmod", "os.remove", "os.rmdir")
         if event == "open":
             changes = isinstance(arguments[2], int) and bool(arguments[2] & os.O_ACCMODE)
-        if changes and str(arguments[0]).startswith(place):
+        if changes and str(arguments[0]).startswith(root):
             count_on()
 
-    def counted_sync(descriptor: int) -> None:
+    def counted_sync(descriptor: Any) -> None:
         count_on()
         sync(descriptor)
 

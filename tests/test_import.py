@@ -1,4 +1,4 @@
-"""deepcleanv2's training directories become versions of ours where their network is the published one."""
+"""deepcleanv2's directories become versions of ours where their network is the published one."""
 
 from pathlib import Path
 

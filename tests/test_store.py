@@ -123,7 +123,7 @@ def test_what_is_here_already_is_not_published_again(directory: Path) -> None:
 
 
 def test_publishing_killed_at_any_step_shows_nothing_half(directory: Path, source: Path) -> None:
-    root, seen, step = directory.parents[1], (1, 2, 3), 1
+    root, seen, step = directory.parents[1], versions.versions(directory), 1
     while stored.killed_at(step, root, lambda: store.publish(root, source)):
         present = versions.versions(directory)
         new = present[len(seen) :]

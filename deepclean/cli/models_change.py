@@ -10,7 +10,7 @@ import typer
 from deepclean.cli import stored
 from deepclean.cli.options import ConfigOption, SetOption
 from deepclean.cli.stored import AnyCoupling, CouplingArgument, VersionArgument, WhyOption
-from deepclean.config import load
+from deepclean.config import Config, load
 from deepclean.errors import ModelError
 
 
@@ -41,7 +41,7 @@ def publish(
         )
     stored.directory(settings, manifest.coupling)  # or the coupling is unknown
     path = store.publish(settings.models.directory, directory, why)
-    _published(manifest.coupling, path)
+    _published(settings, manifest.coupling, path)
 
 
 def import_(
@@ -72,7 +72,7 @@ def import_(
         directory, settings.interferometer, coupling, settings.strain.rate
     )
     path = store.add(settings.models.directory, content, manifest, why, what="import")
-    _published(coupling, path)
+    _published(settings, coupling, path)
 
 
 def promote(
@@ -161,6 +161,12 @@ def prune(
         print("nothing was removed; repeat with --yes")
 
 
-def _published(coupling: str, path: Path) -> None:
+def _published(config: Config, coupling: str, path: Path) -> None:
+    """Say what is there now, and what would keep it from being put in force."""
     print(f"{coupling}: version {path.name} is {path}")
-    print(f"not in force; `deepclean models promote {coupling} {path.name}` does that")
+    try:
+        stored.fits(config, coupling)(path)
+    except ModelError as error:
+        print(f"it cannot be put in force with this configuration: {error}")
+    else:
+        print(f"not in force; `deepclean models promote {coupling} {path.name}` does that")

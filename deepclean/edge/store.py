@@ -180,9 +180,7 @@ def set_canary(directory: Path, version: int | None, check: Check, why: str = ""
     return before
 
 
-def _to_production(
-    directory: Path, what: What, version: int, check: Check, why: str
-) -> int | None:
+def _to_production(directory: Path, what: What, version: int, check: Check, why: str) -> int | None:
     """Put a version in force, and return the one that was."""
     versions.require(directory, version)
     check(directory / str(version))

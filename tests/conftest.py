@@ -22,6 +22,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+# Files that a group may write are not trusted as parts of a model; tests make some by hand.
+os.umask(0o022)
+
 settings.register_profile("deepclean", deadline=None)
 settings.register_profile("deepclean-ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("deepclean-ci" if os.environ.get("CI") else "deepclean")

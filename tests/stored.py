@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -59,26 +60,38 @@ def state(directory: Path) -> tuple[tuple[int, ...], int | None, int | None]:
     return versions.versions(directory), production, canary
 
 
+def child(action: Callable[[], object]) -> int:
+    """Run an action in a child process and return its number; it ends with 0 if all is well."""
+    sys.stdout.flush()
+    with warnings.catch_warnings():
+        # From 3.12 on Python warns where another thread runs; none of them is needed there.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        number = os.fork()
+    if number:
+        return number
+    code = 1
+    try:
+        action()
+        code = 0
+    finally:
+        os._exit(code)
+
+
 def killed_at(step: int, root: Path, action: Callable[[], object]) -> bool:
     """Run an action in a child that dies, without a word, at its so-many-th call on files here.
 
     Returns:
         Whether it died; else it had fewer steps and ended well.
     """
-    sys.stdout.flush()
-    child = os.fork()
-    if child:
-        _, status = os.waitpid(child, 0)
-        code = os.waitstatus_to_exitcode(status)
-        assert code in (0, 9), f"the child ended with {code}"
-        return code == 9
-    code = 1
-    try:
+
+    def doomed() -> None:
         _die_at(step, str(root))
         action()
-        code = 0
-    finally:
-        os._exit(code)
+
+    _, status = os.waitpid(child(doomed), 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, 9), f"the child ended with {code}"
+    return code == 9
 
 
 def _die_at(step: int, root: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from deepclean.config import Config
-from deepclean.edge import versions
+from deepclean.edge import changes, versions
 from tests import smallsite as site
 from tests.commands import Run
 from tests.smallsite import START
@@ -83,6 +83,13 @@ def test_training_publishes_and_says_so(deepclean: Run, tmp_path: Path) -> None:
     again = deepclean(tmp_path, command)
     assert again.stdout.splitlines()[0].startswith(f"{config.models.directory}/H1/60Hz/2: ")
     assert len(again.stdout.splitlines()) == 1
+    log = changes.read(config.models.directory / "H1" / "60Hz").changes
+    made = [(change.what, change.before, change.after, change.why) for change in log]
+    assert made == [
+        ("train", None, 1, ""),
+        ("promote", None, 1, "the first version"),
+        ("train", None, 2, ""),
+    ]
 
 
 def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from deepclean import build
 from deepclean.edge import changes, store
+from deepclean.errors import ModelError
 from tests import smallsite as site
 from tests.commands import Done, Run
 from tests.stored import anything, state
@@ -249,6 +251,17 @@ def test_publishing_what_is_for_another_site_is_refused(
 
     assert "is of L1, the configuration of H1" in publish_as(interferometer="L1")
     assert "no coupling 61Hz; did you mean 60Hz?" in publish_as(coupling="61Hz")
+
+
+def test_the_daemon_trusts_the_store_only_as_far_as_its_modes(place: Path, directory: Path) -> None:
+    config = site.small_config(place)
+    assert build.load_models(config)["60Hz"].version == 1
+    (directory / "1" / "weights.safetensors").chmod(0o664)
+    with pytest.raises(ModelError, match="its group can write"):
+        build.load_models(config)
+    assert build.budget(config).assumed == ("60Hz",)
+    named = site.small_config(place, f"couplings.60Hz.model={directory / '1'}")
+    assert build.load_models(named)["60Hz"].version == 1  # the operator's own choice
 
 
 def test_a_store_that_cannot_be_written_ends_with_1(run: Models, directory: Path) -> None:

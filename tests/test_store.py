@@ -157,20 +157,14 @@ def test_promoting_killed_at_any_step_can_be_taken_back(tmp_path: Path) -> None:
     assert step > 5
 
 
-def test_a_hundredth_writer_waits_its_turn(tmp_path: Path, source: Path) -> None:
+def test_writers_at_once_wait_their_turn(tmp_path: Path, source: Path) -> None:
     root, each = tmp_path / "store", 4
-    children = []
-    for _ in range(3):
-        child = os.fork()
-        if not child:
-            code = 1
-            try:
-                for _ in range(each):
-                    store.publish(root, source)
-                code = 0
-            finally:
-                os._exit(code)
-        children.append(child)
+
+    def publish() -> None:
+        for _ in range(each):
+            store.publish(root, source)
+
+    children = [stored.child(publish) for _ in range(3)]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
     directory = root / WHERE
     assert versions.versions(directory) == tuple(range(1, 3 * each + 1))

@@ -114,7 +114,7 @@ def load_models(config: Config) -> dict[str, Model]:
     loaded = {}
     for name, coupling in config.enabled_couplings.items():
         try:
-            model = models.load(model_path(config, name), place)
+            model = models.load(model_path(config, name), place, model_store(config, name))
         except RuntimeError as error:
             if not (device.is_short(error) or device.is_lost(error)):
                 raise
@@ -134,6 +134,11 @@ def model_path(config: Config, name: str) -> Path:
     if named is not None:
         return named
     return versions.resolve(config.models.directory, config.interferometer, name)
+
+
+def model_store(config: Config, name: str) -> Path | None:
+    """Return the store that a coupling's model is from; None where its directory was named."""
+    return config.models.directory if config.couplings[name].model is None else None
 
 
 def resolve_device(wanted: str) -> str:
@@ -212,7 +217,7 @@ def budget(config: Config) -> Budget:
     settings, plans, assumed = engine_settings(config), {}, []
     for name, coupling in config.enabled_couplings.items():
         try:
-            model = models.load(model_path(config, name))
+            model = models.load(model_path(config, name), store=model_store(config, name))
             field, period = model.receptive_field, model.period
         except ModelError:
             assumed.append(name)

@@ -1,8 +1,11 @@
 """What every test gets: one thread, no network, repeatable examples, the real strain."""
 
 import ipaddress
+import logging
 import os
+import shlex
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.commands import Done, Run
 from tests.mounts import Mount, Mounts
 
 # Read by numpy, scipy and torch when they are first imported, here and in child processes. OpenMP
@@ -17,6 +21,9 @@ from tests.mounts import Mount, Mounts
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Files that a group may write are not trusted as parts of a model; tests make some by hand.
+os.umask(0o022)
 
 settings.register_profile("deepclean", deadline=None)
 settings.register_profile("deepclean-ci", deadline=None, derandomize=True, print_blob=True)
@@ -92,3 +99,24 @@ def mount() -> Iterator[Mount]:
     mounts = Mounts()
     yield mounts.mount
     mounts.undo()
+
+
+@pytest.fixture
+def deepclean(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Run the command line as its script does, but in this process: an import takes seconds."""
+    from deepclean.cli import main
+
+    def run(place: Path, command: str, **environ: str) -> Done:
+        monkeypatch.chdir(place)
+        monkeypatch.setattr(sys, "argv", ["deepclean", *shlex.split(command)])
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(int(ended.value.code or 0), *capsys.readouterr())
+
+    # The command line's log handler writes to a captured stream.
+    logger = logging.getLogger("deepclean")
+    before = logger.handlers, logger.level, logger.propagate
+    yield run
+    logger.handlers, logger.level, logger.propagate = before

@@ -3,61 +3,21 @@
 from __future__ import annotations
 
 import json
-import logging
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from deepclean.cli import main
 from deepclean.config import Config
-from deepclean.edge import versions
+from deepclean.edge import changes, versions
 from tests import smallsite as site
+from tests.commands import Run
 from tests.smallsite import START
 from tests.test_faults_device import LOST, SHORT
 
 REPLAY = f"replay -c small.yaml --start {START + 2} --end {START + 4}"
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command left: its exit status and what it printed."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    """Take the command line's log handler away again: it writes to a captured stream."""
-    logger = logging.getLogger("deepclean")
-    before = logger.handlers, logger.level, logger.propagate
-    yield
-    logger.handlers, logger.level, logger.propagate = before
-
-
-@pytest.fixture
-def deepclean(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line as its script does, but in this process: an import takes seconds."""
-
-    def run(place: Path, command: str, **environ: str) -> Done:
-        monkeypatch.chdir(place)
-        monkeypatch.setattr(sys, "argv", ["deepclean", *command.split()])
-        for name, value in environ.items():
-            monkeypatch.setenv(name, value)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Done(int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +65,9 @@ def test_models_are_listed_and_promoted(deepclean: Run, tmp_path: Path) -> None:
     site.publish_model(config, 1)
     site.publish_model(config, 2)
     directory = config.models.directory / "H1" / "60Hz"
-    assert "1, 2" in deepclean(tmp_path, "models list -c small.yaml").stdout
+    assert "production" in deepclean(tmp_path, "models list -c small.yaml").stdout
     done = deepclean(tmp_path, "models promote -c small.yaml 60Hz 1")
-    assert done.stdout == "60Hz: production is version 1\n"
+    assert done.stdout == "60Hz: production is version 1, it was 2\n"
     assert versions.read_pointer(directory, "production") == 1
 
 
@@ -123,6 +83,13 @@ def test_training_publishes_and_says_so(deepclean: Run, tmp_path: Path) -> None:
     again = deepclean(tmp_path, command)
     assert again.stdout.splitlines()[0].startswith(f"{config.models.directory}/H1/60Hz/2: ")
     assert len(again.stdout.splitlines()) == 1
+    log = changes.read(config.models.directory / "H1" / "60Hz").changes
+    made = [(change.what, change.before, change.after, change.why) for change in log]
+    assert made == [
+        ("train", None, 1, ""),
+        ("promote", None, 1, "the first version"),
+        ("train", None, 2, ""),
+    ]
 
 
 def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
@@ -201,7 +168,7 @@ FAULTS: list[tuple[Callable[[Config], None], str, str]] = [
         "couplings.60Hz.predict: mode 'pass' needs",
     ),
     (break_nothing, "models promote -c small.yaml 60hz 1", "no coupling 60hz; did you mean 60Hz?"),
-    (break_nothing, "models promote -c small.yaml 60Hz 9", "manifest.json: cannot be read"),
+    (break_nothing, "models promote -c small.yaml 60Hz 9", "no version 9; there: 1"),
     (cut_every_strain, REPLAY, "not a readable frame file"),
     (other_channels_in_model, REPLAY, "needs witnesses that are not configured: H1:FAST"),
     (flip_a_bit_in_the_weights, REPLAY, "does not match the sha256 in the manifest"),

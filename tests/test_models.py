@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from deepclean.edge import place
 from deepclean.edge.manifest import Channel, Description, sha256
 from deepclean.edge.models import Model, load, write_model
 from deepclean.edge.tensors import Scalers
@@ -66,6 +67,10 @@ def fault(path: Path) -> str:
     assert "\n" not in message
     assert str(path) in message
     return message
+
+
+def visible(directory: Path) -> list[str]:
+    return sorted(entry.name for entry in directory.iterdir() if not entry.name.startswith("."))
 
 
 def edit_manifest(path: Path, **changed: Any) -> None:
@@ -131,7 +136,7 @@ def test_equal_models_are_equal_bytes(tmp_path: Path) -> None:
 
 def test_the_manifest_states_every_file_and_the_software(written: Path) -> None:
     manifest = json.loads((written / "manifest.json").read_text())
-    assert manifest["schema_version"] == 1
+    assert manifest["schema_version"] == 2
     assert manifest["files"] == {
         file.name: sha256(file.read_bytes())
         for file in written.iterdir()
@@ -147,7 +152,8 @@ def test_a_version_is_never_overwritten(written: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="this version exists"):
         write_model(tmp_path, network(), scalers(), description(seed=8))
     assert (written / "manifest.json").read_bytes() == before
-    assert list(written.parent.iterdir()) == [written]
+    assert visible(written.parent) == ["1"]
+    assert not place.leftovers(written.parent)
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +164,8 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(OutputError, match="No space left on device") as caught:
         write_model(tmp_path, network(), scalers(), description())
     assert caught.value.errno == 28
-    assert not list((tmp_path / "H1" / "60Hz").iterdir())
+    assert not visible(tmp_path / "H1" / "60Hz")
+    assert not place.leftovers(tmp_path / "H1" / "60Hz")
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "scalers.safetensors"])
@@ -235,7 +242,8 @@ def test_an_absent_scaler_is_named(written: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": 3}, "schema_version 3 is newer than what this software reads (2)"),
+        ({"schema_version": 0}, "schema_version"),
         ({"kernel": 0}, "kernel"),
         ({"colour": "red"}, "colour"),
         ({"files": {"weights.safetensors": "short"}}, "files"),

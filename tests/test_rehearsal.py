@@ -16,15 +16,13 @@ from deepclean.errors import ConfigError
 from deepclean.simulate import Fault, Layout, Simulator, Site, random_faults, site_of, stream
 from deepclean.simulate import write_history as history
 from deepclean.simulate.faults import KINDS, Schedule
-from tests import rehearsed, smallsite, test_cli
+from tests import rehearsed, smallsite
+from tests.commands import Run
 from tests.rehearsed import GPS, SPAN, Streamed, fault
 from tests.smallsite import START
-from tests.test_cli import Run
 from tests.test_daemon import COMMAND, daemon, is_written, until
 from tests.test_simulate_stream import FakeClock
 
-deepclean = test_cli.deepclean
-_log_as_before = test_cli._log_as_before
 site = rehearsed.site
 
 

@@ -171,6 +171,7 @@ def test_fine_tuning_starts_from_the_parent(reference: Model, tmp_path: Path) ->
     moved = {LINE: channels(SECONDS)[LINE] * 2}
     child = trained(tmp_path, *slow, parent=reference.path, data=toy_data(SECONDS, replaced=moved))
     assert manifest(child)["parent_version"] == 1
+    assert manifest(child)["parent_weights"] == reference.weights_hash
     assert np.array_equal(child.witness_std, reference.witness_std)
     assert child.strain_std == reference.strain_std
     for name, tensor in weights(child).items():

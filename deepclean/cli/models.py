@@ -1,55 +1,193 @@
-"""`deepclean models`: what is in the model store, and which version is in force."""
+"""`deepclean models`: what is in the model store. What changes it is in cli/models_change.py."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import typer
 
+from deepclean.cli import models_change, stored
+from deepclean.cli import models_tables as tables
 from deepclean.cli.options import ConfigOption, SetOption
+from deepclean.cli.stored import AnyCoupling, CouplingArgument, JsonOption, VersionArgument
 from deepclean.config import load
-from deepclean.errors import ConfigError, hint
 
-app = typer.Typer(help="The model store.", no_args_is_help=True)
+app = typer.Typer(
+    help="The model store: its versions, and which of them are in force.", no_args_is_help=True
+)
+app.command("publish")(models_change.publish)
+app.command("import")(models_change.import_)
+app.command("promote")(models_change.promote)
+app.command("clear-canary")(models_change.clear_canary)
+app.command("rollback")(models_change.rollback)
+app.command("prune")(models_change.prune)
 
 
 @app.command("list")
-def list_versions(config: ConfigOption, override: SetOption = None) -> None:
-    """List the versions of every coupling of a configuration."""
+def list_versions(
+    config: ConfigOption,
+    coupling: AnyCoupling = None,
+    as_json: JsonOption = False,
+    override: SetOption = None,
+) -> None:
+    """List the versions of every coupling of a configuration, or of one."""
     settings = load(config, override or ())
-    from rich.console import Console
     from rich.table import Table
 
     from deepclean.edge import versions
 
+    listed: list[dict[str, Any]] = []
+    for name, directory in stored.directories(settings, coupling).items():
+        named = [(str(p), versions.read_pointer(directory, p)) for p in versions.POINTERS]
+        present = [tables.row(directory / str(n)) for n in versions.versions(directory)]
+        enabled = settings.couplings[name].enabled
+        listed.append({"coupling": name, "enabled": enabled, **dict(named), "versions": present})
+    if as_json:
+        print(json.dumps(listed, indent=2))
+        return
     table = Table()
-    for column in ("coupling", "enabled", "versions", "production", "canary"):
+    for column in ("coupling", "version", "pointer", "network", "parent", "trained on (GPS)"):
         table.add_column(column)
-    for name, coupling in settings.couplings.items():
-        directory = settings.models.directory / settings.interferometer / name
-        present = ", ".join(map(str, versions.versions(directory))) or "none"
-        pointers = [versions.read_pointer(directory, p) for p in ("production", "canary")]
-        shown = ["-" if version is None else str(version) for version in pointers]
-        table.add_row(name, "yes" if coupling.enabled else "no", present, *shown)
-    Console(highlight=False).print(table)
+    table.add_column("ASD ratio", justify="right")
+    for one in listed:
+        name = str(one["coupling"]) + ("" if one["enabled"] else " (disabled)")
+        for row in one["versions"] or [None]:
+            table.add_row(name, *tables.cells(row, one))
+            name = ""
+    stored.console().print(table)
 
 
-@app.command("promote")
-def promote(
+@app.command("show")
+def show(
     config: ConfigOption,
-    coupling: Annotated[str, typer.Argument(help="Coupling.")],
-    version: Annotated[int, typer.Argument(help="Version to put in force.")],
+    coupling: CouplingArgument,
+    version: VersionArgument = "production",
+    as_json: JsonOption = False,
     override: SetOption = None,
 ) -> None:
-    """Make a version the production version; it is loaded and checked first."""
+    """Show a version's manifest, and what happened to it."""
     settings = load(config, override or ())
-    if coupling not in settings.couplings:
-        raise ConfigError(f"no coupling {coupling}{hint(coupling, settings.couplings)}")
-    from deepclean.edge import models, versions
+    from rich.table import Table
 
-    directory = settings.models.directory / settings.interferometer / coupling
-    path: Path = directory / str(version)
-    models.load(path).require(settings.couplings[coupling].witnesses, settings.engine.rate)
-    versions.set_pointer(directory, "production", version)
-    print(f"{coupling}: production is version {version}")
+    from deepclean.edge import changes, versions
+
+    directory = stored.directory(settings, coupling)
+    number = stored.number(directory, version)
+    manifest = tables.manifest_of(directory / str(number))
+    pointers = [p for p in versions.POINTERS if versions.read_pointer(directory, p) == number]
+    made = [c for c in changes.read(directory).changes if number in (c.before, c.after)]
+    if as_json:
+        facts: dict[str, Any] = manifest.model_dump(mode="json")
+        facts |= {"pointers": pointers, "changes": [change.facts() for change in made]}
+        print(json.dumps(facts, indent=2))
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in tables.lines(manifest, pointers):
+        table.add_row(name, value)
+    console = stored.console()
+    console.print(f"{directory / str(number)}", style="bold", soft_wrap=True)
+    console.print(table)
+    if made:
+        console.print(tables.history(made))
+
+
+@app.command("log")
+def log(
+    config: ConfigOption,
+    coupling: CouplingArgument,
+    as_json: JsonOption = False,
+    override: SetOption = None,
+) -> None:
+    """Print who changed what in a coupling's store, when and why."""
+    settings = load(config, override or ())
+    from deepclean.edge import changes
+
+    made = changes.read(stored.directory(settings, coupling)).changes
+    if as_json:
+        print(json.dumps([change.facts() for change in made], indent=2))
+        return
+    stored.console().print(tables.history(made))
+
+
+@app.command("diff")
+def diff(
+    config: ConfigOption,
+    coupling: CouplingArgument,
+    one: VersionArgument,
+    other: VersionArgument,
+    as_json: JsonOption = False,
+    override: SetOption = None,
+) -> None:
+    """Compare two versions: their manifests, validation figures, weights and output."""
+    settings = load(config, override or ())
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from deepclean.edge import difference
+
+    directory = stored.directory(settings, coupling)
+    numbers = [stored.number(directory, text) for text in (one, other)]
+    first, second = (directory / str(number) for number in numbers)
+    found = difference.compare(first, second, settings.models.directory)
+    if as_json:
+        print(json.dumps({"versions": numbers, **asdict(found)}, indent=2))
+        return
+    table = Table("", *(str(number) for number in numbers))
+    for name, figures in found.validation.items():
+        table.add_row(name, *("-" if figure is None else f"{figure:.6g}" for figure in figures))
+    for name, values in found.fields.items():
+        table.add_row(name, *(tables.short(value) for value in values))
+    console = stored.console()
+    console.print(table)
+    weights = "of other shapes" if found.weights is None else f"{found.weights:.3g} of their norm"
+    output = "not comparable" if found.output is None else f"{found.output:.3g} of its rms"
+    console.print(f"weights apart: {weights}; output for the golden input apart: {output}")
+
+
+@app.command("verify")
+def verify(
+    config: ConfigOption,
+    coupling: AnyCoupling = None,
+    version: Annotated[
+        str | None,
+        typer.Argument(help="Version; default: all, and the pointers.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+    override: SetOption = None,
+) -> None:
+    """Check hashes, golden outputs, file modes, symlinks and owners; status 2 if one is wrong."""
+    settings = load(config, override or ())
+    from deepclean.edge import verify as checks
+    from deepclean.edge import versions
+
+    store = settings.models.directory
+    results: list[dict[str, Any]] = []
+    for name, directory in stored.directories(settings, coupling).items():
+        if version is None:
+            numbers = list(versions.versions(directory))
+            if directory.is_dir():
+                faults = checks.coupling(directory, store)
+                results.append({"coupling": name, "version": None, "faults": faults})
+        else:
+            numbers = [stored.number(directory, version)]
+        for number in numbers:
+            faults = checks.version(directory / str(number), store)
+            results.append({"coupling": name, "version": number, "faults": faults})
+    if as_json:
+        print(json.dumps(results, indent=2))
+    else:
+        console = stored.console()
+        for result in results:
+            of = result["version"]
+            console.print(
+                f"{result['coupling']} {'pointers and log' if of is None else f'version {of}'}: ",
+                end="",
+            )
+            good = not result["faults"]
+            console.print("good" if good else "BAD", style="green" if good else "red")
+            for fault in result["faults"]:
+                console.print(f"  {fault}", soft_wrap=True, markup=False)
+    if any(result["faults"] for result in results):
+        raise typer.Exit(2)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deepclean.cli import stored
 from deepclean.cli.options import (
     ConfigOption,
     EndOption,
@@ -67,7 +68,7 @@ def train(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from deepclean.edge import versions
+    from deepclean.edge import store, versions
     from deepclean.edge.manifest import Manifest
     from deepclean.train.data import Source, TrainingData
     from deepclean.train.loop import Progress as Epoch
@@ -111,7 +112,8 @@ def train(
     figures = ", ".join(f"{name} {value:.4g}" for name, value in manifest.validation.items())
     print(f"{path}: {figures}")
     if production or versions.read_pointer(directory, "production") is None:
-        versions.set_pointer(directory, "production", manifest.version)
+        reason = "trained with --production" if production else "the first version"
+        store.promote(directory, manifest.version, stored.fits(settings, coupling), reason)
         print(f"{coupling}: production is version {manifest.version}")
 
 

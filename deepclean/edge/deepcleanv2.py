@@ -22,7 +22,7 @@ from ruamel.yaml.error import YAMLError
 from torch import Tensor, nn
 
 from deepclean.core.block import Float64
-from deepclean.edge import models
+from deepclean.edge import models, trust
 from deepclean.edge.manifest import sha256
 from deepclean.edge.tensors import Scalers, check_finite
 from deepclean.errors import ModelError
@@ -77,7 +77,7 @@ def read_settings(path: Path) -> Settings:
     Raises:
         ModelError: it cannot be read, or a key is absent or wrong.
     """
-    return _settings(models.read(path / CONFIG), path / CONFIG)
+    return _settings(trust.read(path / CONFIG), path / CONFIG)
 
 
 def load(path: Path, device: str = "cpu") -> models.Model:
@@ -90,8 +90,8 @@ def load(path: Path, device: str = "cpu") -> models.Model:
     Raises:
         ModelError: a file is missing or not what it should be, or they do not fit together.
     """
-    content = {name: models.read(path / name) for name in (CONFIG, WITNESS_SCALER, STRAIN_SCALER)}
-    script = models.read(path / MODEL)
+    content = {name: trust.read(path / name) for name in (CONFIG, WITNESS_SCALER, STRAIN_SCALER)}
+    script = trust.read(path / MODEL)
     settings = _settings(content[CONFIG], path / CONFIG)
     count = len(settings.witnesses)
     scalers = _scalers(content, path)
@@ -106,6 +106,7 @@ def load(path: Path, device: str = "cpu") -> models.Model:
         coupling=path.resolve().name,
         version=0,
         hash=sha256(b"".join((script, *content.values()))),
+        weights_hash=sha256(script),
         architecture={},
         channels=settings.witnesses,
         witness_mean=scalers.witness_mean,

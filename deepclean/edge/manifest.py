@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -10,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from deepclean.errors import ModelError
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
+"""1, which is read as well, had no `origin`, no `parent_weights` and no channel without a rate."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^\w[\w.+-]*$")]
 """A directory name: letters, digits and `_ . + -`, not beginning with a dot."""
@@ -23,10 +25,26 @@ class _Frozen(BaseModel):
 
 
 class Channel(_Frozen):
-    """A channel and its native rate in Hz."""
+    """A channel and its native rate in Hz; None where an imported model does not say."""
 
     name: str
-    rate: int = Field(gt=0)
+    rate: int | None = Field(default=None, gt=0)
+
+
+class Origin(_Frozen):
+    """Where a version was copied from, as it was there.
+
+    Args:
+        format: `deepclean`, or `deepcleanv2` for an imported training directory.
+        coupling: its name there.
+        version: its number there; None in deepcleanv2, which has none.
+        sha256: of its manifest, or of deepcleanv2's files.
+    """
+
+    format: Literal["deepclean", "deepcleanv2"]
+    coupling: str
+    version: int | None
+    sha256: Sha256
 
 
 class Description(_Frozen):
@@ -46,7 +64,8 @@ class Description(_Frozen):
         edge: samples dropped at each end of a window.
         training: spans it was trained on, `(start, end)` in GPS nanoseconds.
         validation: figures by name (`asd_ratio`, `epoch`, ...).
-        parent_version: the version it was fine-tuned from.
+        parent_version: the version it was fine-tuned from, by its number in this store.
+        parent_weights: sha256 of that version's weights file, the same in every store.
         seed: of the random numbers.
     """
 
@@ -64,6 +83,7 @@ class Description(_Frozen):
     training: tuple[tuple[int, int], ...] = ()
     validation: dict[str, float] = {}
     parent_version: int | None = None
+    parent_weights: Sha256 | None = None
     seed: int = 0
 
 
@@ -76,13 +96,15 @@ class Manifest(Description):
         period: measured shift period in samples; None where the network has none.
         files: sha256 by name of every other file of the directory.
         software_version: of the package that wrote it.
+        origin: where it was copied from; None where it was trained into this store.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     receptive_field: int = Field(ge=0)
     period: int | None = Field(default=None, gt=0)
     files: dict[str, Sha256]
     software_version: str
+    origin: Origin | None = None
 
     def serialise(self) -> bytes:
         """Return the bytes of `manifest.json`; equal manifests give equal bytes."""
@@ -93,8 +115,16 @@ class Manifest(Description):
         """Return the manifest in `content`, which was read from `path`.
 
         Raises:
-            ModelError: it is not a manifest of this schema version; names the first faults.
+            ModelError: it is not a manifest, or of a schema version that is newer than this
+                software; names the first faults.
         """
+        newer = _schema_version(content)
+        if newer is not None and newer > SCHEMA_VERSION:
+            raise ModelError(
+                f"schema_version {newer} is newer than what this software reads "
+                f"({SCHEMA_VERSION}): upgrade deepclean",
+                path=path,
+            )
         try:
             return cls.model_validate_json(content)
         except ValidationError as error:
@@ -103,6 +133,16 @@ class Manifest(Description):
             ]
             listed = "; ".join(faults[:3]).lstrip(": ")
             raise ModelError(f"not a valid manifest: {listed}", path=path) from error
+
+
+def _schema_version(content: bytes) -> int | None:
+    """Return the schema version, where the content is sound enough to have one."""
+    try:
+        tree = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    version = tree.get("schema_version") if isinstance(tree, dict) else None
+    return version if isinstance(version, int) else None
 
 
 def sha256(content: bytes) -> str:

@@ -10,8 +10,6 @@ of deepcleanv2 loads through the same function (edge.deepcleanv2).
 from __future__ import annotations
 
 import copy
-import os
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +20,13 @@ from torch import Tensor, nn
 
 from deepclean import __version__
 from deepclean.core.block import Float64
-from deepclean.edge import tensors
-from deepclean.edge.manifest import Description, Manifest, sha256
+from deepclean.edge import place, tensors, trust
+from deepclean.edge.manifest import Description, Manifest, Origin, sha256
+from deepclean.edge.place import MANIFEST
 from deepclean.edge.tensors import Scalers
-from deepclean.errors import ModelError, OutputError, listed
+from deepclean.errors import ModelError, listed
 from deepclean.networks import build, measure
 
-MANIFEST = "manifest.json"
 WEIGHTS, SCALERS, GOLDEN = "weights.safetensors", "scalers.safetensors", "golden.safetensors"
 
 
@@ -42,6 +40,7 @@ class Model:
         coupling: the subtraction problem.
         version: 0 for a training directory of deepcleanv2.
         hash: sha256 of the manifest, which holds those of the files.
+        weights_hash: sha256 of the weights' file.
         architecture: `networks.build`'s argument; empty for TorchScript.
         channels: witnesses, full names, in the order of the network's input.
         witness_mean: per channel, shape `(channels,)`.
@@ -63,6 +62,7 @@ class Model:
     coupling: str
     version: int
     hash: str
+    weights_hash: str
     architecture: Mapping[str, Any]
     channels: tuple[str, ...]
     witness_mean: Float64
@@ -113,15 +113,35 @@ def write_model(
     """Publish a model under the directory `models` and return its own directory.
 
     The receptive field and the period are measured here; a copy of the network on the CPU, in
-    evaluation mode, is what is measured and written. The files go into a hidden sibling, which is
-    then renamed.
+    evaluation mode, is what is measured and written. It is loaded before it appears.
 
     Raises:
         ModelError: network, scalers and description do not fit one another, a weight is not
             finite, the edge is shorter than the receptive field, or the version exists.
         OutputError: the file system refused.
     """
-    path = models / description.interferometer / description.coupling / str(description.version)
+    content, manifest = make(network, scalers, description)
+    directory = models / description.interferometer / description.coupling
+    with place.changing(directory):
+        return place.appear(directory, content, manifest, load, version=description.version)
+
+
+def make(
+    network: nn.Module, scalers: Scalers, description: Description, origin: Origin | None = None
+) -> tuple[dict[str, bytes], Manifest]:
+    """Return a model as it lies in the store: its files by name, and its manifest.
+
+    Args:
+        network: measured and written are those of a copy on the CPU, in evaluation mode.
+        scalers: of its channels.
+        description: the rest.
+        origin: where it was copied from.
+
+    Raises:
+        ModelError: network, scalers and description do not fit one another, a weight is not
+            finite, or the edge is shorter than the receptive field.
+    """
+    path = Path(description.interferometer, description.coupling, str(description.version))
     ready = freeze(copy.deepcopy(network).to("cpu"))
     count = len(description.channels)
     tensors.check_finite(ready, path)
@@ -147,31 +167,40 @@ def write_model(
         period=seen.period,
         files={name: sha256(data) for name, data in content.items()},
         software_version=__version__,
+        origin=origin,
     )
-    _publish(path, {**content, MANIFEST: manifest.serialise()})
-    return path
+    return content, manifest
 
 
-def load(path: Path, device: str = "cpu") -> Model:
+def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
     """Load a model directory, ours or deepcleanv2's, and check it.
 
     Args:
         path: the version's directory.
         device: where the network is to run (`cpu`, `cuda`, `cuda:1`).
+        store: the store that it is a version of: it has to lie in there and be writable for its
+            owner only (edge.trust), and it is ours. None for a directory that the operator named.
 
     Raises:
-        ModelError: a file is missing, damaged, edited or does not fit the others; weights or
-            scalers are not finite; or the network does not reproduce its golden output.
+        ModelError: a file is missing, damaged, edited, not to be trusted or does not fit the
+            others; weights or scalers are not finite; or the network does not reproduce its
+            golden output.
     """
-    if not (path / MANIFEST).exists() and (path / "model.pt").exists():
+    script = not (path / MANIFEST).exists() and (path / "model.pt").exists()
+    if store is not None:
+        trust.check_directory(path, store)
+        if script:
+            raise ModelError(
+                "TorchScript does not belong in the store: `deepclean models import` it, or name "
+                "its directory as the coupling's `model`",
+                path=path,
+            )
+    elif script:
         # Imported here because that module makes a Model, so it imports this one.
         from deepclean.edge import deepcleanv2
 
         return deepcleanv2.load(path, device)
-    raw = read(path / MANIFEST)
-    manifest = Manifest.parse(raw, path / MANIFEST)
-    _check_place(manifest, path)
-    content = {name: _verified(path / name, manifest.files) for name in (WEIGHTS, SCALERS, GOLDEN)}
+    raw, manifest, content = read(path, store)
     scalers = Scalers.parse(content[SCALERS], path / SCALERS)
     scalers.check(len(manifest.channels), path / SCALERS)
     with torch.random.fork_rng(devices=[]):  # the random weights are about to be replaced
@@ -186,6 +215,7 @@ def load(path: Path, device: str = "cpu") -> Model:
         coupling=manifest.coupling,
         version=manifest.version,
         hash=sha256(raw),
+        weights_hash=manifest.files[WEIGHTS],
         architecture=manifest.architecture,
         channels=tuple(channel.name for channel in manifest.channels),
         witness_mean=scalers.witness_mean,
@@ -208,12 +238,27 @@ def freeze(network: nn.Module) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def read(path: Path) -> bytes:
-    """Return a file's bytes. Raises ModelError where it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot be read: {error.strerror}", path=path) from error
+def read(path: Path, store: Path | None = None) -> tuple[bytes, Manifest, dict[str, bytes]]:
+    """Return a version's manifest, as bytes and parsed, and its files, which have its hashes.
+
+    Args:
+        path: the version's directory.
+        store: as `load`.
+
+    Raises:
+        ModelError: a file is missing, damaged, edited or not to be trusted.
+    """
+    raw = trust.read(path / MANIFEST, store)
+    manifest = Manifest.parse(raw, path / MANIFEST)
+    _check_place(manifest, path)
+    content = {name: trust.read(path / name, store) for name in (WEIGHTS, SCALERS, GOLDEN)}
+    for name, data in content.items():
+        if manifest.files.get(name) != sha256(data):
+            raise ModelError(
+                "does not match the sha256 in the manifest: damaged or edited; copy it again",
+                path=path / name,
+            )
+    return raw, manifest, content
 
 
 def _check_place(manifest: Manifest, path: Path) -> None:
@@ -222,35 +267,3 @@ def _check_place(manifest: Manifest, path: Path) -> None:
         raise ModelError(
             f"holds version {manifest.version}: a copied directory keeps its number", path=path
         )
-
-
-def _verified(path: Path, digests: Mapping[str, str]) -> bytes:
-    """Return a file's bytes, which hash to what the manifest says."""
-    content = read(path)
-    if digests.get(path.name) != sha256(content):
-        raise ModelError(
-            "does not match the sha256 in the manifest: damaged or edited; copy it again",
-            path=path,
-        )
-    return content
-
-
-def _publish(path: Path, content: Mapping[str, bytes]) -> None:
-    """Make the directory `path` with these files appear at once."""
-    hidden = path.parent / f".{path.name}.{os.getpid()}.tmp"
-    try:
-        if path.exists():
-            raise ModelError("this version exists; versions are never overwritten", path=path)
-        hidden.mkdir(parents=True)
-        for name, data in content.items():
-            with (hidden / name).open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        hidden.rename(path)
-    except OSError as error:
-        raise OutputError(
-            f"the model could not be written: {error.strerror}", path=path, errno=error.errno
-        ) from error
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
+from deepclean.edge import trust
 from deepclean.errors import ModelError, OutputError
 
 Pointer = Literal["production", "canary"]
+POINTERS: tuple[Pointer, ...] = get_args(Pointer)
 
 
 def versions(directory: Path) -> tuple[int, ...]:
@@ -33,23 +35,24 @@ def next_version(models: Path, interferometer: str, coupling: str) -> int:
     return max(versions(models / interferometer / coupling), default=0) + 1
 
 
-def read_pointer(directory: Path, pointer: Pointer) -> int | None:
+def read_pointer(directory: Path, pointer: Pointer, store: Path | None = None) -> int | None:
     """Return the version that a pointer names, or None where there is no such pointer.
 
     Args:
         directory: the coupling's directory.
         pointer: `production` or `canary`.
+        store: where given, the pointer has to lie in it and be its owner's alone (edge.trust).
 
     Raises:
-        ModelError: the file cannot be read or does not hold a version number.
+        ModelError: the file cannot be read or trusted, or does not hold a version number.
     """
     path = directory / pointer
     try:
-        text = path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"cannot be read: {error}", path=path) from error
+        text = trust.read(path, store).decode("ascii", "replace").strip()
+    except ModelError as error:
+        if isinstance(error.__cause__, FileNotFoundError) and not path.is_symlink():
+            return None
+        raise
     if not _is_version(text):
         raise ModelError(f"holds {text[:20]!r}, not a version number", path=path)
     return int(text)
@@ -62,22 +65,54 @@ def set_pointer(directory: Path, pointer: Pointer, version: int) -> None:
         ModelError: there is no such version.
         OutputError: the file system refused.
     """
-    present = versions(directory)
-    if version not in present:
-        listed = ", ".join(map(str, present)) or "none"
-        raise ModelError(f"no version {version}; there: {listed}", path=directory)
+    require(directory, version)
     temporary = directory / f".{pointer}.{os.getpid()}.tmp"
     try:
         with temporary.open("w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o644)
             file.write(f"{version}\n")
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(directory / pointer)
+        sync(directory)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OutputError(
             f"cannot be written: {error.strerror}", path=directory / pointer, errno=error.errno
         ) from error
+
+
+def clear_pointer(directory: Path, pointer: Pointer) -> None:
+    """Take a pointer away; none there is as good.
+
+    Raises:
+        OutputError: the file system refused.
+    """
+    path = directory / pointer
+    try:
+        path.unlink(missing_ok=True)
+        sync(directory)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be removed: {error.strerror}", path=path, errno=error.errno
+        ) from error
+
+
+def require(directory: Path, version: int) -> None:
+    """Raise ModelError where a coupling's directory holds no such version."""
+    present = versions(directory)
+    if version not in present:
+        listed = ", ".join(map(str, present)) or "none"
+        raise ModelError(f"no version {version}; there: {listed}", path=directory)
+
+
+def sync(directory: Path) -> None:
+    """Wait until what was made, renamed or removed in a directory is on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def resolve(
@@ -86,10 +121,10 @@ def resolve(
     """Return the directory of the version that a pointer names.
 
     Raises:
-        ModelError: there is no pointer, or no such version.
+        ModelError: there is no pointer, it cannot be trusted, or there is no such version.
     """
     directory = models / interferometer / coupling
-    version = read_pointer(directory, pointer)
+    version = read_pointer(directory, pointer, models)
     if version is None:
         raise ModelError(
             f"no {pointer} version: train a model, then `deepclean models promote`",
@@ -102,4 +137,4 @@ def resolve(
 
 def _is_version(name: str) -> bool:
     """Return whether `name` is a version number as we write it: decimal, no leading zero."""
-    return name.isascii() and name.isdigit() and str(int(name)) == name
+    return name.isascii() and name.isdigit() and len(name) < 10 and str(int(name)) == name

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from deepclean.config import Config
-from deepclean.edge import models, versions
+from deepclean.edge import store as model_store
+from deepclean.edge import versions
 from deepclean.edge.tensors import Scalers
 from deepclean.networks import Wiener
 from deepclean.networks import build as build_network
@@ -82,7 +83,7 @@ def train(
         "seconds": float(final.seconds),
     }
     version = versions.next_version(store, config.interferometer, coupling)
-    path = models.write_model(store, network, scalers, task.describe(version, figures))
+    path = model_store.add_trained(store, network, scalers, task.describe(version, figures))
     shutil.rmtree(unfinished, ignore_errors=True)
     return path
 

@@ -110,6 +110,7 @@ class Task:
             training=tuple((span.start, span.end) for span in self.training),
             validation=dict(figures),
             parent_version=None if self.parent is None else self.parent.version,
+            parent_weights=None if self.parent is None else self.parent.weights_hash,
             seed=config.training.seed,
         )
 

@@ -1,0 +1,172 @@
+"""The commands of `deepclean models` that change the store. All of them are logged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deepclean.cli import stored
+from deepclean.cli.options import ConfigOption, SetOption
+from deepclean.cli.stored import AnyCoupling, CouplingArgument, VersionArgument, WhyOption
+from deepclean.config import Config, load
+from deepclean.errors import ModelError
+
+
+def publish(
+    config: ConfigOption,
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Model directory.", show_default=False)
+    ],
+    why: WhyOption = "",
+    override: SetOption = None,
+) -> None:
+    """Copy a model directory into the store as the next version of its coupling.
+
+    It is checked first, and appears complete or not at all. It is not put in force.
+    """
+    settings = load(config, override or ())
+    from deepclean.edge import models, place, store
+
+    if not (directory / place.MANIFEST).exists() and (directory / "model.pt").exists():
+        raise ModelError(
+            "a training directory of deepcleanv2: use `deepclean models import`", path=directory
+        )
+    _, manifest, _ = models.read(directory)
+    if manifest.interferometer != settings.interferometer:
+        raise ModelError(
+            f"is of {manifest.interferometer}, the configuration of {settings.interferometer}",
+            path=directory,
+        )
+    stored.directory(settings, manifest.coupling)  # or the coupling is unknown
+    path = store.publish(settings.models.directory, directory, why)
+    _published(settings, manifest.coupling, path)
+
+
+def import_(
+    config: ConfigOption,
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Training directory of deepcleanv2.", show_default=False
+        ),
+    ],
+    coupling: CouplingArgument,
+    why: WhyOption = "",
+    override: SetOption = None,
+) -> None:
+    """Bring a training directory of deepcleanv2 into the store, as a version without TorchScript.
+
+    That works for the published network; another one runs as it is, named as the coupling's model.
+    """
+    settings = load(config, override or ())
+    stored.directory(settings, coupling)
+    from deepclean.edge import imported, place, store
+
+    if (directory / place.MANIFEST).exists():
+        raise ModelError(
+            "a directory of our format: use `deepclean models publish`", path=directory
+        )
+    content, manifest = imported.read(
+        directory, settings.interferometer, coupling, settings.strain.rate
+    )
+    path = store.add(settings.models.directory, content, manifest, why, what="import")
+    _published(settings, coupling, path)
+
+
+def promote(
+    config: ConfigOption,
+    coupling: CouplingArgument,
+    version: VersionArgument,
+    canary: Annotated[
+        bool, typer.Option("--canary", help="Make it the canary, beside production.")
+    ] = False,
+    why: WhyOption = "",
+    override: SetOption = None,
+) -> None:
+    """Put a version in force; it is loaded and checked first.
+
+    `promote COUPLING canary` makes the canary production.
+    """
+    settings = load(config, override or ())
+    directory = stored.directory(settings, coupling)
+    from deepclean.edge import store
+
+    number, check = stored.number(directory, version), stored.fits(settings, coupling)
+    pointer = "canary" if canary else "production"
+    change = store.set_canary if canary else store.promote
+    before = change(directory, number, check, why)
+    was = f", it was {before}" if before not in (None, number) else ""
+    print(f"{coupling}: {pointer} is version {number}{was}")
+
+
+def clear_canary(
+    config: ConfigOption,
+    coupling: CouplingArgument,
+    why: WhyOption = "",
+    override: SetOption = None,
+) -> None:
+    """Have no canary any more; the version stays in the store."""
+    settings = load(config, override or ())
+    directory = stored.directory(settings, coupling)
+    from deepclean.edge import store
+
+    before = store.set_canary(directory, None, lambda _: None, why)
+    print(f"{coupling}: {f'no canary; it was {before}' if before else 'there was no canary'}")
+
+
+def rollback(
+    config: ConfigOption,
+    coupling: CouplingArgument,
+    why: WhyOption = "",
+    override: SetOption = None,
+) -> None:
+    """Put the former production version in force again, and log it; repeated, the one before that.
+
+    Which one that is the log says. It is loaded and checked first.
+    """
+    settings = load(config, override or ())
+    directory = stored.directory(settings, coupling)
+    from deepclean.edge import store
+
+    before, after = store.rollback(directory, stored.fits(settings, coupling), why)
+    print(f"{coupling}: production is version {after} again, it was {before}")
+
+
+def prune(
+    config: ConfigOption,
+    coupling: AnyCoupling = None,
+    keep: Annotated[
+        int, typer.Option(min=1, help="Newest versions of each coupling that stay.")
+    ] = 10,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove; without this it is only said what would go.")
+    ] = False,
+    why: WhyOption = "",
+    override: SetOption = None,
+) -> None:
+    """Remove old versions, but never one that is in force or that a rollback goes back to."""
+    settings = load(config, override or ())
+    from deepclean.edge import prune as pruning
+
+    any_goes = False
+    for name, directory in stored.directories(settings, coupling).items():
+        superfluous = pruning.superfluous(directory, keep)
+        gone = pruning.prune(directory, keep, why) if yes and superfluous else superfluous
+        any_goes = any_goes or bool(gone)
+        numbers = ", ".join(map(str, gone)) or "nothing"
+        print(f"{name}: {numbers} {'removed' if yes else 'would be removed'}")
+    if any_goes and not yes:
+        print("nothing was removed; repeat with --yes")
+
+
+def _published(config: Config, coupling: str, path: Path) -> None:
+    """Say what is there now, and what would keep it from being put in force."""
+    print(f"{coupling}: version {path.name} is {path}")
+    try:
+        stored.fits(config, coupling)(path)
+    except ModelError as error:
+        print(f"it cannot be put in force with this configuration: {error}")
+    else:
+        print(f"not in force; `deepclean models promote {coupling} {path.name}` does that")

@@ -1,0 +1,120 @@
+"""Which files of a model store may be believed: where they lie, and who can change them.
+
+Whoever can write a model's files decides what is subtracted from the strain. So nothing is loaded
+through a symlink that leaves the store, nor from a file or version that its group or everybody can
+write. (A store that a group may write into is another matter: that says who publishes.)
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from deepclean.errors import ModelError
+
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def read(path: Path, store: Path | None = None) -> bytes:
+    """Return a file's bytes.
+
+    Args:
+        path: a regular file.
+        store: the directory that it has to lie in, without being writable for others; None for a
+            file that the operator named.
+
+    Raises:
+        ModelError: it cannot be read, or not be trusted.
+    """
+    real = path if store is None else inside(path, store)
+    try:
+        # A pipe would keep whoever opens it waiting.
+        descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ModelError("not a regular file", path=path)
+            if store is not None:
+                require_own(status.st_mode, path)
+            return file.read()
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", path=path) from error
+
+
+def inside(path: Path, store: Path) -> Path:
+    """Return where a path leads, which is within the store.
+
+    Raises:
+        ModelError: it leaves the store, or leads nowhere.
+    """
+    try:
+        real = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "a loop of symlinks"
+        raise ModelError(f"cannot be read: {reason}", path=path) from error
+    if not real.is_relative_to(store.resolve()):
+        raise ModelError(
+            f"a symlink leads out of the store, to {real}: publish a copy instead", path=path
+        )
+    return real
+
+
+def check_directory(path: Path, store: Path) -> None:
+    """Raise ModelError unless a version's directory lies in the store and is nobody else's.
+
+    The directories that it is in may be a group's, not everybody's.
+    """
+    real = inside(path, store)
+    require_own(real.stat().st_mode, path)
+    root = store.resolve()
+    for above in real.parents:
+        if above.stat().st_mode & stat.S_IWOTH:
+            raise ModelError(
+                "everybody can write in it: check what it holds, then chmod o-w", path=above
+            )
+        if above == root:
+            break
+
+
+def require_own(mode: int, path: Path) -> None:
+    """Raise ModelError where a mode lets the group or everybody write."""
+    if mode & OTHERS_WRITE:
+        whom = "everybody" if mode & stat.S_IWOTH else "its group"
+        raise ModelError(
+            f"{whom} can write it (mode {stat.S_IMODE(mode):04o}): check what it holds, then "
+            "chmod go-w",
+            path=path,
+        )
+
+
+def stranger(path: Path, store: Path) -> str | None:
+    """Return the owner of a path who has no business in the store; None where all is well.
+
+    Root, the store's owner, whoever asks, and, where the store's group may write, its members may
+    own versions.
+    """
+    owner, place = path.lstat().st_uid, store.stat()
+    if owner in (0, place.st_uid, os.geteuid()):
+        return None
+    if place.st_mode & stat.S_IWGRP and _is_member(owner, place.st_gid):
+        return None
+    return user_name(owner)
+
+
+def user_name(number: int) -> str:
+    """Return the name of a user, or the number where there is no name."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _is_member(user: int, group: int) -> bool:
+    try:
+        entry = pwd.getpwuid(user)
+        return entry.pw_gid == group or entry.pw_name in grp.getgrgid(group).gr_mem
+    except KeyError:
+        return False

@@ -119,7 +119,7 @@ NOT_TOGETHER: list[tuple[str, Any, str]] = [
     (
         "gate/open_below",
         1.1,
-        ": 1.1 is above close_above, 1.005; lower it",
+        ": 1.1 is above close_above, 1.003; lower it",
     ),
     ("strain/channel", "L1:A", ": L1:A is not a channel of H1; name one of H1's"),
     ("strain/state_vector", "L1:A", ": L1:A is not a channel of H1; name one of H1's"),

@@ -13,6 +13,7 @@ from deepclean.core.quality import (
     BRIEF,
     SEGMENT,
     Bins,
+    Level,
     Window,
     brief,
     density,
@@ -137,14 +138,16 @@ def test_bins_of_bands(bands: tuple[tuple[float, float], ...], inside: list[int]
     assert sorted(every.tolist()) == list(range(20, 201))
 
 
-def test_brief_powers_are_in_units_of_the_floor() -> None:
+def test_brief_powers_are_in_units_of_what_is_usual_and_of_the_floor() -> None:
     slow, fast = Bins(BANDS, 6.0, STOP, SEGMENT), Bins(BANDS, 6.0, STOP, BRIEF)
-    floor = np.full(len(slow.inside), 2.0 / RATE)  # of white noise with variance 1
-    sums = np.zeros(3)
+    white = np.full(len(slow.inside), 2.0 / RATE)  # the density of noise with variance 1
+    level = Level(floor=0.5 * white, usual=white, rms=1.0)
+    sums = np.zeros((3, 2))
     for seed in range(200):
         raw = transform(noise(seed, 1), RATE, STOP)
         estimate = transform(0.5 * noise(1000 + seed, 1), RATE, STOP)
-        found = brief(raw, estimate, fast, slow, floor)
-        sums += [found.raw, found.clean, found.estimate]
-    expected = len(fast.inside) * np.array([1.0, 1.25, 0.25])
-    np.testing.assert_allclose(sums / 200, expected, rtol=0.1)
+        found = brief(raw, estimate, fast, slow, level)
+        sums += [found.raw, found.clean, found.variance]
+    # Twice the estimate's power times the floor's.
+    per_bin = np.array([[1.0, 2.0], [1.25, 2.5], [2 * 0.25 * 0.5, 2 * 0.5 * 1.0]])
+    np.testing.assert_allclose(sums / 200, len(fast.inside) * per_bin, rtol=0.1)

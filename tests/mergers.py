@@ -32,12 +32,16 @@ LOW, HIGH = 20.0, 1000.0
 
 
 def drawn(count: int, span: tuple[float, float], seed: int = 0) -> list[Injection]:
-    """Return mergers of random masses, distances and times (GPS seconds) in a span."""
+    """Return mergers of random masses and distances, one after another in a span (GPS seconds).
+
+    Where two fall into 8 s, their loudest parts can fill half of the gate's transforms.
+    """
     rng = np.random.default_rng(seed)
     heavy = rng.uniform(10, 60, count)
     light = heavy * rng.uniform(0.5, 1, count)
     distances = rng.uniform(50, 1500, count)
-    instants = np.sort(rng.uniform(*span, count))
+    step = (span[1] - span[0]) / count
+    instants = span[0] + step * (np.arange(count) + rng.uniform(0.0, 0.2, count))
     return [
         Injection(round(t * NS), float(m1), float(m2), float(d))
         for t, m1, m2, d in zip(instants, heavy, light, distances, strict=True)

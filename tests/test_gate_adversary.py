@@ -77,7 +77,7 @@ def test_a_quiet_stretch_loses_nothing() -> None:
 
 @pytest.mark.slow
 def test_mergers_keep_their_signal_to_noise_ratio() -> None:
-    """Estimate and gate are the same with and without 100 of them; what is left is linear."""
+    """The estimate is the same with and without 100 of them; what is left is linear."""
     found = ratios_of(count=100, every=10.0)
     print(f"signal-to-noise ratio, cleaned / raw: mean {found.mean():.4f}, least {found.min():.4f}")
     assert found.min() > 0.98

@@ -160,7 +160,7 @@ def mergers(count: int) -> None:
     """Print what cleaning does to the signal-to-noise ratio of mergers, a hundred a stream."""
     for strength, what in ((1.0, "the demo's coupling"), (0.0, "nothing to clean")):
         found = np.concatenate(
-            [ratios_of(100, 4.0, strength, seed) for seed in range(max(1, count // 100))]
+            [ratios_of(100, 10.0, strength, seed) for seed in range(max(1, count // 100))]
         )
         adversary.scene.cache_clear()
         print(

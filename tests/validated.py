@@ -63,7 +63,10 @@ def write(
 def open_source(config: Config) -> HistorySource:
     """Open the toy's data, in whatever process."""
     history = History([config.input.strain.directory])
-    return HistorySource(channels_of(config), history, history)
+    directories = [frames.directory for frames in config.input.witnesses]
+    return HistorySource(
+        channels_of(config), history, History(directories) if directories else history
+    )
 
 
 def run_of(config: Config, name: str = "validated") -> Run:

@@ -44,7 +44,7 @@ def validate(
         Path | None,
         typer.Option(
             help="Parity instead of a report: compare the frames of a live run that lie in this "
-            "directory with a replay of the same time.",
+            "directory with a replay of the same time; with --out also as parity.json.",
             show_default=False,
         ),
     ] = None,
@@ -104,13 +104,13 @@ def validate(
     """
     settings = prepare(config, override)
     span = whole_span(start, end)
-    if (out is None) == (against is None):
-        raise ConfigError("either --out DIR for a report or --against DIR for the parity, please")
+    if out is None and against is None:
+        raise ConfigError("--out DIR for a report, or --against DIR for the parity, please")
     from deepclean.validate.shards import Run
 
     run = Run("validated", settings, partial(_open, settings, strain, witnesses))
     if against is not None:
-        raise typer.Exit(_parity(run, span, against, jobs))
+        raise typer.Exit(_parity(run, span, against, out, jobs))
     assert out is not None
     runs = [run]
     other = _other(config, override, settings, compare, compare_config)
@@ -155,14 +155,16 @@ def _report(
     return 0 if verdict["passed"] else NOT_MET
 
 
-def _parity(run: Run, span: Span, directory: Path, jobs: int) -> int:
+def _parity(run: Run, span: Span, directory: Path, out: Path | None, jobs: int) -> int:
     """Print how a live run's frames differ from their replay; return the exit status."""
-    from deepclean.validate.parity import parity
+    from deepclean.validate.parity import parity, write
 
     with _Bar() as bar:
         found = parity(run, span, directory, jobs, bar.show)
     for line in found.lines():
         print(line)
+    if out is not None:
+        write(found, out)
     return 0 if found.passed else NOT_MET
 
 

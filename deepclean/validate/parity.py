@@ -147,10 +147,12 @@ def explain(
     sound = [second for second in seconds if second.accounted]
     late = [second.start for second in sound if second.late]
     switched = [second.start for second in sound if second.switched]
-    early = [second.start for second in sound if second.ends_low and not second.late]
 
     def beside(second: Second, whens: Sequence[int], before: int, after: int) -> bool:
         return any(-before <= second.start - when <= after for when in whens)
+
+    # A gain also falls before a late frame.
+    early = [s.start for s in sound if s.ends_low and not beside(s, late, reach, 0)]
 
     def reason(second: Second) -> str:
         if second.absent is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from deepclean.validate import shards
 from deepclean.validate.cross import CLEANED, RAW, Cross
 from deepclean.validate.judge import CRITERIA, judge, limits
 from deepclean.validate.measure import Sampling
-from deepclean.validate.report import serialise, write
+from deepclean.validate.report import serialise
 from deepclean.validate.segments import read_segments, within
 from deepclean.validate.signals import matched
 from deepclean.validate.summary import array
@@ -364,18 +363,3 @@ def test_model_that_adds_noise_is_kept_out_and_reported(config: Config, tmp_path
     assert not report["verdict"]["passed"]
     assert other["name"] == "other"
     assert other["couplings"]["30Hz"]["asd_ratio"]["OUT_DQ"]["in_band"] < 1.0
-
-
-def test_report_is_a_folder_that_needs_nothing(config: Config, tmp_path: Path) -> None:
-    page = write(validated(config, high=40), tmp_path)
-    text = page.read_text()
-    assert "http" not in text
-    held = json.loads((tmp_path / "report.json").read_text())
-    assert held["schema"] == 1
-    assert held["runs"][0]["configuration"] == config.hash
-    named = [part.split('"')[0] for part in text.split('src="')[1:]]
-    assert len(named) == 8
-    for name in named:
-        png = tmp_path / name
-        assert png.read_bytes()[:4] == b"\x89PNG"
-        assert png.with_suffix(".svg").read_text().lstrip().startswith("<?xml")

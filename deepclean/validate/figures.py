@@ -17,6 +17,7 @@ BEFORE, AFTER, UNGATED, OTHER = "#c2410c", "#1d4ed8", "#0d9488", "#7c3aed"
 
 _SIZE = (9.0, 4.2)
 _LOWEST = 10.0
+_UNITS = (("s", 1), ("min", 60), ("h", 3600), ("d", 86400))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def draw(
     ) -> None:
         from gwpy.plot import Plot
 
-        plot = Plot(figsize=size)
+        plot = Plot(figsize=size, layout="constrained")
         paint(plot)
         for ending in ("png", "svg"):
             # Equal figures give equal bytes.
@@ -71,7 +72,6 @@ def draw(
             plot.savefig(
                 into / f"{figure.name}.{ending}",
                 dpi=110,
-                bbox_inches="tight",
                 metadata=metadata,
             )
         plot.close()
@@ -209,28 +209,35 @@ def _shade(axes: Any, bands: Any) -> None:
         axes.axvspan(low, high, color="0.5", alpha=0.12, linewidth=0)
 
 
-def _time(axes: Any) -> None:
-    axes.set_xscale("auto-gps")
+def _since(starts: Any, start: int) -> tuple[Any, str]:
+    """Return times in a fitting unit after the start, and how the axis is to be called."""
+    from gwpy.time import from_gps
+
+    times = np.asarray(starts, dtype=np.float64) - start
+    last = float(times[-1]) if len(times) else 0.0
+    unit, size = next(unit for unit in _UNITS if last < 2 * 60 * unit[1] or unit == _UNITS[-1])
+    return times / size, f"Time [{unit}] from GPS {start} ({from_gps(start):%Y-%m-%d %H:%M:%S} UTC)"
 
 
 def _range(axes: Any, ranges: Mapping[str, Any]) -> None:
+    times, label = _since(ranges["start"], ranges["start"][0])
     for product, colour in (("RAW", BEFORE), ("OUT_DQ", AFTER)):
-        axes.plot(ranges["start"], array(ranges[product]), ".", color=colour, label=product, ms=4)
+        axes.plot(times, array(ranges[product]), ".-", color=colour, label=product, lw=0.8, ms=5)
     axes.set_ylabel("Range [Mpc]")
+    axes.set_xlabel(label)
     axes.legend()
-    _time(axes)
 
 
-def _steps(series: Mapping[str, Any]) -> Any:
-    """Return the times between which the rows lie."""
-    starts = np.array(series["start"], dtype=np.float64)
-    return np.append(starts, starts[-1] + series["cadence"])
+def _steps(series: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return the times between which the rows lie, and what the axis is to be called."""
+    starts = series["start"]
+    return _since([*starts, starts[-1] + series["cadence"]], starts[0])
 
 
 def _gates(axes: Any, series: Mapping[str, Any]) -> None:
     rows = {name: array(rows["gain"]) for name, rows in series["couplings"].items()}
     rows["counts"] = array(series["counted"]) / series["cadence"]
-    edges = _steps(series)
+    edges, label = _steps(series)
     for place, values in enumerate(reversed(rows.values())):
         axes.pcolormesh(
             edges,
@@ -244,29 +251,31 @@ def _gates(axes: Any, series: Mapping[str, Any]) -> None:
     axes.set_yticks([place + 0.4 for place in range(len(rows))], list(reversed(rows)))
     axes.grid(visible=False)
     axes.set_xlim(edges[0], edges[-1])
-    _time(axes)
+    axes.set_xlabel(label)
 
 
 def _ratios(axes: Any, series: Mapping[str, Any], rows: Mapping[str, Any]) -> None:
-    middles = _steps(series)[1:]
-    for ratio, colour, label in (
+    edges, label = _steps(series)
+    ends = edges[1:]
+    for ratio, colour, name in (
         ("in_band", AFTER, "in band"),
         ("guard", "#a16207", "guard"),
         ("outside", "0.5", "outside"),
     ):
-        axes.plot(middles, array(rows[f"OUT_DQ_{ratio}"]), color=colour, label=label, linewidth=1.2)
+        axes.plot(ends, array(rows[f"OUT_DQ_{ratio}"]), color=colour, label=name, linewidth=1.2)
     axes.axhline(1.0, color="0.3", linewidth=0.8, linestyle="--")
     axes.set_ylabel("ASD ratio, OUT_DQ / raw")
     axes.legend(ncols=3)
-    axes.set_xlim(middles[0], middles[-1])
-    _time(axes)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_xlabel(label)
 
 
 def _spectrogram(plot: Any, spectrogram: Spectrogram) -> None:
     from matplotlib.colors import LogNorm
 
     starts, asd = _columns(spectrogram)
-    edges = np.append(starts, starts[-1] + 8)
+    step = starts[1] - starts[0] if len(starts) > 1 else 8
+    edges, named = _since([*starts, starts[-1] + step], int(starts[0]))
     half = (spectrogram.frequencies[1] - spectrogram.frequencies[0]) / 2
     frequencies = np.append(spectrogram.frequencies - half, spectrogram.frequencies[-1] + half)
     before, after = asd[:, 0].T, asd[:, 1].T
@@ -284,10 +293,10 @@ def _spectrogram(plot: Any, spectrogram: Spectrogram) -> None:
         axes.set_ylabel(f"{label}\nFrequency [Hz]")
         axes.grid(visible=False)
         plot.colorbar(mesh, ax=axes, label="ratio" if place == 3 else r"$1/\sqrt{\mathrm{Hz}}$")
-        _time(axes)
         if place < 3:
-            axes.set_xlabel("")
             axes.tick_params(labelbottom=False)
+        else:
+            axes.set_xlabel(named)
 
 
 def _columns(spectrogram: Spectrogram) -> tuple[Any, Any]:
@@ -378,11 +387,12 @@ def _compared(plot: Any, runs: Any, name: str) -> None:
         ratio = array(spectra["OUT_DQ"]["p50"]) / array(spectra["RAW"]["p50"])
         upper.plot(frequency[shown], ratio[shown], color=colour, label=run["name"])
         rows = array(run["series"]["couplings"][name]["OUT_DQ_in_band"])
-        lower.plot(_steps(run["series"])[1:], rows, color=colour, label=run["name"], linewidth=1.2)
+        edges, label = _steps(run["series"])
+        lower.plot(edges[1:], rows, color=colour, label=run["name"], linewidth=1.2)
         _shade(upper, coupling["bands"] if run is runs[0] else [])
     upper.set_xlabel("Frequency [Hz]")
     for axes in (upper, lower):
         axes.set_ylabel("ASD ratio, OUT_DQ / raw")
         axes.axhline(1.0, color="0.3", linewidth=0.8, linestyle="--")
         axes.legend()
-    _time(lower)
+    lower.set_xlabel(label)

@@ -10,9 +10,10 @@ a cause. The causes, by what the frame's own channels say and the replay's do no
 | late_frame | WITNESSES_GOOD is 0: it came late, or its witnesses; or beside such a second |
 | no_lookahead | the gain falls to 0 at the end: it was given out before the next one came; |
 | | or right before such a second |
-| restart | a gain or SETTLED is another, within the engine's history after a frame without |
+| restart | a gain is lower or SETTLED is 0, within the engine's history after a frame without |
 | | one before it |
-| gate_memory | likewise, within the history after a late frame or a switch: a gate remembers |
+| gate_memory | either is another, within the history after a late frame or a switch, which a |
+| | gate remembers |
 
 Beside and before reach as far as the filters do, which spoil that much, or change its rounding.
 Everything else is unexplained.
@@ -101,8 +102,9 @@ def parity(
     Raises:
         InputError: there is nothing to compare.
     """
-    held = [part for each in History([directory]).spans() if (part := each.overlap(span))]
-    if not held:
+    archive = History([directory])
+    archive.require(product_names(run.config.strain.channel, run.config.output.products).values())
+    if not any(each.overlap(span) for each in archive.spans()):
         raise InputError(f"no frame of {span}", path=directory)
     jobs = [(directory, shard) for shard in shards.shards([span])]
     found: list[Second] = []
@@ -116,7 +118,7 @@ def parity(
     if not compared:
         raise InputError(f"nothing of {span} is both there and in the history", path=directory)
     # Where frames begin that have none before them; the span's own start is no such place.
-    starts = [each.start // NS for each in History([directory]).spans()]
+    starts = [each.start // NS for each in archive.spans()]
     engine = Opened(run).engine()
     reach = -(-(engine.lookahead + engine.settings.ramp) // NS) + 1
     return Parity(span, compared, explain(found, starts, -(-engine.history // NS), reach))
@@ -160,12 +162,14 @@ def explain(
         if not second.accounted:
             return UNEXPLAINED
         told = second.told
+        # A gate that began late opens later, never sooner.
+        held_back = second.unsettled or not second.higher
         causes = [
             ("model_switch", second.switched),
             ("late_frame", second.late),
             ("no_lookahead", second.lower and beside(second, early, reach, 0)),
             ("late_frame", beside(second, late, reach, reach)),
-            ("restart", beside(second, starts, 0, history if told else reach)),
+            ("restart", held_back and beside(second, starts, 0, history if told else reach)),
             ("gate_memory", told and beside(second, late, 0, history)),
             ("gate_memory", beside(second, switched, 0, history if told else reach)),
         ]

@@ -104,7 +104,7 @@ def test_duty_cycle_is_where_the_gain_is_one(run: dict[str, Any]) -> None:
 
 def test_range_grows_as_the_line_goes(run: dict[str, Any]) -> None:
     found = run["range"]
-    assert found["start"] == [START, START + 64, START + 128]
+    assert found["start"] == [START, START + 64]
     assert found["median"]["RAW"] < found["median"]["PRODUCTION"]
     assert found["gain"] == pytest.approx(
         found["median"]["OUT_DQ"] / found["median"]["RAW"], rel=1e-6
@@ -166,6 +166,10 @@ def test_segments_say_what_counts(config: Config) -> None:
         "left_out": {"not_asked_for": 24},
     }
     assert run["spectra"]["stretches"] == 5
+    # No minute of it counts by half, so there is no range, and what is not measured is not met.
+    assert run["range"]["median"] == {"RAW": None, "OUT_DQ": None, "PRODUCTION": None}
+    (unmet,) = (c for c in report["verdict"]["criteria"] if c["criterion"] == "range_gain")
+    assert not unmet["met"]
 
 
 def test_nothing_to_judge_is_an_input_error(config: Config) -> None:

@@ -211,17 +211,19 @@ def _other(
     if compare is None:
         return None
     coupling, _, directory = compare.rpartition("=")
-    if not coupling:
-        from deepclean.edge import models
+    from deepclean.edge import models
 
-        coupling = models.load(Path(directory)).coupling
+    model = models.load(Path(directory))
+    version = model.version
+    if not coupling:
+        coupling = model.coupling
         if len(config.enabled_couplings) == 1:
             (coupling,) = config.enabled_couplings
     if coupling not in config.enabled_couplings:
         known = list(config.enabled_couplings)
         raise ConfigError(f"--compare {compare}: no coupling {coupling}{hint(coupling, known)}")
     given = [*(override or []), f"couplings.{coupling}.model={Path(directory).absolute()}"]
-    return Path(directory).name, load(path, given)
+    return f"{coupling} version {version}", load(path, given)
 
 
 def _counting(span: Span, segments: Path | None, flag: str | None) -> tuple[list[Span], str | None]:

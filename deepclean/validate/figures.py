@@ -1,4 +1,4 @@
-"""The figures of a report, drawn with gwpy from what the JSON says, as PNG and SVG."""
+"""The figures of a report, drawn from what the JSON says, as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -29,21 +29,24 @@ class Figure:
         title: in the report.
         says: what there is to see.
         coupling: it is of; None: of the whole.
+        wide: whether it takes the page's whole width.
     """
 
     name: str
     title: str
     says: str
     coupling: str | None = None
+    wide: bool = False
 
 
 def draw(
     report: Mapping[str, Any], spectrograms: Mapping[str, Spectrogram], into: Path
 ) -> list[Figure]:
     """Draw every figure into a directory; return them in the order of the report."""
+    import gwpy.plot  # noqa: F401  (it changes matplotlib; now, lest half of the figures differ)
     import matplotlib as mpl
+    from matplotlib.figure import Figure as Plot
 
-    mpl.use("agg")
     style: Any = {
         "font.size": 10,
         "axes.labelsize": 10,
@@ -62,8 +65,6 @@ def draw(
     def add(
         figure: Figure, paint: Callable[[Any], None], size: tuple[float, float] = _SIZE
     ) -> None:
-        from gwpy.plot import Plot
-
         plot = Plot(figsize=size, layout="constrained")
         paint(plot)
         for ending in ("png", "svg"):
@@ -74,10 +75,11 @@ def draw(
                 dpi=110,
                 metadata=metadata,
             )
-        plot.close()
         made.append(figure)
 
-    with mpl.rc_context(style):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # whatever else this process draws, gwpy too
+        mpl.rcParams.update(style)
         _of_the_whole(report, add)
         for name in report["runs"][0]["couplings"]:
             _of_a_coupling(name, report, spectrograms[name], add)
@@ -93,19 +95,21 @@ def _of_the_whole(report: Mapping[str, Any], add: _Add) -> None:
         Figure("spectra", "Spectra", "Median and 5th to 95th percentile of 8-s spectra."),
         lambda plot: _spectra(plot.gca(), run["spectra"], (_LOWEST, None), log=True),
     )
-    add(
-        Figure("range", "Range", "Binary neutron stars (1.4 + 1.4 suns) at SNR 8, every 64 s."),
-        lambda plot: _range(plot.gca(), run["range"]),
-    )
+    if run["range"]["start"]:
+        add(
+            Figure("range", "Range", "Binary neutron stars (1.4 + 1.4 suns) at SNR 8, every 64 s."),
+            lambda plot: _range(plot.gca(), run["range"]),
+        )
     add(
         Figure(
             "gates",
             "Gain and gate",
             "Gain of each coupling: dark is full subtraction, white none. Below, the time that "
             "counts.",
+            wide=True,
         ),
         lambda plot: _gates(plot.gca(), run["series"]),
-        (_SIZE[0], 1.4 + 0.45 * (1 + len(run["couplings"]))),
+        (2 * _SIZE[0], 0.9 + 0.45 * (1 + len(run["couplings"]))),
     )
 
 
@@ -201,7 +205,14 @@ def _spectra(
     axes.set_xlim(frequency[shown][0], frequency[shown][-1])
     axes.set_xlabel("Frequency [Hz]")
     axes.set_ylabel(r"ASD [$1/\sqrt{\mathrm{Hz}}$]")
-    axes.legend()
+    _legend(axes)
+
+
+def _legend(axes: Any, **options: Any) -> None:
+    """Draw a legend with lines, where gwpy's axes would draw squares."""
+    from matplotlib.axes import Axes
+
+    Axes.legend(axes, **options)
 
 
 def _shade(axes: Any, bands: Any) -> None:
@@ -225,7 +236,7 @@ def _range(axes: Any, ranges: Mapping[str, Any]) -> None:
         axes.plot(times, array(ranges[product]), ".-", color=colour, label=product, lw=0.8, ms=5)
     axes.set_ylabel("Range [Mpc]")
     axes.set_xlabel(label)
-    axes.legend()
+    _legend(axes)
 
 
 def _steps(series: Mapping[str, Any]) -> tuple[Any, str]:
@@ -265,7 +276,7 @@ def _ratios(axes: Any, series: Mapping[str, Any], rows: Mapping[str, Any]) -> No
         axes.plot(ends, array(rows[f"OUT_DQ_{ratio}"]), color=colour, label=name, linewidth=1.2)
     axes.axhline(1.0, color="0.3", linewidth=0.8, linestyle="--")
     axes.set_ylabel("ASD ratio, OUT_DQ / raw")
-    axes.legend(ncols=3)
+    _legend(axes, ncols=3)
     axes.set_xlim(edges[0], edges[-1])
     axes.set_xlabel(label)
 
@@ -329,7 +340,7 @@ def _coherence(plot: Any, run: Mapping[str, Any], coupling: Mapping[str, Any]) -
         )
     upper.set_ylabel("Coherence")
     upper.set_ylim(0, 1.02)
-    upper.legend(fontsize=7, ncols=2)
+    _legend(upper, fontsize=7, ncols=2)
     spectra = run["spectra"]
     at = np.searchsorted(array(spectra["frequency"]), frequency)
     ratio = array(spectra["PRODUCTION"]["p50"])[at] / array(spectra["RAW"]["p50"])[at]
@@ -344,7 +355,7 @@ def _coherence(plot: Any, run: Mapping[str, Any], coupling: Mapping[str, Any]) -
     lower.set_ylim(bottom=0)
     lower.set_ylabel("ASD ratio")
     lower.set_xlabel("Frequency [Hz]")
-    lower.legend(fontsize=8)
+    _legend(lower, fontsize=8)
     for axes in (upper, lower):
         axes.set_xlim(frequency[0], frequency[-1])
         _shade(axes, coupling["bands"])
@@ -370,7 +381,7 @@ def _residual(axes: Any, residual: Mapping[str, Any]) -> None:
     axes.set_ylim(1e-6, 1)
     axes.set_xlabel("Standard deviations")
     axes.set_ylabel("Density")
-    axes.legend(fontsize=8, loc="lower center")
+    _legend(axes, fontsize=8, loc="lower center")
 
 
 def _number(value: float | None) -> str:
@@ -394,5 +405,5 @@ def _compared(plot: Any, runs: Any, name: str) -> None:
     for axes in (upper, lower):
         axes.set_ylabel("ASD ratio, OUT_DQ / raw")
         axes.axhline(1.0, color="0.3", linewidth=0.8, linestyle="--")
-        axes.legend()
+        _legend(axes)
     lower.set_xlabel(label)

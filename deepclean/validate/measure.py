@@ -323,7 +323,7 @@ class Meter:
     def _finish_minute(self, start: int) -> None:
         """Take the range from the mean of some stretches: the few averages of one feign more."""
         minute, self._minute = self._minute, []
-        if minute:
+        if 2 * STRETCH * len(minute) >= MINUTE:
             ranges = tuple(self._range_of(power) for power in np.mean(minute, axis=0))
             self.part.ranges.append((start, ranges))
 

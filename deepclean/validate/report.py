@@ -201,8 +201,9 @@ def _figures(figures: Sequence[Figure]) -> Iterator[str]:
 
 
 def _figure(figure: Figure) -> str:
+    wide = ' class="wide"' if figure.wide else ""
     return (
-        f'<figure><a href="{figure.name}.svg"><img src="{figure.name}.png" loading="eager" '
+        f'<figure{wide}><a href="{figure.name}.svg"><img src="{figure.name}.png" loading="eager" '
         f'alt="{escape(figure.title)}"></a><figcaption><b>{escape(figure.title)}.</b> '
         f"{escape(figure.says)}</figcaption></figure>"
     )

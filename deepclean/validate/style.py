@@ -6,7 +6,8 @@ STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e7e5e4; --paper: #0c0a09; --card: #1c1917; --line: #44403c; --soft: #a8a29e;
     --good: #4ade80; --bad: #f87171; }
-  figure img { filter: invert(0.9) hue-rotate(180deg); }
+  .wide { grid-column: 1 / -1; }
+figure img { filter: invert(0.9) hue-rotate(180deg); }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
@@ -40,6 +41,7 @@ code { font-size: .8rem; word-break: break-all; }
 .figures { display: grid; gap: .8rem; align-items: start;
   grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); }
 figure { margin: 0; padding: .8rem; }
+.wide { grid-column: 1 / -1; }
 figure img { width: 100%; height: auto; display: block; }
 a { color: inherit; }
 """

@@ -106,7 +106,8 @@ class Summary:
 
     def _range(self) -> dict[str, Any]:
         starts = [start for part in self._parts for start, _ in part.ranges]
-        ranges = np.array([each for part in self._parts for _, each in part.ranges])
+        found = [each for part in self._parts for _, each in part.ranges]
+        ranges = np.array(found, dtype=np.float64).reshape(-1, len(PRODUCTS))
         medians = {p: _median(ranges[:, row]) for row, p in enumerate(PRODUCTS)}
         gain = medians["OUT_DQ"] / medians["RAW"] if medians["RAW"] else np.nan
         return {

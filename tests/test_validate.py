@@ -166,6 +166,8 @@ def test_segments_say_what_counts(config: Config) -> None:
         "left_out": {"not_asked_for": 24},
     }
     assert run["spectra"]["stretches"] == 5
+    # No transform spans the hole between them.
+    assert run["couplings"]["30Hz"]["coherence"]["transforms"] == 15 + 23
     # No minute of it counts by half, so there is no range, and what is not measured is not met.
     assert run["range"]["median"] == {"RAW": None, "OUT_DQ": None, "PRODUCTION": None}
     (unmet,) = (c for c in report["verdict"]["criteria"] if c["criterion"] == "range_gain")

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from deepclean.cli import config, inspect, models, replay, run, simulate, status, train
+from deepclean.cli import config, inspect, models, replay, run, simulate, status, train, validate
 from deepclean.errors import DeepCleanError, DeviceError, OutputError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("inspect")(inspect.inspect)
 app.command("replay")(replay.replay)
+app.command("validate")(validate.validate)
 app.command("train")(train.train)
 app.command("simulate")(simulate.simulate)
 app.command("config")(config.show)
@@ -32,7 +33,7 @@ def main() -> None:
 
     Exit status 2 says that a person is needed: configuration, input or model must be mended.
     1 says that the same again may succeed: an output that is full, locked or not there, a device
-    that a new process gets afresh.
+    that a new process gets afresh. 3 is what `deepclean validate` says of what is not in spec.
     """
     try:
         app()

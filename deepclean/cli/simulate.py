@@ -193,7 +193,7 @@ def _site(
     site = with_dummies(site, dummies)
     if background is not None:
         site = on_background(site, background)
-    return replace(site, injections=tuple(_injection(text) for text in inject))
+    return replace(site, injections=tuple(injection(text) for text in inject))
 
 
 def _faults(
@@ -239,7 +239,12 @@ def _layout(config: Config, truth: Path | None, strain_length: int, witness_leng
     return replace(layout, witnesses=frames.directory, witness_description=described)
 
 
-def _injection(text: str) -> Injection:
+def injection(text: str) -> Injection:
+    """Return the binary that an `--inject` names.
+
+    Raises:
+        ConfigError: it names none.
+    """
     from deepclean.simulate.injection import Injection
 
     parts = text.split(",")

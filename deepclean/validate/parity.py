@@ -1,0 +1,225 @@
+"""Parity: the frames of a live run against a replay of the same time, sample by sample.
+
+A second that differs is explained where the frame accounts for it (validate.compare) and there is
+a cause. The causes, by what the frame's own channels say and the replay's do not:
+
+| reason | how it is known |
+|---|---|
+| missing_in_archive | there is no frame |
+| model_switch | the version channel has another version |
+| late_frame | WITNESSES_GOOD is 0: it came late, or its witnesses; or beside such a second |
+| no_lookahead | the gain falls to 0 at the end: it was given out before the next one came; |
+| | or right before such a second |
+| restart | a gain is lower or SETTLED is 0, within the engine's history after a frame without |
+| | one before it |
+| gate_memory | either is another, within the history after a late frame or a switch, which a |
+| | gate remembers |
+
+Beside and before reach as far as the filters do, which spoil that much, or change its rounding.
+Everything else is unexplained.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from deepclean.core.channels import gain, model_version, product_names, state_vector
+from deepclean.core.time import NS, Span, format_gps
+from deepclean.edge.history import History
+from deepclean.errors import InputError, OutputError
+from deepclean.validate import shards
+from deepclean.validate.compare import Comparison, Second
+from deepclean.validate.shards import Opened, Run
+
+UNEXPLAINED = "unexplained"
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What a comparison found.
+
+    Args:
+        span: that was compared.
+        compared: seconds that both have.
+        seconds: that differ, in order, each with its reason.
+    """
+
+    span: Span
+    compared: int
+    seconds: Sequence[tuple[Second, str]]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every difference is explained."""
+        return all(reason != UNEXPLAINED for _, reason in self.seconds)
+
+    def lines(self) -> Iterator[str]:
+        """Yield what a person wants to read."""
+        differ = sum(second.absent is None for second, _ in self.seconds)
+        yield (
+            f"GPS {self.span.start // NS} to {self.span.end // NS}: {self.compared} s compared, "
+            f"{self.compared - differ} equal bit for bit, {differ} differ"
+        )
+        for reason in dict.fromkeys(reason for _, reason in self.seconds):
+            seconds = [second for second, why in self.seconds if why == reason]
+            yield f"{reason}: {len(seconds)} s, first:"
+            yield from map("  {}".format, _detail(seconds[0]))
+        count = sum(reason == UNEXPLAINED for _, reason in self.seconds)
+        yield f"{count or 'no'} unexplained difference{'s' if count > 1 else ''}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON has it."""
+        return {
+            "schema": 1,
+            "span": [self.span.start // NS, self.span.end // NS],
+            "compared": self.compared,
+            "passed": self.passed,
+            "seconds": [{"reason": why, **_plain(asdict(second))} for second, why in self.seconds],
+        }
+
+
+def parity(
+    run: Run,
+    span: Span,
+    directory: Path,
+    processes: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Parity:
+    """Compare archived frames with their replay.
+
+    Args:
+        run: the configuration of the live run, its models and its input.
+        span: whole seconds.
+        directory: of the frames, or of an archive of them.
+        processes: how many work at a time.
+        progress: told how many shards are done, of how many.
+
+    Raises:
+        InputError: there is nothing to compare.
+    """
+    archive = History([directory])
+    archive.require(product_names(run.config.strain.channel, run.config.output.products).values())
+    if not any(each.overlap(span) for each in archive.spans()):
+        raise InputError(f"no frame of {span}", path=directory)
+    jobs = [(directory, shard) for shard in shards.shards([span])]
+    found: list[Second] = []
+    compared = 0
+    for done, (count, seconds) in enumerate(
+        shards.in_processes([run], _work, jobs, processes), start=1
+    ):
+        compared += count
+        found += seconds
+        progress(done, len(jobs))
+    if not compared:
+        raise InputError(f"nothing of {span} is both there and in the history", path=directory)
+    # Where frames begin that have none before them; the span's own start is no such place.
+    starts = [each.start // NS for each in archive.spans()]
+    engine = Opened(run).engine()
+    reach = -(-(engine.lookahead + engine.settings.ramp) // NS) + 1
+    return Parity(span, compared, explain(found, starts, -(-engine.history // NS), reach))
+
+
+def write(found: Parity, into: Path) -> Path:
+    """Write `parity.json` into a directory. Raises OutputError where that fails."""
+    path = into / "parity.json"
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found.as_json(), indent=1, allow_nan=False) + "\n")
+    except OSError as error:
+        raise OutputError(f"cannot be written: {error}", path=path, errno=error.errno) from error
+    return path
+
+
+def explain(
+    seconds: Sequence[Second], starts: Sequence[int], history: int, reach: int
+) -> list[tuple[Second, str]]:
+    """Return each second with its reason (the module's table).
+
+    Args:
+        seconds: that differ, in order.
+        starts: GPS seconds of frames without one before them.
+        history: seconds of input that a sample depends on.
+        reach: seconds beside a gap that the filters spoil.
+    """
+    sound = [second for second in seconds if second.accounted]
+    late = [second.start for second in sound if second.late]
+    switched = [second.start for second in sound if second.switched]
+
+    def beside(second: Second, whens: Sequence[int], before: int, after: int) -> bool:
+        return any(-before <= second.start - when <= after for when in whens)
+
+    # A gain also falls before a late frame.
+    early = [s.start for s in sound if s.ends_low and not beside(s, late, reach, 0)]
+
+    def reason(second: Second) -> str:
+        if second.absent is not None:
+            return "missing_in_archive" if second.absent == "archive" else UNEXPLAINED
+        if not second.accounted:
+            return UNEXPLAINED
+        told = second.told
+        # A gate that began late opens later, never sooner.
+        held_back = second.unsettled or not second.higher
+        causes = [
+            ("model_switch", second.switched),
+            ("late_frame", second.late),
+            ("no_lookahead", second.lower and beside(second, early, reach, 0)),
+            ("late_frame", beside(second, late, reach, reach)),
+            ("restart", held_back and beside(second, starts, 0, history if told else reach)),
+            ("gate_memory", told and beside(second, late, 0, history)),
+            ("gate_memory", beside(second, switched, 0, history if told else reach)),
+        ]
+        return next((name for name, holds in causes if holds), UNEXPLAINED)
+
+    return [(second, reason(second)) for second in seconds]
+
+
+def _work(job: tuple[Path, Span]) -> tuple[int, list[Second]]:
+    """Compare one shard; return how many seconds both have, and those that differ."""
+    directory, shard = job
+    opened = shards.opened(0)
+    config = opened.config
+    ifo, strain = config.interferometer, config.strain
+    archive = History([directory])
+    names = [state_vector(ifo), *product_names(strain.channel, config.output.products).values()]
+    for coupling in config.enabled_couplings:
+        names += [gain(ifo, coupling), model_version(ifo, coupling)]
+    if strain.state_vector is not None:
+        names.append(strain.state_vector)
+    comparison = Comparison(strain.channel, strain.state_vector, config.output.products)
+    compared, seconds = 0, []
+    for frame in opened.cleaned(shard):
+        expected = comparison.replayed(frame)
+        found = comparison.second(frame.blocks[0], expected, archive.read(names, frame.span))
+        compared += expected is not None and (found is None or found.absent is None)
+        if found is not None:
+            seconds.append(found)
+    return compared, seconds
+
+
+def _detail(second: Second) -> Iterator[str]:
+    """Yield what is to be said of one second."""
+    if second.absent is not None:
+        yield f"GPS {second.start}: not in the {second.absent}"
+    for each in second.differences:
+        if each.samples:
+            yield (
+                f"GPS {format_gps(each.instant)} {each.channel}: {each.archived:.10g} archived, "
+                f"{each.replayed:.10g} replayed; {each.samples} samples differ, by at most "
+                f"{each.largest:.3g}"
+            )
+        else:
+            yield f"GPS {second.start} {each.channel}: not in the archive, or damaged"
+
+
+def _plain(values: Any) -> Any:
+    """Return a structure in which what is no number is null."""
+    if isinstance(values, dict):
+        return {key: _plain(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_plain(value) for value in values]
+    return None if isinstance(values, float) and not isfinite(values) else values

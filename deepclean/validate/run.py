@@ -1,0 +1,120 @@
+"""A validation from its span to the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deepclean import __version__
+from deepclean.core.time import Span
+from deepclean.simulate.injection import Injection
+from deepclean.validate import shards
+from deepclean.validate.judge import judge
+from deepclean.validate.measure import Part, Sampling
+from deepclean.validate.shards import Opened, Run
+from deepclean.validate.signals import recover
+from deepclean.validate.summary import Spectrogram, Summary, seconds
+
+SCHEMA = 1
+"""Of the JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be validated.
+
+    Args:
+        span: whole seconds.
+        counting: parts of it that count, in order; all of it where there are no segments.
+        injections: to be found again.
+        limits: by criterion.
+        segments: what the counting parts come from, for the report; None: nothing.
+    """
+
+    span: Span
+    counting: Sequence[Span]
+    injections: Sequence[Injection]
+    limits: Mapping[str, float | None]
+    segments: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """What came out.
+
+    Args:
+        report: everything, as the JSON has it.
+        spectrograms: of the first run, by coupling.
+    """
+
+    report: dict[str, Any]
+    spectrograms: Mapping[str, Spectrogram]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One shard or one signal of one run."""
+
+    run: int
+    what: Span | Injection
+    counting: Sequence[Span]
+    sampling: Sampling
+
+
+def validate(
+    runs: Sequence[Run],
+    asked: Asked,
+    processes: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Validated:
+    """Validate the first run; the others are what it is compared with.
+
+    Args:
+        runs: at least one; all see the same time.
+        asked: what is to be looked at.
+        processes: how many work at a time. It changes nothing of the result.
+        progress: told how many jobs are done, of how many.
+
+    Raises:
+        InputError: nothing can be judged, or data is not there.
+        ModelError: a model cannot be loaded, or failed.
+    """
+    sampling = Sampling.of(asked.span)
+    whats: list[Span | Injection] = [*shards.shards(asked.counting), *asked.injections]
+    jobs = [_Job(run, what, asked.counting, sampling) for run in range(len(runs)) for what in whats]
+    opened = [Opened(run) for run in runs]
+    summaries = [Summary(each, sampling) for each in opened]
+    signals: list[list[dict[str, Any]]] = [[] for _ in runs]
+    results = shards.in_processes(runs, _work, jobs, processes)
+    for done, (job, result) in enumerate(zip(jobs, results, strict=True), start=1):
+        if isinstance(result, Part):
+            summaries[job.run].add(result)
+        else:
+            signals[job.run].append(result)
+        progress(done, len(jobs))
+    figures = [
+        {**summary.figures(), "injections": found}
+        for summary, found in zip(summaries, signals, strict=True)
+    ]
+    config = runs[0].config
+    report = {
+        "schema": SCHEMA,
+        "software": __version__,
+        "interferometer": config.interferometer,
+        "strain": config.strain.channel,
+        "span": seconds(asked.span),
+        "segments": asked.segments,
+        "counting": [seconds(span) for span in asked.counting],
+        "verdict": judge(figures, asked.limits),
+        "runs": figures,
+    }
+    spectrograms = {name: summaries[0].spectrogram(name) for name in config.enabled_couplings}
+    return Validated(report, spectrograms)
+
+
+def _work(job: _Job) -> Part | dict[str, Any]:
+    opened = shards.opened(job.run)
+    if isinstance(job.what, Injection):
+        return recover(opened, job.what)
+    return shards.measure(opened, job.what, job.counting, job.sampling)

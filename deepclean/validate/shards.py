@@ -1,0 +1,187 @@
+"""A span in shards, each cleaned with the history that it needs, in one process or several.
+
+A shard lies between multiples of 512 s from GPS 0 and its result depends on nothing else, so the
+number of processes changes no bit of a report.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import TypeVar
+
+import numpy as np
+
+from deepclean.build import load_models, make_engine
+from deepclean.config import Config
+from deepclean.core.assemble import Assembler, CleanedFrame, InputFrame
+from deepclean.core.block import Float64
+from deepclean.core.engine import Engine
+from deepclean.core.time import NS, Span
+from deepclean.edge.models import Model
+from deepclean.edge.source import HistorySource
+from deepclean.errors import ModelError
+from deepclean.validate.grid import WIDTH
+from deepclean.validate.measure import LEAD, Bands, Meter, Part, Sampling
+
+SHARD = 512 * NS
+"""Longest stretch of one task; the gate's history is an eighth of it."""
+
+_LOWEST = 10.0
+"""Hz from which the range is integrated."""
+
+OpenSource = Callable[[], HistorySource]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A configuration to be validated, and where its data is.
+
+    Args:
+        name: in the report.
+        config: resolved.
+        open_source: opens the data in whatever process; can be pickled.
+    """
+
+    name: str
+    config: Config
+    open_source: OpenSource
+
+
+class Opened:
+    """A run whose data and models are open in this process."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.config = run, run.config
+        self.source = run.open_source()
+        self.source.check()
+        self.models: Mapping[str, Model] = load_models(run.config)
+
+    def engine(self) -> Engine:
+        """Return a fresh engine."""
+        return make_engine(self.config, self.models)
+
+    def cleaned(
+        self, span: Span, change: Callable[[InputFrame], InputFrame] = lambda frame: frame
+    ) -> Iterator[CleanedFrame]:
+        """Yield the seconds of a span as a long run would give them.
+
+        Args:
+            span: whole seconds.
+            change: what is done to each second before it is cleaned.
+
+        Raises:
+            ModelError: a network failed.
+        """
+        engine = self.engine()
+        assembler = Assembler(engine)
+        for frame in self.source.frames(span, engine.needs(span)):
+            done = assembler.push(change(frame))
+            for name, error in engine.model_errors.items():
+                raise ModelError(f"coupling {name}: the network failed: {error}") from error
+            yield from (cleaned for cleaned in done if cleaned.source.wanted)
+        yield from (cleaned for cleaned in assembler.release() if cleaned.source.wanted)
+
+
+def shards(counting: Sequence[Span]) -> list[Span]:
+    """Return the shards over the time that is asked for: what lies between two is not read."""
+    found: dict[int, Span] = {}
+    for span in counting:
+        for number in range(span.start // SHARD, -(-span.end // SHARD)):
+            part = span.overlap(Span(number * SHARD, (number + 1) * SHARD))
+            assert part is not None
+            held = found.get(number)
+            found[number] = part if held is None else Span(held.start, part.end)
+    return [found[number] for number in sorted(found)]
+
+
+def measure(opened: Opened, shard: Span, counting: Sequence[Span], sampling: Sampling) -> Part:
+    """Clean a shard and measure it.
+
+    Args:
+        opened: the run.
+        shard: whole seconds.
+        counting: the time that is asked for.
+        sampling: how much is kept.
+    """
+    engine = opened.engine()
+    bands = Bands(engine, opened.config.gate.guard)
+    witnesses = {coupling.name: coupling.witnesses for coupling in engine.couplings}
+    meter = Meter(shard, bands, witnesses, sampling, sensemon)
+    for frame in opened.cleaned(Span(shard.start - LEAD, shard.end)):
+        (block,) = frame.blocks
+        meter.take(block, any(span.covers(block.span) for span in counting))
+    return meter.finish()
+
+
+def sensemon(power: Float64) -> float:
+    """Return the range in Mpc for binary neutron stars, at a power density in steps of half a Hz.
+
+    gwpy's `sensemon_range`: signal-to-noise ratio 8, averaged over sky and orientation
+    (LIGO-T030276).
+    """
+    from gwpy.astro import sensemon_range
+    from gwpy.frequencyseries import FrequencySeries
+
+    first = int(_LOWEST / WIDTH)
+    if len(power) <= first + 1 or not power[first:].all():
+        return float(np.nan)
+    series = FrequencySeries(power, f0=0, df=WIDTH, unit="1/Hz")
+    return float(sensemon_range(series, fmin=_LOWEST).value)
+
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+_opened: dict[int, Opened] = {}
+_runs: Sequence[Run] = ()
+
+
+def in_processes(
+    runs: Sequence[Run],
+    work: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    processes: int,
+) -> Iterator[Result]:
+    """Yield the results of jobs in their order.
+
+    Args:
+        runs: what `opened` gives to the work.
+        work: a function of a module; it finds its run by `opened(number)`.
+        jobs: its arguments, to be pickled.
+        processes: how many work at a time; 1: this one.
+    """
+    if processes == 1 or len(jobs) == 1:
+        _begin(runs)
+        try:
+            yield from map(work, jobs)
+        finally:
+            _begin(())
+        return
+    # A forked child would inherit the numerical libraries' threads half alive.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = "1"
+    with ProcessPoolExecutor(
+        min(processes, len(jobs)), get_context("spawn"), _begin, (tuple(runs),)
+    ) as pool:
+        yield from pool.map(work, jobs)
+
+
+def opened(number: int) -> Opened:
+    """Return a run in a process that works, opened once."""
+    if number not in _opened:
+        _opened[number] = Opened(_runs[number])
+    return _opened[number]
+
+
+def _begin(runs: Sequence[Run]) -> None:
+    """Set a process up."""
+    global _runs  # noqa: PLW0603  (what a pool's initializer leaves for its work)
+    import torch
+
+    torch.set_num_threads(1)
+    _runs = runs
+    _opened.clear()

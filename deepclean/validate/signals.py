@@ -1,0 +1,160 @@
+"""Signals put into the strain before it is cleaned, and found again by a matched filter.
+
+Each is put into a copy of its own, so that the other figures are of the data as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from deepclean.core.assemble import InputFrame
+from deepclean.core.block import Float64, Gap, Series
+from deepclean.core.spectra import FFT_SECONDS, asd
+from deepclean.core.subtract import subtract
+from deepclean.core.time import NS, Span, format_gps
+from deepclean.errors import InputError
+from deepclean.simulate.injection import Injection, injected, waveform
+from deepclean.simulate.noise import Stream
+from deepclean.validate.measure import PRODUCTS
+from deepclean.validate.shards import Opened
+from deepclean.validate.summary import rounded
+
+_BESIDE = 16
+"""Seconds on either side of a signal, for the spectrum of the noise."""
+
+_LONGEST = 256
+"""Seconds of a signal; the strain around it is held in memory."""
+
+_NEAR = 0.02
+"""Seconds around the time of the signal in which it is looked for."""
+
+
+def stretch(injection: Injection, rate: int) -> Span:
+    """Return the whole seconds over which a signal is looked at.
+
+    Raises:
+        InputError: the signal is too long.
+    """
+    first, samples = waveform(injection, rate)
+    start, end = first // rate, -(-(first + len(samples)) // rate)
+    if end - start > _LONGEST:
+        raise InputError(
+            f"the signal at GPS {format_gps(injection.coalescence)} lasts {end - start} s; "
+            f"{_LONGEST} s at most are looked at"
+        )
+    return Span((start - _BESIDE) * NS, (end + _BESIDE) * NS)
+
+
+def recover(opened: Opened, injection: Injection) -> dict[str, Any]:
+    """Clean the strain with a signal in it; return how the signal is found before and after.
+
+    Raises:
+        InputError: the strain around it is not all there.
+    """
+    rate = opened.config.strain.rate
+    span = stretch(injection, rate)
+    signal = injected((injection,), rate)
+    held: dict[str, list[Float64]] = {product: [] for product in PRODUCTS}
+    gains: dict[str, float] = {}
+    first, wave = waveform(injection, rate)
+    touched = Span(first // rate * NS, -(-(first + len(wave)) // rate) * NS)
+    for frame in opened.cleaned(span, lambda frame: _louder(frame, signal)):
+        (block,) = frame.blocks
+        strain = block.source.strain
+        if isinstance(strain, Gap) or block.cleaned is None:
+            raise InputError(f"no strain over {block.span}, beside the signal")
+        held["RAW"].append(np.asarray(strain.samples, dtype=np.float64))
+        held["OUT_DQ"].append(block.cleaned)
+        ungated = [each.ungated() for each in block.estimates.values()]
+        held["PRODUCTION"].append(subtract(strain.samples, ungated))
+        if touched.covers(block.span):
+            for name, estimate in block.estimates.items():
+                gains[name] = min(gains.get(name, 1.0), float(estimate.gain.min()))
+    template = np.concatenate(
+        [signal(second) for second in range(span.start // NS, span.end // NS)]
+    )
+    found = {
+        product: matched(np.concatenate(parts), template, rate, injection.lowest)
+        for product, parts in held.items()
+    }
+    before, after = found["RAW"]["snr"], found["OUT_DQ"]["snr"]
+    return {
+        "gps": format_gps(injection.coalescence),
+        "mass1": injection.mass1,
+        "mass2": injection.mass2,
+        "distance": injection.distance,
+        "snr_ratio": rounded(after / before if before and after else np.nan),
+        "lowest_gain": {name: rounded(gain) for name, gain in gains.items()},
+        **found,
+    }
+
+
+def matched(
+    strain: Float64, template: Float64, rate: int, lowest: float
+) -> dict[str, float | None]:
+    """Return what a matched filter finds of a signal within 20 ms of its true time.
+
+    Allen et al. 2012, Phys. Rev. D 85, 122006, section III, with the strain's own spectrum.
+
+    Args:
+        strain: shape `(n,)`, with the signal.
+        template: the signal alone, at the same samples.
+        rate: Hz.
+        lowest: Hz from which the filter begins.
+
+    Returns:
+        `snr` found, `expected` in this noise, `amplitude` relative to what was put in, `phase` in
+        degrees and `delay` in ms, both 0 for a perfect recovery.
+    """
+    count = len(strain)
+    density_at, density = asd(strain, rate)
+    frequencies = np.fft.rfftfreq(count, 1 / rate)
+    used = (frequencies >= max(lowest, 10.0)) & (frequencies <= 0.45 * rate)
+    window = np.ones(count)
+    taper = min(FFT_SECONDS * rate // 4, count // 4)
+    window[:taper] = np.sin(np.linspace(0, np.pi / 2, taper)) ** 2
+    window[-taper:] = window[:taper][::-1]
+    data, wave = np.fft.rfft(strain * window) / rate, np.fft.rfft(template) / rate
+    power = np.interp(frequencies, density_at, density**2)
+    weight = np.divide(1.0, power, out=np.zeros_like(power), where=used & (power > 0))
+    step = rate / count
+    sigma = float(np.sqrt(4 * step * np.sum(np.abs(wave) ** 2 * weight)))
+    if not sigma > 0:
+        return dict.fromkeys(("snr", "expected", "amplitude", "phase", "delay"))
+    product = np.zeros(count, dtype=np.complex128)
+    product[: len(wave)] = data * wave.conj() * weight
+    series = 4 * step * count * np.fft.ifft(product) / sigma
+    near = int(_NEAR * rate)
+    lags = np.arange(-near, near + 1)
+    found = series[lags]
+    place = int(np.argmax(np.abs(found)))
+    return {
+        "snr": rounded(float(np.abs(found[place]))),
+        "expected": rounded(sigma),
+        "amplitude": rounded(float(np.abs(found[place])) / sigma),
+        "phase": rounded(float(np.degrees(np.angle(found[place])))),
+        "delay": rounded(1e3 * int(lags[place]) / rate),
+    }
+
+
+def _louder(frame: InputFrame, signal: Stream) -> InputFrame:
+    """Return a second of input with the signal in its strain."""
+    (block,) = frame.blocks
+    if isinstance(block.strain, Gap):
+        return frame
+    samples = block.strain.samples + signal(block.span.start // NS)
+    louder = Series(block.span, block.strain.rate, samples)
+    return replace(frame, blocks=[replace(block, strain=louder)])
+
+
+def outside(injections: Mapping[str, Injection], span: Span) -> list[str]:
+    """Return the texts of the signals that do not merge inside a span."""
+    return [
+        text
+        for text, injection in injections.items()
+        if not span.start <= injection.coalescence < span.end
+    ]

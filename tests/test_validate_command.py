@@ -13,10 +13,8 @@ import pytest
 
 from deepclean.config import Config
 from tests import validated as site
-from tests.test_cli import Run, deepclean
+from tests.commands import Run
 from tests.trainsite import START
-
-__all__ = ["deepclean"]
 
 SPAN = f"--start {START + 40} --end {START + 104}"
 """By then the gates have opened."""

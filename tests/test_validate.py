@@ -190,7 +190,7 @@ def test_signal_is_found_as_it_was_put_in(config: Config) -> None:
     # The line is gone, so the same signal is louder.
     assert 1.0 < found["snr_ratio"] < 1.1
     assert found["OUT_DQ"]["expected"] > found["RAW"]["expected"]
-    assert found["lowest_gain"] == {"30Hz": 1.0}
+    assert set(found["lowest_gain"]) == {"30Hz"}
 
 
 def test_matched_filter_sees_amplitude_phase_and_delay() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,8 +45,13 @@ MAIN = [
 ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", MAIN)
+def few_slow(names: list[str], every: int) -> list[Any]:
+    """Mark every so many of the cases as slow, the others as exhaustive."""
+    slow, rest = pytest.mark.slow, pytest.mark.exhaustive
+    return [pytest.param(n, marks=rest if i % every else slow) for i, n in enumerate(names)]
+
+
+@pytest.mark.parametrize("name", few_slow(MAIN, 4))
 def test_harm_is_kept_out(name: str) -> None:
     case = NAMED[name]
     found = case.outcome() if case.seconds <= 200 else replace(case, seconds=200).outcome()
@@ -54,7 +60,7 @@ def test_harm_is_kept_out(name: str) -> None:
     assert found.exact
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_line_that_comes_back_is_cleaned_again() -> None:
     found = NAMED["coupling: line off for 60 s"].outcome()
     assert found.excess <= 0.025
@@ -64,18 +70,17 @@ def test_a_line_that_comes_back_is_cleaned_again() -> None:
 SIGNALS = [name for name in NAMED if name.startswith("signal: ") and "continuous" not in name]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("name", few_slow(SIGNALS, 6))
 def test_a_loud_signal_never_closes_the_gate(name: str) -> None:
     assert NAMED[name].outcome().closed == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_quiet_stretch_loses_nothing() -> None:
     assert adversary.Case("quiet", "", lambda s: s, seconds=600).outcome().closed == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_mergers_keep_their_signal_to_noise_ratio() -> None:
     """The estimate is the same with and without 100 of them; what is left is linear."""
     found = ratios_of(count=100, every=10.0)
@@ -84,7 +89,7 @@ def test_mergers_keep_their_signal_to_noise_ratio() -> None:
     assert found.mean() > 1.005
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_mergers_are_untouched_where_there_is_nothing_to_clean() -> None:
     found = ratios_of(count=50, every=10.0, strength=0.0)
     print(f"nothing to clean: mean {found.mean():.5f}, least {found.min():.5f}")

@@ -389,7 +389,7 @@ class Engine:
         watched = state.watch.couplings[coupling.name]
         assert self._supervisor is not None
         gate, also = self._supervisor.gain(watched, span, self.settings.ramp)
-        why = tuple(sorted({*why, *also}))
+        why = (*why, *also)  # what the data lack comes first
         unsettled = watched.unsettled.overlapping(span.start, span.end)
         return Estimate(
             noise,

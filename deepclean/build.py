@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from deepclean.config import Config
 from deepclean.core.bandpass import Bandpass, BandpassSettings, make_bandpass
-from deepclean.core.engine import Coupling, Engine
+from deepclean.core.engine import Engine
 from deepclean.core.gate import GateSettings
 from deepclean.core.plan import CouplingPlan, EngineSettings, Plan
 from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.resample import ResampleSettings
+from deepclean.core.runner import Coupling
 from deepclean.core.time import NS
 from deepclean.core.witness import WitnessSettings
 from deepclean.edge import device, models, versions

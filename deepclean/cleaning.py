@@ -12,7 +12,7 @@ from pathlib import Path
 from deepclean import __version__
 from deepclean.config import Config
 from deepclean.core.assemble import Assembler, CleanedFrame, InputFrame, Joiner
-from deepclean.core.block import Block, Gap, Series, join
+from deepclean.core.block import Block, Gap, Series, Version, join
 from deepclean.core.channels import product_names
 from deepclean.core.engine import Engine
 from deepclean.core.ledger import Ledger
@@ -57,8 +57,8 @@ class Cleaning:
         self._state = config.strain.state_vector
         self._products = config.output.products
         self._engine = engine
-        self._failed: dict[str, Exception] = {}
-        self._failing: dict[str, Exception] = {}
+        self._failed: dict[Version, Exception] = {}
+        self._failing: dict[Version, Exception] = {}
         self._assembler = Assembler(engine)
         self._joiner = Joiner(duration)
         self._strict = strict
@@ -93,8 +93,8 @@ class Cleaning:
             return self._assembler.abandon(frame)
 
     @property
-    def model_errors(self) -> Mapping[str, Exception]:
-        """What the networks raised over the last frame taken, by coupling."""
+    def model_errors(self) -> Mapping[Version, Exception]:
+        """What the networks raised over the last frame taken, by version."""
         return self._failing
 
     def _say_failures(self, frame: InputFrame) -> None:
@@ -102,10 +102,10 @@ class Cleaning:
         errors = self._engine.model_errors
         failing = {n: e for n, e in errors.items() if e is not self._failed.get(n)}
         instant = format_gps(frame.span.start)
-        for name in failing.keys() - self._failing.keys():
-            _log.warning("GPS %s: coupling %s: the network fails: %s", instant, name, failing[name])
-        for name in self._failing.keys() - failing.keys():
-            _log.info("GPS %s: coupling %s: the network works again", instant, name)
+        for version in failing.keys() - self._failing.keys():
+            _log.warning("GPS %s: the network of %s fails: %s", instant, version, failing[version])
+        for version in self._failing.keys() - failing.keys():
+            _log.info("GPS %s: the network of %s works again", instant, version)
         self._failing, self._failed = failing, dict(errors)
 
     def _enter(self, frame: InputFrame) -> None:

@@ -16,6 +16,7 @@ from deepclean.cleaning import Cleaning, channels_of, sink_of
 from deepclean.config import Config
 from deepclean.config.schema import Frames
 from deepclean.core.assemble import InputFrame
+from deepclean.core.block import Version
 from deepclean.core.engine import Engine
 from deepclean.core.ledger import Ledger
 from deepclean.core.reasons import CLEANED
@@ -159,12 +160,12 @@ def work(source: LiveSource, cleaning: Cleaning, health: Health) -> None:
         raise fault
 
 
-def _lost_device(errors: Mapping[str, Exception]) -> DeviceError | None:
+def _lost_device(errors: Mapping[Version, Exception]) -> DeviceError | None:
     """Return the fault that ends this process where a network's device is beyond use."""
-    for coupling, error in errors.items():
+    for version, error in errors.items():
         if is_lost(error):
             said = str(error).partition("\n")[0]
-            return DeviceError(f"the device is lost: {said}", coupling=coupling)
+            return DeviceError(f"the device is lost: {said}", coupling=version.coupling)
     return None
 
 

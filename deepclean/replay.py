@@ -76,8 +76,8 @@ def replay(
         cleaning = Cleaning(config, engine, sink, duration=duration, strict=True)
         for frame in source.frames(part, engine.needs(part)):
             written += len(cleaning.take(frame))
-            for name, error in engine.model_errors.items():
-                raise ModelError(f"coupling {name}: the network failed: {error}") from error
+            for version, error in engine.model_errors.items():
+                raise ModelError(f"the network of {version} failed: {error}") from error
             if frame.wanted:
                 progress(frame.span.duration)
         written += len(cleaning.release())

@@ -187,6 +187,8 @@ def stages() -> Iterator[dict[str, float]]:
     from deepclean import cleaning
     from deepclean.core.bandpass import FirBandpass
     from deepclean.core.engine import Engine
+    from deepclean.core.intake import Intake
+    from deepclean.core.runner import Runner
     from deepclean.core.supervise import Supervisor
     from deepclean.edge.sink import FrameSink
     from deepclean.edge.source import HistorySource
@@ -213,10 +215,10 @@ def stages() -> Iterator[dict[str, float]]:
         (HistorySource, "_block", "read"),
         (Engine, "push", "take in"),
         (Engine, "_compute", "standardise"),
-        (Engine, "_resample", "resample"),
-        (Engine, "_predict", "predict"),
+        (Intake, "resample", "resample"),
+        (Runner, "_predict", "predict"),
         (FirBandpass, "apply", "bandpass"),
-        (Engine, "_interpolate", "interpolate"),
+        (Runner, "_interpolate", "interpolate"),
         (Supervisor, "advance", "quality, gate"),
         (Engine, "_finish", "gain, subtract"),
         (cleaning, "render", "render"),

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from deepclean.core.bandpass import Band, Bandpass, BandpassSettings, make_bandpass
 from deepclean.core.block import Block, CleanedBlock, Estimate, Float64, Gap, Series
-from deepclean.core.engine import Coupling, Engine
+from deepclean.core.engine import Engine
 from deepclean.core.plan import EngineSettings
 from deepclean.core.predict import Network, Predictor, PredictSettings
+from deepclean.core.runner import Coupling
 from deepclean.core.time import NS, Span
 from deepclean.networks import build, measure
 

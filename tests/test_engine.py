@@ -309,8 +309,10 @@ class Walk(RuleBasedStateMachine):
             assert alone.cleaned is not None
             assert same_bits(alone.cleaned, block.cleaned)
             one, other = alone.estimates["60Hz"], block.estimates["60Hz"]
-            assert same_bits(one.noise, other.noise)
             assert same_bits(one.gain, other.gain)
+            # Where the gain is 0, the noise may rest on what was before the input.
+            counts = one.gain > 0
+            assert same_bits(one.noise[counts], other.noise[counts])
 
 
 TestWalk = Walk.TestCase

@@ -18,7 +18,9 @@ from deepclean import cleaning
 from deepclean.config import Config
 from deepclean.core import reasons
 from deepclean.core.engine import Engine
+from deepclean.core.intake import Intake
 from deepclean.core.products import State, render
+from deepclean.core.runner import Runner
 from deepclean.core.time import NS
 from tests import smallsite as site
 from tests.faultsite import (
@@ -82,18 +84,24 @@ def test_a_prediction_beyond_all_bounds_gives_no_infinity(config: Config) -> Non
 # whatever else fails
 
 
-@pytest.mark.parametrize("stage", ["_resample", "_interpolate", "_finish"])
+@pytest.mark.parametrize(
+    ("owner", "stage"), [(Intake, "resample"), (Runner, "_interpolate"), (Engine, "_finish")]
+)
 def test_a_stage_that_fails_lets_what_is_inside_pass_and_begins_anew(
-    config: Config, stage: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    config: Config,
+    owner: type,
+    stage: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    work, calls = getattr(Engine, stage), iter(range(1000))
+    work, calls = getattr(owner, stage), iter(range(1000))
 
     def failing_once(*args: object) -> object:
         if next(calls) == 9:
             raise MemoryError("no room for an array")
         return work(*args)
 
-    monkeypatch.setattr(Engine, stage, failing_once)
+    monkeypatch.setattr(owner, stage, failing_once)
     run = Run(config)
     run.over(24)
     held = assert_sound(run, range(24))
@@ -140,8 +148,8 @@ def test_a_network_that_fails_costs_its_hop_and_shifts_nothing(
     assert run.cleaning.ledger.written[reasons.MODEL_ERROR] == len(touched(held))
     said = [record.getMessage().split(": ", maxsplit=1)[1] for record in caplog.records]
     assert said == [
-        "coupling 60Hz: the network fails: a bug",
-        "coupling 60Hz: the network works again",
+        "the network of 60Hz version 1 fails: a bug",
+        "the network of 60Hz version 1 works again",
     ]
 
 

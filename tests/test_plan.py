@@ -102,10 +102,12 @@ def test_no_gap_touches_the_gain_where_little_is_lost_to_hops(
 def assert_no_gap_touches(plan: Plan, number: int) -> None:
     hop, ramp = plan.settings.hop, plan.settings.ramp
     start = (1_400_000_000 * NS // hop + number) * hop
-    for name in plan.couplings:
-        _, end = plan.spoilt_by_gap(name, start - FOREVER, start - plan.history)
+    for coupling in plan.couplings.values():
+        _, end = coupling.spoilt_by_gap(plan.settings, start - FOREVER, start - plan.history)
         assert end + ramp <= start
-        begin, _ = plan.spoilt_by_gap(name, start + hop + plan.lookahead, start + FOREVER)
+        begin, _ = coupling.spoilt_by_gap(
+            plan.settings, start + hop + plan.lookahead, start + FOREVER
+        )
         assert begin - ramp >= start + hop
 
 
@@ -114,8 +116,8 @@ def test_a_gap_spoils_what_may_rest_on_it(plan: Plan, start: int, length: int) -
     """By distances, from the input to the estimate, each stage on its own."""
     rate = plan.settings.model_rate
     reach = plan.settings.resample.lookahead
-    for name, coupling in plan.couplings.items():
-        first, stop = plan.spoilt_by_gap(name, start, start + length)
+    for coupling in plan.couplings.values():
+        first, stop = coupling.spoilt_by_gap(plan.settings, start, start + length)
         filtered = Fraction(coupling.interpolation + coupling.settle_in, rate) * NS
         wide = reach * NS + filtered
         assert first <= start - wide

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from deepclean.build import coupling_bandpass, engine_settings
 from deepclean.core.block import Float64
-from deepclean.core.engine import Coupling, Engine
+from deepclean.core.engine import Engine
 from deepclean.core.predict import Geometry, Predictor, PredictSettings
 from deepclean.core.resample import Resampler
+from deepclean.core.runner import Coupling
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.train import TrainingData, prepare

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from deepclean.build import coupling_bandpass, engine_settings
-from deepclean.core.engine import Coupling
 from deepclean.core.predict import Network, Predictor, PredictSettings
+from deepclean.core.runner import Coupling
 from deepclean.core.spectra import band_ratio
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError

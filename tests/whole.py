@@ -12,8 +12,8 @@ import torch
 from scipy import signal
 
 from deepclean.core.block import Float64, Series
-from deepclean.core.engine import Coupling
 from deepclean.core.plan import EngineSettings
+from deepclean.core.runner import Coupling
 from tests.builders import Record, Small
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,9 +128,22 @@ class Quality:
         return all(map(isfinite, (self.in_band, self.worst, self.guard, self.outside)))
 
 
+class Version(NamedTuple):
+    """A version of a coupling's model."""
+
+    coupling: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.coupling} version {self.number}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Estimate:
     """What one coupling contributes to a cleaned block, at the strain's native rate.
+
+    While one version takes over from another, noise and gains are the mean of theirs with the
+    weight that each has by then; what is subtracted is the mean of what each would subtract.
 
     Args:
         noise: the bandpassed prediction in strain units, shape `(n,)`.
@@ -141,6 +154,7 @@ class Estimate:
         gate: gain by the quality gate, alone; None: there is no gate.
         unsettled: where the gate's statistics are not complete.
         quality: what the coupling did to the strain, as of the end of the block.
+        parts: where one version takes over from another, both, each with its weight.
     """
 
     noise: Float64
@@ -151,10 +165,21 @@ class Estimate:
     gate: Float64 | None = None
     unsettled: tuple[Span, ...] = ()
     quality: Quality | None = None
+    parts: tuple[tuple[Float64, Estimate], ...] = ()
+
+    def subtracted(self) -> Float64:
+        """Return what is taken from the strain, shape `(n,)`."""
+        if self.parts:
+            (falling, before), (rising, after) = self.parts
+            return falling * before.subtracted() + rising * after.subtracted()
+        return self.gain * self.noise
 
     def ungated(self) -> Estimate:
         """Return what is subtracted whatever the gate says."""
-        return self if self.valid is None else replace(self, gain=self.valid, gate=None)
+        if self.valid is None:
+            return self
+        parts = tuple((weight, part.ungated()) for weight, part in self.parts)
+        return replace(self, gain=self.valid, gate=None, parts=parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +199,18 @@ class CleanedBlock:
         source: the input block.
         cleaned: strain minus the gained estimates, float64, shape `(n,)`; None where the
             strain itself is a gap.
-        estimates: by coupling name.
+        estimates: by coupling name, of the version in production.
         faults: of the witnesses, inside the block.
+        canary: by coupling name, where any coupling has a canary: its estimate, or production's.
+        others: of every version that runs beside production.
     """
 
     source: Block
     cleaned: Float64 | None
     estimates: Mapping[str, Estimate]
     faults: tuple[WitnessFault, ...] = ()
+    canary: Mapping[str, Estimate] = field(default_factory=dict)
+    others: Mapping[Version, Estimate] = field(default_factory=dict)
 
     @property
     def span(self) -> Span:

@@ -19,12 +19,13 @@ def frame_part(coupling: str) -> str:
 
 
 def product_names(strain: str, products: Sequence[str]) -> dict[str, str]:
-    """Return the channel name of each strain product (`OUT_DQ`, `PRODUCTION`).
+    """Return the channel name of each strain product (`OUT_DQ`, `PRODUCTION`, `CANARY`).
 
     The names are those of the 2023 microservice, so that its readers keep working.
     """
-    base = f"{strain}_DEEPCLEAN_PRODUCTION"
-    return {product: f"{base}_OUT_DQ" if product == "OUT_DQ" else base for product in products}
+    base = f"{strain}_DEEPCLEAN"
+    spelt = {"OUT_DQ": "PRODUCTION_OUT_DQ"}
+    return {product: f"{base}_{spelt.get(product, product)}" for product in products}
 
 
 def state_vector(interferometer: str) -> str:

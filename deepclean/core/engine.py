@@ -14,56 +14,31 @@ Per hop `k`, each stage has advanced by its offset in the plan (core.plan):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from deepclean.core import reasons
-from deepclean.core.bandpass import Band, Bandpass
 from deepclean.core.block import (
     Block,
     CleanedBlock,
     Estimate,
-    Float64,
     Gap,
-    Samples,
     Series,
+    Version,
     WitnessFault,
 )
-from deepclean.core.finite import finite
 from deepclean.core.gain import gain_over
-from deepclean.core.plan import CouplingPlan, EngineSettings, Plan
-from deepclean.core.predict import Predictor, PredictSettings, geometry
-from deepclean.core.resample import Resampler
-from deepclean.core.state import CouplingState, EngineState
+from deepclean.core.intake import Intake
+from deepclean.core.lineup import Lineup
+from deepclean.core.plan import EngineSettings, Plan
+from deepclean.core.runner import Coupling, Runner
+from deepclean.core.state import CouplingState, EngineState, Role, Switch
 from deepclean.core.subtract import subtract
 from deepclean.core.supervise import Stream, Supervisor
-from deepclean.core.time import NS, Span, index_at, index_from
-from deepclean.core.track import Track
-from deepclean.core.witness import Run, clipped, frozen
+from deepclean.core.time import NS, Span, index_from
 
 _BEGINNING = -(1 << 62)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Coupling:
-    """One subtraction problem.
-
-    Args:
-        name: for the frame and the log.
-        witnesses: channel names in the network's order.
-        predictor: the network with its scalers.
-        predict: how it is laid over the stream.
-        bandpass: confines the prediction.
-        bands: Hz, for the gate.
-    """
-
-    name: str
-    witnesses: tuple[str, ...]
-    predictor: Predictor
-    predict: PredictSettings
-    bandpass: Bandpass
-    bands: Sequence[Band] = ()
 
 
 class Engine:
@@ -82,14 +57,12 @@ class Engine:
         if not couplings or len({coupling.name for coupling in couplings}) < len(couplings):
             raise ValueError("an engine needs at least one coupling, each with its own name")
         self.settings = settings
-        self.couplings = tuple(couplings)
-        self.plan = Plan(settings, {c.name: _plan(settings, c) for c in couplings})
-        self._witnesses = tuple(sorted({w for c in couplings for w in c.witnesses}))
-        self._users = {
-            witness: tuple(c.name for c in couplings if witness in c.witnesses)
-            for witness in self._witnesses
-        }
         self._interpolator = settings.interpolator()
+        runners = [Runner(settings, coupling, self._interpolator) for coupling in couplings]
+        self.plan = Plan(settings, {one.coupling.name: one.plan for one in runners})
+        self._witnesses = tuple(sorted({w for c in couplings for w in c.witnesses}))
+        self._intake = Intake(settings, self._witnesses)
+        self._lineup = Lineup(runners)
         self._supervisor: Supervisor | None = None
         if settings.gate is not None:
             bands = {coupling.name: coupling.bands for coupling in couplings}
@@ -98,10 +71,36 @@ class Engine:
             self._supervisor = Supervisor(
                 settings.gate, bands, settings.strain_rate, settings.model_rate
             )
-        self._resamplers: dict[int, Resampler] = {}
         self._state: EngineState | None = None
-        self.model_errors: dict[str, Exception] = {}
-        """What a coupling's network raised last; its estimate is invalid there."""
+
+    @property
+    def couplings(self) -> tuple[Coupling, ...]:
+        """With the models that are in production from the next block on."""
+        lineup = self._lineup
+        return tuple(lineup.runners[version].coupling for version in lineup.production)
+
+    @property
+    def versions(self) -> tuple[Version, ...]:
+        """Every version that is at work from the next block on."""
+        return self._lineup.versions
+
+    def canary(self, coupling: str) -> Version | None:
+        """Return the version that is a coupling's canary from the next block on."""
+        return self._lineup.roles.get((coupling, "canary"))
+
+    @property
+    def model_errors(self) -> dict[Version, Exception]:
+        """What a version's network raised last; its estimate is invalid there."""
+        return {
+            version: one.error
+            for version, one in self._lineup.runners.items()
+            if one.error is not None
+        }
+
+    @property
+    def frontier(self) -> int | None:
+        """Where the input ends, GPS nanoseconds; None before the first block."""
+        return self._state.frontier if self._state else None
 
     @property
     def history(self) -> int:
@@ -165,10 +164,12 @@ class Engine:
             self._skip(state, block.span.start, reasons.NO_INPUT)
         if self._supervisor and state.watch:
             self._supervisor.take(state.watch, block)
-        faults = tuple(f for witness in self._witnesses for f in self._take(state, witness, block))
+        faults = self._intake.take(state, block, partial(self._miss, state))
         state.frontier = block.span.end
         state.pending.append((block, faults))
-        return finished + self._advance(state)
+        finished += self._advance(state)
+        self._retire(state)
+        return finished
 
     def release(self) -> list[CleanedBlock]:
         """Return every block that is still pending, taking what comes after it as a gap.
@@ -189,6 +190,101 @@ class Engine:
         """Forget the input so far, pending blocks too: the next block may start anywhere."""
         self._state = None
 
+    def add(self, coupling: Coupling) -> None:
+        """Let another version of a coupling's model run beside production, from the next block on.
+
+        For it the input begins there: its estimate is valid when its filters are full, and its
+        gate starts closed. What comes out of the engine is not changed.
+
+        Raises:
+            ValueError: no such coupling, the version is at work already, it wants a witness that
+                the engine does not take, its network does not suit the configured mode, or it
+                needs to see further than the engine waits or remembers.
+        """
+        version, lineup, state = coupling.version, self._lineup, self._state
+        if (version.coupling, "production") not in lineup.roles:
+            raise ValueError(f"there is no coupling {version.coupling}")
+        if version in lineup.versions:
+            raise ValueError(f"{version} is at work already")
+        unknown = sorted(set(coupling.witnesses) - set(self._witnesses))
+        if unknown:
+            raise ValueError(f"{version} wants witnesses that are not read: {', '.join(unknown)}")
+        runner = Runner(self.settings, coupling, self._interpolator)
+        wanted = Plan(self.settings, {version.coupling: runner.plan})
+        for what, needs, has in (
+            ("look-ahead", wanted.lookahead, self.lookahead),
+            ("history", wanted.history, self.history),
+        ):
+            if needs > has:
+                raise ValueError(
+                    f"{version} needs {needs / NS:.4f} s of {what}, this engine has "
+                    f"{has / NS:.4f} s: restart to put it in force"
+                )
+        if lineup.leaving.pop(version, None) is not None:
+            return  # it never stopped
+        lineup.runners[version] = runner
+        if state is not None:
+            self._join(state, runner, state.frontier)
+
+    def remove(self, version: Version) -> None:
+        """Let a version go that has no role, as soon as no block inside depends on it.
+
+        Raises:
+            ValueError: it is not at work, in production or a canary.
+        """
+        self._lineup.require(version)
+        if version in self._lineup.roles.values():
+            raise ValueError(f"{version} has a role")
+        if self._state is None:
+            self._lineup.drop(version)
+            return
+        given_up = [s.instant + self.settings.ramp for s in self._state.switches]
+        self._lineup.leaving[version] = max([self._state.frontier, *given_up])
+
+    def promote(self, version: Version) -> int | None:
+        """Put a version into production from the next block on; return where that begins (GPS ns).
+
+        The two are crossfaded over a ramp from there on. A canary is none any more then. None
+        where nothing has gone in yet.
+
+        Raises:
+            ValueError: it is not at work, or the coupling's last switch is less than a ramp ago.
+        """
+        self._lineup.require(version)
+        name = version.coupling
+        if not self.can_switch(name):
+            raise ValueError(f"the last switch of {name} is not done yet")
+        if self.canary(name) == version:
+            self.set_canary(name, None)
+        return self._give(name, "production", version)
+
+    def set_canary(self, coupling: str, version: Version | None) -> int | None:
+        """Make a version the canary, or none, from the next block on; return where that begins.
+
+        Raises:
+            ValueError: it is not at work.
+        """
+        if version is not None:
+            self._lineup.require(version)
+        return self._give(coupling, "canary", version)
+
+    def can_switch(self, coupling: str) -> bool:
+        """Return whether the coupling's last switch is a ramp or more ago."""
+        if self._state is None:
+            return True
+        latest = [s.instant for s in self._state.switches if s.coupling == coupling]
+        return not latest or self._state.frontier >= max(latest) + self.settings.ramp
+
+    def _give(self, coupling: str, role: Role, version: Version | None) -> int | None:
+        """Give a role from the next block on; return where that begins."""
+        before = self._lineup.give(coupling, role, version)
+        if self._state is None:
+            return None
+        frontier = self._state.frontier
+        if before != version:
+            self._state.switches.append(Switch(frontier, coupling, role, before, version))
+        return frontier
+
     def _begin(self, start: int) -> EngineState:
         """Return the state of an engine whose input begins at `start`."""
         settings = self.settings
@@ -197,71 +293,47 @@ class Engine:
         state = EngineState(
             frontier=start,
             step=first // settings.hop_model,
-            paths={c.name: CouplingState(len(c.witnesses)) for c in self.couplings},
+            paths={},
             watch=self._supervisor.begin(start) if self._supervisor else None,
         )
-        self._miss(state, self._witnesses, _BEGINNING, start, reasons.NO_HISTORY)
+        for version in list(self._lineup.leaving):
+            self._lineup.drop(version)
+        for runner in self._lineup.runners.values():
+            self._join(state, runner, start)
         return state
+
+    def _join(self, state: EngineState, runner: Runner, start: int) -> None:
+        """Begin a version's streams; what was before `start` (GPS ns) is missing for it."""
+        version, path = runner.coupling.version, CouplingState(len(runner.coupling.witnesses))
+        runner.miss(path, _BEGINNING, start, reasons.NO_HISTORY)
+        state.paths[version] = path
+        if self._supervisor and state.watch:
+            self._supervisor.join(state.watch, version)
+
+    def _retire(self, state: EngineState) -> None:
+        """Let go what no block inside depends on any more."""
+        oldest = state.pending[0][0].span.start if state.pending else state.frontier
+        ramp = self.settings.ramp
+        state.switches = [switch for switch in state.switches if switch.instant + ramp > oldest]
+        for version in [v for v, until in self._lineup.leaving.items() if until <= oldest]:
+            self._lineup.drop(version)
+            del state.paths[version]
+            if state.watch:
+                del state.watch.couplings[version]
 
     def _skip(self, state: EngineState, end: int, reason: str) -> None:
         """Note that there is no input from the frontier to `end`."""
-        self._miss(state, self._witnesses, state.frontier, end, reason)
+        for version, path in state.paths.items():
+            self._lineup.runners[version].miss(path, state.frontier, end, reason)
         if state.watch:
             state.watch.unfit.add(state.frontier, end)
 
-    def _miss(
-        self, state: EngineState, witnesses: Sequence[str], start: int, end: int, reason: str
-    ) -> None:
-        """Note that these witnesses have no samples over `[start, end)`."""
-        for name in {user for witness in witnesses for user in self._users[witness]}:
-            state.paths[name].invalid.add(*self.plan.spoilt_by_gap(name, start, end), reason)
-
-    def _take(self, state: EngineState, witness: str, block: Block) -> list[WitnessFault]:
-        """Add one witness of a block to the input; return what is wrong with it there."""
-        span = block.span
-        channel = block.witnesses.get(witness, Gap(span, reasons.MISSING))
-        if isinstance(channel, Series) and channel.rate < self.settings.resample.slowest_rate:
-            channel = Gap(span, reasons.BAD_RATE)
-        if isinstance(channel, Gap):
-            self._miss(state, (witness,), span.start, span.end, channel.reason)
-            return [WitnessFault(witness, channel.reason, span)]
-        rate = channel.rate
-        if state.rates.setdefault(witness, rate) != rate:
-            # The rate changed: no filter spans the seam, which has no length of its own.
-            self._miss(state, (witness,), span.start, span.start, reasons.BAD_RATE)
-            state.rates[witness] = rate
-            state.held.pop(witness, None)
-        first = index_at(span.start, rate)
-        samples, bad = finite(channel.samples)
-        unusable = {
-            reasons.NONFINITE_WITNESS: [(first + low, first + high) for low, high in bad],
-            reasons.FROZEN: self._frozen(state, witness, channel, first),
-            reasons.CLIPPED: self._clipped(witness, samples, first),
-        }
-        faults = []
-        for reason, runs in unusable.items():
-            for low, high in runs:
-                # A sample stands at an instant: from the first bad one to just after the last.
-                start, end = low * NS // rate, (high - 1) * NS // rate + 1
-                self._miss(state, (witness,), start, end, reason)
-                faults.append(WitnessFault(witness, reason, Span(start, end)))
-        if samples[0] == 0 and not faults and not samples.any():
-            faults.append(WitnessFault(witness, reasons.ZERO, span))
-        state.inputs.setdefault((witness, rate), Track(1)).append(first, samples[None])
-        return faults
-
-    def _frozen(self, state: EngineState, witness: str, channel: Series, first: int) -> list[Run]:
-        duration = self.settings.witness.frozen
-        if duration is None:
-            return []
-        runs, state.held[witness] = frozen(
-            channel.samples, first, channel.rate, duration, state.held.get(witness)
-        )
-        return runs
-
-    def _clipped(self, witness: str, samples: Samples, first: int) -> list[Run]:
-        limit = self.settings.witness.limits.get(witness)
-        return [] if limit is None else clipped(samples, first, limit)
+    def _miss(self, state: EngineState, witness: str, start: int, end: int, reason: str) -> None:
+        """Note that a witness has no samples over `[start, end)`."""
+        for version, path in state.paths.items():
+            runner = self._lineup.runners[version]
+            if witness in runner.coupling.witnesses:
+                runner.miss(path, start, end, reason)
 
     def _advance(self, state: EngineState) -> list[CleanedBlock]:
         """Compute every hop that the input allows; return the blocks that are complete."""
@@ -279,91 +351,14 @@ class Engine:
     def _compute(self, state: EngineState) -> None:
         """Compute hop `state.step` through all stages, up to the noise at the strain's rate."""
         hop = self.settings.hop_model
-        start = state.step * hop
-        resampled = self._resample(state, start + self.plan.resampled, hop)
-        for coupling in self.couplings:
-            path, plan = state.paths[coupling.name], self.plan.couplings[coupling.name]
-            rows = np.stack([resampled[witness] for witness in coupling.witnesses])
-            self._standardise(path, coupling, rows, start + self.plan.resampled)
-            self._predict(path, coupling, start + plan.predicted)
-            first = start + plan.bandpassed
-            window = path.predicted.read(first - plan.settle_in, first + hop + plan.settle_in)
-            path.bandpassed.append(first, coupling.bandpass.apply(window[0])[None])
-            self._interpolate(path, state.step)
+        first = state.step * hop + self.plan.resampled
+        resampled = self._intake.resample(state, first, hop)
+        for version, path in state.paths.items():
+            self._lineup.runners[version].compute(path, resampled, first, state.step)
         if self._supervisor and state.watch:
-            streams = {n: Stream(p.bandpassed, p.invalid) for n, p in state.paths.items()}
+            streams = {v: Stream(p.bandpassed, p.invalid) for v, p in state.paths.items()}
             until = (state.step + 1) * self.settings.hop + self.settings.ramp
             self._supervisor.advance(state.watch, streams, until)
-
-    def _resample(self, state: EngineState, first: int, count: int) -> dict[str, Float64]:
-        """Return `count` samples from `first` at the model rate of every witness."""
-        total = dict.fromkeys(self._witnesses, np.zeros(count))
-        by_rate: dict[int, list[str]] = {}
-        for witness, rate in state.inputs:
-            by_rate.setdefault(rate, []).append(witness)
-        for rate, witnesses in by_rate.items():
-            resampler = self._resampler(rate)
-            low, high = resampler.needs(first, count)
-            inputs = np.concatenate([state.inputs[w, rate].read(low, high) for w in witnesses])
-            for witness, row in zip(witnesses, resampler.apply(inputs, first, count), strict=True):
-                # Where a rate changed, each rate's track is zero in the other's time.
-                total[witness] = total[witness] + row
-        return total
-
-    def _resampler(self, rate: int) -> Resampler:
-        if rate not in self._resamplers:
-            resample = self.settings.resample
-            self._resamplers[rate] = Resampler(
-                rate,
-                self.settings.model_rate,
-                zeros=resample.zeros,
-                max_delay=resample.max_delay,
-                attenuation=resample.attenuation,
-            )
-        return self._resamplers[rate]
-
-    def _standardise(
-        self, path: CouplingState, coupling: Coupling, rows: Float64, first: int
-    ) -> None:
-        """Standardise one hop from `first`; what float32 cannot hold is invalid, as if missing."""
-        shape = self.plan.couplings[coupling.name].geometry
-        standardised, runs = finite(coupling.predictor.standardise(rows))
-        for low, high in runs:
-            predicted = shape.spoilt(first + low, first + high)
-            spoilt = self.plan.spoilt_by_prediction(coupling.name, *predicted)
-            path.invalid.add(*spoilt, reasons.NONFINITE_WITNESS)
-        path.standardised.append(first, standardised)
-
-    def _predict(self, path: CouplingState, coupling: Coupling, first: int) -> None:
-        """Predict one hop from `first`; a prediction that fails is invalid, never subtracted."""
-        hop, shape = self.settings.hop_model, self.plan.couplings[coupling.name].geometry
-        window = path.standardised.read(first - shape.before, first + hop + shape.after)
-        reason = reasons.NONFINITE
-        try:
-            raw = coupling.predictor.predict(window, shape)
-        except Exception as error:  # noqa: BLE001  (whatever a network raises, the strain goes out)
-            self.model_errors[coupling.name] = error
-            raw, reason = np.full(hop, np.nan), reasons.MODEL_ERROR
-        predicted, runs = finite(raw)
-        for low, high in runs:
-            spoilt = self.plan.spoilt_by_prediction(coupling.name, first + low, first + high)
-            path.invalid.add(*spoilt, reason)
-        path.predicted.append(first, predicted[None])
-
-    def _interpolate(self, path: CouplingState, step: int) -> None:
-        """Bring one hop of bandpassed prediction to the strain's rate.
-
-        The last stage before the subtraction: a prediction so great that a filter's sum overflowed
-        is found here.
-        """
-        count, rate = self.settings.hop_strain, self.settings.strain_rate
-        first = step * count
-        window = path.bandpassed.read(*self._interpolator.needs(first, count))
-        noise, runs = finite(self._interpolator.apply(window, first, count))
-        for low, high in runs:
-            start, last = ((first + index) * NS // rate for index in (low, high - 1))
-            path.invalid.add(start, last + 1, reasons.NONFINITE)
-        path.noise.append(first, noise)
 
     def _finish(
         self, state: EngineState, block: Block, faults: tuple[WitnessFault, ...]
@@ -371,22 +366,33 @@ class Engine:
         """Return the cleaned block of a block whose hops are all computed."""
         if isinstance(block.strain, Gap):
             return CleanedBlock(block, None, {}, faults)
-        estimates = {c.name: self._estimate(state, c, block.span) for c in self.couplings}
+        span, lineup = block.span, self._lineup
+        made = {
+            version: self._estimate(state, version, span)
+            for version in state.paths
+            if lineup.leaving.get(version, span.end) > span.start
+        }
+        settings = self.settings
+        estimates, canary = lineup.assign(
+            state.switches, made, span, settings.strain_rate, settings.ramp
+        )
         cleaned = subtract(block.strain.samples, estimates.values())
-        return CleanedBlock(block, cleaned, estimates, faults)
+        in_production = {Version(name, one.version) for name, one in estimates.items()}
+        others = {version: one for version, one in made.items() if version not in in_production}
+        return CleanedBlock(block, cleaned, estimates, faults, canary, others)
 
-    def _estimate(self, state: EngineState, coupling: Coupling, span: Span) -> Estimate:
-        """Return what a coupling contributes to a block whose hops are all computed."""
-        rate, path = self.settings.strain_rate, state.paths[coupling.name]
+    def _estimate(self, state: EngineState, version: Version, span: Span) -> Estimate:
+        """Return what a version contributes to a block whose hops are all computed."""
+        rate, path = self.settings.strain_rate, state.paths[version]
         ramp = self.settings.ramp * rate // NS
         near = (span.start - self.settings.ramp, span.end + self.settings.ramp)
         first, stop = span.indices(rate)
-        noise, version = path.noise.read(first, stop)[0], coupling.predictor.version
+        noise = path.noise.read(first, stop)[0]
         valid = gain_over(span, rate, path.invalid, ramp)
         why = () if (valid == 1).all() else path.invalid.reasons(*near)
         if state.watch is None:
-            return Estimate(noise, valid, version, why)
-        watched = state.watch.couplings[coupling.name]
+            return Estimate(noise, valid, version.number, why)
+        watched = state.watch.couplings[version]
         assert self._supervisor is not None
         gate, also = self._supervisor.gain(watched, span, self.settings.ramp)
         why = (*why, *also)  # what the data lack comes first
@@ -394,7 +400,7 @@ class Engine:
         return Estimate(
             noise,
             np.minimum(valid, gate),
-            version,
+            version.number,
             why,
             valid,
             gate,
@@ -406,31 +412,13 @@ class Engine:
         """Drop what no later hop or pending block needs."""
         hop = self.settings.hop_model
         start = state.step * hop
-        for (witness, rate), track in list(state.inputs.items()):
-            low, _ = self._resampler(rate).needs(start + self.plan.resampled, hop)
-            track.drop_before(low)
-            if len(track) == 0:
-                del state.inputs[witness, rate]
+        self._intake.forget(state, start + self.plan.resampled, hop)
         oldest = state.step * self.settings.hop
         if state.pending:
             oldest = min(oldest, state.pending[0][0].span.start)
-        # What a block's gain may still depend on.
-        near = oldest - self.settings.ramp - NS
         watched = start
         if self._supervisor and state.watch:
+            near = oldest - self.settings.ramp - NS
             watched = self._supervisor.forget(state.watch, near) * self.settings.model_rate // NS
-        for name, path in state.paths.items():
-            plan = self.plan.couplings[name]
-            path.standardised.drop_before(start + plan.predicted - plan.geometry.before)
-            path.predicted.drop_before(start + plan.bandpassed - plan.settle_in)
-            low, _ = self._interpolator.needs(state.step * self.settings.hop_strain, 1)
-            path.bandpassed.drop_before(min(low, watched))
-            path.noise.drop_before(oldest * self.settings.strain_rate // NS)
-            path.invalid.drop_before(min(near, watched * NS // self.settings.model_rate))
-
-
-def _plan(settings: EngineSettings, coupling: Coupling) -> CouplingPlan:
-    """Return where a coupling's stages stand. Raises ValueError as core.predict.geometry does."""
-    predictor = coupling.predictor
-    shape = geometry(coupling.predict, settings.hop_model, predictor.field, predictor.period)
-    return CouplingPlan.of(settings, coupling.bandpass.settle_in, shape)
+        for version, path in state.paths.items():
+            self._lineup.runners[version].forget(path, state.step, oldest, watched)

@@ -148,6 +148,20 @@ class CouplingPlan:
         first = _hop_start(first, self.predicted, hop) - self.geometry.before
         return max(-first, self.filtered + self.geometry.trail)
 
+    def spoilt_by_gap(self, settings: EngineSettings, start: int, end: int) -> tuple[int, int]:
+        """Return where a witness's gap `[start, end)` (ns) spoils the estimate (ns)."""
+        rate, reach = settings.model_rate, settings.resample.lookahead
+        first = floor((Fraction(start, NS) - reach) * rate)
+        stop = ceil((Fraction(end, NS) + reach) * rate)
+        return self.spoilt_by_prediction(settings, *self.geometry.spoilt(first, stop))
+
+    def spoilt_by_prediction(
+        self, settings: EngineSettings, first: int, stop: int
+    ) -> tuple[int, int]:
+        """Return where bad predicted samples `[first, stop)` spoil the estimate (ns)."""
+        reach, rate = self.filtered, settings.model_rate
+        return (first - reach) * NS // rate, -(-(stop + reach) * NS // rate)
+
 
 def _hop_start(index: int, offset: int, hop: int) -> int:
     """Return where the hop begins that contains `index`, hops beginning at `offset`."""
@@ -183,18 +197,6 @@ class Plan:
         filters = self._ns(max(plan.reach_back(hop) for plan in self.couplings.values()))
         gate = self.settings.gate.reach if self.settings.gate else 0
         return ramp + filters + (self.settings.witness.frozen or 0) + gate
-
-    def spoilt_by_gap(self, name: str, start: int, end: int) -> tuple[int, int]:
-        """Return where a witness's gap `[start, end)` (ns) spoils a coupling's estimate (ns)."""
-        rate, reach = self.settings.model_rate, self.settings.resample.lookahead
-        first = floor((Fraction(start, NS) - reach) * rate)
-        stop = ceil((Fraction(end, NS) + reach) * rate)
-        return self.spoilt_by_prediction(name, *self.couplings[name].geometry.spoilt(first, stop))
-
-    def spoilt_by_prediction(self, name: str, first: int, stop: int) -> tuple[int, int]:
-        """Return where bad predicted samples `[first, stop)` spoil a coupling's estimate (ns)."""
-        reach, rate = self.couplings[name].filtered, self.settings.model_rate
-        return (first - reach) * NS // rate, -(-(stop + reach) * NS // rate)
 
     def _ns(self, samples: int) -> int:
         """Return model-rate samples plus the longest witness filter, in nanoseconds, rounded up."""

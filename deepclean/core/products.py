@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from deepclean.core import channels, reasons
 from deepclean.core.assemble import CleanedFrame
-from deepclean.core.block import CleanedBlock, Samples, Series, join
+from deepclean.core.block import CleanedBlock, Estimate, Samples, Series, join
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.ready import READY
 from deepclean.core.subtract import subtract
@@ -60,7 +60,7 @@ def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[st
         ValueError: the frame has no strain.
     """
     interferometer = strain.split(":", maxsplit=1)[0]
-    made = {"OUT_DQ": _cleaned, "PRODUCTION": _ungated}
+    made = {"OUT_DQ": _cleaned, "PRODUCTION": _ungated, "CANARY": _canary}
     rendered = {
         name: join([made[product](block) for block in frame.blocks])
         for product, name in channels.product_names(strain, products).items()
@@ -114,8 +114,17 @@ def _cleaned(block: CleanedBlock) -> Series:
 
 
 def _ungated(block: CleanedBlock) -> Series:
-    strain, estimates = _strain(block), [e.ungated() for e in block.estimates.values()]
-    return Series(block.span, strain.rate, subtract(strain.samples, estimates))
+    return _less(block, block.estimates.values())
+
+
+def _canary(block: CleanedBlock) -> Series:
+    """Return what `PRODUCTION` would be with the canaries; where there is none, it is that."""
+    return _less(block, (block.canary or block.estimates).values())
+
+
+def _less(block: CleanedBlock, estimates: Iterable[Estimate]) -> Series:
+    strain, ungated = _strain(block), [estimate.ungated() for estimate in estimates]
+    return Series(block.span, strain.rate, subtract(strain.samples, ungated))
 
 
 def _strain(block: CleanedBlock) -> Series:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from deepclean.core.block import Block, WitnessFault
+from deepclean.core.block import Block, Version, WitnessFault
 from deepclean.core.gain import Invalid
 from deepclean.core.supervise import Watch
 from deepclean.core.track import Track
 from deepclean.core.witness import Held
 
+Role = Literal["production", "canary"]
+"""Of a version: what is subtracted from the strain, and what is tried beside it."""
+
 
 class CouplingState:
-    """The streams between the stages of one coupling, and where its estimate is not valid."""
+    """The streams between the stages of one version, and where its estimate is not valid."""
 
     def __init__(self, witnesses: int) -> None:
         self.standardised = Track(witnesses, np.float32)
@@ -33,6 +37,24 @@ class CouplingState:
         return twin
 
 
+class Switch(NamedTuple):
+    """A version takes over from another.
+
+    Args:
+        instant: GPS nanoseconds, between two blocks.
+        coupling: whose.
+        role: of the two.
+        before: None where there was no canary.
+        after: likewise.
+    """
+
+    instant: int
+    coupling: str
+    role: Role
+    before: Version | None
+    after: Version | None
+
+
 @dataclass(slots=True)
 class EngineState:
     """Input not yet used up, streams between stages, blocks not yet out.
@@ -40,22 +62,24 @@ class EngineState:
     Args:
         frontier: where the input ends, GPS nanoseconds.
         step: the next hop to compute, counted from GPS 0.
-        paths: each coupling's streams.
+        paths: each version's streams.
         inputs: by witness and rate.
         rates: each witness's last rate.
         watch: of what the couplings do to the strain, where there are gates.
         held: what each witness's samples ended with.
         pending: blocks taken in and not given out, with the faults of their witnesses.
+        switches: of versions, as far as blocks inside still depend on them, in order.
     """
 
     frontier: int
     step: int
-    paths: dict[str, CouplingState]
+    paths: dict[Version, CouplingState]
     inputs: dict[tuple[str, int], Track] = field(default_factory=dict)
     rates: dict[str, int] = field(default_factory=dict)
     watch: Watch | None = None
     held: dict[str, Held] = field(default_factory=dict)
     pending: deque[tuple[Block, tuple[WitnessFault, ...]]] = field(default_factory=deque)
+    switches: list[Switch] = field(default_factory=list)
 
     def copy(self) -> EngineState:
         """Return an independent copy; the samples are shared, for nobody changes them."""
@@ -68,4 +92,5 @@ class EngineState:
             None if self.watch is None else self.watch.copy(),
             self.held.copy(),
             self.pending.copy(),
+            self.switches.copy(),
         )

@@ -24,6 +24,6 @@ def subtract(strain: Samples, estimates: Iterable[Estimate]) -> Float64:
     cleaned = np.array(strain, dtype=np.float64)
     total = np.zeros(len(cleaned))
     for estimate in estimates:
-        total += estimate.gain * estimate.noise
+        total += estimate.subtracted()
     np.subtract(cleaned, total, out=cleaned, where=total != 0.0)
     return cleaned

@@ -16,7 +16,7 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.bandpass import Band
-from deepclean.core.block import Block, Float64, Gap, Quality
+from deepclean.core.block import Block, Float64, Gap, Quality, Version
 from deepclean.core.finite import finite
 from deepclean.core.gain import Invalid, gain_over
 from deepclean.core.gate import (
@@ -54,7 +54,7 @@ _BEGINNING = -(1 << 62)
 
 @dataclass(slots=True)
 class Watched:
-    """One coupling under watch.
+    """One version of a coupling's model under watch.
 
     Args:
         gate: its gate.
@@ -112,13 +112,13 @@ class Watch:
 
     Args:
         slot: the next to look at, counted from GPS 0.
-        couplings: by name.
+        couplings: by version.
         strain: the last seconds of it.
         unfit: where it is missing, not finite or not ready for analysis.
     """
 
     slot: int
-    couplings: dict[str, Watched]
+    couplings: dict[Version, Watched] = field(default_factory=dict)
     strain: Track = field(default_factory=lambda: Track(1))
     unfit: Invalid = field(default_factory=Invalid)
 
@@ -166,17 +166,19 @@ class Supervisor:
         self._fast = {n: Bins(b, settings.guard, self._stop, BRIEF) for n, b in bands.items()}
 
     def begin(self, start: int) -> Watch:
-        """Return the watch of a stream that begins at `start` (GPS nanoseconds), gates closed."""
-        first = -(-start // TICK) * TICK
-        couplings = {}
-        for name, bins in self._slow.items():
-            watched = Watched(Gate(first), Window(bins, self.settings.window), Invalid(), Invalid())
-            watched.closed.add(_BEGINNING, first + TICK, reasons.UNSETTLED)
-            watched.unsettled.add(_BEGINNING, -(-first // STEP) * STEP + STEP)
-            couplings[name] = watched
-        watch = Watch(first // SLOT, couplings)
+        """Return the watch of a stream that begins at `start` (GPS nanoseconds), of no version."""
+        watch = Watch(-(-start // TICK) * TICK // SLOT)
         watch.unfit.add(_BEGINNING, start)
         return watch
+
+    def join(self, watch: Watch, version: Version) -> None:
+        """Watch one more version from here on, its gate closed."""
+        first = -(-watch.slot * SLOT // TICK) * TICK
+        window = Window(self._slow[version.coupling], self.settings.window)
+        watched = Watched(Gate(first), window, Invalid(), Invalid())
+        watched.closed.add(_BEGINNING, first + TICK, reasons.UNSETTLED)
+        watched.unsettled.add(_BEGINNING, -(-first // STEP) * STEP + STEP)
+        watch.couplings[version] = watched
 
     def take(self, watch: Watch, block: Block) -> None:
         """Take the strain and the source's state of the next block."""
@@ -192,18 +194,18 @@ class Supervisor:
             watch.unfit.add(start, end)
         watch.strain.append(first, samples[None])
 
-    def advance(self, watch: Watch, streams: Mapping[str, Stream], until: int) -> None:
+    def advance(self, watch: Watch, streams: Mapping[Version, Stream], until: int) -> None:
         """Look at every slot that ends by `until` (GPS nanoseconds)."""
         last = until // SLOT
         if last <= watch.slot:
             return
-        levels = {n: self._levels(s.bandpassed, watch.slot, last) for n, s in streams.items()}
+        levels = {v: self._levels(s.bandpassed, watch.slot, last) for v, s in streams.items()}
         first = watch.slot
         while watch.slot < last:
             start = watch.slot * SLOT
-            for name, watched in watch.couplings.items():
-                level = float(levels[name][watch.slot - first])
-                self._see_slot(watched, streams[name], start, level)
+            for version, watched in watch.couplings.items():
+                level = float(levels[version][watch.slot - first])
+                self._see_slot(watched, streams[version], start, level)
             watch.slot += 1
             if (start + SLOT) % TICK == 0:
                 self._tick(watch, streams, start + SLOT)
@@ -270,15 +272,16 @@ class Supervisor:
         levels = levels[np.isfinite(levels)]
         watched.usual = float(np.median(levels)) if 2 * len(levels) > count else None
 
-    def _tick(self, watch: Watch, streams: Mapping[str, Stream], instant: int) -> None:
+    def _tick(self, watch: Watch, streams: Mapping[Version, Stream], instant: int) -> None:
         """Measure, judge and step the gates at a multiple of the tick."""
         slow = self._transform(watch, instant, SEGMENT) if instant % STEP == 0 else None
         fast = self._transform(watch, instant, BRIEF)
-        for name, watched in watch.couplings.items():
-            measured = None
+        for version, watched in watch.couplings.items():
+            stream, measured = streams[version], None
             if instant % STEP == 0:
-                measured = self._measure(watched, streams[name], instant, slow)
-            watched.briefs.append(self._brief(name, watched, streams[name], instant, fast))
+                measured = self._measure(watched, stream, instant, slow)
+            name = version.coupling
+            watched.briefs.append(self._brief(name, watched, stream, instant, fast))
             watched.proofs.append(self._proven(watched))
             while len(watched.briefs) > self.settings.window // TICK:
                 watched.briefs.popleft()

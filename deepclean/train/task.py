@@ -16,9 +16,9 @@ from deepclean import build
 from deepclean.config import Config
 from deepclean.config.values import thaw
 from deepclean.core.bandpass import Bandpass
-from deepclean.core.engine import Coupling
 from deepclean.core.plan import EngineSettings
 from deepclean.core.predict import Predictor, PredictSettings, geometry
+from deepclean.core.runner import Coupling
 from deepclean.core.time import Span
 from deepclean.edge import models
 from deepclean.edge.manifest import Channel, Description

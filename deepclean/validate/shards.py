@@ -80,8 +80,8 @@ class Opened:
         assembler = Assembler(engine)
         for frame in self.source.frames(span, engine.needs(span)):
             done = assembler.push(change(frame))
-            for name, error in engine.model_errors.items():
-                raise ModelError(f"coupling {name}: the network failed: {error}") from error
+            for version, error in engine.model_errors.items():
+                raise ModelError(f"the network of {version} failed: {error}") from error
             yield from (cleaned for cleaned in done if cleaned.source.wanted)
         yield from (cleaned for cleaned in assembler.release() if cleaned.source.wanted)
 

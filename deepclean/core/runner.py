@@ -1,0 +1,165 @@
+"""One version of a coupling's model at work: its stages, over streams that somebody else keeps.
+
+    witnesses at the model rate -> standardise, predict -> bandpass -> interpolate
+
+Several versions of one coupling may run beside one another, each with streams of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepclean.core import reasons
+from deepclean.core.bandpass import Band, Bandpass
+from deepclean.core.block import Float64, Version
+from deepclean.core.finite import finite
+from deepclean.core.plan import CouplingPlan, EngineSettings
+from deepclean.core.predict import Predictor, PredictSettings, geometry
+from deepclean.core.resample import Resampler
+from deepclean.core.state import CouplingState
+from deepclean.core.time import NS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coupling:
+    """One subtraction problem, and a model that solves it.
+
+    Args:
+        name: for the frame and the log.
+        witnesses: channel names in the network's order.
+        predictor: the network with its scalers.
+        predict: how it is laid over the stream.
+        bandpass: confines the prediction.
+        bands: Hz, for the gate.
+    """
+
+    name: str
+    witnesses: tuple[str, ...]
+    predictor: Predictor
+    predict: PredictSettings
+    bandpass: Bandpass
+    bands: Sequence[Band] = ()
+
+    @property
+    def version(self) -> Version:
+        """Which version of which coupling's model it has."""
+        return Version(self.name, self.predictor.version)
+
+
+class Runner:
+    """Computes one version's estimate, hop by hop.
+
+    Args:
+        settings: of the engine.
+        coupling: with the model.
+        interpolator: to the strain's rate.
+
+    Attributes:
+        error: what the network raised last; None if it never did.
+
+    Raises:
+        ValueError: the network does not suit its configured mode.
+    """
+
+    def __init__(
+        self, settings: EngineSettings, coupling: Coupling, interpolator: Resampler
+    ) -> None:
+        self.coupling = coupling
+        self.plan = plan_of(settings, coupling)
+        self.error: Exception | None = None
+        self._settings = settings
+        self._interpolator = interpolator
+
+    def miss(self, path: CouplingState, start: int, end: int, reason: str) -> None:
+        """Note that a witness has no samples over `[start, end)` (GPS nanoseconds)."""
+        path.invalid.add(*self.plan.spoilt_by_gap(self._settings, start, end), reason)
+
+    def compute(
+        self, path: CouplingState, resampled: Mapping[str, Float64], first: int, step: int
+    ) -> None:
+        """Compute hop `step` through all stages.
+
+        Args:
+            path: the streams, to which it adds.
+            resampled: one hop of every witness at the model rate.
+            first: index at which that begins.
+            step: counted from GPS 0.
+        """
+        hop, plan = self._settings.hop_model, self.plan
+        rows = np.stack([resampled[witness] for witness in self.coupling.witnesses])
+        self._standardise(path, rows, first)
+        self._predict(path, step * hop + plan.predicted)
+        start = step * hop + plan.bandpassed
+        window = path.predicted.read(start - plan.settle_in, start + hop + plan.settle_in)
+        path.bandpassed.append(start, self.coupling.bandpass.apply(window[0])[None])
+        self._interpolate(path, step)
+
+    def forget(self, path: CouplingState, step: int, oldest: int, watched: int) -> None:
+        """Drop what no later hop and no block that is still inside needs.
+
+        Args:
+            path: the streams.
+            step: the next hop to compute.
+            oldest: start of the oldest block inside, GPS nanoseconds.
+            watched: index from which on the gate needs the bandpassed prediction.
+        """
+        settings, plan = self._settings, self.plan
+        start = step * settings.hop_model
+        path.standardised.drop_before(start + plan.predicted - plan.geometry.before)
+        path.predicted.drop_before(start + plan.bandpassed - plan.settle_in)
+        low, _ = self._interpolator.needs(step * settings.hop_strain, 1)
+        path.bandpassed.drop_before(min(low, watched))
+        path.noise.drop_before(oldest * settings.strain_rate // NS)
+        # What a block's gain may still depend on.
+        near = oldest - settings.ramp - NS
+        path.invalid.drop_before(min(near, watched * NS // settings.model_rate))
+
+    def _standardise(self, path: CouplingState, rows: Float64, first: int) -> None:
+        """Standardise one hop from `first`; what float32 cannot hold is invalid, as if missing."""
+        standardised, runs = finite(self.coupling.predictor.standardise(rows))
+        for low, high in runs:
+            predicted = self.plan.geometry.spoilt(first + low, first + high)
+            spoilt = self.plan.spoilt_by_prediction(self._settings, *predicted)
+            path.invalid.add(*spoilt, reasons.NONFINITE_WITNESS)
+        path.standardised.append(first, standardised)
+
+    def _predict(self, path: CouplingState, first: int) -> None:
+        """Predict one hop from `first`; a prediction that fails is invalid, never subtracted."""
+        hop, shape = self._settings.hop_model, self.plan.geometry
+        window = path.standardised.read(first - shape.before, first + hop + shape.after)
+        reason = reasons.NONFINITE
+        try:
+            raw = self.coupling.predictor.predict(window, shape)
+        except Exception as error:  # noqa: BLE001  (whatever a network raises, the strain goes out)
+            self.error = error
+            raw, reason = np.full(hop, np.nan), reasons.MODEL_ERROR
+        predicted, runs = finite(raw)
+        for low, high in runs:
+            spoilt = self.plan.spoilt_by_prediction(self._settings, first + low, first + high)
+            path.invalid.add(*spoilt, reason)
+        path.predicted.append(first, predicted[None])
+
+    def _interpolate(self, path: CouplingState, step: int) -> None:
+        """Bring one hop of bandpassed prediction to the strain's rate.
+
+        The last stage before the subtraction: a prediction so great that a filter's sum overflowed
+        is found here.
+        """
+        count, rate = self._settings.hop_strain, self._settings.strain_rate
+        first = step * count
+        window = path.bandpassed.read(*self._interpolator.needs(first, count))
+        noise, runs = finite(self._interpolator.apply(window, first, count))
+        for low, high in runs:
+            start, last = ((first + index) * NS // rate for index in (low, high - 1))
+            path.invalid.add(start, last + 1, reasons.NONFINITE)
+        path.noise.append(first, noise)
+
+
+def plan_of(settings: EngineSettings, coupling: Coupling) -> CouplingPlan:
+    """Return where a coupling's stages stand. Raises ValueError as core.predict.geometry does."""
+    predictor = coupling.predictor
+    shape = geometry(coupling.predict, settings.hop_model, predictor.field, predictor.period)
+    return CouplingPlan.of(settings, coupling.bandpass.settle_in, shape)

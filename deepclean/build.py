@@ -63,6 +63,7 @@ def gate_settings(config: Config) -> GateSettings | None:
         sigma=gate.sigma,
         dwell=gate.dwell_ns,
         memory=gate.memory_ns,
+        fade=gate.fade_ns,
     )
 
 

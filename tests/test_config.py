@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from deepclean.build import gate_settings
 from deepclean.config import Config, load
-from deepclean.config.schema import Engine
+from deepclean.config.computing import Engine
+from deepclean.config.gates import Gate
 from deepclean.config.values import Section
-from deepclean.core.time import format_gps
+from deepclean.core.gate import GateSettings
+from deepclean.core.time import NS, format_gps
 
 MINIMAL = """
 interferometer: H1
@@ -190,6 +194,20 @@ def test_precedence_is_base_file_environment_command_line(tmp_path: Path, minima
     engine = read(minimal, "engine.hop=16", "engine.hop=32", DEEPCLEAN__ENGINE__HOP="8").engine
     assert (engine.hop, engine.rate, engine.ramp) == (32.0, 1024, 0.5)
     assert read(minimal).log.level == "ERROR"
+
+
+def test_every_setting_of_a_gate_is_a_key(minimal: Path) -> None:
+    names = {field.name for field in fields(GateSettings)}
+    assert set(Gate.model_fields) == {*names, "enabled"}
+    assert gate_settings(read(minimal)) == GateSettings()
+    times = {"window": 16, "dwell": 5, "memory": 33, "fade": 3.5}
+    levels = {"open_below": 0.9, "close_above": 1.2, "guard_above": 1.3, "worst_above": 4.0}
+    levels |= {"guard": 5.0, "jump": 7.0, "sigma": 6.0}
+    given = [f"gate.{name}={value}" for name, value in {**times, **levels}.items()]
+    exact = {name: round(value * NS) for name, value in times.items()}
+    expected = {**exact, **levels}
+    assert set(expected) == names
+    assert gate_settings(read(minimal, *given)) == GateSettings(**expected)  # type: ignore[arg-type]
 
 
 def test_mappings_merge_and_lists_replace(tmp_path: Path) -> None:

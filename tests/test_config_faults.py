@@ -96,6 +96,7 @@ VALUES: list[tuple[str, Any, str]] = [
     ("couplings/60Hz/predict/stride", "Auto", f'{AUTO} "Auto"'),
     ("couplings/60Hz/bandpass/tolerance", 1, ": must be less than 1, not 1"),
     ("training/architecture_options", 3, f"{BRANCH} 3"),
+    ("gate/fade", 0, ": must be greater than 0, not 0.0"),
     ("training/seed", -1, ": must be greater than or equal to 0, not -1"),
 ]
 
@@ -121,6 +122,7 @@ NOT_TOGETHER: list[tuple[str, Any, str]] = [
         1.1,
         ": 1.1 is above close_above, 1.003; lower it",
     ),
+    ("gate/fade", 17, ": 17 s is more than twice dwell, 8 s; shorten it"),
     ("strain/channel", "L1:A", ": L1:A is not a channel of H1; name one of H1's"),
     ("strain/state_vector", "L1:A", ": L1:A is not a channel of H1; name one of H1's"),
     ("engine/hop", 0.3, f": 0.3 {HOP}"),
@@ -307,6 +309,7 @@ def test_nothing_is_asked_of_what_is_not_used(file: Path) -> None:
     [
         ("engine/hop", 0.0625),
         ("engine/hop", 64),
+        ("gate/fade", 16),
         ("engine/resample/max_delay", 0.0625),
         ("couplings/60Hz/bands", [[2047, 2047.5]]),
         ("couplings/60Hz/bandpass/transition", 54.5),

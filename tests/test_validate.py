@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ from deepclean.validate import shards
 from deepclean.validate.cross import CLEANED, RAW, Cross
 from deepclean.validate.judge import CRITERIA, judge, limits
 from deepclean.validate.measure import Sampling
-from deepclean.validate.report import serialise
+from deepclean.validate.report import html, serialise
+from deepclean.validate.run import Asked, validate
 from deepclean.validate.segments import read_segments, within
+from deepclean.validate.shards import Run
 from deepclean.validate.signals import matched
 from deepclean.validate.summary import array
 from tests import validated as site
-from tests.trainsite import FLOOR, START, STATE, STRAIN, channels
+from tests.fetching import open_fetched, somewhere
+from tests.trainsite import FLOOR, LINE, MOTION, START, STATE, STRAIN, channels
 from tests.validated import SECONDS, validated
 
 NOT_READY = (40, 48)
@@ -155,6 +159,33 @@ def test_number_of_processes_changes_no_bit(
         validated(config, injections=[SIGNAL], processes=processes) for processes in (1, 2, 3)
     )
     assert serialise(one.report) == serialise(two.report) == serialise(three.report)
+
+
+def fetched(config: Config, low: int, high: int, processes: int = 1) -> dict[str, Any]:
+    """Return the report on seconds `[low, high)` of the toy, had from gwpy."""
+    span = Span((START + low) * NS, (START + high) * NS)
+    run = Run("validated", config, partial(open_fetched, config, span))
+    with somewhere(config.input.strain.directory):
+        return validate([run], Asked(span, [span], (), limits(())), processes).report
+
+
+def test_what_gwpy_fetches_is_judged_as_files_are(config: Config) -> None:
+    report = fetched(config, 16, 40)
+    unread = report["runs"][0].pop("unread")
+    files = validated(config, low=16, high=40).report
+    assert files["runs"][0].pop("unread") == []
+    assert report == files
+    # The history reaches back to before there is anything: that is said.
+    assert f"gwpy has nothing of {LINE}, {MOTION} in [{START - 128}, {START})" in unread
+    report["runs"][0]["unread"] = ["<this>"]
+    assert "&lt;this&gt;" in html(report, [])
+
+
+@pytest.mark.slow
+def test_processes_fetch_what_each_needs(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "SHARD", 64 * NS)
+    one, two = (fetched(config, 0, SECONDS, processes) for processes in (1, 2))
+    assert serialise(one) == serialise(two)
 
 
 def test_segments_say_what_counts(config: Config) -> None:

@@ -14,6 +14,7 @@ import pytest
 from deepclean.config import Config
 from tests import validated as site
 from tests.commands import Run
+from tests.fetching import somewhere
 from tests.trainsite import START
 
 SPAN = f"--start {START + 40} --end {START + 104}"
@@ -170,6 +171,42 @@ def test_status_2_where_something_has_to_be_mended(
     (place / "two.txt").write_text("10 20\n")
     (place / "empty").mkdir(exist_ok=True)
     done = deepclean(place, f"{command} {SPAN} {options}")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_replay_of_what_gwpy_fetches_is_that_of_the_files(
+    deepclean: Run, place: Path, command: str, tmp_path: Path
+) -> None:
+    asked = f"{command.replace('validate', 'replay')} --start {START + 40} --end {START + 44}"
+    assert deepclean(place, f"{asked} --output {tmp_path / 'a'}").returncode == 0
+    with somewhere(place / "strain"):
+        assert deepclean(place, f"{asked} --output {tmp_path / 'b'} --fetch").returncode == 0
+    held = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    assert held == {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+    assert len(held) == 4
+    span = f"--start {START + 40} --end {START + 44}"
+    with somewhere(place / "strain"):
+        done = deepclean(place, f"{command} {span} --fetch --against {tmp_path / 'a'}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "no unexplained difference"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--fetch", "gwpy has nothing of H1:LINE, H1:MOTION in [1400000000, 1400000128)"),
+        ("--fetch --set couplings.30Hz.witnesses=[LINE,NONE]", "H1:NONE"),
+        ("--fetch --strain strain", "--fetch, or --strain and --witnesses: one of them"),
+    ],
+)
+def test_status_2_where_gwpy_cannot_get_it(
+    deepclean: Run, place: Path, command: str, tmp_path: Path, options: str, said: str
+) -> None:
+    # Only the case of a wrong channel has a service with anything in it.
+    with somewhere(place / ("strain" if "NONE" in options else "none")):
+        done = deepclean(place, f"{command} {SPAN} --out {tmp_path} {options}")
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -10,10 +10,11 @@ import typer
 
 from deepclean.config import Config, load
 from deepclean.core.time import NS, Span, seconds_to_ns
-from deepclean.errors import InputError
+from deepclean.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from deepclean.edge.history import History
+    from deepclean.edge.source import HistorySource
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file.", show_default=False)
@@ -49,6 +50,12 @@ WitnessPaths = Annotated[
         help="Directory or file with the witnesses; default: the configuration's input, or the "
         "strain's own files. May be repeated.",
         show_default=False,
+    ),
+]
+FetchOption = Annotated[
+    bool,
+    typer.Option(
+        "--fetch", help="Get strain and witnesses through gwpy's data access, not from files."
     ),
 ]
 
@@ -109,3 +116,29 @@ def histories(
     if strain or not config.input.witnesses:
         return of_strain, of_strain
     return of_strain, History([frames.directory for frames in config.input.witnesses])
+
+
+def history_source(
+    config: Config,
+    span: Span,
+    strain: list[Path] | None,
+    witnesses: list[Path] | None,
+    fetch: bool,
+) -> HistorySource:
+    """Return the past that the options or the configuration name, in whatever process.
+
+    Raises:
+        ConfigError: files are named, and that there are none.
+        InputError: there are no files.
+    """
+    from deepclean.cleaning import channels_of
+    from deepclean.edge.source import HistorySource
+
+    channels = channels_of(config)
+    if not fetch:
+        return HistorySource(channels, *histories(config, strain, witnesses))
+    if strain or witnesses:
+        raise ConfigError("--fetch, or --strain and --witnesses: one of them, please")
+    from deepclean.edge.fetched import Remote
+
+    return HistorySource(channels, Remote(span, channels.state), Remote(span))

@@ -10,11 +10,12 @@ import typer
 from deepclean.cli.options import (
     ConfigOption,
     EndOption,
+    FetchOption,
     SetOption,
     StartOption,
     StrainPaths,
     WitnessPaths,
-    histories,
+    history_source,
     limit_threads,
     prepare,
     whole_span,
@@ -35,6 +36,7 @@ def replay(
     ] = 1,
     strain: StrainPaths = None,
     witnesses: WitnessPaths = None,
+    fetch: FetchOption = False,
     override: SetOption = None,
 ) -> None:
     """Clean a stretch of history; finished frames are skipped, so repeating resumes."""
@@ -44,13 +46,12 @@ def replay(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from deepclean.build import load_models, make_engine
-    from deepclean.cleaning import channels_of, sink_of
-    from deepclean.edge.source import HistorySource
+    from deepclean.cleaning import sink_of
     from deepclean.replay import replay as clean
 
     limit_threads(settings)
     loaded = load_models(settings)
-    source = HistorySource(channels_of(settings), *histories(settings, strain, witnesses))
+    source = history_source(settings, span, strain, witnesses, fetch)
     sink = sink_of(settings, loaded, output or settings.output.directory)
     columns = (TextColumn("GPS {task.fields[gps]}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
@@ -69,7 +70,7 @@ def replay(
             duration=duration * NS,
             progress=advance,
         )
-    for fault in dict.fromkeys([*source.strain.faults, *source.witnesses.faults]):
+    for fault in source.faults:
         typer.echo(f"deepclean: {fault}", err=True)
     print(
         f"{done.written} frames written to {sink.directory}, {done.skipped // NS} s were there, "

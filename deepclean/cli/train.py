@@ -10,6 +10,7 @@ from deepclean.cli import stored
 from deepclean.cli.options import (
     ConfigOption,
     EndOption,
+    FetchOption,
     SetOption,
     StartOption,
     StrainPaths,
@@ -23,7 +24,7 @@ from deepclean.cli.options import (
 if TYPE_CHECKING:
     from deepclean.config import Config
     from deepclean.core.time import Span
-    from deepclean.train.remote import Fetched
+    from deepclean.edge.fetched import Fetched
 
 
 def train(
@@ -33,12 +34,7 @@ def train(
     end: EndOption,
     strain: StrainPaths = None,
     witnesses: WitnessPaths = None,
-    fetch: Annotated[
-        bool,
-        typer.Option(
-            "--fetch", help="Get strain and witnesses through gwpy's data access instead."
-        ),
-    ] = False,
+    fetch: FetchOption = False,
     architecture: Annotated[
         str | None, typer.Option(help="Network, by name: autoencoder, wiener.", show_default=False)
     ] = None,
@@ -119,8 +115,8 @@ def train(
 
 def _fetched(config: Config, coupling: str, span: Span) -> Fetched:
     """Return strain and witnesses of a coupling as gwpy finds them."""
+    from deepclean.edge.fetched import fetch
     from deepclean.errors import ConfigError, hint
-    from deepclean.train.remote import fetch
 
     if coupling not in config.couplings:
         raise ConfigError(f"no coupling {coupling}{hint(coupling, config.couplings)}")
@@ -128,4 +124,4 @@ def _fetched(config: Config, coupling: str, span: Span) -> Fetched:
     channels = [strain.channel, *config.couplings[coupling].witnesses]
     if strain.state_vector is not None:
         channels.append(strain.state_vector)
-    return fetch(channels, span)
+    return fetch(channels, span, strain.state_vector)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,12 @@ import typer
 from deepclean.cli.options import (
     ConfigOption,
     EndOption,
+    FetchOption,
     SetOption,
     StartOption,
     StrainPaths,
     WitnessPaths,
-    histories,
+    history_source,
     prepare,
     whole_span,
 )
@@ -25,7 +27,6 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError, hint
 
 if TYPE_CHECKING:
-    from deepclean.edge.source import HistorySource
     from deepclean.simulate.injection import Injection
     from deepclean.validate.shards import Run
 
@@ -93,6 +94,7 @@ def validate(
     ] = None,
     strain: StrainPaths = None,
     witnesses: WitnessPaths = None,
+    fetch: FetchOption = False,
     override: SetOption = None,
 ) -> None:
     """Validate a configuration and its models over a stretch of history.
@@ -108,15 +110,17 @@ def validate(
         raise ConfigError("--out DIR for a report, or --against DIR for the parity, please")
     from deepclean.validate.shards import Run
 
-    run = Run("validated", settings, partial(_open, settings, strain, witnesses))
+    def run_of(name: str, of: Config) -> Run:
+        return Run(name, of, partial(history_source, of, span, strain, witnesses, fetch))
+
+    run = run_of("validated", settings)
     if against is not None:
         raise typer.Exit(_parity(run, span, against, out, jobs))
     assert out is not None
     runs = [run]
     other = _other(config, override, settings, compare, compare_config)
     if other is not None:
-        name, of_other = other
-        runs.append(Run(name, of_other, partial(_open, of_other, strain, witnesses)))
+        runs.append(run_of(*other))
     raise typer.Exit(_report(runs, span, out, segments, flag, jobs, criteria or [], inject or []))
 
 
@@ -145,6 +149,8 @@ def _report(
     with _Bar() as bar:
         validated = validate(runs, asked, jobs, bar.show)
     page = write(validated, out)
+    for fault in validated.report["runs"][0]["unread"]:
+        print(f"deepclean: {fault}", file=sys.stderr)
     verdict = validated.report["verdict"]
     for each in verdict["criteria"]:
         limit = f">= {each['at_least']:g}" if "at_least" in each else f"<= {each['at_most']:g}"
@@ -186,14 +192,6 @@ class _Bar:
     def show(self, done: int, total: int) -> None:
         """Show how many jobs are done."""
         self._progress.update(self._task, completed=done, total=total)
-
-
-def _open(config: Config, strain: list[Path] | None, witnesses: list[Path] | None) -> HistorySource:
-    """Open the data, in whatever process."""
-    from deepclean.cleaning import channels_of
-    from deepclean.edge.source import HistorySource
-
-    return HistorySource(channels_of(config), *histories(config, strain, witnesses))
 
 
 def _other(

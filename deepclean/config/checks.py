@@ -114,6 +114,13 @@ def _gate(config: Config) -> Iterator[Fault]:
             f"{gate.open_below} is above close_above, {gate.close_above}; lower it",
             (("gate", "open_below"), ("gate", "close_above")),
         )
+    # Else the ramp down would have to begin before the verdict that it follows from.
+    if gate.fade_ns > 2 * gate.dwell_ns:
+        yield Fault(
+            f"{format_gps(gate.fade_ns)} s is more than twice dwell, "
+            f"{format_gps(gate.dwell_ns)} s; shorten it",
+            (("gate", "fade"), ("gate", "dwell"), switch),
+        )
 
 
 def _sites(config: Config) -> Iterator[Fault]:

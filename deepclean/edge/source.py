@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from deepclean.core.assemble import InputFrame
 from deepclean.core.block import Block, Gap, Series
 from deepclean.core.time import NS, Span
-from deepclean.edge.history import History
 from deepclean.errors import InputError
 
 
@@ -34,19 +34,41 @@ class Channels:
         return (self.strain,) if self.state is None else (self.strain, self.state)
 
 
+class Past(Protocol):
+    """Where channels of the past are read from: edge.history.History, edge.fetched.Remote."""
+
+    @property
+    def faults(self) -> list[InputError]:
+        """What could not be read so far."""
+        ...
+
+    def require(self, wanted: Collection[str]) -> dict[str, int]:
+        """Return the rate in Hz of every wanted channel. Raises InputError where one is absent."""
+        ...
+
+    def read(self, wanted: Collection[str], span: Span) -> Mapping[str, Series | Gap]:
+        """Return, by channel, its samples over the whole span, or a gap."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class HistorySource:
     """Reads the past, second by second.
 
     Args:
         channels: what is wanted.
-        strain: catalogue of the strain.
-        witnesses: catalogue of the witnesses; may be the same.
+        strain: holds the strain.
+        witnesses: holds the witnesses; may be the same.
     """
 
     channels: Channels
-    strain: History
-    witnesses: History
+    strain: Past
+    witnesses: Past
+
+    @property
+    def faults(self) -> list[InputError]:
+        """What could not be read so far, each once."""
+        return list(dict.fromkeys([*self.strain.faults, *self.witnesses.faults]))
 
     def check(self) -> None:
         """Raise InputError unless every channel is there and the strain has its rate."""

@@ -112,6 +112,7 @@ class Part:
         starts: GPS seconds of the stretches whose spectra are kept.
         spectra: their ASDs, one of shape `(3, cells)` each.
         ranges: GPS seconds and the range in Mpc of each product, every `MINUTE`.
+        unread: what of the input could not be read, by whoever measured it, so far.
     """
 
     start: int
@@ -123,6 +124,7 @@ class Part:
     starts: list[int] = field(default_factory=list)
     spectra: list[NDArray[np.float32]] = field(default_factory=list)
     ranges: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
 
 
 class Bands:

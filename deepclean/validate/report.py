@@ -13,6 +13,9 @@ from deepclean.validate.figures import Figure, draw
 from deepclean.validate.run import Validated
 from deepclean.validate.style import STYLE
 
+_FEW = 20
+"""Lines of a list that may be long."""
+
 
 def write(validated: Validated, into: Path) -> Path:
     """Write the folder; return the page. Files that are there are replaced.
@@ -122,6 +125,12 @@ def _time(run: Mapping[str, Any]) -> Iterator[str]:
     if rows:
         yield "<h2>Time that does not count</h2>"
         yield _table(["reason", "seconds"], rows)
+    rows = [[escape(fault)] for fault in run["unread"][:_FEW]]
+    if rows:
+        more = len(run["unread"]) - len(rows)
+        yield "<h2>Input that could not be read</h2>"
+        yield _table(["what"], rows)
+        yield f"<p>and {more} more, in report.json</p>" if more else ""
     rows = [
         [escape(each["witness"]), escape(each["reason"]), str(each["seconds"])]
         for each in run["witness_faults"]

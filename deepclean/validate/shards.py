@@ -114,7 +114,9 @@ def measure(opened: Opened, shard: Span, counting: Sequence[Span], sampling: Sam
     for frame in opened.cleaned(Span(shard.start - LEAD, shard.end)):
         (block,) = frame.blocks
         meter.take(block, any(span.covers(block.span) for span in counting))
-    return meter.finish()
+    part = meter.finish()
+    part.unread.update(map(str, opened.source.faults))
+    return part
 
 
 def sensemon(power: Float64) -> float:

@@ -85,6 +85,7 @@ class Summary:
                 "counted": counted,
                 "left_out": dict(sorted(self._left_out.items())),
             },
+            "unread": sorted(set().union(*(part.unread for part in self._parts))),
             "duty_cycle": rounded(self._clean / counted),
             "range": self._range(),
             "witness_faults": [

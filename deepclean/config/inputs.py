@@ -1,0 +1,73 @@
+"""What comes in: the strain, and the frame files of strain and witnesses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from deepclean.config import names
+from deepclean.config.values import Channel, Count, Description, Duration, Flag, Pause, Section
+from deepclean.core.time import seconds_to_ns
+
+
+class Strain(Section):
+    """The channel that is cleaned."""
+
+    channel: Channel = names.STRAIN
+    """The calibrated strain; the interferometer's prefix may be left out."""
+
+    rate: Count = 16384
+    """Its samples per second. Another rate in a frame makes that frame a bad one."""
+
+    state_vector: Channel | None = names.STATE_VECTOR
+    """The source's state vector, copied through and judged; null where there is none."""
+
+
+class Frames(Section):
+    """A directory of frame files, and which of them."""
+
+    directory: Path = Field(examples=["/dev/shm/kafka/H1"])
+    """Where the files appear. Relative to the file that says so."""
+
+    description: Description | None = None
+    """Their LIGO-T050017 description (H1_llhoft of H-H1_llhoft-1370000000-1.gwf); null: any."""
+
+
+class Input(Section):
+    """Where the strain and the witnesses come from."""
+
+    strain: Frames = Field(default={}, validate_default=True)
+    """The strain's frame files."""
+
+    witnesses: tuple[Frames, ...] = ()
+    """The witnesses' frame files; an empty list: they are in the strain's own files."""
+
+    deadline: Pause = 2.0
+    """Seconds after a strain frame's arrival until its missing witnesses count as a gap."""
+
+    max_lag: Duration | None = 60.0
+    """Seconds behind the newest strain beyond which frames pass through until the newest is
+    reached; null: everything is cleaned, however late."""
+
+    probe: Duration = 0.05
+    """Seconds between looks for the next expected file, whatever the file watcher says."""
+
+    checksum: Flag = True
+    """Whether every frame file's checksum is verified: a flipped bit then costs a gap, not the
+    memory that a garbled length asks for. About 4 ms per MB of file."""
+
+    @property
+    def deadline_ns(self) -> int:
+        """How long missing witnesses are waited for, in nanoseconds."""
+        return seconds_to_ns(self.deadline)
+
+    @property
+    def max_lag_ns(self) -> int | None:
+        """How far behind cleaning goes on, in nanoseconds; None: however far."""
+        return None if self.max_lag is None else seconds_to_ns(self.max_lag)
+
+    @property
+    def probe_ns(self) -> int:
+        """From one look for the next expected file to the next, in nanoseconds."""
+        return seconds_to_ns(self.probe)

@@ -1,0 +1,90 @@
+"""What goes out: the cleaned frames, and the archive of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from deepclean.config.values import Count, Description, Duration, Flag, Section
+from deepclean.core.time import seconds_to_ns
+
+
+class Retention(Section):
+    """How many output files are kept. Where both limits are null, all are."""
+
+    count: Count | None = None
+    """Keep this many of the newest files; null: no such limit."""
+
+    age: Duration | None = 600.0
+    """Delete files whose data is older than this many seconds; null: no such limit."""
+
+    @property
+    def age_ns(self) -> int | None:
+        """Limit of age in nanoseconds, where there is one."""
+        return None if self.age is None else seconds_to_ns(self.age)
+
+
+class ArchiveRetention(Section):
+    """How many files of each product an archive keeps. Where both limits are null, all are."""
+
+    count: Count | None = None
+    """Keep this many of the newest files; null: no such limit."""
+
+    age: Duration | None = None
+    """Delete files whose data is older than this many seconds; null: no such limit."""
+
+    @property
+    def age_ns(self) -> int | None:
+        """Limit of age in nanoseconds, where there is one."""
+        return None if self.age is None else seconds_to_ns(self.age)
+
+
+class Archive(Section):
+    """The cleaned frames of some minutes merged into one file for each product."""
+
+    directory: Path | None = None
+    """Where these files appear; null: there are none. Relative to the file that says so."""
+
+    length: Count = 256
+    """Seconds of a file. It ends on a multiple of them, counted from GPS 0, or before a gap."""
+
+    format: Literal["gwf", "hdf5"] = "gwf"
+    """Of the files."""
+
+    retention: ArchiveRetention = ArchiveRetention()
+    """How many files are kept."""
+
+    @property
+    def length_ns(self) -> int:
+        """Of a file, in nanoseconds."""
+        return seconds_to_ns(self.length)
+
+
+class Output(Section):
+    """Where the cleaned frames go, and what is in them."""
+
+    directory: Path = Field(examples=["/dev/shm/deepclean/H1"])
+    """Where they appear. Relative to the file that says so."""
+
+    description: Description = "IFO_DEEPCLEAN"
+    """Their LIGO-T050017 description; where left out, the interferometer and _DEEPCLEAN."""
+
+    products: tuple[Literal["OUT_DQ", "PRODUCTION"], ...] = Field(
+        default=("OUT_DQ", "PRODUCTION"), min_length=1
+    )
+    """The strain channels written: OUT_DQ subtracts where the gate is open, PRODUCTION wherever a
+    prediction exists."""
+
+    compression: Literal["none", "gzip"] = "none"
+    """Of the frame files, and of the archive's."""
+
+    fsync: Flag = False
+    """Whether a file reaches the disk before it gets its name; useless in memory."""
+
+    retention: Retention = Retention()
+    """How many files are kept."""
+
+    archive: Archive = Archive()
+    """Long files of them."""

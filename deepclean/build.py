@@ -17,6 +17,7 @@ from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.resample import ResampleSettings
 from deepclean.core.runner import Coupling
 from deepclean.core.time import NS
+from deepclean.core.trial import TrialSettings
 from deepclean.core.witness import WitnessSettings
 from deepclean.edge import device, models, versions
 from deepclean.edge.models import Model
@@ -113,17 +114,32 @@ def load_models(config: Config) -> dict[str, Model]:
         DeviceError: the device has no memory for it, or is of no use.
     """
     place = resolve_device(config.runtime.device)
-    loaded = {}
-    for name, coupling in config.enabled_couplings.items():
-        try:
-            model = models.load(model_path(config, name), place, model_store(config, name))
-        except RuntimeError as error:
-            if not (device.is_short(error) or device.is_lost(error)):
-                raise
-            raise DeviceError(str(error).partition("\n")[0], coupling=name) from error
-        model.require(coupling.witnesses, config.engine.rate)
-        loaded[name] = model
-    return loaded
+    return {
+        name: load_model(config, name, model_path(config, name), place)
+        for name in config.enabled_couplings
+    }
+
+
+def load_model(config: Config, name: str, path: Path, place: str) -> Model:
+    """Load a model for a coupling, checked as far as the configuration can tell.
+
+    Args:
+        config: with the coupling.
+        name: its name.
+        path: the model's directory.
+        place: `cpu` or `cuda`.
+
+    Raises:
+        ModelError, DeviceError: as `load_models`.
+    """
+    try:
+        model = models.load(path, place, model_store(config, name))
+    except RuntimeError as error:
+        if not (device.is_short(error) or device.is_lost(error)):
+            raise
+        raise DeviceError(str(error).partition("\n")[0], coupling=name) from error
+    model.require(config.couplings[name].witnesses, config.engine.rate)
+    return model
 
 
 def model_path(config: Config, name: str) -> Path:
@@ -181,19 +197,37 @@ def make_engine(config: Config, loaded: Mapping[str, Model]) -> Engine:
     Raises:
         ConfigError: a coupling's prediction does not suit its model or the hop.
     """
-    couplings = []
-    settings = engine_settings(config)
-    for name, coupling in config.enabled_couplings.items():
-        predict = predict_settings(coupling, config.engine.rate)
-        model = predictor(loaded[name])
-        try:
-            geometry(predict, settings.hop_model, model.field, model.period)
-        except ValueError as error:
-            raise ConfigError(f"couplings.{name}.predict: {error}") from error
-        bandpass = coupling_bandpass(config, name)
-        witnesses = loaded[name].channels
-        couplings.append(Coupling(name, witnesses, model, predict, bandpass, coupling.bands))
-    return Engine(settings, couplings)
+    couplings = [make_coupling(config, name, loaded[name]) for name in config.enabled_couplings]
+    return Engine(engine_settings(config), couplings)
+
+
+def make_coupling(config: Config, name: str, loaded: Model) -> Coupling:
+    """Return what an engine needs of a coupling with a model.
+
+    Raises:
+        ConfigError: the coupling's prediction does not suit the model or the hop.
+    """
+    coupling = config.couplings[name]
+    predict, model = predict_settings(coupling, config.engine.rate), predictor(loaded)
+    hop = config.engine.hop_ns * config.engine.rate // NS
+    try:
+        geometry(predict, hop, model.field, model.period)
+    except ValueError as error:
+        raise ConfigError(f"couplings.{name}.predict: {error}") from error
+    bandpass = coupling_bandpass(config, name)
+    return Coupling(name, loaded.channels, model, predict, bandpass, coupling.bands)
+
+
+def trial_settings(config: Config) -> TrialSettings:
+    """Return when a canary is promoted or rejected, and production rolled back."""
+    trial = config.models.trial
+    return TrialSettings(
+        validation_time=trial.validation_time_ns,
+        patience=trial.patience_ns,
+        margin=trial.margin,
+        rollback_after=trial.rollback_after_ns,
+        probation=trial.probation_ns,
+    )
 
 
 @dataclass(frozen=True, slots=True)

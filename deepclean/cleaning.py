@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from errno import errorcode
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,13 @@ from deepclean.core.ledger import Ledger
 from deepclean.core.products import outcome, render
 from deepclean.core.time import NS, format_gps
 from deepclean.edge.figures import Figures
+from deepclean.edge.figures import Version as Identified
 from deepclean.edge.models import Model
 from deepclean.edge.sink import FrameSink
 from deepclean.edge.source import Channels
 from deepclean.edge.timings import Timings
 from deepclean.errors import OutputError
+from deepclean.life import Known, Life
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +42,9 @@ class Cleaning:
         strict: raise where a frame cannot be written, rather than count it as lost.
         figures: told of every cleaned frame.
         timings: told how long things take.
+
+    Attributes:
+        life: of the models; None where those that the engine began with stay.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Cleaning:
         self._strict = strict
         self._figures = figures or Figures()
         self._timings = timings or Timings()
+        self.life: Life | None = None
         self._sink = sink
         self._now = now
         self._writing = True
@@ -75,6 +81,8 @@ class Cleaning:
         """Clean the next frame; return the files that this completes."""
         if frame.wanted:
             self._enter(frame)
+        if self.life is not None:
+            self.life.before(frame)
         with self._timings.stage("clean"):
             finished = self._attempt(partial(self._assembler.push, frame), frame)
         self._say_failures(frame)
@@ -123,7 +131,9 @@ class Cleaning:
         written = self._write(self._attempt(self._assembler.release))
         return written + self._write_each(self._joiner.flush())
 
-    def _write(self, frames: Iterable[CleanedFrame]) -> list[Path]:
+    def _write(self, frames: Sequence[CleanedFrame]) -> list[Path]:
+        if self.life is not None:
+            self.life.after(frames)
         wanted = (f for f in frames if f.source.wanted and _has_strain(f.source.blocks))
         return self._write_each(joined for f in wanted for joined in self._joiner.push(f))
 
@@ -162,10 +172,18 @@ class Cleaning:
         with self._timings.stage("render"):
             channels = render(frame, self._strain, self._products)
         self._figures.cleaned(frame, channels)
+        if self.life is not None:
+            self._note_models(self.life.in_force(frame))
         if self._state is not None:
             channels |= _copied(frame, self._state)
         with self._timings.stage("write"):
             return self._sink.write(frame.span, channels)
+
+    def _note_models(self, models: Mapping[str, Known]) -> None:
+        """Say in the frames and to whoever asks which models are in force."""
+        if models != self._figures.models:
+            self._figures.models = models
+            self._sink.history = {**self._sink.history, **models_record(models)}
 
 
 def channels_of(config: Config) -> Channels:
@@ -188,8 +206,7 @@ def sink_of(
     """
     output = config.output
     record = {"deepclean": __version__, "configuration": config.hash}
-    for name, model in loaded.items():
-        record[f"model {name}"] = f"version {model.version} sha256 {model.hash}"
+    record |= models_record(loaded)
     names = product_names(config.strain.channel, output.products).values()
     elsewhere = directory is not None
     return FrameSink(
@@ -203,6 +220,11 @@ def sink_of(
         keep_count=None if elsewhere else output.retention.count,
         keep_age=None if elsewhere else output.retention.age_ns,
     )
+
+
+def models_record(models: Mapping[str, Identified]) -> dict[str, str]:
+    """Return what a frame's history says of the models in force, by coupling."""
+    return {f"model {n}": f"version {m.version} sha256 {m.hash}" for n, m in models.items()}
 
 
 def _has_strain(blocks: Iterable[Block]) -> bool:

@@ -11,7 +11,7 @@ from statistics import median
 from types import FrameType
 
 from deepclean import __version__
-from deepclean.build import load_models, make_engine
+from deepclean.build import load_models, make_engine, trial_settings
 from deepclean.cleaning import Cleaning, channels_of, sink_of
 from deepclean.config import Config
 from deepclean.config.schema import Frames
@@ -32,10 +32,14 @@ from deepclean.edge.live import LiveSource
 from deepclean.edge.lock import OutputLock
 from deepclean.edge.memory import Trimmer
 from deepclean.edge.metrics import Metrics
+from deepclean.edge.record import Record
+from deepclean.edge.record import path_in as record_path
 from deepclean.edge.sink import FrameSink
 from deepclean.edge.tail import FrameTail
 from deepclean.edge.watch import Watch
 from deepclean.errors import DeviceError
+from deepclean.keeper import Keeper
+from deepclean.life import Life
 
 _log = logging.getLogger(__name__)
 
@@ -68,15 +72,25 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
             sink.directory,
         )
         archive = Archive(config)
+        record = Record(record_path(output.directory, output.description))
         figures = Figures(
             models=loaded,
             inputs=source.counts,
             archived=archive.written,
             archive_failures=archive.failures,
         )
+        keeper = Keeper(config, loaded, record)
+        life = Life(engine, trial_settings(config), loaded, keeper, figures)
+        keeper.recent = lambda: life.recent
         cleaning = Cleaning(
-            config, engine, sink, clock.monotonic, figures=figures, timings=source.timings
+            config,
+            engine,
+            sink,
+            clock.monotonic,
+            figures=figures,
+            timings=source.timings,
         )
+        cleaning.life = life
         cleaning.ledger.ignored = source.ignored
         watch = Watch((source.strain, *source.witnesses), clock)
         metrics = Metrics(
@@ -91,7 +105,7 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
         account = Account(path_in(output.directory, output.description), clock)
         sink.appeared = archive.appeared
         trimmer = Trimmer(clock)
-        with watch, Exporter(config.metrics, metrics.registry), archive:
+        with watch, Exporter(config.metrics, metrics.registry), archive, keeper:
 
             def turn() -> None:
                 health.watchdog()

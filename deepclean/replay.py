@@ -19,6 +19,7 @@ from deepclean.edge.names import remaining
 from deepclean.edge.sink import FrameSink
 from deepclean.edge.source import HistorySource
 from deepclean.errors import InputError, ModelError
+from deepclean.life import Life
 
 Progress = Callable[[int], None]
 """Called with the nanoseconds of data done since the last call."""
@@ -48,6 +49,7 @@ def replay(
     *,
     duration: int = NS,
     progress: Progress = lambda done: None,
+    life: Callable[[Engine], Life] | None = None,
 ) -> Replayed:
     """Clean a span of history into frames.
 
@@ -59,6 +61,7 @@ def replay(
         span: whole seconds.
         duration: nanoseconds of an output frame, whole seconds.
         progress: told how the work gets on.
+        life: gives an engine's models their life, where they are not to stay as they are.
 
     Raises:
         InputError: the span or the duration is not whole seconds, a channel is not there, or the
@@ -74,6 +77,7 @@ def replay(
         skipped -= part.duration
         engine = make_engine()
         cleaning = Cleaning(config, engine, sink, duration=duration, strict=True)
+        cleaning.life = life(engine) if life else None
         for frame in source.frames(part, engine.needs(part)):
             written += len(cleaning.take(frame))
             for version, error in engine.model_errors.items():

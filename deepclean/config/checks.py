@@ -44,6 +44,7 @@ def faults(config: Config) -> Iterator[Fault]:
     yield from _alike(config)
     yield from _none_enabled(config)
     yield from _training(config)
+    yield from _trial(config)
 
 
 def _hop(config: Config) -> Iterator[Fault]:
@@ -235,4 +236,18 @@ def _training(config: Config) -> Iterator[Fault]:
             f"{format_gps(overlap)} s is not less than the window, {format_gps(window)} s; "
             "shorten it",
             (overlap_key, window_key),
+        )
+
+
+def _trial(config: Config) -> Iterator[Fault]:
+    """Yield a fault where a canary could never be promoted."""
+    trial = config.models.trial
+    if trial.patience_ns < trial.validation_time_ns:
+        yield Fault(
+            f"{format_gps(trial.patience_ns)} s is shorter than validation_time, "
+            f"{format_gps(trial.validation_time_ns)} s: no canary could be promoted; raise it",
+            (
+                ("models", "trial", "patience"),
+                ("models", "trial", "validation_time"),
+            ),
         )

@@ -71,11 +71,11 @@ class Output(Section):
     description: Description = "IFO_DEEPCLEAN"
     """Their LIGO-T050017 description; where left out, the interferometer and _DEEPCLEAN."""
 
-    products: tuple[Literal["OUT_DQ", "PRODUCTION"], ...] = Field(
+    products: tuple[Literal["OUT_DQ", "PRODUCTION", "CANARY"], ...] = Field(
         default=("OUT_DQ", "PRODUCTION"), min_length=1
     )
     """The strain channels written: OUT_DQ subtracts where the gate is open, PRODUCTION wherever a
-    prediction exists."""
+    prediction exists, CANARY likewise with the versions that are tried."""
 
     compression: Literal["none", "gzip"] = "none"
     """Of the frame files, and of the archive's."""

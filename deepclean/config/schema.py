@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_serializer, model_validator
@@ -16,18 +15,12 @@ from deepclean.config.computing import Engine
 from deepclean.config.couplings import Coupling
 from deepclean.config.gates import Gate
 from deepclean.config.inputs import Frames, Input, Strain
+from deepclean.config.models import Models
 from deepclean.config.outputs import Output
 from deepclean.config.training import Training
 from deepclean.config.values import Address, Count, Flag, FrozenMap, Interferometer, Port, Section
 
 __all__ = ["Config", "Frames", "Log", "Metrics", "Models", "Runtime"]
-
-
-class Models(Section):
-    """The model store."""
-
-    directory: Path = Path("models")
-    """Holds <interferometer>/<coupling>/<version>. Relative to the file that says so."""
 
 
 class Runtime(Section):

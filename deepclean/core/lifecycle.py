@@ -26,6 +26,7 @@ from deepclean.core.state import Role
 from deepclean.core.trial import Probation, Sight, Trial, TrialSettings, Verdict, number
 
 What = Literal[
+    "started",
     "offered",
     "withdrawn",
     "in_force",
@@ -35,7 +36,7 @@ What = Literal[
     "rolled_back",
     "confirmed",
 ]
-"""What happens to a version. The first two come from outside, the others are decided here."""
+"""What happens to a version. The first three come from outside, the others are decided here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,12 @@ class Lifecycle:
         """Return whether a version is at work."""
         return version in self._engine.versions
 
-    def offer(self, instant: int, version: Version, role: Role, model: Coupling | None) -> Event:
+    def offer(
+        self, instant: int, version: Version, role: Role, model: Coupling | None
+    ) -> Event | None:
         """Take a model that is to have a role; return what was made of it.
+
+        What is in production already is no canary, and cancels whatever was to take over.
 
         Args:
             instant: start of the next block, GPS nanoseconds.
@@ -110,16 +115,20 @@ class Lifecycle:
         Raises:
             ValueError: the engine cannot take it (Engine.add). Nothing is changed.
         """
-        course = self._courses[version.coupling]
+        course, name = self._courses[version.coupling], version.coupling
+        if version == self.production(name):
+            if role == "production":
+                self._drop_incoming(course)
+            else:
+                self._drop_canary(course)
+            return None
         if model is not None and not self.runs(version):
             self._engine.add(model)
         if role == "canary":
             before, course.canary, course.trial = course.canary, version, Trial(self._settings)
             if before is not None and before != version:
-                self._engine.set_canary(version.coupling, None)
+                self._engine.set_canary(name, None)
                 self._let_go(before)
-        elif version == self.production(version.coupling):
-            self._drop_incoming(course)
         elif version != course.incoming:
             self._drop_incoming(course)
             course.incoming, course.waited = version, 0
@@ -255,9 +264,9 @@ class Lifecycle:
 
     def _let_go(self, version: Version) -> None:
         """Let a version go that nobody here keeps."""
-        if version not in self._courses[version.coupling].kept and self.runs(version):
-            if version != self.production(version.coupling):
-                self._engine.remove(version)
+        kept = {*self._courses[version.coupling].kept, self.production(version.coupling)}
+        if version not in kept and self.runs(version):
+            self._engine.remove(version)
 
     def _drop_incoming(self, course: _Course) -> None:
         version, course.incoming = course.incoming, None

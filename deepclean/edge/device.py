@@ -82,5 +82,11 @@ def is_lost(error: Exception) -> bool:
     return isinstance(error, torch.AcceleratorError) and not is_short(error)
 
 
+def give_back(place: str) -> None:
+    """Give a device the memory back that nobody uses any more; on a CPU that is done already."""
+    if place != "cpu":
+        torch.cuda.empty_cache()
+
+
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]

@@ -54,6 +54,7 @@ class Figures:
         gains: lowest gain in the last cleaned frame, by coupling.
         qualities: what each coupling did to the strain, as far as its gate could tell last.
         closings: how often each coupling's gate closed, by coupling and reason.
+        model_events: what happened to models, by coupling and event (core.lifecycle).
         archived: archive files written, by product.
         archive_failures: archive files that could not be written, by the error's name.
     """
@@ -66,6 +67,7 @@ class Figures:
     gains: Mapping[str, float] = field(default_factory=dict)
     qualities: dict[str, Quality] = field(default_factory=dict)
     closings: Counter[tuple[str, str]] = field(default_factory=Counter)
+    model_events: Counter[tuple[str, str]] = field(default_factory=Counter)
     archived: Counter[str] = field(default_factory=Counter)
     archive_failures: Counter[str] = field(default_factory=Counter)
     _closed: dict[str, bool] = field(default_factory=dict)

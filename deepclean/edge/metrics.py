@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
@@ -23,6 +23,7 @@ from deepclean.config import Config
 from deepclean.core import reasons
 from deepclean.core.block import Quality
 from deepclean.core.ledger import Ledger
+from deepclean.core.lifecycle import What
 from deepclean.core.products import State
 from deepclean.core.time import NS
 from deepclean.edge.figures import Figures
@@ -40,6 +41,7 @@ _INPUTS = (
 _IGNORED = ("duplicate", "late")
 _STRAIN_GAPS = ("invalid", "strain_missing", "strain_rate", "strain_unreadable")
 _ERRNOS = ("EACCES", "EFBIG", "EIO", "ENOENT", "ENOSPC", "EROFS")
+_EVENTS = get_args(What)
 _RELOADS = ("accepted", "rejected")
 _NO_QUALITY = Quality(math.nan, math.nan, math.nan, math.nan)
 _THREADS = Path("/proc/self/task")
@@ -226,6 +228,12 @@ class Metrics(Collector):
             "Models offered to the running daemon.",
             ["result"],
             _all(_RELOADS, self._figures.reloads),
+        )
+        yield _counter(
+            "model_events",
+            "What happened to the models of the running daemon.",
+            ["coupling", "event"],
+            _all(product(self._config.enabled_couplings, _EVENTS), self._figures.model_events),
         )
 
     def _threads(self) -> Iterator[Metric]:

@@ -152,6 +152,23 @@ def rollback(directory: Path, check: Check, why: str = "") -> tuple[int, int]:
     return current, version
 
 
+def put_back(directory: Path, version: int, check: Check, why: str = "") -> int | None:
+    """Put a version in force again that was before, as `rollback`, whatever the log says.
+
+    Args:
+        directory: the coupling's.
+        version: that was in force.
+        check: of that version.
+        why: for the log.
+
+    Raises:
+        ModelError: there is no such version, or the check refused it.
+        OutputError: the file system refused.
+    """
+    with place.changing(directory):
+        return _to_production(directory, "rollback", version, check, why)
+
+
 def set_canary(directory: Path, version: int | None, check: Check, why: str = "") -> int | None:
     """Make a version the canary, or none, and return the one that was.
 

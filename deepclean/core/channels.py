@@ -38,6 +38,11 @@ def model_version(interferometer: str, coupling: str) -> str:
     return f"{interferometer}:DEEPCLEAN-{frame_part(coupling)}_MODEL_VERSION"
 
 
+def canary_version(interferometer: str, coupling: str) -> str:
+    """Return the name of the channel with the version of a coupling's model that is tried."""
+    return f"{interferometer}:DEEPCLEAN-{frame_part(coupling)}_CANARY_VERSION"
+
+
 def gain(interferometer: str, coupling: str) -> str:
     """Return the name of the channel with a coupling's gain."""
     return f"{interferometer}:DEEPCLEAN-{frame_part(coupling)}_GAIN"

@@ -73,6 +73,9 @@ def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[st
         )
         rendered[channels.model_version(interferometer, coupling)] = versions
         rendered[channels.gain(interferometer, coupling)] = gains
+        if "CANARY" in products:
+            tried = join([_canary_version(block, coupling) for block in frame.blocks])
+            rendered[channels.canary_version(interferometer, coupling)] = tried
     return rendered
 
 
@@ -164,6 +167,15 @@ def _version(block: CleanedBlock, coupling: str) -> Series:
     version = block.estimates[coupling].version
     count = block.span.samples(STATE_RATE)
     return _accounting(block, np.full(count, version, dtype=np.int32))
+
+
+def _canary_version(block: CleanedBlock, coupling: str) -> Series:
+    """Return the version that is tried; 0 where none is."""
+    production = block.estimates[coupling]
+    version = block.canary.get(coupling, production).version
+    tried = 0 if version == production.version else version
+    count = block.span.samples(STATE_RATE)
+    return _accounting(block, np.full(count, tried, dtype=np.int32))
 
 
 def _gain(block: CleanedBlock, coupling: str) -> Series:

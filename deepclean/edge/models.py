@@ -156,7 +156,7 @@ def make(
     short = seen.period is not None and description.kernel > tensors.GOLDEN_SAMPLES
     content = {
         WEIGHTS: tensors.serialise(ready.state_dict()),
-        SCALERS: scalers.serialise(),
+        SCALERS: scalers.serialise([channel.name for channel in description.channels]),
         GOLDEN: tensors.golden(
             ready, count, tensors.GOLDEN_SAMPLES if short else description.kernel
         ),
@@ -201,10 +201,11 @@ def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
 
         return deepcleanv2.load(path, device)
     raw, manifest, content = read(path, store)
-    scalers = Scalers.parse(content[SCALERS], path / SCALERS)
-    scalers.check(len(manifest.channels), path / SCALERS)
+    channels = tuple(channel.name for channel in manifest.channels)
+    scalers = Scalers.parse(content[SCALERS], path / SCALERS, channels)
+    scalers.check(len(channels), path / SCALERS)
     with torch.random.fork_rng(devices=[]):  # the random weights are about to be replaced
-        network = build(manifest.architecture, len(manifest.channels))
+        network = build(manifest.architecture, len(channels))
     weights = path / WEIGHTS
     tensors.fill(network, tensors.parse(content[WEIGHTS], weights), weights)
     network = freeze(network.to(device))
@@ -217,7 +218,7 @@ def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
         hash=sha256(raw),
         weights_hash=manifest.files[WEIGHTS],
         architecture=manifest.architecture,
-        channels=tuple(channel.name for channel in manifest.channels),
+        channels=channels,
         witness_mean=scalers.witness_mean,
         witness_std=scalers.witness_std,
         strain_mean=scalers.strain_mean,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,10 +50,12 @@ class Scalers:
         if not (np.isfinite(means).all() and np.isfinite(stds).all() and (stds > 0).all()):
             raise ModelError("a mean or std is not finite, or a std is not positive", path=path)
 
-    def serialise(self) -> bytes:
-        """Return the bytes of the scalers' file."""
+    def serialise(self, channels: Sequence[str]) -> bytes:
+        """Return the bytes of the scalers' file, with the channels that they belong to."""
+        names = "\n".join(channels).encode()
         return serialise(
             {
+                "channels": torch.frombuffer(bytearray(names), dtype=torch.uint8),
                 "witness_mean": torch.from_numpy(self.witness_mean.copy()),
                 "witness_std": torch.from_numpy(self.witness_std.copy()),
                 "strain_mean": torch.tensor(self.strain_mean, dtype=torch.float64),
@@ -62,9 +64,22 @@ class Scalers:
         )
 
     @staticmethod
-    def parse(content: bytes, path: Path) -> Scalers:
-        """Return the scalers in `content`. Raises ModelError where one is absent."""
+    def parse(content: bytes, path: Path, channels: Sequence[str]) -> Scalers:
+        """Return the scalers in `content`, which belong to these channels.
+
+        Raises:
+            ModelError: one is absent, or they belong to other channels or another order of them.
+        """
         tensors = parse(content, path)
+        # The first files of this format do not say.
+        if "channels" in tensors:
+            made_for = bytes(tensors["channels"].tolist()).decode(errors="replace").split("\n")
+            if made_for != list(channels):
+                raise ModelError(
+                    "was made for other channels, or another order of them, than the manifest "
+                    "says: edited; copy the version again",
+                    path=path,
+                )
         try:
             return Scalers(
                 tensors["witness_mean"].numpy().astype(np.float64),

@@ -238,17 +238,17 @@ class Engine:
         if self._state is None:
             self._lineup.drop(version)
             return
-        given_up = [s.instant + self.settings.ramp for s in self._state.switches]
+        given_up = [s.instant + self.settings.crossfade for s in self._state.switches]
         self._lineup.leaving[version] = max([self._state.frontier, *given_up])
 
     def promote(self, version: Version) -> int | None:
         """Put a version into production from the next block on; return where that begins (GPS ns).
 
-        The two are crossfaded over a ramp from there on. A canary is none any more then. None
+        The two are crossfaded from there on. A canary is none any more then. None
         where nothing has gone in yet.
 
         Raises:
-            ValueError: it is not at work, or the coupling's last switch is less than a ramp ago.
+            ValueError: it is not at work, or the coupling's last switch is not done yet.
         """
         self._lineup.require(version)
         name = version.coupling
@@ -269,11 +269,11 @@ class Engine:
         return self._give(coupling, "canary", version)
 
     def can_switch(self, coupling: str) -> bool:
-        """Return whether the coupling's last switch is a ramp or more ago."""
+        """Return whether the coupling's last switch is done."""
         if self._state is None:
             return True
         latest = [s.instant for s in self._state.switches if s.coupling == coupling]
-        return not latest or self._state.frontier >= max(latest) + self.settings.ramp
+        return not latest or self._state.frontier >= max(latest) + self.settings.crossfade
 
     def _give(self, coupling: str, role: Role, version: Version | None) -> int | None:
         """Give a role from the next block on; return where that begins."""
@@ -313,8 +313,8 @@ class Engine:
     def _retire(self, state: EngineState) -> None:
         """Let go what no block inside depends on any more."""
         oldest = state.pending[0][0].span.start if state.pending else state.frontier
-        ramp = self.settings.ramp
-        state.switches = [switch for switch in state.switches if switch.instant + ramp > oldest]
+        done = oldest - self.settings.crossfade
+        state.switches = [switch for switch in state.switches if switch.instant > done]
         for version in [v for v, until in self._lineup.leaving.items() if until <= oldest]:
             self._lineup.drop(version)
             del state.paths[version]
@@ -374,7 +374,7 @@ class Engine:
         }
         settings = self.settings
         estimates, canary = lineup.assign(
-            state.switches, made, span, settings.strain_rate, settings.ramp
+            state.switches, made, span, settings.strain_rate, settings.crossfade
         )
         cleaned = subtract(block.strain.samples, estimates.values())
         in_production = {Version(name, one.version) for name, one in estimates.items()}

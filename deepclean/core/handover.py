@@ -1,6 +1,6 @@
 """One version takes over from another: which is in force at an instant, and how they are mixed.
 
-Over a ramp's length from the switch on the old one's weight falls and the new one's rises, as a
+From the switch on, over the crossfade, the old one's weight falls and the new one's rises, as a
 raised cosine; the two add up to 1. Where both estimate the same noise, nothing is seen of it: what
 is subtracted lies between the two at every sample.
 """
@@ -38,18 +38,18 @@ def in_force(
     return now, last
 
 
-def weight(span: Span, rate: int, instant: int, ramp: int) -> Float64:
+def weight(span: Span, rate: int, instant: int, crossfade: int) -> Float64:
     """Return the weight of the version that takes over at `instant`, sample by sample.
 
     Args:
         span: where.
         rate: Hz.
         instant: GPS nanoseconds.
-        ramp: nanoseconds, of which the first sample is in force already.
+        crossfade: nanoseconds, of which the first sample is in force already.
     """
     first, stop = span.indices(rate)
     passed = np.arange(first, stop) - index_at(instant, rate) + 0.5
-    done = passed / max(ramp * rate / NS, 1.0)
+    done = passed / max(crossfade * rate / NS, 1.0)
     return np.asarray(np.sin(0.5 * np.pi * np.clip(done, 0.0, 1.0)) ** 2)
 
 

@@ -68,7 +68,7 @@ class Lineup:
         made: Mapping[Version, Estimate],
         span: Span,
         rate: int,
-        ramp: int,
+        crossfade: int,
     ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
         """Return the estimates in production over a block, and those of the canary product.
 
@@ -80,19 +80,21 @@ class Lineup:
             made: each version's estimate.
             span: of the block.
             rate: of the strain, Hz.
-            ramp: of a crossfade, nanoseconds.
+            crossfade: nanoseconds.
         """
 
         def of(name: str, role: Role, otherwise: Estimate | None) -> Estimate | None:
             now = self.roles.get((name, role))
             version, switch = handover.in_force(switches, name, role, span.start, now)
             after = otherwise if version is None else made[version]
-            if switch is None or span.start >= switch.instant + ramp:
+            if switch is None or span.start >= switch.instant + crossfade:
                 return after
             before = otherwise if switch.before is None else made[switch.before]
             assert before is not None
             assert after is not None
-            return handover.mixed(before, after, handover.weight(span, rate, switch.instant, ramp))
+            return handover.mixed(
+                before, after, handover.weight(span, rate, switch.instant, crossfade)
+            )
 
         estimates, candidates, tried = {}, {}, False
         for name in self._couplings:

@@ -29,6 +29,8 @@ class EngineSettings:
         model_rate: Hz, of every network and bandpass.
         hop: nanoseconds of data computed at a time, anchored to GPS 0.
         ramp: nanoseconds of the gain's ramp either side of a gap.
+        crossfade: nanoseconds over which one version of a model takes over from another: what the
+            two leave of a line differs, and the shorter this is, the further that spreads.
         resample: of the witnesses, to the model rate.
         witness: which of their samples are unusable.
         gate: when each coupling's gate opens and closes; None: there are none.
@@ -44,6 +46,7 @@ class EngineSettings:
     model_rate: int = 4096
     hop: int = NS
     ramp: int = NS // 4
+    crossfade: int = 2 * NS
     resample: ResampleSettings = field(default_factory=ResampleSettings)
     witness: WitnessSettings = field(default_factory=WitnessSettings)
     gate: GateSettings | None = None

@@ -49,7 +49,7 @@ def _bars(axes: Any, found: Found, shown: Any) -> None:
         worths = [asked.get(one.candidate.channel) for one in shown]
         shares = [0.0 if worth is None else worth.saliency for worth in worths]
         axes.barh(rows + height, shares, height, color=_COLOURS[0], label="saliency (share)")
-    axes.axvline(1 / found.ranking.averages, color=_SOFT, ls="--", label="coherence by chance")
+    axes.axvline(1 / found.ranking.averages, color=_SOFT, ls="--", label="mean by chance")
     names = [one.candidate.label for one in shown]
     axes.set_yticks(rows + (height / 2 if asked else 0), names, fontsize=8)
     axes.invert_yaxis()
@@ -72,8 +72,8 @@ def _spectra(axes: Any, found: Found) -> None:
         axes.plot(found.frequencies, last.multiple, color="black", lw=1, label=label)
     axes.axhline(found.level, color=_SOFT, ls="--", label="99% of unrelated channels are below")
     axes.set(xlabel="frequency (Hz)", ylabel=f"coherence with {found.strain}", ylim=(0, 1.02))
-    figure = axes.get_figure()
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    handles, _ = axes.get_legend_handles_labels()
+    axes.get_figure().legend(handles=handles, loc="outside lower right", ncols=2, fontsize=8)
 
 
 def _width(found: Found) -> float:

@@ -3,9 +3,12 @@
 Coherence is blind to what is not linear, such as a line's sidebands that a slow motion makes. A
 network that was trained on the stretch's noise is not. Two questions are put to it:
 
-- saliency: by how much does the estimate's rms in the bands change with each standardised
-  witness? The root mean square over time of that gradient, as a share of all witnesses' sum.
-  It says what the network listens to, not whether that helps.
+- saliency: by how much does the estimate's rms in the bands change, to first order, where a
+  witness is replaced by other noise of its own spectrum? It is the gradient of that rms with
+  respect to the witness, weighted frequency by frequency with what the witness holds there, as
+  a share of all witnesses' sum. (The bare gradient also counts frequencies at which a witness
+  holds nothing, and there a network's response is anything.) It says what the network listens
+  to, not whether that helps.
 - without: what ASD ratio is left where one witness is replaced by its mean? It says what the
   witness is worth to this network, in the figure that the site sees. Of two that repeat each
   other either may be worth nothing.
@@ -18,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import fft, signal
 
 from deepclean.build import predictor
 from deepclean.core.bandpass import Band, Bandpass
@@ -45,7 +49,7 @@ class Worth:
     """What a witness is to a model.
 
     Args:
-        saliency: its share of the gradient.
+        saliency: its share of all witnesses' saliency.
         without: ASD ratio in the bands where it is replaced by its mean.
     """
 
@@ -104,8 +108,8 @@ def ask(
         ratios = [layout.ratio(one, replaced) for one in stretches]
         return float(np.average(ratios, weights=weights))
 
-    slopes = gradient(model, stretches, bands)
-    shares = slopes / (slopes.sum() or 1.0)
+    weight = saliency(model, stretches, bands)
+    shares = weight / (weight.sum() or 1.0)
     worths = {
         name: Worth(float(share), ratio(index))
         for index, (name, share) in enumerate(zip(model.channels, shares, strict=True))
@@ -113,31 +117,53 @@ def ask(
     return Asked(model.version, sum(weights), ratio(None), worths)
 
 
-def gradient(model: Model, stretches: Sequence[Stretch], bands: Sequence[Band]) -> Float64:
-    """Return, by witness, the rms over time of the gradient of the estimate's in-band rms.
+def saliency(model: Model, stretches: Sequence[Stretch], bands: Sequence[Band]) -> Float64:
+    """Return, by witness, the rms change of the estimate's in-band rms under its own noise.
+
+        s_c^2 = mean over kernels of (1 / K) sum_f |G_c(f)|^2 S_c(f)
+
+    with `G` the transform of a kernel's gradient, `S` the witness's two-sided power spectral
+    density per sample and `K` the kernel: for white noise the norm of the gradient times the
+    standard deviation.
 
     Args:
         model: with the network.
         stretches: standardised witnesses.
         bands: `(low, high)` in Hz.
     """
-    kept = model.kernel - 2 * model.edge
-    window = torch.hann_window(kept)
-    inside = torch.from_numpy(
-        Bins(bands, 0.0, model.sample_rate / 2, NS * kept // model.sample_rate).inside
-    )
-    total, count = torch.zeros(len(model.channels), dtype=torch.float64), 0
+    window = signal.get_window("hann", model.kernel)
+    shape = (len(model.channels), model.kernel)
+    held, slopes, count = np.zeros(shape), np.zeros(shape), 0
     for kernels in _kernels(model, stretches):
-        inputs = torch.from_numpy(kernels).requires_grad_(True)
-        output = model.network(inputs)[:, model.edge : model.kernel - model.edge]
-        spectrum = torch.fft.rfft(output * window)[:, inside]
-        power = spectrum.abs().square().sum(dim=1)
-        # An estimate of exactly 0 has no slope, rather than an infinite one.
-        rms = power.clamp_min(torch.finfo(power.dtype).tiny).sqrt()
-        (slope,) = torch.autograd.grad(rms.sum(), inputs)
-        total += slope.double().square().mean(dim=2).sum(dim=0)
+        centred = kernels - kernels.mean(axis=2, keepdims=True, dtype=np.float64)
+        held += (np.abs(fft.fft(centred * window)) ** 2).sum(axis=0) / (window**2).sum()
+        slope = gradient(model, kernels, bands).astype(np.float64)
+        slopes += (np.abs(fft.fft(slope)) ** 2).sum(axis=0)
         count += len(kernels)
-    return (total / max(count, 1)).sqrt().numpy()
+    return np.asarray(np.sqrt((held * slopes).sum(axis=1) / model.kernel) / max(count, 1))
+
+
+def gradient(model: Model, kernels: Float32, bands: Sequence[Band]) -> Float32:
+    """Return the gradient of the estimate's in-band rms with respect to the witnesses.
+
+    Args:
+        model: with the network.
+        kernels: standardised witnesses, shape `(batch, channels, kernel)`.
+        bands: `(low, high)` in Hz.
+
+    Returns:
+        The shape of `kernels`; the rms is in any unit.
+    """
+    kept = model.kernel - 2 * model.edge
+    bins = Bins(bands, 0.0, model.sample_rate / 2, NS * kept // model.sample_rate)
+    inputs = torch.from_numpy(kernels).requires_grad_(True)
+    output = model.network(inputs)[:, model.edge : model.kernel - model.edge]
+    spectrum = torch.fft.rfft(output * torch.hann_window(kept))
+    power = spectrum[:, torch.from_numpy(bins.inside)].abs().square().sum(dim=1)
+    # An estimate of exactly 0 has no slope, rather than an infinite one.
+    rms = power.clamp_min(torch.finfo(power.dtype).tiny).sqrt()
+    (slope,) = torch.autograd.grad(rms.sum(), inputs)
+    return np.asarray(slope.numpy(), dtype=np.float32)
 
 
 def _kernels(model: Model, stretches: Sequence[Stretch]) -> Iterator[Float32]:

@@ -127,7 +127,8 @@ def witnesses(
     state = settings.strain.state_vector if settings else None
     stretch = Stretch(strains, aux, name, state, span, bands, fft)
     candidates = _candidates(aux, {name, state}, channels or [], exclude or [], times)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    screen = Console(stderr=True)
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bar:
 
         def follow(title: str) -> Callable[[int], None]:
             task = bar.add_task(title, total=span.duration)

@@ -150,7 +150,7 @@ def table(found: Found, top: int) -> Table:
             cells += [f"{one.mean:.3f}", f"{one.peak:.3f}", f"{at:g}"]
             cells += [_probability(one.chance), f"{one.residual:.3f}"]
         else:
-            cells += ["", "", "", "", one.fault]
+            cells += ["", "", "", "", one.fault.replace("_", " ")]
         worth = None if found.asked is None else found.asked.worths.get(one.candidate.channel)
         if worth is not None:
             cells += [f"{worth.saliency:.3f}", f"{worth.without:.3f}"]
@@ -195,7 +195,7 @@ def notes(found: Found) -> list[str]:
     for fault in ("constant", "too_slow", "too_little"):
         names = [one.candidate.name for one in ranking.ranked if one.fault == fault]
         if names:
-            said.append(f"{fault}: {_few(names)}")
+            said.append(f"{fault.replace('_', ' ')}: {_few(names)}")
     partly = [
         f"{one.candidate.name} ({one.transforms})"
         for one in ranking.ranked

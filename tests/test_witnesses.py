@@ -46,7 +46,7 @@ def low_passed(seed: int, rate: int, seconds: int = SECONDS) -> np.ndarray:
     spectrum = np.zeros(rate * seconds // 2 + 1, dtype=complex)
     count = 100 * seconds
     spectrum[1:count] = np.exp(2j * np.pi * generator.random(count - 1))
-    return np.fft.irfft(spectrum) * rate * np.sqrt(seconds) / 20
+    return np.asarray(np.fft.irfft(spectrum) * rate * np.sqrt(seconds) / 20)
 
 
 def source(made: Mapping[str, np.ndarray], seconds: int = SECONDS) -> Fetched:

@@ -238,6 +238,40 @@ def test_a_product_sees_sidebands_that_neither_factor_does() -> None:
     assert product.name == f"{MOTION} x {LINE}"
 
 
+def test_a_product_is_that_of_the_factors_less_their_means() -> None:
+    seconds, slow, fast = 64, noise(1, 128, 64) + 40, noise(2, 512, 64) + 7
+    strain = noise(3, 512, seconds) + 0.5 * noise(2, 512, 64) * signal.resample(slow - 40, 512 * 64)
+    made = {"S": strain, "SLOW": slow, "FAST": fast}
+    one = rank(stretch(made, seconds), [Candidate("SLOW", 128, "FAST")]).ranked[0]
+    sums = np.zeros((3, 81), dtype=complex)
+    window = signal.get_window("hann", 1024)
+    for start in range(63):
+        x = slow[start * 128 : start * 128 + 256]
+        c = fast[start * 512 : start * 512 + 1024]
+        y = strain[start * 512 : start * 512 + 1024]
+        product = signal.resample(x - x.mean(), 1024) * (c - c.mean())
+        px, py = (np.fft.rfft((a - a.mean()) * window)[40:121] for a in (product, y))
+        sums += [np.abs(px) ** 2, np.abs(py) ** 2, px.conj() * py]
+    expected = np.abs(sums[2]) ** 2 / (sums[0] * sums[1]).real
+    np.testing.assert_allclose(one.coherence, expected, rtol=1e-9)
+    assert one.mean > 0.1
+
+
+def test_the_next_witness_is_the_one_that_explains_most_of_all_power() -> None:
+    generator = np.random.default_rng(8)
+    shape = (200, 4)
+    noises = [
+        generator.standard_normal(shape) + 1j * generator.standard_normal(shape) for _ in "abcd"
+    ]
+    strong, weak, rest, floor = noises
+    inside = np.array([1, 1, 0, 0])
+    # B explains nearly all that A leaves of two bins, C half of the other two, which are as loud.
+    strain = inside * (strong + 0.03 * weak + 0.001 * floor) + (1 - inside) * (rest + floor)
+    values = np.stack([strain, strong, weak, rest], axis=-1)
+    taken = joint.sweep(np.einsum("tfi,tfj->fij", values.conj(), values), 3)
+    assert [index for index, _, _ in taken] == [0, 2, 1]
+
+
 def test_multiple_coherence_is_that_of_least_squares() -> None:
     generator = np.random.default_rng(4)
     shape = (30, 5, 7)  # transforms, bins, strain and witnesses

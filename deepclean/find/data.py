@@ -190,7 +190,7 @@ class Stretch:
             if carrier is not None:
                 # Fourier interpolation errs at the segment's ends, where the window is near 0.
                 centred = signal.resample(centred, len(product)) * (product - product.mean())
-            values.append(self._at_bins(centred - centred.mean()))
+            values.append(self._at_bins(centred))
             good[index] = True
             low, high = min(low, samples.min()), max(high, samples.max())
         shape = (-1, len(self.frequencies))

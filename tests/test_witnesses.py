@@ -113,8 +113,8 @@ def test_the_rate_of_a_channel_does_not_matter() -> None:
 
 
 def test_unrelated_channels_are_as_coherent_as_chance_says() -> None:
-    made = {"S": noise(0, 512)} | {f"X{i}": noise(i, 128) for i in range(1, 201)}
-    found = ranking(made)
+    made = {"S": noise(0, 512, 64)} | {f"X{i}": noise(i, 128, 64) for i in range(1, 201)}
+    found = ranking(made, 64)
     every = np.concatenate(list(coherences(found).values()))
     assert every.mean() == pytest.approx(1 / found.averages, rel=0.03)
     assert (every > chance.level(0.1, found.averages, 1)).mean() == pytest.approx(0.1, rel=0.1)

@@ -8,20 +8,19 @@ read together, and how the files are cut, changes no bit of the result.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
 from deepclean.core.bandpass import Band
-from deepclean.core.block import Block, Float64, Gap, Series, join
+from deepclean.core.block import Float64, Gap, Series
 from deepclean.core.quality import Bins, Complex, transform
-from deepclean.core.ready import not_ready
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, hint
+from deepclean.find.reading import joined, readable, unready, unusable, whole
 from deepclean.train.data import Source
 
 PIECE = 32
@@ -139,18 +138,18 @@ class Stretch:
         for start in range(self.span.start // length * length, self.span.end, length):
             part = Span(start, start + length).overlap(self.span)
             assert part is not None
-            parts = _readable(self._strain, [self.channel], part)[self.channel]
+            parts = readable(self._strain, [self.channel], part)[self.channel]
             starts = self._starts(part, parts)
             if starts:
-                strain = self.transforms(_joined(parts), starts).values
+                strain = self.transforms(joined(parts), starts).values
                 fast = [] if carrier is None else self.read([carrier], part)[carrier]
                 yield Piece(self, part, starts, strain, fast)
 
     def _starts(self, part: Span, parts: Sequence[Series | Gap]) -> list[int]:
         """Return where transforms of the strain begin, and note the seconds that are skipped."""
-        wrong = dict(_unusable(parts))
+        wrong = dict(unusable(parts))
         if self._state is not None:
-            for second in _not_ready(_readable(self._strain, [self._state], part)[self._state]):
+            for second in unready(readable(self._strain, [self._state], part)[self._state]):
                 wrong.setdefault(second, "not_ready")
         self.skipped.update(wrong.values())
         length = self.length * NS
@@ -162,8 +161,8 @@ class Stretch:
 
     def read(self, channels: Sequence[str], part: Span) -> dict[str, list[Series]]:
         """Return, by candidate channel, what can be read of a span, joined."""
-        found = _readable(self._witnesses, channels, part)
-        return {name: _joined(parts) for name, parts in found.items()}
+        found = readable(self._witnesses, channels, part)
+        return {name: joined(parts) for name, parts in found.items()}
 
     def transforms(
         self,
@@ -182,8 +181,8 @@ class Stretch:
         values, low, high = [], np.inf, -np.inf
         for index, start in enumerate(starts):
             span = Span(start, start + self.length * NS)
-            samples = _whole(parts, span)
-            product = samples if carrier is None else _whole(carrier, span)
+            samples = whole(parts, span)
+            product = samples if carrier is None else whole(carrier, span)
             if samples is None or product is None:
                 continue
             centred = samples - samples.mean()
@@ -245,62 +244,3 @@ def batches(candidates: Sequence[Candidate], seconds: int) -> Iterator[list[Cand
         size += one.rate * seconds
     if batch:
         yield batch
-
-
-def _readable(source: Source, names: Sequence[str], span: Span) -> dict[str, list[Series | Gap]]:
-    """Return, in order, what can be read of a span and the gaps in it, to the second."""
-    held: Mapping[str, Series | Gap] = source.read(names, span)
-    found: dict[str, list[Series | Gap]] = {name: [held[name]] for name in names}
-    lacking = [name for name in names if isinstance(held[name], Gap)]
-    if lacking and span.duration > NS:
-        middle = span.start + span.duration // NS // 2 * NS
-        first = _readable(source, lacking, Span(span.start, middle))
-        second = _readable(source, lacking, Span(middle, span.end))
-        found |= {name: first[name] + second[name] for name in lacking}
-    return found
-
-
-def _joined(parts: Sequence[Series | Gap]) -> list[Series]:
-    """Return the samples among some parts, those that follow one another as one."""
-    groups: list[list[Series]] = []
-    for part in parts:
-        if isinstance(part, Gap):
-            continue
-        last = groups[-1][-1] if groups else None
-        if last is not None and (last.span.end, last.rate) == (part.span.start, part.rate):
-            groups[-1].append(part)
-        else:
-            groups.append([part])
-    return [join(group) for group in groups]
-
-
-def _unusable(parts: Sequence[Series | Gap]) -> Iterator[tuple[int, str]]:
-    """Yield the seconds (GPS nanoseconds) in which there is no finite strain, and why."""
-    for part in parts:
-        for second in range(part.span.start, part.span.end, NS):
-            if isinstance(part, Gap):
-                yield second, part.reason
-            elif not np.isfinite(part.cut(Span(second, second + NS)).samples).all():
-                yield second, "not_finite"
-
-
-def _not_ready(parts: Sequence[Series | Gap]) -> Iterator[int]:
-    """Yield the seconds (GPS nanoseconds) in which the strain is not ready."""
-    for part in parts:
-        for second in range(part.span.start, part.span.end, NS):
-            span = Span(second, second + NS)
-            state = Gap(span, part.reason) if isinstance(part, Gap) else part.cut(span)
-            if not_ready(Block(span, Gap(span, "not_read"), state=state)):
-                yield second
-
-
-def _whole(parts: Sequence[Series], span: Span) -> NDArray[Any] | None:
-    """Return the samples over a span, as float64, or None where they are not all there."""
-    covering = next((part for part in parts if part.span.covers(span)), None)
-    if covering is None:
-        return None
-    samples = covering.cut(span).samples
-    if np.iscomplexobj(samples):
-        return None
-    real = np.asarray(samples, dtype=np.float64)
-    return real if np.isfinite(real).all() else None

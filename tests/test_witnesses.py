@@ -207,6 +207,23 @@ def test_a_gap_costs_a_channel_the_transforms_over_it_and_no_other() -> None:
     np.testing.assert_allclose(found[LINE].coherence, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_not_finite_cost_a_channel_their_transforms(value: float) -> None:
+    line = channels(SECONDS)[LINE].copy()
+    line[77 * RATES[LINE]] = value
+    both = [LINE_ALONE, Candidate(MOTION, RATES[MOTION])]
+    found = {one.candidate.channel: one for one in rank(toy(replaced={LINE: line}), both).ranked}
+    assert (found[LINE].transforms, found[MOTION].transforms) == (124, 126)
+    assert found[LINE].peak > 0.98
+
+
+def test_complex_samples_are_no_use() -> None:
+    both = [LINE_ALONE, Candidate(MOTION, RATES[MOTION])]
+    turned = channels(SECONDS)[LINE] * (1 + 1j)
+    found = {o.candidate.channel: o.fault for o in rank(toy(replaced={LINE: turned}), both).ranked}
+    assert found == {MOTION: None, LINE: "too_little"}
+
+
 def test_time_without_sound_ready_strain_is_left_out_and_counted() -> None:
     made = channels(SECONDS)
     strain, state = made[STRAIN].copy(), made[STATE].copy()

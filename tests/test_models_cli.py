@@ -91,9 +91,52 @@ def test_list(run: Models, directory: Path) -> None:
 
 def test_list_goes_on_after_a_damaged_version(run: Models, directory: Path) -> None:
     (directory / "2" / "manifest.json").write_text("{")
-    assert "DAMAGED" in run("list").stdout
-    [facts] = json.loads(run("list --json 60Hz").stdout)
+    lines = run("list", status=1).stdout.splitlines()
+    [damaged] = [line for line in lines if "DAMAGED" in line]
+    assert "2" in damaged
+    assert sum("autoencoder" in line for line in lines) == 2
+    [facts] = json.loads(run("list --json 60Hz", status=1).stdout)
     assert "not a valid manifest" in facts["versions"][1]["fault"]
+    assert facts["faults"] == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("two\n", "holds 'two', not a version number"),
+        ("", "holds '', not a version number"),
+        ("9\n", "no version 9; there: 1, 2, 3"),
+        (None, "cannot be read: Is a directory"),
+    ],
+)
+@pytest.mark.parametrize("pointer", ["production", "canary"])
+def test_list_goes_on_after_a_damaged_pointer(
+    run: Models, directory: Path, pointer: str, content: str | None, said: str
+) -> None:
+    (directory / pointer).unlink(missing_ok=True)
+    if content is None:
+        (directory / pointer).mkdir()
+    else:
+        (directory / pointer).write_text(content)
+    lines = run("list", status=1).stdout.splitlines()
+    [damaged] = [line for line in lines if "DAMAGED" in line]
+    assert pointer in damaged
+    assert sum("autoencoder" in line for line in lines) == 3
+    [facts] = json.loads(run("list --json", status=1).stdout)
+    assert said in facts["faults"][pointer]
+    assert len(facts["faults"]) == 1
+    assert [version["version"] for version in facts["versions"]] == [1, 2, 3]
+
+
+def test_list_of_other_couplings_goes_on(deepclean: Run, place: Path, directory: Path) -> None:
+    (directory / "production").write_text("x")
+    with (place / "small.yaml").open("a") as file:
+        file.write("  90Hz: {band: [85, 95], witnesses: [FAST]}\n")
+    done = deepclean(place, "models list -c small.yaml --json")
+    assert done.returncode == 1
+    first, second = json.loads(done.stdout)
+    assert (first["coupling"], list(first["faults"])) == ("60Hz", ["production"])
+    assert (second["coupling"], second["faults"], second["versions"]) == ("90Hz", {}, [])
 
 
 def test_list_of_an_empty_store(deepclean: Run, tmp_path: Path) -> None:
@@ -229,6 +272,11 @@ def test_prune(run: Models, directory: Path) -> None:
         ("rollback 60Hx", "did you mean 60Hz?"),
         ("rollback 60Hz", "no version was in force before 1: nothing to go back to"),
         ("prune 60Hx", "did you mean 60Hz?"),
+        ("diff 60Hx 1 2", "did you mean 60Hz?"),
+        ("diff 60Hz canary 1", "there is no canary version"),
+        ("verify 60Hz canary", "there is no canary version"),
+        ("promote 60Hz canary", "there is no canary version"),
+        ("promote 60Hz canarry", "no version canarry; did you mean canary?"),
     ],
 )
 def test_a_fault_is_one_message(run: Models, directory: Path, command: str, said: str) -> None:
@@ -269,3 +317,119 @@ def test_a_store_that_cannot_be_written_ends_with_1(run: Models, directory: Path
     (directory / "changes.jsonl").mkdir()
     done = run("promote 60Hz 2", status=1)
     assert "could not be logged" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("show 60Hz 2", "2/manifest.json: not a valid manifest"),
+        ("diff 60Hz 1 2", "2/manifest.json: not a valid manifest"),
+        ("promote 60Hz 2", "2/manifest.json: not a valid manifest"),
+        ("promote 60Hz 2 --canary", "2/manifest.json: not a valid manifest"),
+        ("publish {copy}", "manifest.json: not a valid manifest"),
+    ],
+)
+def test_a_damaged_version_is_one_message_and_changes_nothing(
+    run: Models, directory: Path, tmp_path: Path, command: str, said: str
+) -> None:
+    (directory / "2" / "manifest.json").write_text("{")
+    copy = shutil.copytree(directory / "2", tmp_path / "2")
+    done = run(command.format(copy=copy), status=2)
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert state(directory) == ((1, 2, 3), 1, None)
+
+
+@pytest.mark.parametrize("command", ["show", "rollback", "prune --keep 1 --yes"])
+def test_a_damaged_pointer_is_one_message_and_changes_nothing(
+    run: Models, directory: Path, command: str
+) -> None:
+    (directory / "production").write_text("x\n")
+    name, _, rest = command.partition(" ")
+    done = run(f"{name} 60Hz {rest}", status=2)
+    assert "production: holds 'x', not a version number" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert (directory / "production").read_text() == "x\n"
+    assert [path.name for path in sorted(directory.glob("[0-9]"))] == ["1", "2", "3"]
+
+
+def test_a_damaged_pointer_is_mended_by_what_would_replace_it(run: Models, directory: Path) -> None:
+    for pointer in ("production", "canary"):
+        (directory / pointer).write_text("x\n")
+    assert run("clear-canary 60Hz").returncode == 0
+    assert run("promote 60Hz 2").stdout == "60Hz: production is version 2\n"
+    assert state(directory) == ((1, 2, 3), 2, None)
+    run("list")
+
+
+def test_verify_names_a_pointer_that_leads_nowhere(run: Models, directory: Path) -> None:
+    (directory / "canary").write_text("9\n")
+    done = run("verify", status=2)
+    assert "canary: names version 9, which is not there" in done.stdout
+    assert "60Hz pointers and log: BAD" in done.stdout
+
+
+def test_a_log_that_cannot_be_read_is_one_message(run: Models, directory: Path) -> None:
+    (directory / "changes.jsonl").unlink()
+    (directory / "changes.jsonl").mkdir()
+    for command in ("log 60Hz", "show 60Hz 1"):
+        done = run(command, status=2)
+        assert "changes.jsonl: cannot be read" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_torn_line_of_the_log_is_passed_over(run: Models, directory: Path) -> None:
+    with (directory / "changes.jsonl").open("a") as file:
+        file.write('{"what": "prom')
+    assert [change["what"] for change in json.loads(run("log 60Hz --json").stdout)] == ["promote"]
+    assert "1 damaged lines" in run("verify", status=2).stdout
+
+
+NEED_ARGUMENTS = "show log diff publish import promote clear-canary rollback".split()
+"""Commands of one coupling or directory; the others take all couplings."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_a_command_cannot_do_without_is_named(
+    deepclean: Run, place: Path, command: str
+) -> None:
+    if command in NEED_ARGUMENTS:
+        done = deepclean(place, f"models {command} -c small.yaml")
+        assert "Missing argument" in done.stderr
+    else:
+        done = deepclean(place, f"models {command}")
+        assert "Missing option '--config'" in done.stderr
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_configuration_that_is_not_there_is_one_message(
+    deepclean: Run, tmp_path: Path, command: str
+) -> None:
+    arguments = {"publish": "d", "import": "d 60Hz", "diff": "60Hz 1 2", "promote": "60Hz 1"}
+    rest = arguments.get(command, "60Hz" if command in NEED_ARGUMENTS else "")
+    done = deepclean(tmp_path, f"models {command} -c nowhere.yaml {rest}")
+    assert done.returncode == 2
+    assert "nowhere.yaml" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_every_option(deepclean: Run, tmp_path: Path, command: str) -> None:
+    from typer.main import get_command
+
+    from deepclean.cli.models import app
+
+    told = " ".join(deepclean(tmp_path, f"models {command} --help", COLUMNS="200").stdout.split())
+    group: Any = get_command(app)
+    one = group.commands[command]
+    assert one.help.splitlines()[0] in told
+    for parameter in one.params:
+        assert parameter.help, f"{command}: {parameter.name} is not explained"
+        assert parameter.help in told
+
+
+def test_a_command_that_is_not_there_is_refused(deepclean: Run, tmp_path: Path) -> None:
+    done = deepclean(tmp_path, "models lsit -c small.yaml")
+    assert done.returncode == 2
+    assert "No such command 'lsit'" in done.stderr

@@ -6,7 +6,18 @@ import sys
 
 import typer
 
-from deepclean.cli import config, inspect, models, replay, run, simulate, status, train, validate
+from deepclean.cli import (
+    config,
+    inspect,
+    models,
+    replay,
+    run,
+    simulate,
+    status,
+    train,
+    validate,
+    witnesses,
+)
 from deepclean.errors import DeepCleanError, DeviceError, OutputError
 
 app = typer.Typer(
@@ -23,6 +34,7 @@ app.command("inspect")(inspect.inspect)
 app.command("replay")(replay.replay)
 app.command("validate")(validate.validate)
 app.command("train")(train.train)
+app.command("witnesses")(witnesses.witnesses)
 app.command("simulate")(simulate.simulate)
 app.command("config")(config.show)
 app.add_typer(models.app, name="models")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from deepclean.cli import models_tables as tables
 from deepclean.cli.options import ConfigOption, SetOption
 from deepclean.cli.stored import AnyCoupling, CouplingArgument, JsonOption, VersionArgument
 from deepclean.config import load
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 app = typer.Typer(
     help="The model store: its versions, and which of them are in force.", no_args_is_help=True
@@ -31,21 +34,31 @@ def list_versions(
     as_json: JsonOption = False,
     override: SetOption = None,
 ) -> None:
-    """List the versions of every coupling of a configuration, or of one."""
-    settings = load(config, override or ())
-    from rich.table import Table
+    """List the versions of every coupling of a configuration, or of one.
 
+    What is damaged is listed as that, and makes the exit status 1.
+    """
+    settings = load(config, override or ())
     from deepclean.edge import versions
 
     listed: list[dict[str, Any]] = []
     for name, directory in stored.directories(settings, coupling).items():
-        named = [(str(p), versions.read_pointer(directory, p)) for p in versions.POINTERS]
         present = [tables.row(directory / str(n)) for n in versions.versions(directory)]
         enabled = settings.couplings[name].enabled
-        listed.append({"coupling": name, "enabled": enabled, **dict(named), "versions": present})
+        one = {"coupling": name, "enabled": enabled, **tables.pointers(directory)}
+        listed.append({**one, "versions": present})
     if as_json:
         print(json.dumps(listed, indent=2))
-        return
+    else:
+        stored.console().print(_list(listed))
+    if any(tables.is_damaged(one) for one in listed):
+        raise typer.Exit(1)
+
+
+def _list(listed: list[dict[str, Any]]) -> Table:
+    """Return the versions of couplings as a table."""
+    from rich.table import Table
+
     table = Table()
     for column in ("coupling", "version", "pointer", "network", "parent", "trained on (GPS)"):
         table.add_column(column)
@@ -55,7 +68,9 @@ def list_versions(
         for row in one["versions"] or [None]:
             table.add_row(name, *tables.cells(row, one))
             name = ""
-    stored.console().print(table)
+        for pointer in one["faults"]:
+            table.add_row(name, "", pointer, *tables.DAMAGED)
+    return table
 
 
 @app.command("show")

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from deepclean.edge.manifest import Channel, Manifest
 
 
+DAMAGED = ("DAMAGED", "", "see deepclean models verify", "")
+"""The cells after a version's or a pointer's name where it is damaged."""
+
+
 def manifest_of(path: Path) -> Manifest:
     """Return the manifest in a version's directory. Raises ModelError where it is damaged."""
     from deepclean.edge import place, trust
@@ -40,6 +44,28 @@ def row(path: Path) -> dict[str, Any]:
     }
 
 
+def pointers(directory: Path) -> dict[str, Any]:
+    """Return what each pointer names, and what is wrong with one, by pointer, as `faults`."""
+    from deepclean.edge import versions
+
+    named: dict[str, Any] = {}
+    faults: dict[str, str] = {}
+    for pointer in versions.POINTERS:
+        named[pointer] = None
+        try:
+            named[pointer] = versions.read_pointer(directory, pointer)
+            if named[pointer] is not None:
+                versions.require(directory, named[pointer])
+        except ModelError as error:
+            faults[pointer] = str(error)
+    return named | {"faults": faults}
+
+
+def is_damaged(coupling: dict[str, Any]) -> bool:
+    """Return whether a pointer or a version of what is listed is damaged."""
+    return bool(coupling["faults"]) or any("fault" in row for row in coupling["versions"])
+
+
 def cells(row: dict[str, Any] | None, coupling: dict[str, Any]) -> list[str]:
     """Return a version's cells in the list; None stands for no version at all."""
     if row is None:
@@ -47,7 +73,7 @@ def cells(row: dict[str, Any] | None, coupling: dict[str, Any]) -> list[str]:
     number = row["version"]
     pointer = " ".join(p for p in ("production", "canary") if coupling[p] == number)
     if "fault" in row:
-        return [str(number), pointer, "DAMAGED", "", "see deepclean models verify", ""]
+        return [str(number), pointer, *DAMAGED]
     ratio = row["validation"].get("asd_ratio")
     return [
         str(number),

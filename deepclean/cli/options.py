@@ -101,19 +101,26 @@ def whole_span(start: str, end: str) -> Span:
 
 
 def histories(
-    config: Config, strain: list[Path] | None, witnesses: list[Path] | None
+    config: Config | None, strain: list[Path] | None, witnesses: list[Path] | None
 ) -> tuple[History, History]:
-    """Return the catalogues of strain and witnesses that the options or the configuration name."""
+    """Return the catalogues of strain and witnesses that the options or the configuration name.
+
+    Raises:
+        ConfigError: neither names the strain.
+        InputError: there are no files.
+    """
     from deepclean.edge.history import History
 
     if strain:
         of_strain = History(strain)
-    else:
+    elif config is not None:
         live = config.input.strain
         of_strain = History([live.directory], description=live.description)
+    else:
+        raise ConfigError("--config FILE or --strain PATH, please")
     if witnesses:
         return of_strain, History(witnesses)
-    if strain or not config.input.witnesses:
+    if strain or config is None or not config.input.witnesses:
         return of_strain, of_strain
     return of_strain, History([frames.directory for frames in config.input.witnesses])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,11 @@ class Figure:
     wide: bool = False
 
 
-def draw(
-    report: Mapping[str, Any], spectrograms: Mapping[str, Spectrogram], into: Path
-) -> list[Figure]:
-    """Draw every figure into a directory; return them in the order of the report."""
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Give figures one look, whatever else this process draws."""
     import gwpy.plot  # noqa: F401  (it changes matplotlib; now, lest half of the figures differ)
     import matplotlib as mpl
-    from matplotlib.figure import Figure as Plot
 
     style: Any = {
         "font.size": 10,
@@ -60,6 +59,18 @@ def draw(
         "legend.frameon": False,
         "svg.hashsalt": "deepclean",
     }
+    with mpl.rc_context():
+        mpl.rcdefaults()  # gwpy too
+        mpl.rcParams.update(style)
+        yield
+
+
+def draw(
+    report: Mapping[str, Any], spectrograms: Mapping[str, Spectrogram], into: Path
+) -> list[Figure]:
+    """Draw every figure into a directory; return them in the order of the report."""
+    from matplotlib.figure import Figure as Plot
+
     made: list[Figure] = []
 
     def add(
@@ -77,9 +88,7 @@ def draw(
             )
         made.append(figure)
 
-    with mpl.rc_context():
-        mpl.rcdefaults()  # whatever else this process draws, gwpy too
-        mpl.rcParams.update(style)
+    with drawing():
         _of_the_whole(report, add)
         for name in report["runs"][0]["couplings"]:
             _of_a_coupling(name, report, spectrograms[name], add)

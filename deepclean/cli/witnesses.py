@@ -1,0 +1,277 @@
+"""`deepclean witnesses`: which channels see the noise of a band."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deepclean.cli import stored
+from deepclean.cli.options import (
+    EndOption,
+    SetOption,
+    StartOption,
+    StrainPaths,
+    WitnessPaths,
+    histories,
+    prepare,
+    whole_span,
+)
+from deepclean.config import Config
+from deepclean.errors import ConfigError, InputError, hint
+
+if TYPE_CHECKING:
+    from deepclean.core.bandpass import Band
+    from deepclean.edge.history import History
+    from deepclean.edge.models import Model
+    from deepclean.find.data import Candidate, Stretch
+    from deepclean.find.saliency import Asked
+
+
+def witnesses(
+    start: StartOption,
+    end: EndOption,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Configuration file; or --strain.", show_default=False),
+    ] = None,
+    band: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LOW-HIGH", help="Hz. May be repeated.", show_default=False),
+    ] = None,
+    coupling: Annotated[
+        str | None,
+        typer.Option(help="Coupling of the configuration; its bands.", show_default=False),
+    ] = None,
+    channels: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Candidates, as 'ASC-*_DQ'; default: every channel but the strain. May be "
+            "repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="No candidates.", show_default=False),
+    ] = None,
+    times: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHANNEL",
+            help="Look at each slower candidate also multiplied with this one: sidebands of a "
+            "line are a product.",
+            show_default=False,
+        ),
+    ] = None,
+    joint: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Also the best set of so many, taken one by one.", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION|DIRECTORY",
+            help="Also what this model makes of its witnesses: a version of --coupling "
+            "(`production`, `canary`, a number), or a model directory.",
+            show_default=False,
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Candidates that are shown.")] = 20,
+    fft: Annotated[int, typer.Option(min=2, help="Seconds of a transform, even.")] = 2,
+    plot: Annotated[
+        Path | None, typer.Option(help="Figure to write (png, svg, pdf).", show_default=False)
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead, with all candidates.")
+    ] = False,
+    strain: StrainPaths = None,
+    of_witnesses: WitnessPaths = None,
+    strain_channel: Annotated[
+        str | None,
+        typer.Option(help="Default: the configuration's, or the only *STRAIN.", show_default=False),
+    ] = None,
+    override: SetOption = None,
+) -> None:
+    """Rank the channels that may witness a band's noise, by coherence and by a model.
+
+    Columns: mean coherence with the strain over the band, its peak and where, how probably an
+    unrelated channel has such a peak, and `alone`: the ASD ratio that linear subtraction of that
+    channel alone allows. With --model: `saliency`, the channel's share of the gradient, and
+    `without`, the ASD ratio where the model has its mean instead.
+    """
+    settings = None if config is None else prepare(config, override)
+    span = whole_span(start, end)
+    if fft % 2:
+        raise ConfigError(f"--fft {fft}: an even number of seconds, please: transforms overlap")
+    loaded = None if model is None else _model(settings, coupling, model)
+    bands = _bands(settings, coupling, band, loaded)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deepclean.find.coherence import rank
+    from deepclean.find.data import Stretch
+    from deepclean.find.joint import choose
+    from deepclean.find.report import Found, facts, joint_table, notes, table
+
+    strains, aux = histories(settings, strain, of_witnesses)
+    name = strain_channel or (settings.strain.channel if settings else _only_strain(strains))
+    state = settings.strain.state_vector if settings else None
+    stretch = Stretch(strains, aux, name, state, span, bands, fft)
+    candidates = _candidates(aux, {name, state}, channels or [], exclude or [], times)
+    screen = Console(stderr=True)
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bar:
+
+        def follow(title: str) -> Callable[[int], None]:
+            task = bar.add_task(title, total=span.duration)
+            return lambda instant: bar.update(task, completed=instant - span.start)
+
+        ranking = rank(stretch, candidates, follow("coherence"))
+        skipped = dict(stretch.skipped)
+        chosen = None if joint is None else choose(stretch, ranking, joint, follow("together"))
+        asked = None
+        if loaded is not None:
+            bar.add_task("model", total=None)
+            asked = _ask(loaded, settings, coupling, stretch, (strains, aux), state)
+    faults = list(dict.fromkeys(str(fault) for fault in (*strains.faults, *aux.faults)))
+    found = Found(name, span, bands, stretch.frequencies, skipped, faults, ranking, chosen, asked)
+    if plot is not None:
+        from deepclean.find.figure import draw
+
+        draw(found, plot, top)
+    if as_json:
+        print(json.dumps(facts(found), indent=2))
+        return
+    console = Console(highlight=False)
+    console.width = max(console.width, 100)
+    for made in [table(found, top)] + ([] if chosen is None else [joint_table(chosen)]):
+        console.print(made)
+        console.print()
+    for note in notes(found):
+        console.print(note, soft_wrap=True, markup=False)
+
+
+def _model(config: Config | None, coupling: str | None, text: str) -> Model:
+    """Load the model that the option names."""
+    from deepclean.edge import models
+
+    if Path(text).is_dir():
+        return models.load(Path(text))
+    if config is None or coupling is None:
+        raise ConfigError(
+            f"--model {text}: no such directory, and a version needs --config and --coupling"
+        )
+    directory = stored.directory(config, coupling)
+    path = directory / str(stored.number(directory, text))
+    return models.load(path, store=config.models.directory)
+
+
+def _bands(
+    config: Config | None, coupling: str | None, given: list[str] | None, model: Model | None
+) -> tuple[Band, ...]:
+    """Return the bands that the options name: those given, the coupling's, or the model's."""
+    if coupling is not None:
+        if config is None:
+            raise ConfigError(f"--coupling {coupling} needs --config")
+        if coupling not in config.couplings:
+            raise ConfigError(f"no coupling {coupling}{hint(coupling, config.couplings)}")
+    if given:
+        return tuple(map(_band, given))
+    if config is not None and coupling is not None:
+        return config.couplings[coupling].bands
+    if model is not None:
+        return model.bands
+    raise ConfigError("--band LOW-HIGH or --coupling NAME, please")
+
+
+def _band(text: str) -> Band:
+    try:
+        low, high = map(float, text.split("-"))
+    except ValueError:
+        raise ConfigError(f"--band {text}: LOW-HIGH in Hz, as 55-65") from None
+    return low, high
+
+
+def _only_strain(history: History) -> str:
+    """Return the one channel that is called like strain."""
+    names = [name for name in history.channels() if name.endswith("STRAIN")]
+    if len(names) != 1:
+        raise InputError(
+            f"channels called *STRAIN: {', '.join(names) or 'none'}; name it with --strain-channel"
+        )
+    return names[0]
+
+
+def _candidates(
+    history: History,
+    no_candidates: Collection[str | None],
+    wanted: Sequence[str],
+    exclude: Sequence[str],
+    times: str | None,
+) -> list[Candidate]:
+    """Return the channels that the patterns name, and their products where they are asked for."""
+    from deepclean.find.data import Candidate
+
+    rates = history.channels()
+
+    def matches(name: str, patterns: Sequence[str]) -> bool:
+        spellings = (name, name.partition(":")[2])
+        return any(fnmatchcase(each, pattern) for each in spellings for pattern in patterns)
+
+    names = [
+        name
+        for name in rates
+        if name not in no_candidates
+        and (not wanted or matches(name, wanted))
+        and not matches(name, exclude)
+    ]
+    if not names:
+        asked = " ".join(wanted) or "*"
+        but = f" but {' '.join(exclude)}" if exclude else ""
+        raise InputError(f"none of {len(rates)} channels is a candidate: {asked}{but}")
+    plain = [Candidate(name, rates[name]) for name in names]
+    if times is None:
+        return plain
+    carrier = next((name for name in rates if times in (name, name.partition(":")[2])), None)
+    if carrier is None:
+        raise InputError(f"no channel {times}{hint(times, rates)}", channels=[times])
+    slower = [one for one in plain if one.rate < rates[carrier]]
+    return plain + [replace(one, carrier=carrier) for one in slower]
+
+
+def _ask(
+    model: Model,
+    config: Config | None,
+    coupling: str | None,
+    stretch: Stretch,
+    sources: tuple[History, History],
+    state: str | None,
+) -> Asked:
+    """Ask the model, laid out as the configuration's engine does, or by default."""
+    from deepclean import build
+    from deepclean.core.bandpass import BandpassSettings, make_bandpass
+    from deepclean.core.plan import EngineSettings
+    from deepclean.find import saliency
+    from deepclean.train.data import SiteData, TrainingData
+
+    rate = model.sample_rate
+    if config is None:
+        settings = EngineSettings(strain_rate=stretch.rate, model_rate=rate)
+    else:
+        known = build.engine_settings(config)
+        settings = replace(known, strain_rate=stretch.rate, model_rate=rate)
+    if config is not None and coupling is not None and config.engine.rate == rate:
+        bandpass = build.coupling_bandpass(config, coupling)
+    else:
+        bandpass = make_bandpass(BandpassSettings(), model.bands, rate)
+    data = TrainingData(*sources, stretch.span)
+    site = SiteData(data, stretch.channel, model.channels, state)
+    return saliency.ask(model, site, settings, bandpass, stretch.bands)

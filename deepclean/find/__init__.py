@@ -1,0 +1,1 @@
+"""Couplings found: which channels see the noise of a band, by coherence and by a model."""

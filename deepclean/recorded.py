@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from deepclean.build import load_model, make_coupling, resolve_device
+from deepclean.build import load_model, make_coupling, resolve_device, trial_settings
 from deepclean.config import Config
 from deepclean.core.block import Version
+from deepclean.core.engine import Engine
 from deepclean.core.lifecycle import Event
 from deepclean.core.state import Role
+from deepclean.core.time import Span, format_gps
+from deepclean.edge.figures import Figures
 from deepclean.edge.models import Model
-from deepclean.edge.record import Record
+from deepclean.edge.record import Record, path_in, read
+from deepclean.edge.retention import held
 from deepclean.errors import DeepCleanError, InputError
-from deepclean.life import Offer
+from deepclean.life import Life, Offer
 
 _IN_FORCE = ("started", "in_force", "promoted", "rolled_back")
 _OUTSIDE = ("offered", "withdrawn")
@@ -68,26 +72,52 @@ class Recorded:
         return Offer(role, version.coupling, version, model, runner)
 
 
-def begin(config: Config, events: Iterable[Event], instant: int) -> dict[str, Model]:
-    """Load the versions that were in production at an instant (GPS ns), by coupling.
+class Past:
+    """The models of a run over a stretch that is replayed.
+
+    Args:
+        config: of the replay.
+        path: of the run's record.
+        directory: of the replay's frames, where its own record is written; of those there are none
+            yet, as decisions rest on what was before.
+        span: that is replayed.
+
+    Attributes:
+        loaded: what was in production at its start, by coupling.
 
     Raises:
-        InputError: the record does not say.
-        ModelError: one cannot be loaded.
+        InputError: the record cannot be read or does not say what was in production, or the
+            directory holds frames.
+        ModelError: a version cannot be loaded.
     """
-    place, found = resolve_device(config.runtime.device), dict[str, Version]()
-    for event in events:
-        if event.what in _IN_FORCE and event.instant <= instant:
-            found[event.version.coupling] = event.version
-    missing = [name for name in config.enabled_couplings if name not in found]
-    if missing:
-        raise InputError(f"the record does not say what was in production of {', '.join(missing)}")
-    return {name: _load(config, found[name], place) for name in config.enabled_couplings}
 
+    def __init__(self, config: Config, path: Path, directory: Path, span: Span) -> None:
+        self._config, events = config, read(path)
+        if directory.is_dir() and held(directory, config.output.description):
+            raise InputError(
+                "holds frames already: a replay with the models of a run begins anew",
+                path=directory,
+            )
+        place, found = resolve_device(config.runtime.device), dict[str, Version]()
+        for event in events:
+            if event.what in _IN_FORCE and event.instant <= span.start:
+                found[event.version.coupling] = event.version
+        missing = [name for name in config.enabled_couplings if name not in found]
+        if missing:
+            named = ", ".join(missing)
+            raise InputError(
+                f"does not say what was in production of {named} at {format_gps(span.start)}",
+                path=path,
+            )
+        self.loaded = {n: _load(config, found[n], place) for n in config.enabled_couplings}
+        self._events = [event for event in events if event.instant >= span.start]
+        self._record = Record(path_in(directory, config.output.description))
 
-def since(events: Iterable[Event], instant: int) -> list[Event]:
-    """Return the events from an instant on."""
-    return [event for event in events if event.instant >= instant]
+    def life(self, engine: Engine) -> Life:
+        """Return the life of the models in an engine."""
+        offers = Recorded(self._config, self._events, self._record)
+        rules = trial_settings(self._config)
+        return Life(engine, rules, self.loaded, offers, Figures(models=self.loaded))
 
 
 def _load(config: Config, version: Version, place: str) -> Model:

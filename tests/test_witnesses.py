@@ -11,12 +11,12 @@ from scipy import signal
 
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
+from deepclean.edge.fetched import Fetched
 from deepclean.edge.history import History
 from deepclean.errors import InputError
 from deepclean.find import chance, data, joint
 from deepclean.find.coherence import LEAST, Ranking, rank
 from deepclean.find.data import Candidate, Stretch
-from deepclean.train.remote import Fetched
 from tests import validated
 from tests.trainsite import (
     LINE,

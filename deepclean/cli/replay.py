@@ -37,6 +37,17 @@ def replay(
     strain: StrainPaths = None,
     witnesses: WitnessPaths = None,
     fetch: FetchOption = False,
+    models_of: Annotated[
+        Path | None,
+        typer.Option(
+            "--models-of",
+            metavar="RECORD",
+            help="Use the models that a run had, each from where on it had it: the record of that "
+            "run (.<description>.models.jsonl beside its frames). Trials are held again; the "
+            "store is not changed.",
+            show_default=False,
+        ),
+    ] = None,
     override: SetOption = None,
 ) -> None:
     """Clean a stretch of history; finished frames are skipped, so repeating resumes."""
@@ -47,12 +58,15 @@ def replay(
 
     from deepclean.build import load_models, make_engine
     from deepclean.cleaning import sink_of
+    from deepclean.recorded import Past
     from deepclean.replay import replay as clean
 
     limit_threads(settings)
-    loaded = load_models(settings)
+    directory = output or settings.output.directory
+    past = None if models_of is None else Past(settings, models_of, directory, span)
+    loaded = load_models(settings) if past is None else past.loaded
     source = history_source(settings, span, strain, witnesses, fetch)
-    sink = sink_of(settings, loaded, output or settings.output.directory)
+    sink = sink_of(settings, loaded, directory)
     columns = (TextColumn("GPS {task.fields[gps]}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("replay", total=span.duration, gps=span.start // NS)
@@ -69,6 +83,7 @@ def replay(
             span,
             duration=duration * NS,
             progress=advance,
+            life=None if past is None else past.life,
         )
     for fault in source.faults:
         typer.echo(f"deepclean: {fault}", err=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gwpy.segments import DataQualityDict, DataQualityFlag
 
 from deepclean.config import Config, load
 from deepclean.core.quality import median_bias
@@ -23,7 +22,6 @@ from deepclean.validate.judge import CRITERIA, judge, limits
 from deepclean.validate.measure import Sampling
 from deepclean.validate.report import html, serialise
 from deepclean.validate.run import Asked, validate
-from deepclean.validate.segments import read_segments, within
 from deepclean.validate.shards import Run
 from deepclean.validate.signals import matched
 from deepclean.validate.summary import array
@@ -333,48 +331,6 @@ def test_wrong_criteria_are_named_together() -> None:
     with pytest.raises(ConfigError, match=r"did you mean asd_ratio") as raised:
         limits(["asd_rato=1", "guard=much"])
     assert len(raised.value.faults) == 2
-
-
-def segment_files(place: Path) -> dict[str, tuple[Path, str | None]]:
-    """Return files of the same segments, and the flag to be named."""
-    flag = DataQualityFlag("H1:READY:1", active=[(10, 20), (30, 44.5)], known=[(0, 50)])
-    other = DataQualityFlag("H1:OTHER:1", active=[(1, 2)], known=[(0, 50)])
-    text = place / "two.txt"
-    text.write_text("# start end\n10 20\n30 44.5\n")
-    both = DataQualityDict({flag.name: flag, other.name: other})
-    flag.write(str(place / "one.h5"))
-    both.write(str(place / "both.hdf5"))
-    flag.write(str(place / "one.xml"), format="ligolw")
-    return {
-        "text": (text, None),
-        "hdf5": (place / "one.h5", None),
-        "one of several": (place / "both.hdf5", flag.name),
-        "xml": (place / "one.xml", None),
-    }
-
-
-@pytest.mark.parametrize("kind", ["text", "hdf5", "one of several", "xml"])
-def test_segments_are_read(tmp_path: Path, kind: str) -> None:
-    path, flag = segment_files(tmp_path)[kind]
-    found = read_segments(path, flag)
-    assert found == [Span(10 * NS, 20 * NS), Span(30 * NS, 44 * NS)]
-    assert within(found, Span(15 * NS, 31 * NS)) == [
-        Span(15 * NS, 20 * NS),
-        Span(30 * NS, 31 * NS),
-    ]
-
-
-def test_segments_that_cannot_be_read(tmp_path: Path) -> None:
-    both = segment_files(tmp_path)["one of several"][0]
-    (tmp_path / "bad.h5").write_text("no")
-    for path, flag, said in (
-        (tmp_path / "none.txt", None, "no such file"),
-        (tmp_path / "bad.h5", None, "no segments can be read"),
-        (both, None, "name one of H1:OTHER:1, H1:READY:1"),
-        (both, "H1:REDY:1", "did you mean H1:READY:1"),
-    ):
-        with pytest.raises(InputError, match=said):
-            read_segments(path, flag)
 
 
 def test_model_that_adds_noise_is_kept_out_and_reported(config: Config, tmp_path: Path) -> None:

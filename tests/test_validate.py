@@ -19,7 +19,7 @@ from deepclean.simulate.injection import Injection
 from deepclean.validate import shards
 from deepclean.validate.cross import CLEANED, RAW, Cross
 from deepclean.validate.judge import CRITERIA, judge, limits
-from deepclean.validate.measure import Sampling
+from deepclean.validate.part import Sampling
 from deepclean.validate.report import html, serialise
 from deepclean.validate.run import Asked, validate
 from deepclean.validate.shards import Run

@@ -11,7 +11,7 @@ from deepclean.core.time import Span
 from deepclean.simulate.injection import Injection
 from deepclean.validate import shards
 from deepclean.validate.judge import judge
-from deepclean.validate.measure import Part, Sampling
+from deepclean.validate.part import Part, Sampling
 from deepclean.validate.shards import Opened, Run
 from deepclean.validate.signals import recover
 from deepclean.validate.summary import Spectrogram, Summary, seconds

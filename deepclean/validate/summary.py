@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from deepclean.core.block import Float64
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
+from deepclean.validate.counted import PRODUCTS
 from deepclean.validate.cross import CLEANED as AFTER
 from deepclean.validate.cross import RAW as BEFORE
 from deepclean.validate.cross import Cross
 from deepclean.validate.grid import WIDTH
-from deepclean.validate.measure import CLEANED, PRODUCTS, Bands, Part, Sampling
+from deepclean.validate.measure import CLEANED, Bands
+from deepclean.validate.part import Part, Sampling
 from deepclean.validate.shards import Opened
 
 PERCENTILES = (5, 50, 95)

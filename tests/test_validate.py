@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,13 @@ from deepclean.simulate.injection import Injection
 from deepclean.validate import shards
 from deepclean.validate.cross import CLEANED, RAW, Cross
 from deepclean.validate.judge import CRITERIA, judge, limits
-from deepclean.validate.part import Sampling
-from deepclean.validate.report import html, serialise
+from deepclean.validate.page import html
+from deepclean.validate.part import Sampling, add_gap
+from deepclean.validate.plain import array
+from deepclean.validate.report import serialise
 from deepclean.validate.run import Asked, validate
 from deepclean.validate.shards import Run
 from deepclean.validate.signals import matched
-from deepclean.validate.summary import array
 from tests import validated as site
 from tests.fetching import open_fetched, somewhere
 from tests.trainsite import FLOOR, LINE, MOTION, START, STATE, STRAIN, channels
@@ -48,7 +50,12 @@ def run(config: Config) -> dict[str, Any]:
 
 
 def test_time_is_accounted_for(run: dict[str, Any]) -> None:
-    assert run["seconds"] == {"counted": SECONDS - 8.0, "left_out": {"not_ready": 8}}
+    low, high = NOT_READY
+    assert run["seconds"] == {
+        "counted": SECONDS - 8.0,
+        "left_out": {"not_ready": 8},
+        "gaps": [[START + low, START + high, "not_ready"]],
+    }
     assert sum(run["series"]["counted"]) == SECONDS - 8
 
 
@@ -176,7 +183,9 @@ def test_what_gwpy_fetches_is_judged_as_files_are(config: Config) -> None:
     # The history reaches back to before there is anything: that is said.
     assert f"gwpy has nothing of {LINE}, {MOTION} in [{START - 128}, {START})" in unread
     report["runs"][0]["unread"] = ["<this>"]
-    assert "&lt;this&gt;" in html(report, [])
+    page = html(report, [])
+    assert "&lt;this&gt;" in page
+    assert "Trained on some of this time: 30Hz" in page
 
 
 @pytest.mark.slow
@@ -193,6 +202,7 @@ def test_segments_say_what_counts(config: Config) -> None:
     assert run["seconds"] == {
         "counted": 40.0,
         "left_out": {"not_asked_for": 24},
+        "gaps": [],
     }
     assert run["spectra"]["stretches"] == 5
     # No transform spans the hole between them.
@@ -300,6 +310,23 @@ def figures(run: dict[str, Any], **changes: float | None) -> dict[str, Any]:
     return run | {"couplings": {"30Hz": coupling}}
 
 
+def test_model_that_was_trained_on_the_time_is_said_to_be(
+    config: Config, run: dict[str, Any]
+) -> None:
+    """The toy's was, on all of it but what was held out."""
+    manifest = config.models.directory / "H1" / "30Hz" / "1" / "manifest.json"
+    spans = json.loads(manifest.read_text())["training"]
+    model = run["models"]["30Hz"]
+    assert model["trained_on"] == [[start // NS, end // NS] for start, end in spans]
+    held_out = SECONDS - sum(end - start for start, end in model["trained_on"])
+    assert 0 < held_out < SECONDS / 2
+    assert model["unseen"] == pytest.approx(held_out / SECONDS)
+    only = [*(f"{name}=none" for name in CRITERIA if name != "unseen"), "unseen=1"]
+    assert not judge([run], limits(only))["passed"]
+    new = run | {"models": {"30Hz": model | {"unseen": 1.0}}}
+    assert judge([new], limits(only))["passed"]
+
+
 @pytest.mark.parametrize(
     ("criteria", "changes", "unmet"),
     [
@@ -357,3 +384,10 @@ def test_model_that_adds_noise_is_kept_out_and_reported(config: Config, tmp_path
     assert not report["verdict"]["passed"]
     assert other["name"] == "other"
     assert other["couplings"]["30Hz"]["asd_ratio"]["OUT_DQ"]["in_band"] < 1.0
+
+
+def test_gap_that_goes_on_is_one() -> None:
+    gaps: list[tuple[int, int, str]] = []
+    for start, end, reason in ((60, 64, "a"), (64, 66, "a"), (66, 67, "b"), (70, 71, "b")):
+        add_gap(gaps, start, end, reason)
+    assert gaps == [(60, 66, "a"), (66, 67, "b"), (70, 71, "b")]

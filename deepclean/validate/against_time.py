@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from deepclean.validate.axes import AFTER, BEFORE, legend, since, steps
-from deepclean.validate.summary import Spectrogram, array
+from deepclean.validate.plain import array
+from deepclean.validate.summary import Spectrogram
 
 
 def draw_range(axes: Any, ranges: Mapping[str, Any]) -> None:

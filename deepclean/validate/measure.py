@@ -30,7 +30,7 @@ from deepclean.core.time import NS, Span
 from deepclean.validate.counted import PRODUCTS, Counted, Heard, unfit
 from deepclean.validate.cross import Cross
 from deepclean.validate.grid import Grid
-from deepclean.validate.part import STRETCH, CouplingPart, Part, Sampling
+from deepclean.validate.part import NOT_ASKED_FOR, STRETCH, CouplingPart, Part, Sampling, add_gap
 
 CLEANED = PRODUCTS[1:]
 
@@ -127,7 +127,7 @@ class Meter:
             wanted: whether it is asked for.
         """
         own = self._span.covers(block.span)
-        why = unfit(block.source) if wanted else "not_asked_for"
+        why = unfit(block.source) if wanted else NOT_ASKED_FOR
         if own:
             self._account(block, why)
         if why is None:
@@ -170,6 +170,9 @@ class Meter:
             gains[name] = estimate.gain == 1
         if why is not None:
             self.part.left_out[why] += 1
+            if why != NOT_ASKED_FOR:
+                second = block.span.start // NS
+                add_gap(self.part.gaps, second, second + 1, why)
             return
         self.part.counted[row] = 1.0
         for name, full in gains.items():

@@ -15,6 +15,9 @@ from deepclean.validate.cross import Cross
 STRETCH = 8
 """Seconds of a stretch, counted from GPS 0: spectra are medians over one."""
 
+NOT_ASKED_FOR = "not_asked_for"
+"""Why time does not count that lies between what is asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -70,6 +73,7 @@ class Part:
         start: GPS seconds of the first row.
         counted: seconds that count, per row.
         left_out: seconds that do not, by reason.
+        gaps: GPS seconds between which they lie, and the reason, in order.
         faults: seconds by witness and what is wrong with it.
         clean: seconds with every coupling at gain 1, of those that count.
         couplings: by name.
@@ -89,3 +93,11 @@ class Part:
     spectra: list[NDArray[np.float32]] = field(default_factory=list)
     ranges: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)
+    gaps: list[tuple[int, int, str]] = field(default_factory=list)
+
+
+def add_gap(gaps: list[tuple[int, int, str]], start: int, end: int, reason: str) -> None:
+    """Add a later gap to others, joined to the last where that goes on."""
+    if gaps and gaps[-1][1:] == (start, reason):
+        start = gaps.pop()[0]
+    gaps.append((start, end, reason))

@@ -42,5 +42,7 @@ code { font-size: .8rem; word-break: break-all; }
 figure { margin: 0; padding: .8rem; }
 .wide { grid-column: 1 / -1; }
 figure img { width: 100%; height: auto; display: block; }
+details { margin: .6rem 0; color: var(--soft); }
+pre { font-size: .8rem; overflow-x: auto; }
 a { color: inherit; }
 """

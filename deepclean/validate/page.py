@@ -54,7 +54,16 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
         f"({_duration(end - start)}, {_duration(report['runs'][0]['seconds']['counted'])} counted)"
         "</p>"
     )
-    models = report["runs"][0]["models"]
+    run = report["runs"][0]
+    models = run["models"]
+    made = ", ".join(
+        f"{escape(name)} version {model['version']} {_short(model['sha256'])}"
+        for name, model in models.items()
+    )
+    yield (
+        f"<p>deepclean {escape(report['software'])}, configuration {_short(run['configuration'])}, "
+        f"{made}</p>"
+    )
     seen = [name for name, model in models.items() if model["unseen"] not in (None, 1)]
     if seen:
         yield f'<p class="unmet">Trained on some of this time: {escape(", ".join(seen))}.</p>'
@@ -254,6 +263,11 @@ def _some(what: str, shown: Sequence[Any], of: Sequence[Any], which: str) -> str
     if len(shown) == len(of):
         return f"{len(of)} {what}:"
     return f"{which.capitalize()} {len(shown)} of {len(of)} {what}, all are in report.json:"
+
+
+def _short(digest: str) -> str:
+    """Return the beginning of a hash, which the page has whole at its end."""
+    return f"<code>{digest[:10]}</code>"
 
 
 def _number(value: float | None) -> str:

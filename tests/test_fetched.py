@@ -80,6 +80,7 @@ def test_a_hole_between_files_is_a_gap() -> None:
 
 
 @pytest.mark.usefixtures("asked")
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
 def test_where_the_state_is_missing_no_bit_is_set() -> None:
     span = Span.of_seconds(START, 12)
     state = fetch([STRAIN, STATE], span, STATE).read([STATE], span)[STATE]

@@ -1,5 +1,7 @@
 """What every test gets: one thread, no network, repeatable examples, the real strain."""
 
+from __future__ import annotations
+
 import ipaddress
 import logging
 import os
@@ -8,13 +10,16 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 from tests.commands import Done, Run
 from tests.mounts import Mount, Mounts
+
+if TYPE_CHECKING:
+    from deepclean.config import Config
 
 # Read by numpy, scipy and torch when they are first imported, here and in child processes. OpenMP
 # workers of parallel test processes would spin against one another.
@@ -91,6 +96,16 @@ def test_data() -> Path:
     if not path.is_dir():
         pytest.fail(f"DEEPCLEAN_TEST_DATA={folder} is not a folder")
     return path
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """The small site with its model, where a file has no configuration of its own."""
+    from tests import smallsite
+
+    config = smallsite.small_config(tmp_path)
+    smallsite.publish_model(config)
+    return config
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,14 +29,6 @@ from tests.faultsite import (
 from tests.metered import Run, whole
 from tests.smallsite import RATES, START
 from tests.test_gwf_frames import store_frames
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    return config
-
 
 # 11: a witness that is of no use, each on its own
 

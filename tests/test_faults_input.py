@@ -26,14 +26,6 @@ from tests.faultsite import (
 from tests.metered import Run, whole
 from tests.smallsite import START
 
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    return config
-
-
 # 1: the watch sees nothing
 
 

@@ -38,13 +38,6 @@ from tests.smallsite import START
 from tests.test_health import PERIOD, WATCHDOG, Manager
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    return config
-
-
 def all_at_once(config: Config, first: int, count: int) -> None:
     site.write_site(config, START + first, count)
 

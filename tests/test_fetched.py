@@ -14,6 +14,8 @@ from deepclean.edge import gwf
 from deepclean.edge.fetched import PIECE, Remote, fetch
 from deepclean.edge.files import OutputChannel
 from deepclean.errors import InputError
+from tests import validated
+from tests.commands import Run
 from tests.fetching import NAME, somewhere
 
 START = 1_400_000_000
@@ -80,6 +82,7 @@ def test_a_hole_between_files_is_a_gap() -> None:
 
 
 @pytest.mark.usefixtures("asked")
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
 def test_where_the_state_is_missing_no_bit_is_set() -> None:
     span = Span.of_seconds(START, 12)
     state = fetch([STRAIN, STATE], span, STATE).read([STATE], span)[STATE]
@@ -140,3 +143,19 @@ def test_a_piece_that_cannot_be_had_is_a_gap_and_noted(asked: Asked) -> None:
     empty = Remote(Span.of_seconds(START - 3, 4))
     with pytest.raises(InputError, match="gwpy has nothing"):
         empty.require([STRAIN])
+
+
+def test_training_fetches_what_its_coupling_needs(deepclean: Run, tmp_path: Path) -> None:
+    config = validated.make_site(tmp_path)
+    span = f"--start {START} --end {START + validated.SECONDS}"
+    with somewhere(config.input.strain.directory):
+        command = f"train -c toy.yaml 30Hz {span} --architecture wiener --fetch"
+        done = deepclean(tmp_path, command)
+        assert done.returncode == 0, done.stderr
+        # The first version was trained on the same data, from files.
+        first, second = (config.models.directory / "H1" / "30Hz" / name for name in "12")
+        for name in ("weights.safetensors", "scalers.safetensors"):
+            assert (first / name).read_bytes() == (second / name).read_bytes()
+        unknown = deepclean(tmp_path, command.replace("30Hz", "30hz"))
+    assert unknown.returncode == 2
+    assert "did you mean 30Hz?" in unknown.stderr

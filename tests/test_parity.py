@@ -143,11 +143,11 @@ def test_late_witness_is_explained(config: Config, tmp_path: Path) -> None:
     found = compared(config, tmp_path)
     assert found.passed
     why = reasons(found)
-    assert why[70] == "late_frame"
-    # The gate's window has a hole for as long as it is; the filters reach into the neighbours. The
-    # run began within the gate's memory too, which may as well be why.
-    assert set(why.values()) <= {"late_frame", "gate_memory", "restart"}
-    assert min(why) == 69
+    # The filters reach into the neighbours; the gate's window has a hole for as long as it is. That
+    # the run began within the gate's memory is no reason: what is seen comes first.
+    assert why == dict.fromkeys(range(69, 73), "late_frame") | dict.fromkeys(
+        range(73, 76), "gate_memory"
+    )
     (first,) = [second for second, _ in found.seconds if second.start == START + 70]
     assert {OUT_DQ, PRODUCTION} <= {each.channel for each in first.differences}
 
@@ -171,8 +171,7 @@ def test_run_without_its_history_is_explained(config: Config, tmp_path: Path) ->
     assert {second: why[second] for second in range(LOW, 50)} == dict.fromkeys(
         range(LOW, 50), "missing_in_archive"
     )
-    assert why[50] == "restart"
-    assert set(why.values()) == {"missing_in_archive", "restart"}
+    assert {s: why[s] for s in why if s >= 50} == dict.fromkeys(range(50, 56), "restart")
 
 
 def test_other_model_is_explained_by_its_version(

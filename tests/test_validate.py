@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gwpy.segments import DataQualityDict, DataQualityFlag
 
 from deepclean.config import Config, load
 from deepclean.core.quality import median_bias
@@ -20,13 +20,13 @@ from deepclean.simulate.injection import Injection
 from deepclean.validate import shards
 from deepclean.validate.cross import CLEANED, RAW, Cross
 from deepclean.validate.judge import CRITERIA, judge, limits
-from deepclean.validate.measure import Sampling
-from deepclean.validate.report import html, serialise
+from deepclean.validate.page import html
+from deepclean.validate.part import Sampling, add_gap
+from deepclean.validate.plain import array
+from deepclean.validate.report import serialise
 from deepclean.validate.run import Asked, validate
-from deepclean.validate.segments import read_segments, within
 from deepclean.validate.shards import Run
 from deepclean.validate.signals import matched
-from deepclean.validate.summary import array
 from tests import validated as site
 from tests.fetching import open_fetched, somewhere
 from tests.trainsite import FLOOR, LINE, MOTION, START, STATE, STRAIN, channels
@@ -50,7 +50,12 @@ def run(config: Config) -> dict[str, Any]:
 
 
 def test_time_is_accounted_for(run: dict[str, Any]) -> None:
-    assert run["seconds"] == {"counted": SECONDS - 8.0, "left_out": {"not_ready": 8}}
+    low, high = NOT_READY
+    assert run["seconds"] == {
+        "counted": SECONDS - 8.0,
+        "left_out": {"not_ready": 8},
+        "gaps": [[START + low, START + high, "not_ready"]],
+    }
     assert sum(run["series"]["counted"]) == SECONDS - 8
 
 
@@ -178,7 +183,9 @@ def test_what_gwpy_fetches_is_judged_as_files_are(config: Config) -> None:
     # The history reaches back to before there is anything: that is said.
     assert f"gwpy has nothing of {LINE}, {MOTION} in [{START - 128}, {START})" in unread
     report["runs"][0]["unread"] = ["<this>"]
-    assert "&lt;this&gt;" in html(report, [])
+    page = html(report, [])
+    assert "&lt;this&gt;" in page
+    assert "Trained on some of this time: 30Hz" in page
 
 
 @pytest.mark.slow
@@ -195,6 +202,7 @@ def test_segments_say_what_counts(config: Config) -> None:
     assert run["seconds"] == {
         "counted": 40.0,
         "left_out": {"not_asked_for": 24},
+        "gaps": [],
     }
     assert run["spectra"]["stretches"] == 5
     # No transform spans the hole between them.
@@ -211,8 +219,8 @@ def test_nothing_to_judge_is_an_input_error(config: Config) -> None:
 
 
 def test_signal_is_found_as_it_was_put_in(config: Config) -> None:
-    # Loud enough that the noise moves it by a few per mille.
-    injection = Injection((START + 70) * NS, 30.0, 30.0, 100.0)
+    # Three times as loud as any that was detected: the noise moves it by a few per mille.
+    injection = Injection((START + 70) * NS, 30.0, 30.0, 150.0)
     (found,) = validated(config, injections=[injection]).report["runs"][0]["injections"]
     for product in ("RAW", "OUT_DQ"):
         assert found[product]["amplitude"] == pytest.approx(1.0, abs=0.02)
@@ -221,7 +229,8 @@ def test_signal_is_found_as_it_was_put_in(config: Config) -> None:
     # The line is gone, so the same signal is louder.
     assert 1.0 < found["snr_ratio"] < 1.1
     assert found["OUT_DQ"]["expected"] > found["RAW"]["expected"]
-    assert set(found["lowest_gain"]) == {"30Hz"}
+    assert found["RAW"]["snr"] > 200
+    assert found["lowest_gain"] == {"30Hz": 1.0}
 
 
 def test_matched_filter_sees_amplitude_phase_and_delay() -> None:
@@ -301,6 +310,23 @@ def figures(run: dict[str, Any], **changes: float | None) -> dict[str, Any]:
     return run | {"couplings": {"30Hz": coupling}}
 
 
+def test_model_that_was_trained_on_the_time_is_said_to_be(
+    config: Config, run: dict[str, Any]
+) -> None:
+    """The toy's was, on all of it but what was held out."""
+    manifest = config.models.directory / "H1" / "30Hz" / "1" / "manifest.json"
+    spans = json.loads(manifest.read_text())["training"]
+    model = run["models"]["30Hz"]
+    assert model["trained_on"] == [[start // NS, end // NS] for start, end in spans]
+    held_out = SECONDS - sum(end - start for start, end in model["trained_on"])
+    assert 0 < held_out < SECONDS / 2
+    assert model["unseen"] == pytest.approx(held_out / SECONDS)
+    only = [*(f"{name}=none" for name in CRITERIA if name != "unseen"), "unseen=1"]
+    assert not judge([run], limits(only))["passed"]
+    new = run | {"models": {"30Hz": model | {"unseen": 1.0}}}
+    assert judge([new], limits(only))["passed"]
+
+
 @pytest.mark.parametrize(
     ("criteria", "changes", "unmet"),
     [
@@ -335,48 +361,6 @@ def test_wrong_criteria_are_named_together() -> None:
     assert len(raised.value.faults) == 2
 
 
-def segment_files(place: Path) -> dict[str, tuple[Path, str | None]]:
-    """Return files of the same segments, and the flag to be named."""
-    flag = DataQualityFlag("H1:READY:1", active=[(10, 20), (30, 44.5)], known=[(0, 50)])
-    other = DataQualityFlag("H1:OTHER:1", active=[(1, 2)], known=[(0, 50)])
-    text = place / "two.txt"
-    text.write_text("# start end\n10 20\n30 44.5\n")
-    both = DataQualityDict({flag.name: flag, other.name: other})
-    flag.write(str(place / "one.h5"))
-    both.write(str(place / "both.hdf5"))
-    flag.write(str(place / "one.xml"), format="ligolw")
-    return {
-        "text": (text, None),
-        "hdf5": (place / "one.h5", None),
-        "one of several": (place / "both.hdf5", flag.name),
-        "xml": (place / "one.xml", None),
-    }
-
-
-@pytest.mark.parametrize("kind", ["text", "hdf5", "one of several", "xml"])
-def test_segments_are_read(tmp_path: Path, kind: str) -> None:
-    path, flag = segment_files(tmp_path)[kind]
-    found = read_segments(path, flag)
-    assert found == [Span(10 * NS, 20 * NS), Span(30 * NS, 44 * NS)]
-    assert within(found, Span(15 * NS, 31 * NS)) == [
-        Span(15 * NS, 20 * NS),
-        Span(30 * NS, 31 * NS),
-    ]
-
-
-def test_segments_that_cannot_be_read(tmp_path: Path) -> None:
-    both = segment_files(tmp_path)["one of several"][0]
-    (tmp_path / "bad.h5").write_text("no")
-    for path, flag, said in (
-        (tmp_path / "none.txt", None, "no such file"),
-        (tmp_path / "bad.h5", None, "no segments can be read"),
-        (both, None, "name one of H1:OTHER:1, H1:READY:1"),
-        (both, "H1:REDY:1", "did you mean H1:READY:1"),
-    ):
-        with pytest.raises(InputError, match=said):
-            read_segments(path, flag)
-
-
 def test_model_that_adds_noise_is_kept_out_and_reported(config: Config, tmp_path: Path) -> None:
     # The same model, but of a coupling five times as strong: its gate never opens.
     from deepclean.edge import models
@@ -400,3 +384,10 @@ def test_model_that_adds_noise_is_kept_out_and_reported(config: Config, tmp_path
     assert not report["verdict"]["passed"]
     assert other["name"] == "other"
     assert other["couplings"]["30Hz"]["asd_ratio"]["OUT_DQ"]["in_band"] < 1.0
+
+
+def test_gap_that_goes_on_is_one() -> None:
+    gaps: list[tuple[int, int, str]] = []
+    for start, end, reason in ((60, 64, "a"), (64, 66, "a"), (66, 67, "b"), (70, 71, "b")):
+        add_gap(gaps, start, end, reason)
+    assert gaps == [(60, 66, "a"), (66, 67, "b"), (70, 71, "b")]

@@ -33,6 +33,7 @@ CRITERIA: Mapping[str, Criterion] = {
     "duty_cycle": Criterion(0.9, True, "share of the counted time at full gain"),
     "range_gain": Criterion(0.999, True, "BNS range after / before"),
     "snr_ratio": Criterion(0.98, True, "recovered signal-to-noise after / before, per injection"),
+    "unseen": Criterion(None, True, "share of the time that a model was not trained on"),
     "relative": Criterion(None, False, "ASD ratio in band over that of what it is compared with"),
 }
 """By name, with the limits that hold where nothing else is said."""
@@ -110,6 +111,8 @@ def _values(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float
                     f"{name} to {other['name']}",
                     ratio["in_band"] / there["asd_ratio"]["OUT_DQ"]["in_band"],
                 )
+    for name, model in run["models"].items():
+        yield "unseen", name, model["unseen"]
     yield "duty_cycle", "all couplings", run["duty_cycle"]
     yield "range_gain", "", run["range"]["gain"]
     for signal in run.get("injections", ()):

@@ -1,4 +1,4 @@
-"""What a report needs of a stretch that the engine has cleaned, in memory that does not grow.
+"""Measure a stretch that the engine has cleaned, second by second.
 
 Spectra are those of the online quality (core.quality): Hann-windowed transforms of 2 s, one a
 second. A second counts where it is asked for, the strain is there and finite, and the source says
@@ -12,12 +12,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from deepclean.core.block import Block, CleanedBlock, Float64, Gap, Quality, Series
+from deepclean.core.block import CleanedBlock, Float64, Quality
 from deepclean.core.engine import Engine
 from deepclean.core.quality import (
     SEGMENT,
@@ -28,17 +26,13 @@ from deepclean.core.quality import (
     median_bias,
     transform,
 )
-from deepclean.core.ready import not_ready
-from deepclean.core.subtract import subtract
 from deepclean.core.time import NS, Span
+from deepclean.validate.counted import PRODUCTS, Counted, Heard, unfit
 from deepclean.validate.cross import Cross
 from deepclean.validate.grid import Grid
+from deepclean.validate.part import NOT_ASKED_FOR, STRETCH, CouplingPart, Part, Sampling, add_gap
 
-PRODUCTS = ("RAW", "OUT_DQ", "PRODUCTION")
 CLEANED = PRODUCTS[1:]
-
-STRETCH = 8
-"""Seconds of a stretch, counted from GPS 0: spectra are medians over one."""
 
 MINUTE = 64
 """Seconds over which a range is taken, counted from GPS 0."""
@@ -50,81 +44,6 @@ RATIOS = ("in_band", "worst", "guard", "outside")
 
 _WHOLE = STRETCH - 1
 """Transforms of a stretch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How much is kept; a function of the span alone.
-
-    Args:
-        cadence: seconds of a row of the time series, a power of two up to 512.
-        stretches: of so many stretches one spectrum is kept.
-        transforms: of so many transforms that do not overlap one is kept for its distribution.
-    """
-
-    cadence: int = 1
-    stretches: int = 1
-    transforms: int = 1
-
-    @classmethod
-    def of(cls, span: Span) -> Sampling:
-        """Return the sampling that bounds the memory: all of what is up to two hours long."""
-        seconds = span.duration // NS
-        cadence = 1
-        while cadence < 512 and seconds / cadence > 8192:
-            cadence *= 2
-        most = 4096
-        return cls(cadence, -(-seconds // (STRETCH * most)), -(-seconds // (2 * most)))
-
-
-@dataclass(slots=True)
-class CouplingPart:
-    """One coupling over a stretch.
-
-    Args:
-        rows: time series by name, one value a row, NaN where there is none.
-        cross: spectral matrix in and beside the band.
-        quadratures: transforms in the band that do not overlap, raw and PRODUCTION.
-        reasons: seconds by reason why it is not fully cleaned.
-        clean: seconds at gain 1, of those that count.
-        versions: of models.
-    """
-
-    rows: dict[str, Float64]
-    cross: Cross
-    quadratures: list[NDArray[np.complex64]] = field(default_factory=list)
-    reasons: Counter[str] = field(default_factory=Counter)
-    clean: float = 0.0
-    versions: set[int] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class Part:
-    """What a shard was measured to be.
-
-    Args:
-        start: GPS seconds of the first row.
-        counted: seconds that count, per row.
-        left_out: seconds that do not, by reason.
-        faults: seconds by witness and what is wrong with it.
-        clean: seconds with every coupling at gain 1, of those that count.
-        couplings: by name.
-        starts: GPS seconds of the stretches whose spectra are kept.
-        spectra: their ASDs, one of shape `(3, cells)` each.
-        ranges: GPS seconds and the range in Mpc of each product, every `MINUTE`.
-        unread: what of the input could not be read, by whoever measured it, so far.
-    """
-
-    start: int
-    counted: Float64
-    left_out: Counter[str]
-    faults: Counter[tuple[str, str]]
-    clean: float
-    couplings: dict[str, CouplingPart]
-    starts: list[int] = field(default_factory=list)
-    spectra: list[NDArray[np.float32]] = field(default_factory=list)
-    ranges: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)
-    unread: set[str] = field(default_factory=set)
 
 
 class Bands:
@@ -183,7 +102,7 @@ class Meter:
             for name, bins in bands.bins.items()
             for product in CLEANED
         }
-        self._before: _Second | None = None
+        self._before: Counted | None = None
         self._densities: list[list[Float64]] = []
         self._minute: list[Float64] = []
         names = [f"{p}_{r}" for p in CLEANED for r in RATIOS] + ["gain", "lowest", "gate"]
@@ -208,7 +127,7 @@ class Meter:
             wanted: whether it is asked for.
         """
         own = self._span.covers(block.span)
-        why = unfit(block.source) if wanted else "not_asked_for"
+        why = unfit(block.source) if wanted else NOT_ASKED_FOR
         if own:
             self._account(block, why)
         if why is None:
@@ -251,6 +170,9 @@ class Meter:
             gains[name] = estimate.gain == 1
         if why is not None:
             self.part.left_out[why] += 1
+            if why != NOT_ASKED_FOR:
+                second = block.span.start // NS
+                add_gap(self.part.gaps, second, second + 1, why)
             return
         self.part.counted[row] = 1.0
         for name, full in gains.items():
@@ -262,7 +184,7 @@ class Meter:
 
     def _spectra(self, block: CleanedBlock, own: bool) -> None:
         """Transform the last two seconds, and give the transforms to whom they concern."""
-        now, before = _Second.of(block), self._before
+        now, before = Counted.of(block), self._before
         self._before = now
         if before is None:
             return
@@ -276,7 +198,7 @@ class Meter:
             return
         if (end - SEGMENT) // NS // STRETCH == (end - 1) // NS // STRETCH:
             self._densities.append([density(spectra[product], SEGMENT) for product in PRODUCTS])
-        heard = _Heard(before.witnesses, now.witnesses, self._bands.judged)
+        heard = Heard(before.witnesses, now.witnesses, self._bands.judged)
         for name in before.whole & now.whole:
             part = self.part.couplings[name]
             self._coherence(name, part.cross, spectra, heard)
@@ -299,7 +221,7 @@ class Meter:
                     rows[f"{product}_{ratio}"][row] = getattr(quality, ratio)
 
     def _coherence(
-        self, name: str, cross: Cross, spectra: Mapping[str, Complex], heard: _Heard
+        self, name: str, cross: Cross, spectra: Mapping[str, Complex], heard: Heard
     ) -> None:
         near = self._bands.near[name]
         witnesses = [heard.spectrum(witness) for witness in self._witnesses[name]]
@@ -328,75 +250,6 @@ class Meter:
         if 2 * STRETCH * len(minute) >= MINUTE:
             ranges = tuple(self._range_of(power) for power in np.mean(minute, axis=0))
             self.part.ranges.append((start, ranges))
-
-
-@dataclass(frozen=True, slots=True)
-class _Second:
-    """A second that counts.
-
-    Args:
-        products: the strain before and after.
-        witnesses: as they came.
-        whole: couplings whose estimate is valid throughout.
-    """
-
-    products: Mapping[str, Float64]
-    witnesses: Mapping[str, Series | Gap]
-    whole: frozenset[str]
-
-    @classmethod
-    def of(cls, block: CleanedBlock) -> _Second:
-        strain = block.source.strain
-        assert isinstance(strain, Series)
-        assert block.cleaned is not None
-        raw = np.asarray(strain.samples, dtype=np.float64)
-        ungated = {name: estimate.ungated() for name, estimate in block.estimates.items()}
-        production = subtract(raw, ungated.values())
-        return cls(
-            {"RAW": raw, "OUT_DQ": block.cleaned, "PRODUCTION": production},
-            block.source.witnesses,
-            frozenset(name for name, estimate in ungated.items() if (estimate.gain == 1).all()),
-        )
-
-
-class _Heard:
-    """Transforms of the witnesses over two seconds, each made once.
-
-    Args:
-        before: the first second's.
-        now: the second's.
-        stop: Hz of the highest bin.
-    """
-
-    def __init__(
-        self, before: Mapping[str, Series | Gap], now: Mapping[str, Series | Gap], stop: float
-    ) -> None:
-        self._before, self._now, self._stop = before, now, stop
-        self._made: dict[str, Complex | None] = {}
-
-    def spectrum(self, witness: str) -> Complex | None:
-        """Return it up to just below half the witness's rate; None where samples are missing."""
-        if witness not in self._made:
-            self._made[witness] = self._make(self._before.get(witness), self._now.get(witness))
-        return self._made[witness]
-
-    def _make(self, first: Series | Gap | None, second: Series | Gap | None) -> Complex | None:
-        if not (isinstance(first, Series) and isinstance(second, Series)):
-            return None
-        samples = np.concatenate([first.samples, second.samples]).astype(np.float64)
-        if first.rate != second.rate or not np.isfinite(samples).all():
-            return None
-        # A witness's offset is large; the window alone leaves some of it in the lowest bins.
-        return transform(samples - samples.mean(), first.rate, min(self._stop, 0.45 * first.rate))
-
-
-def unfit(block: Block) -> str | None:
-    """Return why a second does not count, or None where it does."""
-    if isinstance(block.strain, Gap):
-        return f"strain_{block.strain.reason}"
-    if not np.isfinite(block.strain.samples).all():
-        return "strain_nonfinite"
-    return "not_ready" if not_ready(block) else None
 
 
 def _mean(values: Float64, axis: int) -> Float64:

@@ -10,10 +10,10 @@ a cause. The causes, by what the frame's own channels say and the replay's do no
 | late_frame | WITNESSES_GOOD is 0: it came late, or its witnesses; or beside such a second |
 | no_lookahead | the gain falls to 0 at the end: it was given out before the next one came; |
 | | or right before such a second |
+| gate_memory | a gain or SETTLED is another, within the history after a late frame or a switch, |
+| | which a gate remembers |
 | restart | a gain is lower or SETTLED is 0, within the engine's history after a frame without |
 | | one before it |
-| gate_memory | either is another, within the history after a late frame or a switch, which a |
-| | gate remembers |
 
 Beside and before reach as far as the filters do, which spoil that much, or change its rounding.
 Everything else is unexplained.
@@ -169,9 +169,10 @@ def explain(
             ("late_frame", second.late),
             ("no_lookahead", second.lower and beside(second, early, reach, 0)),
             ("late_frame", beside(second, late, reach, reach)),
-            ("restart", held_back and beside(second, starts, 0, history if told else reach)),
             ("gate_memory", told and beside(second, late, 0, history)),
             ("gate_memory", beside(second, switched, 0, history if told else reach)),
+            # Last: a start may have had all its history, what comes above is seen.
+            ("restart", held_back and beside(second, starts, 0, history if told else reach)),
         ]
         return next((name for name, holds in causes if holds), UNEXPLAINED)
 

@@ -11,10 +11,11 @@ from deepclean.core.time import Span
 from deepclean.simulate.injection import Injection
 from deepclean.validate import shards
 from deepclean.validate.judge import judge
-from deepclean.validate.measure import Part, Sampling
+from deepclean.validate.part import Part, Sampling
+from deepclean.validate.plain import seconds
 from deepclean.validate.shards import Opened, Run
 from deepclean.validate.signals import recover
-from deepclean.validate.summary import Spectrogram, Summary, seconds
+from deepclean.validate.summary import Spectrogram, Summary
 
 SCHEMA = 1
 """Of the JSON."""
@@ -84,7 +85,7 @@ def validate(
     whats: list[Span | Injection] = [*shards.shards(asked.counting), *asked.injections]
     jobs = [_Job(run, what, asked.counting, sampling) for run in range(len(runs)) for what in whats]
     opened = [Opened(run) for run in runs]
-    summaries = [Summary(each, sampling) for each in opened]
+    summaries = [Summary(each, sampling, asked.counting) for each in opened]
     signals: list[list[dict[str, Any]]] = [[] for _ in runs]
     results = shards.in_processes(runs, _work, jobs, processes)
     for done, (job, result) in enumerate(zip(jobs, results, strict=True), start=1):

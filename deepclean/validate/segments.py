@@ -10,6 +10,9 @@ from typing import Any
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, hint
 
+_PATIENCE = 60.0
+"""Seconds that the segment database may be silent."""
+
 
 def read_segments(path: Path, flag: str | None = None) -> list[Span]:
     """Return the segments of a file, inward to whole seconds, in order, none touching the next.
@@ -50,13 +53,22 @@ def read_segments(path: Path, flag: str | None = None) -> list[Span]:
 def query_segments(flag: str, span: Span) -> list[Span]:
     """Return the active segments of a flag from the segment database (network).
 
+    It is the one of the environment's DEFAULT_SEGMENT_SERVER, a URL; without, IGWN's.
+
+    Args:
+        flag: `H1:NAME:VERSION`; without a version, those of all versions.
+        span: whole seconds.
+
     Raises:
         InputError: the database does not answer, or knows no such flag.
     """
     from gwpy.segments import DataQualityFlag
 
+    start, end = span.start // NS, span.end // NS
+    # Whatever the libraries under gwpy raise has no common base.
     try:
-        found = DataQualityFlag.query(flag, span.start // NS, span.end // NS)
+        # Without a host the environment is asked now, not when gwpy was imported.
+        found = DataQualityFlag.query(flag, start, end, host=None, timeout=_PATIENCE)
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"the segments of {flag} cannot be had: {reason}") from error

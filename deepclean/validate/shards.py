@@ -25,7 +25,8 @@ from deepclean.edge.models import Model
 from deepclean.edge.source import HistorySource
 from deepclean.errors import ModelError
 from deepclean.validate.grid import WIDTH
-from deepclean.validate.measure import LEAD, Bands, Meter, Part, Sampling
+from deepclean.validate.measure import LEAD, Bands, Meter
+from deepclean.validate.part import Part, Sampling
 
 SHARD = 512 * NS
 """Longest stretch of one task; the gate's history is an eighth of it."""

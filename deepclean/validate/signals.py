@@ -19,9 +19,9 @@ from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import InputError
 from deepclean.simulate.injection import Injection, injected, waveform
 from deepclean.simulate.noise import Stream
-from deepclean.validate.measure import PRODUCTS
+from deepclean.validate.counted import PRODUCTS
+from deepclean.validate.plain import rounded
 from deepclean.validate.shards import Opened
-from deepclean.validate.summary import rounded
 
 _BESIDE = 16
 """Seconds on either side of a signal, for the spectrum of the noise."""

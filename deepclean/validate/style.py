@@ -6,8 +6,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e7e5e4; --paper: #0c0a09; --card: #1c1917; --line: #44403c; --soft: #a8a29e;
     --good: #4ade80; --bad: #f87171; }
-  .wide { grid-column: 1 / -1; }
-figure img { filter: invert(0.9) hue-rotate(180deg); }
+  figure img { filter: invert(0.9) hue-rotate(180deg); }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
@@ -43,5 +42,7 @@ code { font-size: .8rem; word-break: break-all; }
 figure { margin: 0; padding: .8rem; }
 .wide { grid-column: 1 / -1; }
 figure img { width: 100%; height: auto; display: block; }
+details { margin: .6rem 0; color: var(--soft); }
+pre { font-size: .8rem; overflow-x: auto; }
 a { color: inherit; }
 """

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from math import isfinite
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepclean.core.block import Float64
-from deepclean.core.time import NS, Span
+from deepclean.core.time import Span
+from deepclean.edge.models import Model
 from deepclean.errors import InputError
+from deepclean.validate.counted import PRODUCTS
 from deepclean.validate.cross import CLEANED as AFTER
 from deepclean.validate.cross import RAW as BEFORE
 from deepclean.validate.cross import Cross
 from deepclean.validate.grid import WIDTH
-from deepclean.validate.measure import CLEANED, PRODUCTS, Bands, Part, Sampling
+from deepclean.validate.measure import CLEANED, Bands
+from deepclean.validate.part import Part, Sampling, add_gap
+from deepclean.validate.plain import listed, rounded, seconds
 from deepclean.validate.shards import Opened
+from deepclean.validate.trained import shared, trained_on
 
 PERCENTILES = (5, 50, 95)
 
@@ -31,10 +36,11 @@ class Summary:
     Args:
         opened: the run.
         sampling: how much its parts keep.
+        counting: the time that is asked for.
     """
 
-    def __init__(self, opened: Opened, sampling: Sampling) -> None:
-        self._opened, self._sampling = opened, sampling
+    def __init__(self, opened: Opened, sampling: Sampling, counting: Sequence[Span]) -> None:
+        self._opened, self._sampling, self._counting = opened, sampling, counting
         engine = opened.engine()
         self._bands = Bands(engine, opened.config.gate.guard)
         self._couplings = {c.name: c for c in engine.couplings}
@@ -77,13 +83,14 @@ class Summary:
         return {
             "name": self._opened.run.name,
             "configuration": config.hash,
+            "resolved": config.model_dump(mode="json"),
             "models": {
-                name: {"version": model.version, "sha256": model.hash}
-                for name, model in self._opened.models.items()
+                name: self._provenance(model) for name, model in self._opened.models.items()
             },
             "seconds": {
                 "counted": counted,
                 "left_out": dict(sorted(self._left_out.items())),
+                "gaps": self._gaps(),
             },
             "unread": sorted(set().union(*(part.unread for part in self._parts))),
             "duty_cycle": rounded(self._clean / counted),
@@ -104,6 +111,23 @@ class Summary:
         starts = [start for part in self._parts for start in part.starts]
         spectra = [spectrum[:2, cells] for part in self._parts for spectrum in part.spectra]
         return Spectrogram(np.array(starts), near * WIDTH, np.array(spectra))
+
+    def _provenance(self, model: Model) -> dict[str, Any]:
+        """Return what a model is, and whether it was trained on what it is judged by."""
+        spans = trained_on(model)
+        return {
+            "version": model.version,
+            "sha256": model.hash,
+            "trained_on": None if spans is None else [seconds(span) for span in spans],
+            "unseen": None if spans is None else rounded(1 - shared(self._counting, spans)),
+        }
+
+    def _gaps(self) -> list[list[int | str]]:
+        gaps: list[tuple[int, int, str]] = []
+        for part in self._parts:
+            for start, end, reason in part.gaps:
+                add_gap(gaps, start, end, reason)
+        return [list(gap) for gap in gaps]
 
     def _range(self) -> dict[str, Any]:
         starts = [start for part in self._parts for start, _ in part.ranges]
@@ -244,26 +268,6 @@ class Spectrogram:
         self, starts: NDArray[np.int64], frequencies: Float64, asd: NDArray[np.float32]
     ) -> None:
         self.starts, self.frequencies, self.asd = starts, frequencies, asd
-
-
-def rounded(value: float) -> float | None:
-    """Return a number with seven digits, or None where it is none."""
-    return float(f"{value:.7g}") if np.isfinite(value) else None
-
-
-def listed(values: Any) -> list[float | None]:
-    """Return numbers with six digits; None for what is none."""
-    return [float(f"{value:.6g}") if isfinite(value) else None for value in values.tolist()]
-
-
-def array(values: Any) -> Float64:
-    """Return what `listed` made, as an array again."""
-    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
-
-
-def seconds(span: Span) -> list[int]:
-    """Return a span as two whole GPS seconds."""
-    return [span.start // NS, span.end // NS]
 
 
 def _median(values: Float64) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,11 +19,6 @@ from deepclean.cli.options import (
     prepare,
     whole_span,
 )
-
-if TYPE_CHECKING:
-    from deepclean.config import Config
-    from deepclean.core.time import Span
-    from deepclean.train.remote import Fetched
 
 
 def train(
@@ -68,8 +63,9 @@ def train(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from deepclean.edge import store, versions
+    from deepclean.edge import models, store, versions
     from deepclean.edge.manifest import Manifest
+    from deepclean.train import remote
     from deepclean.train.data import Source, TrainingData
     from deepclean.train.loop import Progress as Epoch
     from deepclean.train.run import train as fit
@@ -78,10 +74,14 @@ def train(
     of_strain: Source
     of_witnesses: Source
     if fetch:
-        of_strain = of_witnesses = _fetched(settings, coupling, span)
+        of_strain = of_witnesses = remote.fetch(stored.channels(settings, coupling), span)
     else:
         of_strain, of_witnesses = histories(settings, strain, witnesses)
-    directory = settings.models.directory / settings.interferometer / coupling
+    directory = stored.directory(settings, coupling)
+    start_from = None
+    if parent is not None:
+        place = directory / str(stored.number(directory, str(parent)))
+        start_from = models.load(place, store=settings.models.directory)
     console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
@@ -105,7 +105,7 @@ def train(
             coupling,
             TrainingData(of_strain, of_witnesses, span),
             resume=resume,
-            parent=None if parent is None else directory / str(parent),
+            parent=start_from,
             progress=report,
         )
     manifest = Manifest.parse((path / "manifest.json").read_bytes(), path / "manifest.json")
@@ -115,17 +115,3 @@ def train(
         reason = "trained with --production" if production else "the first version"
         store.promote(directory, manifest.version, stored.fits(settings, coupling), reason)
         print(f"{coupling}: production is version {manifest.version}")
-
-
-def _fetched(config: Config, coupling: str, span: Span) -> Fetched:
-    """Return strain and witnesses of a coupling as gwpy finds them."""
-    from deepclean.errors import ConfigError, hint
-    from deepclean.train.remote import fetch
-
-    if coupling not in config.couplings:
-        raise ConfigError(f"no coupling {coupling}{hint(coupling, config.couplings)}")
-    strain = config.strain
-    channels = [strain.channel, *config.couplings[coupling].witnesses]
-    if strain.state_vector is not None:
-        channels.append(strain.state_vector)
-    return fetch(channels, span)

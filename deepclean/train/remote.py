@@ -12,11 +12,11 @@ import numpy as np
 
 from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span
-from deepclean.errors import InputError
+from deepclean.errors import InputError, listed
 
 
 class Fetched:
-    """Channels that gwpy fetched; satisfies train.data.Source.
+    """Channels that gwpy fetched; satisfies train.data.Source and edge.source.Recording.
 
     Args:
         series: by full channel name, all over one span. Not-a-number marks what is missing.
@@ -32,6 +32,19 @@ class Fetched:
             for name, series in self._series.items()
             if wanted is None or name in wanted
         }
+
+    def require(self, wanted: Collection[str]) -> dict[str, int]:
+        """Return the rate in Hz of every wanted channel.
+
+        Raises:
+            InputError: some were not fetched.
+        """
+        absent = set(wanted) - set(self._series)
+        if absent:
+            raise InputError(
+                f"not fetched: {listed(sorted(absent), self._series)}", channels=absent
+            )
+        return self.channels(wanted)
 
     def spans(self, channel: str | None = None) -> Sequence[Span]:
         """Return the stretch that was fetched of a channel."""

@@ -50,7 +50,8 @@ def replay(
 
     limit_threads(settings)
     loaded = load_models(settings)
-    source = HistorySource(channels_of(settings), *histories(settings, strain, witnesses))
+    recordings = histories(settings, strain, witnesses)
+    source = HistorySource(channels_of(settings), *recordings)
     sink = sink_of(settings, loaded, output or settings.output.directory)
     columns = (TextColumn("GPS {task.fields[gps]}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
@@ -69,7 +70,7 @@ def replay(
             duration=duration * NS,
             progress=advance,
         )
-    for fault in dict.fromkeys([*source.strain.faults, *source.witnesses.faults]):
+    for fault in dict.fromkeys(fault for each in recordings for fault in each.faults):
         typer.echo(f"deepclean: {fault}", err=True)
     print(
         f"{done.written} frames written to {sink.directory}, {done.skipped // NS} s were there, "

@@ -1,8 +1,7 @@
 """The log of a coupling's store: who changed what, when, and why.
 
 `changes.jsonl` lies beside the versions; each line is one change, a JSON object. It is only ever
-appended to, each line by a single write. A line that a power cut tore is passed over, and the next
-one begins on a line of its own.
+appended to (edge.lines). A line that a power cut tore is passed over.
 """
 
 from __future__ import annotations
@@ -12,12 +11,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from errno import ENOSPC
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from deepclean.edge import place, trust
-from deepclean.errors import OutputError
+from deepclean.edge import lines, trust
 
 LOG = "changes.jsonl"
 
@@ -72,9 +69,14 @@ class Log:
 
 def now(what: What, before: int | None, after: int | None, why: str = "") -> Change:
     """Return a change that this user makes at this moment."""
+    return Change(*signed(), what, before, after, why)
+
+
+def signed() -> tuple[str, str]:
+    """Return this moment, and this user with who that was before `sudo`."""
     who, behind = trust.user_name(os.getuid()), os.environ.get("SUDO_USER")
     when = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Change(when, f"{who} ({behind})" if behind else who, what, before, after, why)
+    return when, f"{who} ({behind})" if behind else who
 
 
 def append(directory: Path, change: Change) -> None:
@@ -83,23 +85,7 @@ def append(directory: Path, change: Change) -> None:
     Raises:
         OutputError: the file system refused.
     """
-    path = directory / LOG
-    line = json.dumps(change.facts(), ensure_ascii=False).encode(errors="replace") + b"\n"
-    try:
-        descriptor = place.open_shared(path, os.O_APPEND)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                line = b"\n" + line
-            if os.write(descriptor, line) < len(line):
-                raise OSError(ENOSPC, os.strerror(ENOSPC))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise OutputError(
-            f"the change could not be logged: {error.strerror}", path=path, errno=error.errno
-        ) from error
+    lines.append(directory / LOG, change.facts())
 
 
 def read(directory: Path) -> Log:
@@ -111,9 +97,9 @@ def read(directory: Path) -> Log:
     path = directory / LOG
     if not path.exists() and not path.is_symlink():
         return Log((), 0)
-    lines = [line for line in trust.read(path).split(b"\n") if line.strip()]
-    changes = [change for line in lines if (change := _parse(line)) is not None]
-    return Log(tuple(changes), len(lines) - len(changes))
+    held = [line for line in trust.read(path).split(b"\n") if line.strip()]
+    changes = [change for line in held if (change := _parse(line)) is not None]
+    return Log(tuple(changes), len(held) - len(changes))
 
 
 def productions(changes: Iterable[Change], current: int | None) -> list[int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from deepclean.core.assemble import InputFrame
 from deepclean.core.block import Block, Gap, Series
 from deepclean.core.time import NS, Span
-from deepclean.edge.history import History
 from deepclean.errors import InputError
 
 
@@ -34,19 +34,31 @@ class Channels:
         return (self.strain,) if self.state is None else (self.strain, self.state)
 
 
+class Recording(Protocol):
+    """Past data: edge.history.History, or anything that reads like it."""
+
+    def require(self, wanted: Collection[str]) -> Mapping[str, int]:
+        """Return the rate in Hz of every wanted channel, or raise InputError."""
+        ...
+
+    def read(self, wanted: Collection[str], span: Span) -> Mapping[str, Series | Gap]:
+        """Return, by channel, its samples over the whole span, or a gap."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class HistorySource:
     """Reads the past, second by second.
 
     Args:
         channels: what is wanted.
-        strain: catalogue of the strain.
-        witnesses: catalogue of the witnesses; may be the same.
+        strain: recording of the strain.
+        witnesses: recording of the witnesses; may be the same.
     """
 
     channels: Channels
-    strain: History
-    witnesses: History
+    strain: Recording
+    witnesses: Recording
 
     def check(self) -> None:
         """Raise InputError unless every channel is there and the strain has its rate."""
@@ -71,7 +83,7 @@ class HistorySource:
             yield InputFrame(second, [self._block(second)], wanted=span.covers(second))
 
     def _block(self, span: Span) -> Block:
-        strain: Mapping[str, Series | Gap] = self.strain.read(self.channels.of_strain_file, span)
+        strain = self.strain.read(self.channels.of_strain_file, span)
         witnesses = self.witnesses.read(self.channels.witnesses, span)
         state = strain[self.channels.state] if self.channels.state else None
         return Block(span, strain[self.channels.strain], witnesses, state)

@@ -6,8 +6,20 @@ import sys
 
 import typer
 
-from deepclean.cli import config, inspect, models, replay, run, simulate, status, train, validate
-from deepclean.errors import DeepCleanError, DeviceError, OutputError
+from deepclean.cli import (
+    config,
+    inspect,
+    models,
+    replay,
+    retrain,
+    run,
+    simulate,
+    status,
+    train,
+    validate,
+)
+from deepclean.cli.options import fault
+from deepclean.errors import DeepCleanError
 
 app = typer.Typer(
     name="deepclean",
@@ -23,6 +35,7 @@ app.command("inspect")(inspect.inspect)
 app.command("replay")(replay.replay)
 app.command("validate")(validate.validate)
 app.command("train")(train.train)
+app.command("retrain")(retrain.retrain)
 app.command("simulate")(simulate.simulate)
 app.command("config")(config.show)
 app.add_typer(models.app, name="models")
@@ -38,8 +51,6 @@ def main() -> None:
     try:
         app()
     except DeepCleanError as error:
-        for line in str(error).splitlines():
-            print(f"deepclean: {line}", file=sys.stderr)
-        sys.exit(1 if isinstance(error, (DeviceError, OutputError)) else 2)
+        sys.exit(fault(error))
     except KeyboardInterrupt:
         sys.exit(130)

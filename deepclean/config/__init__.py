@@ -1,7 +1,8 @@
 """The configuration: one frozen, typed tree, read from YAML and checked as a whole.
 
-`values` has the types, `couplings`, `training` and `schema` the tree, `checks` what its keys must
-be to one another; `files` and `overrides` say where values come from, `loader` puts it together.
+`values` has the types, `couplings`, `training`, `retraining` and `schema` the tree, `checks` what
+its keys must be to one another; `files` and `overrides` say where values come from, `loader` puts
+it together.
 """
 
 from deepclean.config.couplings import Bandpass, Coupling, Predict

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from deepclean.config import checks, names
 from deepclean.config.couplings import Coupling
+from deepclean.config.retraining import Retrain
 from deepclean.config.training import Training
 from deepclean.config.values import (
     Address,
@@ -386,6 +387,9 @@ class Config(Section):
 
     training: Training = Training()
     """How `deepclean train` fits a network."""
+
+    retrain: Retrain = Retrain()
+    """How `deepclean retrain` makes the next candidate."""
 
     runtime: Runtime = Runtime()
     """What the cleaning runs on."""

@@ -1,6 +1,7 @@
 """gwpy's own data access, on real frame files; only the service that finds them is ours."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,24 +33,33 @@ def frame(directory: Path, start: int) -> None:
     gwf.publish(directory / f"H-H1_HOFT-{start}-4.gwf", content)
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Iterator[str]:
-    """The name of a gwpy data source that finds frames at START and START + 8, none between."""
+@contextmanager
+def service(directory: Path) -> Iterator[str]:
+    """The name of a gwpy data source that finds a directory's frames."""
     from gwpy.timeseries import TimeSeriesDict
 
-    frame(tmp_path, START)
-    frame(tmp_path, START + 8)
     registry = TimeSeriesDict.get.registry
 
     def find(channels: list[str], start: Any, end: Any, *, pad: float, **_: Any) -> Any:
-        files = sorted(map(str, tmp_path.glob("*.gwf")))
+        files = sorted(map(str, directory.glob("*.gwf")))
         return TimeSeriesDict.read(files, channels, start=start, end=end, pad=pad, gap="pad")
 
     registry.register_reader("somewhere", TimeSeriesDict, find)
     registry.register_identifier("somewhere", TimeSeriesDict, lambda *_, **__: [{"priority": 1}])
-    yield "somewhere"
-    registry.unregister_identifier("somewhere", TimeSeriesDict)
-    registry.unregister_reader("somewhere", TimeSeriesDict)
+    try:
+        yield "somewhere"
+    finally:
+        registry.unregister_identifier("somewhere", TimeSeriesDict)
+        registry.unregister_reader("somewhere", TimeSeriesDict)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[str]:
+    """A source of frames at START and START + 8, none between."""
+    frame(tmp_path, START)
+    frame(tmp_path, START + 8)
+    with service(tmp_path) as name:
+        yield name
 
 
 def test_what_gwpy_fetches_is_read_like_any_source(source: str) -> None:

@@ -120,7 +120,10 @@ def judge(
             name: run["couplings"][coupling]["asd_ratio"]["OUT_DQ"]["in_band"]
             for name, run in figures.items()
         },
-        criteria=report["verdict"]["criteria"],
+        criteria=[
+            {key: value for key, value in each.items() if key != "says"}
+            for each in report["verdict"]["criteria"]
+        ],
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Lt
 from pydantic import Strict
 
-from deepclean.config.faults import Fault, Key
+from deepclean.config.faults import Fault, Key, show_key
 from deepclean.config.values import Count, Device, Flag, Fraction, Positive, Section
 
 if TYPE_CHECKING:
@@ -69,20 +69,24 @@ def faults(config: Config) -> Iterator[Fault]:
     retrain = config.retrain
     held_out: Key = ("retrain", "held_out")
     least: Key = ("retrain", "min_ready")
+    span: Key = ("retrain", "span")
     if retrain.held_out < SHORTEST:
-        yield Fault(f"{retrain.held_out} s are too few to judge by; use {SHORTEST}", (held_out,))
-    if retrain.min_ready <= retrain.held_out:
         yield Fault(
-            f"{retrain.min_ready} s are all held out (retrain.held_out); use more",
-            (least, held_out),
+            f"{retrain.held_out} s are too few to judge by; use at least {SHORTEST}", (held_out,)
+        )
+    if retrain.held_out >= retrain.min_ready:
+        yield Fault(
+            f"all {retrain.min_ready} s of {show_key(least)} are held out; use less",
+            (held_out, least),
         )
     if retrain.min_ready > retrain.span:
         yield Fault(
-            f"{retrain.min_ready} s are more than is taken (retrain.span); use less",
-            (least, ("retrain", "span")),
+            f"{retrain.min_ready} s are more than the {retrain.span} s of {show_key(span)}; "
+            "use less",
+            (least, span),
         )
-    if retrain.span > retrain.within:
+    if retrain.within < retrain.span:
         yield Fault(
-            f"{retrain.span} s are more than are looked through (retrain.within); use less",
-            (("retrain", "span"), ("retrain", "within")),
+            f"{retrain.within} s are less than the {retrain.span} s of {show_key(span)}; use more",
+            (("retrain", "within"), span),
         )

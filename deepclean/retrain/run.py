@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -15,20 +13,18 @@ from typing import Protocol
 from deepclean import build
 from deepclean.config import Config
 from deepclean.core.time import NS, Span
-from deepclean.edge import models, place, store, versions
-from deepclean.edge.lock import claim
+from deepclean.edge import models, store, versions
 from deepclean.edge.manifest import Manifest, sha256
 from deepclean.edge.models import Model
 from deepclean.edge.source import Recording
 from deepclean.errors import ModelError, OutputError
 from deepclean.retrain import verdict
 from deepclean.retrain.record import Record, in_seconds
+from deepclean.retrain.room import alone, scratch
 from deepclean.retrain.stretch import divide, newest, seconds
 from deepclean.train.data import SiteData, Source, TrainingData
 from deepclean.train.loop import Progress
 from deepclean.train.run import train
-
-LOCK, SCRATCH = ".retrain.lock", ".retrain"
 
 _log = logging.getLogger(__name__)
 
@@ -65,10 +61,8 @@ class Job:
     def looked_through(self) -> Span:
         """Where data is looked for. What is fetched is held in memory: no more than is needed."""
         retrain = self.config.retrain
-        return Span.of_seconds(
-            self.end // NS - (retrain.span if retrain.fetch else retrain.within),
-            retrain.span if retrain.fetch else retrain.within,
-        )
+        back = retrain.span if retrain.fetch else retrain.within
+        return Span(self.end - back * NS, self.end)
 
 
 def retrain(job: Job) -> Record:
@@ -83,7 +77,7 @@ def retrain(job: Job) -> Record:
         OutputError: another process retrains this coupling, or the file system refused.
     """
     record = Record()
-    with _alone(job.directory):
+    with alone(job.directory):
         try:
             _retrain(job, record)
         except Exception as error:
@@ -110,8 +104,8 @@ def _retrain(job: Job, record: Record) -> Record:
     training, held_out = _stretches(job, data, record)
     if not training:
         return record
-    with _scratch(job.directory) as scratch:
-        candidate = _train(job, data, training, parent, scratch, device)
+    with scratch(job.directory) as place:
+        candidate = _train(job, data, training, parent, place, device)
         record.parent = None if parent is None or _solved(job.config) else parent.version
         raw, manifest, content = models.read(candidate)
         record.weights = manifest.files[models.WEIGHTS]
@@ -186,7 +180,7 @@ def _train(
     data: tuple[Data, Data],
     training: tuple[Span, ...],
     parent: Model | None,
-    scratch: Path,
+    place: Path,
     device: str,
 ) -> Path:
     """Train a candidate in a store of its own; return its directory."""
@@ -202,7 +196,7 @@ def _train(
         config,
         job.coupling,
         TrainingData(*data, span),
-        scratch,
+        place,
         parent=parent,
         device=device,
         progress=lambda told: _say(job.coupling, told),
@@ -263,46 +257,3 @@ def _publish(job: Job, record: Record, content: dict[str, bytes], manifest: Mani
 
 class _OvertakenError(Exception):
     """A pointer was moved between the last look and the lock."""
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Keep a second retraining of the coupling away during the block.
-
-    Raises:
-        OutputError: another process is at it, or the file system refused.
-    """
-    with place.changing(directory):  # makes it as every writer of the store does
-        pass
-    try:
-        descriptor = place.open_shared(directory / LOCK)
-        claim(descriptor, directory, "retrains this coupling already")
-    except OSError as error:
-        raise OutputError(
-            f"the lock cannot be taken: {error.strerror}", path=directory / LOCK, errno=error.errno
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _scratch(directory: Path) -> Iterator[Path]:
-    """Give a directory for the candidate that nobody else can write; it is gone after the block.
-
-    Raises:
-        OutputError: the file system refused.
-    """
-    path = directory / SCRATCH
-    shutil.rmtree(path, ignore_errors=True)  # of a retraining that was killed
-    try:
-        path.mkdir(mode=0o700)
-    except OSError as error:
-        raise OutputError(
-            f"the candidate has no place: {error.strerror}", path=path, errno=error.errno
-        ) from error
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

@@ -160,19 +160,24 @@ def model_store(config: Config, name: str) -> Path | None:
 
 
 def resolve_device(wanted: str) -> str:
-    """Return `cpu` or `cuda`; `auto` takes a GPU where there is one.
+    """Return `cpu`, `cuda` or one GPU (`cuda:1`); `auto` takes a GPU where there is one.
 
     Raises:
-        ConfigError: `cuda` where there is none.
+        ConfigError: a GPU where there is none, or not so many.
     """
     if wanted == "cpu":
         return wanted
     import torch
 
+    kind, _, number = wanted.partition(":")
     if torch.cuda.is_available():
-        return "cuda"
-    if wanted == "cuda":
-        raise ConfigError("runtime.device: no CUDA device here; use cpu or auto")
+        if number and int(number) >= torch.cuda.device_count():
+            raise ConfigError(
+                f"{wanted}: there are only {torch.cuda.device_count()} CUDA devices here"
+            )
+        return wanted if number else "cuda"
+    if kind == "cuda":
+        raise ConfigError(f"{wanted}: no CUDA device here; use cpu or auto")
     return "cpu"
 
 

@@ -71,7 +71,7 @@ VALUES: list[tuple[str, Any, str]] = [
     ("input/checksum", 1, ": must be true or false, not 1"),
     ("output", {}, f".directory{MISSING}"),
     ("output/products", [], ": must not be empty"),
-    ("output/products", ["OUT"], '[0]: must be OUT_DQ or PRODUCTION, not "OUT"'),
+    ("output/products", ["OUT"], '[0]: must be OUT_DQ, PRODUCTION or CANARY, not "OUT"'),
     ("output/compression", "zip", ': must be none or gzip, not "zip"'),
     ("output/retention", 3, f"{BRANCH} 3"),
     ("output/retention/count", 0, ": must be greater than 0, not 0"),
@@ -97,6 +97,9 @@ VALUES: list[tuple[str, Any, str]] = [
     ("couplings/60Hz/bandpass/tolerance", 1, ": must be less than 1, not 1"),
     ("training/architecture_options", 3, f"{BRANCH} 3"),
     ("gate/fade", 0, ": must be greater than 0, not 0.0"),
+    ("retrain/device", "gpu", ': "gpu" is not cpu, auto, cuda or one GPU; write it like cuda:1'),
+    ("retrain/lag", -1, ": must be greater than or equal to 0, not -1"),
+    ("retrain/better_by", 1, ": must be less than 1, not 1"),
     ("training/seed", -1, ": must be greater than or equal to 0, not -1"),
 ]
 
@@ -204,6 +207,10 @@ NOT_TOGETHER: list[tuple[str, Any, str]] = [
     ("training/overlap", 8, ": 8 s is not less than the window, 4 s; shorten it"),
     ("training/overlap", 0.1, f": 0.1 {SAMPLES} {ENGINE}; use 0.099609375"),
     ("training/window", 8.001, f": 8.001 {SAMPLES} {ENGINE}; use 8.001953125"),
+    ("retrain/held_out", 63, ": 63 s are too few to judge by; use at least 64"),
+    ("retrain/held_out", 2048, ": all 2048 s of retrain.min_ready are held out; use less"),
+    ("retrain/min_ready", 4097, ": 4097 s are more than the 4096 s of retrain.span; use less"),
+    ("retrain/within", 4095, ": 4095 s are less than the 4096 s of retrain.span; use more"),
 ]
 
 # Faults that take several changes: these, and the whole line.

@@ -96,7 +96,8 @@ def test_a_pointer_that_changes_changes_the_model_in_force(
 def test_a_version_that_is_no_good_changes_nothing(
     config: Config, kind: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    stream, alone = Stream(config), Stream(small_config(tmp_path, "output.directory=alone"))
+    elsewhere = small_config(tmp_path, f"output.directory={tmp_path / 'alone'}")
+    stream, alone = Stream(config), Stream(elsewhere)
     alone.steps(14)
     stream.steps(6)
     said = faulty(config, 2, kind)

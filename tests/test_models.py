@@ -249,7 +249,8 @@ def test_an_absent_scaler_is_named(written: Path) -> None:
         ({"files": {"weights.safetensors": "short"}}, "files"),
         ({"interferometer": "../H1"}, "interferometer"),
         ({"architecture": {"name": "autoencodr"}}, "did you mean autoencoder"),
-        ({"channels": [{"name": "H1:A", "rate": 256}]}, "3 witness mean values for 1 channels"),
+        ({"channels": [{"name": "H1:A", "rate": 256}]}, "made for other channels"),
+        ({"channels": [{"name": f"H1:{n}", "rate": 256} for n in "ABC"]}, "another order of them"),
     ],
 )
 def test_an_unsuitable_manifest_is_refused(

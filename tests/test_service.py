@@ -1,4 +1,4 @@
-"""The systemd unit and its installer: systemd's own lint, and real installations below a prefix."""
+"""The systemd units and their installer: systemd's own lint, real installations below a prefix."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from pathlib import Path
 import pytest
 
 from deepclean.config import load
+from deepclean.edge import place
 
 ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "systemd" / "deepclean@.service"
+TRAIN = ROOT / "systemd" / "deepclean-train@.service"
+TIMER = ROOT / "systemd" / "deepclean-train@.timer"
 TMPFILES = ROOT / "systemd" / "deepclean.tmpfiles"
 STEPS = ROOT / "systemd" / "restart-steps.conf"
 INSTALLER = ROOT / "scripts" / "install-service"
 INTERFEROMETERS = ("H1", "K1", "L1", "V1")
-EXPOSURE = "15"
+EXPOSURE = {UNIT: 15, TRAIN: 10}
 """Tenths: the most that `systemd-analyze security` may say."""
 
 Setting = dict[str, list[str]]
@@ -64,29 +67,33 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-# The unit
+# The units
 
 
-def test_systemd_finds_no_fault(tmp_path: Path) -> None:
-    copy = tmp_path / UNIT.name
-    text, count = re.subn(
-        r"^ExecStart=\S+", f"ExecStart={sys.executable}", UNIT.read_text(), flags=re.MULTILINE
-    )
-    assert count == 1  # the program is not installed here
-    copy.write_text(text)
-    verified = run(tool("systemd-analyze"), "--man=no", "verify", copy)
+@pytest.mark.parametrize("units", [[UNIT], [TRAIN, TIMER]])
+def test_systemd_finds_no_fault(units: list[Path], tmp_path: Path) -> None:
+    for unit in units:
+        text, count = re.subn(
+            r"^ExecStart=\S+", f"ExecStart={sys.executable}", unit.read_text(), flags=re.MULTILINE
+        )
+        assert count == (unit.suffix == ".service")  # the program is not installed here
+        (tmp_path / unit.name).write_text(text)
+    copies = [tmp_path / unit.name for unit in units]
+    verified = run(tool("systemd-analyze"), "--man=no", "verify", *copies)
     assert (verified.returncode, verified.stderr) == (0, "")
 
 
-def test_exposure_is_small() -> None:
+@pytest.mark.parametrize("unit", EXPOSURE)
+def test_exposure_is_small(unit: Path) -> None:
     command = (tool("systemd-analyze"), "security", "--offline=true", "--no-pager")
-    judged = run(*command, f"--threshold={EXPOSURE}", UNIT)
+    judged = run(*command, f"--threshold={EXPOSURE[unit]}", unit)
     assert "Overall exposure level" in judged.stdout, judged.stderr
     assert judged.returncode == 0, judged.stdout[-200:]
 
 
-def test_output_outlives_the_service() -> None:
-    service = settings(UNIT)["Service"]
+@pytest.mark.parametrize("unit", [UNIT, TRAIN])
+def test_output_outlives_the_service(unit: Path) -> None:
+    service = settings(unit)["Service"]
     assert service["RemoveIPC"] == ["no"]
     assert service["User"] == ["deepclean"]
     assert "DynamicUser" not in service
@@ -114,9 +121,42 @@ def test_a_restart_is_not_tried_where_it_cannot_help(tmp_path: Path) -> None:
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_torch_may_write_the_code_that_it_runs() -> None:
+@pytest.mark.parametrize("unit", [UNIT, TRAIN])
+def test_torch_may_write_the_code_that_it_runs(unit: Path) -> None:
     """With MemoryDenyWriteExecute every wide convolution fails: could not create a primitive."""
-    assert "MemoryDenyWriteExecute" not in settings(UNIT)["Service"]
+    assert "MemoryDenyWriteExecute" not in settings(unit)["Service"]
+
+
+def test_retraining_does_not_compete_with_the_daemon() -> None:
+    service = settings(TRAIN)["Service"]
+    assert service["Nice"] == ["19"]
+    assert service["IOSchedulingClass"] == ["idle"]
+    assert service["CPUWeight"] == service["IOWeight"] == ["1"]
+    assert service["OOMScoreAdjust"] == ["1000"]
+    assert {"CPUQuota", "MemoryMax"} <= set(service)
+    daemon = settings(UNIT)["Service"]
+    assert not {"Nice", "CPUWeight", "OOMScoreAdjust"} & set(daemon)
+
+
+def test_retraining_ends_before_its_next_time() -> None:
+    service, timer = settings(TRAIN)["Service"], settings(TIMER)["Timer"]
+    assert service["Type"] == ["oneshot"]
+    assert timer["OnCalendar"] == ["daily"]
+    assert timer["Persistent"] == ["yes"]
+    (hours,) = service["TimeoutStartSec"]
+    assert int(hours.removesuffix("h")) < 24
+    assert settings(TIMER)["Install"]["WantedBy"] == ["timers.target"]
+
+
+def test_retraining_may_make_directories_in_the_store(tmp_path: Path) -> None:
+    """They take the store's set-group-ID bit over, which RestrictSUIDSGID would refuse."""
+    tmp_path.chmod(0o2775)
+    with place.changing(tmp_path / "H1" / "60Hz"):
+        pass
+    assert (tmp_path / "H1" / "60Hz").stat().st_mode & 0o7777 == 0o2775
+    assert "RestrictSUIDSGID" not in settings(TRAIN)["Service"]
+    (written,) = settings(TRAIN)["Service"]["ReadWritePaths"]
+    assert load(ROOT / "config" / "H1.yaml", (), environ={}).models.directory == Path(written)
 
 
 # What unit, entry and configurations say of one another
@@ -131,13 +171,17 @@ def test_configurations_use_the_service_s_directories(name: str) -> None:
     assert config.output.directory.name == name
 
 
-def test_every_path_of_the_unit_is_installed(installed: Path) -> None:
-    named = [line for line in UNIT.read_text().splitlines() if not line.startswith("#")]
+@pytest.mark.parametrize("unit", [UNIT, TRAIN, TIMER])
+def test_every_path_of_a_unit_is_installed(installed: Path, unit: Path) -> None:
+    named = [line for line in unit.read_text().splitlines() if not line.startswith("#")]
     paths = re.findall(r"(?:^|[=\s]|file://)(/[\w./%@-]+)", "\n".join(named))
-    assert len(paths) >= 3
+    assert len(paths) >= (1 if unit == TIMER else 3)
     for path in paths:
-        place = path.replace("%i", "H1").replace("/opt/deepclean/current", "/opt/site")
-        assert (installed / place[1:]).exists(), path
+        there = path.replace("%i", "H1").replace("/opt/deepclean/current", "/opt/site")
+        assert (installed / there[1:]).exists(), path
+
+
+def test_the_state_directory_is_the_service_s() -> None:
     (state,) = settings(UNIT)["Service"]["StateDirectory"]
     assert Path("/var/lib", state).parent in directories()
 
@@ -229,11 +273,12 @@ def test_a_dry_run_says_all_and_does_nothing(installed: Path, command: str) -> N
 def test_upgrade_keeps_the_configuration(installed: Path) -> None:
     changed = installed / "etc/deepclean/H1.yaml"
     changed.write_text("interferometer: H1\n")
-    unit = installed / "etc/systemd/system" / UNIT.name
-    unit.write_text("[Unit]\n")
+    units = {installed / "etc/systemd/system" / unit.name: unit for unit in (UNIT, TRAIN, TIMER)}
+    for unit in units:
+        unit.write_text("[Unit]\n")
     said = install("upgrade", installed, "--environment", "/opt/site")
     assert changed.read_text() == "interferometer: H1\n"
-    assert unit.read_text() == UNIT.read_text()
+    assert all(unit.read_text() == shipped.read_text() for unit, shipped in units.items())
     (line,) = [line for line in said if "H1.yaml" in line]
     assert "not the one shipped" in line
 
@@ -274,19 +319,28 @@ def test_remove_keeps_what_is_the_site_s(installed: Path) -> None:
     wants = installed / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir()
     (wants / "deepclean@H1.service").symlink_to("/etc/systemd/system/deepclean@.service")
+    timers = wants.parent / "timers.target.wants"
+    timers.mkdir()
+    (timers / "deepclean-train@H1.timer").symlink_to("/etc/systemd/system/deepclean-train@.timer")
     model = installed / "var/lib/deepclean/models/H1"
     model.mkdir()
     own = installed / "etc/systemd/system/deepclean@H1.service.d/own.conf"
     own.parent.mkdir()
     own.write_text("[Service]\nNice=-5\n")
+    cadence = installed / "etc/systemd/system/deepclean-train@H1.timer.d/own.conf"
+    cadence.parent.mkdir()
+    cadence.write_text("[Timer]\nOnCalendar=\nOnCalendar=weekly\n")
     install("remove", installed)
     assert model.is_dir()
     assert own.exists()
+    assert cadence.exists()
     assert (installed / "etc/deepclean/H1.yaml").exists()
     assert not list(wants.iterdir())
+    assert not list(timers.iterdir())
     assert not (installed / "opt/deepclean").exists()
     assert not (installed / "etc/tmpfiles.d/deepclean.conf").exists()
-    assert not (installed / "etc/systemd/system" / UNIT.name).exists()
+    for unit in (UNIT, TRAIN, TIMER):
+        assert not (installed / "etc/systemd/system" / unit.name).exists()
     assert (installed / "opt/site/bin/deepclean").exists()
 
 
@@ -295,6 +349,7 @@ def test_purge_leaves_nothing_behind(bare: Path) -> None:
     install("install", bare, "--environment", "/opt/site")
     (bare / "var/lib/deepclean/H1").mkdir()
     (bare / "dev/shm/deepclean/H1").mkdir()
+    (bare / "etc/systemd/system/deepclean-train@H1.service.d").mkdir()
     (bare / "dev/shm/deepclean/H1/H-H1_DEEPCLEAN-1-1.gwf").touch()
     install("remove", bare, "--purge")
     after = contents(bare)
@@ -305,9 +360,9 @@ def test_purge_leaves_nothing_behind(bare: Path) -> None:
 
 
 def test_an_environment_that_the_service_cannot_see_is_refused(bare: Path) -> None:
-    for place in ("/home/me/env", "/tmp/env"):
-        shutil.copytree(bare / "opt/site", bare / place[1:])
-        message = refused("install", "--prefix", bare, "--environment", place)
+    for hidden in ("/home/me/env", "/tmp/env"):
+        shutil.copytree(bare / "opt/site", bare / hidden[1:])
+        message = refused("install", "--prefix", bare, "--environment", hidden)
         assert "cannot see home and temporary folders" in message
     (bare / "opt/site/bin/python").symlink_to("/root/.local/bin/python3.11")
     message = refused("install", "--prefix", bare, "--environment", "/opt/site")

@@ -169,7 +169,7 @@ def test_it_stops_when_nothing_gets_better(tmp_path: Path) -> None:
 def test_fine_tuning_starts_from_the_parent(reference: Model, tmp_path: Path) -> None:
     slow = ("training.learning_rate=1e-9", "training.epochs=1", "training.freeze_after=0.001")
     moved = {LINE: channels(SECONDS)[LINE] * 2}
-    child = trained(tmp_path, *slow, parent=reference.path, data=toy_data(SECONDS, replaced=moved))
+    child = trained(tmp_path, *slow, parent=reference, data=toy_data(SECONDS, replaced=moved))
     assert manifest(child)["parent_version"] == 1
     assert manifest(child)["parent_weights"] == reference.weights_hash
     assert np.array_equal(child.witness_std, reference.witness_std)
@@ -181,10 +181,10 @@ def test_fine_tuning_starts_from_the_parent(reference: Model, tmp_path: Path) ->
 
 def test_a_parent_of_another_kind_is_refused(reference: Model, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be fine-tuned"):
-        trained(tmp_path, "training.architecture_options={hidden: [4]}", parent=reference.path)
+        trained(tmp_path, "training.architecture_options={hidden: [4]}", parent=reference)
     baseline = trained(tmp_path, *WIENER)
     with pytest.raises(ConfigError, match="solved, not fine-tuned"):
-        trained(tmp_path, *WIENER, parent=baseline.path)
+        trained(tmp_path, *WIENER, parent=baseline)
 
 
 def test_the_network_beats_the_wiener_filter_where_the_coupling_is_not_linear(

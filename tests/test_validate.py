@@ -353,6 +353,9 @@ def test_candidate_is_judged_by_what_is_in_force(run: dict[str, Any]) -> None:
     only = [*(f"{name}=none" for name in CRITERIA if name != "relative"), "relative=0.7"]
     assert judge([better, worse], limits(only))["passed"]
     assert not judge([worse, better], limits(only))["passed"]
+    nothing = figures(run, in_band=None)
+    assert not judge([better, nothing], limits(only))["passed"]
+    assert not judge([nothing, worse], limits(only))["passed"]
 
 
 def test_wrong_criteria_are_named_together() -> None:

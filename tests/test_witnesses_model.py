@@ -80,7 +80,7 @@ def test_a_linear_model_of_a_line_rests_on_the_line_alone(config: Config, model:
 
 
 def test_the_asd_ratio_is_what_the_engine_would_give(config: Config, model: Model) -> None:
-    from deepclean.core.engine import Coupling
+    from deepclean.core.runner import Coupling
     from deepclean.train.validation import HeldOut, engine_validation
 
     data = line_only()

@@ -44,12 +44,15 @@ def make_site(place: Path, replaced: Mapping[str, np.ndarray] | None = None) -> 
 
 
 def write(
-    config: Config, made: Mapping[str, np.ndarray], without: Collection[tuple[str, int]] = ()
+    config: Config,
+    made: Mapping[str, np.ndarray],
+    without: Collection[tuple[str, int]] = (),
+    seconds: int = SECONDS,
 ) -> None:
     """Write files of 8 s with all channels, except for those of (channel, file)."""
     directory = config.input.strain.directory
     directory.mkdir(parents=True, exist_ok=True)
-    for number in range(SECONDS // 8):
+    for number in range(seconds // 8):
         span = Span.of_seconds(START + 8 * number, 8)
         held = {}
         for name, rate in RATES.items():

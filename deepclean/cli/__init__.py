@@ -11,6 +11,7 @@ from deepclean.cli import (
     inspect,
     models,
     replay,
+    retrain,
     run,
     simulate,
     status,
@@ -18,7 +19,8 @@ from deepclean.cli import (
     validate,
     witnesses,
 )
-from deepclean.errors import DeepCleanError, DeviceError, OutputError
+from deepclean.cli.options import fault
+from deepclean.errors import DeepCleanError
 
 app = typer.Typer(
     name="deepclean",
@@ -35,6 +37,7 @@ app.command("replay")(replay.replay)
 app.command("validate")(validate.validate)
 app.command("train")(train.train)
 app.command("witnesses")(witnesses.witnesses)
+app.command("retrain")(retrain.retrain)
 app.command("simulate")(simulate.simulate)
 app.command("config")(config.show)
 app.add_typer(models.app, name="models")
@@ -50,8 +53,6 @@ def main() -> None:
     try:
         app()
     except DeepCleanError as error:
-        for line in str(error).splitlines():
-            print(f"deepclean: {line}", file=sys.stderr)
-        sys.exit(1 if isinstance(error, (DeviceError, OutputError)) else 2)
+        sys.exit(fault(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from deepclean.config import Config, load
 from deepclean.core.time import NS, Span, seconds_to_ns
-from deepclean.errors import ConfigError, InputError
+from deepclean.errors import ConfigError, DeepCleanError, DeviceError, InputError, OutputError
 
 if TYPE_CHECKING:
     from deepclean.edge.history import History
@@ -98,6 +99,28 @@ def whole_span(start: str, end: str) -> Span:
     if span.start % NS or span.end % NS:
         raise InputError(f"--start {start} --end {end}: whole GPS seconds, please")
     return span
+
+
+def whole_second(option: str, text: str) -> int:
+    """Return an instant of whole GPS seconds, in nanoseconds.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        instant = seconds_to_ns(text)
+    except ValueError as error:
+        raise InputError(f"{option} {text}: {error}") from error
+    if instant % NS:
+        raise InputError(f"{option} {text}: whole GPS seconds, please")
+    return instant
+
+
+def fault(error: DeepCleanError, of: str = "") -> int:
+    """Print a fault that a person can mend, a line each; return the exit status that it means."""
+    for line in str(error).splitlines():
+        print(f"deepclean: {of}{line}", file=sys.stderr)
+    return 1 if isinstance(error, (DeviceError, OutputError)) else 2
 
 
 def histories(

@@ -54,6 +54,18 @@ def directories(config: Config, coupling: str | None) -> dict[str, Path]:
     return {name: directory(config, name) for name in names}
 
 
+def channels(config: Config, coupling: str) -> list[str]:
+    """Return strain, its state vector and the witnesses: what a coupling's training reads.
+
+    Raises:
+        ConfigError: no such coupling.
+    """
+    directory(config, coupling)
+    strain = config.strain
+    state = [] if strain.state_vector is None else [strain.state_vector]
+    return [strain.channel, *state, *config.couplings[coupling].witnesses]
+
+
 def number(place: Path, text: str) -> int:
     """Return the version that a command names: by its number or by a pointer.
 

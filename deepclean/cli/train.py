@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,11 +20,6 @@ from deepclean.cli.options import (
     prepare,
     whole_span,
 )
-
-if TYPE_CHECKING:
-    from deepclean.config import Config
-    from deepclean.core.time import Span
-    from deepclean.edge.fetched import Fetched
 
 
 def train(
@@ -64,7 +59,8 @@ def train(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from deepclean.edge import store, versions
+    from deepclean.edge import models, store, versions
+    from deepclean.edge.fetched import fetch as fetched
     from deepclean.edge.manifest import Manifest
     from deepclean.train.data import Source, TrainingData
     from deepclean.train.loop import Progress as Epoch
@@ -74,10 +70,15 @@ def train(
     of_strain: Source
     of_witnesses: Source
     if fetch:
-        of_strain = of_witnesses = _fetched(settings, coupling, span)
+        channels = stored.channels(settings, coupling)
+        of_strain = of_witnesses = fetched(channels, span, settings.strain.state_vector)
     else:
         of_strain, of_witnesses = histories(settings, strain, witnesses)
-    directory = settings.models.directory / settings.interferometer / coupling
+    directory = stored.directory(settings, coupling)
+    start_from = None
+    if parent is not None:
+        place = directory / str(stored.number(directory, str(parent)))
+        start_from = models.load(place, store=settings.models.directory)
     console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
@@ -101,7 +102,7 @@ def train(
             coupling,
             TrainingData(of_strain, of_witnesses, span),
             resume=resume,
-            parent=None if parent is None else directory / str(parent),
+            parent=start_from,
             progress=report,
         )
     manifest = Manifest.parse((path / "manifest.json").read_bytes(), path / "manifest.json")
@@ -111,17 +112,3 @@ def train(
         reason = "trained with --production" if production else "the first version"
         store.promote(directory, manifest.version, stored.fits(settings, coupling), reason)
         print(f"{coupling}: production is version {manifest.version}")
-
-
-def _fetched(config: Config, coupling: str, span: Span) -> Fetched:
-    """Return strain and witnesses of a coupling as gwpy finds them."""
-    from deepclean.edge.fetched import fetch
-    from deepclean.errors import ConfigError, hint
-
-    if coupling not in config.couplings:
-        raise ConfigError(f"no coupling {coupling}{hint(coupling, config.couplings)}")
-    strain = config.strain
-    channels = [strain.channel, *config.couplings[coupling].witnesses]
-    if strain.state_vector is not None:
-        channels.append(strain.state_vector)
-    return fetch(channels, span, strain.state_vector)

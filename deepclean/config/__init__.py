@@ -1,8 +1,8 @@
 """The configuration: one frozen, typed tree, read from YAML and checked as a whole.
 
-`values` has the types; `inputs`, `outputs`, `computing`, `gates`, `couplings` and `training` the
-branches, `schema` the tree, `checks` what its keys must be to one another; `files` and `overrides`
-say where values come from, `loader` puts it together.
+`values` has the types; `inputs`, `outputs`, `computing`, `gates`, `couplings`, `models`, `training`
+and `retraining` the branches, `schema` the tree, `checks` what its keys must be to one another;
+`files` and `overrides` say where values come from, `loader` puts it together.
 """
 
 from deepclean.config.couplings import Bandpass, Coupling, Predict

@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepclean.config import coupling_checks
+from deepclean.config import coupling_checks, retraining
 from deepclean.config.coupling_checks import RATE, STRAIN_RATE, band_in_hz, whole_samples
 from deepclean.config.faults import Fault, Key, show_key
 from deepclean.core.channels import frame_part
@@ -45,6 +45,7 @@ def faults(config: Config) -> Iterator[Fault]:
     yield from _none_enabled(config)
     yield from _training(config)
     yield from _trial(config)
+    yield from retraining.faults(config)
 
 
 def _hop(config: Config) -> Iterator[Fault]:

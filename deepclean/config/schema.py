@@ -17,6 +17,7 @@ from deepclean.config.gates import Gate
 from deepclean.config.inputs import Frames, Input, Strain
 from deepclean.config.models import Models
 from deepclean.config.outputs import Output
+from deepclean.config.retraining import Retrain
 from deepclean.config.training import Training
 from deepclean.config.values import Address, Count, Flag, FrozenMap, Interferometer, Port, Section
 
@@ -92,6 +93,9 @@ class Config(Section):
 
     training: Training = Training()
     """How `deepclean train` fits a network."""
+
+    retrain: Retrain = Retrain()
+    """How `deepclean retrain` makes the next candidate."""
 
     runtime: Runtime = Runtime()
     """What the cleaning runs on."""

@@ -183,6 +183,12 @@ Count = Annotated[int, Strict(), Gt(0), Lt(2**31)]
 Seed = Annotated[int, Strict(), Ge(0), Lt(2**32)]
 """What every library takes for a seed."""
 
+Device = Annotated[
+    str,
+    _matching(r"cpu|auto|cuda(:[0-9])?", "is not cpu, auto, cuda or one GPU; write it like cuda:1"),
+]
+"""Where networks run; auto: a GPU where there is one."""
+
 Port = Annotated[int, Strict(), Gt(0), Lt(2**16)]
 """Of TCP."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from deepclean.core.block import Gap, Series, join
 from deepclean.core.time import NS, Span
-from deepclean.errors import InputError
+from deepclean.errors import InputError, listed
 
 PIECE = 128 * NS
 """What `Remote` fetches at once, counted from GPS 0: a request takes about a second whatever it is
@@ -24,7 +24,7 @@ _KEPT = 2
 
 
 class Fetched:
-    """Channels that gwpy fetched; satisfies train.data.Source.
+    """Channels that gwpy fetched; satisfies train.data.Source and edge.source.Past.
 
     Args:
         series: by full channel name, all over one span. Not-a-number marks what is missing.
@@ -40,6 +40,24 @@ class Fetched:
             for name, series in self._series.items()
             if wanted is None or name in wanted
         }
+
+    @property
+    def faults(self) -> list[InputError]:
+        """What could not be had: nothing, or it would not have been made."""
+        return []
+
+    def require(self, wanted: Collection[str]) -> dict[str, int]:
+        """Return the rate in Hz of every wanted channel.
+
+        Raises:
+            InputError: some were not fetched.
+        """
+        absent = set(wanted) - set(self._series)
+        if absent:
+            raise InputError(
+                f"not fetched: {listed(sorted(absent), self._series)}", channels=absent
+            )
+        return self.channels(wanted)
 
     def spans(self, channel: str | None = None) -> Sequence[Span]:
         """Return the stretch that was fetched of a channel."""

@@ -1,4 +1,4 @@
-"""One daemon per output: a lock that the kernel takes back when its holder dies, in any way."""
+"""Locks that the kernel takes back when their holder dies, in any way: one daemon per output."""
 
 from __future__ import annotations
 
@@ -9,6 +9,33 @@ from pathlib import Path
 from typing import Self
 
 from deepclean.errors import OutputError
+
+
+def claim(descriptor: int, place: Path, busy: str) -> None:
+    """Lock an open file at once, and write our process id into it; closed where that fails.
+
+    Args:
+        descriptor: of the file.
+        place: what the lock is for.
+        busy: what to say of the process that holds it already.
+
+    Raises:
+        OutputError: another process holds it.
+        OSError: the file system refused.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        number = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        holder = f"process {number}" if number else "another process"
+        raise OutputError(f"{holder} {busy}", path=place, errno=error.errno) from error
+    except OSError:
+        os.close(descriptor)
+        raise
+    with suppress(OSError):  # a full disk costs the others a hint, not us the lock
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
 
 
 class OutputLock:
@@ -69,24 +96,12 @@ class OutputLock:
 
     def _take(self) -> None:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            number = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-            os.close(descriptor)
-            holder = f"process {number}" if number else "another process"
-            raise OutputError(
-                f"{holder} writes here already; stop it, or choose another output.directory or "
-                "output.description",
-                path=self.path.parent,
-                errno=error.errno,
-            ) from error
-        except OSError:
-            os.close(descriptor)
-            raise
-        with suppress(OSError):  # a full disk costs the others a hint, not us the lock
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        claim(
+            descriptor,
+            self.path.parent,
+            "writes here already; stop it, or choose another output.directory or "
+            "output.description",
+        )
         self._descriptor = descriptor
 
     def _release(self) -> None:

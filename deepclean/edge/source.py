@@ -93,7 +93,7 @@ class HistorySource:
             yield InputFrame(second, [self._block(second)], wanted=span.covers(second))
 
     def _block(self, span: Span) -> Block:
-        strain: Mapping[str, Series | Gap] = self.strain.read(self.channels.of_strain_file, span)
+        strain = self.strain.read(self.channels.of_strain_file, span)
         witnesses = self.witnesses.read(self.channels.witnesses, span)
         state = strain[self.channels.state] if self.channels.state else None
         return Block(span, strain[self.channels.strain], witnesses, state)

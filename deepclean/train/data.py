@@ -85,19 +85,24 @@ class SiteData:
         Raises:
             InputError: there are none.
         """
-        merged: list[Span] = []
-        for piece in self._pieces():
-            for span in self._fit(piece):
-                if merged and merged[-1].end == span.start:
-                    merged[-1] = Span(merged[-1].start, span.end)
-                else:
-                    merged.append(span)
+        merged = self.usable_in(self._data.span)
         if not merged:
             asked = f" in {self._data.span}" if self._data.span else ""
             raise InputError(
                 f"no analysis-ready data{asked} with all {len(self.witnesses)} witnesses",
                 channels=(self.strain,),
             )
+        return merged
+
+    def usable_in(self, limit: Span | None) -> list[Span]:
+        """Return the same of a span, or of everything; none where there are none."""
+        merged: list[Span] = []
+        for piece in self._pieces(limit):
+            for span in self._fit(piece):
+                if merged and merged[-1].end == span.start:
+                    merged[-1] = Span(merged[-1].start, span.end)
+                else:
+                    merged.append(span)
         return merged
 
     def read(self, span: Span) -> Block | None:
@@ -112,9 +117,9 @@ class SiteData:
             return None
         return Block(span, strain, witnesses, state)
 
-    def _pieces(self) -> Iterator[Span]:
+    def _pieces(self, limit: Span | None) -> Iterator[Span]:
         """Yield the stretches that the sources say they have, in pieces."""
-        shared = _whole_seconds(self._data.strain.spans(self.strain), self._data.span)
+        shared = _whole_seconds(self._data.strain.spans(self.strain), limit)
         for witness in self.witnesses:
             spans = self._data.witnesses.spans(witness)
             shared = [both for one in shared for two in spans if (both := one.overlap(two))]

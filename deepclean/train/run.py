@@ -12,6 +12,7 @@ from torch import nn
 from deepclean.config import Config
 from deepclean.edge import store as model_store
 from deepclean.edge import versions
+from deepclean.edge.models import Model
 from deepclean.edge.tensors import Scalers
 from deepclean.networks import Wiener
 from deepclean.networks import build as build_network
@@ -32,7 +33,7 @@ def train(
     directory: Path | None = None,
     *,
     resume: bool = False,
-    parent: Path | None = None,
+    parent: Model | None = None,
     device: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Path:
@@ -49,7 +50,7 @@ def train(
         directory: the model store; None for the configuration's.
         resume: continue where an interrupted training of the same settings and data stopped, if
             there is one.
-        parent: a version's directory, whose weights and scalers are the start (fine-tuning).
+        parent: whose weights and scalers are the start (fine-tuning); whoever loaded it trusts it.
         device: `cpu`, `cuda` or `auto`; None for the configuration's.
         progress: told after every batch and epoch.
 

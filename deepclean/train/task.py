@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +19,6 @@ from deepclean.core.plan import EngineSettings
 from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.runner import Coupling
 from deepclean.core.time import Span
-from deepclean.edge import models
 from deepclean.edge.manifest import Channel, Description
 from deepclean.edge.models import Model
 from deepclean.edge.tensors import Scalers, infer
@@ -129,7 +127,7 @@ class Task:
 
 
 def make_task(
-    config: Config, name: str, data: TrainingData, parent: Path | None, device: str | None
+    config: Config, name: str, data: TrainingData, parent: Model | None, device: str | None
 ) -> Task:
     """Check everything that can be checked before the hours of work.
 
@@ -137,7 +135,7 @@ def make_task(
         config: the whole of it.
         name: of the coupling.
         data: the sources.
-        parent: a version's directory to start from.
+        parent: to start from.
         device: `cpu`, `cuda` or `auto`; None for the configuration's.
 
     Raises:
@@ -150,8 +148,9 @@ def make_task(
     settings, coupling = config.training, config.couplings[name]
     options = {str(key): thaw(value) for key, value in settings.architecture_options.items()}
     architecture = {"name": settings.architecture, **options}
-    old = None if parent is None else _parent(parent, config, name, architecture)
-    witnesses = coupling.witnesses if old is None else old.channels
+    if parent is not None:
+        _check_parent(parent, config, name, architecture)
+    witnesses = coupling.witnesses if parent is None else parent.channels
     site = SiteData(data, config.strain.channel, witnesses, config.strain.state_vector)
     task = Task(
         config=config,
@@ -165,7 +164,7 @@ def make_task(
         window=Span(0, settings.window_ns).samples(config.engine.rate),
         training=(),
         held_out=(),
-        parent=old,
+        parent=parent,
         device=build.resolve_device(device or settings.device),
     )
     _check(task)
@@ -219,16 +218,14 @@ def _receptive(
     return seen
 
 
-def _parent(path: Path, config: Config, name: str, architecture: Mapping[str, Any]) -> Model:
-    """Load the model that fine-tuning starts from."""
+def _check_parent(model: Model, config: Config, name: str, architecture: Mapping[str, Any]) -> None:
+    """Raise where fine-tuning cannot start from a model."""
     if architecture["name"] == "wiener":
         raise ConfigError("training.architecture: a Wiener filter is solved, not fine-tuned")
-    model = models.load(path)
     model.require(config.couplings[name].witnesses, config.engine.rate)
     if model.architecture != architecture:
         raise ModelError(
             f"its architecture is {dict(model.architecture) or 'TorchScript'}, the "
             f"configuration's {dict(architecture)}: it cannot be fine-tuned to that",
-            path=path,
+            path=model.path,
         )
-    return model

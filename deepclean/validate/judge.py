@@ -105,12 +105,9 @@ def _values(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float
         yield "outside", name, ratio["outside"]
         for other in runs[1:]:
             there = other["couplings"].get(name)
-            if there and ratio["in_band"] and there["asd_ratio"]["OUT_DQ"]["in_band"]:
-                yield (
-                    "relative",
-                    f"{name} to {other['name']}",
-                    ratio["in_band"] / there["asd_ratio"]["OUT_DQ"]["in_band"],
-                )
+            if there:
+                one, two = ratio["in_band"], there["asd_ratio"]["OUT_DQ"]["in_band"]
+                yield "relative", f"{name} to {other['name']}", one / two if one and two else None
     for name, model in run["models"].items():
         yield "unseen", name, model["unseen"]
     yield "duty_cycle", "all couplings", run["duty_cycle"]

@@ -135,7 +135,9 @@ def test_retraining_does_not_compete_with_the_daemon() -> None:
     assert service["OOMScoreAdjust"] == ["1000"]
     assert {"CPUQuota", "MemoryMax"} <= set(service)
     daemon = settings(UNIT)["Service"]
-    assert not {"Nice", "CPUWeight", "OOMScoreAdjust"} & set(daemon)
+    assert int(daemon.get("Nice", ["0"])[0]) < 19
+    assert int(daemon.get("CPUWeight", ["100"])[0]) > 1
+    assert int(daemon.get("OOMScoreAdjust", ["0"])[0]) < 1000
 
 
 def test_retraining_ends_before_its_next_time() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,9 +20,11 @@ from deepclean.core.runner import Coupling
 from deepclean.core.time import NS
 from deepclean.core.trial import TrialSettings
 from deepclean.core.witness import WitnessSettings
-from deepclean.edge import device, models, versions
+from deepclean.edge import changes, device, models, versions
 from deepclean.edge.models import Model
 from deepclean.errors import ConfigError, DeviceError, ModelError
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from deepclean.config.couplings import Coupling as CouplingConfig
@@ -118,6 +121,43 @@ def load_models(config: Config) -> dict[str, Model]:
         name: load_model(config, name, model_path(config, name), place)
         for name in config.enabled_couplings
     }
+
+
+def load_models_or_former(config: Config) -> dict[str, Model]:
+    """Load as `load_models`; a production version that is no good is passed over for a former one.
+
+    For a daemon that starts again at night: what was in force before works, and the one that does
+    not is followed, and refused, as if it had been promoted just now.
+
+    Raises:
+        ModelError: no version that was ever in production can be loaded; says why the last cannot.
+        DeviceError: as load_models.
+    """
+    place, loaded = resolve_device(config.runtime.device), {}
+    for name, coupling in config.enabled_couplings.items():
+        try:
+            loaded[name] = load_model(config, name, model_path(config, name), place)
+        except ModelError as fault:
+            directory = config.models.directory / config.interferometer / name
+            if coupling.model is not None or not (directory / "production").exists():
+                raise
+            former = _former(config, name, place)
+            if former is None:
+                raise
+            _log.error("%s: starting with version %d of before: %s", name, former.version, fault)
+            loaded[name] = former
+    return loaded
+
+
+def _former(config: Config, name: str, place: str) -> Model | None:
+    """Return the last version that was in production and can be loaded, if there is one."""
+    directory = config.models.directory / config.interferometer / name
+    for number in reversed(changes.productions(changes.read(directory).changes, None)):
+        try:
+            return load_model(config, name, directory / str(number), place)
+        except ModelError:
+            continue
+    return None
 
 
 def load_model(config: Config, name: str, path: Path, place: str) -> Model:

@@ -11,7 +11,7 @@ from statistics import median
 from types import FrameType
 
 from deepclean import __version__
-from deepclean.build import load_models, make_engine, trial_settings
+from deepclean.build import load_models_or_former, make_engine, trial_settings
 from deepclean.cleaning import Cleaning, channels_of, sink_of
 from deepclean.config import Config
 from deepclean.config.schema import Frames
@@ -58,7 +58,7 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
     output = config.output
     lock = OutputLock(output.directory, output.description)
     with _stop_on_signal(clock) as stopped, lock:
-        loaded = load_models(config)
+        loaded = load_models_or_former(config)
         engine = make_engine(config, loaded)
         sink = sink_of(config, loaded)
         sink.guard = lock.hold  # a directory that was made again could be locked by another

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -91,12 +91,19 @@ class Stream:
 
     Args:
         config: of the small site; its store has a production version.
+        loaded: what it begins with; by default what the store says.
         threaded: let the keeper's own thread follow the store; else it does at each frame.
     """
 
-    def __init__(self, config: Config, *, threaded: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        threaded: bool = False,
+        loaded: Mapping[str, models.Model] | None = None,
+    ) -> None:
         self.config, self.threaded = config, threaded
-        loaded = load_models(config)
+        loaded = loaded or load_models(config)
         self.engine = make_engine(config, loaded)
         self.figures = Figures(models=loaded)
         self.record = Record(path_in(config.output.directory, config.output.description))

@@ -22,7 +22,7 @@ from deepclean.core.block import Series
 from deepclean.edge import gwf, models, rejections, store, versions
 from deepclean.edge.manifest import sha256
 from deepclean.edge.memory import Trimmer
-from deepclean.errors import OutputError
+from deepclean.errors import ModelError, OutputError
 from deepclean.networks import Wiener
 from tests.builders import same_bits
 from tests.lively import (
@@ -260,6 +260,38 @@ def test_nor_is_any_file_beside_the_versions(config: Config, where: str, tmp_pat
     stream.steps(4)
     assert not witness.exists()
     assert set(in_force(stream)) == {1}
+
+
+def test_a_start_with_a_useless_production_takes_the_former_one(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(config, 2)
+    for number in (1, 2):
+        store.promote(directory(config), number, lambda path: None)
+    (directory(config) / "2" / models.WEIGHTS).write_bytes(b"")
+    loaded = build.load_models_or_former(config)
+    assert loaded["60Hz"].version == 1
+    assert "60Hz: starting with version 1 of before: " in caplog.text
+    with pytest.raises(ModelError, match="does not match"):
+        build.load_models(config)
+    # The running daemon then refuses what the pointer names, and says so beside the version.
+    stream = Stream(config, loaded=loaded)
+    stream.steps(4)
+    assert stream.figures.reloads == {"rejected": 1}
+    assert rejections.read(directory(config), 2) is not None
+    assert set(in_force(stream)) == {1}
+
+
+@pytest.mark.parametrize("missing", ["pointer", "every version"])
+def test_a_start_without_anything_to_start_with_is_refused(config: Config, missing: str) -> None:
+    put(config, 2)
+    store.promote(directory(config), 2, lambda path: None)
+    if missing == "pointer":
+        (directory(config) / "production").unlink()
+    for number in (1, 2):
+        (directory(config) / str(number) / models.WEIGHTS).write_bytes(b"")
+    with pytest.raises(ModelError, match="no production" if missing == "pointer" else "sha256"):
+        build.load_models_or_former(config)
 
 
 # the canary

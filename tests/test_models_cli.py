@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deepclean import build
-from deepclean.edge import changes, store
+from deepclean.edge import changes, rejections, store
 from deepclean.errors import ModelError
 from tests import smallsite as site
 from tests.commands import Done, Run
@@ -137,6 +137,19 @@ def test_list_of_other_couplings_goes_on(deepclean: Run, place: Path, directory:
     first, second = json.loads(done.stdout)
     assert (first["coupling"], list(first["faults"])) == ("60Hz", ["production"])
     assert (second["coupling"], second["faults"], second["versions"]) == ("90Hz", {}, [])
+
+
+def test_what_was_rejected_says_so(run: Models, directory: Path) -> None:
+    rejections.write(directory, 3, "out of spec, and [more]", {"counted": 5e9})
+    (line,) = [line for line in run("list").stdout.splitlines() if "rejected" in line]
+    assert "3" in line
+    assert "out of spec, and [more]" in run("show 60Hz 3").stdout
+    [facts] = json.loads(run("list --json 60Hz").stdout)
+    assert [row["rejected"] is None for row in facts["versions"]] == [True, True, False]
+    shown = json.loads(run("show 60Hz 3 --json").stdout)["rejected"]
+    assert (shown["why"], shown["figures"]) == ("out of spec, and [more]", {"counted": 5e9})
+    rejections.path_of(directory, 3).write_text("[")
+    assert "rejected" not in run("list").stdout
 
 
 def test_list_of_an_empty_store(deepclean: Run, tmp_path: Path) -> None:

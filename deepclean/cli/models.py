@@ -85,20 +85,22 @@ def show(
     settings = load(config, override or ())
     from rich.table import Table
 
-    from deepclean.edge import changes, versions
+    from deepclean.edge import changes, rejections, versions
 
     directory = stored.directory(settings, coupling)
     number = stored.number(directory, version)
+    rejected = rejections.read(directory, number)
     manifest = tables.manifest_of(directory / str(number))
     pointers = [p for p in versions.POINTERS if versions.read_pointer(directory, p) == number]
     made = [c for c in changes.read(directory).changes if number in (c.before, c.after)]
     if as_json:
         facts: dict[str, Any] = manifest.model_dump(mode="json")
         facts |= {"pointers": pointers, "changes": [change.facts() for change in made]}
+        facts["rejected"] = rejected
         print(json.dumps(facts, indent=2))
         return
     table = Table(show_header=False, box=None)
-    for name, value in tables.lines(manifest, pointers):
+    for name, value in tables.lines(manifest, pointers, rejected):
         table.add_row(name, value)
     console = stored.console()
     console.print(f"{directory / str(number)}", style="bold", soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +35,11 @@ def row(path: Path) -> dict[str, Any]:
         manifest = manifest_of(path)
     except ModelError as error:
         return {"version": int(path.name), "fault": str(error)}
+    from deepclean.edge import rejections
+
     return {
         "version": manifest.version,
+        "rejected": rejections.read(path.parent, manifest.version),
         "architecture": manifest.architecture,
         "parent_version": manifest.parent_version,
         "training": manifest.training,
@@ -74,6 +77,8 @@ def cells(row: dict[str, Any] | None, coupling: dict[str, Any]) -> list[str]:
     pointer = " ".join(p for p in ("production", "canary") if coupling[p] == number)
     if "fault" in row:
         return [str(number), pointer, *DAMAGED]
+    if row["rejected"] is not None:
+        pointer = f"{pointer} rejected".strip()
     ratio = row["validation"].get("asd_ratio")
     return [
         str(number),
@@ -94,7 +99,9 @@ def spans(training: Any) -> str:
     return f"{format_gps(first)} to {format_gps(last)} ({seconds} s)"
 
 
-def lines(manifest: Manifest, pointers: Sequence[str]) -> list[tuple[str, str]]:
+def lines(
+    manifest: Manifest, pointers: Sequence[str], rejected: Mapping[str, Any] | None
+) -> list[tuple[str, str]]:
     """Return the lines of `show`."""
     origin = manifest.origin
     figures = ", ".join(f"{name} {value:.4g}" for name, value in manifest.validation.items())
@@ -118,6 +125,7 @@ def lines(manifest: Manifest, pointers: Sequence[str]) -> list[tuple[str, str]]:
             else f"{origin.format}, {origin.coupling} {origin.version or ''}, {origin.sha256[:12]}",
         ),
         ("software", manifest.software_version),
+        *(() if rejected is None else (("rejected", f"{rejected['when']}: {rejected['why']}"),)),
     ]
 
 

@@ -101,7 +101,7 @@ def show(
         return
     table = Table(show_header=False, box=None)
     for name, value in tables.lines(manifest, pointers, rejected):
-        table.add_row(name, value)
+        table.add_row(name, tables.plain(value))
     console = stored.console()
     console.print(f"{directory / str(number)}", style="bold", soft_wrap=True)
     console.print(table)

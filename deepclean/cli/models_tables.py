@@ -146,11 +146,11 @@ def history(changes: Iterable[Change]) -> Table:
     table = Table("when (UTC)", "who", "what", "from", "to", "why")
     for change in changes:
         numbers = ("-" if n is None else str(n) for n in (change.before, change.after))
-        table.add_row(change.when, _plain(change.who), change.what, *numbers, _plain(change.why))
+        table.add_row(change.when, plain(change.who), change.what, *numbers, plain(change.why))
     return table
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return text that a table prints as it is."""
     from rich.markup import escape
 

@@ -60,7 +60,7 @@ class Keeper:
         self._settings = engine_settings(config)
         self._followed = [n for n, c in config.enabled_couplings.items() if c.model is None]
         self._hashes = {Version(name, model.version): model.hash for name, model in loaded.items()}
-        self._at_work = frozenset(self._hashes)
+        self._at_work = self._before = frozenset(self._hashes)
         self._seen: dict[tuple[str, Role], Pointed] = {}
         for name in self._followed:
             now = self._look(name, "production")
@@ -103,13 +103,13 @@ class Keeper:
     def turn(self) -> None:
         """Do what there is to do, once."""
         self._write_down()
-        gone = self._hashes.keys() - self._at_work
+        at_work = self._at_work
+        if self._before - at_work:
+            device.give_back(self._device)
+        self._before = at_work
         for name in self._followed:
             for role in versions.POINTERS:
                 self._follow(name, role)
-        for version in gone - self._at_work:
-            self._hashes.pop(version, None)
-            device.give_back(self._device)
 
     def _work(self) -> None:
         while not self._stop.wait(self._config.models.probe):

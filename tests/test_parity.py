@@ -23,6 +23,8 @@ from deepclean.errors import InputError
 from deepclean.validate.parity import UNEXPLAINED, Parity, parity, write
 from tests import smallsite
 from tests import validated as site
+from tests.commands import Run as Command
+from tests.metered import Run, whole
 from tests.test_daemon import daemon, is_written, until
 from tests.trainsite import LINE, START, STRAIN
 
@@ -284,6 +286,35 @@ def test_parity_as_json(config: Config, archive: Path, tmp_path: Path) -> None:
     path = write(compared(config, archive, high=HIGH), tmp_path / "new")
     assert '"passed": true' in path.read_text()
     assert '"reason": "no_lookahead"' in path.read_text()
+
+
+def flipped(config: Config, second: int) -> None:
+    """Write a second with one bit wrong, in the samples of one witness alone."""
+    whole(config, second)
+    path = smallsite.witness_path(config, second)
+    content = bytearray(path.read_bytes())
+    name, rate = "H1:MIDDLE", smallsite.RATES["H1:MIDDLE"]
+    held = gwf.read(path, [name])[name]
+    assert isinstance(held, Series)
+    place = content.index(held.samples.tobytes()[: rate * 2])
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        gwf.read(path, list(smallsite.RATES))
+    assert caught.value.channels == (name,)
+
+
+def test_replay_refuses_the_damaged_files_that_the_live_run_refused(
+    deepclean: Command, tmp_path: Path
+) -> None:
+    config = smallsite.small_config(tmp_path)
+    smallsite.publish_model(config)
+    run = Run(config)
+    run.over(16, {10: flipped})
+    span = f"--start {smallsite.START} --end {smallsite.START + 16}"
+    done = deepclean(tmp_path, f"validate -c small.yaml {span} --against cleaned")
+    assert done.stdout.splitlines()[0].endswith("16 s compared, 16 equal bit for bit, 0 differ")
+    assert done.returncode == 0
 
 
 @pytest.mark.slow

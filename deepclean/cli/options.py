@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -124,9 +125,19 @@ def fault(error: DeepCleanError, of: str = "") -> int:
 
 
 def histories(
-    config: Config | None, strain: list[Path] | None, witnesses: list[Path] | None
+    config: Config | None,
+    strain: list[Path] | None,
+    witnesses: list[Path] | None,
+    *,
+    checksum: bool = False,
 ) -> tuple[History, History]:
     """Return the catalogues of strain and witnesses that the options or the configuration name.
+
+    Args:
+        config: of the input, where no option names it.
+        strain: directories and files.
+        witnesses: directories and files.
+        checksum: verify that of whole files.
 
     Raises:
         ConfigError: neither names the strain.
@@ -134,18 +145,19 @@ def histories(
     """
     from deepclean.edge.history import History
 
+    at = partial(History, checksum=checksum)
     if strain:
-        of_strain = History(strain)
+        of_strain = at(strain)
     elif config is not None:
         live = config.input.strain
-        of_strain = History([live.directory], description=live.description)
+        of_strain = at([live.directory], description=live.description)
     else:
         raise ConfigError("--config FILE or --strain PATH, please")
     if witnesses:
-        return of_strain, History(witnesses)
+        return of_strain, at(witnesses)
     if strain or config is None or not config.input.witnesses:
         return of_strain, of_strain
-    return of_strain, History([frames.directory for frames in config.input.witnesses])
+    return of_strain, at([frames.directory for frames in config.input.witnesses])
 
 
 def history_source(
@@ -154,8 +166,18 @@ def history_source(
     strain: list[Path] | None,
     witnesses: list[Path] | None,
     fetch: bool,
+    *,
+    checksum: bool = False,
 ) -> HistorySource:
     """Return the past that the options or the configuration name, in whatever process.
+
+    Args:
+        config: what is to be cleaned.
+        span: of it.
+        strain: directories and files; None: the configuration's.
+        witnesses: likewise.
+        fetch: whether it comes from gwpy instead.
+        checksum: verify that of whole files.
 
     Raises:
         ConfigError: files are named, and that there are none.
@@ -166,7 +188,7 @@ def history_source(
 
     channels = channels_of(config)
     if not fetch:
-        return HistorySource(channels, *histories(config, strain, witnesses))
+        return HistorySource(channels, *histories(config, strain, witnesses, checksum=checksum))
     if strain or witnesses:
         raise ConfigError("--fetch, or --strain and --witnesses: one of them, please")
     from deepclean.edge.fetched import Remote

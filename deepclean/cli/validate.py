@@ -111,7 +111,10 @@ def validate(
     from deepclean.validate.shards import Run
 
     def run_of(name: str, of: Config) -> Run:
-        return Run(name, of, partial(history_source, of, span, strain, witnesses, fetch))
+        # A live run reads nothing of a damaged file, so its replay must not either.
+        whole = against is not None and of.input.checksum
+        opened = partial(history_source, of, span, strain, witnesses, fetch, checksum=whole)
+        return Run(name, of, opened)
 
     run = run_of("validated", settings)
     if against is not None:

@@ -19,6 +19,9 @@ from deepclean.core.resample import Resampler, ResampleSettings
 from deepclean.core.time import NS
 from deepclean.core.witness import WitnessSettings
 
+CROSSFADE = 2 * NS
+"""Nanoseconds over which one version of a model takes over from another."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
@@ -46,7 +49,7 @@ class EngineSettings:
     model_rate: int = 4096
     hop: int = NS
     ramp: int = NS // 4
-    crossfade: int = 2 * NS
+    crossfade: int = CROSSFADE
     resample: ResampleSettings = field(default_factory=ResampleSettings)
     witness: WitnessSettings = field(default_factory=WitnessSettings)
     gate: GateSettings | None = None

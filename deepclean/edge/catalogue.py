@@ -52,8 +52,15 @@ class DataFile:
             return hdf5.channels(self.path, wanted)
         return gwf.channels(self.path, wanted)
 
-    def read(self, wanted: Collection[str], span: Span) -> tuple[Held, list[InputError]]:
+    def read(
+        self, wanted: Collection[str], span: Span, *, checksum: bool = False
+    ) -> tuple[Held, list[InputError]]:
         """Read what can be read of the channels over a span.
+
+        Args:
+            wanted: full names.
+            span: inside that of the file.
+            checksum: verify that of a whole frame file first: then a damaged one gives nothing.
 
         Returns:
             By channel: its samples, or a gap with the reason `invalid` (flagged), `corrupt`
@@ -65,7 +72,7 @@ class DataFile:
         left = list(wanted)
         while left:
             try:
-                return held | self._read(left, span), faults
+                return held | self._read(left, span, checksum=checksum), faults
             except InputError as fault:
                 faults.append(fault)
                 reason = "corrupt" if self.path.exists() else "missing"
@@ -74,10 +81,10 @@ class DataFile:
                 left = [name for name in left if name not in held]
         return held, faults
 
-    def _read(self, wanted: Collection[str], span: Span) -> Held:
+    def _read(self, wanted: Collection[str], span: Span, *, checksum: bool) -> Held:
         if self.path.suffix in _HDF5:
             return hdf5.read(self.path, wanted, span, missing_ok=True)
-        return gwf.read(self.path, wanted, span, missing_ok=True)
+        return gwf.read(self.path, wanted, span, checksum=checksum, missing_ok=True)
 
 
 def catalogue(

@@ -33,6 +33,8 @@ class History:
         paths: directories, and files.
         description: take only files of this description from the directories (`H1_llhoft`).
         recursive: look into the directories' directories, as archives have them.
+        checksum: verify that of whole frame files, as a live run does: every byte is read, of
+            which a few may be wanted. Without, what is sound of a damaged file is read.
 
     Raises:
         InputError: a path that does not exist, a file named outright that cannot be read, or
@@ -40,8 +42,14 @@ class History:
     """
 
     def __init__(
-        self, paths: Iterable[Path], *, description: str | None = None, recursive: bool = True
+        self,
+        paths: Iterable[Path],
+        *,
+        description: str | None = None,
+        recursive: bool = True,
+        checksum: bool = False,
     ) -> None:
+        self._checksum = checksum
         self._paths = tuple(paths)
         self._files = catalogue(self._paths, description=description, recursive=recursive)
         if not self._files:
@@ -166,7 +174,7 @@ class History:
         """Read what one file holds of a part of it, through the pieces where they are sound."""
         pieces = list(_pieces(file.span, part))
         if pieces == [part]:
-            return file.read(wanted, part)
+            return file.read(wanted, part, checksum=self._checksum)
         read = [self._piece(file, wanted, piece, keep=not part.covers(piece)) for piece in pieces]
         held: Held = {}
         for name in wanted:
@@ -175,15 +183,16 @@ class History:
                 with suppress(ValueError):  # the rate changes
                     held[name] = _cut(series, part)
         # Something may be wrong in a piece, but not in the part of it that is asked for.
-        rest, faults = file.read([name for name in wanted if name not in held], part)
+        left = [name for name in wanted if name not in held]
+        rest, faults = file.read(left, part, checksum=self._checksum)
         return held | rest, faults
 
     def _piece(self, file: DataFile, wanted: frozenset[str], piece: Span, *, keep: bool) -> Held:
         if not keep:
-            return file.read(wanted, piece)[0]
+            return file.read(wanted, piece, checksum=self._checksum)[0]
         key = (file.path, piece, wanted)
         if key not in self._kept:
-            self._kept[key] = file.read(wanted, piece)[0]
+            self._kept[key] = file.read(wanted, piece, checksum=self._checksum)[0]
         self._kept.move_to_end(key)
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)

@@ -6,7 +6,7 @@ a cause. The causes, by what the frame's own channels say and the replay's do no
 | reason | how it is known |
 |---|---|
 | missing_in_archive | there is no frame |
-| model_switch | the version channel has another version |
+| model_switch | the version channel has another version, or the crossfade after such a second |
 | late_frame | WITNESSES_GOOD is 0: it came late, or its witnesses; or beside such a second |
 | no_lookahead | the gain falls to 0 at the end: it was given out before the next one came; |
 | | or right before such a second |
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from deepclean.core.channels import gain, model_version, product_names, state_vector
+from deepclean.core.plan import CROSSFADE
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.edge.history import History
 from deepclean.errors import InputError, OutputError
@@ -165,7 +166,7 @@ def explain(
         # A gate that began late opens later, never sooner.
         held_back = second.unsettled or not second.higher
         causes = [
-            ("model_switch", second.switched),
+            ("model_switch", second.switched or beside(second, switched, 0, CROSSFADE // NS)),
             ("late_frame", second.late),
             ("no_lookahead", second.lower and beside(second, early, reach, 0)),
             ("late_frame", beside(second, late, reach, reach)),

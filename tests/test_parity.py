@@ -20,7 +20,8 @@ from deepclean.core.time import NS, Span
 from deepclean.edge import gwf
 from deepclean.edge.files import OutputChannel
 from deepclean.errors import InputError
-from deepclean.validate.parity import UNEXPLAINED, Parity, parity, write
+from deepclean.validate.compare import Second
+from deepclean.validate.parity import UNEXPLAINED, Parity, explain, parity, write
 from tests import smallsite
 from tests import validated as site
 from tests.commands import Run as Command
@@ -195,6 +196,14 @@ def test_other_model_is_explained_by_its_version(
     assert found.passed
     assert set(reasons(found).values()) == {"model_switch"}
     assert len(found.seconds) == HIGH - 2 - LOW
+
+
+def test_the_crossfade_after_a_switch_is_the_switch_s() -> None:
+    """Two seconds after the last with the former version, samples differ at equal versions."""
+    switched = [Second(start, switched=True, accounted=True) for start in (5, 6)]
+    found = explain([*switched, Second(7), Second(8), Second(9), Second(12)], [], 80, 1)
+    reasons_found = [reason for _, reason in found]
+    assert reasons_found == ["model_switch"] * 4 + ["unexplained"] * 2
 
 
 @pytest.mark.parametrize("product", ["out", "production"])

@@ -160,13 +160,14 @@ def explain(
     def reason(second: Second) -> str:
         if second.absent is not None:
             return "missing_in_archive" if second.absent == "archive" else UNEXPLAINED
+        crossfaded = beside(second, switched, 0, CROSSFADE // NS)
         if not second.accounted:
-            return UNEXPLAINED
+            return "model_switch" if crossfaded else UNEXPLAINED
         told = second.told
         # A gate that began late opens later, never sooner.
         held_back = second.unsettled or not second.higher
         causes = [
-            ("model_switch", second.switched or beside(second, switched, 0, CROSSFADE // NS)),
+            ("model_switch", second.switched or crossfaded),
             ("late_frame", second.late),
             ("no_lookahead", second.lower and beside(second, early, reach, 0)),
             ("late_frame", beside(second, late, reach, reach)),

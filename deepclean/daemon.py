@@ -14,7 +14,7 @@ from deepclean import __version__
 from deepclean.build import load_models_or_former, make_engine, trial_settings
 from deepclean.cleaning import Cleaning, channels_of, sink_of
 from deepclean.config import Config
-from deepclean.config.schema import Frames
+from deepclean.config.inputs import Frames
 from deepclean.core.assemble import InputFrame
 from deepclean.core.block import Version
 from deepclean.core.engine import Engine

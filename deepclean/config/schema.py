@@ -14,14 +14,14 @@ from deepclean.config import checks, names
 from deepclean.config.computing import Engine
 from deepclean.config.couplings import Coupling
 from deepclean.config.gates import Gate
-from deepclean.config.inputs import Frames, Input, Strain
+from deepclean.config.inputs import Input, Strain
 from deepclean.config.models import Models
 from deepclean.config.outputs import Output
 from deepclean.config.retraining import Retrain
 from deepclean.config.training import Training
 from deepclean.config.values import Address, Count, Flag, FrozenMap, Interferometer, Port, Section
 
-__all__ = ["Config", "Frames", "Log", "Metrics", "Models", "Runtime"]
+__all__ = ["Config", "Log", "Metrics", "Models", "Runtime"]
 
 
 class Runtime(Section):

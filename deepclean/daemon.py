@@ -102,7 +102,7 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
             lookahead=engine.lookahead,
             history=engine.history,
         )
-        account = Account(path_in(output.directory, output.description), clock)
+        account = Account(path_in(output.directory, output.description), clock, life.standings)
         sink.appeared = archive.appeared
         trimmer = Trimmer(clock)
         with watch, Exporter(config.metrics, metrics.registry), archive, keeper:

@@ -127,6 +127,10 @@ class Life:
         wanted = [frame for frame in frames if frame.source.wanted]
         self._tell([e for f in wanted for block in f.blocks for e in self._lifecycle.see(block)])
 
+    def standings(self) -> dict[str, str]:
+        """Return in words which versions are at work, by coupling."""
+        return {c.name: self._lifecycle.standing(c.name) for c in self._engine.couplings}
+
     def in_force(self, frame: CleanedFrame) -> dict[str, Known]:
         """Return the models in production at the end of a frame, by coupling."""
         estimates = frame.blocks[-1].estimates.items()

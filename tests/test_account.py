@@ -25,11 +25,12 @@ LEDGER = Ledger(
 
 def test_what_is_kept_reads_back(tmp_path: Path) -> None:
     path = account.path_in(tmp_path, "H1_DEEPCLEAN")
-    account.Account(path, FakeClock()).keep(LEDGER)
+    account.Account(path, FakeClock(), lambda: {"60Hz": "2, canary 3"}).keep(LEDGER)
     kept = account.read(path, path.stat().st_mtime + 3)
     assert kept.ledger == LEDGER
     assert kept.ledger.balanced
     assert kept.age == 3
+    assert kept.models == {"60Hz": "2, canary 3"}
 
 
 def test_it_is_written_once_a_second(tmp_path: Path) -> None:

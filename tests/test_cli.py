@@ -101,14 +101,17 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     path = account.path_in(config.output.directory, config.output.description)
     ledger = Ledger(frames_in=5, written=Counter(cleaned=3, missing=1), inside=1)
     ledger.ignored["late"] = 2
-    account.Account(path, site.FakeClock()).keep(ledger)
+    models = {"60Hz": "2, canary 3 in spec for 4 of 100 s"}
+    account.Account(path, site.FakeClock(), lambda: models).keep(ledger)
     lines = deepclean(place, "status -c small.yaml").stdout.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"
     assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
-    assert lines[4] == "gaps: 0 s; the ledger is balanced"
+    assert lines[4] == "models: 60Hz version 2, canary 3 in spec for 4 of 100 s"
+    assert lines[5] == "gaps: 0 s; the ledger is balanced"
     said = json.loads(deepclean(place, "status -c small.yaml --json").stdout)
     assert said["ledger"]["frames_in"] == 5
+    assert said["models"] == models
 
 
 def break_nothing(config: Config) -> None:

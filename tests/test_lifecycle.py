@@ -151,6 +151,7 @@ def test_a_canary_passes_its_trial() -> None:
     figures = stage.events[-1].figures
     assert figures["in_spec"] == 10 * NS
     assert figures["candidate"] == pytest.approx(figures["other"])
+    assert stage.life.standing("all") == "2, 1 kept ready"
     # Until then it ran beside production, with a product of its own.
     tried = [n for n, block in enumerate(stage.cleaned) if block.canary]
     assert tried[0] in (21, 22, 23)
@@ -240,6 +241,15 @@ def test_time_that_does_not_count(kind: str) -> None:
     told = stage.play(blocks, {20: stage.offer(model(2), "canary")})
     assert [t[1:] for t in told] == [("offered", 2), ("promoted", 2)]
     assert told[1][0] > 70 + 4
+
+
+def test_how_things_stand_is_said() -> None:
+    stage = Stage()
+    assert stage.life.standing("all") == "1"
+    stage.play(blocks_of(32), {20: stage.offer(model(2), "canary"), 30: stage.offer(model(3))})
+    said = stage.life.standing("all")
+    assert said.startswith("1, 3 about to take over, canary 2 in spec for ")
+    assert said.endswith(" of 10 s")
 
 
 def test_a_canary_is_withdrawn_and_another_tried() -> None:

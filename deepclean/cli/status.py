@@ -20,7 +20,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
     override: SetOption = None,
 ) -> None:
-    """Say in five lines how the daemon is, from the account that it keeps."""
+    """Say in six lines how the daemon is, from the account that it keeps."""
     settings = load(config, override or ())
     from deepclean.edge import account
 
@@ -30,7 +30,16 @@ def status(
     ledger = kept.ledger
     if as_json:
         facts = account.facts(ledger)
-        print(json.dumps({"process": kept.process, "age": kept.age, "ledger": facts}))
+        print(
+            json.dumps(
+                {
+                    "process": kept.process,
+                    "age": kept.age,
+                    "ledger": facts,
+                    "models": dict(kept.models),
+                }
+            )
+        )
         return
     running = _runs(kept.process)
     state = "running" if running else "not running"
@@ -42,6 +51,8 @@ def status(
     print(f"out:  {cleaned} cleaned{_listed(reduced)}, the last to GPS {_gps(ledger.last_out)}")
     print(f"lost: {ledger.lost.total()}{_listed(ledger.lost)}, {ledger.inside} inside")
     balance = "balanced" if ledger.balanced else "NOT BALANCED"
+    models = "; ".join(f"{name} version {said}" for name, said in kept.models.items())
+    print(f"models: {models or '-'}")
     print(f"gaps: {ledger.gaps.total()} s{_listed(ledger.gaps)}; the ledger is {balance}")
 
 

@@ -23,6 +23,7 @@ from deepclean.core.engine import Engine
 from deepclean.core.ready import not_ready
 from deepclean.core.runner import Coupling
 from deepclean.core.state import Role
+from deepclean.core.time import NS
 from deepclean.core.trial import Probation, Sight, Trial, TrialSettings, Verdict, number
 
 What = Literal[
@@ -98,6 +99,19 @@ class Lifecycle:
     def runs(self, version: Version) -> bool:
         """Return whether a version is at work."""
         return version in self._engine.versions
+
+    def standing(self, coupling: str) -> str:
+        """Return in words which versions of a coupling are at work, and what they wait for."""
+        course, said = self._courses[coupling], [str(self.production(coupling).number)]
+        if course.incoming is not None:
+            said.append(f"{course.incoming.number} about to take over")
+        if course.canary is not None and course.trial is not None:
+            seconds = course.trial.figures().in_spec // NS
+            wanted = self._settings.validation_time // NS
+            said.append(f"canary {course.canary.number} in spec for {seconds} of {wanted} s")
+        if course.former is not None:
+            said.append(f"{course.former.number} kept ready")
+        return ", ".join(said)
 
     def offer(
         self, instant: int, version: Version, role: Role, model: Coupling | None

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,15 @@ class Account:
     Args:
         path: of the file.
         clock: for the interval.
+        models: says which versions are at work, by coupling.
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, models: Callable[[], Mapping[str, str]] = dict
+    ) -> None:
         self._path = path
         self._clock = clock
+        self._models = models
         self._written = clock.monotonic() - INTERVAL
         self._works = True
 
@@ -47,7 +52,7 @@ class Account:
             return
         self._written = instant
         try:
-            publish(self._path, serialise(ledger))
+            publish(self._path, serialise(ledger, self._models()))
             self._works = True
         except OutputError as error:
             if self._works:
@@ -55,9 +60,10 @@ class Account:
             self._works = False
 
 
-def serialise(ledger: Ledger) -> bytes:
+def serialise(ledger: Ledger, models: Mapping[str, str]) -> bytes:
     """Return the bytes of an account file."""
-    return (json.dumps({"process": os.getpid(), "ledger": facts(ledger)}) + "\n").encode()
+    kept = {"process": os.getpid(), "ledger": facts(ledger), "models": dict(models)}
+    return (json.dumps(kept) + "\n").encode()
 
 
 def facts(ledger: Ledger) -> dict[str, Any]:
@@ -73,11 +79,13 @@ class Kept:
         process: of the daemon that wrote it.
         ledger: at that time.
         age: seconds since.
+        models: which versions were at work, in words, by coupling.
     """
 
     process: int
     ledger: Ledger
     age: float
+    models: Mapping[str, str]
 
 
 def read(path: Path, now: float) -> Kept:
@@ -96,8 +104,9 @@ def read(path: Path, now: float) -> Kept:
             key: Counter(value) if isinstance(value, dict) else value
             for key, value in content["ledger"].items()
         }
-        return Kept(int(content["process"]), Ledger(**counts), now - path.stat().st_mtime)
+        models = {str(name): str(said) for name, said in content["models"].items()}
+        return Kept(int(content["process"]), Ledger(**counts), now - path.stat().st_mtime, models)
     except FileNotFoundError as error:
         raise InputError("no account: no daemon has run here", path=path) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"not an account: {error}", path=path) from error

@@ -198,9 +198,11 @@ class Keeper:
             if self._stands(name, "production", event.former):
                 store.put_back(directory, number, _checked, why)
                 self._mark(name, "production", number)
-        if event.what in ("rejected", "refused"):
-            rejections.write(directory, number, why, event.figures)
-        if event.what == "rejected" and self._stands(name, "canary", number):
+        if event.what not in ("rejected", "refused"):
+            return
+        rejections.write(directory, number, why, event.figures)
+        # What production names is the operator's; a canary that is done with makes room.
+        if event.role == "canary" and self._stands(name, "canary", number):
             store.set_canary(directory, None, _checked, why)
             self._mark(name, "canary", None)
 

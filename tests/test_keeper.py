@@ -343,6 +343,20 @@ def test_a_canary_is_tried_and_rejected_where_it_is_no_good(gated: Config) -> No
     assert numbers[first:last] == [2] * (last - first)
 
 
+def test_a_canary_that_is_no_good_makes_room_for_the_next(gated: Config) -> None:
+    stream = Stream(gated)
+    stream.steps(4)
+    said = faulty(gated, 2, "a byte flipped")
+    store.set_canary(directory(gated), 2, lambda path: None)
+    stream.steps(3)
+    stream.keeper.turn()
+    assert versions.read_pointer(directory(gated), "canary") is None
+    told = rejections.read(directory(gated), 2)
+    assert told is not None
+    assert said in told["why"]
+    assert stream.count("withdrawn") == 0
+
+
 def test_a_canary_that_is_withdrawn_is_gone(gated: Config) -> None:
     stream = Stream(gated)
     stream.steps(6)

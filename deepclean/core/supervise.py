@@ -24,6 +24,7 @@ from deepclean.core.gate import (
     GateSettings,
     GateState,
     Verdict,
+    gains,
     judge,
     judge_briefs,
     presses,
@@ -285,8 +286,11 @@ class Supervisor:
                 watched.proofs.popleft()
             briefs = list(watched.briefs)
             verdict = judge(measured, self.settings)
+            if verdict is Verdict.GOOD and not gains(briefs):
+                verdict = Verdict.FAIR
             pressing = presses(briefs[-1], self.settings)
-            if judge_briefs(briefs, self.settings) is Verdict.BAD:
+            vanished = watched.usual is not None and self._last(watched) < watched.usual / self.settings.jump
+            if judge_briefs(briefs, self.settings, vanished=vanished) is Verdict.BAD:
                 verdict = Verdict.BAD
             self._step(watched, instant, verdict, pressing=pressing)
 
@@ -306,8 +310,10 @@ class Supervisor:
             watched.closed.add(instant, instant + TICK, reason)
 
     def _proven(self, watched: Watched) -> float:
-        if not proves(watched.briefs[-1], self.settings):
-            return 0.0
+        return self._last(watched) if proves(watched.briefs[-1], self.settings) else 0.0
+
+    def _last(self, watched: Watched) -> float:
+        """Return the estimate's root mean square over the last second; NaN where it is not valid."""
         last = np.array(watched.levels)[-(BRIEF // SLOT) :]
         return float(np.sqrt(np.mean(last**2)))
 
@@ -352,7 +358,10 @@ class Supervisor:
         # The lowest of late: an estimate that goes bad slowly must not count as the floor.
         floor = np.min([floor for _, floor in watched.floors], axis=0)
         level = replace(watched.level, usual=np.maximum(watched.level.usual, floor), floor=floor)
-        return brief(strain, estimate, self._fast[name], self._slow[name], level)
+        # The last second's is what is judged.
+        earlier = [b.noise for b in list(watched.briefs)[: -(BRIEF // TICK)] if b is not None]
+        highest = np.max(earlier, axis=0) if earlier else 0.0
+        return brief(strain, estimate, self._fast[name], self._slow[name], level, highest)
 
     def _transform(self, watch: Watch, instant: int, duration: int) -> Complex | None:
         """Return the transform of the strain before an instant; None where it is not fit."""

@@ -96,6 +96,9 @@ GAINS = 3.0
 PRESSING = 1.21
 """Ratio of powers over the band from which on a second is so bad that the gate shuts at once."""
 
+PRESSING_CHANCE = 1.5
+"""Standard deviations that this must be."""
+
 SPIKE = 16.0
 """Times its raw power, now and usually, that no bin exceeds by chance once in a month."""
 
@@ -169,11 +172,10 @@ def gains(latest: Sequence[Brief | None]) -> bool:
 
 def presses(part: Brief | None, settings: GateSettings) -> bool:
     """Return whether the last second is so bad over the whole band that the gate shuts at once."""
-    return (
-        part is not None
-        and judge_briefs([part], settings) is Verdict.BAD
-        and not part.clean[0] <= PRESSING * part.raw[0]
-    )
+    if part is None or judge_briefs([part], settings) is not Verdict.BAD:
+        return False
+    raw, clean, _, chance = (float(one[0]) for one in _total([part]))
+    return not clean - raw <= max((PRESSING - 1) * raw, chance * PRESSING_CHANCE)
 
 
 def proves(part: Brief | None, settings: GateSettings) -> bool:

@@ -234,7 +234,7 @@ class Supervisor:
             ramp: nanoseconds of the gain's ramp where something presses.
         """
         rate, fade = self._strain_rate, self.settings.fade
-        rise, fall, fast = (time * rate // NS for time in (fade, fade // 2, ramp))
+        rise, fall, fast = (time * rate // NS for time in (fade, fade, ramp))
         at_once = gain_over(span, rate, watched.closed, fast, rise)
         gain = np.minimum(at_once, gain_over(span, rate, watched.faded, fall, rise))
         if (gain == 1).all():
@@ -304,7 +304,7 @@ class Supervisor:
             watched.closes = instant
         elif was is GateState.ON:
             # No longer than it rests, so that it is closed before it can open again.
-            watched.closes = instant + min(self.settings.fade // 2, self.settings.dwell)
+            watched.closes = instant + min(self.settings.fade, self.settings.dwell)
             watched.faded.add(watched.closes, watched.closes + TICK, reason)
         if instant >= watched.closes:
             watched.closed.add(instant, instant + TICK, reason)

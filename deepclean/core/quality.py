@@ -41,6 +41,9 @@ TICK = NS // 2
 LOWEST = 10.0
 """Hz below which nothing is looked at."""
 
+LOUD = 4.0
+"""Times its usual power from which on a bin of the raw strain holds a signal."""
+
 _HANN_POWER = 3 / 8
 """Mean square of the Hann window."""
 
@@ -265,7 +268,7 @@ def brief(
     weighted = n.conj() / floor
     product, power = (r * weighted).sum(), (n * weighted).sum().real
     rest = density(r - (product / power if power > 0 else 0.0) * n, BRIEF)
-    rest = np.minimum(rest, before) / floor
+    rest = np.maximum(np.minimum(rest, before), before - LOUD * usual) / floor
     rest = np.maximum(rest, max(2.6, float(np.median(rest)) / math.log(2))) * floor
     units = np.stack([usual, floor])
     return Brief(

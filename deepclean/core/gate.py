@@ -118,6 +118,28 @@ def judge(quality: Quality | None, settings: GateSettings) -> Verdict:
     return Verdict.GOOD if quality.in_band <= settings.open_below else Verdict.FAIR
 
 
+def conclude(
+    quality: Quality | None,
+    latest: Sequence[Brief | None],
+    settings: GateSettings,
+    *,
+    vanished: bool = False,
+) -> Verdict:
+    """Return what the measures say together: good only where a gain is beyond chance.
+
+    Args:
+        quality: the slow measure, if there is one now.
+        latest: the fast ones of a window, the newest last.
+        settings: of the gate.
+        vanished: as `judge_briefs` takes it.
+    """
+    latest = list(latest)
+    if judge_briefs(latest, settings, vanished=vanished) is Verdict.BAD:
+        return Verdict.BAD
+    verdict = judge(quality, settings)
+    return Verdict.FAIR if verdict is Verdict.GOOD and not gains(latest) else verdict
+
+
 def judge_briefs(
     latest: Sequence[Brief | None], settings: GateSettings, *, vanished: bool = False
 ) -> Verdict:

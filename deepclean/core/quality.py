@@ -44,6 +44,9 @@ LOWEST = 10.0
 LOUD = 4.0
 """Times its usual power from which on a bin of the raw strain holds a signal."""
 
+LEAST = 2.6
+"""Mean of the usual density over the lowest of sixteen medians of seven, a second apart."""
+
 _HANN_POWER = 3 / 8
 """Mean square of the Hann window."""
 
@@ -190,14 +193,17 @@ class Window:
         upper = np.median([one.after for one in held], axis=0)
         ratio = np.sqrt(upper / lower)
         inside = len(bins.inside)
-        means = sum(one.after for one in held) / sum(one.before for one in held)
+        means = np.sqrt(
+            np.sum([one.after for one in held], axis=0)
+            / np.sum([one.before for one in held], axis=0)
+        )
         outside = sum(one.outside_after for one in held) / sum(one.outside_before for one in held)
         bias = median_bias(len(held))
         quality = Quality(
             in_band=float(ratio[:inside].mean()),
             # What few bins do, the median of few transforms shows by chance too; their mean less.
-            worst=float(np.minimum(ratio, np.sqrt(means))[:inside].max()),
-            guard=float(min(ratio[inside:].mean(), np.sqrt(means[inside:].mean())))
+            worst=float(np.minimum(ratio, means)[:inside].max()),
+            guard=float(min(ratio[inside:].mean(), means[inside:].mean()))
             if inside < len(ratio)
             else 1.0,
             outside=float(np.sqrt(np.mean(outside))) if len(bins.outside) else 1.0,
@@ -245,11 +251,12 @@ def brief(
 ) -> Brief:
     """Return the powers of one fast transform.
 
-    With `r` the raw strain and `n` the estimate, cleaning changes the power by `|n|^2 - 2 Re(r n*)`.
-    Of `r`, what is not a multiple `z n` of the estimate is there by chance. Its variance is
-    `2 |n|^2 m`, with `m` what is there of it now, or the floor where that is higher. So a signal
-    makes the strain less certain, and not the estimate wrong. A signal is in many bins, the
-    estimate's faults are where its lines are: all bins count as at least as loud as their median.
+    With `r` the raw strain and `n` the estimate, cleaning changes the power by
+    `|n|^2 - 2 Re(r n*)`. What of `r` is no multiple of `n` is there by chance and gives that a
+    variance of `2 |n|^2 m`: `m` is its power now; not below the floor, which is the lowest of
+    late and so counts `LEAST` times, nor what stands above the usual power. So a signal makes
+    uncertain what is measured, and does not make an estimate look wrong. Signals are wide, an
+    estimate is where its lines are: no bin counts as quieter than the median of all.
 
     Args:
         raw: of the strain.
@@ -269,7 +276,7 @@ def brief(
     product, power = (r * weighted).sum(), (n * weighted).sum().real
     rest = density(r - (product / power if power > 0 else 0.0) * n, BRIEF)
     rest = np.maximum(np.minimum(rest, before), before - LOUD * usual) / floor
-    rest = np.maximum(rest, max(2.6, float(np.median(rest)) / math.log(2))) * floor
+    rest = np.maximum(rest, max(LEAST, float(np.median(rest)) / math.log(2))) * floor
     units = np.stack([usual, floor])
     return Brief(
         (before / units).sum(axis=1),

@@ -8,6 +8,7 @@ is where it is however the stream was cut.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,9 +25,7 @@ from deepclean.core.gate import (
     GateSettings,
     GateState,
     Verdict,
-    gains,
-    judge,
-    judge_briefs,
+    conclude,
     presses,
     proves,
 )
@@ -279,19 +278,16 @@ class Supervisor:
             measured = None
             if instant % STEP == 0:
                 measured = self._measure(watched, streams[name], instant, slow)
-            watched.briefs.append(self._brief(name, watched, streams[name], instant, fast))
-            watched.proofs.append(self._proven(watched))
+            latest = self._brief(name, watched, streams[name], instant, fast)
+            level = self._last(watched)
+            watched.briefs.append(latest)
+            watched.proofs.append(level if proves(latest, self.settings) else 0.0)
             while len(watched.briefs) > self.settings.window // TICK:
                 watched.briefs.popleft()
                 watched.proofs.popleft()
-            briefs = list(watched.briefs)
-            verdict = judge(measured, self.settings)
-            if verdict is Verdict.GOOD and not gains(briefs):
-                verdict = Verdict.FAIR
-            pressing = presses(briefs[-1], self.settings)
-            vanished = watched.usual is not None and self._last(watched) < watched.usual / self.settings.jump
-            if judge_briefs(briefs, self.settings, vanished=vanished) is Verdict.BAD:
-                verdict = Verdict.BAD
+            vanished = watched.usual is not None and level * self.settings.jump < watched.usual
+            verdict = conclude(measured, watched.briefs, self.settings, vanished=vanished)
+            pressing = verdict is Verdict.BAD and presses(latest, self.settings)
             self._step(watched, instant, verdict, pressing=pressing)
 
     def _step(self, watched: Watched, instant: int, verdict: Verdict, *, pressing: bool) -> None:
@@ -309,13 +305,11 @@ class Supervisor:
         if instant >= watched.closes:
             watched.closed.add(instant, instant + TICK, reason)
 
-    def _proven(self, watched: Watched) -> float:
-        return self._last(watched) if proves(watched.briefs[-1], self.settings) else 0.0
-
     def _last(self, watched: Watched) -> float:
-        """Return the estimate's root mean square over the last second; NaN where it is not valid."""
-        last = np.array(watched.levels)[-(BRIEF // SLOT) :]
-        return float(np.sqrt(np.mean(last**2)))
+        """Return the root mean square of the last second's levels; NaN where one is not valid."""
+        levels, count = watched.levels, BRIEF // SLOT
+        last = [levels[-1 - i] for i in range(min(count, len(levels)))]
+        return math.sqrt(sum(level * level for level in last) / count)
 
     def _measure(
         self, watched: Watched, stream: Stream, instant: int, strain: Complex | None

@@ -203,7 +203,7 @@ class Window:
             in_band=float(ratio[:inside].mean()),
             # What few bins do, the median of few transforms shows by chance too; their mean less.
             worst=float(np.minimum(ratio, means)[:inside].max()),
-            guard=float(min(ratio[inside:].mean(), means[inside:].mean()))
+            guard=float(np.minimum(ratio[inside:].mean(), means[inside:].mean()))
             if inside < len(ratio)
             else 1.0,
             outside=float(np.sqrt(np.mean(outside))) if len(bins.outside) else 1.0,

@@ -95,8 +95,15 @@ def last(
 ) -> Brief:
     """Return a brief whose difference in power has a standard deviation `chance`."""
     variance = chance**2 / 1.05
-    four = (np.full(2, value) for value in (raw, clean, power, variance))
-    return Brief(*four, excess=clean - raw, worst=worst, noise=np.ones(11))
+    return Brief(
+        raw=np.full(2, raw),
+        clean=np.full(2, clean),
+        power=np.full(2, power),
+        variance=np.full(2, variance),
+        excess=clean - raw,
+        worst=worst,
+        noise=np.ones(11),
+    )
 
 
 WELL = Quality(in_band=0.7, worst=1.2, guard=1.0, outside=1.0)

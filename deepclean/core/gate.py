@@ -57,10 +57,10 @@ class GateSettings:
         worst_above: ratio of any one bin of the band that is bad.
         guard: Hz beside a band.
         jump: factor over its usual level at which an estimate has jumped.
-        sigma: of the floor's fluctuation, that a brief excess must exceed.
+        sigma: standard deviations that a second or few must be from what a good estimate gains.
         dwell: nanoseconds that the gate stays closed after a bad verdict, at least.
         memory: nanoseconds that it stays open without a good one, at most.
-        fade: nanoseconds of the ramp up; down, where nothing presses, it takes half of that.
+        fade: nanoseconds of the ramp up, and of that down where nothing presses.
     """
 
     window: int = 8 * NS

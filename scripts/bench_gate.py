@@ -7,6 +7,7 @@ The cases are those of tests/adversary.py, on the demo's simulated site with the
     scripts/bench_gate.py --figure docs/gate.png draw some of them too
     scripts/bench_gate.py --quiet 6              hours of quiet data, one seed an hour
     scripts/bench_gate.py --mergers 1000         signal-to-noise ratios before and after
+    scripts/bench_gate.py --bursts 1000          how many of so many on the line close the gate
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quiet", type=int, metavar="HOURS", help="watch quiet data instead")
     parser.add_argument("--mergers", type=int, metavar="N", help="add mergers instead")
+    parser.add_argument("--bursts", type=int, metavar="N", help="add sine-Gaussians instead")
     parser.add_argument("--figure", type=Path, help="where to draw some of the cases")
     parser.add_argument("--seeds", type=int, default=1, help="of the noise, per case")
     parser.add_argument("names", nargs="*", help="only cases whose name or group holds this")
@@ -57,6 +59,8 @@ def main() -> None:
         quiet(options.quiet)
     elif options.mergers:
         mergers(options.mergers)
+    elif options.bursts:
+        bursts(options.bursts)
     else:
         cases(options.names, options.seeds, options.figure)
 
@@ -172,6 +176,30 @@ def mergers(count: int) -> None:
             f"least {ratios.min():.5f}, highest {ratios.max():.5f}",
             flush=True,
         )
+
+
+def bursts(count: int) -> None:
+    """Print how many sine-Gaussians in the band, as loud as can be, close the gate."""
+    closings, total = 0, 0
+    for seed in range(max(1, count // 100)):
+        rng = np.random.default_rng(seed)
+        changed = adversary.scene(1060, seed=20 + seed)
+        for instant in 30 + 10 * (np.arange(100) + rng.uniform(0, 0.2, 100)):
+            quality = float(np.exp(rng.uniform(np.log(5), np.log(100))))
+            frequency, amplitude = rng.uniform(55, 65), 10 ** rng.uniform(-23, -18)
+            around = slice(*(round((instant + side) * adversary.RATE) for side in (-4, 4)))
+            t = changed.time[around] - instant
+            width = quality / (np.sqrt(2) * np.pi * frequency)
+            wave = np.zeros_like(changed.strain)
+            phase = 2 * np.pi * (frequency * t + rng.uniform())
+            wave[around] = amplitude * np.exp(-((t / width) ** 2)) * np.sin(phase)
+            changed = changed.plus(wave)
+        made = adversary.engine()
+        cleaned = [one for block in changed.blocks() for one in made.push(block)]
+        outcome = Outcome(cleaned, adversary.scene(1060, seed=20 + seed), changed)
+        closings, total = closings + len(outcome.closed), total + 100
+        adversary.scene.cache_clear()
+        print(f"{total} sine-Gaussians: {closings} closings", flush=True)
 
 
 if __name__ == "__main__":

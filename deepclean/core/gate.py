@@ -10,6 +10,8 @@ little harm for a little longer.
 | OFF | OFF | ON | OFF | OFF |
 | ON | OFF | ON | ON | ON; OFF without a GOOD for `memory` |
 
+GOOD is only what is better than raw beyond chance; what is merely no worse is FAIR.
+
 Starts OFF, as after a BAD. A state that rests on what was long ago ends by itself, so the state
 depends on no more than `memory + dwell` of verdicts: wherever an engine starts, it agrees with one
 that has always run, after that.

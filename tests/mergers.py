@@ -33,7 +33,7 @@ LOW, HIGH = 20.0, 1000.0
 
 FAR = (50.0, 1500.0)
 NEAR = (5.0, 50.0)
-"""Mpc between which mergers are drawn; all of the near ones are louder than any detected."""
+"""Mpc between which mergers are drawn; most of the near ones are louder than any detected."""
 
 
 def drawn(

@@ -275,7 +275,10 @@ def brief(
     weighted = n.conj() / floor
     product, power = (r * weighted).sum(), (n * weighted).sum().real
     rest = density(r - (product / power if power > 0 else 0.0) * n, BRIEF)
-    rest = np.maximum(np.minimum(rest, before), before - LOUD * usual) / floor
+    # A line is wider in a fast transform than in a slow one: a quarter is one bin away.
+    beside = np.pad(usual, 1) / 4
+    wide = np.maximum(usual, np.maximum(beside[:-2], beside[2:]))
+    rest = np.maximum(np.minimum(rest, before), before - LOUD * wide) / floor
     rest = np.maximum(rest, max(LEAST, float(np.median(rest)) / math.log(2))) * floor
     units = np.stack([usual, floor])
     return Brief(

@@ -219,3 +219,13 @@ def test_excess_is_the_mean_of_what_is_added() -> None:
     assert briefly(raw, raw).excess < 0
     assert briefly(raw, 0 * raw).excess == 0
     assert (briefly(raw, 0 * raw).variance == 0).all()
+
+
+def test_the_skirt_of_a_line_is_no_signal() -> None:
+    """A pure line is wider over one second than over two."""
+    two = 100 * np.sin(2 * np.pi * 60 * np.arange(2 * RATE) / RATE)
+    usual = WHITE + density(transform(two, RATE, STOP), SEGMENT)[SLOW.inside]
+    level = Level(floor=WHITE / LEAST, usual=usual, rms=1.0)
+    raw, line = (transform(x, RATE, STOP) for x in (noise(1, 1) + two[:RATE], two[:RATE]))
+    found = brief(raw, line, FAST, SLOW, level)
+    assert found.raw[1] - found.clean[1] > 20 * np.sqrt(found.variance[1])

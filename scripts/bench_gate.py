@@ -7,6 +7,7 @@ The cases are those of tests/adversary.py, on the demo's simulated site with the
     scripts/bench_gate.py --figure docs/gate.png draw some of them too
     scripts/bench_gate.py --quiet 6              hours of quiet data, one seed an hour
     scripts/bench_gate.py --mergers 1000         signal-to-noise ratios before and after
+    scripts/bench_gate.py --bursts 1000          how many of so many on the line close the gate
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from deepclean.core.time import NS, Span
 from deepclean.simulate.simulator import Simulator
 from tests import adversary
 from tests.adversary import T0, Outcome
-from tests.mergers import ratios_of
+from tests.mergers import FAR, NEAR, recovered
 
 DRAWN = (
     "output times -1",
@@ -48,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quiet", type=int, metavar="HOURS", help="watch quiet data instead")
     parser.add_argument("--mergers", type=int, metavar="N", help="add mergers instead")
+    parser.add_argument("--bursts", type=int, metavar="N", help="add sine-Gaussians instead")
     parser.add_argument("--figure", type=Path, help="where to draw some of the cases")
     parser.add_argument("--seeds", type=int, default=1, help="of the noise, per case")
     parser.add_argument("names", nargs="*", help="only cases whose name or group holds this")
@@ -57,6 +59,8 @@ def main() -> None:
         quiet(options.quiet)
     elif options.mergers:
         mergers(options.mergers)
+    elif options.bursts:
+        bursts(options.bursts)
     else:
         cases(options.names, options.seeds, options.figure)
 
@@ -158,16 +162,44 @@ def quiet(hours: int) -> None:
 
 def mergers(count: int) -> None:
     """Print what cleaning does to the signal-to-noise ratio of mergers, a hundred a stream."""
-    for strength, what in ((1.0, "the demo's coupling"), (0.0, "nothing to clean")):
-        found = np.concatenate(
-            [ratios_of(100, 10.0, strength, seed) for seed in range(max(1, count // 100))]
-        )
-        adversary.scene.cache_clear()
+    for strength, distance in ((1.0, FAR), (1.0, NEAR), (0.0, FAR)):
+        found = []
+        for seed in range(max(1, count // 100)):
+            found.append(recovered(100, 10.0, strength, seed, distance))
+            adversary.scene.cache_clear()
+        ratios = np.concatenate([one.ratios for one in found])
+        what = "the demo's coupling" if strength else "nothing to clean"
         print(
-            f"{what}: {len(found)} mergers, cleaned / raw: mean {found.mean():.5f}, "
-            f"least {found.min():.5f}, highest {found.max():.5f}",
+            f"{what}, {len(ratios)} mergers at {distance[0]:g} to {distance[1]:g} Mpc: the gain "
+            f"differs in {sum(one.moved for one in found)} of "
+            f"{sum(one.seconds for one in found)} s; cleaned / raw: mean {ratios.mean():.5f}, "
+            f"least {ratios.min():.5f}, highest {ratios.max():.5f}",
             flush=True,
         )
+
+
+def bursts(count: int) -> None:
+    """Print how many sine-Gaussians in the band, as loud as can be, close the gate."""
+    closings, total = 0, 0
+    for seed in range(max(1, count // 100)):
+        rng = np.random.default_rng(seed)
+        changed = adversary.scene(1060, seed=20 + seed)
+        for instant in 30 + 10 * (np.arange(100) + rng.uniform(0, 0.2, 100)):
+            quality = float(np.exp(rng.uniform(np.log(5), np.log(100))))
+            frequency, amplitude = rng.uniform(55, 65), 10 ** rng.uniform(-23, -18)
+            around = slice(*(round((instant + side) * adversary.RATE) for side in (-4, 4)))
+            t = changed.time[around] - instant
+            width = quality / (np.sqrt(2) * np.pi * frequency)
+            wave = np.zeros_like(changed.strain)
+            phase = 2 * np.pi * (frequency * t + rng.uniform())
+            wave[around] = amplitude * np.exp(-((t / width) ** 2)) * np.sin(phase)
+            changed = changed.plus(wave)
+        made = adversary.engine()
+        cleaned = [one for block in changed.blocks() for one in made.push(block)]
+        outcome = Outcome(cleaned, adversary.scene(1060, seed=20 + seed), changed)
+        closings, total = closings + len(outcome.closed), total + 100
+        adversary.scene.cache_clear()
+        print(f"{total} sine-Gaussians: {closings} closings", flush=True)
 
 
 if __name__ == "__main__":

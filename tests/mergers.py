@@ -31,15 +31,19 @@ LOW, HIGH = 20.0, 1000.0
 """Hz between which is filtered."""
 
 
-def drawn(count: int, span: tuple[float, float], seed: int = 0) -> list[Injection]:
-    """Return mergers of random masses and distances, one after another in a span (GPS seconds).
+FAR = (50.0, 1500.0)
+NEAR = (5.0, 50.0)
+"""Mpc between which mergers are drawn; most of the near ones are louder than any detected."""
 
-    Where two fall into 8 s, their loudest parts can fill half of the gate's transforms.
-    """
+
+def drawn(
+    count: int, span: tuple[float, float], seed: int = 0, distance: tuple[float, float] = FAR
+) -> list[Injection]:
+    """Return mergers of random masses and distances, one after another in a span (GPS seconds)."""
     rng = np.random.default_rng(seed)
     heavy = rng.uniform(10, 60, count)
     light = heavy * rng.uniform(0.5, 1, count)
-    distances = rng.uniform(50, 1500, count)
+    distances = rng.uniform(*distance, count)
     step = (span[1] - span[0]) / count
     instants = span[0] + step * (np.arange(count) + rng.uniform(0.0, 0.2, count))
     return [
@@ -86,23 +90,45 @@ def placed(injection: Injection, start: int, count: int, rate: int) -> Float64:
     return total
 
 
-def ratios_of(count: int, every: float, strength: float = 1.0, seed: int = 0) -> Float64:
-    """Return each merger's signal-to-noise ratio in the cleaned strain over that in the raw one.
+@dataclass(frozen=True)
+class Recovered:
+    """What cleaning did to mergers.
 
-    All of them are in one stream, one after another. The estimate must be what it is without them,
-    bit for bit; where the gate is not, what is left of each is compared as it is.
+    Args:
+        ratios: each one's signal-to-noise ratio in the cleaned strain over that in the raw one.
+        moved: seconds in which the gain is another one without them.
+        seconds: of all.
+    """
+
+    ratios: Float64
+    moved: int
+    seconds: int
+
+
+def recovered(
+    count: int,
+    every: float,
+    strength: float = 1.0,
+    seed: int = 0,
+    distance: tuple[float, float] = FAR,
+) -> Recovered:
+    """Return what cleaning does to mergers, all in one stream, one after another.
+
+    The estimate must be what it is without them, bit for bit; where the gain is not, what is left
+    of each is compared as it is.
 
     Args:
         count: of mergers.
         every: seconds between two, on average.
         strength: of the site's coupling; 0: nothing to clean, and nothing in the mains monitor.
         seed: of the mergers and of the site's noise.
+        distance: Mpc between which they are drawn.
     """
     seconds = int(count * every) + 60
     quiet = scene(seconds, seed=7 + seed, strength=strength)
     if strength == 0:
         quiet = quiet.seen(MAINS, lambda t, x: 1e-3 * x)
-    injections = drawn(count, (START + 30, START + seconds - 20), seed)
+    injections = drawn(count, (START + 30, START + seconds - 20), seed, distance)
     waves = np.zeros_like(quiet.strain)
     for injection in injections:
         waves += placed(injection, START, len(waves), RATE)
@@ -110,12 +136,11 @@ def ratios_of(count: int, every: float, strength: float = 1.0, seed: int = 0) ->
         [one for block in s.blocks() for one in made.push(block)]
         for s, made in ((quiet, engine()), (quiet.plus(waves), engine()))
     )
-    other_gain = 0
+    moved = 0
     for one, other in zip(without, loud, strict=True):
         a, b = one.estimates["60Hz"], other.estimates["60Hz"]
         assert same_bits(a.noise, b.noise)
-        other_gain += not same_bits(a.gain, b.gain)
-    print(f"the gate differs in {other_gain} of {len(loud)} s")
+        moved += not same_bits(a.gain, b.gain)
     left = strain_of(loud) - strain_of(without) - waves[: len(strain_of(loud))]
     raw, cleaned = raw_of(without), strain_of(without)
     length = 16 * RATE
@@ -130,7 +155,7 @@ def ratios_of(count: int, every: float, strength: float = 1.0, seed: int = 0) ->
             f.snr(x, wave) for f, x in zip(filters, (wave, wave + left[part]), strict=True)
         )
         found.append(after / before)
-    return np.array(found)
+    return Recovered(np.array(found), moved, len(loud))
 
 
 def matched_filter(
@@ -177,6 +202,8 @@ def matched_filter(
 def replayed(path: Path, like: Injection, strength: float) -> dict[str, float]:
     """Return the signal-to-noise ratios of a real merger: untouched, with a coupling, cleaned.
 
+    And the least gain around it.
+
     Args:
         path: of the 32 s of real strain.
         like: the template.
@@ -198,7 +225,9 @@ def replayed(path: Path, like: Injection, strength: float) -> dict[str, float]:
     first, stop = 12 * RATE, len(strain_of(cleaned)) - RATE
     strains = {"real": real, "raw": strain, "cleaned": strain_of(cleaned)}
     frequencies, density = asd(real[first:stop], RATE)
-    return {
+    found = {
         name: matched_filter(one[first:stop], RATE, density, frequencies, like)
         for name, one in strains.items()
     }
+    gain = min(float(block.estimates["60Hz"].gain.min()) for block in cleaned[14:])
+    return {**found, "gain": gain}

@@ -125,7 +125,7 @@ NOT_TOGETHER: list[tuple[str, Any, str]] = [
         1.1,
         ": 1.1 is above close_above, 1.003; lower it",
     ),
-    ("gate/fade", 17, ": 17 s is more than twice dwell, 8 s; shorten it"),
+    ("gate/fade", 9, ": 9 s is longer than dwell, 8 s; shorten it"),
     ("strain/channel", "L1:A", ": L1:A is not a channel of H1; name one of H1's"),
     ("strain/state_vector", "L1:A", ": L1:A is not a channel of H1; name one of H1's"),
     ("engine/hop", 0.3, f": 0.3 {HOP}"),
@@ -316,7 +316,7 @@ def test_nothing_is_asked_of_what_is_not_used(file: Path) -> None:
     [
         ("engine/hop", 0.0625),
         ("engine/hop", 64),
-        ("gate/fade", 16),
+        ("gate/fade", 8),
         ("engine/resample/max_delay", 0.0625),
         ("couplings/60Hz/bands", [[2047, 2047.5]]),
         ("couplings/60Hz/bandpass/transition", 54.5),

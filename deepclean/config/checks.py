@@ -117,9 +117,9 @@ def _gate(config: Config) -> Iterator[Fault]:
             (("gate", "open_below"), ("gate", "close_above")),
         )
     # Else the ramp down would have to begin before the verdict that it follows from.
-    if gate.fade_ns > 2 * gate.dwell_ns:
+    if gate.fade_ns > gate.dwell_ns:
         yield Fault(
-            f"{format_gps(gate.fade_ns)} s is more than twice dwell, "
+            f"{format_gps(gate.fade_ns)} s is longer than dwell, "
             f"{format_gps(gate.dwell_ns)} s; shorten it",
             (("gate", "fade"), ("gate", "dwell"), switch),
         )

@@ -34,7 +34,8 @@ class Gate(Section):
     """Factor over its usual level at which an estimate is not believed."""
 
     sigma: Positive = 5.0
-    """Standard deviations of chance beyond which a second that is worse than raw is bad."""
+    """Standard deviations of chance that a second, or few, must be from what a good estimate gains to
+    be bad."""
 
     dwell: Duration = 8.0
     """Seconds that a gate stays closed after something bad, at least."""

@@ -10,6 +10,8 @@ little harm for a little longer.
 | OFF | OFF | ON | OFF | OFF |
 | ON | OFF | ON | ON | ON; OFF without a GOOD for `memory` |
 
+GOOD is only what is better than raw beyond chance; what is merely no worse is FAIR.
+
 Starts OFF, as after a BAD. A state that rests on what was long ago ends by itself, so the state
 depends on no more than `memory + dwell` of verdicts: wherever an engine starts, it agrees with one
 that has always run, after that.
@@ -17,13 +19,14 @@ that has always run, after that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
 from deepclean.core import reasons
-from deepclean.core.block import Quality
+from deepclean.core.block import Float64, Quality
 from deepclean.core.quality import TICK, Brief
 from deepclean.core.time import NS
 
@@ -56,10 +59,10 @@ class GateSettings:
         worst_above: ratio of any one bin of the band that is bad.
         guard: Hz beside a band.
         jump: factor over its usual level at which an estimate has jumped.
-        sigma: of the floor's fluctuation, that a brief excess must exceed.
+        sigma: standard deviations that a second or few must be from what a good estimate gains.
         dwell: nanoseconds that the gate stays closed after a bad verdict, at least.
         memory: nanoseconds that it stays open without a good one, at most.
-        fade: nanoseconds of the ramp up; down, where nothing presses, it takes half of that.
+        fade: nanoseconds of the ramp up, and of that down where nothing presses.
     """
 
     window: int = 8 * NS
@@ -80,12 +83,23 @@ class GateSettings:
         return self.memory + self.dwell + 4 * self.window + 2 * self.fade + 2 * NS
 
 
-BRIEFS = ((1, (1.10, 1.5)), (2, (1.05, 1.2)), (4, (1.02, 1.05)))
-"""Seconds, and the ratios over so many that are bad at once, in the units of a Brief.
+BRIEFS = ((1, (3.0, 1.0)), (2, (1.0, 1.0)), (4, (1.0, 1.0)))
+"""Seconds looked at together, and by how many standard deviations cleaning must do harm there.
 
-The larger the harm, the sooner. In units of the floor a single line counts for much, though it is
-little of the band.
+In the units of a Brief.
 """
+
+SLIGHT = 1.01
+"""Ratio of powers up to which harm is left to the slow measure."""
+
+GAINS = 3.0
+"""Standard deviations by which a window must be better than raw to count as good."""
+
+PRESSING = 1.21
+"""Ratio of powers over the band from which on a second is so bad that the gate shuts at once."""
+
+PRESSING_CHANCE = 1.5
+"""Standard deviations that this must be."""
 
 SPIKE = 16.0
 """Times its raw power, now and usually, that no bin exceeds by chance once in a month."""
@@ -106,50 +120,94 @@ def judge(quality: Quality | None, settings: GateSettings) -> Verdict:
     return Verdict.GOOD if quality.in_band <= settings.open_below else Verdict.FAIR
 
 
-def judge_briefs(latest: list[Brief | None], settings: GateSettings) -> Verdict:
-    """Return BAD where the last seconds are worse than raw beyond chance, else UNKNOWN.
+def conclude(
+    quality: Quality | None,
+    latest: Sequence[Brief | None],
+    settings: GateSettings,
+    *,
+    vanished: bool = False,
+) -> Verdict:
+    """Return what the measures say together: good only where a gain is beyond chance.
+
+    Args:
+        quality: the slow measure, if there is one now.
+        latest: the fast ones of a window, the newest last.
+        settings: of the gate.
+        vanished: as `judge_briefs` takes it.
+    """
+    latest = list(latest)
+    if judge_briefs(latest, settings, vanished=vanished) is Verdict.BAD:
+        return Verdict.BAD
+    verdict = judge(quality, settings)
+    return Verdict.FAIR if verdict is Verdict.GOOD and not gains(latest) else verdict
+
+
+def judge_briefs(
+    latest: Sequence[Brief | None], settings: GateSettings, *, vanished: bool = False
+) -> Verdict:
+    """Return BAD where cleaning makes the last seconds worse, else UNKNOWN.
+
+    It does where it adds to the mean amplitude; where it adds to the power, by more than chance
+    (`BRIEFS`); and where that is `sigma` from what a good estimate as loud as this would gain. So a
+    loud one needs to do little harm to be shut out, as it should gain much; and one that can gain
+    little must be clearly bad.
 
     Args:
         latest: one a tick, the newest last; None where there is none.
         settings: of the gate.
+        vanished: there is almost nothing left of the estimate, and so nothing to lose: no need to
+            be sure.
 
-    That the transforms overlap by half adds a twentieth to the variance. A loud signal makes the
-    raw power large too, so that what it changes is a small part of it.
+    That the transforms overlap by half adds a twentieth to the variance.
     """
     if latest and latest[-1] is not None and not latest[-1].worst < SPIKE:
         return Verdict.BAD
-    for seconds, limits in BRIEFS:
+    for seconds, clear in BRIEFS:
         count = (seconds - 1) * NS // TICK + 1
         parts = [part for part in latest[-count:] if part is not None]
         if len(parts) < count:
             break
-        raw, clean, variance = (
-            np.sum([getattr(part, name) for part in parts], axis=0)
-            for name in ("raw", "clean", "variance")
-        )
-        if not np.isfinite(raw + clean + variance).all():
+        raw, clean, power, chance = _total(parts)
+        harm = clean - raw
+        if not np.isfinite(harm + power + chance).all():
             return Verdict.BAD
-        beyond_chance = clean - raw > settings.sigma * np.sqrt(1.05 * variance)
-        if np.any(beyond_chance & (clean > np.square(limits) * raw)):
+        sure = (harm > clear * chance) & (harm + power > settings.sigma * chance)
+        if np.any((sure | vanished) & (clean > SLIGHT * raw)) and sum(p.excess for p in parts) > 0:
             return Verdict.BAD
     return Verdict.UNKNOWN
 
 
+def _total(parts: Sequence[Brief]) -> tuple[Float64, Float64, Float64, Float64]:
+    """Return the powers of several and the standard deviation of `clean - raw`."""
+    raw, clean, power, variance = np.sum(
+        [(part.raw, part.clean, part.power, part.variance) for part in parts], axis=0
+    )
+    return raw, clean, power, np.sqrt(1.05 * variance)
+
+
+def gains(latest: Sequence[Brief | None]) -> bool:
+    """Return whether cleaning has made a window better beyond chance."""
+    parts = [part for part in latest if part is not None]
+    if not parts:
+        return False
+    raw, clean, _, chance = _total(parts)
+    return bool(raw[1] - clean[1] > GAINS * chance[1])
+
+
 def presses(part: Brief | None, settings: GateSettings) -> bool:
     """Return whether the last second is so bad over the whole band that the gate shuts at once."""
-    return (
-        part is not None
-        and judge_briefs([part], settings) is Verdict.BAD
-        and not part.clean[0] <= part.raw[0]
-    )
+    if part is None or judge_briefs([part], settings) is not Verdict.BAD:
+        return False
+    raw, clean, _, chance = (float(one[0]) for one in _total([part]))
+    return not clean - raw <= max((PRESSING - 1) * raw, chance * PRESSING_CHANCE)
 
 
 def proves(part: Brief | None, settings: GateSettings) -> bool:
     """Return whether a last second is better than raw beyond chance."""
     if part is None:
         return False
-    gain = part.raw - part.clean
-    return bool(np.all(gain > settings.sigma * np.sqrt(1.05 * part.variance)))
+    gain = part.raw[1] - part.clean[1]
+    return bool(part.excess < 0 and gain > settings.sigma * np.sqrt(1.05 * part.variance[1]))
 
 
 @dataclass(slots=True)

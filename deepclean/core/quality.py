@@ -11,6 +11,7 @@ Nothing here is summed up over time, so nothing drifts and the memory ends with 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,12 @@ TICK = NS // 2
 
 LOWEST = 10.0
 """Hz below which nothing is looked at."""
+
+LOUD = 4.0
+"""Times its usual power from which on a bin of the raw strain holds a signal."""
+
+LEAST = 2.6
+"""Mean of the usual density over the lowest of sixteen medians of seven, a second apart."""
 
 _HANN_POWER = 3 / 8
 """Mean square of the Hann window."""
@@ -186,12 +193,19 @@ class Window:
         upper = np.median([one.after for one in held], axis=0)
         ratio = np.sqrt(upper / lower)
         inside = len(bins.inside)
+        means = np.sqrt(
+            np.sum([one.after for one in held], axis=0)
+            / np.sum([one.before for one in held], axis=0)
+        )
         outside = sum(one.outside_after for one in held) / sum(one.outside_before for one in held)
         bias = median_bias(len(held))
         quality = Quality(
             in_band=float(ratio[:inside].mean()),
-            worst=float(ratio[:inside].max()),
-            guard=float(ratio[inside:].mean()) if inside < len(ratio) else 1.0,
+            # What few bins do, the median of few transforms shows by chance too; their mean less.
+            worst=float(np.minimum(ratio, means)[:inside].max()),
+            guard=float(np.minimum(ratio[inside:].mean(), means[inside:].mean()))
+            if inside < len(ratio)
+            else 1.0,
             outside=float(np.sqrt(np.mean(outside))) if len(bins.outside) else 1.0,
         )
         usual, floor = lower[:inside] / bias, np.minimum(upper, lower)[:inside] / bias
@@ -208,20 +222,41 @@ class Brief:
     Args:
         raw: of the strain, shape `(2,)`.
         clean: of the strain less the estimate.
-        variance: of the difference of the two, by chance. With `n` the estimate and `f` the floor,
-            cleaning changes the power by `|n|^2 - 2 Re(f n*)`, of variance `2 |n|^2 |f|^2`.
-        worst: the highest bin of the cleaned strain, in units of the raw one's, now and usually.
+        power: of the estimate: what cleaning gains where the estimate is right.
+        variance: of `clean - raw`, by chance.
+        excess: the mean over the bins of what cleaning adds to the amplitude, in units of the
+            usual one.
+        worst: the highest bin of the cleaned strain, in units of the raw one's now and usually and
+            of the estimate's highest before.
+        noise: the estimate's density in each bin.
     """
 
     raw: Float64
     clean: Float64
+    power: Float64
     variance: Float64
-    worst: float = 0.0
+    excess: float
+    worst: float
+    noise: Float64
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
-def brief(raw: Complex, estimate: Complex, bins: Bins, slow: Bins, level: Level) -> Brief:
+def brief(
+    raw: Complex,
+    estimate: Complex,
+    bins: Bins,
+    slow: Bins,
+    level: Level,
+    highest: Float64 | float = 0.0,
+) -> Brief:
     """Return the powers of one fast transform.
+
+    With `r` the raw strain and `n` the estimate, cleaning changes the power by
+    `|n|^2 - 2 Re(r n*)`. What of `r` is no multiple of `n` is there by chance and gives that a
+    variance of `2 |n|^2 m`: `m` is its power now; not below the floor, which is the lowest of
+    late and so counts `LEAST` times, nor what stands above the usual power. So a signal makes
+    uncertain what is measured, and does not make an estimate look wrong. Signals are wide, an
+    estimate is where its lines are: no bin counts as quieter than the median of all.
 
     Args:
         raw: of the strain.
@@ -229,6 +264,7 @@ def brief(raw: Complex, estimate: Complex, bins: Bins, slow: Bins, level: Level)
         bins: the coupling's, of the fast transform.
         slow: the coupling's, of the slow transform.
         level: of the strain.
+        highest: density of the estimate in each bin, the highest of late.
     """
     usual, floor = (
         np.interp(bins.inside * bins.width, slow.inside * slow.width, one)
@@ -236,10 +272,21 @@ def brief(raw: Complex, estimate: Complex, bins: Bins, slow: Bins, level: Level)
     )
     r, n = raw[bins.inside], estimate[bins.inside]
     before, after, noise = (density(x, BRIEF) for x in (r, r - n, n))
+    weighted = n.conj() / floor
+    product, power = (r * weighted).sum(), (n * weighted).sum().real
+    rest = density(r - (product / power if power > 0 else 0.0) * n, BRIEF)
+    # A line is wider in a fast transform than in a slow one: a quarter is one bin away.
+    beside = np.pad(usual, 1) / 4
+    wide = np.maximum(usual, np.maximum(beside[:-2], beside[2:]))
+    rest = np.maximum(np.minimum(rest, before), before - LOUD * wide) / floor
+    rest = np.maximum(rest, max(LEAST, float(np.median(rest)) / math.log(2))) * floor
     units = np.stack([usual, floor])
     return Brief(
         (before / units).sum(axis=1),
         (after / units).sum(axis=1),
-        (2 * noise * floor / units**2).sum(axis=1),
-        float((after / (before + usual)).max()),
+        (noise / units).sum(axis=1),
+        (2 * noise * rest / units**2).sum(axis=1),
+        float(((np.sqrt(after) - np.sqrt(before)) / np.sqrt(usual)).mean()),
+        float((after / (before + np.maximum(usual, highest))).max()),
+        noise,
     )

@@ -8,6 +8,7 @@ is where it is however the stream was cut.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,8 +25,7 @@ from deepclean.core.gate import (
     GateSettings,
     GateState,
     Verdict,
-    judge,
-    judge_briefs,
+    conclude,
     presses,
     proves,
 )
@@ -235,9 +235,9 @@ class Supervisor:
             ramp: nanoseconds of the gain's ramp where something presses.
         """
         rate, fade = self._strain_rate, self.settings.fade
-        rise, fall, fast = (time * rate // NS for time in (fade, fade // 2, ramp))
-        at_once = gain_over(span, rate, watched.closed, fast, rise)
-        gain = np.minimum(at_once, gain_over(span, rate, watched.faded, fall, rise))
+        slow, fast = (time * rate // NS for time in (fade, ramp))
+        at_once = gain_over(span, rate, watched.closed, fast, slow)
+        gain = np.minimum(at_once, gain_over(span, rate, watched.faded, slow))
         if (gain == 1).all():
             return gain, ()
         why = watched.closed.reasons(span.start - fade, span.end + ramp)
@@ -280,17 +280,16 @@ class Supervisor:
             stream, measured = streams[version], None
             if instant % STEP == 0:
                 measured = self._measure(watched, stream, instant, slow)
-            name = version.coupling
-            watched.briefs.append(self._brief(name, watched, stream, instant, fast))
-            watched.proofs.append(self._proven(watched))
+            latest = self._brief(version.coupling, watched, stream, instant, fast)
+            level = self._last(watched)
+            watched.briefs.append(latest)
+            watched.proofs.append(level if proves(latest, self.settings) else 0.0)
             while len(watched.briefs) > self.settings.window // TICK:
                 watched.briefs.popleft()
                 watched.proofs.popleft()
-            briefs = list(watched.briefs)
-            verdict = judge(measured, self.settings)
-            pressing = presses(briefs[-1], self.settings)
-            if judge_briefs(briefs, self.settings) is Verdict.BAD:
-                verdict = Verdict.BAD
+            vanished = watched.usual is not None and level * self.settings.jump < watched.usual
+            verdict = conclude(measured, watched.briefs, self.settings, vanished=vanished)
+            pressing = verdict is Verdict.BAD and presses(latest, self.settings)
             self._step(watched, instant, verdict, pressing=pressing)
 
     def _step(self, watched: Watched, instant: int, verdict: Verdict, *, pressing: bool) -> None:
@@ -303,16 +302,16 @@ class Supervisor:
             watched.closes = instant
         elif was is GateState.ON:
             # No longer than it rests, so that it is closed before it can open again.
-            watched.closes = instant + min(self.settings.fade // 2, self.settings.dwell)
+            watched.closes = instant + min(self.settings.fade, self.settings.dwell)
             watched.faded.add(watched.closes, watched.closes + TICK, reason)
         if instant >= watched.closes:
             watched.closed.add(instant, instant + TICK, reason)
 
-    def _proven(self, watched: Watched) -> float:
-        if not proves(watched.briefs[-1], self.settings):
-            return 0.0
-        last = np.array(watched.levels)[-(BRIEF // SLOT) :]
-        return float(np.sqrt(np.mean(last**2)))
+    def _last(self, watched: Watched) -> float:
+        """Return the root mean square of the last second's levels; NaN where one is not valid."""
+        levels, count = watched.levels, BRIEF // SLOT
+        last = [levels[-1 - i] for i in range(min(count, len(levels)))]
+        return math.sqrt(sum(level * level for level in last) / count)
 
     def _measure(
         self, watched: Watched, stream: Stream, instant: int, strain: Complex | None
@@ -355,7 +354,10 @@ class Supervisor:
         # The lowest of late: an estimate that goes bad slowly must not count as the floor.
         floor = np.min([floor for _, floor in watched.floors], axis=0)
         level = replace(watched.level, usual=np.maximum(watched.level.usual, floor), floor=floor)
-        return brief(strain, estimate, self._fast[name], self._slow[name], level)
+        # The last second's is what is judged.
+        earlier = [b.noise for b in list(watched.briefs)[: -(BRIEF // TICK)] if b is not None]
+        highest = np.max(earlier, axis=0) if earlier else 0.0
+        return brief(strain, estimate, self._fast[name], self._slow[name], level, highest)
 
     def _transform(self, watch: Watch, instant: int, duration: int) -> Complex | None:
         """Return the transform of the strain before an instant; None where it is not fit."""

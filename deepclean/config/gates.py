@@ -34,8 +34,8 @@ class Gate(Section):
     """Factor over its usual level at which an estimate is not believed."""
 
     sigma: Positive = 5.0
-    """Standard deviations of chance that a second, or few, must be from what a good estimate gains to
-    be bad."""
+    """Standard deviations of chance that one or a few seconds must be from what a good estimate
+    gains to be bad."""
 
     dwell: Duration = 8.0
     """Seconds that a gate stays closed after something bad, at least."""
@@ -45,8 +45,8 @@ class Gate(Section):
     two fades it is the history that a restart reads."""
 
     fade: Duration = 2.0
-    """Seconds of the ramp by which a gate opens; where the harm is small it closes by one of half
-    of that. Shorter: a strong line spills more into the bins beside it. At most twice `dwell`."""
+    """Seconds of the ramp by which a gate opens, and closes where nothing presses. Shorter: a strong
+    line spills more into the bins beside it. At most `dwell`."""
 
     @property
     def window_ns(self) -> int:

@@ -45,8 +45,8 @@ class Gate(Section):
     two fades it is the history that a restart reads."""
 
     fade: Duration = 2.0
-    """Seconds of the ramp by which a gate opens, and closes where nothing presses. Shorter: a strong
-    line spills more into the bins beside it. At most `dwell`."""
+    """Seconds of the ramp by which a gate opens, and closes where nothing presses. Where it is
+    shorter, a strong line spills more into the bins beside it. At most `dwell`."""
 
     @property
     def window_ns(self) -> int:

@@ -2,11 +2,12 @@
 
 A model that was offered is loaded from the store and offered again before the same block. What
 was decided on it is decided anew, on the same frames, and written into the replay's own record.
+What never came in, as it could not be loaded, does not come in here either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deepclean.build import load_model, make_coupling, resolve_device, trial_settings
@@ -40,7 +41,7 @@ class Recorded:
         self._config = config
         self._record = record
         self._device = resolve_device(config.runtime.device)
-        self._waiting = [event for event in events if event.what in _OUTSIDE]
+        self._waiting = list(_from_outside(events))
         self._at_work: frozenset[Version] = frozenset()
 
     def take(self, instant: int) -> list[Offer]:
@@ -62,6 +63,8 @@ class Recorded:
         version, role = event.version, event.role
         if event.what == "withdrawn":
             return Offer(role, version.coupling, None)
+        if event.what == "refused":
+            return Offer(role, version.coupling, version, fault=event.why)
         if version in self._at_work:
             return Offer(role, version.coupling, version)
         try:
@@ -70,6 +73,24 @@ class Recorded:
         except DeepCleanError as error:
             return Offer(role, version.coupling, version, fault=str(error))
         return Offer(role, version.coupling, version, model, runner)
+
+
+def _from_outside(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield what was not decided on the data.
+
+    A refusal was, where it is of the version that was offered for production last and did not get
+    there; any other one came with the offer itself.
+    """
+    incoming: dict[str, Version] = {}
+    for event in events:
+        name, for_production = event.version.coupling, event.role == "production"
+        decided = for_production and incoming.get(name) == event.version
+        if event.what in _OUTSIDE or (event.what == "refused" and not decided):
+            yield event
+        if event.what == "offered" and for_production:
+            incoming[name] = event.version
+        elif decided:
+            del incoming[name]
 
 
 class Past:

@@ -107,8 +107,8 @@ class Past:
         loaded: what was in production at its start, by coupling.
 
     Raises:
-        InputError: the record cannot be read or does not say what was in production, or the
-            directory holds frames.
+        InputError: the record cannot be read or does not say what was in production, the run began
+            anew within the span, or the directory holds frames.
         ModelError: a version cannot be loaded.
     """
 
@@ -130,6 +130,13 @@ class Past:
                 f"does not say what was in production of {named} at {format_gps(span.start)}",
                 path=path,
             )
+        again = [e.instant for e in events if e.what == "started" and e.instant in _within(span)]
+        if again:
+            raise InputError(
+                f"the run began anew at {format_gps(again[0])}, with nothing on trial or on "
+                "probation: replay what is before and what is from there on by themselves",
+                path=path,
+            )
         self.loaded = {n: _load(config, found[n], place) for n in config.enabled_couplings}
         self._events = [event for event in events if event.instant >= span.start]
         self._record = Record(path_in(directory, config.output.description))
@@ -139,6 +146,11 @@ class Past:
         offers = Recorded(self._config, self._events, self._record)
         rules = trial_settings(self._config)
         return Life(engine, rules, self.loaded, offers, Figures(models=self.loaded))
+
+
+def _within(span: Span) -> range:
+    """Return the instants of a span but for its start."""
+    return range(span.start + 1, span.end)
 
 
 def _load(config: Config, version: Version, place: str) -> Model:

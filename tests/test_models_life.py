@@ -113,6 +113,11 @@ def test_a_replay_makes_the_same_decisions_at_the_same_seconds(
     done = replayed(deepclean, gated, tmp_path / "again")
     assert done.returncode == 0, done.stderr
     assert_equal(gated, tmp_path / "again")
+    # Nor does it matter how long the files are.
+    longer = replayed(deepclean, gated, tmp_path / "longer", "--duration 8")
+    assert longer.returncode == 0, longer.stderr
+    name = record_of(gated).name
+    assert (tmp_path / "longer" / name).read_bytes() == record_of(gated).read_bytes()
     # The store is as it was.
     after = {path: path.read_bytes() for path in directory(gated).iterdir() if path.is_file()}
     assert after == before
@@ -226,6 +231,18 @@ def test_a_record_that_does_not_say_what_was_in_production(gated: Config, tmp_pa
         Past(gated, record_of(gated), tmp_path / "again", earlier)
     later = Past(gated, record_of(gated), tmp_path / "again", Span(SPAN.start + 5 * NS, SPAN.end))
     assert later.loaded["60Hz"].version == 1
+
+
+def test_a_run_that_began_anew_is_replayed_in_two_parts(gated: Config, tmp_path: Path) -> None:
+    ran(gated, {})
+    path, middle = record_of(gated), SPAN.start + 20 * NS
+    line = path.read_text()
+    path.write_text(line + line.replace(str(START), str(START + 20)).replace(": 1,", ": 2,"))
+    with pytest.raises(InputError, match=f"began anew at {START + 20}"):
+        Past(gated, path, tmp_path / "again", SPAN)
+    parts = (Span(SPAN.start, middle), Span(middle, SPAN.end))
+    loaded = [Past(gated, path, tmp_path / "again", part).loaded["60Hz"].version for part in parts]
+    assert loaded == [1, 2]
 
 
 def test_a_version_that_is_gone_from_the_store_is_refused_in_the_replay(

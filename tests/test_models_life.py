@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,14 +13,17 @@ import pytest
 from deepclean.cleaning import channels_of
 from deepclean.cli.options import histories
 from deepclean.config import Config
+from deepclean.core.block import Version
+from deepclean.core.lifecycle import Event
 from deepclean.core.time import NS, Span
 from deepclean.edge import record, store
 from deepclean.edge.source import HistorySource
 from deepclean.errors import InputError
-from deepclean.recorded import Past
+from deepclean.recorded import Past, Recorded
 from tests.commands import Done, Run
 from tests.lively import Stream, directory, faulty, point, put
 from tests.smallsite import START, small_config, write_site
+from tests.test_daemon import daemon, is_written, until
 
 SETTINGS = (
     "gate.enabled=true",
@@ -91,7 +96,8 @@ def replayed(deepclean: Run, config: Config, into: Path, more: str = "") -> Done
 
 def assert_equal(config: Config, into: Path) -> None:
     """Assert that every frame and the record are the same, byte for byte."""
-    made = {path.name: path.read_bytes() for path in config.output.directory.iterdir()}
+    held = [*config.output.directory.glob("*.gwf"), record_of(config)]
+    made = {path.name: path.read_bytes() for path in held}
     again = {path.name: path.read_bytes() for path in into.iterdir()}
     assert again.keys() == made.keys()
     assert again[record_of(config).name].decode() == made[record_of(config).name].decode()
@@ -184,6 +190,78 @@ def test_what_was_refused_is_refused_in_the_replay_too(
     put(gated, 4)
     assert replayed(deepclean, gated, tmp_path / "again").returncode == 0
     assert_equal(gated, tmp_path / "again")
+
+
+def test_a_refusal_that_the_data_led_to_is_not_offered(gated: Config, tmp_path: Path) -> None:
+    """It is decided anew; a refusal of what could not be loaded is taken over."""
+    two, three = Version("60Hz", 2), Version("60Hz", 3)
+    events = [
+        Event(1, "offered", two, "production"),
+        Event(2, "refused", three, "canary", why="damaged"),
+        Event(3, "refused", two, "production", why="its gate did not open"),
+        Event(4, "refused", two, "production", why="changed in place"),
+        Event(5, "offered", two, "production"),
+        Event(6, "in_force", two, "production", 1),
+        Event(7, "refused", two, "production", why="changed in place"),
+    ]
+    recorded = Recorded(gated, events, record.Record(tmp_path / "record"))
+    given = [(o.version, o.role, o.fault) for o in recorded.take(6)]
+    assert given == [
+        (two, "production", ""),
+        (three, "canary", "damaged"),
+        (two, "production", "changed in place"),
+        (two, "production", ""),
+    ]
+    assert [o.fault for o in recorded.take(7)] == ["changed in place"]
+    assert recorded.take(8) == []
+
+
+@pytest.mark.parametrize("act", [production, candidate])
+def test_a_replay_may_begin_later_with_what_was_in_force(
+    gated: Config, tmp_path: Path, act: Callable[[Config, int], Callable[[], object]]
+) -> None:
+    told = ran(gated, {8: act(gated, 3)})
+    later = Past(gated, record_of(gated), tmp_path / "again", Span(SPAN.start + 40 * NS, SPAN.end))
+    assert later.loaded["60Hz"].version == (3 if ("in_force", 3) in told else 1)
+
+
+def test_a_daemon_and_its_replay_agree(deepclean: Run, tmp_path: Path) -> None:
+    """The process itself: when its thread has loaded a version is chance, and on record."""
+    settings = (*SETTINGS, "models.probe=0.01")
+    config = small_config(tmp_path, *settings)
+    for version in (1, 2, 3):
+        put(config, version)
+    point(config, 1)
+    write_site(config, START, 8)
+    options = [word for setting in settings for word in ("--set", setting)]
+    seen = dict.fromkeys(("rejected", "in_force"), False)
+    acts = {START + 10: candidate(config, 2), START + 12: production(config, 3)}
+    with daemon(config, tmp_path / "log", *options) as process:
+        for second in range(START + 8, START + 100):
+            acts.get(second, lambda: None)()
+            write_site(config, second, 1)
+            until(partial(is_written, config, second - 1), process)
+            until(record_of(config).exists, process)  # its thread writes it
+            last = second
+            told = [event.what for event in record.read(record_of(config))]
+            seen = {what: what in told for what in seen}
+            if all(seen.values()):
+                break
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+    assert all(seen.values())
+    write_site(config, last + 1, 3)
+    done = deepclean(
+        tmp_path,
+        f"replay -c small.yaml --start {START + 7} --end {last + 1} --output again "
+        f"--models-of {record_of(config)} {' '.join(options)}",
+    )
+    assert done.returncode == 0, done.stderr
+    # The last frame was let go without its look-ahead.
+    name = f"H-H1_DEEPCLEAN-{last}-1.gwf"
+    (tmp_path / "again" / name).unlink()
+    (config.output.directory / name).unlink()
+    assert_equal(config, tmp_path / "again")
 
 
 # what cannot be replayed

@@ -32,12 +32,12 @@ from deepclean.cli.options import histories
 from deepclean.cli.stored import fits
 from deepclean.core.lifecycle import Event
 from deepclean.core.time import NS
-from deepclean.edge import models, record, store, versions
+from deepclean.edge import models, record, rejections, store, versions
 from deepclean.edge.manifest import Description
 from deepclean.edge.source import HistorySource
 from deepclean.networks import Wiener
 from deepclean.retrain import Job, Record, retrain
-from scripts.rehearse_report import Second, assert_sound, draw, measure, table
+from scripts.rehearse_report import BAD, FIRST, GOOD, Second, assert_sound, draw, measure, table
 from scripts.rehearse_site import COUPLING, FAST, FULL, START, Place
 from tests.lively import Stream
 
@@ -61,6 +61,11 @@ class Rehearsed:
     def require(self) -> None:
         """Raise AssertionError unless all came as it has to."""
         assert_sound(self.place, self.seconds, self.events)
+        place = self.place.models
+        pointers = [versions.read_pointer(place, pointer) for pointer in versions.POINTERS]
+        assert pointers == [FIRST, None], f"production and canary: {pointers}"
+        for version in (GOOD, BAD):
+            assert rejections.read(place, version), f"nothing says why {version} is no good"
 
 
 def rehearse(root: Path, *, fast: bool) -> Rehearsed:

@@ -125,12 +125,19 @@ def assert_sound(place: Place, seconds: Sequence[Second], events: Sequence[Event
     back = came[-1].instant // NS - START
     late = back - plan.swap_at - rules.rollback_after
     assert 0 <= late <= SLOW, f"rolled back {late} s after `rollback_after` was over"
+    assert {one.version for one in seconds} == {FIRST, GOOD}, "the bad one was in force"
+    harm = _over_raw(seconds)
+    assert harm <= 1.01, f"OUT_DQ is {harm:.3f} times the raw strain"
     found = {one.when: one for one in stretches(plan, events, seconds)}
     degraded = found.pop("drifted, until the promotion")
     assert degraded.lowest > 2, f"production does not degrade: {degraded.lowest:.3f}"
     for one in found.values():
         assert one.mean <= ALLOWED, f"{one.when}: {one.mean:.3f} of the floor"
         assert one.highest <= SCATTER, f"{one.when}: {one.highest:.3f} of the floor"
+
+
+def _over_raw(seconds: Sequence[Second]) -> float:
+    return max(one.cleaned / one.raw for one in seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +208,7 @@ def table(
     for each in stretches(plan, events, seconds):
         figures = f"{each.mean:.3f} | {each.lowest:.3f} | {each.highest:.3f}"
         lines.append(f"| {each.when} | {each.low} to {each.high} | {figures} |")
+    lines += ["", f"OUT_DQ over raw, highest 8 s: {_over_raw(seconds):.3f}"]
     return "\n".join(lines)
 
 

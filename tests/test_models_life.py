@@ -237,7 +237,7 @@ def test_a_daemon_and_its_replay_agree(deepclean: Run, tmp_path: Path) -> None:
     seen = dict.fromkeys(("rejected", "in_force"), False)
     acts = {START + 10: candidate(config, 2), START + 12: production(config, 3)}
     with daemon(config, tmp_path / "log", *options) as process:
-        for second in range(START + 8, START + 100):
+        for second in range(START + 8, START + 400):
             acts.get(second, lambda: None)()
             write_site(config, second, 1)
             until(partial(is_written, config, second - 1), process)

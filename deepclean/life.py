@@ -152,14 +152,14 @@ class Life:
             return self._refusal(instant, version, role, str(error))
         if offer.model is not None:
             self._known[version] = Known(version.number, offer.model.hash)
-        if event is not None:
+        if event is not None and event.what == "offered":
             self._figures.reloads["accepted"] += 1
         return event
 
     def _without(self, instant: int, offer: Offer) -> Event | None:
         """Take that a pointer names nothing."""
         if not offer.fault:
-            return self._lifecycle.withdraw(instant, offer.coupling)
+            return self._lifecycle.withdraw(instant, offer.coupling, offer.role)
         self._figures.reloads["rejected"] += 1
         where = f"the {offer.role} pointer of {offer.coupling} is not followed"
         _log.error("GPS %s: %s: %s", format_gps(instant), where, offer.fault)

@@ -2,11 +2,12 @@
 
 A model that was offered is loaded from the store and offered again before the same block. What
 was decided on it is decided anew, on the same frames, and written into the replay's own record.
+What never came in, as it could not be loaded, does not come in here either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deepclean.build import load_model, make_coupling, resolve_device, trial_settings
@@ -40,7 +41,7 @@ class Recorded:
         self._config = config
         self._record = record
         self._device = resolve_device(config.runtime.device)
-        self._waiting = [event for event in events if event.what in _OUTSIDE]
+        self._waiting = list(_from_outside(events))
         self._at_work: frozenset[Version] = frozenset()
 
     def take(self, instant: int) -> list[Offer]:
@@ -62,6 +63,8 @@ class Recorded:
         version, role = event.version, event.role
         if event.what == "withdrawn":
             return Offer(role, version.coupling, None)
+        if event.what == "refused":
+            return Offer(role, version.coupling, version, fault=event.why)
         if version in self._at_work:
             return Offer(role, version.coupling, version)
         try:
@@ -70,6 +73,24 @@ class Recorded:
         except DeepCleanError as error:
             return Offer(role, version.coupling, version, fault=str(error))
         return Offer(role, version.coupling, version, model, runner)
+
+
+def _from_outside(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield what was not decided on the data.
+
+    A refusal was, where it is of the version that was offered for production last and did not get
+    there; any other one came with the offer itself.
+    """
+    incoming: dict[str, Version] = {}
+    for event in events:
+        name, for_production = event.version.coupling, event.role == "production"
+        decided = for_production and incoming.get(name) == event.version
+        if event.what in _OUTSIDE or (event.what == "refused" and not decided):
+            yield event
+        if event.what == "offered" and for_production:
+            incoming[name] = event.version
+        elif decided:
+            del incoming[name]
 
 
 class Past:
@@ -86,8 +107,8 @@ class Past:
         loaded: what was in production at its start, by coupling.
 
     Raises:
-        InputError: the record cannot be read or does not say what was in production, or the
-            directory holds frames.
+        InputError: the record cannot be read or does not say what was in production, the run began
+            anew within the span, or the directory holds frames.
         ModelError: a version cannot be loaded.
     """
 
@@ -109,6 +130,13 @@ class Past:
                 f"does not say what was in production of {named} at {format_gps(span.start)}",
                 path=path,
             )
+        again = [e.instant for e in events if e.what == "started" and e.instant in _within(span)]
+        if again:
+            raise InputError(
+                f"the run began anew at {format_gps(again[0])}, with nothing on trial or on "
+                "probation: replay what is before and what is from there on by themselves",
+                path=path,
+            )
         self.loaded = {n: _load(config, found[n], place) for n in config.enabled_couplings}
         self._events = [event for event in events if event.instant >= span.start]
         self._record = Record(path_in(directory, config.output.description))
@@ -118,6 +146,11 @@ class Past:
         offers = Recorded(self._config, self._events, self._record)
         rules = trial_settings(self._config)
         return Life(engine, rules, self.loaded, offers, Figures(models=self.loaded))
+
+
+def _within(span: Span) -> range:
+    """Return the instants of a span but for its start."""
+    return range(span.start + 1, span.end)
 
 
 def _load(config: Config, version: Version, place: str) -> Model:

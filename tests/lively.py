@@ -87,10 +87,10 @@ def input_frame(second: int) -> InputFrame:
 
 
 class Stream:
-    """A daemon's work on the small site, but for its source: frames are given to it.
+    """A daemon's work, but for its source: frames are given to it.
 
     Args:
-        config: of the small site; its store has a production version.
+        config: of the small site or another; its store has a production version.
         loaded: what it begins with; by default what the store says.
         threaded: let the keeper's own thread follow the store; else it does at each frame.
     """
@@ -116,13 +116,17 @@ class Stream:
         self.second = START
         self.written: list[Path] = []
 
-    def step(self) -> None:
-        """Let one second come: exactly one frame goes out for it, but for the first."""
+    def take(self, frame: InputFrame) -> list[Path]:
+        """Let a frame come, from wherever; return what is written for it."""
         if not self.threaded:
             self.keeper.turn()
-        out = self.cleaning.take(input_frame(self.second))
-        assert len(out) == (self.second > START)
+        out = self.cleaning.take(frame)
         self.written += out
+        return out
+
+    def step(self) -> None:
+        """Let one second come: exactly one frame goes out for it, but for the first."""
+        assert len(self.take(input_frame(self.second))) == (self.second > START)
         self.second += 1
 
     def steps(self, count: int) -> None:

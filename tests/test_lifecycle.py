@@ -256,7 +256,7 @@ def test_a_canary_is_withdrawn_and_another_tried() -> None:
     stage = Stage()
 
     def withdraw(instant: int) -> None:
-        event = stage.life.withdraw(instant, "all")
+        event = stage.life.withdraw(instant, "all", "canary")
         assert event is not None
         stage.events.append(event)
 
@@ -297,7 +297,8 @@ def test_changing_ones_mind_cancels_what_was_to_come() -> None:
         blocks_of(50),
         {20: stage.offer(model(2, -NOISE)), 24: stage.offer(model(1))},
     )
-    assert [t[1:] for t in told] == [("offered", 2)]
+    assert told == [(20, "offered", 2), (24, "withdrawn", 2)]
+    assert stage.events[-1].role == "production"
     assert stage.engine.versions == (OLD,)
 
 
@@ -314,7 +315,7 @@ def test_what_the_engine_cannot_take_changes_nothing() -> None:
     unknown = replace(model(2), witnesses=("OTHER",))
     with pytest.raises(ValueError, match="not read"):
         stage.life.offer(0, NEW, "canary", unknown)
-    assert stage.life.withdraw(0, "all") is None
+    assert stage.life.withdraw(0, "all", "canary") is None
 
 
 def test_the_same_data_lead_to_the_same_decisions() -> None:

@@ -118,7 +118,8 @@ class Lifecycle:
     ) -> Event | None:
         """Take a model that is to have a role; return what was made of it.
 
-        What is in production already is no canary, and cancels whatever was to take over.
+        What is in production already is no canary, and cancels whatever was to take over: that is
+        withdrawn.
 
         Args:
             instant: start of the next block, GPS nanoseconds.
@@ -131,11 +132,7 @@ class Lifecycle:
         """
         course, name = self._courses[version.coupling], version.coupling
         if version == self.production(name):
-            if role == "production":
-                self._drop_incoming(course)
-            else:
-                self._drop_canary(course)
-            return None
+            return self.withdraw(instant, name, role)
         if model is not None and not self.runs(version):
             self._engine.add(model)
         if role == "canary":
@@ -148,14 +145,17 @@ class Lifecycle:
             course.incoming, course.waited = version, 0
         return Event(instant, "offered", version, role)
 
-    def withdraw(self, instant: int, coupling: str) -> Event | None:
-        """Let the canary go; return what happened, if there was one."""
+    def withdraw(self, instant: int, coupling: str, role: Role) -> Event | None:
+        """Let what was to take over go, or the canary; return what happened, if there was one."""
         course = self._courses[coupling]
-        version = course.canary
+        version = course.incoming if role == "production" else course.canary
         if version is None:
             return None
-        self._drop_canary(course)
-        return Event(instant, "withdrawn", version, "canary")
+        if role == "production":
+            self._drop_incoming(course)
+        else:
+            self._drop_canary(course)
+        return Event(instant, "withdrawn", version, role)
 
     def see(self, block: CleanedBlock) -> list[Event]:
         """Take the next block that came out; return what was decided on it."""

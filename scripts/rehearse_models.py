@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""Let a site's coupling drift and watch the models take care of it, with nobody there.
+
+A simulated site writes frames; its coupling grows 2.5 times as strong over some minutes, and falls
+back at once much later. The daemon's parts clean the frames as fast as they can, the keeper follows
+the store each second, and `deepclean retrain`'s work is done at a cadence. A bad canary is
+published on purpose. What is asserted: the residual comes back to within 5 % of the floor, the bad
+canary is rejected, production that turns bad is rolled back, and every second has its frame.
+
+    python -m scripts.rehearse_models                  all rules as they are by default, minutes
+    python -m scripts.rehearse_models --fast           low rates and short times
+    python -m scripts.rehearse_models --figure docs/models-life.png
+"""
+
+from __future__ import annotations
+
+import os
+
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import argparse
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from deepclean.cleaning import channels_of
+from deepclean.cli.options import histories
+from deepclean.cli.stored import fits
+from deepclean.core.lifecycle import Event
+from deepclean.core.time import NS
+from deepclean.edge import models, record, rejections, store, versions
+from deepclean.edge.manifest import Description
+from deepclean.edge.source import HistorySource
+from deepclean.networks import Wiener
+from deepclean.retrain import Job, Record, retrain
+from scripts.rehearse_report import BAD, FIRST, GOOD, Second, assert_sound, draw, measure, table
+from scripts.rehearse_site import COUPLING, FAST, FULL, START, Place
+from tests.lively import Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What happened.
+
+    Args:
+        place: where the frames, the store and the records are.
+        events: of the run's record.
+        retrained: what came of each retraining, by GPS second.
+        seconds: what was measured of each frame.
+    """
+
+    place: Place
+    events: list[Event]
+    retrained: dict[int, Record]
+    seconds: list[Second]
+
+    def require(self) -> None:
+        """Raise AssertionError unless all came as it has to."""
+        assert_sound(self.place, self.seconds, self.events)
+        place = self.place.models
+        pointers = [versions.read_pointer(place, pointer) for pointer in versions.POINTERS]
+        assert pointers == [FIRST, None], f"production and canary: {pointers}"
+        for version in (GOOD, BAD):
+            assert rejections.read(place, version), f"nothing says why {version} is no good"
+
+
+def rehearse(root: Path, *, fast: bool) -> Rehearsed:
+    """Go through it in an empty directory."""
+    place = Place(root, FAST if fast else FULL)
+    place.write()
+    plan, recordings = place.plan, histories(place.config, None, None)
+    source = HistorySource(channels_of(place.config), *recordings)
+    first = retrained(place, START)
+    assert first.version is not None, first.why
+    store.promote(place.models, first.version, fits(place.config, COUPLING), "the first one")
+    stream, found = Stream(place.config), dict[int, Record]()
+    for frame in source.frames(place.span, stream.engine.needs(place.span)):
+        now = frame.span.start // NS
+        if frame.wanted and (now - START) % plan.every == 0:
+            found[now] = retrained(place, now)
+        if now == START + plan.bad_at:
+            publish_flipped(place)
+        stream.take(frame)
+    stream.cleaning.release()
+    stream.keeper.turn()
+    ledger = stream.cleaning.ledger
+    assert (len(stream.written), ledger.lost.total()) == (plan.end, 0), "a frame is missing"
+    path = record.path_in(place.config.output.directory, place.config.output.description)
+    return Rehearsed(place, record.read(path), found, measure(place))
+
+
+def retrained(place: Place, now: int) -> Record:
+    """Do what `deepclean retrain --end NOW` does."""
+    data = histories(place.config, None, None)
+    config = place.config
+    return retrain(Job(config, COUPLING, now * NS, lambda span: data, fits(config, COUPLING)))
+
+
+def publish_flipped(place: Place) -> None:
+    """Publish production with its sign flipped, and make it the canary."""
+    production = place.models / str(versions.read_pointer(place.models, "production"))
+    model = models.load(production)
+    _, manifest, _ = models.read(production)
+    network = model.network
+    assert isinstance(network, Wiener)
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.neg_()
+    facts = manifest.model_dump(include=set(Description.model_fields))
+    content, made = models.make(network, model.scalers, Description(**facts))
+    path = store.add(place.config.models.directory, content, made, "its sign is wrong")
+    store.set_canary(place.models, int(path.name), fits(place.config, COUPLING), "on purpose")
+
+
+def main() -> None:
+    """Rehearse, and say what happened."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--fast", action="store_true", help="low rates and short times")
+    parser.add_argument("--out", type=Path, help="an empty directory for all files; default: none")
+    parser.add_argument("--figure", type=Path, help="where to draw the residual")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = options.out or Path(temporary)
+        root.mkdir(parents=True, exist_ok=True)
+        done = rehearse(root, fast=options.fast)
+        (root / "seconds.json").write_text(json.dumps([asdict(one) for one in done.seconds]))
+        print(table(done.place.plan, done.events, done.retrained, done.seconds))
+        if options.figure:
+            draw(done.place.plan, done.events, done.seconds, options.figure)
+        done.require()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""What the rehearsal of the models' life came to: the residual second by second, and when what was.
+
+The residual is the mean over the band's bins of the density of a product over that of the strain
+without the coupling, which the simulator knows: 1 is perfect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepclean.core.block import Float64, Series
+from deepclean.core.channels import canary_version, gain, model_version, product_names
+from deepclean.core.lifecycle import Event
+from deepclean.core.spectra import band_ratio
+from deepclean.core.time import NS, Span
+from deepclean.edge.history import History
+from deepclean.retrain import Record
+from scripts.rehearse_site import COUPLING, DRIFTED, START, Place, Plan
+
+WINDOW = 8
+"""Seconds over which the spectra of a residual are averaged."""
+
+ALLOWED = 1.05
+"""Mean residual in units of the floor, to which cleaning has to come back."""
+
+
+FIRST, GOOD, BAD = 1, 2, 3
+"""The versions: the one that everything begins with, the retrained one, the one made on purpose."""
+
+SCATTER = 1.1
+"""What 8 s of it may come to by chance."""
+
+SLOW = 4
+"""Seconds that the gate may take to see that production is out of spec."""
+
+FADED = 3
+"""Seconds after a switch until the crossfade and the gate's ramp are over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """A second of the run; residuals over the `WINDOW` seconds that end with it.
+
+    Args:
+        gps: its start.
+        raw: of the strain as it came.
+        cleaned: of OUT_DQ.
+        canary: of CANARY; None where there is none over all the window.
+        version: in force at its end.
+        tried: the canary at its end; 0: none.
+        gain: of production, the lowest.
+    """
+
+    gps: int
+    raw: float
+    cleaned: float
+    canary: float | None
+    version: int
+    tried: int
+    gain: float
+
+
+def measure(place: Place) -> list[Second]:
+    """Measure every frame that was written, but for the first seconds.
+
+    Raises:
+        AssertionError: a second of the run has no frame, or what is in it cannot be read.
+    """
+    config = place.config
+    ifo, strain = config.interferometer, config.strain.channel
+    names = product_names(strain, ["OUT_DQ", "CANARY"])
+    numbers = [model_version(ifo, COUPLING), canary_version(ifo, COUPLING), gain(ifo, COUPLING)]
+    files = [*names.values(), *numbers]
+    cleaned = _read(config.output.directory, files, place.span)
+    (raw,) = _read(config.input.strain.directory, [strain], place.span)
+    (floor,) = _read(place.root / "truth", [f"{ifo}:TRUTH-BACKGROUND"], place.span)
+    bands, rate = config.couplings[COUPLING].bands, config.strain.rate
+    out, candidate, version, tried, gains = cleaned
+    found = []
+    for end in range(WINDOW, place.plan.end + 1):
+        inside = slice((end - WINDOW) * rate, end * rate)
+        counts = slice(16 * (end - 1), 16 * end)
+        at_test = bool((tried[16 * (end - WINDOW) : 16 * end] > 0).all())
+
+        def residual(samples: Float64, inside: slice = inside) -> float:
+            return band_ratio(samples[inside], floor[inside], rate, bands)
+
+        found.append(
+            Second(
+                START + end - 1,
+                residual(raw),
+                residual(out),
+                residual(candidate) if at_test else None,
+                int(version[counts][-1]),
+                int(tried[counts][-1]),
+                float(gains[counts].min()),
+            )
+        )
+    return found
+
+
+def _read(directory: Path, names: Sequence[str], span: Span) -> list[Float64]:
+    read = History([directory]).read(names, span)
+    for name, one in read.items():
+        assert isinstance(one, Series), f"{name}: {one.reason}"
+    return [np.asarray(read[name].samples, dtype=np.float64) for name in names]  # type: ignore[union-attr]
+
+
+def assert_sound(place: Place, seconds: Sequence[Second], events: Sequence[Event]) -> None:
+    """Raise AssertionError unless all came as it has to.
+
+    Args:
+        place: with the plan and the rules.
+        seconds: as measured.
+        events: of the run's record.
+    """
+    plan, rules = place.plan, place.config.models.trial
+    came = [e for e in events if e.what not in ("started", "offered")]
+    told = [(e.what, e.version.number) for e in came]
+    assert told == [("promoted", GOOD), ("rejected", BAD), ("rolled_back", FIRST)], told
+    back = came[-1].instant // NS - START
+    late = back - plan.swap_at - rules.rollback_after
+    assert 0 <= late <= SLOW, f"rolled back {late} s after `rollback_after` was over"
+    assert {one.version for one in seconds} == {FIRST, GOOD}, "the bad one was in force"
+    harm = _over_raw(seconds)
+    assert harm <= 1.01, f"OUT_DQ is {harm:.3f} times the raw strain"
+    found = {one.when: one for one in stretches(plan, events, seconds)}
+    degraded = found.pop("drifted, until the promotion")
+    assert degraded.lowest > 2, f"production does not degrade: {degraded.lowest:.3f}"
+    for one in found.values():
+        assert one.mean <= ALLOWED, f"{one.when}: {one.mean:.3f} of the floor"
+        assert one.highest <= SCATTER, f"{one.when}: {one.highest:.3f} of the floor"
+
+
+def _over_raw(seconds: Sequence[Second]) -> float:
+    return max(one.cleaned / one.raw for one in seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The residual of OUT_DQ over some time.
+
+    Args:
+        when: in words.
+        low: seconds since the start.
+        high: likewise, where it ends.
+        mean: of the seconds' residuals.
+        lowest: of them.
+        highest: of them.
+    """
+
+    when: str
+    low: int
+    high: int
+    mean: float
+    lowest: float
+    highest: float
+
+
+def stretches(plan: Plan, events: Sequence[Event], seconds: Sequence[Second]) -> list[Stretch]:
+    """Return the residual where nothing changes, away from what changes by a window and a fade."""
+    promoted, back = (
+        next(event.instant // NS - START for event in events if event.what == what)
+        for what in ("promoted", "rolled_back")
+    )
+    found = []
+    for when, begin, high in (
+        ("before the drift", 0, plan.drift[0]),
+        ("drifted, until the promotion", plan.drift[1], promoted),
+        ("from the promotion on", promoted + FADED, plan.swap_at),
+        ("from the rollback on", back + FADED, plan.end),
+    ):
+        low = begin + WINDOW - 1
+        inside = [one.cleaned for one in seconds if low <= one.gps - START < high]
+        mean = sum(inside) / len(inside)
+        found.append(Stretch(when, begin, high, mean, min(inside), max(inside)))
+    return found
+
+
+def table(
+    plan: Plan,
+    events: Sequence[Event],
+    retrained: Mapping[int, Record],
+    seconds: Sequence[Second],
+) -> str:
+    """Return what happened and when, as a table."""
+    by_gps = {one.gps: one for one in seconds}
+    rows = [(START + second, said) for second, said in _of_the_site(plan)]
+    rows += [(gps, f"retrained: {_came_of(each)}") for gps, each in retrained.items()]
+    rows += [(event.instant // NS, _said(event)) for event in events]
+    lines = [
+        "| GPS second | since start | what | OUT_DQ / floor | raw / floor |",
+        "|---|---|---|---|---|",
+    ]
+    for gps, said in sorted(rows, key=lambda row: row[0]):
+        one = by_gps.get(gps - 1)  # the last second before it
+        figures = f"{one.cleaned:.3f} | {one.raw:.2f}" if one else " | "
+        lines.append(f"| {gps} | {gps - START} | {said} | {figures} |")
+    lines += [
+        "",
+        "| OUT_DQ / floor | seconds | mean | lowest | highest 8 s |",
+        "|---|---|---|---|---|",
+    ]
+    for each in stretches(plan, events, seconds):
+        figures = f"{each.mean:.3f} | {each.lowest:.3f} | {each.highest:.3f}"
+        lines.append(f"| {each.when} | {each.low} to {each.high} | {figures} |")
+    lines += ["", f"OUT_DQ over raw, highest 8 s: {_over_raw(seconds):.3f}"]
+    return "\n".join(lines)
+
+
+def draw(plan: Plan, events: Sequence[Event], seconds: Sequence[Second], path: Path) -> None:
+    """Draw the residuals over time, with what happened."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (axis, below) = plt.subplots(
+        2, 1, figsize=(10, 6), sharex=True, height_ratios=(5, 1), layout="constrained"
+    )
+    time = np.array([one.gps + 1 - START for one in seconds])
+    tried = np.array([np.nan if one.canary is None else one.canary for one in seconds])
+    axis.plot(time, [one.raw for one in seconds], color="0.6", lw=1, label="raw")
+    axis.plot(time, tried, color="tab:orange", lw=1.2, label="CANARY")
+    axis.plot(time, [one.cleaned for one in seconds], color="tab:blue", lw=1.5, label="OUT_DQ")
+    axis.axhspan(1 / ALLOWED, ALLOWED, color="tab:green", alpha=0.3, lw=0, label="floor, 5 %")
+    axis.axvspan(*plan.drift, color="0.93", zorder=0)
+    axis.set(yscale="log", ylim=(0.9, 80), ylabel="ASD in the band, in units of the floor")
+    axis.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+    marks = [(second, said) for second, said in _of_the_site(plan) if second != plan.drift[1]]
+    marks += [
+        (event.instant // NS - START, f"{event.version.number} {_WORDS[event.what]}")
+        for event in events
+        if event.what in _WORDS
+    ]
+    for number, (second, said) in enumerate(sorted(marks)):
+        late = second > 0.8 * plan.end
+        axis.axvline(second, color="k", lw=0.5, ls=":")
+        axis.text(
+            *(second, 60 / 1.25 ** (number % 4), f" {said} "),
+            fontsize=8,
+            va="center",
+            ha="right" if late else "left",
+        )
+    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0.0, 0.85))
+    below.step(time, [one.version for one in seconds], where="post", color="tab:blue", lw=1.5)
+    on_trial = [one.tried or np.nan for one in seconds]
+    below.step(time, on_trial, where="post", color="tab:orange", lw=1.5)
+    below.set(
+        ylabel="version", xlabel="seconds since the start", xlim=(0, plan.end), ylim=(0.5, 3.5)
+    )
+    below.set_yticks([1, 2, 3])
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+_WORDS = {"offered": "tried", "promoted": "promoted", "rejected": "rejected", "rolled_back": "back"}
+
+
+def _of_the_site(plan: Plan) -> list[tuple[int, str]]:
+    low, high = plan.drift
+    return [
+        (low, "the coupling begins to grow"),
+        (high, f"it is {DRIFTED:g} times as strong"),
+        (plan.swap_at, "the coupling falls back at once"),
+    ]
+
+
+def _came_of(each: Record) -> str:
+    ratios = ", ".join(f"{name} {ratio:.3f}" for name, ratio in each.asd_ratio.items() if ratio)
+    version = "" if each.version is None else f" version {each.version}"
+    return f"{each.verdict}{version}" + (f" (ASD ratio of {ratios})" if ratios else "")
+
+
+def _said(event: Event) -> str:
+    said = f"version {event.version.number} {event.what.replace('_', ' ')}"
+    said += " as canary" if event.what == "offered" and event.role == "canary" else ""
+    return f"{said}: {event.why}" if event.why else said

@@ -1,0 +1,198 @@
+"""The simulated site of `scripts.rehearse_models`: its configuration, its drift, its timetable."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from deepclean.config import Config, load
+from deepclean.core.block import Float64, Series
+from deepclean.core.time import NS, Span
+from deepclean.simulate import Layout, Simulator, Site, site_of, write_history
+from deepclean.simulate.site import Hum, noise_channel
+
+START = 1_420_000_000
+"""GPS second at which the run begins; what was before is history."""
+
+COUPLING = "Table"
+"""The hum of a table that shakes; a linear filter of its witnesses removes it."""
+
+WIDTH = 5.0
+"""Hz, of the hum: so wide that every bin of the band holds more of it than of the floor."""
+
+DRIFTED = 2.5
+"""Times the coupling's former strength that it has after the drift."""
+
+_CONFIGURATION = """
+interferometer: H1
+strain: {{rate: {rate}, state_vector: GDS-CALIB_STATE_VECTOR}}
+input:
+  strain: {{directory: strain, description: H1_llhoft}}
+  witnesses: [{{directory: witnesses, description: H1_lldetchar}}]
+output:
+  directory: cleaned
+  products: [OUT_DQ, PRODUCTION, CANARY]
+  retention: {{age: null}}
+models: {{directory: models}}
+metrics: {{enabled: false}}
+training: {{architecture: wiener, device: cpu}}
+runtime: {{device: cpu}}
+couplings:
+  Table:
+    band: [72, 88]
+    predict: {{edge: 0.25}}
+    witnesses: [PEM-CS_ACC_PSL_TABLE1_X_DQ, PEM-CS_ACC_PSL_TABLE1_Y_DQ, PEM-CS_ACC_PSL_TABLE1_Z_DQ]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """When what happens, in seconds since the run's start.
+
+    Args:
+        rate: of the strain, Hz.
+        witness_rate: of the witnesses.
+        overrides: of the configuration.
+        history: seconds of data before the start, of which the first model is made.
+        drift: from when to when the coupling grows.
+        every: seconds from one retraining to the next; the first is at the start.
+        bad_at: when the bad canary is published.
+        swap_at: when the coupling falls to its former strength, at once.
+        end: of the run.
+    """
+
+    rate: int
+    witness_rate: int
+    overrides: tuple[str, ...]
+    history: int
+    drift: tuple[int, int]
+    every: int
+    bad_at: int
+    swap_at: int
+    end: int
+
+
+FULL = Plan(
+    rate=4096,
+    witness_rate=512,
+    overrides=(
+        *("retrain.span=480", "retrain.within=480", "retrain.min_ready=400"),
+        "retrain.held_out=128",
+    ),
+    history=480,
+    drift=(60, 240),
+    every=720,
+    bad_at=900,
+    swap_at=1620,
+    end=1740,
+)
+"""All rules as they are where nothing is configured, but for retraining on 8 minutes of data."""
+
+FAST = Plan(
+    rate=512,
+    witness_rate=256,
+    overrides=(
+        *("engine.rate=256", "engine.resample.zeros=8"),
+        *("gate.dwell=4", "gate.memory=16"),
+        *("models.trial.validation_time=20", "models.trial.patience=60"),
+        *("models.trial.rollback_after=8", "models.trial.probation=600"),
+        *("retrain.span=240", "retrain.within=240", "retrain.min_ready=200"),
+        "retrain.held_out=64",
+    ),
+    history=240,
+    drift=(30, 90),
+    every=330,
+    bad_at=400,
+    swap_at=500,
+    end=550,
+)
+"""At low rates, with all times of the rules five to ten times shorter."""
+
+
+class Drifting(Simulator):
+    """A site of one coupling whose strength changes with time.
+
+    Args:
+        site: as it is at strength 1.
+        knots: seconds since `START`, in order, and the strength at each; it is linear between
+            them and constant beyond.
+    """
+
+    def __init__(self, site: Site, knots: tuple[tuple[float, float], ...]) -> None:
+        super().__init__(site)
+        self._knots = np.array(knots).T
+        self._noise_channel = noise_channel(site, site.couplings[0])
+        self._background_channel = next(iter(site.truth))
+
+    def read(self, wanted: Collection[str], span: Span) -> dict[str, Series]:
+        """Return channels over a span, as Simulator.read does."""
+        truth = (self._background_channel, self._noise_channel)
+        read = super().read([*wanted, *(n for n in truth if n not in wanted)], span)
+        background, noise = (read[name] for name in truth)
+        grown = noise.samples * self.strength(noise)
+        read[self._noise_channel] = Series(span, noise.rate, grown)
+        total = background.samples + grown
+        return {
+            name: Series(span, noise.rate, total) if name == self.site.strain else read[name]
+            for name in wanted
+        }
+
+    def strength(self, series: Series) -> Float64:
+        """Return the strength at each sample of a series."""
+        first, stop = series.span.indices(series.rate)
+        seconds = np.arange(first, stop) / series.rate - START
+        return np.asarray(np.interp(seconds, *self._knots), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the rehearsal has its files.
+
+    Args:
+        root: an empty directory.
+        plan: of the rehearsal.
+    """
+
+    root: Path
+    plan: Plan
+    config: Config = field(init=False)
+
+    def __post_init__(self) -> None:
+        path = self.root / "site.yaml"
+        path.write_text(_CONFIGURATION.format(rate=self.plan.rate))
+        object.__setattr__(self, "config", load(path, self.plan.overrides, environ={}))
+
+    @property
+    def span(self) -> Span:
+        """What is cleaned."""
+        return Span.of_seconds(START, self.plan.end)
+
+    @property
+    def models(self) -> Path:
+        """The coupling's directory in the store."""
+        return self.config.models.directory / self.config.interferometer / COUPLING
+
+    def write(self) -> None:
+        """Write the frame files of all data, and the truth behind them."""
+        (low, high), swap = self.plan.drift, self.plan.swap_at
+        knots = ((low, 1.0), (high, DRIFTED), (swap - 1e-6, DRIFTED), (swap, 1.0))
+        streams = self.config.input
+        layout = Layout(
+            strain=streams.strain.directory,
+            witnesses=streams.witnesses[0].directory,
+            truth=self.root / "truth",
+        )
+        span = Span(self.span.start - self.plan.history * NS, self.span.end + 4 * NS)
+        site = site_of(self.config)
+        (hum,) = site.carriers
+        assert isinstance(hum, Hum)
+        site = replace(
+            site,
+            carriers=(replace(hum, width=WIDTH),),
+            witnesses=tuple(replace(w, rate=self.plan.witness_rate) for w in site.witnesses),
+        )
+        for _ in write_history(Drifting(site, knots), layout, span):
+            pass

@@ -35,10 +35,9 @@ from deepclean.core.plan import EngineSettings, Plan
 from deepclean.core.runner import Coupling, Runner
 from deepclean.core.state import CouplingState, EngineState, Role, Switch
 from deepclean.core.subtract import subtract
-from deepclean.core.supervise import Stream, Supervisor
+from deepclean.core.supervise import Supervisor
 from deepclean.core.time import NS, Span, index_from
-
-_BEGINNING = -(1 << 62)
+from deepclean.core.watched import BEGINNING, Stream
 
 
 class Engine:
@@ -305,7 +304,7 @@ class Engine:
     def _join(self, state: EngineState, runner: Runner, start: int) -> None:
         """Begin a version's streams; what was before `start` (GPS ns) is missing for it."""
         version, path = runner.coupling.version, CouplingState(len(runner.coupling.witnesses))
-        runner.miss(path, _BEGINNING, start, reasons.NO_HISTORY)
+        runner.miss(path, BEGINNING, start, reasons.NO_HISTORY)
         state.paths[version] = path
         if self._supervisor and state.watch:
             self._supervisor.join(state.watch, version)

@@ -10,8 +10,8 @@ import numpy as np
 
 from deepclean.core.block import Block, Version, WitnessFault
 from deepclean.core.gain import Invalid
-from deepclean.core.supervise import Watch
 from deepclean.core.track import Track
+from deepclean.core.watched import Watch
 from deepclean.core.witness import Held
 
 Role = Literal["production", "canary"]

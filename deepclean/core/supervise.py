@@ -9,9 +9,8 @@ is where it is however the stream was cut.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,7 +36,6 @@ from deepclean.core.quality import (
     Bins,
     Brief,
     Complex,
-    Level,
     Window,
     brief,
     transform,
@@ -45,100 +43,7 @@ from deepclean.core.quality import (
 from deepclean.core.ready import not_ready
 from deepclean.core.time import NS, Span
 from deepclean.core.track import Track
-
-SLOT = NS // 16
-"""Nanoseconds over which an estimate's level is taken."""
-
-_BEGINNING = -(1 << 62)
-
-
-@dataclass(slots=True)
-class Watched:
-    """One version of a coupling's model under watch.
-
-    Args:
-        gate: its gate.
-        window: its running spectra.
-        closed: where the gate is closed, and why.
-        faded: where it begins to be closed after it has faded.
-        closes: when it has.
-        unsettled: where the window is not full.
-        quality: the last measure, kept while there is none.
-        level: of the strain in the band; None where there is no measure in force.
-        levels: root mean square of the last slots, NaN where the estimate is not valid.
-        usual: median of those of a window, as of the last whole second.
-        proofs: root mean square of each last second, tick by tick over a window, where cleaning was
-            better than raw; else 0.
-        briefs: the fast measures of a window.
-        floors: of the strain in the band, with their instants, over two windows.
-    """
-
-    gate: Gate
-    window: Window
-    closed: Invalid
-    unsettled: Invalid
-    faded: Invalid = field(default_factory=Invalid)
-    closes: int = _BEGINNING
-    quality: Quality | None = None
-    level: Level | None = None
-    levels: deque[float] = field(default_factory=deque)
-    usual: float | None = None
-    proofs: deque[float] = field(default_factory=deque)
-    briefs: deque[Brief | None] = field(default_factory=deque)
-    floors: deque[tuple[int, Float64]] = field(default_factory=deque)
-
-    def copy(self) -> Watched:
-        """Return an independent copy."""
-        return Watched(
-            self.gate.copy(),
-            self.window.copy(),
-            self.closed.copy(),
-            self.unsettled.copy(),
-            self.faded.copy(),
-            self.closes,
-            self.quality,
-            self.level,
-            self.levels.copy(),
-            self.usual,
-            self.proofs.copy(),
-            self.briefs.copy(),
-            self.floors.copy(),
-        )
-
-
-@dataclass(slots=True)
-class Watch:
-    """All that changes while the couplings of an engine are watched.
-
-    Args:
-        slot: the next to look at, counted from GPS 0.
-        couplings: by version.
-        strain: the last seconds of it.
-        unfit: where it is missing, not finite or not ready for analysis.
-    """
-
-    slot: int
-    couplings: dict[Version, Watched] = field(default_factory=dict)
-    strain: Track = field(default_factory=lambda: Track(1))
-    unfit: Invalid = field(default_factory=Invalid)
-
-    def copy(self) -> Watch:
-        """Return an independent copy."""
-        couplings = {name: watched.copy() for name, watched in self.couplings.items()}
-        return Watch(self.slot, couplings, self.strain.copy(), self.unfit.copy())
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """What there is to see of one coupling.
-
-    Args:
-        bandpassed: its estimate at the model rate.
-        invalid: where that is not valid.
-    """
-
-    bandpassed: Track
-    invalid: Invalid
+from deepclean.core.watched import BEGINNING, SLOT, Stream, Watch, Watched
 
 
 class Supervisor:
@@ -168,7 +73,7 @@ class Supervisor:
     def begin(self, start: int) -> Watch:
         """Return the watch of a stream that begins at `start` (GPS nanoseconds), of no version."""
         watch = Watch(-(-start // TICK) * TICK // SLOT)
-        watch.unfit.add(_BEGINNING, start)
+        watch.unfit.add(BEGINNING, start)
         return watch
 
     def join(self, watch: Watch, version: Version) -> None:
@@ -176,8 +81,8 @@ class Supervisor:
         first = -(-watch.slot * SLOT // TICK) * TICK
         window = Window(self._slow[version.coupling], self.settings.window)
         watched = Watched(Gate(first), window, Invalid(), Invalid())
-        watched.closed.add(_BEGINNING, first + TICK, reasons.UNSETTLED)
-        watched.unsettled.add(_BEGINNING, -(-first // STEP) * STEP + STEP)
+        watched.closed.add(BEGINNING, first + TICK, reasons.UNSETTLED)
+        watched.unsettled.add(BEGINNING, -(-first // STEP) * STEP + STEP)
         watch.couplings[version] = watched
 
     def take(self, watch: Watch, block: Block) -> None:

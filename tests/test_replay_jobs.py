@@ -282,7 +282,7 @@ def test_faults_come_out_of_a_process_as_they_were(error: DeepCleanError) -> Non
 
 def command(config: Config, *more: str) -> list[str]:
     path = config.input.strain.directory.parent / "small.yaml"
-    span = ["--start", str(START + 5), "--end", str(START + 1495), "--output", "out"]
+    span = ["--start", str(START + 5), "--end", str(START + 595), "--output", "out"]
     return [sys.executable, "-m", "deepclean", "replay", "-c", str(path), *span, *more]
 
 
@@ -310,13 +310,13 @@ def at_work(group: int) -> list[str]:
     return found
 
 
-@pytest.mark.slow  # 10 s: two processes, twice, over 25 minutes of data
+@pytest.mark.slow  # 10 s: two processes, twice, over 10 minutes of data
 def test_interrupt_ends_the_processes_and_repeating_resumes(tmp_path: Path) -> None:
     config = site.small_config(tmp_path)
     site.publish_model(config)
     for path, frame in (
-        (site.strain_path(config, START, 1500), site.strain_frame(START, 1500)),
-        (site.witness_path(config, START, 1500), site.witness_frame(START, 1500)),
+        (site.strain_path(config, START, 600), site.strain_frame(START, 600)),
+        (site.witness_path(config, START, 600), site.witness_frame(START, 600)),
     ):
         path.parent.mkdir()
         path.write_bytes(frame)
@@ -340,8 +340,8 @@ def test_interrupt_ends_the_processes_and_repeating_resumes(tmp_path: Path) -> N
     while at_work(run.pid):
         assert time.monotonic() < deadline
     finished = files(out)
-    assert 0 < len(finished) < 1490
+    assert 0 < len(finished) < 590
     assert not [name for name in finished if name.startswith(".")]
     subprocess.run(command(config, "--jobs", "2"), cwd=tmp_path, check=True)
-    one_process(config, tmp_path / "one", 1, START + 5, START + 1495)
+    one_process(config, tmp_path / "one", 1, START + 5, START + 595)
     assert files(out) == files(tmp_path / "one")

@@ -18,9 +18,13 @@ import pytest
 from deepclean import bulk
 from deepclean.build import load_models, make_engine
 from deepclean.bulk import Task, begin, cut
-from deepclean.cleaning import sink_of
+from deepclean.cleaning import channels_of, sink_of
 from deepclean.config import Config
+from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
+from deepclean.edge import gwf
+from deepclean.edge.files import OutputChannel
+from deepclean.edge.history import History
 from deepclean.edge.source import HistorySource
 from deepclean.errors import (
     ConfigError,
@@ -34,6 +38,7 @@ from deepclean.errors import (
 from deepclean.replay import Replayed, replay
 from tests import smallsite as site
 from tests.dying import open_dying, open_failing, open_source
+from tests.fetching import open_fetched, somewhere
 from tests.smallsite import START
 
 GAPS = (START + 11, START + 23, START + 24)
@@ -49,13 +54,18 @@ def files(directory: Path) -> Files:
 
 
 def one_process(
-    config: Config, into: Path, duration: int = 1, begin: int = BEGIN, end: int = END
+    config: Config,
+    into: Path,
+    duration: int = 1,
+    begin: int = BEGIN,
+    end: int = END,
+    source: HistorySource | None = None,
 ) -> Replayed:
     loaded = load_models(config)
     return replay(
         config,
         lambda: make_engine(config, loaded),
-        open_source(config),
+        source or open_source(config),
         sink_of(config, loaded, into),
         Span(begin * NS, end * NS),
         duration=duration * NS,
@@ -203,6 +213,35 @@ def test_shard_that_fails_holds_up_no_other(
     assert error.coupling == "60Hz"
     written = {int(name.split("-")[-2]) for name in files(tmp_path)}
     assert written >= set(range(shard.end // NS, END)) - set(GAPS)
+
+
+@pytest.mark.slow  # 10 s: two processes that import gwpy
+def test_processes_fetch_what_one_reads_from_files(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "WORTH", 1)
+    there, apart = tmp_path / "all", tmp_path / "apart"
+    there.mkdir()
+    apart.mkdir()
+    gwf.publish(apart / "strain", site.strain_frame(START, 40))
+    gwf.publish(apart / "witnesses", site.witness_frame(START, 40))
+    read = gwf.read(apart / "strain", [site.STRAIN, site.STATE])
+    read |= gwf.read(apart / "witnesses", list(site.RATES))
+    together = {name: OutputChannel(s) for name, s in read.items() if isinstance(s, Series)}
+    frame = gwf.serialise(Span.of_seconds(START, 40), together)
+    gwf.publish(there / f"H-H1_llhoft-{START}-40.gwf", frame)
+    here = config.input.strain.directory.parent
+    fetched = site.small_config(here, f"input.strain.directory={there}")
+    opened = partial(open_fetched, fetched, Span(BEGIN * NS, END * NS))
+    with somewhere(there):
+        done = processes(fetched, tmp_path / "fetched", 2, opened=opened)
+    assert not done.failed
+    history = History([there])
+    one_process(
+        fetched, tmp_path / "one", source=HistorySource(channels_of(fetched), history, history)
+    )
+    assert files(tmp_path / "fetched") == files(tmp_path / "one")
+    assert len(files(tmp_path / "one")) == END - BEGIN
 
 
 def test_input_without_the_channels_begins_no_process_and_makes_no_directory(

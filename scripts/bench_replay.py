@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+sys.path.insert(0, str(ROOT))
 
-from bench_engine import START, prepare
+from scripts.bench_engine import START, prepare
 
 MARGIN = 128
 """Seconds of data before the span, for the gate's history, and after it."""
@@ -84,7 +84,7 @@ def measure(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     for number, case in enumerate(cases):
         results[str(case)] = replay(place, models, case, options, place / str(number))
     one, several, larger, both = (place / str(number) for number in range(4))
-    differences = [compare(one, other, config, options.duration) for other in (larger, both)]
+    differences = [compare(one, other, config) for other in (larger, both)]
     return {
         "seconds": options.seconds,
         "witnesses": len(config.witness_channels),
@@ -145,7 +145,7 @@ def same_files(one: Path, other: Path) -> bool:
     return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
 
 
-def compare(one: Path, other: Path, config: Any, duration: int) -> float:
+def compare(one: Path, other: Path, config: Any) -> float:
     """Return the largest difference between two replays, of the largest noise estimate."""
     import numpy as np
 
@@ -155,15 +155,19 @@ def compare(one: Path, other: Path, config: Any, duration: int) -> float:
 
     products = list(product_names(config.strain.channel, config.output.products).values())
     raw = History([one.parent / "strain"])
+
+    def samples(held: Any, name: str) -> Any:
+        return held[name].samples
+
     largest, scale = 0.0, 0.0
     for path in sorted(one.glob("*.gwf")):
         span = gwf.span(path)
         ours, theirs = gwf.read(path, products), gwf.read(other / path.name, products)
-        strain = raw.read([config.strain.channel], span)[config.strain.channel].samples
+        strain = samples(raw.read([config.strain.channel], span), config.strain.channel)
         for name in products:
-            scale = max(scale, float(np.abs(ours[name].samples - strain).max()))
-            apart = float(np.abs(ours[name].samples - theirs[name].samples).max())
-            largest = max(largest, apart)
+            cleaned = samples(ours, name)
+            scale = max(scale, float(np.abs(cleaned - strain).max()))
+            largest = max(largest, float(np.abs(cleaned - samples(theirs, name)).max()))
     return largest / scale if scale else float("inf")
 
 

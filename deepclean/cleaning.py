@@ -197,9 +197,20 @@ def channels_of(config: Config) -> Channels:
 
 
 def sink_of(
-    config: Config, loaded: Mapping[str, Model], directory: Path | None = None
+    config: Config,
+    loaded: Mapping[str, Model],
+    directory: Path | None = None,
+    *,
+    sweeps: bool = True,
 ) -> FrameSink:
-    """Return the sink of a configuration, in its own output directory or another.
+    """Return the sink of a configuration.
+
+    Args:
+        config: says what is written, and how.
+        loaded: the models in force.
+        directory: where to; nothing is deleted there. None: the configuration's own, with its
+            retention.
+        sweeps: as of FrameSink.
 
     Raises:
         OutputError: the directory cannot be used.
@@ -219,6 +230,7 @@ def sink_of(
         fsync=output.fsync,
         keep_count=None if elsewhere else output.retention.count,
         keep_age=None if elsewhere else output.retention.age_ns,
+        sweeps=sweeps,
     )
 
 

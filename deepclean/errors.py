@@ -48,7 +48,22 @@ def listed(absent: Iterable[str], valid: Collection[str]) -> str:
 
 
 class DeepCleanError(Exception):
-    """Base of every fault that is reported to a person rather than raised as a bug."""
+    """Base of every fault that is reported to a person rather than raised as a bug.
+
+    It comes out of another process as it was raised there, attributes and all.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The inherited way calls the class with the message alone, which some classes refuse.
+        return _raised_again, (type(self), self.args, self.__dict__)
+
+
+def _raised_again(
+    kind: type[DeepCleanError], args: tuple[object, ...], attributes: dict[str, object]
+) -> DeepCleanError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class ConfigError(DeepCleanError):
@@ -118,3 +133,7 @@ class DeviceError(DeepCleanError):
     def __init__(self, message: str, *, coupling: str) -> None:
         self.coupling = coupling
         super().__init__(f"coupling {coupling}: {message}")
+
+
+class WorkerError(DeepCleanError):
+    """A process that worked on a part of a task died; done again, the part may succeed."""

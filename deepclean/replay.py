@@ -8,11 +8,12 @@ the command.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from deepclean.cleaning import Cleaning
 from deepclean.config import Config
+from deepclean.core.assemble import InputFrame
 from deepclean.core.engine import Engine
 from deepclean.core.time import NS, Span
 from deepclean.edge.names import remaining
@@ -69,22 +70,45 @@ def replay(
         OutputError: a frame cannot be written.
         ModelError: a network failed; a live run would pass the strain through.
     """
-    if span.start % NS or span.end % NS or duration % NS or duration < NS:
-        raise InputError(f"{span} in frames of {duration / NS} s: only whole seconds are replayed")
+    parts = unfinished(span, duration, sink)
     source.check()
-    written, gaps, skipped = 0, 0, span.duration
-    for part in remaining(span, sink.finished()):
-        skipped -= part.duration
+    skipped = span.duration - sum(part.duration for part in parts)
+    progress(skipped)
+    written, gaps = 0, 0
+    for part in parts:
         engine = make_engine()
         cleaning = Cleaning(config, engine, sink, duration=duration, strict=True)
         cleaning.life = life(engine) if life else None
-        for frame in source.frames(part, engine.needs(part)):
-            written += len(cleaning.take(frame))
-            for version, error in engine.model_errors.items():
-                raise ModelError(f"the network of {version} failed: {error}") from error
-            if frame.wanted:
-                progress(frame.span.duration)
-        written += len(cleaning.release())
+        written += clean(cleaning, engine, source.frames(part, engine.needs(part)), progress)
         gaps += cleaning.ledger.gaps.total()
-    progress(skipped)
     return Replayed(written, skipped, gaps)
+
+
+def unfinished(span: Span, duration: int, sink: FrameSink) -> list[Span]:
+    """Return the parts of a span that are still to be done.
+
+    Raises:
+        InputError: the span or the duration (nanoseconds) is not whole seconds.
+        OutputError: the sink's directory cannot be read.
+    """
+    if span.start % NS or span.end % NS or duration % NS or duration < NS:
+        raise InputError(f"{span} in frames of {duration / NS} s: only whole seconds are replayed")
+    return list(remaining(span, sink.finished()))
+
+
+def clean(
+    cleaning: Cleaning, engine: Engine, frames: Iterable[InputFrame], progress: Progress
+) -> int:
+    """Clean one stretch to its end; return how many frames were written.
+
+    Raises:
+        OutputError, ModelError: as `replay`.
+    """
+    written = 0
+    for frame in frames:
+        written += len(cleaning.take(frame))
+        for version, error in engine.model_errors.items():
+            raise ModelError(f"the network of {version} failed: {error}") from error
+        if frame.wanted:
+            progress(frame.span.duration)
+    return written + len(cleaning.release())

@@ -122,8 +122,8 @@ def measure(case: str, seconds: int, *, hour: bool) -> dict[str, Any]:
         return figures
 
 
-def prepare(case: str, place: Path, seconds: int) -> tuple[Any, Any]:
-    """Write the frames and make the models of a case; return configuration and models."""
+def prepare(case: str, place: Path, seconds: int, length: int = 1) -> tuple[Any, Any]:
+    """Write the frames, of a length in s, and make the models; return configuration and models."""
     import numpy as np
     import torch
 
@@ -149,7 +149,12 @@ def prepare(case: str, place: Path, seconds: int) -> tuple[Any, Any]:
         ]
     config = load(path, overrides)
     simulator = Simulator(with_dummies(site_of(config), dummies))
-    layout = Layout(strain=place / "strain", witnesses=place / "witnesses")
+    layout = Layout(
+        strain=place / "strain",
+        witnesses=place / "witnesses",
+        strain_length=length,
+        witness_length=length,
+    )
     for _ in write_history(simulator, layout, Span.of_seconds(START, seconds)):
         pass
     loaded = {}

@@ -12,7 +12,14 @@ import typer
 
 from deepclean.config import Config, load
 from deepclean.core.time import NS, Span, seconds_to_ns
-from deepclean.errors import ConfigError, DeepCleanError, DeviceError, InputError, OutputError
+from deepclean.errors import (
+    ConfigError,
+    DeepCleanError,
+    DeviceError,
+    InputError,
+    OutputError,
+    WorkerError,
+)
 
 if TYPE_CHECKING:
     from deepclean.edge.history import History
@@ -121,7 +128,7 @@ def fault(error: DeepCleanError, of: str = "") -> int:
     """Print a fault that a person can mend, a line each; return the exit status that it means."""
     for line in str(error).splitlines():
         print(f"deepclean: {of}{line}", file=sys.stderr)
-    return 1 if isinstance(error, (DeviceError, OutputError)) else 2
+    return 1 if isinstance(error, (DeviceError, OutputError, WorkerError)) else 2
 
 
 def histories(

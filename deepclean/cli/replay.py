@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +18,14 @@ from deepclean.cli.options import (
     StartOption,
     StrainPaths,
     WitnessPaths,
+    fault,
     history_source,
     limit_threads,
     prepare,
     whole_span,
 )
-from deepclean.core.time import NS
+from deepclean.core.time import NS, Span
+from deepclean.errors import ConfigError
 
 
 def replay(
@@ -37,6 +42,14 @@ def replay(
     strain: StrainPaths = None,
     witnesses: WitnessPaths = None,
     fetch: FetchOption = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Processes, each with the threads and the memory of one run. Their number changes "
+            "nothing of the result.",
+        ),
+    ] = 1,
     models_of: Annotated[
         Path | None,
         typer.Option(
@@ -50,13 +63,21 @@ def replay(
     ] = None,
     override: SetOption = None,
 ) -> None:
-    """Clean a stretch of history; finished frames are skipped, so repeating resumes."""
+    """Clean a stretch of history; finished frames are skipped, so repeating resumes.
+
+    Nothing is deleted from the output, whatever retention is configured. With --jobs, a part that
+    cannot be cleaned is named, and the others are done all the same.
+    """
     settings = prepare(config, override)
     span = whole_span(start, end)
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+    if jobs > 1 and models_of is not None:
+        raise ConfigError(
+            f"--models-of with --jobs {jobs}: trials are held in one process, for what is decided "
+            "on a model rests on all that was before; --jobs 1, please"
+        )
     from deepclean.build import load_models, make_engine
+    from deepclean.bulk import Bulk
+    from deepclean.bulk import replay as in_bulk
     from deepclean.cleaning import sink_of
     from deepclean.recorded import Past
     from deepclean.replay import replay as clean
@@ -65,29 +86,57 @@ def replay(
     directory = output or settings.output.directory
     past = None if models_of is None else Past(settings, models_of, directory, span)
     loaded = load_models(settings) if past is None else past.loaded
-    source = history_source(settings, span, strain, witnesses, fetch)
-    sink = sink_of(settings, loaded, directory)
-    columns = (TextColumn("GPS {task.fields[gps]}"), BarColumn(), TimeRemainingColumn())
+    open_source = partial(history_source, settings, span, strain, witnesses, fetch)
+    with _bar(span) as progress:
+        if jobs > 1:
+            bulk = in_bulk(
+                settings,
+                loaded,
+                open_source,
+                directory,
+                span,
+                jobs,
+                duration=duration * NS,
+                progress=progress,
+            )
+        else:
+            source = open_source()
+            done = clean(
+                settings,
+                lambda: make_engine(settings, loaded),
+                source,
+                sink_of(settings, loaded, directory),  # named, so that nothing is deleted
+                span,
+                duration=duration * NS,
+                progress=progress,
+                life=None if past is None else past.life,
+            )
+            bulk = Bulk(done, [str(each) for each in source.faults], [])
+    for unread in bulk.faults:
+        typer.echo(f"deepclean: {unread}", err=True)
+    done = bulk.replayed
+    print(
+        f"{done.written} frames written to {directory}, {done.skipped // NS} s were there, "
+        f"{done.gaps} s without strain"
+    )
+    statuses = [fault(error, of=f"not all done: {shard}: ") for shard, error in bulk.failed]
+    if statuses:
+        raise typer.Exit(max(statuses))
+
+
+@contextmanager
+def _bar(span: Span) -> Iterator[Callable[[int], None]]:
+    """Show a bar on standard error; yield what moves it on by nanoseconds of data."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    said = TextColumn("{task.fields[done]} of {task.fields[all]} s")
+    columns = (said, BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("replay", total=span.duration, gps=span.start // NS)
+        task = bar.add_task("replay", total=span.duration, done=0, all=span.duration // NS)
 
         def advance(done: int) -> None:
             bar.advance(task, done)
-            bar.update(task, gps=(span.start + int(bar.tasks[0].completed)) // NS)
+            bar.update(task, done=int(bar.tasks[0].completed) // NS)
 
-        done = clean(
-            settings,
-            lambda: make_engine(settings, loaded),
-            source,
-            sink,
-            span,
-            duration=duration * NS,
-            progress=advance,
-            life=None if past is None else past.life,
-        )
-    for fault in source.faults:
-        typer.echo(f"deepclean: {fault}", err=True)
-    print(
-        f"{done.written} frames written to {sink.directory}, {done.skipped // NS} s were there, "
-        f"{done.gaps} s without strain"
-    )
+        yield advance

@@ -31,6 +31,8 @@ class FrameSink:
         keep_age: delete files whose data is older, in nanoseconds, than the newest; None: never.
         guard: called before every write; may raise OutputError, and then nothing is deleted either.
         appeared: called with every frame that was written.
+        sweeps: remove the temporaries of an interrupted run at the start; False where other
+            processes write here, to which they may belong.
 
     Raises:
         OutputError: the directory cannot be made.
@@ -47,12 +49,14 @@ class FrameSink:
     keep_age: int | None = None
     guard: Callable[[], None] = lambda: None
     appeared: Callable[[FrameName], None] = lambda name: None
+    sweeps: bool = True
     _retention: Retention = field(init=False)
 
     def __post_init__(self) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            sweep(self.directory, self.description)
+            if self.sweeps:
+                sweep(self.directory, self.description)
             self._retention = Retention(
                 self.directory, self.description, self.keep_count, self.keep_age
             )

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context
-from typing import TypeVar
+from functools import partial
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from deepclean.core.time import NS, Span
 from deepclean.edge.models import Model
 from deepclean.edge.source import HistorySource
 from deepclean.errors import ModelError
+from deepclean.processes import Failed, Job, Result, Tell, outcomes
 from deepclean.validate.grid import WIDTH
 from deepclean.validate.measure import LEAD, Bands, Meter
 from deepclean.validate.part import Part, Sampling
@@ -136,9 +136,6 @@ def sensemon(power: Float64) -> float:
     return float(sensemon_range(series, fmin=_LOWEST).value)
 
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
-
 _opened: dict[int, Opened] = {}
 _runs: Sequence[Run] = ()
 
@@ -156,6 +153,9 @@ def in_processes(
         work: a function of a module; it finds its run by `opened(number)`.
         jobs: its arguments, to be pickled.
         processes: how many work at a time; 1: this one.
+
+    Raises:
+        DeepCleanError: the first that a job raised.
     """
     if processes == 1 or len(jobs) == 1:
         _begin(runs)
@@ -164,13 +164,19 @@ def in_processes(
         finally:
             _begin(())
         return
-    # A forked child would inherit the numerical libraries' threads half alive.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
-    with ProcessPoolExecutor(
-        min(processes, len(jobs)), get_context("spawn"), _begin, (tuple(runs),)
-    ) as pool:
-        yield from pool.map(work, jobs)
+    held: dict[int, Result] = {}
+    wanted = 0
+    setup = partial(_serve, tuple(runs), work)
+    with closing(outcomes(setup, jobs, processes)) as ended:
+        for number, outcome in ended:
+            if isinstance(outcome, Failed):
+                raise outcome.error
+            held[number] = outcome
+            while wanted in held:
+                yield held.pop(wanted)
+                wanted += 1
 
 
 def opened(number: int) -> Opened:
@@ -178,6 +184,12 @@ def opened(number: int) -> Opened:
     if number not in _opened:
         _opened[number] = Opened(_runs[number])
     return _opened[number]
+
+
+def _serve(runs: Sequence[Run], work: Callable[[Job], Result]) -> Callable[[Job, Tell], Result]:
+    """Set a process of its own up; return what does a job there."""
+    _begin(runs)
+    return lambda job, tell: work(job)
 
 
 def _begin(runs: Sequence[Run]) -> None:

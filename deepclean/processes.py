@@ -1,0 +1,171 @@
+"""Jobs in several processes, each of which sets itself up once and takes one job after another.
+
+A job that fails, or whose process dies, costs no other job its result: `concurrent.futures` gives
+all of them up where one process dies, and does not say which job that one had.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, TypeVar
+
+from deepclean.errors import DeepCleanError, WorkerError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+Tell = Callable[[Any], None]
+"""Called in a worker with what the parent is to know before the job is done."""
+
+_GRACE = 10.0
+"""Seconds that a worker has to unwind, before it is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why a job has no result.
+
+    Args:
+        error: a DeepCleanError as it was raised; a WorkerError where the process died; a
+            RuntimeError with the traceback of anything else.
+    """
+
+    error: Exception
+
+
+def outcomes(
+    setup: Callable[[], Callable[[Job, Tell], Result]],
+    jobs: Sequence[Job],
+    processes: int,
+    told: Tell = lambda what: None,
+) -> Generator[tuple[int, Result | Failed], None, None]:
+    """Yield the number of a job and what became of it, as they end.
+
+    Closed early, or left by an exception, it ends the processes.
+
+    Args:
+        setup: called once in every process; returns what does a job. Can be pickled.
+        jobs: to be pickled, as are the results.
+        processes: how many work at a time.
+        told: called here with what a job tells.
+    """
+    waiting = deque(enumerate(jobs))
+    workers: dict[Connection, _Worker] = {}
+    try:
+        while waiting or workers:
+            while waiting and len(workers) < processes:
+                worker = _start(setup)
+                workers[worker.connection] = worker
+                worker.give(*waiting.popleft())
+            for connection in wait(list(workers)):
+                assert isinstance(connection, Connection)
+                worker = workers[connection]
+                try:
+                    kind, value = connection.recv()
+                except (EOFError, OSError):
+                    del workers[connection]
+                    yield worker.number, Failed(worker.lost())
+                    continue
+                if kind == "told":
+                    told(value)
+                    continue
+                number = worker.number
+                if waiting:
+                    worker.give(*waiting.popleft())
+                else:
+                    del workers[connection]
+                    worker.dismiss()
+                yield number, value
+    finally:
+        for worker in workers.values():
+            worker.process.terminate()
+        for worker in workers.values():
+            worker.dismiss()
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A process, seen from the parent."""
+
+    process: SpawnProcess
+    connection: Connection
+    number: int = -1
+
+    def give(self, number: int, job: object) -> None:
+        """Give it a job. Where it is dead, the end of its pipe says so next."""
+        self.number = number
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.connection.send(job)
+
+    def dismiss(self) -> None:
+        """Let it end: there is no more to do."""
+        self.connection.close()
+        self.process.join(_GRACE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+    def lost(self) -> WorkerError:
+        """Return how it ended before its time."""
+        self.process.join(_GRACE)
+        code, number = self.process.exitcode, self.process.pid
+        self.dismiss()
+        how = f"ended with status {code}"
+        if code is not None and code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+        return WorkerError(f"process {number} {how}")
+
+
+def _start(setup: Callable[[], Callable[[Any, Tell], Any]]) -> _Worker:
+    # A forked child would inherit the numerical libraries' threads half alive.
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    # Daemonic: ended with the parent, however that ends, if its interpreter has a say.
+    process = context.Process(target=_serve, args=(setup, theirs), daemon=True)
+    with _deaf():
+        process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let no process that is started now hear Ctrl-C, from its first moment on.
+
+    The terminal sends it to all of them; the parent hears it and ends them in order.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(setup: Callable[[], Callable[[Any, Tell], Any]], connection: Connection) -> None:
+    """Do jobs until there are no more, or the parent is no more."""
+    # By default it would end in the middle of a file and leave its temporary.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+    def tell(what: object) -> None:
+        connection.send(("told", what))
+
+    work = None
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            job = connection.recv()
+            try:
+                work = work or setup()
+                result = work(job, tell)
+            except DeepCleanError as error:
+                result = Failed(error)
+            except Exception:  # noqa: BLE001  (not everything that is raised can be pickled)
+                result = Failed(RuntimeError(f"in a worker process:\n{traceback.format_exc()}"))
+            connection.send(("done", result))

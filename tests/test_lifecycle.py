@@ -192,6 +192,7 @@ def test_production_that_turns_bad_goes_back_once() -> None:
     assert 45 + 4 <= back <= 45 + 4 + 4
     assert stage.events[-1].former == 2
     assert "out of spec for 4 s" in stage.events[-1].why
+    assert stage.events[-1].figures["out_of_spec"] == 4 * NS
     assert stage.engine.versions == (OLD,)
     assert stage.versions()[back:] == [1] * len(stage.versions()[back:])
     # The former was ready: cleaned again at once.

@@ -249,6 +249,7 @@ class Lifecycle:
                 "production",
                 current.number,
                 probation.why(),
+                probation.figures(),
             )
         self._let_go(version)
         return Event(self._instant(block), "confirmed", current, "production", version.number)

@@ -161,6 +161,10 @@ class Probation:
             return Verdict.BAD
         return Verdict.GOOD if self._counted >= self._settings.probation else Verdict.WAIT
 
+    def figures(self) -> dict[str, float]:
+        """Return what it rests on as things stand, nanoseconds."""
+        return {"counted": self._counted, "out_of_spec": self._out}
+
     def why(self) -> str:
         """Return why it is not good, for people."""
         return f"out of spec for {self._out / NS:.0f} s in which the former version was not"

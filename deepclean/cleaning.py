@@ -25,7 +25,7 @@ from deepclean.edge.sink import FrameSink
 from deepclean.edge.source import Channels
 from deepclean.edge.timings import Timings
 from deepclean.errors import OutputError
-from deepclean.life import Known, Life
+from deepclean.life.work import Known, Life
 
 _log = logging.getLogger(__name__)
 

@@ -38,8 +38,8 @@ from deepclean.edge.sink import FrameSink
 from deepclean.edge.tail import FrameTail
 from deepclean.edge.watch import Watch
 from deepclean.errors import DeviceError
-from deepclean.keeper import Keeper
-from deepclean.life import Life
+from deepclean.life.keeper import Keeper
+from deepclean.life.work import Life
 
 _log = logging.getLogger(__name__)
 

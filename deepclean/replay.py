@@ -20,7 +20,7 @@ from deepclean.edge.names import remaining
 from deepclean.edge.sink import FrameSink
 from deepclean.edge.source import HistorySource
 from deepclean.errors import InputError, ModelError
-from deepclean.life import Life
+from deepclean.life.work import Life
 
 Progress = Callable[[int], None]
 """Called with the nanoseconds of data done since the last call."""

@@ -24,8 +24,8 @@ from deepclean.edge.figures import Figures
 from deepclean.edge.manifest import Channel, Description, Manifest, sha256
 from deepclean.edge.record import Record, path_in
 from deepclean.edge.tensors import Scalers, serialise
-from deepclean.keeper import Keeper
-from deepclean.life import Life
+from deepclean.life.keeper import Keeper
+from deepclean.life.work import Life
 from deepclean.networks import build
 from tests.smallsite import RATES, START, STRAIN, STRAIN_RATE, samples
 

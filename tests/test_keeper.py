@@ -16,13 +16,13 @@ import pytest
 import torch
 
 from deepclean import build
-from deepclean import keeper as keeping
 from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.edge import gwf, models, rejections, store, versions
 from deepclean.edge.manifest import sha256
 from deepclean.edge.memory import Trimmer
 from deepclean.errors import ModelError, OutputError
+from deepclean.life import keeper as keeping
 from deepclean.networks import Wiener
 from tests.builders import same_bits
 from tests.lively import (

@@ -19,7 +19,7 @@ from deepclean.core.time import NS, Span
 from deepclean.edge import record, store
 from deepclean.edge.source import HistorySource
 from deepclean.errors import InputError
-from deepclean.recorded import Past, Recorded
+from deepclean.life.recorded import Past, Recorded
 from tests.commands import Done, Run
 from tests.lively import Stream, directory, faulty, point, put
 from tests.smallsite import START, small_config, write_site

@@ -79,7 +79,7 @@ def replay(
     from deepclean.bulk import Bulk
     from deepclean.bulk import replay as in_bulk
     from deepclean.cleaning import sink_of
-    from deepclean.recorded import Past
+    from deepclean.life.recorded import Past
     from deepclean.replay import replay as clean
 
     limit_threads(settings)

@@ -1,7 +1,7 @@
 """The life of the models in a stream: between two frames, what is offered is taken or refused.
 
 It stands between the work loop and whoever knows which models are to come: the keeper of a store
-in the daemon (deepclean.keeper), a record in a replay (deepclean.recorded).
+in the daemon (deepclean.life.keeper), a record in a replay (deepclean.life.recorded).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from deepclean.edge.models import Model
 from deepclean.edge.record import Record, path_in, read
 from deepclean.edge.retention import held
 from deepclean.errors import DeepCleanError, InputError
-from deepclean.life import Life, Offer
+from deepclean.life.work import Life, Offer
 
 _IN_FORCE = ("started", "in_force", "promoted", "rolled_back")
 _OUTSIDE = ("offered", "withdrawn")

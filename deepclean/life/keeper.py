@@ -22,13 +22,13 @@ from deepclean.config import Config
 from deepclean.core.block import Block, Version
 from deepclean.core.lifecycle import Event
 from deepclean.core.state import Role
-from deepclean.dryrun import dry_run, warm_up
 from deepclean.edge import device, pointed, rejections, store, versions
 from deepclean.edge.models import Model
 from deepclean.edge.pointed import Pointed
 from deepclean.edge.record import Record
 from deepclean.errors import DeepCleanError, ModelError
-from deepclean.life import Offer
+from deepclean.life.dryrun import dry_run, warm_up
+from deepclean.life.work import Offer
 
 T = TypeVar("T")
 

@@ -198,6 +198,12 @@ def test_the_loader_may_take_as_long_as_it_likes(
     assert set(in_force(stream)) == {1, 2}
 
 
+def test_some_seconds_are_kept_to_try_versions_on(config: Config) -> None:
+    stream = Stream(config)
+    stream.steps(20)
+    assert [b.span.start // 10**9 - START for b in stream.life.recent] == list(range(8, 20))
+
+
 def test_a_keeper_that_fails_goes_on(
     config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

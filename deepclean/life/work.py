@@ -17,7 +17,7 @@ from deepclean.core.engine import Engine
 from deepclean.core.lifecycle import Event, Lifecycle
 from deepclean.core.runner import Coupling
 from deepclean.core.state import Role
-from deepclean.core.time import format_gps
+from deepclean.core.time import NS, format_gps
 from deepclean.core.trial import TrialSettings
 from deepclean.edge.figures import Figures
 from deepclean.edge.models import Model
@@ -30,8 +30,8 @@ _LEVELS = {
     "rolled_back": logging.WARNING,
 }
 
-_RECENT = 12
-"""Blocks kept for dry runs: some seconds beyond what any filter needs."""
+_RECENT = 12 * NS
+"""Nanoseconds of data kept for dry runs: some seconds beyond what any filter needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,9 @@ class Life:
             if event is not None:
                 events.append(event)
         self._tell(events)
-        self.recent = (*self.recent, *frame.blocks)[-_RECENT:]
+        since = frame.span.end - _RECENT
+        held = (*self.recent, *frame.blocks)
+        self.recent = tuple(block for block in held if block.span.end > since)
 
     def after(self, frames: Iterable[CleanedFrame]) -> None:
         """See what came out, and decide on it."""

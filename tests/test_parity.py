@@ -45,7 +45,10 @@ Change = Callable[[InputFrame], InputFrame]
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return site.make_site(tmp_path_factory.mktemp("site"))
+    """The toy's site; its frames have the canary's product, which a replay cannot know."""
+    made = site.make_site(tmp_path_factory.mktemp("site"))
+    products = ("OUT_DQ", "PRODUCTION", "CANARY")
+    return made.model_copy(update={"output": made.output.model_copy(update={"products": products})})
 
 
 def live(

@@ -16,7 +16,7 @@ a cause. The causes, by what the frame's own channels say and the replay's do no
 | | one before it |
 
 Beside and before reach as far as the filters do, which spoil that much, or change its rounding.
-Everything else is unexplained.
+Everything else is unexplained. The CANARY product is not compared: a replay tries no versions.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from deepclean.config import Config
 from deepclean.core.channels import gain, model_version, product_names, state_vector
 from deepclean.core.plan import CROSSFADE
 from deepclean.core.time import NS, Span, format_gps
@@ -104,7 +105,7 @@ def parity(
         InputError: there is nothing to compare.
     """
     archive = History([directory])
-    archive.require(product_names(run.config.strain.channel, run.config.output.products).values())
+    archive.require(product_names(run.config.strain.channel, _official(run.config)).values())
     if not any(each.overlap(span) for each in archive.spans()):
         raise InputError(f"no frame of {span}", path=directory)
     jobs = [(directory, shard) for shard in shards.shards([span])]
@@ -188,12 +189,12 @@ def _work(job: tuple[Path, Span]) -> tuple[int, list[Second]]:
     config = opened.config
     ifo, strain = config.interferometer, config.strain
     archive = History([directory])
-    names = [state_vector(ifo), *product_names(strain.channel, config.output.products).values()]
+    names = [state_vector(ifo), *product_names(strain.channel, _official(config)).values()]
     for coupling in config.enabled_couplings:
         names += [gain(ifo, coupling), model_version(ifo, coupling)]
     if strain.state_vector is not None:
         names.append(strain.state_vector)
-    comparison = Comparison(strain.channel, strain.state_vector, config.output.products)
+    comparison = Comparison(strain.channel, strain.state_vector, _official(config))
     compared, seconds = 0, []
     for frame in opened.cleaned(shard):
         expected = comparison.replayed(frame)
@@ -202,6 +203,11 @@ def _work(job: tuple[Path, Span]) -> tuple[int, list[Second]]:
         if found is not None:
             seconds.append(found)
     return compared, seconds
+
+
+def _official(config: Config) -> tuple[str, ...]:
+    """Return the products that are compared: a replay tries no versions, so it has no canary's."""
+    return tuple(product for product in config.output.products if product != "CANARY")
 
 
 def _detail(second: Second) -> Iterator[str]:

@@ -214,7 +214,8 @@ def _compare(stream: Stream, undisturbed: Path, report: Report) -> None:
         except InputError as fault:
             report.faults.append(str(fault))
     left = {path.name for path in stream.site.cleaned.iterdir()} - {p.name for p in frames.values()}
-    if strange := {name for name in left if not name.endswith((".lock", ".account.json"))}:
+    kept = (".lock", ".account.json", ".models.jsonl")
+    if strange := {name for name in left if not name.endswith(kept)}:
         report.faults.append(f"left behind: {sorted(strange)}")
 
 

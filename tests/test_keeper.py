@@ -375,8 +375,14 @@ def test_a_canary_that_is_withdrawn_is_gone(gated: Config) -> None:
     assert len(stream.engine.versions) == 1
 
 
+@pytest.mark.parametrize(
+    "fault", [OutputError("cannot be written: Read-only file system"), PermissionError(13, "no")]
+)
 def test_a_store_that_cannot_be_written_is_tried_again(
-    gated: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    gated: Config,
+    fault: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     stream = Stream(gated)
     stream.steps(6)
@@ -385,7 +391,7 @@ def test_a_store_that_cannot_be_written_is_tried_again(
     set_canary = store.set_canary
 
     def refused(*args: object) -> None:
-        raise OutputError("cannot be written: Read-only file system", path=directory(gated))
+        raise fault
 
     monkeypatch.setattr(store, "set_canary", refused)
     stream.until(lambda: stream.count("rejected") == 1, limit=60)
@@ -394,6 +400,7 @@ def test_a_store_that_cannot_be_written_is_tried_again(
     monkeypatch.setattr(store, "set_canary", set_canary)
     stream.step()
     assert versions.read_pointer(directory(gated), "canary") is None
+    assert [e["what"] for e in stream.events()] == ["started", "offered", "rejected"]
 
 
 # many

@@ -70,6 +70,7 @@ class Keeper:
         self._offers: SimpleQueue[Offer] = SimpleQueue()
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._unwritten: list[Event] = []
+        self._said: Event | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="keeper", daemon=True)
 
@@ -165,17 +166,18 @@ class Keeper:
 
     def _write_down(self) -> None:
         """Write into the store and the record what was decided; what fails is tried again."""
-        waiting = [*self._unwritten, *_drained(self._events)]
-        for index, event in enumerate(waiting):
+        self._unwritten += _drained(self._events)
+        while self._unwritten:
+            event = self._unwritten[0]
             try:
                 self._enact(event)
-            except DeepCleanError as error:
-                if event not in self._unwritten:
+            except (DeepCleanError, OSError) as error:
+                if event is not self._said:
                     _log.error("what became of %s is not in the store: %s", event.version, error)
-                self._unwritten = waiting[index:]
+                self._said = event
                 return
             self._record.append(event)
-        self._unwritten = []
+            self._unwritten.pop(0)
 
     def _enact(self, event: Event) -> None:
         """Make the store say what is in force.

@@ -82,7 +82,7 @@ class Cleaning:
         if frame.wanted:
             self._enter(frame)
         if self.life is not None:
-            self.life.before(frame)
+            self._live(partial(self.life.before, frame))
         with self._timings.stage("clean"):
             finished = self._attempt(partial(self._assembler.push, frame), frame)
         self._say_failures(frame)
@@ -99,6 +99,15 @@ class Cleaning:
                 raise
             _log.exception("the cleaning failed and begins anew; what is inside passes through")
             return self._assembler.abandon(frame)
+
+    def _live(self, step: Callable[[], None]) -> None:
+        """Take a step in the life of the models; where that fails, all stays as it is."""
+        try:
+            step()
+        except Exception:
+            if self._strict:
+                raise
+            _log.exception("the models that come and go are not attended to")
 
     @property
     def model_errors(self) -> Mapping[Version, Exception]:
@@ -133,7 +142,7 @@ class Cleaning:
 
     def _write(self, frames: Sequence[CleanedFrame]) -> list[Path]:
         if self.life is not None:
-            self.life.after(frames)
+            self._live(partial(self.life.after, frames))
         wanted = (f for f in frames if f.source.wanted and _has_strain(f.source.blocks))
         return self._write_each(joined for f in wanted for joined in self._joiner.push(f))
 

@@ -18,6 +18,7 @@ import torch
 from deepclean import build
 from deepclean.config import Config
 from deepclean.core.block import Series
+from deepclean.core.lifecycle import Lifecycle
 from deepclean.edge import gwf, models, rejections, store, versions
 from deepclean.edge.manifest import sha256
 from deepclean.edge.memory import Trimmer
@@ -196,6 +197,25 @@ def test_the_loader_may_take_as_long_as_it_likes(
         stream.until(lambda: stream.count("in_force") == 1, limit=100_000)
         stream.steps(2)
     assert set(in_force(stream)) == {1, 2}
+
+
+@pytest.mark.parametrize("step", ["offer", "see"])
+def test_a_fault_in_the_life_of_models_does_not_stop_the_stream(
+    config: Config, step: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*args: object) -> None:
+        raise MemoryError("no room")
+
+    stream = Stream(config)
+    stream.steps(4)
+    put(config, 2)
+    point(config, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Lifecycle, step, failing)
+        stream.steps(4)
+    stream.steps(8)
+    assert "are not attended to" in caplog.text
+    assert in_force(stream)[:6] == [1] * 6
 
 
 def test_some_seconds_are_kept_to_try_versions_on(config: Config) -> None:

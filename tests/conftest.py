@@ -116,8 +116,17 @@ def mount() -> Iterator[Mount]:
     mounts.undo()
 
 
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """Undo what a command or the start of a process does to the log."""
+    logger = logging.getLogger("deepclean")
+    before = logger.handlers, logger.level, logger.propagate
+    yield
+    logger.handlers, logger.level, logger.propagate = before
+
+
 @pytest.fixture
-def deepclean(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+def deepclean(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the command line as its script does, but in this process: an import takes seconds."""
     from deepclean.cli import main
 
@@ -130,8 +139,4 @@ def deepclean(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
             main()
         return Done(int(ended.value.code or 0), *capsys.readouterr())
 
-    # The command line's log handler writes to a captured stream.
-    logger = logging.getLogger("deepclean")
-    before = logger.handlers, logger.level, logger.propagate
-    yield run
-    logger.handlers, logger.level, logger.propagate = before
+    return run

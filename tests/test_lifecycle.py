@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from deepclean.core.lifecycle import Event, Lifecycle
 from deepclean.core.plan import EngineSettings
 from deepclean.core.predict import Network
 from deepclean.core.runner import Coupling
-from deepclean.core.time import NS, Span
+from deepclean.core.time import NS
 from deepclean.core.trial import Probation, Sight, Trial, TrialSettings, Verdict, number
 from tests.builders import NOISE, START, first_channel, same_bits, strain_of, transparent
 from tests.gated import BANDS, GATED, RATE, record
@@ -377,8 +376,7 @@ def test_a_probation_ends_by_the_rule(seen: list[Sight]) -> None:
 
 
 def test_blocks_of_any_length_count_by_their_time() -> None:
-    half = [replace(Sight(NS // 2, 0.5, True, 0.5, True))] * 20
+    half = [Sight(NS // 2, 0.5, True, 0.5, True)] * 20
     trial = Trial(RULES)
     verdicts = [trial.see(sight) for sight in half]
     assert verdicts == [Verdict.WAIT] * 19 + [Verdict.GOOD]
-    assert all(a.end == b.start for a, b in pairwise([Span(0, 1), Span(1, 2)]))

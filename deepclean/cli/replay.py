@@ -81,12 +81,15 @@ def replay(
     from deepclean.cleaning import sink_of
     from deepclean.life.recorded import Past
     from deepclean.replay import replay as clean
+    from deepclean.waiting import decided
 
     limit_threads(settings)
     directory = output or settings.output.directory
     past = None if models_of is None else Past(settings, models_of, directory, span)
     loaded = load_models(settings) if past is None else past.loaded
     open_source = partial(history_source, settings, span, strain, witnesses, fetch)
+    if settings.wait == "auto":
+        settings = decided(settings, loaded, open_source(), span)
     with _bar(span) as progress:
         if jobs > 1:
             bulk = in_bulk(

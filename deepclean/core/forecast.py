@@ -67,12 +67,14 @@ def forecast(past: Float64, count: int, order: int) -> Float64:
     Returns:
         Shape `(count,)`; finite, unless the past's squares overflow.
     """
-    mean = float(past.mean()) if len(past) else 0.0
     order = min(order, len(past) // 4)
+    if order < 1:
+        return np.full(count, past.mean() if len(past) else 0.0)
+    mean = past.mean()
     centred = past - mean
     size = next_fast_len(len(past) + order, real=True)
     correlation = irfft(np.abs(rfft(centred, size)) ** 2, size)[: order + 1]
-    if order < 1 or not correlation[0] > 0:
+    if not correlation[0] > 0:
         return np.full(count, mean)
     column = correlation[:-1].copy()
     column[0] *= 1 + _RIDGE

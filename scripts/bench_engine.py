@@ -192,6 +192,7 @@ def stages() -> Iterator[dict[str, float]]:
     from deepclean import cleaning
     from deepclean.core.bandpass import FirBandpass
     from deepclean.core.engine import Engine
+    from deepclean.core.hops import Hops
     from deepclean.core.intake import Intake
     from deepclean.core.runner import Runner
     from deepclean.core.supervise import Supervisor
@@ -219,8 +220,9 @@ def stages() -> Iterator[dict[str, float]]:
     places: list[tuple[Any, str, str]] = [
         (HistorySource, "_block", "read"),
         (Engine, "push", "take in"),
-        (Engine, "_compute", "standardise"),
+        (Hops, "_compute", "standardise"),
         (Intake, "resample", "resample"),
+        (Intake, "foresee", "forecast, resample"),
         (Runner, "_predict", "predict"),
         (FirBandpass, "apply", "bandpass"),
         (Runner, "_interpolate", "interpolate"),

@@ -4,7 +4,8 @@
 cleaning it completed: one out for one in, of the same span. Cleaning is computed in hops anchored
 to GPS 0, so the samples of a block are a pure function of the configuration, the models and the
 input from `history` before it to `lookahead` after it: however the input was cut, whenever the
-engine was started.
+engine was started. Where nothing waits, `lookahead` is 0: what a hop would have to wait for is
+forecast (core.zero_wait).
 
 Per hop `k`, each stage has advanced by its offset in the plan (core.plan):
 
@@ -14,8 +15,6 @@ Per hop `k`, each stage has advanced by its offset in the plan (core.plan):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from itertools import pairwise
 
 import numpy as np
 
@@ -29,16 +28,12 @@ from deepclean.core.block import (
     Version,
     WitnessFault,
 )
-from deepclean.core.intake import Intake
-from deepclean.core.lineup import Lineup
+from deepclean.core.hops import Hops
 from deepclean.core.plan import EngineSettings, Plan
-from deepclean.core.runner import Coupling, Runner, plan_of
-from deepclean.core.state import CouplingState, EngineState, Role, Switch
+from deepclean.core.runner import Coupling
+from deepclean.core.state import EngineState, Role, Switch
 from deepclean.core.subtract import subtract
-from deepclean.core.supervise import Supervisor
-from deepclean.core.time import NS, Span, index_from
-from deepclean.core.watched import BEGINNING, Stream
-from deepclean.core.zero_wait import ZeroWaitRunner
+from deepclean.core.time import NS, Span
 
 
 class Engine:
@@ -57,25 +52,14 @@ class Engine:
         if not couplings or len({coupling.name for coupling in couplings}) < len(couplings):
             raise ValueError("an engine needs at least one coupling, each with its own name")
         self.settings = settings
-        self._interpolator = settings.interpolator()
-        self.plan = Plan(settings, {one.name: plan_of(settings, one) for one in couplings})
-        runners = [self._runner(coupling) for coupling in couplings]
-        self._witnesses = tuple(sorted({w for c in couplings for w in c.witnesses}))
-        self._intake = Intake(settings, self._witnesses)
-        self._lineup = Lineup(runners)
-        self._supervisor: Supervisor | None = None
-        if settings.gate is not None:
-            bands = {coupling.name: coupling.bands for coupling in couplings}
-            if not all(bands.values()):
-                raise ValueError("a gate needs the bands of its coupling")
-            self._supervisor = Supervisor(
-                settings.gate,
-                bands,
-                settings.strain_rate,
-                settings.model_rate,
-                delay=settings.ramp if settings.forecast else 0,
-            )
+        self._hops = Hops(settings, couplings)
+        self._lineup = self._hops.lineup
         self._state: EngineState | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """Where each stage stands."""
+        return self._hops.plan
 
     @property
     def couplings(self) -> tuple[Coupling, ...]:
@@ -130,7 +114,7 @@ class Engine:
     @property
     def witnesses(self) -> tuple[str, ...]:
         """All channels that any coupling uses, sorted."""
-        return self._witnesses
+        return self._hops.witnesses
 
     @property
     def pending(self) -> int:
@@ -156,24 +140,17 @@ class Engine:
             )
         finished: list[CleanedBlock] = []
         if self._state is None:
-            self._state = self._begin(block.span.start)
+            self._state = self._hops.begin(block.span.start)
         elif block.span.start < self._state.frontier:
             raise ValueError(f"{block.span} starts before the end of the input so far")
         elif block.span.start > self._state.frontier + self.history + self.lookahead:
             # Nothing before such a gap can reach past it.
             finished = self.release()
-            self._state = self._begin(block.span.start)
+            self._state = self._hops.begin(block.span.start)
         state = self._state
         if block.span.start > state.frontier:
-            self._skip(state, block.span.start, reasons.NO_INPUT)
-        faults: tuple[WitnessFault, ...] = ()
-        for piece in self._pieces(block):
-            if self._supervisor and state.watch:
-                self._supervisor.take(state.watch, piece)
-            faults += self._intake.take(state, piece, partial(self._miss, state))
-            state.frontier = piece.span.end
-            self._compute_due(state)
-        state.pending.append((block, faults))
+            self._hops.skip(state, block.span.start, reasons.NO_INPUT)
+        state.pending.append((block, self._hops.take(state, block)))
         finished += self._give_out(state)
         self._retire(state)
         return finished
@@ -189,7 +166,7 @@ class Engine:
         state = self._state.copy()
         self._state.pending.clear()
         end = state.frontier + 2 * self.lookahead + 2 * self.settings.hop
-        self._skip(state, end, reasons.NO_LOOKAHEAD)
+        self._hops.skip(state, end, reasons.NO_LOOKAHEAD)
         return self._give_out(state)
 
     def restart(self) -> None:
@@ -212,10 +189,10 @@ class Engine:
             raise ValueError(f"there is no coupling {version.coupling}")
         if version in lineup.versions:
             raise ValueError(f"{version} is at work already")
-        unknown = sorted(set(coupling.witnesses) - set(self._witnesses))
+        unknown = sorted(set(coupling.witnesses) - set(self._hops.witnesses))
         if unknown:
             raise ValueError(f"{version} wants witnesses that are not read: {', '.join(unknown)}")
-        runner = self._runner(coupling)
+        runner = self._hops.runner(coupling)
         wanted = Plan(self.settings, {version.coupling: runner.plan})
         for what, needs, has in (
             ("look-ahead", wanted.lookahead, self.lookahead),
@@ -230,7 +207,7 @@ class Engine:
             return  # it never stopped
         lineup.runners[version] = runner
         if state is not None:
-            self._join(state, runner, state.frontier)
+            self._hops.join(state, runner, state.frontier)
 
     def remove(self, version: Version) -> None:
         """Let a version go that has no role, as soon as no block inside depends on it.
@@ -291,39 +268,6 @@ class Engine:
             self._state.switches.append(Switch(frontier, coupling, role, before, version))
         return frontier
 
-    def _runner(self, coupling: Coupling) -> Runner:
-        """Return what computes a version's estimate."""
-        if self.settings.forecast is None:
-            return Runner(self.settings, coupling, self._interpolator)
-        return ZeroWaitRunner(self.settings, coupling, self._interpolator, self.plan.window)
-
-    def _begin(self, start: int) -> EngineState:
-        """Return the state of an engine whose input begins at `start`."""
-        settings = self.settings
-        # The first hop whose resampled witnesses begin no later than the input.
-        first = index_from(start, settings.model_rate)
-        first -= 0 if settings.forecast else self.plan.resampled
-        state = EngineState(
-            frontier=start,
-            step=first // settings.hop_model,
-            paths={},
-            watch=self._supervisor.begin(start) if self._supervisor else None,
-        )
-        self._intake.skip(state, start)
-        for version in list(self._lineup.leaving):
-            self._lineup.drop(version)
-        for runner in self._lineup.runners.values():
-            self._join(state, runner, start)
-        return state
-
-    def _join(self, state: EngineState, runner: Runner, start: int) -> None:
-        """Begin a version's streams; what was before `start` (GPS ns) is missing for it."""
-        version, path = runner.coupling.version, CouplingState(len(runner.coupling.witnesses))
-        runner.miss(path, BEGINNING, start, reasons.NO_HISTORY)
-        state.paths[version] = path
-        if self._supervisor and state.watch:
-            self._supervisor.join(state.watch, version)
-
     def _retire(self, state: EngineState) -> None:
         """Let go what no block inside depends on any more."""
         oldest = state.pending[0][0].span.start if state.pending else state.frontier
@@ -335,90 +279,13 @@ class Engine:
             if state.watch:
                 del state.watch.couplings[version]
 
-    def _ends(self, start: int, end: int) -> list[int]:
-        """Return how far the input from `start` to `end` may be taken, one after the other.
-
-        What does not wait sees the input hop by hop, whatever there is of it.
-        """
-        hop = self.settings.hop
-        if self.settings.forecast is None:
-            return [end]
-        return [*range((start // hop + 1) * hop, end, hop), end]
-
-    def _pieces(self, block: Block) -> list[Block]:
-        """Cut a block where the input is to be taken piece by piece."""
-        span = block.span
-        edges = [span.start, *self._ends(span.start, span.end)]
-        if len(edges) == 2:
-            return [block]
-        return [block.cut(Span(low, high)) for low, high in pairwise(edges)]
-
-    def _skip(self, state: EngineState, end: int, reason: str) -> None:
-        """Go on to `end`, from the frontier, without input."""
-        for instant in self._ends(state.frontier, end):
-            for version, path in state.paths.items():
-                self._lineup.runners[version].miss(path, state.frontier, instant, reason)
-            if state.watch:
-                state.watch.unfit.add(state.frontier, instant)
-            self._intake.skip(state, instant)
-            state.frontier = instant
-            self._compute_due(state)
-
-    def _miss(self, state: EngineState, witness: str, start: int, end: int, reason: str) -> None:
-        """Note that a witness has no samples over `[start, end)`."""
-        for version, path in state.paths.items():
-            runner = self._lineup.runners[version]
-            if witness in runner.coupling.witnesses:
-                runner.miss(path, start, end, reason)
-
-    def _doubt(self, state: EngineState, witness: str, end: int) -> None:
-        """Note that nothing up to `end` may rest on a forecast of a witness."""
-        for version, path in state.paths.items():
-            runner = self._lineup.runners[version]
-            if witness in runner.coupling.witnesses:
-                start, _ = runner.plan.spoilt_by_gap(self.settings, end, end)
-                path.invalid.add(start, end, reasons.NO_FORECAST)
-
-    def _compute_due(self, state: EngineState) -> None:
-        """Compute every hop that the input allows."""
-        while state.frontier >= (state.step + 1) * self.settings.hop + self.lookahead:
-            self._compute(state)
-            state.step += 1
-
     def _give_out(self, state: EngineState) -> list[CleanedBlock]:
         """Return the blocks that are complete."""
         hop, finished = self.settings.hop, []
         while state.pending and state.pending[0][0].span.end <= state.step * hop:
             finished.append(self._finish(state, *state.pending.popleft()))
-        self._forget(state)
+        self._hops.forget(state)
         return finished
-
-    @np.errstate(over="ignore", invalid="ignore")
-    def _compute(self, state: EngineState) -> None:
-        """Compute hop `state.step` through all stages, up to the noise at the strain's rate."""
-        first, count = self._wanted(state.step)
-        end = (state.step + 1) * self.settings.hop
-        if self.settings.forecast is None:
-            resampled = self._intake.resample(state, first, count)
-            seen = end + self.settings.ramp
-        else:
-            resampled = self._intake.foresee(state, first, count, end)
-            for witness in self._intake.doubtful(state, end):
-                self._doubt(state, witness, end)
-            seen = end
-        for version, path in state.paths.items():
-            self._lineup.runners[version].compute(path, resampled, first, state.step)
-        if self._supervisor and state.watch:
-            streams = {v: Stream(p.bandpassed, p.invalid) for v, p in state.paths.items()}
-            self._supervisor.advance(state.watch, streams, seen)
-
-    def _wanted(self, step: int) -> tuple[int, int]:
-        """Return which witnesses at the model rate a hop is computed from: first, and how many."""
-        hop = self.settings.hop_model
-        if self.settings.forecast is None:
-            return step * hop + self.plan.resampled, hop
-        low, high = self.plan.window
-        return step * hop + low, high - low
 
     def _finish(
         self, state: EngineState, block: Block, faults: tuple[WitnessFault, ...]
@@ -452,8 +319,8 @@ class Engine:
         if state.watch is None:
             return Estimate(noise, valid, version.number, why)
         watched = state.watch.couplings[version]
-        assert self._supervisor is not None
-        gate, also = self._supervisor.gain(watched, span, self.settings.ramp)
+        assert self._hops.supervisor is not None
+        gate, also = self._hops.supervisor.gain(watched, span, self.settings.ramp)
         why = (*why, *also)  # what the data lack comes first
         unsettled = watched.unsettled.overlapping(span.start, span.end)
         return Estimate(
@@ -466,18 +333,3 @@ class Engine:
             tuple(Span(max(low, span.start), min(high, span.end)) for low, high in unsettled),
             watched.quality,
         )
-
-    def _forget(self, state: EngineState) -> None:
-        """Drop what no later hop or pending block needs."""
-        hop = self.settings.hop_model
-        start = state.step * hop
-        self._intake.forget(state, *self._wanted(state.step), (state.step + 1) * self.settings.hop)
-        oldest = state.step * self.settings.hop
-        if state.pending:
-            oldest = min(oldest, state.pending[0][0].span.start)
-        watched = start
-        if self._supervisor and state.watch:
-            near = oldest - self.settings.ramp - NS
-            watched = self._supervisor.forget(state.watch, near) * self.settings.model_rate // NS
-        for version, path in state.paths.items():
-            self._lineup.runners[version].forget(path, state.step, oldest, watched)

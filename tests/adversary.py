@@ -181,11 +181,13 @@ class Case:
     seconds: int = 70
     strength: float = 1.0
 
-    def outcome(self, seed: int = 7) -> Outcome:
-        """Return what the engine makes of it."""
+    def outcome(
+        self, seed: int = 7, settings: Callable[[EngineSettings], EngineSettings] = lambda s: s
+    ) -> Outcome:
+        """Return what the engine makes of it, with other settings where that is asked for."""
         usual = scene(self.seconds, seed=seed, strength=self.strength)
         changed = self.change(usual)
-        made = engine()
+        made = engine(settings)
         cleaned = [one for block in changed.blocks() for one in made.push(block)]
         return Outcome(cleaned, usual, changed, slow=self.slow, until=self.until)
 

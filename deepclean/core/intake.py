@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import ceil
 
 import numpy as np
@@ -17,6 +17,12 @@ from deepclean.core.state import EngineState
 from deepclean.core.time import NS, Span, index_at, index_from
 from deepclean.core.track import Track
 from deepclean.core.witness import Run, clipped, frozen
+
+Key = tuple[str, int]
+"""A witness and the rate of its samples, Hz."""
+
+Range = tuple[int, int]
+"""Sample indices, half-open."""
 
 Miss = Callable[[str, int, int, str], None]
 """Is told of a witness that has no samples from one instant to another (GPS ns), and why."""
@@ -41,18 +47,9 @@ class Intake:
 
     def resample(self, state: EngineState, first: int, count: int) -> dict[str, Float64]:
         """Return `count` samples from `first` at the model rate of every witness."""
-        total = dict.fromkeys(self._witnesses, np.zeros(count))
-        by_rate: dict[int, list[str]] = {}
-        for witness, rate in state.inputs:
-            by_rate.setdefault(rate, []).append(witness)
-        for rate, witnesses in by_rate.items():
-            resampler = self._resampler(rate)
-            low, high = resampler.needs(first, count)
-            inputs = np.concatenate([state.inputs[w, rate].read(low, high) for w in witnesses])
-            for witness, row in zip(witnesses, resampler.apply(inputs, first, count), strict=True):
-                # Where a rate changed, each rate's track is zero in the other's time.
-                total[witness] = total[witness] + row
-        return total
+        return self._together(
+            state.inputs, first, count, lambda key, needed: state.inputs[key].read(*needed)[0]
+        )
 
     def foresee(
         self, state: EngineState, first: int, count: int, instant: int
@@ -68,11 +65,22 @@ class Intake:
             count: of samples.
             instant: GPS nanoseconds, up to which the witnesses are used.
         """
-        total = {witness: np.zeros(count) for witness in self._witnesses}
-        for witness, rate in state.inputs:
-            # Where a rate changed, each rate's track is zero in the other's time.
-            sound = state.sound[witness] if state.rates[witness] == rate else instant
-            total[witness] += self._foreseen(state, (witness, rate), first, count, sound, instant)
+
+        def foreseen(key: Key, needed: Range) -> Float64:
+            since, end = index_from(sound(key), key[1]), index_at(instant, key[1])
+            return self._extended(state.inputs[key], key[1], needed, since, end)
+
+        def sound(key: Key) -> int:
+            return state.sound[key[0]] if state.rates[key[0]] == key[1] else instant
+
+        rate, fast = self._settings.model_rate, [k for k in state.inputs if self._is_fast(k)]
+        slow = [key for key in state.inputs if key not in fast]
+        total = self._together(slow, first, count, foreseen)
+        for key in fast:
+            slowed, end = self._slow(state, key, instant)
+            since = index_from(sound(key), rate) + index_at(instant, rate) - end
+            row = self._extended(slowed, rate, (first, first + count), since, end)
+            total[key[0]] = total[key[0]] + row
         return total
 
     def doubtful(self, state: EngineState, instant: int) -> list[str]:
@@ -93,7 +101,7 @@ class Intake:
         settings, model_rate = self._settings.forecast, self._settings.model_rate
         for (witness, rate), track in list(state.inputs.items()):
             low, _ = self._resampler(rate).needs(first, count)
-            if settings and rate <= model_rate:
+            if settings and not self._is_fast((witness, rate)):
                 low = min(low, index_at(instant, rate) - settings.past(rate))
             track.drop_before(low)
             if len(track) == 0:
@@ -109,36 +117,37 @@ class Intake:
         """Note that there was no input up to an instant (GPS nanoseconds)."""
         state.sound = dict.fromkeys(self._witnesses, instant)
 
-    def _foreseen(
-        self,
-        state: EngineState,
-        key: tuple[str, int],
-        first: int,
-        count: int,
-        sound: int,
-        instant: int,
-    ) -> Float64:
-        """Return what `foresee` does of one witness at one rate, good since `sound` (GPS ns)."""
-        rate, model_rate = key[1], self._settings.model_rate
-        resampler = self._resampler(rate)
-        if rate > model_rate:
-            slowed, end = self._slow(state, key, instant)
-            since = index_from(sound, model_rate) + index_at(instant, model_rate) - end
-            return self._extended(slowed, model_rate, (first, first + count), since, end)
-        since, end = index_from(sound, rate), index_at(instant, rate)
-        needed = resampler.needs(first, count)
-        window = self._extended(state.inputs[key], rate, needed, since, end)
-        return np.asarray(resampler.apply(window[None], first, count)[0])
+    def _together(
+        self, keys: Iterable[Key], first: int, count: int, read: Callable[[Key, Range], Float64]
+    ) -> dict[str, Float64]:
+        """Resample inputs, those of one rate in one call; zeros for a witness without one.
 
-    def _extended(
-        self, track: Track, rate: int, needed: tuple[int, int], since: int, end: int
-    ) -> Float64:
+        Args:
+            keys: of the inputs.
+            first: index at the model rate.
+            count: of samples.
+            read: gives a range of an input.
+        """
+        total = dict.fromkeys(self._witnesses, np.zeros(count))
+        by_rate: dict[int, list[str]] = {}
+        for witness, rate in keys:
+            by_rate.setdefault(rate, []).append(witness)
+        for rate, witnesses in by_rate.items():
+            resampler = self._resampler(rate)
+            needed = resampler.needs(first, count)
+            inputs = np.stack([read((witness, rate), needed) for witness in witnesses])
+            for witness, row in zip(witnesses, resampler.apply(inputs, first, count), strict=True):
+                # Where a rate changed, each rate's track is zero in the other's time.
+                total[witness] = total[witness] + row
+        return total
+
+    def _extended(self, track: Track, rate: int, needed: Range, since: int, end: int) -> Float64:
         """Return a range of a stream, forecast where it is not there yet.
 
         Args:
             track: the stream.
             rate: Hz.
-            needed: indices, half-open.
+            needed: the range.
             since: index of the first sample that a forecast may rest on.
             end: index of the first sample that is not there.
         """
@@ -150,7 +159,11 @@ class Intake:
         order = self._settings.forecast.order(rate)
         return np.concatenate([known, forecast(past, max(high - end, 0), order)])
 
-    def _slow(self, state: EngineState, key: tuple[str, int], instant: int) -> tuple[Track, int]:
+    def _is_fast(self, key: Key) -> bool:
+        """Return whether an input is forecast at the model rate, which is below its own."""
+        return key[1] > self._settings.model_rate
+
+    def _slow(self, state: EngineState, key: Key, instant: int) -> tuple[Track, int]:
         """Bring one more hop of a fast witness to the model rate; return all, and its end."""
         hop, end = self._settings.hop_model, self._slow_end(key[1], instant)
         track = state.slowed.setdefault(key, Track(1))

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from deepclean import processes
 from deepclean.cli.options import (
     ConfigOption,
     EndOption,
@@ -26,6 +27,7 @@ from deepclean.cli.options import (
 )
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
+from deepclean.imports import uncollected
 
 
 def replay(
@@ -75,12 +77,16 @@ def replay(
             f"--models-of with --jobs {jobs}: trials are held in one process, for what is decided "
             "on a model rests on all that was before; --jobs 1, please"
         )
-    from deepclean.build import load_models, make_engine
-    from deepclean.bulk import Bulk
-    from deepclean.bulk import replay as in_bulk
-    from deepclean.cleaning import sink_of
-    from deepclean.life.recorded import Past
-    from deepclean.replay import replay as clean
+    if jobs > 1:
+        processes.prepare("deepclean.preloaded")
+    with uncollected():
+        from deepclean.build import load_models, make_engine
+        from deepclean.bulk import Bulk
+        from deepclean.bulk import replay as in_bulk
+        from deepclean.cleaning import sink_of
+        from deepclean.edge import memory
+        from deepclean.life.recorded import Past
+        from deepclean.replay import replay as clean
 
     limit_threads(settings)
     directory = output or settings.output.directory
@@ -100,6 +106,7 @@ def replay(
                 progress=progress,
             )
         else:
+            memory.keep()
             source = open_source()
             done = clean(
                 settings,

@@ -27,4 +27,4 @@ def test_workers_have_the_environment_and_the_directory_of_their_start(
 
 
 def listed(directory: str, tell: object) -> list[str]:
-    return os.listdir(directory)
+    return [path.name for path in Path(directory).iterdir()]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from deepclean.config import Config
 from deepclean.core.bandpass import Bandpass, BandpassSettings, make_bandpass
 from deepclean.core.engine import Engine
+from deepclean.core.forecast import ForecastSettings
 from deepclean.core.gate import GateSettings
 from deepclean.core.plan import CouplingPlan, EngineSettings, Plan
 from deepclean.core.predict import Predictor, PredictSettings, geometry
@@ -48,6 +49,7 @@ def engine_settings(config: Config) -> EngineSettings:
         gate=gate_settings(config),
         interpolation_zeros=engine.interpolation.zeros,
         interpolation_attenuation=engine.interpolation.attenuation,
+        forecast=ForecastSettings() if config.wait == 0 else None,
     )
 
 

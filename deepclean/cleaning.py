@@ -226,7 +226,7 @@ def sink_of(
     """
     output = config.output
     record = {"deepclean": __version__, "configuration": config.hash}
-    record |= models_record(loaded)
+    record |= {"wait": str(config.wait)} | models_record(loaded)
     names = product_names(config.strain.channel, output.products).values()
     elsewhere = directory is not None
     return FrameSink(

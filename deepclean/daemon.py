@@ -40,6 +40,7 @@ from deepclean.edge.watch import Watch
 from deepclean.errors import DeviceError
 from deepclean.life.keeper import Keeper
 from deepclean.life.work import Life
+from deepclean.waiting import decided_live
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
     lock = OutputLock(output.directory, output.description)
     with _stop_on_signal(clock) as stopped, lock:
         loaded = load_models_or_former(config)
+        config = decided_live(config, loaded)
         engine = make_engine(config, loaded)
         sink = sink_of(config, loaded)
         sink.guard = lock.hold  # a directory that was made again could be locked by another

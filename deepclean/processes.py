@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any, TypeVar
 
 from deepclean.errors import DeepCleanError, WorkerError
@@ -50,8 +51,7 @@ def prepare(*modules: str) -> None:
     imported, as the numerical libraries do, has that of now.
     """
     forkserver.set_forkserver_preload(list(modules))
-    with _deaf():
-        forkserver.ensure_running()
+    _start_server()
 
 
 def outcomes(
@@ -137,23 +137,38 @@ class _Worker:
         return WorkerError(f"process {number} {how}")
 
 
+def _start_server() -> None:
+    """Start the process that workers are forked from, unless there is one."""
+    # It imports before it is told this process's path, and may not find the same files otherwise.
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    try:
+        with _deaf():
+            forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
 def _start(setup: Callable[[], Callable[[Any, Tell], Any]]) -> _Worker:
     # A child of this process would inherit the numerical libraries' threads half alive; the server
     # has imported them and no more.
     context = get_context("forkserver")
+    _start_server()
     ours, theirs = context.Pipe()
     # Daemonic: ended with the parent, however that ends, if its interpreter has a say.
     environment = dict(os.environ)
     process = context.Process(target=_serve, args=(setup, theirs, environment), daemon=True)
-    with _deaf():
-        process.start()
+    process.start()
     theirs.close()
     return _Worker(process, ours)
 
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Let no process that is started now hear Ctrl-C, from its first moment on.
+    """Let no process that is started now hear Ctrl-C, nor those forked from it.
 
     The terminal sends it to all of them; the parent hears it and ends them in order.
     """

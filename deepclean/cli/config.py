@@ -65,7 +65,9 @@ def _couplings(budget: Budget) -> Table:
     """Return the look-ahead of each coupling by stage, in milliseconds."""
     from rich.table import Table
 
-    table = Table(title="Look-ahead by stage (ms)", title_justify="left")
+    forecast = budget.plan.settings.forecast is not None
+    title = "Forecast by stage (ms)" if forecast else "Look-ahead by stage (ms)"
+    table = Table(title=title, title_justify="left")
     stages = ("resample", "edge", "align", "ramp", "settle-in", "interpolate", "total")
     for column in ("coupling", "prediction", *stages):
         table.add_column(column, justify="left" if column == "coupling" else "right")
@@ -126,6 +128,11 @@ def _totals(budget: Budget) -> list[str]:
         f"with 1-s frames a cleaned frame leaves {frames} frame{'s' if frames > 1 else ''} after "
         "its own",
     ]
+    if plan.settings.forecast is not None:
+        lines[1] = (
+            "a cleaned frame leaves with its own: it does not wait (wait: 0), what comes in the "
+            f"{plan.forecast / 1e9:.4f} s after it is forecast"
+        )
     if budget.assumed:
         lines.append(
             f"no model in the store for {', '.join(budget.assumed)}: assumed translation-"

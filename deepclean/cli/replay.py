@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from deepclean import processes
 from deepclean.cli.options import (
     ConfigOption,
     EndOption,
@@ -78,7 +77,9 @@ def replay(
             "on a model rests on all that was before; --jobs 1, please"
         )
     if jobs > 1:
-        processes.prepare("deepclean.preloaded")
+        from deepclean.processes import prepare as prepare_workers
+
+        prepare_workers("deepclean.preloaded")
     with uncollected():
         from deepclean.build import load_models, make_engine
         from deepclean.bulk import Bulk
@@ -87,12 +88,15 @@ def replay(
         from deepclean.edge import memory
         from deepclean.life.recorded import Past
         from deepclean.replay import replay as clean
+        from deepclean.waiting import decided
 
     limit_threads(settings)
     directory = output or settings.output.directory
     past = None if models_of is None else Past(settings, models_of, directory, span)
     loaded = load_models(settings) if past is None else past.loaded
     open_source = partial(history_source, settings, span, strain, witnesses, fetch)
+    if settings.wait == "auto":
+        settings = decided(settings, loaded, open_source(), span)
     with _bar(span) as progress:
         if jobs > 1:
             bulk = in_bulk(

@@ -108,12 +108,21 @@ def validate(
     span = whole_span(start, end)
     if out is None and against is None:
         raise ConfigError("--out DIR for a report, or --against DIR for the parity, please")
+    from deepclean.build import load_models
     from deepclean.validate.shards import Run
+    from deepclean.waiting import decided
 
     def run_of(name: str, of: Config) -> Run:
         # A live run reads nothing of a damaged file, so its replay must not either.
         whole = against is not None and of.input.checksum
         opened = partial(history_source, of, span, strain, witnesses, fetch, checksum=whole)
+        if of.wait == "auto":
+            if against is not None:
+                raise ConfigError(
+                    "couplings: wait is auto: name what that run decided, as --set "
+                    "couplings.NAME.wait=0 (`deepclean inspect` prints it with the frames' history)"
+                )
+            of = decided(of, load_models(of), opened(), span)
         return Run(name, of, opened)
 
     run = run_of("validated", settings)

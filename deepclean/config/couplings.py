@@ -98,6 +98,11 @@ class Coupling(Section):
     witnesses: tuple[Channel, ...] = Field(min_length=1, examples=[["PEM-CS_MAINSMON_EBAY_1_DQ"]])
     """The channels that see the noise; the interferometer's prefix may be left out."""
 
+    wait: Literal[0, 1, "auto"] = 1
+    """1: a frame is cleaned when its look-ahead is there, which is the next frame. 0: at once; what
+    the look-ahead would tell is forecast. auto: 0 where what is left in the band grows by no more
+    than 1%, measured at the start. A frame that waits for one coupling waits for all."""
+
     predict: Predict = Predict()
     """How the network is run over the witnesses."""
 

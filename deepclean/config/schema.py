@@ -140,6 +140,22 @@ class Config(Section):
         return tuple(sorted({name for coupling in couplings for name in coupling.witnesses}))
 
     @property
+    def wait(self) -> Literal[0, 1, "auto"]:
+        """Whether frames wait for their look-ahead: as the slowest of the enabled couplings."""
+        waits = {coupling.wait for coupling in self.enabled_couplings.values()}
+        return 1 if 1 in waits else "auto" if "auto" in waits else 0
+
+    def with_wait(self, wait: Literal[0, 1]) -> Self:
+        """Return this configuration with every `wait: auto` decided."""
+        couplings = {
+            name: coupling.model_copy(update={"wait": wait})
+            if coupling.wait == "auto"
+            else coupling
+            for name, coupling in self.couplings.items()
+        }
+        return self.model_copy(update={"couplings": FrozenMap(couplings)})
+
+    @property
     def hash(self) -> str:
         """sha256 of the resolved configuration as JSON with sorted keys."""
         resolved = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))

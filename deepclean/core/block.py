@@ -105,6 +105,17 @@ class Block:
             if channel.span != self.span:
                 raise ValueError(f"a channel over {channel.span} in a block over {self.span}")
 
+    def cut(self, span: Span) -> Block:
+        """Return the part over `span` (views). Raises ValueError if it is not all here."""
+
+        def part(channel: Series | Gap) -> Series | Gap:
+            return Gap(span, channel.reason) if isinstance(channel, Gap) else channel.cut(span)
+
+        if not self.span.covers(span):
+            raise ValueError(f"{span} is not inside {self.span}")
+        witnesses = {name: part(witness) for name, witness in self.witnesses.items()}
+        return Block(span, part(self.strain), witnesses, self.state and part(self.state))
+
 
 @dataclass(frozen=True, slots=True)
 class Quality:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,16 +29,16 @@ from deepclean.core.block import (
     Version,
     WitnessFault,
 )
-from deepclean.core.gain import gain_over
 from deepclean.core.intake import Intake
 from deepclean.core.lineup import Lineup
 from deepclean.core.plan import EngineSettings, Plan
-from deepclean.core.runner import Coupling, Runner
+from deepclean.core.runner import Coupling, Runner, plan_of
 from deepclean.core.state import CouplingState, EngineState, Role, Switch
 from deepclean.core.subtract import subtract
 from deepclean.core.supervise import Supervisor
 from deepclean.core.time import NS, Span, index_from
 from deepclean.core.watched import BEGINNING, Stream
+from deepclean.core.zero_wait import ZeroWaitRunner
 
 
 class Engine:
@@ -57,8 +58,8 @@ class Engine:
             raise ValueError("an engine needs at least one coupling, each with its own name")
         self.settings = settings
         self._interpolator = settings.interpolator()
-        runners = [Runner(settings, coupling, self._interpolator) for coupling in couplings]
-        self.plan = Plan(settings, {one.coupling.name: one.plan for one in runners})
+        self.plan = Plan(settings, {one.name: plan_of(settings, one) for one in couplings})
+        runners = [self._runner(coupling) for coupling in couplings]
         self._witnesses = tuple(sorted({w for c in couplings for w in c.witnesses}))
         self._intake = Intake(settings, self._witnesses)
         self._lineup = Lineup(runners)
@@ -68,7 +69,11 @@ class Engine:
             if not all(bands.values()):
                 raise ValueError("a gate needs the bands of its coupling")
             self._supervisor = Supervisor(
-                settings.gate, bands, settings.strain_rate, settings.model_rate
+                settings.gate,
+                bands,
+                settings.strain_rate,
+                settings.model_rate,
+                delay=settings.ramp if settings.forecast else 0,
             )
         self._state: EngineState | None = None
 
@@ -161,12 +166,15 @@ class Engine:
         state = self._state
         if block.span.start > state.frontier:
             self._skip(state, block.span.start, reasons.NO_INPUT)
-        if self._supervisor and state.watch:
-            self._supervisor.take(state.watch, block)
-        faults = self._intake.take(state, block, partial(self._miss, state))
-        state.frontier = block.span.end
+        faults: tuple[WitnessFault, ...] = ()
+        for piece in self._pieces(block):
+            if self._supervisor and state.watch:
+                self._supervisor.take(state.watch, piece)
+            faults += self._intake.take(state, piece, partial(self._miss, state))
+            state.frontier = piece.span.end
+            self._compute_due(state)
         state.pending.append((block, faults))
-        finished += self._advance(state)
+        finished += self._give_out(state)
         self._retire(state)
         return finished
 
@@ -182,8 +190,7 @@ class Engine:
         self._state.pending.clear()
         end = state.frontier + 2 * self.lookahead + 2 * self.settings.hop
         self._skip(state, end, reasons.NO_LOOKAHEAD)
-        state.frontier = end
-        return self._advance(state)
+        return self._give_out(state)
 
     def restart(self) -> None:
         """Forget the input so far, pending blocks too: the next block may start anywhere."""
@@ -208,7 +215,7 @@ class Engine:
         unknown = sorted(set(coupling.witnesses) - set(self._witnesses))
         if unknown:
             raise ValueError(f"{version} wants witnesses that are not read: {', '.join(unknown)}")
-        runner = Runner(self.settings, coupling, self._interpolator)
+        runner = self._runner(coupling)
         wanted = Plan(self.settings, {version.coupling: runner.plan})
         for what, needs, has in (
             ("look-ahead", wanted.lookahead, self.lookahead),
@@ -284,17 +291,25 @@ class Engine:
             self._state.switches.append(Switch(frontier, coupling, role, before, version))
         return frontier
 
+    def _runner(self, coupling: Coupling) -> Runner:
+        """Return what computes a version's estimate."""
+        if self.settings.forecast is None:
+            return Runner(self.settings, coupling, self._interpolator)
+        return ZeroWaitRunner(self.settings, coupling, self._interpolator, self.plan.window)
+
     def _begin(self, start: int) -> EngineState:
         """Return the state of an engine whose input begins at `start`."""
         settings = self.settings
         # The first hop whose resampled witnesses begin no later than the input.
-        first = index_from(start, settings.model_rate) - self.plan.resampled
+        first = index_from(start, settings.model_rate)
+        first -= 0 if settings.forecast else self.plan.resampled
         state = EngineState(
             frontier=start,
             step=first // settings.hop_model,
             paths={},
             watch=self._supervisor.begin(start) if self._supervisor else None,
         )
+        self._intake.skip(state, start)
         for version in list(self._lineup.leaving):
             self._lineup.drop(version)
         for runner in self._lineup.runners.values():
@@ -320,12 +335,34 @@ class Engine:
             if state.watch:
                 del state.watch.couplings[version]
 
+    def _ends(self, start: int, end: int) -> list[int]:
+        """Return how far the input from `start` to `end` may be taken, one after the other.
+
+        What does not wait sees the input hop by hop, whatever there is of it.
+        """
+        hop = self.settings.hop
+        if self.settings.forecast is None:
+            return [end]
+        return [*range((start // hop + 1) * hop, end, hop), end]
+
+    def _pieces(self, block: Block) -> list[Block]:
+        """Cut a block where the input is to be taken piece by piece."""
+        span = block.span
+        edges = [span.start, *self._ends(span.start, span.end)]
+        if len(edges) == 2:
+            return [block]
+        return [block.cut(Span(low, high)) for low, high in pairwise(edges)]
+
     def _skip(self, state: EngineState, end: int, reason: str) -> None:
-        """Note that there is no input from the frontier to `end`."""
-        for version, path in state.paths.items():
-            self._lineup.runners[version].miss(path, state.frontier, end, reason)
-        if state.watch:
-            state.watch.unfit.add(state.frontier, end)
+        """Go on to `end`, from the frontier, without input."""
+        for instant in self._ends(state.frontier, end):
+            for version, path in state.paths.items():
+                self._lineup.runners[version].miss(path, state.frontier, instant, reason)
+            if state.watch:
+                state.watch.unfit.add(state.frontier, instant)
+            self._intake.skip(state, instant)
+            state.frontier = instant
+            self._compute_due(state)
 
     def _miss(self, state: EngineState, witness: str, start: int, end: int, reason: str) -> None:
         """Note that a witness has no samples over `[start, end)`."""
@@ -334,13 +371,23 @@ class Engine:
             if witness in runner.coupling.witnesses:
                 runner.miss(path, start, end, reason)
 
-    def _advance(self, state: EngineState) -> list[CleanedBlock]:
-        """Compute every hop that the input allows; return the blocks that are complete."""
-        hop = self.settings.hop
-        while state.frontier >= (state.step + 1) * hop + self.lookahead:
+    def _doubt(self, state: EngineState, witness: str, end: int) -> None:
+        """Note that nothing up to `end` may rest on a forecast of a witness."""
+        for version, path in state.paths.items():
+            runner = self._lineup.runners[version]
+            if witness in runner.coupling.witnesses:
+                start, _ = runner.plan.spoilt_by_gap(self.settings, end, end)
+                path.invalid.add(start, end, reasons.NO_FORECAST)
+
+    def _compute_due(self, state: EngineState) -> None:
+        """Compute every hop that the input allows."""
+        while state.frontier >= (state.step + 1) * self.settings.hop + self.lookahead:
             self._compute(state)
             state.step += 1
-        finished = []
+
+    def _give_out(self, state: EngineState) -> list[CleanedBlock]:
+        """Return the blocks that are complete."""
+        hop, finished = self.settings.hop, []
         while state.pending and state.pending[0][0].span.end <= state.step * hop:
             finished.append(self._finish(state, *state.pending.popleft()))
         self._forget(state)
@@ -349,15 +396,29 @@ class Engine:
     @np.errstate(over="ignore", invalid="ignore")
     def _compute(self, state: EngineState) -> None:
         """Compute hop `state.step` through all stages, up to the noise at the strain's rate."""
-        hop = self.settings.hop_model
-        first = state.step * hop + self.plan.resampled
-        resampled = self._intake.resample(state, first, hop)
+        first, count = self._wanted(state.step)
+        end = (state.step + 1) * self.settings.hop
+        if self.settings.forecast is None:
+            resampled = self._intake.resample(state, first, count)
+            seen = end + self.settings.ramp
+        else:
+            resampled = self._intake.foresee(state, first, count, end)
+            for witness in self._intake.doubtful(state, end):
+                self._doubt(state, witness, end)
+            seen = end
         for version, path in state.paths.items():
             self._lineup.runners[version].compute(path, resampled, first, state.step)
         if self._supervisor and state.watch:
             streams = {v: Stream(p.bandpassed, p.invalid) for v, p in state.paths.items()}
-            until = (state.step + 1) * self.settings.hop + self.settings.ramp
-            self._supervisor.advance(state.watch, streams, until)
+            self._supervisor.advance(state.watch, streams, seen)
+
+    def _wanted(self, step: int) -> tuple[int, int]:
+        """Return which witnesses at the model rate a hop is computed from: first, and how many."""
+        hop = self.settings.hop_model
+        if self.settings.forecast is None:
+            return step * hop + self.plan.resampled, hop
+        low, high = self.plan.window
+        return step * hop + low, high - low
 
     def _finish(
         self, state: EngineState, block: Block, faults: tuple[WitnessFault, ...]
@@ -383,11 +444,10 @@ class Engine:
     def _estimate(self, state: EngineState, version: Version, span: Span) -> Estimate:
         """Return what a version contributes to a block whose hops are all computed."""
         rate, path = self.settings.strain_rate, state.paths[version]
-        ramp = self.settings.ramp * rate // NS
         near = (span.start - self.settings.ramp, span.end + self.settings.ramp)
         first, stop = span.indices(rate)
         noise = path.noise.read(first, stop)[0]
-        valid = gain_over(span, rate, path.invalid, ramp)
+        valid = self._lineup.runners[version].valid(path, span)
         why = () if (valid == 1).all() else path.invalid.reasons(*near)
         if state.watch is None:
             return Estimate(noise, valid, version.number, why)
@@ -411,7 +471,7 @@ class Engine:
         """Drop what no later hop or pending block needs."""
         hop = self.settings.hop_model
         start = state.step * hop
-        self._intake.forget(state, start + self.plan.resampled, hop)
+        self._intake.forget(state, *self._wanted(state.step), (state.step + 1) * self.settings.hop)
         oldest = state.step * self.settings.hop
         if state.pending:
             oldest = min(oldest, state.pending[0][0].span.start)

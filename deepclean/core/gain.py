@@ -95,11 +95,18 @@ def gain_over(
     Returns:
         Shape `(n,)`, float64: exactly 0 on an invalid sample, exactly 1 beyond the ramps.
     """
-    first, stop = span.indices(rate)
+    return gain_at(*span.indices(rate), rate, invalid, ramp, rise)
+
+
+def gain_at(
+    first: int, stop: int, rate: int, invalid: Invalid, ramp: int, rise: int | None = None
+) -> Float64:
+    """Return the gain at the samples `[first, stop)` at `rate`; the rest as `gain_over`."""
     gain = np.ones(stop - first)
     rise = ramp if rise is None else rise
     reach = -(-max(ramp, rise) * NS // rate) + NS // rate + 1
-    for start, end in invalid.overlapping(span.start - reach, span.end + reach):
+    near = (first * NS // rate - reach, -(-stop * NS // rate) + reach)
+    for start, end in invalid.overlapping(*near):
         low, high = start * rate // NS, -(-end * rate // NS)
         if ramp and rise:
             before = np.arange(max(first, low - ramp), min(stop, low))

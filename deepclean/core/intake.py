@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import ceil
 
 import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.block import Block, Float64, Gap, Samples, Series, WitnessFault
 from deepclean.core.finite import finite
+from deepclean.core.forecast import forecast
 from deepclean.core.plan import EngineSettings
 from deepclean.core.resample import Resampler
 from deepclean.core.state import EngineState
-from deepclean.core.time import NS, Span, index_at
+from deepclean.core.time import NS, Span, index_at, index_from
 from deepclean.core.track import Track
 from deepclean.core.witness import Run, clipped, frozen
 
@@ -52,13 +54,115 @@ class Intake:
                 total[witness] = total[witness] + row
         return total
 
-    def forget(self, state: EngineState, first: int, count: int) -> None:
-        """Drop what no sample from `first` on needs; `count` of them are asked for at a time."""
+    def foresee(
+        self, state: EngineState, first: int, count: int, instant: int
+    ) -> dict[str, Float64]:
+        """Return `count` samples from `first` at the model rate, as far as known at an instant.
+
+        What depends on samples after that is forecast, at the witness's rate or, where that is
+        faster, at the model rate.
+
+        Args:
+            state: with the input.
+            first: index.
+            count: of samples.
+            instant: GPS nanoseconds, up to which the witnesses are used.
+        """
+        total = {witness: np.zeros(count) for witness in self._witnesses}
+        for witness, rate in state.inputs:
+            # Where a rate changed, each rate's track is zero in the other's time.
+            sound = state.sound[witness] if state.rates[witness] == rate else instant
+            total[witness] += self._foreseen(state, (witness, rate), first, count, sound, instant)
+        return total
+
+    def doubtful(self, state: EngineState, instant: int) -> list[str]:
+        """Return the witnesses that are there, but not for long enough to be forecast."""
+        assert self._settings.forecast is not None
+        least = self._settings.forecast.least
+        return [w for w in self._witnesses if 0 < instant - state.sound[w] < least]
+
+    def forget(self, state: EngineState, first: int, count: int, instant: int) -> None:
+        """Drop what no later hop needs.
+
+        Args:
+            state: with the input.
+            first: index at the model rate of the next sample that is asked for.
+            count: how many of them, at a time.
+            instant: up to which they may be forecast then, GPS nanoseconds.
+        """
+        settings, model_rate = self._settings.forecast, self._settings.model_rate
         for (witness, rate), track in list(state.inputs.items()):
             low, _ = self._resampler(rate).needs(first, count)
+            if settings and rate <= model_rate:
+                low = min(low, index_at(instant, rate) - settings.past(rate))
             track.drop_before(low)
             if len(track) == 0:
                 del state.inputs[witness, rate]
+        for key, track in list(state.slowed.items()):
+            assert settings is not None
+            past = self._slow_end(key[1], instant) - settings.past(model_rate)
+            track.drop_before(min(first, past))
+            if len(track) == 0:
+                del state.slowed[key]
+
+    def skip(self, state: EngineState, instant: int) -> None:
+        """Note that there was no input up to an instant (GPS nanoseconds)."""
+        state.sound = dict.fromkeys(self._witnesses, instant)
+
+    def _foreseen(
+        self,
+        state: EngineState,
+        key: tuple[str, int],
+        first: int,
+        count: int,
+        sound: int,
+        instant: int,
+    ) -> Float64:
+        """Return what `foresee` does of one witness at one rate, good since `sound` (GPS ns)."""
+        rate, model_rate = key[1], self._settings.model_rate
+        resampler = self._resampler(rate)
+        if rate > model_rate:
+            slowed, end = self._slow(state, key, instant)
+            since = index_from(sound, model_rate) + index_at(instant, model_rate) - end
+            return self._extended(slowed, model_rate, (first, first + count), since, end)
+        since, end = index_from(sound, rate), index_at(instant, rate)
+        needed = resampler.needs(first, count)
+        window = self._extended(state.inputs[key], rate, needed, since, end)
+        return np.asarray(resampler.apply(window[None], first, count)[0])
+
+    def _extended(
+        self, track: Track, rate: int, needed: tuple[int, int], since: int, end: int
+    ) -> Float64:
+        """Return a range of a stream, forecast where it is not there yet.
+
+        Args:
+            track: the stream.
+            rate: Hz.
+            needed: indices, half-open.
+            since: index of the first sample that a forecast may rest on.
+            end: index of the first sample that is not there.
+        """
+        assert self._settings.forecast is not None
+        low, high = needed
+        known = track.read(low, min(high, end))[0]
+        since = max(since, end - self._settings.forecast.past(rate))
+        past = track.read(min(since, end), end)[0]
+        order = self._settings.forecast.order(rate)
+        return np.concatenate([known, forecast(past, max(high - end, 0), order)])
+
+    def _slow(self, state: EngineState, key: tuple[str, int], instant: int) -> tuple[Track, int]:
+        """Bring one more hop of a fast witness to the model rate; return all, and its end."""
+        hop, end = self._settings.hop_model, self._slow_end(key[1], instant)
+        track = state.slowed.setdefault(key, Track(1))
+        resampler = self._resampler(key[1])
+        window = state.inputs[key].read(*resampler.needs(end - hop, hop))
+        track.append(end - hop, resampler.apply(window, end - hop, hop))
+        return track, end
+
+    def _slow_end(self, rate: int, instant: int) -> int:
+        """Return the index at the model rate up to which a fast witness is known."""
+        half = ceil(self._resampler(rate).half_length * self._settings.model_rate)
+        return index_at(instant, self._settings.model_rate) - half
 
     def _take(
         self, state: EngineState, witness: str, block: Block, miss: Miss
@@ -69,11 +173,13 @@ class Intake:
             channel = Gap(span, reasons.BAD_RATE)
         if isinstance(channel, Gap):
             miss(witness, span.start, span.end, channel.reason)
+            state.sound[witness] = span.end
             return [WitnessFault(witness, channel.reason, span)]
         rate = channel.rate
         if state.rates.setdefault(witness, rate) != rate:
             # The rate changed: no filter spans the seam, which has no length of its own.
             miss(witness, span.start, span.start, reasons.BAD_RATE)
+            state.sound[witness] = span.start
             state.rates[witness] = rate
             state.held.pop(witness, None)
         first = index_at(span.start, rate)
@@ -89,6 +195,7 @@ class Intake:
                 # A sample stands at an instant: from the first bad one to just after the last.
                 start, end = low * NS // rate, (high - 1) * NS // rate + 1
                 miss(witness, start, end, reason)
+                state.sound[witness] = max(state.sound[witness], end)
                 faults.append(WitnessFault(witness, reason, Span(start, end)))
         if samples[0] == 0 and not faults and not samples.any():
             faults.append(WitnessFault(witness, reasons.ZERO, span))

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, floor
 
+from deepclean.core.forecast import ForecastSettings
 from deepclean.core.gate import GateSettings
 from deepclean.core.predict import Geometry
 from deepclean.core.resample import Resampler, ResampleSettings
+from deepclean.core.seam import back
 from deepclean.core.time import NS
 from deepclean.core.witness import WitnessSettings
 
@@ -40,6 +42,7 @@ class EngineSettings:
         interpolation_zeros: half-length of the filter to the strain's rate, in samples of the
             slower rate.
         interpolation_attenuation: of that filter, in dB.
+        forecast: how to forecast what a hop would have to wait for; None: it waits.
 
     Raises:
         ValueError: hop or ramp is not a whole number of samples.
@@ -55,6 +58,7 @@ class EngineSettings:
     gate: GateSettings | None = None
     interpolation_zeros: int = 16
     interpolation_attenuation: float = 80.0
+    forecast: ForecastSettings | None = None
 
     def __post_init__(self) -> None:
         for name, value, rate in (
@@ -95,7 +99,7 @@ class CouplingPlan:
     Args:
         interpolation: half-length of the interpolation.
         settle_in: the bandpass's padding.
-        ramp: the gain's ramp.
+        ramp: the gain's ramp; 0 where nothing waits: it follows then.
         predicted: how far the prediction runs ahead (aligned to the network's geometry).
         geometry: how the network is laid over the stream.
         watched: how far ahead a gate must see the estimate: the ramp, where there is one.
@@ -113,7 +117,7 @@ class CouplingPlan:
         """Return the plan of a coupling with that bandpass padding and network geometry."""
         rate = settings.model_rate
         interpolation = ceil(settings.interpolator().half_length * rate)
-        ramp = ceil(Fraction(settings.ramp * rate, NS))
+        ramp = 0 if settings.forecast else ceil(Fraction(settings.ramp * rate, NS))
         return cls(
             interpolation=interpolation,
             settle_in=settle_in,
@@ -153,6 +157,22 @@ class CouplingPlan:
         first = _hop_start(first, self.bandpassed, hop) - self.settle_in
         first = _hop_start(first, self.predicted, hop) - self.geometry.before
         return max(-first, self.filtered + self.geometry.trail)
+
+    def predicted_at_once(self, settings: EngineSettings) -> tuple[int, int]:
+        """Return what is predicted for a hop without look-ahead: samples from its start.
+
+        From before the seam, where it is compared with the hop before, to as far after its end as
+        the interpolation reads.
+        """
+        hop, modulus = settings.hop_model, self.geometry.modulus
+        first = self.geometry.align(1 - modulus - back(settings.model_rate) - self.settle_in)
+        count = hop + self.interpolation + 1 + self.settle_in - first
+        return first, first + -(-count // modulus) * modulus
+
+    def window(self, settings: EngineSettings) -> tuple[int, int]:
+        """Return which witnesses at the model rate that rests on, from the hop's start."""
+        first, stop = self.predicted_at_once(settings)
+        return first - self.geometry.before, stop + self.geometry.after
 
     def spoilt_by_gap(self, settings: EngineSettings, start: int, end: int) -> tuple[int, int]:
         """Return where a witness's gap `[start, end)` (ns) spoils the estimate (ns)."""
@@ -194,7 +214,18 @@ class Plan:
     @property
     def lookahead(self) -> int:
         """`L` in nanoseconds: a hop needs input to its end plus this."""
+        return 0 if self.settings.forecast else self.forecast
+
+    @property
+    def forecast(self) -> int:
+        """Nanoseconds after its end on which a hop rests; without look-ahead they are forecast."""
         return self._ns(self.resampled)
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Witnesses at the model rate that a hop without look-ahead rests on, from its start."""
+        lows, highs = zip(*(p.window(self.settings) for p in self.couplings.values()), strict=True)
+        return min(lows), max(highs)
 
     @property
     def history(self) -> int:
@@ -202,6 +233,11 @@ class Plan:
         hop, ramp = self.settings.hop_model, self.settings.ramp
         filters = self._ns(max(plan.reach_back(hop) for plan in self.couplings.values()))
         gate = self.settings.gate.reach if self.settings.gate else 0
+        if forecast := self.settings.forecast:
+            # A hop begins where the one before ended, and that rested on the past of its end.
+            past = max(self._ns(-self.window[0]), forecast.memory + self._ns(0))
+            filters = max(filters, past) + self.settings.hop
+            gate += ramp if gate else 0  # it acts later
         return ramp + filters + (self.settings.witness.frozen or 0) + gate
 
     def _ns(self, samples: int) -> int:

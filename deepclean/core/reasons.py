@@ -38,6 +38,9 @@ NO_HISTORY = "no_history"
 NO_LOOKAHEAD = "no_lookahead"
 """The block was given out before what comes after it was there."""
 
+NO_FORECAST = "no_forecast"
+"""A witness came back too short a time ago to be forecast."""
+
 LATE = "late"
 """The daemon was too far behind and let the frame pass through."""
 
@@ -69,6 +72,7 @@ ALL = (
     NO_INPUT,
     NO_HISTORY,
     NO_LOOKAHEAD,
+    NO_FORECAST,
     LATE,
     MODEL_ERROR,
     ENGINE_ERROR,

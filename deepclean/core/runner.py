@@ -14,13 +14,14 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.bandpass import Band, Bandpass
-from deepclean.core.block import Float64, Version
+from deepclean.core.block import Float64, Samples, Version
 from deepclean.core.finite import finite
+from deepclean.core.gain import gain_over
 from deepclean.core.plan import CouplingPlan, EngineSettings
 from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.resample import Resampler
 from deepclean.core.state import CouplingState
-from deepclean.core.time import NS
+from deepclean.core.time import NS, Span
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,13 +90,21 @@ class Runner:
             step: counted from GPS 0.
         """
         hop, plan = self._settings.hop_model, self.plan
-        rows = np.stack([resampled[witness] for witness in self.coupling.witnesses])
-        self._standardise(path, rows, first)
-        self._predict(path, step * hop + plan.predicted)
+        path.standardised.append(first, self._standardise(path, self._rows(resampled), first))
+        start, shape = step * hop + plan.predicted, plan.geometry
+        window = path.standardised.read(start - shape.before, start + hop + shape.after)
+        path.predicted.append(start, self._predict(path, window, start)[None])
         start = step * hop + plan.bandpassed
         window = path.predicted.read(start - plan.settle_in, start + hop + plan.settle_in)
         path.bandpassed.append(start, self.coupling.bandpass.apply(window[0])[None])
-        self._interpolate(path, step)
+        first, count = step * self._settings.hop_strain, self._settings.hop_strain
+        window = path.bandpassed.read(*self._interpolator.needs(first, count))
+        path.noise.append(first, self._interpolate(path, window, first))
+
+    def valid(self, path: CouplingState, span: Span) -> Float64:
+        """Return the gain by what the estimate rests on, over a span whose hops are computed."""
+        rate = self._settings.strain_rate
+        return gain_over(span, rate, path.invalid, self._settings.ramp * rate // NS)
 
     def forget(self, path: CouplingState, step: int, oldest: int, watched: int) -> None:
         """Drop what no later hop and no block that is still inside needs.
@@ -117,45 +126,53 @@ class Runner:
         near = oldest - settings.ramp - NS
         path.invalid.drop_before(min(near, watched * NS // settings.model_rate))
 
-    def _standardise(self, path: CouplingState, rows: Float64, first: int) -> None:
-        """Standardise one hop from `first`; what float32 cannot hold is invalid, as if missing."""
+    def _rows(self, resampled: Mapping[str, Float64]) -> Float64:
+        """Return the coupling's witnesses in the network's order."""
+        return np.stack([resampled[witness] for witness in self.coupling.witnesses])
+
+    def _standardise(self, path: CouplingState, rows: Float64, first: int) -> Samples:
+        """Standardise rows from `first`; what float32 cannot hold is invalid, as if missing."""
         standardised, runs = finite(self.coupling.predictor.standardise(rows))
         for low, high in runs:
             predicted = self.plan.geometry.spoilt(first + low, first + high)
             spoilt = self.plan.spoilt_by_prediction(self._settings, *predicted)
             path.invalid.add(*spoilt, reasons.NONFINITE_WITNESS)
-        path.standardised.append(first, standardised)
+        return standardised
 
-    def _predict(self, path: CouplingState, first: int) -> None:
-        """Predict one hop from `first`; a prediction that fails is invalid, never subtracted."""
-        hop, shape = self._settings.hop_model, self.plan.geometry
-        window = path.standardised.read(first - shape.before, first + hop + shape.after)
+    def _predict(self, path: CouplingState, window: Samples, first: int) -> Float64:
+        """Predict from `first` on; a prediction that fails is invalid, never subtracted.
+
+        Args:
+            path: is told what is invalid.
+            window: standardised witnesses, with what the geometry needs on either side.
+            first: index of the first sample predicted.
+        """
+        shape = self.plan.geometry
         reason = reasons.NONFINITE
         try:
             raw = self.coupling.predictor.predict(window, shape)
         except Exception as error:  # noqa: BLE001  (whatever a network raises, the strain goes out)
             self.error = error
-            raw, reason = np.full(hop, np.nan), reasons.MODEL_ERROR
+            raw = np.full(window.shape[1] - shape.before - shape.after, np.nan)
+            reason = reasons.MODEL_ERROR
         predicted, runs = finite(raw)
         for low, high in runs:
             spoilt = self.plan.spoilt_by_prediction(self._settings, first + low, first + high)
             path.invalid.add(*spoilt, reason)
-        path.predicted.append(first, predicted[None])
+        return predicted
 
-    def _interpolate(self, path: CouplingState, step: int) -> None:
-        """Bring one hop of bandpassed prediction to the strain's rate.
+    def _interpolate(self, path: CouplingState, window: Float64, first: int) -> Float64:
+        """Bring one hop of bandpassed prediction to the strain's rate, from `first`.
 
         The last stage before the subtraction: a prediction so great that a filter's sum overflowed
         is found here.
         """
         count, rate = self._settings.hop_strain, self._settings.strain_rate
-        first = step * count
-        window = path.bandpassed.read(*self._interpolator.needs(first, count))
         noise, runs = finite(self._interpolator.apply(window, first, count))
         for low, high in runs:
             start, last = ((first + index) * NS // rate for index in (low, high - 1))
             path.invalid.add(start, last + 1, reasons.NONFINITE)
-        path.noise.append(first, noise)
+        return noise
 
 
 def plan_of(settings: EngineSettings, coupling: Coupling) -> CouplingPlan:

@@ -54,6 +54,8 @@ class Supervisor:
         bands: of each coupling, Hz.
         strain_rate: Hz.
         model_rate: Hz, a multiple of 16.
+        delay: nanoseconds by which a gate acts later: the gain's ramp, where nobody looks ahead by
+            that and so the ramp follows what it is for.
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class Supervisor:
         bands: Mapping[str, Sequence[Band]],
         strain_rate: int,
         model_rate: int,
+        delay: int = 0,
     ) -> None:
         self.settings = settings
+        self._delay = delay
         self._strain_rate, self._model_rate = strain_rate, model_rate
         # Just below half of either rate, where nothing has images.
         self._stop = 0.45 * min(strain_rate, model_rate)
@@ -167,7 +171,7 @@ class Supervisor:
         # Below the strain's own level in the band, an estimate does little harm.
         known = max(usual, *watched.proofs)
         if level > max(self.settings.jump * known, strain.rms):
-            watched.closed.add(start, end + TICK, reasons.JUMP)
+            watched.closed.add(start + self._delay, end + TICK + self._delay, reasons.JUMP)
 
     def _learn_usual(self, watched: Watched) -> None:
         count = self.settings.window // SLOT
@@ -199,18 +203,18 @@ class Supervisor:
 
     def _step(self, watched: Watched, instant: int, verdict: Verdict, *, pressing: bool) -> None:
         """Step the gate; where it is closed, say from when on: at once, or when it has faded."""
-        was = watched.gate.state
+        was, acts = watched.gate.state, instant + self._delay
         if watched.gate.step(instant, verdict, self.settings) is GateState.ON:
             return
         reason = watched.gate.reason
         if pressing:
-            watched.closes = instant
+            watched.closes = acts
         elif was is GateState.ON:
             # No longer than it rests, so that it is closed before it can open again.
-            watched.closes = instant + min(self.settings.fade, self.settings.dwell)
+            watched.closes = acts + min(self.settings.fade, self.settings.dwell)
             watched.faded.add(watched.closes, watched.closes + TICK, reason)
-        if instant >= watched.closes:
-            watched.closed.add(instant, instant + TICK, reason)
+        if acts >= watched.closes:
+            watched.closed.add(acts, acts + TICK, reason)
 
     def _last(self, watched: Watched) -> float:
         """Return the root mean square of the last second's levels; NaN where one is not valid."""

@@ -25,8 +25,10 @@ def warm_up(settings: EngineSettings, coupling: Coupling) -> None:
     Raises:
         Exception: whatever it raises.
     """
-    shape = plan_of(settings, coupling).geometry
-    length = shape.before + settings.hop_model + shape.after
+    plan = plan_of(settings, coupling)
+    low, high = plan.window(settings)
+    shape = plan.geometry
+    length = high - low if settings.forecast else shape.before + settings.hop_model + shape.after
     window = np.zeros((len(coupling.witnesses), length), dtype=np.float32)
     for _ in range(2):
         coupling.predictor.predict(window, shape)

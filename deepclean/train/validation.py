@@ -100,8 +100,8 @@ def engine_validation(
     Raises:
         InputError: no stretch is long enough to judge by.
     """
-    # A network is judged by what it says, not by what a gate lets through.
-    settings = replace(settings, gate=None)
+    # A network is judged by what it says, not by what a gate lets through or a forecast leaves.
+    settings = replace(settings, gate=None, forecast=None)
     rate = settings.strain_rate
     weights, inside, outside = [], [], []
     broken = False

@@ -31,6 +31,7 @@ def html(report: Mapping[str, Any], figures: Sequence[Figure]) -> str:
         "<h2>Overview</h2>",
         *_figures([figure for figure in figures if figure.coupling is None]),
         *_time(run),
+        *_waiting(run["waiting"]),
         *_signals(report["runs"]),
         *_comparison(report["runs"]),
     ]
@@ -107,6 +108,33 @@ def _criteria(verdict: Mapping[str, Any]) -> Iterator[str]:
     ]
     yield "<h2>Criteria</h2>"
     yield _table(["", "criterion", "of", "value", "limit", "what it is"], rows)
+
+
+def _waiting(found: Mapping[str, Any] | None) -> Iterator[str]:
+    """What waiting for the look-ahead buys."""
+    yield "<h2>What waiting buys</h2>"
+    if found is None:
+        yield "<p>Not measured: no two seconds on end are cleaned in full.</p>"
+        return
+    start, end = found["span"]
+    yield (
+        "<p>A frame that waits for the next one knows what its filters look ahead to; for one that "
+        "does not it is forecast. Both over the same data, cleaned with the same models without "
+        f"gates, GPS {start} to {end}. This configuration has <code>wait: {found['wait']}</code>; "
+        f"<code>auto</code> does not wait up to {found['limit']:g}.</p>"
+    )
+    rows = [
+        [
+            escape(name),
+            _number(each["residual"]),
+            _number(each["outside"]),
+            str(each["seconds"]),
+            f"<code>{each['auto']}</code>",
+        ]
+        for name, each in found["couplings"].items()
+    ]
+    columns = ["coupling", "in band, without / with waiting", "farthest bin outside", "seconds"]
+    yield _table([*columns, "auto"], rows)
 
 
 def _time(run: Mapping[str, Any]) -> Iterator[str]:

@@ -7,18 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepclean import __version__
-from deepclean.core.time import Span
+from deepclean.core.time import NS, Span
+from deepclean.errors import InputError
 from deepclean.simulate.injection import Injection
 from deepclean.validate import shards
 from deepclean.validate.judge import judge
 from deepclean.validate.part import Part, Sampling
-from deepclean.validate.plain import seconds
+from deepclean.validate.plain import rounded, seconds
 from deepclean.validate.shards import Opened, Run
 from deepclean.validate.signals import recover
 from deepclean.validate.summary import Spectrogram, Summary
+from deepclean.waiting import LIMIT, bought
 
 SCHEMA = 1
 """Of the JSON."""
+
+_WAITING = 128 * NS
+"""Of data on which it is measured what waiting buys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,7 @@ def validate(
         for summary, found in zip(summaries, signals, strict=True)
     ]
     config = runs[0].config
+    figures[0]["waiting"] = _waiting(opened[0], asked)
     report = {
         "schema": SCHEMA,
         "software": __version__,
@@ -112,6 +118,30 @@ def validate(
     }
     spectrograms = {name: summaries[0].spectrogram(name) for name in config.enabled_couplings}
     return Validated(report, spectrograms)
+
+
+def _waiting(opened: Opened, asked: Asked) -> dict[str, Any] | None:
+    """Return what waiting for the look-ahead buys, over the end of the longest part that counts."""
+    longest = max(asked.counting, key=lambda span: span.duration)
+    stretch = Span(max(longest.start, longest.end - _WAITING), longest.end)
+    try:
+        found = bought(opened.config, opened.models, opened.source, stretch)
+    except InputError:
+        return None
+    return {
+        "wait": opened.config.wait,
+        "span": seconds(stretch),
+        "limit": LIMIT,
+        "couplings": {
+            name: {
+                "residual": rounded(each.residual),
+                "outside": rounded(each.outside),
+                "seconds": each.seconds,
+                "auto": int(each.worth),
+            }
+            for name, each in found.items()
+        },
+    }
 
 
 def _work(job: _Job) -> Part | dict[str, Any]:

@@ -18,7 +18,7 @@ from deepclean.build import load_model, make_engine, resolve_device
 from deepclean.cleaning import Cleaning, sink_of
 from deepclean.config import Config
 from deepclean.core.time import NS, Span
-from deepclean.edge import logs
+from deepclean.edge import logs, memory
 from deepclean.edge.models import Model
 from deepclean.edge.source import HistorySource
 from deepclean.errors import DeepCleanError, ModelError
@@ -167,6 +167,7 @@ def begin(task: Task) -> Callable[[Span, Tell], _Done]:
 
     config = task.config
     torch.set_num_threads(config.runtime.threads)
+    memory.keep()
     logs.configure(config.log.level, config.log.format)
     place = resolve_device(config.runtime.device)
     loaded = {}

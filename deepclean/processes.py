@@ -6,16 +6,18 @@ all of them up where one process dies, and does not say which job that one had.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any, TypeVar
 
 from deepclean.errors import DeepCleanError, WorkerError
@@ -39,6 +41,17 @@ class Failed:
     """
 
     error: Exception
+
+
+def prepare(*modules: str) -> None:
+    """Begin to import what the workers will need, once for all of them and beside this process.
+
+    To be called early: they are forked when this process has its own imports and has found out
+    what there is to do. They have the environment of that moment, but what reads it when it is
+    imported, as the numerical libraries do, has that of now.
+    """
+    forkserver.set_forkserver_preload(list(modules))
+    _start_server()
 
 
 def outcomes(
@@ -95,7 +108,7 @@ def outcomes(
 class _Worker:
     """A process, seen from the parent."""
 
-    process: SpawnProcess
+    process: ForkServerProcess
     connection: Connection
     number: int = -1
 
@@ -124,21 +137,38 @@ class _Worker:
         return WorkerError(f"process {number} {how}")
 
 
+def _start_server() -> None:
+    """Start the process that workers are forked from, unless there is one."""
+    # It imports before it is told this process's path, and may not find the same files otherwise.
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    try:
+        with _deaf():
+            forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
 def _start(setup: Callable[[], Callable[[Any, Tell], Any]]) -> _Worker:
-    # A forked child would inherit the numerical libraries' threads half alive.
-    context = get_context("spawn")
+    # A child of this process would inherit the numerical libraries' threads half alive; the server
+    # has imported them and no more.
+    context = get_context("forkserver")
+    _start_server()
     ours, theirs = context.Pipe()
     # Daemonic: ended with the parent, however that ends, if its interpreter has a say.
-    process = context.Process(target=_serve, args=(setup, theirs), daemon=True)
-    with _deaf():
-        process.start()
+    environment = dict(os.environ)
+    process = context.Process(target=_serve, args=(setup, theirs, environment), daemon=True)
+    process.start()
     theirs.close()
     return _Worker(process, ours)
 
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Let no process that is started now hear Ctrl-C, from its first moment on.
+    """Let no process that is started now hear Ctrl-C, nor those forked from it.
 
     The terminal sends it to all of them; the parent hears it and ends them in order.
     """
@@ -149,8 +179,14 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(setup: Callable[[], Callable[[Any, Tell], Any]], connection: Connection) -> None:
+def _serve(
+    setup: Callable[[], Callable[[Any, Tell], Any]],
+    connection: Connection,
+    environment: Mapping[str, str],
+) -> None:
     """Do jobs until there are no more, or the parent is no more."""
+    os.environ.clear()
+    os.environ.update(environment)
     # By default it would end in the middle of a file and leave its temporary.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 

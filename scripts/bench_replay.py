@@ -17,12 +17,14 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 import argparse
+import ctypes
 import json
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,9 @@ from scripts.bench_engine import START, prepare
 
 MARGIN = 128
 """Seconds of data before the span, for the gate's history, and after it."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+"""Of Linux's prctl.h."""
 
 ROUNDING = 1e-5
 """Largest difference between hops that is rounding, of the largest noise estimate: the network
@@ -66,6 +71,8 @@ def main() -> int:
     parser.add_argument("--duration", type=int, default=64, help="of output files, seconds")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
+    # The command's workers are children of a server that ends after it; their times count as well.
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     with tempfile.TemporaryDirectory(prefix="deepclean-bench-") as scratch:
         figures = measure(Path(scratch), options)
     show(figures)
@@ -118,6 +125,9 @@ def replay(
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(command, check=True, stdout=sys.stderr, cwd=place, env=environment)
     elapsed = time.perf_counter() - began
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {

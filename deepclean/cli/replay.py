@@ -26,6 +26,7 @@ from deepclean.cli.options import (
 )
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
+from deepclean.imports import uncollected
 
 
 def replay(
@@ -75,13 +76,19 @@ def replay(
             f"--models-of with --jobs {jobs}: trials are held in one process, for what is decided "
             "on a model rests on all that was before; --jobs 1, please"
         )
-    from deepclean.build import load_models, make_engine
-    from deepclean.bulk import Bulk
-    from deepclean.bulk import replay as in_bulk
-    from deepclean.cleaning import sink_of
-    from deepclean.life.recorded import Past
-    from deepclean.replay import replay as clean
-    from deepclean.waiting import decided
+    if jobs > 1:
+        from deepclean.processes import prepare as prepare_workers
+
+        prepare_workers("deepclean.preloaded")
+    with uncollected():
+        from deepclean.build import load_models, make_engine
+        from deepclean.bulk import Bulk
+        from deepclean.bulk import replay as in_bulk
+        from deepclean.cleaning import sink_of
+        from deepclean.edge import memory
+        from deepclean.life.recorded import Past
+        from deepclean.replay import replay as clean
+        from deepclean.waiting import decided
 
     limit_threads(settings)
     directory = output or settings.output.directory
@@ -103,6 +110,7 @@ def replay(
                 progress=progress,
             )
         else:
+            memory.keep()
             source = open_source()
             done = clean(
                 settings,

@@ -17,13 +17,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache, partial
 from math import ceil, log10, pi
 from typing import Protocol
 
 import numpy as np
-from scipy import fft, signal
+import scipy
+from scipy import fft
 
 from deepclean.core.block import Float64
+from deepclean.core.kaiser import kaiser_beta
 
 Band = tuple[float, float]
 
@@ -100,12 +103,14 @@ class FirBandpass:
             self.settle_in = max(1, round(settings.settle_in * rate))
             self.transition = _kaiser_transition(self.settle_in, rate, settings.tolerance)
         self.taps = _fir_taps(bands, rate, self.settle_in, self.transition)
+        # A hop's window has one length: the taps' transform is a third of the work there.
+        self._spectrum = lru_cache(maxsize=2)(partial(fft.rfft, self.taps))
 
     def apply(self, window: Float64) -> Float64:
         """Filter `(n + 2 * settle_in,)` samples into the `(n,)` in the middle."""
         size = fft.next_fast_len(len(window), real=True)
         # Circular convolution wraps only into the samples that are cut off here.
-        spectrum = fft.rfft(window, size) * fft.rfft(self.taps, size)
+        spectrum = fft.rfft(window, size) * self._spectrum(size)
         filtered = fft.irfft(spectrum, size)
         return np.asarray(filtered[2 * self.settle_in : len(window)], dtype=np.float64)
 
@@ -120,7 +125,7 @@ class ButterworthBandpass:
     def __init__(self, settings: BandpassSettings, bands: Sequence[Band], rate: int) -> None:
         self._rate = rate
         self._filters = [
-            signal.butter(settings.order, band, btype="bandpass", fs=rate, output="sos")
+            scipy.signal.butter(settings.order, band, btype="bandpass", fs=rate, output="sos")
             for band in bands
         ]
         if settings.settle_in is None:
@@ -143,7 +148,7 @@ class ButterworthBandpass:
         """Return the amplitude response at `frequencies` (Hz)."""
         total = np.zeros(len(frequencies))
         for sos in self._filters:
-            total += np.abs(signal.sosfreqz(sos, frequencies, fs=self._rate)[1]) ** 2
+            total += np.abs(scipy.signal.sosfreqz(sos, frequencies, fs=self._rate)[1]) ** 2
         return total
 
 
@@ -160,7 +165,7 @@ def _fir_taps(bands: Sequence[Band], rate: int, half: int, transition: float) ->
             cutoff = 2 * min(max(edge, 0.0), rate / 2) / rate
             ideal += sign * cutoff * np.sinc(cutoff * lags)
     attenuation = 7.95 + 2.285 * 2 * half * 2 * pi * transition / rate
-    window = np.kaiser(len(lags), signal.kaiser_beta(attenuation))
+    window = np.kaiser(len(lags), kaiser_beta(attenuation))
     return np.asarray(ideal * window, dtype=np.float64)
 
 
@@ -241,5 +246,5 @@ def _bisect(meets: Callable[[int], bool], high: int) -> int:
 
 def _forward_backward(sos: Float64, samples: Float64) -> Float64:
     """Run the sections forward, then backward, from rest: zero phase, `|H|**2`."""
-    forward = signal.sosfilt(sos, samples)
-    return np.asarray(signal.sosfilt(sos, forward[::-1])[::-1], dtype=np.float64)
+    forward = scipy.signal.sosfilt(sos, samples)
+    return np.asarray(scipy.signal.sosfilt(sos, forward[::-1])[::-1], dtype=np.float64)

@@ -16,9 +16,10 @@ def finite(samples: Samples) -> tuple[Samples, list[tuple[int, int]]]:
     Returns:
         The samples, and the runs along the last axis in which any row is not finite.
     """
-    bad = ~np.isfinite(samples)
-    if not bad.any():
+    good = np.isfinite(samples)
+    if good.all():
         return samples, []
+    bad = ~good
     return np.where(bad, 0, samples), runs(np.any(bad.reshape(-1, bad.shape[-1]), axis=0))
 
 

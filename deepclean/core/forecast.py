@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import solve_toeplitz
-from scipy.signal import lfilter
 
 from deepclean.core.block import Float64
 from deepclean.core.time import NS
@@ -81,5 +81,7 @@ def forecast(past: Float64, count: int, order: int) -> Float64:
     weights = solve_toeplitz(column, correlation[1:], check_finite=False)
     # What the last samples contribute to each of the next `order` ones: the filter's state.
     ringing = np.convolve(weights[::-1], centred[: -order - 1 : -1])[:order][::-1]
-    ahead, _ = lfilter([1.0], np.concatenate(([1.0], -weights)), np.zeros(count), zi=ringing)
+    ahead, _ = scipy.signal.lfilter(
+        [1.0], np.concatenate(([1.0], -weights)), np.zeros(count), zi=ringing
+    )
     return np.asarray(mean + ahead)

@@ -109,10 +109,15 @@ def gain_at(
     for start, end in invalid.overlapping(*near):
         low, high = start * rate // NS, -(-end * rate // NS)
         if ramp and rise:
-            indices = np.arange(max(first, low - ramp), min(stop, high + rise))
-            distance = np.maximum((low - indices) / ramp, (indices - (high - 1)) / rise)
-            shape = np.sin(0.5 * np.pi * np.clip(distance, 0.0, 1.0)) ** 2
-            part = slice(indices[0] - first, indices[-1] + 1 - first) if len(indices) else slice(0)
-            gain[part] = np.minimum(gain[part], shape)
+            before = np.arange(max(first, low - ramp), min(stop, low))
+            after = np.arange(max(first, high), min(stop, high + rise))
+            for indices, distance in (
+                (before, (low - before) / ramp),
+                (after, (after - (high - 1)) / rise),
+            ):
+                if len(indices):
+                    part = slice(indices[0] - first, indices[-1] + 1 - first)
+                    shape = np.sin(0.5 * np.pi * np.minimum(distance, 1.0)) ** 2
+                    gain[part] = np.minimum(gain[part], shape)
         gain[max(low - first, 0) : max(high - first, 0)] = 0.0
     return gain

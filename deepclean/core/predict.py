@@ -172,7 +172,8 @@ class Predictor:
 
     def standardise(self, witnesses: Float64) -> NDArray[np.float32]:
         """Return `(witnesses - mean) / std` as float32, shape `(channels, n)`."""
-        scaled = (witnesses - self.witness_mean[:, None]) / self.witness_std[:, None]
+        scaled = witnesses - self.witness_mean[:, None]
+        scaled /= self.witness_std[:, None]
         return scaled.astype(np.float32)
 
     def predict(self, window: NDArray[np.float32], shape: Geometry) -> Float64:

@@ -22,10 +22,10 @@ from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import kaiser_beta
 from scipy.special import i0
 
 from deepclean.core.block import Float64
+from deepclean.core.kaiser import kaiser_beta
 
 _CYCLE_INPUTS = 64
 """Input samples that one matrix consumes, about: longer wastes products, shorter wastes copies."""

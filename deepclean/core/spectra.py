@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import signal
+import scipy
 
 from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64
@@ -27,7 +27,7 @@ def asd(samples: Float64, rate: int) -> tuple[Float64, Float64]:
     Returns:
         Frequencies in Hz and the density in units of the samples per root Hz.
     """
-    frequencies, power = signal.welch(
+    frequencies, power = scipy.signal.welch(
         samples, rate, nperseg=FFT_SECONDS * rate, average="median", detrend="constant"
     )
     return frequencies, np.sqrt(power)

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from contextlib import suppress
 
 from deepclean.edge.clock import Clock
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Of the GNU C library's malloc.h."""
 
 INTERVAL = 60.0
 """Seconds from one giving back to the next; each takes some milliseconds."""
@@ -34,6 +38,18 @@ class Trimmer:
         if now - self._done >= INTERVAL:
             self._done = now
             self._trim()
+
+
+def keep() -> None:
+    """Let the C library keep what is freed, for whoever needs as much again at once.
+
+    A bulk replay makes and drops arrays of many MB with every hop. By default the library takes
+    each from the system and gives it back, and the system clears its pages every time.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def _trim() -> Callable[[], object]:

@@ -22,7 +22,7 @@ def by_hand(past: NDArray[np.float64], count: int, order: int) -> NDArray[np.flo
     known = list(centred)
     for _ in range(count):
         known.append(float(np.dot(weights, known[: -order - 1 : -1])))
-    return np.array(known[len(past) :]) + past.mean()
+    return np.asarray(np.array(known[len(past) :]) + past.mean())
 
 
 @settings(max_examples=30)

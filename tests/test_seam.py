@@ -16,7 +16,7 @@ def test_lines_at_the_middles_are_continued_under_the_weight(
 ) -> None:
     seam = Seam(middles, rate, rate // 8)
     time = np.arange(1 - back(rate), rate // 8) / rate
-    wave = size * sum(np.cos(2 * np.pi * f * time + phase) for f in middles[:1])
+    wave = size * np.cos(2 * np.pi * middles[0] * time + phase)
     added = seam.after(wave[: back(rate)])
     expected = seam.weight * wave[back(rate) - 1 :]
     assert added.shape == (rate // 8,)

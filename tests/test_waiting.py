@@ -12,7 +12,7 @@ import pytest
 
 from deepclean.build import budget, load_models, make_engine
 from deepclean.config import Config, load
-from deepclean.core.time import NS, Span
+from deepclean.core.time import Span
 from deepclean.edge import gwf
 from deepclean.errors import ConfigError, InputError
 from deepclean.validate.page import html
@@ -188,9 +188,3 @@ def test_frame_leaves_with_its_own_and_is_what_replay_gives(tmp_path: Path) -> N
     clean(config, start + 23, start + 30, tmp_path / "replay")
     assert contents(tmp_path / "replay") == live
     assert "7 frames in, 7 written, 7 of them cleaned, 0 lost" in log.read_text()
-
-
-def test_stretch_is_whole_seconds(line: Config) -> None:
-    """What `auto` looks at ends with the newest file."""
-    spans = validated.open_source(line).strain.spans()
-    assert [span.end for span in spans] == [(START + validated.SECONDS) * NS]

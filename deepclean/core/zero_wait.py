@@ -19,6 +19,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from deepclean.core.block import Float64
+from deepclean.core.forecast import forecast
 from deepclean.core.gain import gain_at
 from deepclean.core.plan import EngineSettings
 from deepclean.core.resample import Resampler
@@ -64,6 +65,8 @@ class ZeroWaitRunner(Runner):
         self._rest = slice(low - window[0], high - window[0])
         self._back = back(settings.model_rate)
         length = min(settings.forecast.seam, settings.hop // 2)
+        # The first call imports what it needs: not in a hop.
+        forecast(np.array([0.0, 1.0] * 8), 1, 1)
         middles = [(low + high) / 2 for low, high in coupling.bands]
         self._seam = Seam(middles, settings.model_rate, length * settings.model_rate // NS)
         count = length * settings.strain_rate // NS

@@ -24,6 +24,18 @@ from deepclean.cli.options import (
     prepare,
     whole_span,
 )
+from deepclean.cli.scaleout import (
+    FlagOption,
+    PinnedOption,
+    PlanOnlyOption,
+    PlanOption,
+    RetriesOption,
+    SchedulerOption,
+    SegmentsOption,
+    ShardOption,
+    SubmitOption,
+)
+from deepclean.cli.scaleout import replay as scale_out
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
 
@@ -43,13 +55,15 @@ def replay(
     witnesses: WitnessPaths = None,
     fetch: FetchOption = False,
     jobs: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
-            help="Processes, each with the threads and the memory of one run. Their number changes "
-            "nothing of the result.",
+            help="Processes, each with the threads and the memory of one run; with --scheduler "
+            "shards at a time. Their number changes nothing of the result. Default: 1; with "
+            "--scheduler as many as it gives.",
+            show_default=False,
         ),
-    ] = 1,
+    ] = None,
     models_of: Annotated[
         Path | None,
         typer.Option(
@@ -62,30 +76,68 @@ def replay(
         ),
     ] = None,
     override: SetOption = None,
+    scheduler: SchedulerOption = None,
+    plan: PlanOption = None,
+    plan_only: PlanOnlyOption = False,
+    shard: ShardOption = None,
+    segments: SegmentsOption = None,
+    flag: FlagOption = None,
+    retries: RetriesOption = 3,
+    submit: SubmitOption = None,
+    pinned: PinnedOption = None,
 ) -> None:
     """Clean a stretch of history; finished frames are skipped, so repeating resumes.
 
     Nothing is deleted from the output, whatever retention is configured. With --jobs, a part that
-    cannot be cleaned is named, and the others are done all the same.
+    cannot be cleaned is named, and the others are done all the same. With --scheduler, shards of
+    it are handed to HTCondor or Slurm; `deepclean shards` says how far they are.
     """
     settings = prepare(config, override)
     span = whole_span(start, end)
-    if jobs > 1 and models_of is not None:
-        raise ConfigError(
-            f"--models-of with --jobs {jobs}: trials are held in one process, for what is decided "
-            "on a model rests on all that was before; --jobs 1, please"
+    directory = output or settings.output.directory
+    _refuse_together(scheduler, jobs, models_of, pinned)
+    if scheduler is not None:
+        limit_threads(settings)
+        scale_out(
+            settings,
+            span,
+            directory,
+            duration,
+            scheduler,
+            strain=strain,
+            witnesses=witnesses,
+            fetch=fetch,
+            jobs=jobs,
+            place=plan,
+            plan_only=plan_only,
+            shard=shard,
+            segments=segments,
+            flag=flag,
+            retries=retries,
+            given=submit or [],
         )
+        return
+    if plan or plan_only or shard or segments or flag or submit:
+        raise ConfigError(
+            "--plan, --plan-only, --shard, --segments, --flag and --submit go with --scheduler"
+        )
+    jobs = jobs or 1
     from deepclean.build import load_models, make_engine
     from deepclean.bulk import Bulk
     from deepclean.bulk import replay as in_bulk
     from deepclean.cleaning import sink_of
     from deepclean.life.recorded import Past
     from deepclean.replay import replay as clean
+    from deepclean.scaleout.pinned import load_pinned
 
     limit_threads(settings)
-    directory = output or settings.output.directory
     past = None if models_of is None else Past(settings, models_of, directory, span)
-    loaded = load_models(settings) if past is None else past.loaded
+    if past is not None:
+        loaded = past.loaded
+    elif pinned is not None:
+        loaded = load_pinned(settings, pinned)
+    else:
+        loaded = load_models(settings)
     open_source = partial(history_source, settings, span, strain, witnesses, fetch)
     with _bar(span) as progress:
         if jobs > 1:
@@ -105,7 +157,8 @@ def replay(
                 settings,
                 lambda: make_engine(settings, loaded),
                 source,
-                sink_of(settings, loaded, directory),  # named, so that nothing is deleted
+                # Named, so that nothing is deleted; other shards' temporaries are theirs.
+                sink_of(settings, loaded, directory, sweeps=pinned is None),
                 span,
                 duration=duration * NS,
                 progress=progress,
@@ -122,6 +175,21 @@ def replay(
     statuses = [fault(error, of=f"not all done: {shard}: ") for shard, error in bulk.failed]
     if statuses:
         raise typer.Exit(max(statuses))
+
+
+def _refuse_together(
+    scheduler: str | None, jobs: int | None, models_of: Path | None, pinned: Path | None
+) -> None:
+    """Raise ConfigError where options exclude one another."""
+    if jobs is not None and jobs > 1 and models_of is not None:
+        raise ConfigError(
+            f"--models-of with --jobs {jobs}: trials are held in one process, for what is decided "
+            "on a model rests on all that was before; --jobs 1, please"
+        )
+    if scheduler is not None and models_of is not None:
+        raise ConfigError("--models-of with --scheduler: trials are held in one process")
+    if pinned is not None and (scheduler is not None or models_of is not None or jobs):
+        raise ConfigError("--pinned is for one shard: without --scheduler, --models-of or --jobs")
 
 
 @contextmanager

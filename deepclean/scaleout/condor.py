@@ -18,7 +18,7 @@ from deepclean.core.time import NS, Span
 from deepclean.edge.files import publish
 from deepclean.edge.source import HistorySource
 from deepclean.errors import ConfigError
-from deepclean.scaleout import handed, shipping
+from deepclean.scaleout import shipping
 from deepclean.scaleout.handed import Site
 from deepclean.scaleout.plan import CONFIG, LOGS, PINNED, Plan, arguments, program
 from deepclean.scaleout.verify import RETURNED

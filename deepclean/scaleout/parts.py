@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-from deepclean.bulk import WORTH, cut
+from deepclean import bulk
 from deepclean.core.time import NS, Span
 
 
@@ -93,4 +93,6 @@ def shards(
         together: shards that are to be worked on at a time: their number is a multiple of it.
     """
     joined = list(bridged(parts, history, unwanted))
-    return list(cut(joined, duration, together, shortest=WORTH * history, longest=longest))
+    return list(
+        bulk.cut(joined, duration, together, shortest=bulk.WORTH * history, longest=longest)
+    )

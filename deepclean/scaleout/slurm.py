@@ -62,33 +62,27 @@ def write(
     place = directory / PLACE
     place.mkdir(exist_ok=True)
     limit = f"%{site.together}" if site.together else ""
-    header = _header(
-        directory,
-        {
-            "job-name": "deepclean-replay",
-            "array": _ranges(numbers) + limit,
-            "output": f"{directory / LOGS}/shard-%a.log",
-            "open-mode": "append",
-            "requeue": None,
-            "cpus-per-task": str(config.runtime.threads),
-        }
-        | dict(site.settings),
-    )
+    options: dict[str, str | None] = {
+        "job-name": "deepclean-replay",
+        "array": _ranges(numbers) + limit,
+        "output": f"{directory / LOGS}/shard-%a.log",
+        "open-mode": "append",
+        "requeue": None,
+        "cpus-per-task": str(config.runtime.threads),
+    }
+    header = _header(directory, {**options, **site.settings})
     body = _BODY.format(
         shards=shlex.quote(str(directory / SHARDS)),
         command=shlex.join([*program(), *arguments(plan, directory)]),
         retries=site.retries,
     )
     publish(place / _ARRAY, (header + body).encode())
-    header = _header(
-        directory,
-        {
-            "job-name": "deepclean-verify",
-            "output": f"{directory / LOGS}/verify.log",
-            "open-mode": "append",
-        }
-        | dict(site.settings),
-    )
+    options = {
+        "job-name": "deepclean-verify",
+        "output": f"{directory / LOGS}/verify.log",
+        "open-mode": "append",
+    }
+    header = _header(directory, {**options, **site.settings})
     body = f"exec {shlex.join([*program(), 'shards', str(directory)])}\n"
     publish(place / _VERIFY, (header + body).encode())
     submit = ["sbatch", "--parsable"]

@@ -9,6 +9,7 @@ models and input files are sent to each, and the frames that come back are moved
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,17 +89,18 @@ def write(
     dag = ezdag.DAG(
         _DAG, formatter=ezdag.layers.HexFormatter(separator="-", index_format="{:04d}", offset=1)
     )
-    dag.attach(
-        ezdag.Layer(
-            executable,
-            name=_SHARD,
-            log_dir=str(directory / LOGS),
-            retries=site.retries,
-            transfer_files=sent,
-            submit_description=settings,
-            nodes=nodes,
-        )
+    shard = ezdag.Layer(
+        executable,
+        name=_SHARD,
+        log_dir=str(directory / LOGS),
+        retries=site.retries,
+        transfer_files=sent,
+        submit_description=settings,
     )
+    shard.extend(nodes)  # given as an argument, ezdag 0.5 takes them in for ever
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it may be there on the nodes alone
+        dag.attach(shard)
     for layer in dag.glob(_SHARD):
         layer.retry_unless_exit = PERSON
         layer.done = {number - 1: number not in numbers for number in shards}

@@ -53,7 +53,7 @@ def dag(place: Path) -> list[str]:
 
 def nodes(place: Path) -> dict[str, Vars]:
     """Return the variables of every node of the DAG."""
-    found = {}
+    found: dict[str, Vars] = {}
     for line in dag(place):
         if line.startswith("VARS "):
             _, name, *pairs = shlex.split(line)

@@ -13,11 +13,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from deepclean.config import Config
+from deepclean.errors import ConfigError
+from deepclean.scaleout.slurm import require_idle
 from tests import slurmd
 from tests import smallsite as site
 from tests.smallsite import START
@@ -91,6 +94,11 @@ def submit(place: Path, environ: Environ, *more: str) -> tuple[str, str, str]:
     return done.stdout, found[1], found[2]
 
 
+def again() -> str:
+    line = f"replay -c small.yaml --start {BEGIN} --end {END} --output out --scheduler slurm"
+    return f"{line} --plan {shlex.quote(PLAN)}"
+
+
 def until(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -131,7 +139,9 @@ def processes(begin: int) -> list[int]:
     return found
 
 
-def test_killed_shards_are_named_and_resumed(place: Path, cluster: Environ) -> None:
+def test_killed_shards_are_named_and_resumed(
+    place: Path, cluster: Environ, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two are cancelled, of one the process is killed; one of the two is then done alone.
 
     Meanwhile another model goes into production, which changes nothing.
@@ -143,18 +153,18 @@ def test_killed_shards_are_named_and_resumed(place: Path, cluster: Environ) -> N
     _, array, verify = submit(
         place, cluster, *"--shard 300 --jobs 2 --submit partition=long --retries 1".split()
     )
-    run(place, cluster, "scontrol", "hold", verify)
+    monkeypatch.setenv("SLURM_CONF", cluster["SLURM_CONF"])
+    with pytest.raises(ConfigError, match=f"its jobs {array} and {verify} have not ended"):
+        require_idle(place / PLAN)
     site.publish_model(site.small_config(place), 2)
     planned = shards(place)
     assert list(planned) == [1, 2, 3, 4]
     for number in (1, 2):
-        until(lambda n=number: written(place, *planned[n]), f"shard {number} does not begin")
+        until(partial(written, place, *planned[number]), f"shard {number} does not begin")
         run(place, cluster, "scancel", f"{array}_{number}")
-    until(lambda: written(place, *planned[3]), "shard 3 does not begin")
+    until(partial(written, place, *planned[3]), "shard 3 does not begin")
     for process in processes(planned[3][0]):
         os.kill(process, signal.SIGKILL)
-    assert "have not ended" in deepclean(place, cluster, again()).stderr
-    run(place, cluster, "scontrol", "release", verify)
     until(lambda: ended(cluster, verify), "the verification does not end")
 
     assert "JobState=FAILED" in state(cluster, verify)
@@ -177,11 +187,6 @@ def test_killed_shards_are_named_and_resumed(place: Path, cluster: Environ) -> N
     until(lambda: ended(cluster, verify), "the verification does not end")
     assert "JobState=COMPLETED" in state(cluster, verify)
     assert files(place / "out") == files(place / "one")
-
-
-def again() -> str:
-    line = f"replay -c small.yaml --start {BEGIN} --end {END} --output out --scheduler slurm"
-    return f"{line} --plan {shlex.quote(PLAN)}"
 
 
 def test_what_slurm_refuses_is_one_message(place: Path, cluster: Environ) -> None:

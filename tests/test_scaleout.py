@@ -198,6 +198,14 @@ def test_plan_holds_the_resolved_configuration(place: Path, deepclean: Run) -> N
     assert written.hash == wanted.hash
 
 
+def test_plan_for_gpus_is_made_where_there_is_none(place: Path, deepclean: Run) -> None:
+    done = deepclean(place, f"{PLAN} --set runtime.device=cuda --submit gres=gpu:1")
+    assert done.returncode == 0, done.stderr
+    assert '#SBATCH --gres="gpu:1"' in (place / "plan/slurm/shards.sh").read_text()
+    assert load(place / "plan/config.yaml", environ={}).runtime.device == "cuda"
+    assert deepclean(place, f"{PLAN} --set runtime.device=cuda").returncode == 0
+
+
 def call(place: Path, *more: str) -> str:
     parts = ["replay -c", str(place / "plan/config.yaml"), "--pinned plan/pinned.json"]
     return " ".join([*parts, f"--start {BEGIN} --end {BEGIN + 2} --output out", *more])

@@ -93,6 +93,16 @@ def test_every_shard_is_a_node_and_the_last_one_always_runs(place: Path, deepcle
     assert final["arguments"].endswith(f"shards {place}/plan")
 
 
+def test_nodes_have_the_shards_numbers(place: Path, deepclean: Run) -> None:
+    """Also beyond nine: decimal ones."""
+    good = [f"{second} {second + 1}\n" for second in range(START + 6, START + 36, 2)]
+    (place / "good.txt").write_text("".join(good))
+    done = deepclean(place, f"{PLAN} --segments good.txt")
+    assert done.returncode == 0, done.stderr
+    # Of fifteen seconds one has no strain, and two have nothing between them.
+    assert list(nodes(place)) == [f"shard-{n:04d}" for n in range(1, 14)]
+
+
 def test_shards_in_place_make_the_files_of_one_run(place: Path, deepclean: Run) -> None:
     deepclean(place, f"replay {SPAN} --output one")
     deepclean(place, PLAN)

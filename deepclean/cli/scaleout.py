@@ -15,7 +15,9 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
 
 if TYPE_CHECKING:
-    from deepclean.scaleout.plan import Plan
+    from deepclean.edge.models import Model
+    from deepclean.edge.source import HistorySource
+    from deepclean.scaleout.plan import Asked, Cut, Plan
     from deepclean.scaleout.verify import Unfinished
 
 _PANEL = "On a pool or a cluster (docs/scale-out.md)"
@@ -111,11 +113,9 @@ def replay(
         InputError: there is no strain.
         OutputError: the plan cannot be written.
     """
-    from deepclean.build import load_models, make_engine
+    from deepclean.build import make_engine
     from deepclean.scaleout import condor, handed, slurm
     from deepclean.scaleout import plan as plans
-    from deepclean.scaleout.pinned import load_pinned
-    from deepclean.scaleout.verify import gather, unfinished
 
     if scheduler not in {"condor", "slurm"}:
         raise ConfigError(f"--scheduler {scheduler}: condor or slurm, please")
@@ -139,25 +139,15 @@ def replay(
     sent = (settings.get("should_transfer_files") or "no").lower() != "no"
     longest = shard or (SHIPPED_LONGEST if sent else plans.LONGEST // NS)
     if directory.exists():
-        plan = plans.Plan.read(directory)
-        plans.require_same(plan, asked, config, directory)
-        slurm.require_idle(directory)
-        condor.require_idle(directory)
-        loaded = load_pinned(config, directory / plans.PINNED)
-        engine = make_engine(config, loaded)
-        gather(plan, config, directory)
-        left = list(unfinished(plan, config, source))
+        plan, loaded, left = _taken_up(config, asked, source, directory)
         todo = [one.number for one in left if one.number is not None]
-        _tell(plan, directory, [one for one in left if one.number is None])
     else:
-        loaded, left = load_models(config), []
-        engine = make_engine(config, loaded)
         how = plans.Cut(longest * NS, jobs or 1)
-        counting = _counting(span, segments, flag)
-        plan = plans.make(config, asked, source, counting, engine.history, how)
-        todo = list(plan.numbered)
+        plan, loaded = _made(config, asked, source, _counting(span, segments, flag), how)
+        left, todo = [], list(plan.numbered)
         if todo:
             plans.write(plan, directory, config, loaded)
+    engine = make_engine(config, loaded)
     _describe(plan, todo, engine.history)
     models = ", ".join(f"{name} version {model.version}" for name, model in loaded.items())
     print(f"models: {models}")
@@ -171,6 +161,40 @@ def replay(
     else:
         _to_slurm(directory, slurm.write(plan, directory, config, todo, site), plan_only, max(todo))
     print(f"how far it is: {shlex.join([*plans.program(), 'shards', str(directory)])}")
+
+
+def _made(
+    config: Config, asked: Asked, source: HistorySource, counting: list[Span] | None, how: Cut
+) -> tuple[Plan, dict[str, Model]]:
+    """Return a new plan, and the models that are in force now."""
+    from deepclean.build import load_model, make_engine, model_path
+    from deepclean.scaleout.plan import make
+
+    # On the CPU: where jobs are submitted there may be no GPU, whatever they run on.
+    couplings = config.enabled_couplings
+    loaded = {n: load_model(config, n, model_path(config, n), "cpu") for n in couplings}
+    history = make_engine(config, loaded).history
+    return make(config, asked, source, counting, history, how), loaded
+
+
+def _taken_up(
+    config: Config, asked: Asked, source: HistorySource, directory: Path
+) -> tuple[Plan, dict[str, Model], list[Unfinished]]:
+    """Return the plan that is there, its models, and what of it is not all done."""
+    from deepclean.scaleout import condor, slurm
+    from deepclean.scaleout.pinned import load_pinned
+    from deepclean.scaleout.plan import PINNED, Plan, require_same
+    from deepclean.scaleout.verify import gather, unfinished
+
+    plan = Plan.read(directory)
+    require_same(plan, asked, config, directory)
+    slurm.require_idle(directory)
+    condor.require_idle(directory)
+    loaded = load_pinned(config, directory / PINNED, "cpu")
+    gather(plan, config, directory)
+    left = list(unfinished(plan, config, source))
+    _tell(plan, directory, [one for one in left if one.number is None])
+    return plan, loaded, left
 
 
 def _to_condor(command: list[str], plan_only: bool) -> None:

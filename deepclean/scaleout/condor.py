@@ -86,9 +86,9 @@ def write(
     }
     settings |= {} if sent else {"should_transfer_files": "NO"}
     settings |= {"transfer_executable": False, **given}
-    dag = ezdag.DAG(
-        _DAG, formatter=ezdag.layers.HexFormatter(separator="-", index_format="{:04d}", offset=1)
-    )
+    # Numbers as everywhere else; ezdag's own are hexadecimal.
+    decimal = ezdag.layers.dags.SimpleFormatter(separator="-", index_format="{:04d}", offset=1)
+    dag = ezdag.DAG(_DAG, formatter=decimal)
     shard = ezdag.Layer(
         executable,
         name=_SHARD,

@@ -84,12 +84,17 @@ def pin(config: Config, loaded: Mapping[str, Model], path: Path) -> Pinned:
         pinned[name] = PinnedModel(path=place, version=model.version, sha256=model.hash)
     whole = Pinned(deepclean=__version__, configuration=config.hash, models=pinned)
     publish(path, (whole.model_dump_json(indent=2) + "\n").encode())
-    load_pinned(config, path)
+    load_pinned(config, path, "cpu")
     return whole
 
 
-def load_pinned(config: Config, path: Path) -> dict[str, Model]:
+def load_pinned(config: Config, path: Path, place: str | None = None) -> dict[str, Model]:
     """Load the models that a file pins, for the configuration that it pins.
+
+    Args:
+        config: what is to be cleaned.
+        path: of the file.
+        place: `cpu` or `cuda`; None: as configured.
 
     Raises:
         InputError: as Pinned.read.
@@ -110,7 +115,7 @@ def load_pinned(config: Config, path: Path) -> dict[str, Model]:
             "this file, without --set and without DEEPCLEAN__ variables",
             path=path,
         )
-    place, loaded = resolve_device(config.runtime.device), {}
+    place, loaded = place or resolve_device(config.runtime.device), {}
     for name, model in pinned.models.items():
         directory = path.parent / model.path
         loaded[name] = load_model(config, name, directory, place, named=True)

@@ -117,7 +117,7 @@ class Plan(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How a shard is long at most, and how many are worked on at a time.
+    """How long a shard is at most, and how many are worked on at a time.
 
     Args:
         longest: nanoseconds.

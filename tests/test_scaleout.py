@@ -164,6 +164,15 @@ def test_segments_alone_are_cleaned(place: Path, deepclean: Run) -> None:
     assert f"that counts ({place}/good.txt)" in none.stderr
 
 
+def test_plan_goes_into_an_empty_directory_and_no_other(place: Path, deepclean: Run) -> None:
+    (place / "plan").mkdir()
+    assert deepclean(place, PLAN).returncode == 0
+    done = deepclean(place, PLAN.replace("--plan plan", "--plan strain"))
+    assert done.returncode == 1
+    assert "the plan cannot be written: Directory not empty" in done.stderr
+    assert not list(place.glob(".*.tmp"))
+
+
 def test_default_place_of_the_plan(place: Path, deepclean: Run) -> None:
     done = deepclean(place, PLAN.replace("--plan plan ", ""))
     assert f"plan: {place}/out-plan/{BEGIN}-{END}" in done.stdout

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,10 @@ pytestmark = [
     ),
 ]
 
-SECONDS = 900
-GAP = range(START + 400, START + 411)
+SECONDS = 300
+GAP = range(START + 130, START + 141)
+STUCK = {1: START + 40, 2: START + 100, 3: START + 180}
+"""By shard, a second of it that is in a file of its own."""
 BEGIN, END = START + 5, START + SECONDS - 5
 PLAN = "a plan"
 
@@ -57,11 +60,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environ]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A site with a quarter of an hour of data in long files, and a hole in it."""
+    """A site with five minutes of data in files of some length, and a hole in it."""
     config = site.small_config(tmp_path)
     site.publish_model(config)
-    write(config, START, GAP.start)
-    write(config, GAP.stop, START + SECONDS)
+    alone = [edge for second in STUCK.values() for edge in (second, second + 1)]
+    edges = sorted([START, GAP.start, GAP.stop, START + SECONDS, *alone])
+    for start, end in pairwise(edges):
+        if start != GAP.start:
+            write(config, start, end)
     return tmp_path
 
 
@@ -144,20 +150,27 @@ def test_killed_shards_are_named_and_resumed(
 ) -> None:
     """Two are cancelled, of one the process is killed; one of the two is then done alone.
 
-    Meanwhile another model goes into production, which changes nothing.
+    All three are stuck by then in the midst of their work. Meanwhile another model goes into
+    production, which changes nothing.
     """
     one = deepclean(
         place, cluster, f"replay -c small.yaml --start {BEGIN} --end {END} --output one"
     )
     assert one.returncode == 0, one.stderr
+    config = site.small_config(place)
+    stuck = [site.strain_path(config, second) for second in STUCK.values()]
+    for path in stuck:  # whoever opens it now waits for ever
+        path.rename(path.with_suffix(".kept"))
+        os.mkfifo(path)
     _, array, verify = submit(
-        place, cluster, *"--shard 300 --jobs 2 --submit partition=long --retries 1".split()
+        place, cluster, *"--shard 100 --jobs 2 --submit partition=long --retries 1".split()
     )
     monkeypatch.setenv("SLURM_CONF", cluster["SLURM_CONF"])
     with pytest.raises(ConfigError, match=f"its jobs {array} and {verify} have not ended"):
         require_idle(place / PLAN)
-    site.publish_model(site.small_config(place), 2)
+    site.publish_model(config, 2)
     planned = shards(place)
+    assert all(a < STUCK[n] < b for n, (a, b) in planned.items() if n in STUCK)
     assert list(planned) == [1, 2, 3, 4]
     for number in (1, 2):
         until(partial(written, place, *planned[number]), f"shard {number} does not begin")
@@ -165,6 +178,8 @@ def test_killed_shards_are_named_and_resumed(
     until(partial(written, place, *planned[3]), "shard 3 does not begin")
     for process in processes(planned[3][0]):
         os.kill(process, signal.SIGKILL)
+    for path in stuck:
+        path.with_suffix(".kept").replace(path)
     until(lambda: ended(cluster, verify), "the verification does not end")
 
     assert "JobState=FAILED" in state(cluster, verify)
@@ -181,7 +196,7 @@ def test_killed_shards_are_named_and_resumed(
     assert alone is not None
     assert run(place, cluster, *shlex.split(alone[1])).returncode == 0
     said, _, verify = submit(
-        place, cluster, *"--shard 300 --jobs 2 --submit partition=long --retries 1".split()
+        place, cluster, *"--shard 100 --jobs 2 --submit partition=long --retries 1".split()
     )
     assert "1 of 4 shards to be done" in said
     until(lambda: ended(cluster, verify), "the verification does not end")
@@ -195,6 +210,6 @@ def test_what_slurm_refuses_is_one_message(place: Path, cluster: Environ) -> Non
     assert "sbatch refuses" in done.stderr
     assert "nowhere" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    few = deepclean(place, cluster, f"{again()} --jobs 9 --plan many")
+    few = deepclean(place, cluster, f"{again()} --jobs 12 --plan many")
     assert few.returncode == 2
     assert "MaxArraySize" in few.stderr

@@ -138,7 +138,7 @@ def replay(
     )
     sent = (settings.get("should_transfer_files") or "no").lower() != "no"
     longest = shard or (SHIPPED_LONGEST if sent else plans.LONGEST // NS)
-    if directory.exists():
+    if (directory / plans.PLAN).exists():
         plan, loaded, left = _taken_up(config, asked, source, directory)
         todo = [one.number for one in left if one.number is not None]
     else:

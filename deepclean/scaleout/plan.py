@@ -228,6 +228,8 @@ def write(plan: Plan, directory: Path, config: Config, loaded: Mapping[str, Mode
         raise OutputError(
             f"the plan cannot be written: {error.strerror}", path=directory, errno=error.errno
         ) from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def require_same(plan: Plan, asked: Asked, config: Config, directory: Path) -> None:

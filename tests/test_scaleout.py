@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deepclean import bulk
+from deepclean.build import load_models
 from deepclean.config import Config, load
 from deepclean.edge import versions
 from deepclean.errors import ConfigError
@@ -17,6 +18,7 @@ from deepclean.scaleout import handed
 from tests import smallsite as site
 from tests.commands import Done, Run
 from tests.smallsite import START
+from tests.test_deepcleanv2_cleans import write_deepcleanv2
 
 GAPS = (START + 11, START + 23, START + 24)
 BEGIN, END = START + 5, START + 37
@@ -259,6 +261,18 @@ def test_pinned_model_outlives_its_version(place: Path, deepclean: Run) -> None:
         path.unlink()
     (directory / "1").rmdir()
     assert deepclean(place, call(place)).returncode == 0
+
+
+def test_model_of_deepcleanv2_is_pinned_too(place: Path, deepclean: Run) -> None:
+    write_deepcleanv2(load_models(config_of(place))["60Hz"], site.STRAIN, place / "old")
+    settings = place / "old/config.yaml"
+    settings.write_text(settings.read_text() + "  sample_rate: 512\n")
+    named = "--set couplings.60Hz.model=old"
+    deepclean(place, f"replay {SPAN} {named} --output one".replace(str(END), str(BEGIN + 2)))
+    assert deepclean(place, f"{PLAN} {named}").returncode == 0
+    (place / "old").rename(place / "gone")
+    assert deepclean(place, call(place)).returncode == 0
+    assert files(place / "out") == files(place / "one")
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def _former(config: Config, name: str, place: str) -> Model | None:
     return None
 
 
-def load_model(config: Config, name: str, path: Path, place: str) -> Model:
+def load_model(config: Config, name: str, path: Path, place: str, *, named: bool = False) -> Model:
     """Load a model for a coupling, checked as far as the configuration can tell.
 
     Args:
@@ -170,12 +170,13 @@ def load_model(config: Config, name: str, path: Path, place: str) -> Model:
         name: its name.
         path: the model's directory.
         place: `cpu` or `cuda`.
+        named: the directory was named outright; it need not lie in the store.
 
     Raises:
         ModelError, DeviceError: as `load_models`.
     """
     try:
-        model = models.load(path, place, model_store(config, name))
+        model = models.load(path, place, None if named else model_store(config, name))
     except RuntimeError as error:
         if not (device.is_short(error) or device.is_lost(error)):
             raise

@@ -47,7 +47,8 @@ def constraint_lines() -> list[str]:
 
 
 PEERS = ROOT / "tests" / "peers"  # programs that run in an environment of their own
-DECLARED = by_name(PROJECT["dependencies"] + EXTRAS["train"] + EXTRAS["dev"])
+USED = PROJECT["dependencies"] + EXTRAS["train"] + EXTRAS["scheduler"]
+DECLARED = by_name(USED + EXTRAS["dev"])
 PINNED = by_name(constraint_lines())
 
 
@@ -121,7 +122,7 @@ def imported_packages(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("folder", ["deepclean", "scripts", "tests"])
 def test_every_import_is_declared(folder: str) -> None:
-    declared = by_name(PROJECT["dependencies"] + EXTRAS["train"])
+    declared = by_name(USED)
     if folder == "tests":
         declared = DECLARED
     owners = packages_distributions()

@@ -13,6 +13,7 @@ from deepclean.cli import (
     replay,
     retrain,
     run,
+    scaleout,
     simulate,
     status,
     train,
@@ -34,6 +35,7 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("inspect")(inspect.inspect)
 app.command("replay")(replay.replay)
+app.command("shards")(scaleout.shards)
 app.command("validate")(validate.validate)
 app.command("train")(train.train)
 app.command("witnesses")(witnesses.witnesses)

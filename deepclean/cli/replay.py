@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,9 +25,27 @@ from deepclean.cli.options import (
     prepare,
     whole_span,
 )
+from deepclean.cli.scaleout import (
+    FlagOption,
+    PinnedOption,
+    PlanOnlyOption,
+    PlanOption,
+    RetriesOption,
+    SchedulerOption,
+    SegmentsOption,
+    ShardOption,
+    SubmitOption,
+)
+from deepclean.cli.scaleout import replay as scale_out
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
 from deepclean.imports import uncollected
+
+if TYPE_CHECKING:
+    from deepclean.bulk import Bulk
+    from deepclean.config import Config
+    from deepclean.edge.models import Model
+    from deepclean.edge.source import HistorySource
 
 
 def replay(
@@ -44,13 +63,15 @@ def replay(
     witnesses: WitnessPaths = None,
     fetch: FetchOption = False,
     jobs: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
-            help="Processes, each with the threads and the memory of one run. Their number changes "
-            "nothing of the result.",
+            help="Processes, each with the threads and the memory of one run; with --scheduler "
+            "shards at a time. Their number changes nothing of the result. Default: 1; with "
+            "--scheduler as many as it gives.",
+            show_default=False,
         ),
-    ] = 1,
+    ] = None,
     models_of: Annotated[
         Path | None,
         typer.Option(
@@ -63,66 +84,53 @@ def replay(
         ),
     ] = None,
     override: SetOption = None,
+    scheduler: SchedulerOption = None,
+    plan: PlanOption = None,
+    plan_only: PlanOnlyOption = False,
+    shard: ShardOption = None,
+    segments: SegmentsOption = None,
+    flag: FlagOption = None,
+    retries: RetriesOption = 3,
+    submit: SubmitOption = None,
+    pinned: PinnedOption = None,
 ) -> None:
     """Clean a stretch of history; finished frames are skipped, so repeating resumes.
 
     Nothing is deleted from the output, whatever retention is configured. With --jobs, a part that
-    cannot be cleaned is named, and the others are done all the same.
+    cannot be cleaned is named, and the others are done all the same. With --scheduler, shards of
+    it are handed to HTCondor or Slurm; `deepclean shards` says how far they are.
     """
     settings = prepare(config, override)
     span = whole_span(start, end)
-    if jobs > 1 and models_of is not None:
-        raise ConfigError(
-            f"--models-of with --jobs {jobs}: trials are held in one process, for what is decided "
-            "on a model rests on all that was before; --jobs 1, please"
-        )
-    if jobs > 1:
-        from deepclean.processes import prepare as prepare_workers
-
-        prepare_workers("deepclean.preloaded")
-    with uncollected():
-        from deepclean.build import load_models, make_engine
-        from deepclean.bulk import Bulk
-        from deepclean.bulk import replay as in_bulk
-        from deepclean.cleaning import sink_of
-        from deepclean.edge import memory
-        from deepclean.life.recorded import Past
-        from deepclean.replay import replay as clean
-        from deepclean.waiting import decided
-
-    limit_threads(settings)
     directory = output or settings.output.directory
-    past = None if models_of is None else Past(settings, models_of, directory, span)
-    loaded = load_models(settings) if past is None else past.loaded
-    open_source = partial(history_source, settings, span, strain, witnesses, fetch)
-    if settings.wait == "auto":
-        settings = decided(settings, loaded, open_source(), span)
-    with _bar(span) as progress:
-        if jobs > 1:
-            bulk = in_bulk(
-                settings,
-                loaded,
-                open_source,
-                directory,
-                span,
-                jobs,
-                duration=duration * NS,
-                progress=progress,
-            )
-        else:
-            memory.keep()
-            source = open_source()
-            done = clean(
-                settings,
-                lambda: make_engine(settings, loaded),
-                source,
-                sink_of(settings, loaded, directory),  # named, so that nothing is deleted
-                span,
-                duration=duration * NS,
-                progress=progress,
-                life=None if past is None else past.life,
-            )
-            bulk = Bulk(done, [str(each) for each in source.faults], [])
+    run = _Replay(settings, span, directory, duration, strain, witnesses, fetch)
+    _refuse_together(scheduler, jobs, models_of, pinned)
+    if scheduler is not None:
+        limit_threads(settings)
+        scale_out(
+            run.decided(),  # once for all shards
+            span,
+            directory,
+            duration,
+            scheduler,
+            strain=strain,
+            witnesses=witnesses,
+            fetch=fetch,
+            jobs=jobs,
+            place=plan,
+            plan_only=plan_only,
+            shard=shard,
+            segments=segments,
+            flag=flag,
+            retries=retries,
+            given=submit or [],
+        )
+        return
+    if plan or plan_only or shard or segments or flag or submit:
+        raise ConfigError(
+            "--plan, --plan-only, --shard, --segments, --flag and --submit go with --scheduler"
+        )
+    bulk = run.clean(jobs or 1, models_of, pinned)
     for unread in bulk.faults:
         typer.echo(f"deepclean: {unread}", err=True)
     done = bulk.replayed
@@ -133,6 +141,103 @@ def replay(
     statuses = [fault(error, of=f"not all done: {shard}: ") for shard, error in bulk.failed]
     if statuses:
         raise typer.Exit(max(statuses))
+
+
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    """What is to be replayed here."""
+
+    settings: Config
+    span: Span
+    directory: Path
+    duration: int
+    strain: list[Path] | None
+    witnesses: list[Path] | None
+    fetch: bool
+
+    def clean(self, jobs: int, models_of: Path | None, pinned: Path | None) -> Bulk:
+        """Clean it in so many processes, with the models that are in force or those named."""
+        if jobs > 1:
+            from deepclean.processes import prepare as prepare_workers
+
+            prepare_workers("deepclean.preloaded")
+        with uncollected():
+            from deepclean.build import load_models, make_engine
+            from deepclean.bulk import Bulk
+            from deepclean.bulk import replay as in_bulk
+            from deepclean.cleaning import sink_of
+            from deepclean.edge import memory
+            from deepclean.life.recorded import Past
+            from deepclean.replay import replay as clean
+            from deepclean.scaleout.pinned import load_pinned
+
+        span, directory, nanoseconds = self.span, self.directory, self.duration * NS
+        limit_threads(self.settings)
+        past = None if models_of is None else Past(self.settings, models_of, directory, span)
+        if past is not None:
+            loaded = past.loaded
+        elif pinned is not None:
+            loaded = load_pinned(self.settings, pinned)
+        else:
+            loaded = load_models(self.settings)
+        settings = self.decided(loaded)
+        with _bar(span) as progress:
+            if jobs > 1:
+                return in_bulk(
+                    settings,
+                    loaded,
+                    self.open_source,
+                    directory,
+                    span,
+                    jobs,
+                    duration=nanoseconds,
+                    progress=progress,
+                )
+            memory.keep()
+            source = self.open_source()
+            done = clean(
+                settings,
+                lambda: make_engine(settings, loaded),
+                source,
+                # Named, so that nothing is deleted; other shards' temporaries are theirs.
+                sink_of(settings, loaded, directory, sweeps=pinned is None),
+                span,
+                duration=nanoseconds,
+                progress=progress,
+                life=None if past is None else past.life,
+            )
+            return Bulk(done, [str(each) for each in source.faults], [])
+
+    @property
+    def open_source(self) -> Callable[[], HistorySource]:
+        """Opens the data in whatever process."""
+        given = (self.settings, self.span, self.strain, self.witnesses, self.fetch)
+        return partial(history_source, *given)
+
+    def decided(self, loaded: Mapping[str, Model] | None = None) -> Config:
+        """Return the configuration with `wait: auto` decided, on the start of the span."""
+        if self.settings.wait != "auto":
+            return self.settings
+        from deepclean.build import load_models
+        from deepclean.waiting import decided
+
+        models = load_models(self.settings) if loaded is None else loaded
+        return decided(self.settings, models, self.open_source(), self.span)
+
+
+def _refuse_together(
+    scheduler: str | None, jobs: int | None, models_of: Path | None, pinned: Path | None
+) -> None:
+    """Raise ConfigError where options exclude one another."""
+    if jobs is not None and jobs > 1 and models_of is not None:
+        raise ConfigError(
+            f"--models-of with --jobs {jobs}: trials are held in one process, for what is decided "
+            "on a model rests on all that was before; --jobs 1, please"
+        )
+    if scheduler is not None and models_of is not None:
+        raise ConfigError("--models-of with --scheduler: trials are held in one process")
+    if pinned is not None and (scheduler is not None or models_of is not None or jobs):
+        raise ConfigError("--pinned is for one shard: without --scheduler, --models-of or --jobs")
 
 
 @contextmanager

@@ -109,6 +109,10 @@ class History:
                 merged.append(file.span)
         return merged
 
+    def files(self, span: Span) -> list[DataFile]:
+        """Return the files that a read of the span would open, in the order in which they count."""
+        return [file for file, _ in self._touched(span)]
+
     def read(self, wanted: Collection[str], span: Span, *, strict: bool = False) -> Held:
         """Read channels over a span, joined across files.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import logging
 import os
@@ -33,6 +34,11 @@ os.umask(0o022)
 settings.register_profile("deepclean", deadline=None)
 settings.register_profile("deepclean-ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("deepclean-ci" if os.environ.get("CI") else "deepclean")
+
+
+def pytest_sessionfinish() -> None:
+    """Free what commands froze (deepclean.imports): libraries tell of leaks at exit."""
+    gc.unfreeze()
 
 
 def _is_local(host: object) -> bool:

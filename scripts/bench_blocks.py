@@ -18,7 +18,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,12 +26,14 @@ import torch
 
 from deepclean.build import load_models, make_engine
 from deepclean.cleaning import Cleaning, sink_of
+from deepclean.config import Config
 from deepclean.core.assemble import InputFrame
 from deepclean.core.block import Block, Series
 from deepclean.core.products import State
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.edge import gwf
 from deepclean.edge.files import OutputChannel
+from deepclean.edge.models import Model
 from deepclean.edge.sink import FrameSink
 from deepclean.simulate import Simulator
 from scripts.bench_report import spread
@@ -69,6 +71,31 @@ class BlockSink(FrameSink):
         return path
 
 
+def block_sink(
+    config: Config, loaded: Mapping[str, Model], directory: Path | None = None, *, named: bool
+) -> FrameSink:
+    """Return the sink of a configuration, which keeps 300 files.
+
+    Args:
+        config: says what is written, and how.
+        loaded: the models in force.
+        directory: where to; None: the configuration's own.
+        named: whether blocks are whole seconds, and files have their proper names.
+    """
+    plain = replace(sink_of(config, loaded, directory), keep_count=300)
+    if named:
+        return plain
+    return BlockSink(
+        plain.directory,
+        plain.interferometer,
+        plain.description,
+        history=plain.history,
+        units=plain.units,
+        compression=plain.compression,
+        fsync=plain.fsync,
+    )
+
+
 def main() -> None:
     """Stream; print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -85,16 +112,8 @@ def main() -> None:
 def measure(made: Made, length: int, seconds: float) -> dict[str, object]:
     """Return the figures of blocks of `length` nanoseconds, over some seconds of them."""
     config, loaded = made.config, load_models(made.config)
-    engine, plain = make_engine(config, loaded), sink_of(config, loaded)
-    sink = BlockSink(
-        plain.directory,
-        plain.interferometer,
-        plain.description,
-        history=plain.history,
-        units=plain.units,
-        compression=plain.compression,
-        fsync=plain.fsync,
-    )
+    engine, sink = make_engine(config, loaded), block_sink(config, loaded, named=False)
+    assert isinstance(sink, BlockSink)
     cleaning = Cleaning(config, engine, sink)
     history = -(-(engine.history + engine.settings.hop) // NS) + 1
     wanted = SETTLE + math.ceil(seconds * NS / length) + -(-engine.lookahead // length) + 1
@@ -123,7 +142,12 @@ def measure(made: Made, length: int, seconds: float) -> dict[str, object]:
             "not_cleaned": sum(not cleaned for _, _, cleaned in found),
         },
         "lookahead_ms": engine.lookahead / 1e6,
-        "resident_mb": {"start": sizes[0], "minute": sizes[1], "end": sizes[-1], "most": max(sizes)},
+        "resident_mb": {
+            "start": sizes[0],
+            "minute": sizes[1],
+            "end": sizes[-1],
+            "most": max(sizes),
+        },
         "cpu_ms_per_s": 1e3 * used / lasted,
     }
 

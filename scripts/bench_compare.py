@@ -4,8 +4,9 @@
     scripts/bench_compare.py before.json after.json
     scripts/bench_compare.py before.json after.json --only median --beyond 1.1
 
-The files are those that `--json` of any scripts/bench_*.py writes. The status says only whether they
-can be compared: what a ratio means depends on what else the machine did, which is printed above.
+The files are those that `--json` of any scripts/bench_*.py writes. The status says only whether
+they can be compared: what a ratio means depends on what else the machine did, which is printed
+above the table.
 """
 
 from __future__ import annotations

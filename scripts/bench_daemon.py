@@ -31,10 +31,11 @@ def main() -> None:
     import torch  # noqa: F401  the daemon does, and it is most of the time
 
     from deepclean import cli, daemon
+    from deepclean.build import load_models_or_former
     from deepclean.cleaning import Cleaning
 
     moments["imports"] = time.time_ns()
-    load, take = daemon.load_models_or_former, Cleaning.take
+    load, take = load_models_or_former, Cleaning.take
 
     def loading(config: Config) -> Any:
         loaded = load(config)

@@ -39,7 +39,7 @@ sys.path.insert(0, str(ROOT))
 
 from deepclean.core.time import NS, Span
 from scripts import bench_report
-from scripts.bench_site import CONFIG, COUPLING, SHORT, START, Made, make
+from scripts.bench_site import CONFIG, SHORT, START, Made, make
 from scripts.bench_stream import Appeared, Published, Watcher, Writer, busy, environment, render
 
 SETTLE = 15
@@ -294,14 +294,13 @@ def markdown(run: Mapping[str, Any]) -> str:
     for name in ("under", "busy_under"):
         what += f", {name.replace('_', ' ')} `{asked[name]}`" if asked[name] else ""
     what += f", `{' '.join([*asked['env'], *asked['set']])}`" if asked["env"] + asked["set"] else ""
-    rows = [
-        (f"{name} (ms)", f"{latency[key]:.1f}") for key, name in LATENCIES.items()
-    ]
+    rows = [(f"{name} (ms)", f"{latency[key]:.1f}") for key, name in LATENCIES.items()]
     rows += [(f"frames {k.replace('_', ' ')}", f"{latency[k]}") for k in ("missing", "not_cleaned")]
     rows.append(("look-ahead (ms)", f"{figures['lookahead_ms']:.1f}"))
     rows.append(("processor (ms per s of data)", f"{figures['cpu_ms_per_s']:.1f}"))
-    late = figures["writer_late_ms"]
-    rows.append(("the writer itself late, median, p99 (ms)", f"{late['median']:.1f}, {late['p99']:.1f}"))
+    if late := figures.get("writer_late_ms"):
+        shown = f"{late['median']:.1f}, {late['p99']:.1f}"
+        rows.append(("the writer itself late: median, p99 (ms)", shown))
     for name, seconds in figures.get("cold_start_s", {}).items():
         rows.append((f"start: {name} (s)", "never" if seconds is None else f"{seconds:.2f}"))
     for name, size in figures["resident_mb"].items():

@@ -3,7 +3,7 @@
 The raw frame's moment is read from the clock just before its rename. The cleaned frame's is known
 from two sides: the file's ctime, which the kernel sets at the rename but rounds down to its tick
 (4 ms at 250 Hz), and the moment at which inotify's event is read here, which comes after it. What
-is taken is the earlier of the event and ctime plus a tick: never too early, and at most a tick late.
+is taken is the earlier of the event and ctime plus a tick: never too early, at most a tick late.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.edge.names import FrameName
 
@@ -175,7 +176,7 @@ class Watcher:
 
         wanted = State.CLEANED | State.SETTLED
         state = gwf.read(path, [self._state])[self._state]
-        return bool(((getattr(state, "samples", 0) & wanted) == wanted).all())
+        return isinstance(state, Series) and bool((state.samples & wanted == wanted).all())
 
 
 def names_in(events: bytes) -> list[str]:
@@ -208,6 +209,8 @@ def busy(count: int, under: str = "") -> Iterator[None]:
 
 def environment(settings: Sequence[str]) -> dict[str, str]:
     """Return the environment of the cleaning: the service's, and `NAME=VALUE` beside it."""
-    plain = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP"))}
+    plain = {
+        key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP"))
+    }
     service = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     return plain | service | dict(setting.split("=", 1) for setting in settings)

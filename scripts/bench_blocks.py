@@ -29,6 +29,7 @@ from deepclean.cleaning import Cleaning, sink_of
 from deepclean.config import Config
 from deepclean.core.assemble import InputFrame
 from deepclean.core.block import Block, Series
+from deepclean.core.channels import state_vector
 from deepclean.core.products import State
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.edge import gwf
@@ -64,7 +65,7 @@ class BlockSink(FrameSink):
         data = gwf.serialise(span, outputs, history=self.history, compression=self.compression)
         gwf.publish(path, data, fsync=self.fsync)
         moment = time.monotonic()
-        state = channels[f"{self.interferometer}:DEEPCLEAN-STATE_VECTOR"].samples
+        state = channels[state_vector(self.interferometer)].samples
         wanted = State.CLEANED | State.SETTLED
         self.seen[span.start] = moment, bool((state & wanted == wanted).all())
         path.with_name(f"{span.start - 600 * NS}-{span.duration}.block").unlink(missing_ok=True)

@@ -27,9 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from scripts.bench_report import document, load_of, machine, percentile, save, table
+from scripts.bench_stages import stages
 
 START = 1_400_000_000
 CASES = {
@@ -125,14 +124,15 @@ def clean(
     for frame in blocks_of(source, Span(span.start, span.start + 2 * max(length, NS)), length):
         warm.take(frame)
     with stages() as spent:
-        per_block = []
+        per_block, busy = [], []
         began = time.perf_counter()
-        mark = began
+        mark, used = began, time.process_time()
         for frame in blocks_of(source, span, length):
             cleaning.take(frame)
-            now = time.perf_counter()
+            now, spent_now = time.perf_counter(), time.process_time()
             per_block.append(now - mark)
-            mark = now
+            busy.append(spent_now - used)
+            mark, used = now, spent_now
         cleaning.release()
         elapsed = time.perf_counter() - began
     each = per_second(per_block, length / NS)
@@ -143,6 +143,7 @@ def clean(
         "stages_ms_per_s": {k: 1e3 * v * NS / span.duration for k, v in spent.items()},
         "frame_ms_median": 1e3 * statistics.median(each),
         "frame_ms_p99": 1e3 * percentile(each, 99),
+        "processor_ms_median": 1e3 * statistics.median(per_second(busy, length / NS)),
         "replay_times_real_time": (span.duration / NS) / elapsed,
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
@@ -252,61 +253,6 @@ def fill(place: Path, config: Any, site: Any, seconds: int, length: int = 1) -> 
     return loaded
 
 
-@contextmanager
-def stages() -> Iterator[dict[str, float]]:
-    """Time the stages while entered; a stage that contains another is charged for the rest."""
-    from deepclean import cleaning
-    from deepclean.core.bandpass import FirBandpass
-    from deepclean.core.engine import Engine
-    from deepclean.core.intake import Intake
-    from deepclean.core.runner import Runner
-    from deepclean.core.supervise import Supervisor
-    from deepclean.edge.sink import FrameSink
-    from deepclean.edge.source import HistorySource
-    from scripts.bench_blocks import BlockSink
-
-    spent: dict[str, float] = defaultdict(float)
-    stack: list[str] = []
-
-    def timed(stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            began = time.perf_counter()
-            stack.append(stage)
-            try:
-                return call(*args, **kwargs)
-            finally:
-                stack.pop()
-                took = time.perf_counter() - began
-                spent[stage] += took
-                if stack:
-                    spent[stack[-1]] -= took
-
-        return wrapper
-
-    places: list[tuple[Any, str, str]] = [
-        (HistorySource, "_block", "read"),
-        (Engine, "push", "take in"),
-        (Engine, "_compute", "standardise"),
-        (Intake, "resample", "resample"),
-        (Runner, "_predict", "predict"),
-        (FirBandpass, "apply", "bandpass"),
-        (Runner, "_interpolate", "interpolate"),
-        (Supervisor, "advance", "quality, gate"),
-        (Engine, "_finish", "gain, subtract"),
-        (cleaning, "render", "render"),
-        (FrameSink, "write", "write"),
-        (BlockSink, "write", "write"),
-    ]
-    originals = [getattr(owner, name) for owner, name, _ in places]
-    for (owner, name, stage), original in zip(places, originals, strict=True):
-        setattr(owner, name, timed(stage, original))
-    try:
-        yield spent
-    finally:
-        for (owner, name, _), original in zip(places, originals, strict=True):
-            setattr(owner, name, original)
-
-
 def watch_memory(source: Any, cleaning: Any, span: Any) -> list[float]:
     """Clean an hour of data, the frames of `span` over and over; return the memory by minute."""
     from deepclean.core.assemble import InputFrame
@@ -347,6 +293,7 @@ def show(run: dict[str, Any], *, markdown: bool) -> None:
     for key, label, form in (
         ("frame_ms_median", "1-s frame, median", "{:.1f}"),
         ("frame_ms_p99", "1-s frame, p99", "{:.1f}"),
+        ("processor_ms_median", "processor time of it, median", "{:.1f}"),
         ("replay_times_real_time", "replay, times real time", "{:.0f}"),
         ("peak_rss_mb", "peak memory, MB", "{:.0f}"),
         ("channels", "channels", "{}"),

@@ -37,6 +37,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from deepclean.core.channels import state_vector
 from deepclean.core.time import NS, Span
 from scripts import bench_report
 from scripts.bench_site import CONFIG, SHORT, START, Made, make
@@ -120,7 +121,8 @@ def measure(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     render(made, Span(START * NS, begin * NS), frame, place)
     seconds = (settle + wanted + tail) * frame
     names = render(made, Span.of_seconds(begin, seconds), frame, place / "store")
-    watcher = Watcher(place / "cleaned", f"{made.config.interferometer}:DEEPCLEAN-STATE_VECTOR")
+    state = state_vector(made.config.interferometer)
+    watcher = Watcher(place / "cleaned", made.config.output.description, state)
     with busy(options.busy, options.busy_under):
         writer = Writer(place, names, began := time.time_ns() + 2 * NS)
         try:
@@ -232,7 +234,7 @@ def latencies(published: Sequence[Published], seen: Sequence[Appeared]) -> dict[
     Raises:
         RuntimeError: none of them has one.
     """
-    out = {frame.start: frame for frame in seen}
+    out = {frame.start: frame for frame in reversed(seen)}  # the first of each time
     found = [(raw, out[raw.start]) for raw in published if raw.start in out]
     if not found:
         raise RuntimeError("none of the frames came out")

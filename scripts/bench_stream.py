@@ -145,12 +145,13 @@ class Watcher:
 
     Args:
         directory: that of the cleaned frames.
+        description: of those that count; others may be written beside them.
         state: full name of the cleaned frames' state vector.
     """
 
-    def __init__(self, directory: Path, state: str) -> None:
+    def __init__(self, directory: Path, description: str, state: str) -> None:
         self.seen: list[Appeared] = []
-        self._directory, self._state = directory, state
+        self._directory, self._description, self._state = directory, description, state
         self._tick = round(time.clock_getres(_COARSE) * NS)
         library = ctypes.CDLL(None, use_errno=True)
         self._inotify = library.inotify_init1(os.O_CLOEXEC)
@@ -165,7 +166,7 @@ class Watcher:
             told = time.time_ns()
             for name in names_in(events):
                 parsed = FrameName.parse(name)
-                if parsed is not None:
+                if parsed is not None and parsed.description == self._description:
                     path = self._directory / name
                     moment = min(path.stat().st_ctime_ns + self._tick, told)
                     self.seen.append(Appeared(parsed.start, moment, self._is_cleaned(path)))

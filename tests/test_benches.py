@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import struct
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from scripts import bench_compare, bench_latency
 from scripts.bench_engine import per_second
 from scripts.bench_report import flat, line_fit, percentile, spread, table
 from scripts.bench_scaling import Point, configuration
-from scripts.bench_site import ROOT, widened
+from scripts.bench_site import ROOT, SHORT, widened
 from scripts.bench_stream import (
     Appeared,
     Published,
@@ -165,7 +167,9 @@ def test_frames_are_published_and_seen_at_their_time(tmp_path: Path) -> None:
         data = gwf.serialise(state.span, {STATE: OutputChannel(state)})
         (tmp_path / "store/strain" / name).write_bytes(data)
         (tmp_path / "store/witnesses" / name.replace("llhoft", "lldetchar")).touch()
-    watcher = Watcher(tmp_path / "strain", STATE)
+    watcher = Watcher(tmp_path / "strain", "H1_llhoft", STATE)
+    other = tmp_path / "strain" / "H-H1_other-1000-1.gwf"
+    gwf.publish(other, b"of another description: does not count")
     writer = Writer(tmp_path, names, time.time_ns() - 100 * NS)  # all are due
     published = writer.published()
     limit = time.monotonic() + 20
@@ -174,7 +178,7 @@ def test_frames_are_published_and_seen_at_their_time(tmp_path: Path) -> None:
         time.sleep(0.005)  # for another thread
     assert [frame.start for frame in published] == [1000, 1001]
     assert [(frame.start, frame.cleaned) for frame in watcher.seen] == [(1000, 0), (1001, 1)]
-    assert sorted(path.name for path in (tmp_path / "strain").iterdir()) == names
+    assert sorted(path.name for path in (tmp_path / "strain").iterdir()) == [*names, other.name]
     assert len(list((tmp_path / "witnesses").iterdir())) == 2
     for raw, out in zip(published, watcher.seen, strict=True):
         assert raw.due < raw.moment <= out.moment < raw.moment + 20 * NS
@@ -208,3 +212,29 @@ def test_points_of_the_scaling_are_what_they_say(tmp_path: Path) -> None:
     assert len(config.enabled_couplings) == 16
     assert len(config.witness_channels) == 16 * 18
     assert (config.strain.rate, config.engine.hop_ns) == (20000, 4 * NS)
+
+
+def options(**changed: Any) -> argparse.Namespace:
+    plain = {"minutes": 0.1, "frame": Fraction(1), "set": [], "env": [], "under": ""}
+    return argparse.Namespace(**{**plain, "busy": 0, "busy_under": "", **changed})
+
+
+@pytest.mark.slow
+def test_a_daemon_is_measured_under_a_stream(tmp_path: Path) -> None:
+    figures = bench_latency.measure(tmp_path, options())
+    latency = figures["latency_ms"]
+    assert (latency["frames"], latency["missing"], latency["not_cleaned"]) == (6, 0, 0)
+    assert 0 < latency["median"] <= latency["worst"] < 10_000
+    stages = figures["cold_start_s"]
+    whole = stages.pop("to the first fully cleaned frame")
+    assert 0 < sum(stages.values()) <= whole
+    assert 100 < figures["resident_mb"]["start"] <= figures["resident_mb"]["most"] < 1000
+
+
+@pytest.mark.slow
+def test_blocks_of_a_sixteenth_are_measured(tmp_path: Path) -> None:
+    asked = options(minutes=0.02, frame=Fraction(1, 16), set=[*SHORT, "gate.enabled=false"])
+    figures = bench_latency.measure_blocks(tmp_path, asked)
+    latency = figures["latency_ms"]
+    assert (latency["frames"], latency["missing"]) == (20, 0)
+    assert figures["lookahead_ms"] < latency["median"] <= latency["worst"]

@@ -10,6 +10,9 @@ raw strain frame's rename to the cleaned frame's: median, p99, worst, frames mis
     scripts/bench_latency.py --set couplings.60Hz.wait=0  any key of the configuration
     scripts/bench_latency.py --frame 1/16 --short         1/16-s blocks, with a short look-ahead
     scripts/bench_latency.py --busy 2 --under "chrt --fifo 10" --env OMP_WAIT_POLICY=active
+    scripts/bench_latency.py --table a.json b.json        runs that --json wrote, one a line
+
+What is printed is Markdown, as documents have it.
 
 Frames shorter than a second have no file names (LIGO-T050017 counts whole seconds), so the daemon
 cannot tail them: with such a `--frame` the daemon's step, from reading a file to the rename of the
@@ -40,6 +43,7 @@ sys.path.insert(0, str(ROOT))
 from deepclean.core.channels import state_vector
 from deepclean.core.time import NS, Span
 from scripts import bench_report
+from scripts.bench_compare import read
 from scripts.bench_site import CONFIG, SHORT, START, Made, make
 from scripts.bench_stream import Appeared, Published, Watcher, Writer, busy, environment, render
 
@@ -49,12 +53,13 @@ SETTLE = 15
 PATIENCE = 10.0
 """Seconds that the last frames are waited for."""
 
-LATENCIES = {"median": "median", "p99": "p99", "worst": "worst"}
-
 
 def main() -> None:
     """Run the stream; print what was measured."""
     options = _options()
+    if options.table:
+        print(rows([read(path) for path in options.table]))
+        return
     before = bench_report.machine()
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(
@@ -90,6 +95,7 @@ def _options() -> argparse.Namespace:
     add("--short", action="store_true", help="as --set, with what shortens the look-ahead")
     add("--directory", type=Path, help="where to work; default: /dev/shm")
     add("--json", type=Path, help="write the figures here")
+    add("--table", type=Path, nargs="+", metavar="FILE", help="only show these runs")
     options = parser.parse_args()
     options.set = [*(SHORT if options.short else ()), *options.set]
     whole = options.frame.denominator == 1
@@ -290,25 +296,51 @@ def measure_blocks(place: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def markdown(run: Mapping[str, Any]) -> str:
     """Return a run as a table and what goes with it."""
-    figures, asked = run["figures"], run["settings"]
+    figures = run["figures"]
     latency = figures["latency_ms"]
-    what = f"{asked['frame']}-s frames, {asked['minutes']:g} min, {asked['busy']} busy"
-    for name in ("under", "busy_under"):
-        what += f", {name.replace('_', ' ')} `{asked[name]}`" if asked[name] else ""
-    what += f", `{' '.join([*asked['env'], *asked['set']])}`" if asked["env"] + asked["set"] else ""
-    rows = [(f"{name} (ms)", f"{latency[key]:.1f}") for key, name in LATENCIES.items()]
-    rows += [(f"frames {k.replace('_', ' ')}", f"{latency[k]}") for k in ("missing", "not_cleaned")]
-    rows.append(("look-ahead (ms)", f"{figures['lookahead_ms']:.1f}"))
-    rows.append(("processor (ms per s of data)", f"{figures['cpu_ms_per_s']:.1f}"))
+    lines = [(f"{key} (ms)", f"{latency[key]:.1f}") for key in ("median", "p99", "worst")]
+    lines += [
+        (f"frames {k.replace('_', ' ')}", f"{latency[k]}") for k in ("missing", "not_cleaned")
+    ]
+    lines.append(("look-ahead (ms)", f"{figures['lookahead_ms']:.1f}"))
+    lines.append(("processor (ms per s of data)", f"{figures['cpu_ms_per_s']:.1f}"))
     if late := figures.get("writer_late_ms"):
         shown = f"{late['median']:.1f}, {late['p99']:.1f}"
-        rows.append(("the writer itself late: median, p99 (ms)", shown))
+        lines.append(("the writer itself late: median, p99 (ms)", shown))
     for name, seconds in figures.get("cold_start_s", {}).items():
-        rows.append((f"start: {name} (s)", "never" if seconds is None else f"{seconds:.2f}"))
+        lines.append((f"start: {name} (s)", "never" if seconds is None else f"{seconds:.2f}"))
     for name, size in figures["resident_mb"].items():
-        rows.append((f"resident, {name} (MB)", f"{size:.0f}"))
+        lines.append((f"resident, {name} (MB)", f"{size:.0f}"))
     head = ("raw rename to cleaned rename", f"of {latency['frames']} frames")
-    return f"{what}; {bench_report.load_of(dict(run))}\n\n{bench_report.table(head, rows)}"
+    said = f"{described(run)}; {bench_report.load_of(dict(run))}"
+    return f"{said}\n\n{bench_report.table(head, lines)}"
+
+
+def described(run: Mapping[str, Any]) -> str:
+    """Return in words what was asked for."""
+    asked = run["settings"]
+    what = f"{asked['frame']}-s frames, {asked['minutes']:g} min, {asked['busy']} busy"
+    for name, said in (("under", "under"), ("busy_under", "the busy ones under")):
+        what += f", {said} `{asked[name]}`" if asked[name] else ""
+    given = [*asked["env"], *(setting for setting in asked["set"] if setting not in SHORT)]
+    what += f", `{' '.join(given)}`" if given else ""
+    return what + (", short look-ahead" if set(SHORT) <= set(asked["set"]) else "")
+
+
+def rows(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Return runs as a table, one a line."""
+    keys = ("median", "p99", "worst")
+    lines = [
+        (
+            described(run),
+            *(f"{run['figures']['latency_ms'][key]:.0f}" for key in keys),
+            *(f"{run['figures']['latency_ms'][key]}" for key in ("missing", "not_cleaned")),
+            f"{run['machine']['load_before']:.1f}, {run['machine']['load_after']:.1f}",
+        )
+        for run in runs
+    ]
+    head = ("run", "median (ms)", "p99", "worst", "missing", "not cleaned", "load before, after")
+    return bench_report.table(head, lines)
 
 
 if __name__ == "__main__":

@@ -241,6 +241,8 @@ def draw(figures: dict[str, Any], path: Path) -> None:
             axis.plot(at, [line["intercept"] + line["slope"] * x for x in at], "k:", lw=1)
         if name == "block (s)":
             axis.set_xscale("log", base=4)
+        else:
+            axis.locator_params(axis="x", nbins=5)
         axis.set(xlabel=name, ylabel="ms per s of data", ylim=(0, None))
     axes.flat[0].legend(fontsize=7)
     figure.tight_layout()

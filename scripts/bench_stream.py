@@ -1,9 +1,9 @@
 """A real-time stream for a real daemon: a writer, a watcher of what comes out, a busy core.
 
-The raw frame's moment is read from the clock just before its rename. The cleaned frame's is known
-from two sides: the file's ctime, which the kernel sets at the rename but rounds down to its tick
-(4 ms at 250 Hz), and the moment at which inotify's event is read here, which comes after it. What
-is taken is the earlier of the event and ctime plus a tick: never too early, at most a tick late.
+The raw frame's moment is read from the clock just before its rename, the cleaned frame's when
+inotify's event of its rename is read here: so no latency is too short. That it is not too long
+either, the thread that reads runs before all others where the system allows it. (A file's ctime is
+no help: the clock that it is taken from stands still between ticks, on a busy machine for longer.)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,9 +30,9 @@ from deepclean.edge.names import FrameName
 if TYPE_CHECKING:
     from scripts.bench_site import Made
 
-_COARSE = 5
-"""CLOCK_REALTIME_COARSE of Linux, which files are stamped by."""
 _IN_MOVED_TO = 0x80
+_FIRST = 50
+"""Real-time priority of the watcher's thread, above any that the daemon is tried with."""
 _HEADER = 16
 """Bytes of an inotify event before its name; the last four of them are the name's length."""
 
@@ -152,7 +152,6 @@ class Watcher:
     def __init__(self, directory: Path, description: str, state: str) -> None:
         self.seen: list[Appeared] = []
         self._directory, self._description, self._state = directory, description, state
-        self._tick = round(time.clock_getres(_COARSE) * NS)
         library = ctypes.CDLL(None, use_errno=True)
         self._inotify = library.inotify_init1(os.O_CLOEXEC)
         path = os.fsencode(directory)
@@ -161,6 +160,8 @@ class Watcher:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_FIRST))
         while True:
             events = os.read(self._inotify, 65536)
             told = time.time_ns()
@@ -168,8 +169,7 @@ class Watcher:
                 parsed = FrameName.parse(name)
                 if parsed is not None and parsed.description == self._description:
                     path = self._directory / name
-                    moment = min(path.stat().st_ctime_ns + self._tick, told)
-                    self.seen.append(Appeared(parsed.start, moment, self._is_cleaned(path)))
+                    self.seen.append(Appeared(parsed.start, told, self._is_cleaned(path)))
 
     def _is_cleaned(self, path: Path) -> bool:
         from deepclean.core.products import State

@@ -9,6 +9,7 @@ The networks have the published architecture with random weights, which cost wha
     scripts/bench_engine.py --case 21       one case
     scripts/bench_engine.py --hour          resident memory over an hour of data as well
     scripts/bench_engine.py --json FILE     the figures as JSON beside the table
+    scripts/bench_engine.py --markdown      the table as documents have it
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from scripts.bench_report import document, load_of, machine, percentile, save, table
+from scripts.bench_stages import stages
+
 START = 1_400_000_000
 CASES = {
     "1": ("H1", "60Hz_mains_only", 0),
@@ -51,12 +54,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60, help="of data per case")
     parser.add_argument("--hour", action="store_true", help="watch the memory for an hour of data")
     parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
         print(json.dumps(measure(options.inside, options.seconds, hour=options.hour)))
         return
-    results = {}
+    before, results = machine(), {}
     for case in options.case or CASES:
         command = [sys.executable, __file__, "--inside", case, "--seconds", str(options.seconds)]
         watched = options.hour and case == "21"
@@ -64,79 +68,125 @@ def main() -> None:
             command + ["--hour"] * watched, check=True, stdout=subprocess.PIPE, text=True
         )
         results[case] = json.loads(done.stdout)
-    show(results)
+    run = document("engine", before, {"seconds": options.seconds}, results)
+    show(run, markdown=options.markdown)
     if options.json:
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+        save(options.json, run)
 
 
 def measure(case: str, seconds: int, *, hour: bool) -> dict[str, Any]:
     """Return the figures of one case."""
-    import torch
-
-    from deepclean.build import make_engine
-    from deepclean.cleaning import Cleaning, channels_of, sink_of
-    from deepclean.core.time import NS, Span
-    from deepclean.edge.history import History
-    from deepclean.edge.source import HistorySource
-
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="deepclean-bench-") as scratch:
         place = Path(scratch)
         config, models = prepare(case, place, seconds)
-        source = HistorySource(
-            channels_of(config), History([place / "strain"]), History([place / "witnesses"])
-        )
-        engine = make_engine(config, models)
-        sink = replace(sink_of(config, models, place / "cleaned"), keep_count=300)
-        cleaning = Cleaning(config, engine, sink, duration=NS)
-        span, there = Span.of_seconds(START + 4, seconds - 8), Span.of_seconds(START, seconds)
-        # Warm up: first calls build filters and pages.
-        warm = Cleaning(config, make_engine(config, models), sink, duration=NS)
-        for frame in source.frames(Span.of_seconds(START + 4, 2), there):
-            if frame.span.start >= (START + 6) * NS:
-                break
-            warm.take(frame)
-        with stages() as spent:
-            per_frame = []
-            began = time.perf_counter()
-            mark = began
-            for frame in source.frames(span, there):
-                cleaning.take(frame)
-                now = time.perf_counter()
-                per_frame.append(now - mark)
-                mark = now
-            cleaning.release()
-            elapsed = time.perf_counter() - began
-        figures = {
-            "witnesses": sum(len(c.witnesses) for c in engine.couplings),
-            "channels": len(engine.witnesses),
-            "couplings": len(engine.couplings),
-            "stages_ms_per_s": {k: 1e3 * v / len(per_frame) for k, v in spent.items()},
-            "frame_ms_median": 1e3 * statistics.median(per_frame),
-            "frame_ms_p99": 1e3 * statistics.quantiles(per_frame, n=100)[98],
-            "replay_times_real_time": (span.duration / NS) / elapsed,
-            "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        }
-        if hour:
-            figures["hour_rss_mb"] = watch_memory(source, cleaning, span)
-        return figures
+        return clean(place, config, models, seconds, hour=hour)
+
+
+def clean(
+    place: Path,
+    config: Any,
+    models: Any,
+    seconds: int,
+    *,
+    length: int = 1_000_000_000,
+    hour: bool = False,
+) -> dict[str, Any]:
+    """Clean what `fill` wrote; return what it took.
+
+    Args:
+        place: where it wrote.
+        config: of the cleaning.
+        models: of its couplings.
+        seconds: of data that are there, from `START` on.
+        length: nanoseconds of the blocks.
+        hour: watch the memory for an hour of data as well.
+    """
+    import torch
+
+    from deepclean.build import make_engine
+    from deepclean.cleaning import Cleaning, channels_of
+    from deepclean.core.time import NS, Span
+    from deepclean.edge.history import History
+    from deepclean.edge.source import HistorySource
+    from scripts.bench_blocks import block_sink
+
+    torch.set_num_threads(1)
+    source = HistorySource(
+        channels_of(config), History([place / "strain"]), History([place / "witnesses"])
+    )
+    engine = make_engine(config, models)
+    sink = block_sink(config, models, place / "cleaned", named=length % NS == 0)
+    cleaning = Cleaning(config, engine, sink)
+    margin = max(4 * NS, length)
+    span = Span(START * NS + margin, (START + seconds) * NS - margin)
+    # Warm up: first calls build filters and pages.
+    warm = Cleaning(config, make_engine(config, models), sink)
+    for frame in blocks_of(source, Span(span.start, span.start + 2 * max(length, NS)), length):
+        warm.take(frame)
+    with stages() as spent:
+        per_block, busy = [], []
+        began = time.perf_counter()
+        mark, used = began, time.process_time()
+        for frame in blocks_of(source, span, length):
+            cleaning.take(frame)
+            now, spent_now = time.perf_counter(), time.process_time()
+            per_block.append(now - mark)
+            busy.append(spent_now - used)
+            mark, used = now, spent_now
+        cleaning.release()
+        elapsed = time.perf_counter() - began
+    each = per_second(per_block, length / NS)
+    figures = {
+        "witnesses": sum(len(c.witnesses) for c in engine.couplings),
+        "channels": len(engine.witnesses),
+        "couplings": len(engine.couplings),
+        "stages_ms_per_s": {k: 1e3 * v * NS / span.duration for k, v in spent.items()},
+        "frame_ms_median": 1e3 * statistics.median(each),
+        "frame_ms_p99": 1e3 * percentile(each, 99),
+        "processor_ms_median": 1e3 * statistics.median(per_second(busy, length / NS)),
+        "replay_times_real_time": (span.duration / NS) / elapsed,
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    if hour:
+        figures["hour_rss_mb"] = watch_memory(source, cleaning, span)
+    return figures
+
+
+def blocks_of(source: Any, span: Any, length: int) -> Iterator[Any]:
+    """Yield a span of whole blocks of `length` ns; shorter ones are cut from whole seconds."""
+    from deepclean.core.assemble import InputFrame
+    from deepclean.core.block import Block
+    from deepclean.core.time import NS, Span
+
+    step = max(length, NS)
+    for start in range(span.start, span.end - step + 1, step):
+        read = source._block(Span(start, start + step))
+        if length >= NS:
+            yield InputFrame(read.span, [read])
+            continue
+        for begin in range(start, start + step, length):
+            here = Span(begin, begin + length)
+            witnesses = {name: channel.cut(here) for name, channel in read.witnesses.items()}
+            block = Block(here, read.strain.cut(here), witnesses, read.state.cut(here))
+            yield InputFrame(here, [block])
+
+
+def per_second(per_block: list[float], length: float) -> list[float]:
+    """Return what each second of data took, of what each block of `length` seconds took.
+
+    Of shorter blocks those of a second are added up; a longer one's seconds count alike.
+    """
+    if length >= 1:
+        return [took / length for took in per_block]
+    count = round(1 / length)
+    whole = len(per_block) // count * count
+    return [sum(per_block[first : first + count]) for first in range(0, whole, count)]
 
 
 def prepare(case: str, place: Path, seconds: int, length: int = 1) -> tuple[Any, Any]:
     """Write the frames, of a length in s, and make the models; return configuration and models."""
-    import numpy as np
-    import torch
-
     from deepclean.config import load
-    from deepclean.core.time import Span
-    from deepclean.edge import models
-    from deepclean.edge.manifest import Channel, Description
-    from deepclean.edge.tensors import Scalers
-    from deepclean.networks import build
     from deepclean.simulate.configured import site_of
-    from deepclean.simulate.files import Layout
-    from deepclean.simulate.history import write_history
-    from deepclean.simulate.simulator import Simulator
     from deepclean.simulate.variants import with_dummies
 
     ifo, chosen, dummies = CASES[case]
@@ -148,7 +198,24 @@ def prepare(case: str, place: Path, seconds: int, length: int = 1) -> tuple[Any,
             for name in load(path).couplings
         ]
     config = load(path, overrides)
-    simulator = Simulator(with_dummies(site_of(config), dummies))
+    return config, fill(place, config, with_dummies(site_of(config), dummies), seconds, length)
+
+
+def fill(place: Path, config: Any, site: Any, seconds: int, length: int = 1) -> dict[str, Any]:
+    """Write a site's frames, of a length in s, and make the models of a configuration."""
+    import numpy as np
+    import torch
+
+    from deepclean.core.time import Span
+    from deepclean.edge import models
+    from deepclean.edge.manifest import Channel, Description
+    from deepclean.edge.tensors import Scalers
+    from deepclean.networks import build
+    from deepclean.simulate.files import Layout
+    from deepclean.simulate.history import write_history
+    from deepclean.simulate.simulator import Simulator
+
+    simulator = Simulator(site)
     layout = Layout(
         strain=place / "strain",
         witnesses=place / "witnesses",
@@ -162,7 +229,7 @@ def prepare(case: str, place: Path, seconds: int, length: int = 1) -> tuple[Any,
         torch.manual_seed(0)
         count = len(coupling.witnesses)
         description = Description(
-            interferometer=ifo,
+            interferometer=config.interferometer,
             coupling=name,
             version=1,
             architecture={"name": "autoencoder"},
@@ -183,62 +250,7 @@ def prepare(case: str, place: Path, seconds: int, length: int = 1) -> tuple[Any,
         loaded[name] = models.load(
             models.write_model(place / "models", network, scalers, description)
         )
-    return config, loaded
-
-
-@contextmanager
-def stages() -> Iterator[dict[str, float]]:
-    """Time the stages while entered; a stage that contains another is charged for the rest."""
-    from deepclean import cleaning
-    from deepclean.core.bandpass import FirBandpass
-    from deepclean.core.engine import Engine
-    from deepclean.core.hops import Hops
-    from deepclean.core.intake import Intake
-    from deepclean.core.runner import Runner
-    from deepclean.core.supervise import Supervisor
-    from deepclean.edge.sink import FrameSink
-    from deepclean.edge.source import HistorySource
-
-    spent: dict[str, float] = defaultdict(float)
-    stack: list[str] = []
-
-    def timed(stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            began = time.perf_counter()
-            stack.append(stage)
-            try:
-                return call(*args, **kwargs)
-            finally:
-                stack.pop()
-                took = time.perf_counter() - began
-                spent[stage] += took
-                if stack:
-                    spent[stack[-1]] -= took
-
-        return wrapper
-
-    places: list[tuple[Any, str, str]] = [
-        (HistorySource, "_block", "read"),
-        (Engine, "push", "take in"),
-        (Hops, "_compute", "standardise"),
-        (Intake, "resample", "resample"),
-        (Intake, "foresee", "forecast, resample"),
-        (Runner, "_predict", "predict"),
-        (FirBandpass, "apply", "bandpass"),
-        (Runner, "_interpolate", "interpolate"),
-        (Supervisor, "advance", "quality, gate"),
-        (Engine, "_finish", "gain, subtract"),
-        (cleaning, "render", "render"),
-        (FrameSink, "write", "write"),
-    ]
-    originals = [getattr(owner, name) for owner, name, _ in places]
-    for (owner, name, stage), original in zip(places, originals, strict=True):
-        setattr(owner, name, timed(stage, original))
-    try:
-        yield spent
-    finally:
-        for (owner, name, _), original in zip(places, originals, strict=True):
-            setattr(owner, name, original)
+    return loaded
 
 
 def watch_memory(source: Any, cleaning: Any, span: Any) -> list[float]:
@@ -270,39 +282,49 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def show(results: dict[str, dict[str, Any]]) -> None:
+def show(run: dict[str, Any], *, markdown: bool) -> None:
     """Print the table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="One thread; milliseconds of compute per second of data")
-    table.add_column("")
-    for case in results:
-        table.add_column(f"{case} witnesses", justify="right")
+    results = run["figures"]
     names = dict.fromkeys(stage for r in results.values() for stage in r["stages_ms_per_s"])
-    for stage in names:
-        table.add_row(
-            stage, *(f"{r['stages_ms_per_s'].get(stage, 0.0):.2f}" for r in results.values())
-        )
-    table.add_section()
+    rows = [
+        [stage, *(f"{r['stages_ms_per_s'].get(stage, 0.0):.2f}" for r in results.values())]
+        for stage in names
+    ]
     for key, label, form in (
         ("frame_ms_median", "1-s frame, median", "{:.1f}"),
         ("frame_ms_p99", "1-s frame, p99", "{:.1f}"),
+        ("processor_ms_median", "processor time of it, median", "{:.1f}"),
         ("replay_times_real_time", "replay, times real time", "{:.0f}"),
         ("peak_rss_mb", "peak memory, MB", "{:.0f}"),
         ("channels", "channels", "{}"),
         ("couplings", "couplings", "{}"),
     ):
-        table.add_row(label, *(form.format(r[key]) for r in results.values()))
-    console = Console()
-    console.print(table)
+        rows.append([label, *(form.format(r[key]) for r in results.values())])
+    print(f"One thread; milliseconds of compute per second of data; {load_of(run)}\n")
+    header = ["", *(f"{case} witnesses" for case in results)]
+    if markdown:
+        print(table(header, rows))
+    else:
+        _print_rich(header, rows)
     for case, result in results.items():
         if "hour_rss_mb" in result:
             sizes = result["hour_rss_mb"]
-            console.print(
+            print(
                 f"{case} witnesses, an hour of data: resident {sizes[0]:.1f} MB after a minute, "
                 f"{sizes[29]:.1f} after 30, {sizes[-1]:.1f} after 60"
             )
+
+
+def _print_rich(header: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table()
+    for name in header:
+        drawn.add_column(name, justify="right" if name else "left")
+    for row in rows:
+        drawn.add_row(*row)
+    Console().print(drawn)
 
 
 if __name__ == "__main__":

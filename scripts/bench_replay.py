@@ -7,6 +7,8 @@ be those of one, bit for bit; those of a larger hop equal to rounding: otherwise
 
     scripts/bench_replay.py                 half an hour of data, two processes, hops of 1 and 16 s
     scripts/bench_replay.py --json FILE     the figures as JSON beside the table
+
+The table is Markdown, as documents have it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import argparse
 import ctypes
-import json
 import resource
 import subprocess
 import sys
@@ -33,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from scripts.bench_engine import START, prepare
+from scripts.bench_report import document, machine, save
 
 MARGIN = 128
 """Seconds of data before the span, for the gate's history, and after it."""
@@ -73,11 +75,14 @@ def main() -> int:
     options = parser.parse_args()
     # The command's workers are children of a server that ends after it; their times count as well.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    before = machine()
     with tempfile.TemporaryDirectory(prefix="deepclean-bench-") as scratch:
         figures = measure(Path(scratch), options)
     show(figures)
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        asked = ("seconds", "jobs", "hop", "length", "duration")
+        settings = {name: getattr(options, name) for name in asked}
+        save(options.json, document("replay", before, settings, figures))
     return 0 if figures["exact"] and figures["equal_to_rounding"] else 1
 
 

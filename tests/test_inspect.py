@@ -37,8 +37,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 def test_history_says_who_made_it(frames: list[Path]) -> None:
     record = history(frames[0])
-    assert list(record) == ["deepclean", "configuration", "model 60Hz"]
-    assert record["deepclean"] == __version__
+    assert list(record) == ["deepclean", "configuration", "wait", "model 60Hz"]
+    assert (record["deepclean"], record["wait"]) == (__version__, "1")
     assert record["model 60Hz"].startswith("version 1 sha256 ")
 
 
@@ -46,10 +46,10 @@ def test_one_line_a_second(
     frames: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, *map(str, frames)) == 0
-    made, lines = capsys.readouterr().out.splitlines()[:3], []
+    made, lines = capsys.readouterr().out.splitlines()[:4], []
     assert made[0] == f"deepclean: {__version__}"
     run(monkeypatch, *map(str, frames))
-    lines = capsys.readouterr().out.splitlines()[3:]
+    lines = capsys.readouterr().out.splitlines()[4:]
     assert lines[0] == f"{START + 4}  60HZ v1 gain 1.00  not IN_SPEC, SETTLED"
     assert (
         lines[2] == f"{START + 6}  60HZ v1 gain 0.00  not WITNESSES_GOOD, IN_SPEC, CLEANED, SETTLED"

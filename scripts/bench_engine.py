@@ -39,12 +39,15 @@ from scripts.bench_stages import stages
 
 START = 1_400_000_000
 CASES = {
-    "1": ("H1", "60Hz_mains_only", 0),
-    "21": ("H1", "60Hz", 0),
-    "21 of 2000": ("H1", "60Hz", 2000 - 21),
-    "266": ("V1", None, 0),
+    "1": ("H1", "60Hz_mains_only", 0, 1),
+    "21": ("H1", "60Hz", 0, 1),
+    "21 of 2000": ("H1", "60Hz", 2000 - 21, 1),
+    "266": ("V1", None, 0, 1),
+    "no waiting, 21": ("H1", "60Hz", 0, 0),
+    "no waiting, 266": ("V1", None, 0, 0),
 }
-"""By name: configuration, the one coupling that is enabled (None: its own), channels not wanted."""
+"""By name: configuration, the one coupling that is enabled (None: its own), channels not wanted,
+and whether frames wait."""
 
 
 def main() -> None:
@@ -189,14 +192,12 @@ def prepare(case: str, place: Path, seconds: int, length: int = 1) -> tuple[Any,
     from deepclean.simulate.configured import site_of
     from deepclean.simulate.variants import with_dummies
 
-    ifo, chosen, dummies = CASES[case]
+    ifo, chosen, dummies, wait = CASES[case]
     path = ROOT / "config" / f"{ifo}.yaml"
-    overrides = []
+    names = load(path).couplings
+    overrides = [f"couplings.{name}.wait={wait}" for name in names]
     if chosen is not None:
-        overrides = [
-            f"couplings.{name}.enabled={str(name == chosen).lower()}"
-            for name in load(path).couplings
-        ]
+        overrides += [f"couplings.{name}.enabled={str(name == chosen).lower()}" for name in names]
     config = load(path, overrides)
     return config, fill(place, config, with_dummies(site_of(config), dummies), seconds, length)
 

@@ -1,4 +1,7 @@
-"""Real LIGO strain with a merger in it, a simulated coupling on top, streamed live in real time."""
+"""Real LIGO strain with a merger in it, a simulated coupling on top, streamed live in real time.
+
+With frames that wait for their look-ahead, and with frames that do not.
+"""
 
 from __future__ import annotations
 
@@ -57,8 +60,10 @@ def publish_stronger(config: Config, shipped: Path) -> None:
     versions.set_pointer(path.parent, "production", description.version)
 
 
-@pytest.fixture(scope="module")
-def streamed(tmp_path_factory: pytest.TempPathFactory, test_data: Path) -> dict[str, Float64]:
+@pytest.fixture(scope="module", params=[1, 0], ids=["waiting", "not waiting"])
+def streamed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, test_data: Path
+) -> dict[str, Float64]:
     """Stream the file in real time through the daemon; return the strains over its middle."""
     place = tmp_path_factory.mktemp("real")
     file = place / "real.yaml"
@@ -71,6 +76,7 @@ input:
   witnesses: [{{directory: {place}/witnesses, description: H1_lldetchar}}]
 output: {{directory: {place}/cleaned}}
 models: {{directory: {place}/models}}
+couplings: {{60Hz: {{wait: {request.param}}}}}
 """
     )
     config = load(file)

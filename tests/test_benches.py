@@ -227,7 +227,7 @@ def test_a_daemon_is_measured_under_a_stream(tmp_path: Path) -> None:
     assert 0 < latency["median"] <= latency["worst"] < 10_000
     stages = figures["cold_start_s"]
     whole = stages.pop("to the first fully cleaned frame")
-    assert 0 < sum(stages.values()) <= whole
+    assert 0 < sum(stages.values()) <= whole + 1e-6
     assert 100 < figures["resident_mb"]["start"] <= figures["resident_mb"]["most"] < 1000
 
 

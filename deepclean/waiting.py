@@ -1,7 +1,7 @@
 """What waiting for the look-ahead buys: the same stretch cleaned with it and without, side by side.
 
 Without it the last tenths of a second that a hop rests on are forecast (core.forecast). Lines and
-slow motions can be, noise as broad as its band cannot.
+slow motions can be, white noise cannot.
 """
 
 from __future__ import annotations

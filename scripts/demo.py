@@ -170,7 +170,7 @@ def report(seconds: int) -> None:
 def samples(directory: Path, channel: str, span: Any) -> Any:
     """Return a channel's samples over a span from a directory of files."""
     from deepclean.core.block import Gap
-    from deepclean.edge.history import History
+    from deepclean.io.history import History
 
     read = History([directory]).read([channel], span)[channel]
     if isinstance(read, Gap):

@@ -27,19 +27,21 @@ from pathlib import Path
 
 import torch
 
-from deepclean.cleaning import channels_of
 from deepclean.cli.options import histories
 from deepclean.cli.stored import fits
-from deepclean.core.lifecycle import Event
+from deepclean.core.rollout.rollout import Event
 from deepclean.core.time import NS
-from deepclean.edge import models, record, rejections, store, versions
-from deepclean.edge.manifest import Description
-from deepclean.edge.source import HistorySource
-from deepclean.networks import Wiener
-from deepclean.retrain import Job, Record, retrain
+from deepclean.io.source import HistorySource
+from deepclean.models import load as models
+from deepclean.models import rejections, store, versions
+from deepclean.models.manifest import Description
+from deepclean.models.networks import Wiener
+from deepclean.rollout import record
+from deepclean.run.cleaner import channels_of
+from deepclean.train.retrain import Job, Record, retrain
 from scripts.rehearse_report import BAD, FIRST, GOOD, Second, assert_sound, draw, measure, table
 from scripts.rehearse_site import COUPLING, FAST, FULL, START, Place
-from tests.lively import Stream
+from tests.helpers.model_stream import Stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ import numpy as np
 
 from deepclean.core.block import Float64, Series
 from deepclean.core.channels import canary_version, gain, model_version, product_names
-from deepclean.core.lifecycle import Event
+from deepclean.core.rollout.rollout import Event
 from deepclean.core.spectra import band_ratio
 from deepclean.core.time import NS, Span
-from deepclean.edge.history import History
-from deepclean.retrain import Record
+from deepclean.io.history import History
+from deepclean.train.retrain import Record
 from scripts.rehearse_site import COUPLING, DRIFTED, START, Place, Plan
 
 WINDOW = 8

@@ -28,8 +28,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from deepclean.core.ledger import Ledger
-from deepclean.edge import account
+from deepclean.core.accounting import Ledger
+from deepclean.telemetry import status_file as account
 from scripts import soak_faults
 from scripts.soak_report import Report, Sample, judge, line, show
 from scripts.soak_site import START, Daemon, Site, ends_on_sigterm, running

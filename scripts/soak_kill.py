@@ -28,8 +28,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from deepclean.edge import account, gwf
 from deepclean.errors import InputError
+from deepclean.io import gwf
+from deepclean.telemetry import status_file as account
 from scripts.soak_made import Stream
 from scripts.soak_site import START, Site, differences, ends_on_sigterm, running
 

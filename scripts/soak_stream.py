@@ -12,8 +12,8 @@ import numpy as np
 
 from deepclean.core.block import Series
 from deepclean.core.channels import product_names
-from deepclean.edge import gwf
 from deepclean.errors import InputError
+from deepclean.io import gwf
 from scripts.soak_faults import File, Second
 from scripts.soak_site import START, Daemon, Site
 

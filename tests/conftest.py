@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
-from tests.commands import Done, Run
-from tests.mounts import Mount, Mounts
+from tests.helpers.commands import Done, Run
+from tests.helpers.tmpfs import Mount, Mounts
 
 if TYPE_CHECKING:
     from deepclean.config import Config
@@ -37,7 +37,7 @@ settings.load_profile("deepclean-ci" if os.environ.get("CI") else "deepclean")
 
 
 def pytest_sessionfinish() -> None:
-    """Free what commands froze (deepclean.imports): libraries tell of leaks at exit."""
+    """Free what commands froze (deepclean.system.gc): libraries tell of leaks at exit."""
     gc.unfreeze()
 
 
@@ -107,7 +107,7 @@ def test_data() -> Path:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     """The small site with its model, where a file has no configuration of its own."""
-    from tests import smallsite
+    from tests.helpers import small_site as smallsite
 
     config = smallsite.small_config(tmp_path)
     smallsite.publish_model(config)

@@ -16,18 +16,13 @@ import numpy as np
 import pytest
 import torch
 
-from deepclean.core.block import Series
-from deepclean.core.products import State
-from deepclean.core.time import NS, Span
-from deepclean.edge import gwf, models
-from deepclean.edge.files import OutputChannel
-from deepclean.errors import InputError
-from scripts import bench_compare, bench_latency
-from scripts.bench_engine import per_second
-from scripts.bench_report import flat, line_fit, percentile, spread, table
-from scripts.bench_scaling import Point, configuration
-from scripts.bench_site import ROOT, SHORT, widened
-from scripts.bench_stream import (
+from benchmarks import compare as bench_compare
+from benchmarks import latency as bench_latency
+from benchmarks.engine import per_second
+from benchmarks.report import flat, line_fit, percentile, spread, table
+from benchmarks.scaling import Point, configuration
+from benchmarks.site import ROOT, SHORT, widened
+from benchmarks.stream import (
     Appeared,
     Published,
     Watcher,
@@ -35,6 +30,13 @@ from scripts.bench_stream import (
     environment,
     names_in,
 )
+from deepclean.core.block import Series
+from deepclean.core.products import State
+from deepclean.core.time import NS, Span
+from deepclean.errors import InputError
+from deepclean.io import gwf
+from deepclean.models import load as models
+from deepclean.system.atomic import OutputChannel
 
 STATE = "H1:DEEPCLEAN-STATE_VECTOR"
 
@@ -104,7 +106,7 @@ def test_runs_of_two_benchmarks_are_not_compared(tmp_path: Path) -> None:
     wrong.write_text("{}")
 
     def compare(*paths: Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "scripts" / "bench_compare.py"), *map(str, paths)]
+        command = [sys.executable, str(ROOT / "benchmarks" / "compare.py"), *map(str, paths)]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert compare(one, one).returncode == 0

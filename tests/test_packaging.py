@@ -117,10 +117,10 @@ def imported_packages(path: Path) -> set[str]:
                 found |= {name.name.partition(".")[0] for name in names}
             case ast.ImportFrom(str(module), level=0):
                 found.add(module.partition(".")[0])
-    return found - set(sys.stdlib_module_names) - {"deepclean", "scripts", "tests"}
+    return found - set(sys.stdlib_module_names) - {"benchmarks", "deepclean", "scripts", "tests"}
 
 
-@pytest.mark.parametrize("folder", ["deepclean", "scripts", "tests"])
+@pytest.mark.parametrize("folder", ["benchmarks", "deepclean", "scripts", "tests"])
 def test_every_import_is_declared(folder: str) -> None:
     declared = by_name(USED)
     if folder == "tests":

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deepclean.config import load
-from deepclean.edge import place
+from deepclean.models import directory as place
 
 ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "systemd" / "deepclean@.service"

@@ -15,7 +15,7 @@ from deepclean.config import Config, json_schema, load, to_yaml
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from deepclean.build import Budget
+    from deepclean.factory import Budget
 
 _RATES = (16, 64, 256, 512, 1024, 2048, 4096, 16384, 20000)
 """Witness rates (Hz) that are shown in the budget."""
@@ -49,7 +49,7 @@ def show(
 def _print_budget(config: Config) -> None:
     from rich.console import Console
 
-    from deepclean.build import budget as compute
+    from deepclean.factory import budget as compute
 
     console = Console(highlight=False)
     console.width = max(console.width, _WIDTH)

@@ -20,7 +20,7 @@ def inspect(
     """
     from rich.console import Console
 
-    from deepclean.edge.frhistory import history
+    from deepclean.io.frhistory import history
 
     console = Console(highlight=False, soft_wrap=True)
     made: dict[str, str] = {}
@@ -45,8 +45,8 @@ def _seconds(path: Path) -> Iterator[dict[str, Any]]:
     from deepclean.core.channels import STATE_RATE
     from deepclean.core.products import State
     from deepclean.core.time import NS
-    from deepclean.edge import gwf
     from deepclean.errors import InputError
+    from deepclean.io import gwf
 
     held = gwf.channels(path)
     state = next((name for name in held if name.endswith(":DEEPCLEAN-STATE_VECTOR")), None)

@@ -39,7 +39,7 @@ def list_versions(
     What is damaged is listed as that, and makes the exit status 1.
     """
     settings = load(config, override or ())
-    from deepclean.edge import versions
+    from deepclean.models import versions
 
     listed: list[dict[str, Any]] = []
     for name, directory in stored.directories(settings, coupling).items():
@@ -85,7 +85,8 @@ def show(
     settings = load(config, override or ())
     from rich.table import Table
 
-    from deepclean.edge import changes, rejections, versions
+    from deepclean.models import log as changes
+    from deepclean.models import rejections, versions
 
     directory = stored.directory(settings, coupling)
     number = stored.number(directory, version)
@@ -118,7 +119,7 @@ def log(
 ) -> None:
     """Print who changed what in a coupling's store, when and why."""
     settings = load(config, override or ())
-    from deepclean.edge import changes
+    from deepclean.models import log as changes
 
     made = changes.read(stored.directory(settings, coupling)).changes
     if as_json:
@@ -142,7 +143,7 @@ def diff(
 
     from rich.table import Table
 
-    from deepclean.edge import difference
+    from deepclean.models import diff as difference
 
     directory = stored.directory(settings, coupling)
     numbers = [stored.number(directory, text) for text in (one, other)]
@@ -176,8 +177,8 @@ def verify(
 ) -> None:
     """Check hashes, golden outputs, file modes, symlinks and owners; status 2 if one is wrong."""
     settings = load(config, override or ())
-    from deepclean.edge import verify as checks
-    from deepclean.edge import versions
+    from deepclean.models import verify as checks
+    from deepclean.models import versions
 
     store = settings.models.directory
     results: list[dict[str, Any]] = []

@@ -27,7 +27,9 @@ def publish(
     It is checked first, and appears complete or not at all. It is not put in force.
     """
     settings = load(config, override or ())
-    from deepclean.edge import models, place, store
+    from deepclean.models import directory as place
+    from deepclean.models import load as models
+    from deepclean.models import store
 
     if not (directory / place.MANIFEST).exists() and (directory / "model.pt").exists():
         raise ModelError(
@@ -62,7 +64,9 @@ def import_(
     """
     settings = load(config, override or ())
     stored.directory(settings, coupling)
-    from deepclean.edge import imported, place, store
+    from deepclean.models import directory as place
+    from deepclean.models import import_v2 as imported
+    from deepclean.models import store
 
     if (directory / place.MANIFEST).exists():
         raise ModelError(
@@ -91,7 +95,7 @@ def promote(
     """
     settings = load(config, override or ())
     directory = stored.directory(settings, coupling)
-    from deepclean.edge import store
+    from deepclean.models import store
 
     number, check = stored.number(directory, version), stored.fits(settings, coupling)
     pointer = "canary" if canary else "production"
@@ -110,7 +114,7 @@ def clear_canary(
     """Have no canary any more; the version stays in the store."""
     settings = load(config, override or ())
     directory = stored.directory(settings, coupling)
-    from deepclean.edge import store
+    from deepclean.models import store
 
     before = store.set_canary(directory, None, lambda _: None, why)
     print(f"{coupling}: {f'no canary; it was {before}' if before else 'there was no canary'}")
@@ -128,7 +132,7 @@ def rollback(
     """
     settings = load(config, override or ())
     directory = stored.directory(settings, coupling)
-    from deepclean.edge import store
+    from deepclean.models import store
 
     before, after = store.rollback(directory, stored.fits(settings, coupling), why)
     print(f"{coupling}: production is version {after} again, it was {before}")
@@ -148,7 +152,7 @@ def prune(
 ) -> None:
     """Remove old versions, but never one that is in force or that a rollback goes back to."""
     settings = load(config, override or ())
-    from deepclean.edge import prune as pruning
+    from deepclean.models import prune as pruning
 
     any_goes = False
     for name, directory in stored.directories(settings, coupling).items():

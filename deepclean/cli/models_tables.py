@@ -13,8 +13,8 @@ from deepclean.errors import ModelError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from deepclean.edge.changes import Change
-    from deepclean.edge.manifest import Channel, Manifest
+    from deepclean.models.log import Change
+    from deepclean.models.manifest import Channel, Manifest
 
 
 DAMAGED = ("DAMAGED", "", "see deepclean models verify", "")
@@ -23,8 +23,9 @@ DAMAGED = ("DAMAGED", "", "see deepclean models verify", "")
 
 def manifest_of(path: Path) -> Manifest:
     """Return the manifest in a version's directory. Raises ModelError where it is damaged."""
-    from deepclean.edge import place, trust
-    from deepclean.edge.manifest import Manifest
+    from deepclean.models import directory as place
+    from deepclean.models import permissions as trust
+    from deepclean.models.manifest import Manifest
 
     return Manifest.parse(trust.read(path / place.MANIFEST), path / place.MANIFEST)
 
@@ -35,7 +36,7 @@ def row(path: Path) -> dict[str, Any]:
         manifest = manifest_of(path)
     except ModelError as error:
         return {"version": int(path.name), "fault": str(error)}
-    from deepclean.edge import rejections
+    from deepclean.models import rejections
 
     return {
         "version": manifest.version,
@@ -49,7 +50,7 @@ def row(path: Path) -> dict[str, Any]:
 
 def pointers(directory: Path) -> dict[str, Any]:
     """Return what each pointer names, and what is wrong with one, by pointer, as `faults`."""
-    from deepclean.edge import versions
+    from deepclean.models import versions
 
     named: dict[str, Any] = {}
     faults: dict[str, str] = {}

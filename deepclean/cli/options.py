@@ -22,8 +22,8 @@ from deepclean.errors import (
 )
 
 if TYPE_CHECKING:
-    from deepclean.edge.history import History
-    from deepclean.edge.source import HistorySource
+    from deepclean.io.history import History
+    from deepclean.io.source import HistorySource
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file.", show_default=False)
@@ -81,7 +81,7 @@ def prepare(path: Path, overrides: list[str] | None) -> Config:
         os.environ[variable] = threads
     # Idle workers that spin take the core from whoever has work (docs: hundredfold slower).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from deepclean.edge import logs
+    from deepclean.system import logs
 
     logs.configure(config.log.level, config.log.format)
     return config
@@ -150,7 +150,7 @@ def histories(
         ConfigError: neither names the strain.
         InputError: there are no files.
     """
-    from deepclean.edge.history import History
+    from deepclean.io.history import History
 
     at = partial(History, checksum=checksum)
     if strain:
@@ -190,14 +190,14 @@ def history_source(
         ConfigError: files are named, and that there are none.
         InputError: there are no files.
     """
-    from deepclean.cleaning import channels_of
-    from deepclean.edge.source import HistorySource
+    from deepclean.io.source import HistorySource
+    from deepclean.run.cleaner import channels_of
 
     channels = channels_of(config)
     if not fetch:
         return HistorySource(channels, *histories(config, strain, witnesses, checksum=checksum))
     if strain or witnesses:
         raise ConfigError("--fetch, or --strain and --witnesses: one of them, please")
-    from deepclean.edge.fetched import Remote
+    from deepclean.io.datafind import Remote
 
     return HistorySource(channels, Remote(span, channels.state), Remote(span))

@@ -39,13 +39,13 @@ from deepclean.cli.scaleout import (
 from deepclean.cli.scaleout import replay as scale_out
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
-from deepclean.imports import uncollected
+from deepclean.system.gc import uncollected
 
 if TYPE_CHECKING:
-    from deepclean.bulk import Bulk
     from deepclean.config import Config
-    from deepclean.edge.models import Model
-    from deepclean.edge.source import HistorySource
+    from deepclean.io.source import HistorySource
+    from deepclean.models.load import Model
+    from deepclean.run.parallel import Bulk
 
 
 def replay(
@@ -158,18 +158,19 @@ class _Replay:
     def clean(self, jobs: int, models_of: Path | None, pinned: Path | None) -> Bulk:
         """Clean it in so many processes, with the models that are in force or those named."""
         if jobs > 1:
-            from deepclean.processes import prepare as prepare_workers
+            from deepclean.system.processes import prepare as prepare_workers
 
-            prepare_workers("deepclean.preloaded")
+            prepare_workers("deepclean.worker")
         with uncollected():
-            from deepclean.build import load_models, make_engine
-            from deepclean.bulk import Bulk
-            from deepclean.bulk import replay as in_bulk
-            from deepclean.cleaning import sink_of
-            from deepclean.edge import memory
-            from deepclean.life.recorded import Past
-            from deepclean.replay import replay as clean
-            from deepclean.scaleout.pinned import load_pinned
+            from deepclean.cluster.pinned import load_pinned
+            from deepclean.factory import make_engine
+            from deepclean.models.loading import load_models
+            from deepclean.rollout.recorded import Past
+            from deepclean.run.cleaner import sink_of
+            from deepclean.run.parallel import Bulk
+            from deepclean.run.parallel import replay as in_bulk
+            from deepclean.run.replay import replay as clean
+            from deepclean.system import malloc as memory
 
         span, directory, nanoseconds = self.span, self.directory, self.duration * NS
         limit_threads(self.settings)
@@ -218,8 +219,8 @@ class _Replay:
         """Return the configuration with `wait: auto` decided, on the start of the span."""
         if self.settings.wait != "auto":
             return self.settings
-        from deepclean.build import load_models
-        from deepclean.waiting import decided
+        from deepclean.models.loading import load_models
+        from deepclean.run.lookahead import decided
 
         models = load_models(self.settings) if loaded is None else loaded
         return decided(self.settings, models, self.open_source(), self.span)

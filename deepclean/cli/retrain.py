@@ -28,8 +28,8 @@ from deepclean.errors import ConfigError, DeepCleanError, InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deepclean.retrain import Job, Record
-    from deepclean.retrain.run import Data
+    from deepclean.train.retrain import Job, Record
+    from deepclean.train.retrain.run import Data
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def retrain(
     ]
     settings = prepare(config, [*(override or []), *given])
     names = _names(settings, coupling)
-    from deepclean.edge.clock import gps_now
+    from deepclean.system.clock import gps_now
 
     before = gps_now() // NS * NS if end is None else whole_second("--end", end)
     limit_threads(settings)
@@ -120,10 +120,10 @@ def _paths(
 
 
 def _job(config: Config, name: str, end: int, on_disk: Callable[[], tuple[Data, Data]]) -> Job:
-    from deepclean.retrain import Job
+    from deepclean.train.retrain import Job
 
     def fetched(span: Span) -> tuple[Data, Data]:
-        from deepclean.edge.fetched import fetch
+        from deepclean.io.datafind import fetch
 
         held = fetch(stored.channels(config, name), span, config.strain.state_vector)
         return held, held
@@ -139,7 +139,7 @@ def _job(config: Config, name: str, end: int, on_disk: Callable[[], tuple[Data, 
 
 def _one(job: Job) -> int:
     """Retrain a coupling and say what came of it; a fault does not keep the others waiting."""
-    from deepclean.retrain import retrain as run
+    from deepclean.train.retrain import retrain as run
 
     try:
         record = run(job)

@@ -15,10 +15,10 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
 
 if TYPE_CHECKING:
-    from deepclean.edge.models import Model
-    from deepclean.edge.source import HistorySource
-    from deepclean.scaleout.plan import Asked, Cut, Plan
-    from deepclean.scaleout.verify import Unfinished
+    from deepclean.cluster.plan import Asked, Cut, Plan
+    from deepclean.cluster.verify import Unfinished
+    from deepclean.io.source import HistorySource
+    from deepclean.models.load import Model
 
 _PANEL = "On a pool or a cluster (docs/scale-out.md)"
 _Option = partial(typer.Option, rich_help_panel=_PANEL, show_default=False)
@@ -113,9 +113,10 @@ def replay(
         InputError: there is no strain.
         OutputError: the plan cannot be written.
     """
-    from deepclean.build import make_engine
-    from deepclean.scaleout import condor, handed, slurm
-    from deepclean.scaleout import plan as plans
+    from deepclean.cluster import condor, slurm
+    from deepclean.cluster import plan as plans
+    from deepclean.cluster import submit as handed
+    from deepclean.factory import make_engine
 
     if scheduler not in {"condor", "slurm"}:
         raise ConfigError(f"--scheduler {scheduler}: condor or slurm, please")
@@ -167,8 +168,9 @@ def _made(
     config: Config, asked: Asked, source: HistorySource, counting: list[Span] | None, how: Cut
 ) -> tuple[Plan, dict[str, Model]]:
     """Return a new plan, and the models that are in force now."""
-    from deepclean.build import load_model, make_engine, model_path
-    from deepclean.scaleout.plan import make
+    from deepclean.cluster.plan import make
+    from deepclean.factory import make_engine
+    from deepclean.models.loading import load_model, model_path
 
     # On the CPU: where jobs are submitted there may be no GPU, whatever they run on.
     couplings = config.enabled_couplings
@@ -181,10 +183,10 @@ def _taken_up(
     config: Config, asked: Asked, source: HistorySource, directory: Path
 ) -> tuple[Plan, dict[str, Model], list[Unfinished]]:
     """Return the plan that is there, its models, and what of it is not all done."""
-    from deepclean.scaleout import condor, slurm
-    from deepclean.scaleout.pinned import load_pinned
-    from deepclean.scaleout.plan import PINNED, Plan, require_same
-    from deepclean.scaleout.verify import gather, unfinished
+    from deepclean.cluster import condor, slurm
+    from deepclean.cluster.pinned import load_pinned
+    from deepclean.cluster.plan import PINNED, Plan, require_same
+    from deepclean.cluster.verify import gather, unfinished
 
     plan = Plan.read(directory)
     require_same(plan, asked, config, directory)
@@ -198,7 +200,7 @@ def _taken_up(
 
 
 def _to_condor(command: list[str], plan_only: bool) -> None:
-    from deepclean.scaleout import handed
+    from deepclean.cluster import submit as handed
 
     if plan_only:
         print(f"submit it with\n  {shlex.join(command)}")
@@ -208,7 +210,7 @@ def _to_condor(command: list[str], plan_only: bool) -> None:
 
 
 def _to_slurm(directory: Path, commands: list[list[str]], plan_only: bool, highest: int) -> None:
-    from deepclean.scaleout import slurm
+    from deepclean.cluster import slurm
 
     if plan_only:
         first, second = (shlex.join(command) for command in commands)
@@ -226,8 +228,8 @@ def shards(
     Frames that were transferred back are moved into the output first. Exit status 0: all is done;
     1: not so, and what is missing may be done again; 2: the plan or the input is of no use.
     """
-    from deepclean.scaleout import plan as plans
-    from deepclean.scaleout.verify import gather, unfinished
+    from deepclean.cluster import plan as plans
+    from deepclean.cluster.verify import gather, unfinished
 
     directory = plan.absolute()
     made = plans.Plan.read(directory)
@@ -249,7 +251,7 @@ def shards(
 
 def _tell(plan: Plan, directory: Path, left: list[Unfinished]) -> None:
     """Name what is not all done, each with the command that does it alone."""
-    from deepclean.scaleout.plan import command
+    from deepclean.cluster.plan import command
 
     for one in left:
         name = f"shard {one.number}" if one.number else "what was there when this was planned"

@@ -149,7 +149,7 @@ def simulate(
     simulator = Simulator(site)
     faults = _faults(settings, site, span, fault or [], fault_rate, live=live)
     if live:
-        from deepclean.edge.clock import SystemClock
+        from deepclean.system.clock import SystemClock
 
         clock, stopping = SystemClock(), []
 

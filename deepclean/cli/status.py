@@ -22,7 +22,7 @@ def status(
 ) -> None:
     """Say in six lines how the daemon is, from the account that it keeps."""
     settings = load(config, override or ())
-    from deepclean.edge import account
+    from deepclean.telemetry import status_file as account
 
     output = settings.output
     path = account.path_in(output.directory, output.description)

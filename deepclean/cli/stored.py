@@ -72,7 +72,7 @@ def number(place: Path, text: str) -> int:
     Raises:
         ModelError: there is no such version or pointer; with the nearest one.
     """
-    from deepclean.edge import versions
+    from deepclean.models import versions
 
     present = versions.versions(place)
     for pointer in versions.POINTERS:
@@ -93,7 +93,7 @@ def fits(config: Config, coupling: str) -> Callable[[Path], None]:
 
     It is loaded as the daemon loads it, and has to be made for the configured witnesses and rate.
     """
-    from deepclean.edge import models
+    from deepclean.models import load as models
 
     def check(path: Path) -> None:
         model = models.load(path, store=config.models.directory)

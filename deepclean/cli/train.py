@@ -59,9 +59,10 @@ def train(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from deepclean.edge import models, store, versions
-    from deepclean.edge.fetched import fetch as fetched
-    from deepclean.edge.manifest import Manifest
+    from deepclean.io.datafind import fetch as fetched
+    from deepclean.models import load as models
+    from deepclean.models import store, versions
+    from deepclean.models.manifest import Manifest
     from deepclean.train.data import Source, TrainingData
     from deepclean.train.loop import Progress as Epoch
     from deepclean.train.run import train as fit

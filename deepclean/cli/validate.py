@@ -108,9 +108,9 @@ def validate(
     span = whole_span(start, end)
     if out is None and against is None:
         raise ConfigError("--out DIR for a report, or --against DIR for the parity, please")
-    from deepclean.build import load_models
+    from deepclean.models.loading import load_models
+    from deepclean.run.lookahead import decided
     from deepclean.validate.shards import Run
-    from deepclean.waiting import decided
 
     def run_of(name: str, of: Config) -> Run:
         # A live run reads nothing of a damaged file, so its replay must not either.
@@ -221,7 +221,7 @@ def _other(
     if compare is None:
         return None
     coupling, _, directory = compare.rpartition("=")
-    from deepclean.edge import models
+    from deepclean.models import load as models
 
     model = models.load(Path(directory))
     version = model.version

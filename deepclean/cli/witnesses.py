@@ -27,10 +27,10 @@ from deepclean.errors import ConfigError, InputError, hint
 
 if TYPE_CHECKING:
     from deepclean.core.bandpass import Band
-    from deepclean.edge.history import History
-    from deepclean.edge.models import Model
-    from deepclean.find.data import Candidate, Stretch
-    from deepclean.find.saliency import Asked
+    from deepclean.io.history import History
+    from deepclean.models.load import Model
+    from deepclean.witnesses.saliency import Asked
+    from deepclean.witnesses.spectra import Candidate, Stretch
 
 
 def witnesses(
@@ -117,10 +117,10 @@ def witnesses(
     from rich.console import Console
     from rich.progress import Progress
 
-    from deepclean.find.coherence import rank
-    from deepclean.find.data import Stretch
-    from deepclean.find.joint import choose
-    from deepclean.find.report import Found, facts, joint_table, notes, table
+    from deepclean.witnesses.coherence import rank
+    from deepclean.witnesses.joint import choose
+    from deepclean.witnesses.report import Found, facts, joint_table, notes, table
+    from deepclean.witnesses.spectra import Stretch
 
     strains, aux = histories(settings, strain, of_witnesses)
     name = strain_channel or (settings.strain.channel if settings else _only_strain(strains))
@@ -144,7 +144,7 @@ def witnesses(
     faults = list(dict.fromkeys(str(fault) for fault in (*strains.faults, *aux.faults)))
     found = Found(name, span, bands, stretch.frequencies, skipped, faults, ranking, chosen, asked)
     if plot is not None:
-        from deepclean.find.figure import draw
+        from deepclean.witnesses.figure import draw
 
         draw(found, plot, top)
     if as_json:
@@ -161,7 +161,7 @@ def witnesses(
 
 def _model(config: Config | None, coupling: str | None, text: str) -> Model:
     """Load the model that the option names."""
-    from deepclean.edge import models
+    from deepclean.models import load as models
 
     if Path(text).is_dir():
         return models.load(Path(text))
@@ -218,7 +218,7 @@ def _candidates(
     times: str | None,
 ) -> list[Candidate]:
     """Return the channels that the patterns name, and their products where they are asked for."""
-    from deepclean.find.data import Candidate
+    from deepclean.witnesses.spectra import Candidate
 
     rates = history.channels()
 
@@ -256,20 +256,21 @@ def _ask(
     state: str | None,
 ) -> Asked:
     """Ask the model, laid out as the configuration's engine does, or by default."""
-    from deepclean import build
+    from deepclean import factory
+    from deepclean.config import settings as settings_of
     from deepclean.core.bandpass import BandpassSettings, make_bandpass
-    from deepclean.core.plan import EngineSettings
-    from deepclean.find import saliency
+    from deepclean.core.engine.schedule import EngineSettings
     from deepclean.train.data import SiteData, TrainingData
+    from deepclean.witnesses import saliency
 
     rate = model.sample_rate
     if config is None:
         settings = EngineSettings(strain_rate=stretch.rate, model_rate=rate)
     else:
-        known = build.engine_settings(config)
+        known = settings_of.engine_settings(config)
         settings = replace(known, strain_rate=stretch.rate, model_rate=rate)
     if config is not None and coupling is not None and config.engine.rate == rate:
-        bandpass = build.coupling_bandpass(config, coupling)
+        bandpass = factory.coupling_bandpass(config, coupling)
     else:
         bandpass = make_bandpass(BandpassSettings(), model.bands, rate)
     data = TrainingData(*sources, stretch.span)

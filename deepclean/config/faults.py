@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from deepclean.config.names import EXTENDS
-from deepclean.config.values import Section, show
+from deepclean.config.types import Section, show
 from deepclean.errors import nearest
 
 Key = tuple[str | int, ...]

@@ -16,7 +16,7 @@ from deepclean.config.couplings import Coupling
 from deepclean.config.faults import Key, show_key, step
 from deepclean.config.names import EXTENDS
 from deepclean.config.schema import Config
-from deepclean.config.values import show
+from deepclean.config.types import show
 
 _CIRCULAR = "refers to itself, or is nested too deeply"
 

@@ -1,8 +1,8 @@
-"""The quality gates: core.gate has the table that these limits act in."""
+"""The quality gates: core.gate.table has the table that these limits act in."""
 
 from __future__ import annotations
 
-from deepclean.config.values import Duration, Flag, Pause, Positive, Section
+from deepclean.config.types import Duration, Flag, Pause, Positive, Section
 from deepclean.core.time import seconds_to_ns
 
 

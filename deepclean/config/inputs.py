@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from deepclean.config import names
-from deepclean.config.values import Channel, Count, Description, Duration, Flag, Pause, Section
+from deepclean.config.types import Channel, Count, Description, Duration, Flag, Pause, Section
 from deepclean.core.time import seconds_to_ns
 
 

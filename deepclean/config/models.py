@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deepclean.config.values import Duration, Flag, NotNegative, Positive, Section
+from deepclean.config.types import Duration, Flag, NotNegative, Positive, Section
 from deepclean.core.time import seconds_to_ns
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from deepclean.config.values import Count, Description, Duration, Flag, Section
+from deepclean.config.types import Count, Description, Duration, Flag, Section
 from deepclean.core.time import seconds_to_ns
 
 

@@ -10,7 +10,7 @@ from annotated_types import Ge, Lt
 from pydantic import Strict
 
 from deepclean.config.faults import Fault, Key, show_key
-from deepclean.config.values import Count, Device, Flag, Fraction, Positive, Section
+from deepclean.config.types import Count, Device, Flag, Fraction, Positive, Section
 
 if TYPE_CHECKING:
     from deepclean.config.schema import Config

@@ -11,15 +11,15 @@ from pydantic import AfterValidator, Field, field_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from deepclean.config import checks, names
-from deepclean.config.computing import Engine
 from deepclean.config.couplings import Coupling
+from deepclean.config.engine import Engine
 from deepclean.config.gates import Gate
 from deepclean.config.inputs import Input, Strain
 from deepclean.config.models import Models
 from deepclean.config.outputs import Output
 from deepclean.config.retraining import Retrain
 from deepclean.config.training import Training
-from deepclean.config.values import Address, Count, Flag, FrozenMap, Interferometer, Port, Section
+from deepclean.config.types import Address, Count, Flag, FrozenMap, Interferometer, Port, Section
 
 __all__ = ["Config", "Log", "Metrics", "Models", "Runtime"]
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from deepclean.config.values import (
+from deepclean.config.types import (
     Count,
     Duration,
     Fraction,

@@ -26,7 +26,7 @@ import scipy
 from scipy import fft
 
 from deepclean.core.block import Float64
-from deepclean.core.kaiser import kaiser_beta
+from deepclean.core.resample import kaiser_beta
 
 Band = tuple[float, float]
 

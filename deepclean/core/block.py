@@ -119,7 +119,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What a coupling's cleaning does to the strain, over the last window (core.quality).
+    """What a coupling's cleaning does to the strain, over the last window (core.gate.quality).
 
     Args:
         in_band: mean over the band's bins of cleaned over raw ASD.

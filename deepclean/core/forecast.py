@@ -39,7 +39,7 @@ class ForecastSettings:
         memory: the past whose correlations are taken.
         terms: the last samples that are weighted.
         least: of sound past; with less of it, a witness is not forecast.
-        seam: over which what one hop had forecast differently dies away in the next (core.seam).
+        seam: over which what one hop had forecast differently dies away in the next (core.splice).
     """
 
     memory: int = 16 * NS

@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepclean.core import channels, reasons
-from deepclean.core.assemble import CleanedFrame
 from deepclean.core.block import CleanedBlock, Estimate, Samples, Series, join
 from deepclean.core.channels import STATE_RATE
-from deepclean.core.ready import READY
+from deepclean.core.frame import CleanedFrame
+from deepclean.core.state_vector import READY
 from deepclean.core.subtract import subtract
 from deepclean.core.time import NS, Span
 

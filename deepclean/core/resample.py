@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from scipy.special import i0
 
 from deepclean.core.block import Float64
-from deepclean.core.kaiser import kaiser_beta
 
 _CYCLE_INPUTS = 64
 """Input samples that one matrix consumes, about: longer wastes products, shorter wastes copies."""
@@ -199,3 +198,15 @@ def _prototype(half: int, per_zero: int, attenuation: float) -> Float64:
     beta = kaiser_beta(attenuation)
     window = i0(beta * np.sqrt(np.clip(1.0 - (lags / half) ** 2, 0.0, None))) / i0(beta)
     return np.asarray(np.sinc(lags / per_zero) * window, dtype=np.float64)
+
+
+def kaiser_beta(attenuation: float) -> float:
+    """Return the window's `beta` for a stop-band attenuation in dB (Kaiser 1974).
+
+    scipy.signal has it too, and takes half a second to import.
+    """
+    if attenuation > 50:
+        return 0.1102 * (attenuation - 8.7)
+    if attenuation > 21:
+        return float(0.5842 * (attenuation - 21) ** 0.4 + 0.07886 * (attenuation - 21))
+    return 0.0

@@ -140,6 +140,6 @@ def curve_floor(curve: str, band: tuple[float, float]) -> float:
 
 
 def _edge(path: Path) -> ModuleType:
-    from deepclean.edge import gwf, hdf5
+    from deepclean.io import gwf, hdf5
 
     return gwf if path.suffix == ".gwf" else hdf5

@@ -11,7 +11,7 @@ import numpy as np
 
 from deepclean.core.block import Samples, Series
 from deepclean.core.time import NS, Span, index_from
-from deepclean.edge.names import FrameName
+from deepclean.io.t050017 import FrameName
 from deepclean.simulate.faults import Fault
 
 QUARTER = 0.25

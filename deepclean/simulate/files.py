@@ -9,13 +9,13 @@ from pathlib import Path
 
 from deepclean.core.block import Series, join
 from deepclean.core.time import NS, Span
-from deepclean.edge.files import OutputChannel
-from deepclean.edge.names import FrameName
 from deepclean.errors import ConfigError, OutputError
+from deepclean.io.t050017 import FrameName
 from deepclean.simulate.damage import Act
 from deepclean.simulate.faults import Fault
 from deepclean.simulate.rehearsal import Rehearsal
 from deepclean.simulate.simulator import Simulator
+from deepclean.system.atomic import OutputChannel
 
 LONGEST = 4096
 """Seconds in a file, at most."""
@@ -170,7 +170,7 @@ def _files(
     simulator: Simulator, kind: Product, seconds: list[dict[str, Series]], rehearsal: Rehearsal
 ) -> list[MadeFile]:
     """Return the file of these seconds; a frame is serialised here, ahead of its appearance."""
-    from deepclean.edge import gwf, hdf5
+    from deepclean.io import gwf, hdf5
 
     site = simulator.site
     series = {name: join([second[name] for second in seconds]) for name in kind.channels}
@@ -202,7 +202,7 @@ def _made_file(kind: Product, act: Act, span: Span) -> MadeFile:
 
 def _do(act: Act, path: Path) -> None:
     """Do to a file what is to be done."""
-    from deepclean.edge import gwf
+    from deepclean.io import gwf
 
     match act.do:
         case "publish":

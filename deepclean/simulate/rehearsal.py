@@ -10,7 +10,7 @@ import numpy as np
 
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span, index_from
-from deepclean.edge.names import FrameName
+from deepclean.io.t050017 import FrameName
 from deepclean.simulate.damage import Act, acts, faster, spoiled
 from deepclean.simulate.faults import Fault, Schedule
 from deepclean.simulate.noise import generator

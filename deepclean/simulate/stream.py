@@ -15,12 +15,12 @@ from math import inf
 from pathlib import Path
 
 from deepclean.core.time import NS, Span
-from deepclean.edge.clock import Clock
 from deepclean.errors import ConfigError
 from deepclean.simulate.faults import Fault
 from deepclean.simulate.files import Layout, MadeFile, Product, make_files, products
 from deepclean.simulate.noise import generator
 from deepclean.simulate.simulator import Simulator
+from deepclean.system.clock import Clock
 
 _AT_ONCE = 1e-6  # seconds not worth a wait, which a clock of floats might not even move by
 

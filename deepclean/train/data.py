@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from deepclean.core.block import Block, Gap, Series
-from deepclean.core.ready import READY
+from deepclean.core.state_vector import READY
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, listed
 
@@ -18,7 +18,7 @@ PIECE = 64
 
 
 class Source(Protocol):
-    """Where channels are read from: edge.history.History, or anything that reads like it."""
+    """Where channels are read from: io.history.History, or anything that reads like it."""
 
     def channels(self, wanted: Collection[str] | None = None) -> Mapping[str, int]:
         """Return the rate in Hz of the wanted channels that are there."""

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from deepclean.core.bandpass import Bandpass
 from deepclean.core.block import Float64, Series
-from deepclean.core.plan import EngineSettings
+from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.resample import Resampler
 from deepclean.core.time import NS, Span, index_at
-from deepclean.edge.tensors import Scalers
 from deepclean.errors import InputError
+from deepclean.models.tensors import Scalers
 from deepclean.train.data import PIECE, SiteData
 
 Float32 = NDArray[np.float32]

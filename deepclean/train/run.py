@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from deepclean.config import Config
-from deepclean.edge import store as model_store
-from deepclean.edge import versions
-from deepclean.edge.models import Model
-from deepclean.edge.tensors import Scalers
-from deepclean.networks import Wiener
-from deepclean.networks import build as build_network
+from deepclean.models import store as model_store
+from deepclean.models import versions
+from deepclean.models.load import Model
+from deepclean.models.networks import Wiener
+from deepclean.models.networks import build as build_network
+from deepclean.models.tensors import Scalers
 from deepclean.train.checkpoint import Resume
 from deepclean.train.data import TrainingData
 from deepclean.train.loop import Progress, descend

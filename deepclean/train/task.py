@@ -11,20 +11,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepclean import build
+from deepclean import factory
 from deepclean.config import Config
-from deepclean.config.values import thaw
+from deepclean.config import settings as settings_of
+from deepclean.config.types import thaw
 from deepclean.core.bandpass import Bandpass
-from deepclean.core.plan import EngineSettings
+from deepclean.core.engine.coupling import Coupling
+from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.predict import Predictor, PredictSettings, geometry
-from deepclean.core.runner import Coupling
 from deepclean.core.time import Span
-from deepclean.edge.manifest import Channel, Description
-from deepclean.edge.models import Model
-from deepclean.edge.tensors import Scalers, infer
 from deepclean.errors import ConfigError, InputError, ModelError, hint
-from deepclean.networks import Receptive, measure
-from deepclean.networks import build as build_network
+from deepclean.models import loading
+from deepclean.models.load import Model
+from deepclean.models.manifest import Channel, Description
+from deepclean.models.networks import Receptive, measure
+from deepclean.models.networks import build as build_network
+from deepclean.models.tensors import Scalers, infer
 from deepclean.train.data import SiteData, TrainingData, split
 from deepclean.train.loss import build_loss
 from deepclean.train.validation import Figures, HeldOut, engine_validation
@@ -157,15 +159,15 @@ def make_task(
         name=name,
         architecture=architecture,
         site=site,
-        engine=build.engine_settings(config),
-        bandpass=build.coupling_bandpass(config, name),
-        predict=build.predict_settings(coupling, config.engine.rate),
+        engine=settings_of.engine_settings(config),
+        bandpass=factory.coupling_bandpass(config, name),
+        predict=settings_of.predict_settings(coupling, config.engine.rate),
         receptive=_receptive(config, name, architecture, len(witnesses)),
         window=Span(0, settings.window_ns).samples(config.engine.rate),
         training=(),
         held_out=(),
         parent=parent,
-        device=build.resolve_device(device or settings.device),
+        device=loading.resolve_device(device or settings.device),
     )
     _check(task)
     training, held_out = split(site.usable(), settings.validation_fraction)
@@ -201,7 +203,7 @@ def _receptive(
     config: Config, name: str, architecture: Mapping[str, Any], channels: int
 ) -> Receptive:
     """Measure the network that will be trained: its weights do not change how far it can look."""
-    predict = build.predict_settings(config.couplings[name], config.engine.rate)
+    predict = settings_of.predict_settings(config.couplings[name], config.engine.rate)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         seen = measure(build_network(architecture, channels), channels, predict.kernel)
@@ -210,7 +212,7 @@ def _receptive(
             f"couplings.{name}.predict.edge: {predict.edge} samples are fewer than the network's "
             f"receptive field of {seen.field}; make it longer"
         )
-    hop = build.engine_settings(config).hop_model
+    hop = settings_of.engine_settings(config).hop_model
     try:
         geometry(predict, hop, seen.field, seen.period)
     except ValueError as error:

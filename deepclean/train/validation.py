@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deepclean.core.block import Block, CleanedBlock, Float64, Series
-from deepclean.core.engine import Engine
-from deepclean.core.plan import EngineSettings
-from deepclean.core.runner import Coupling
+from deepclean.core.engine.coupling import Coupling
+from deepclean.core.engine.engine import Engine
+from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.spectra import FFT_SECONDS, band_ratio, worst_outside
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError

@@ -35,7 +35,7 @@ from scipy import fft, linalg, signal
 from deepclean.core.bandpass import Bandpass
 from deepclean.core.block import Float64
 from deepclean.errors import InputError
-from deepclean.networks import Wiener
+from deepclean.models.networks import Wiener
 from deepclean.train.prepare import Stretch
 
 Complex = NDArray[np.complex128]

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepclean.core import channels
-from deepclean.core.assemble import CleanedFrame
 from deepclean.core.block import CleanedBlock, Gap, Samples, Series
 from deepclean.core.channels import STATE_RATE
+from deepclean.core.frame import CleanedFrame
 from deepclean.core.products import State, render
 from deepclean.core.time import NS
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepclean.core.block import Block, CleanedBlock, Float64, Gap, Series
-from deepclean.core.quality import Complex, transform
-from deepclean.core.ready import not_ready
+from deepclean.core.gate.quality import Complex, transform
+from deepclean.core.state_vector import not_ready
 from deepclean.core.subtract import subtract
 
 PRODUCTS = ("RAW", "OUT_DQ", "PRODUCTION")

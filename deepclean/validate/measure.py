@@ -1,6 +1,6 @@
 """Measure a stretch that the engine has cleaned, second by second.
 
-Spectra are those of the online quality (core.quality): Hann-windowed transforms of 2 s, one a
+Spectra are those of the online quality (core.gate.quality): Hann-windowed transforms of 2 s, one a
 second. A second counts where it is asked for, the strain is there and finite, and the source says
 that it is ready for analysis; a transform counts where both of its seconds do.
 
@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from deepclean.core.block import CleanedBlock, Float64, Quality
-from deepclean.core.engine import Engine
-from deepclean.core.quality import (
+from deepclean.core.engine.engine import Engine
+from deepclean.core.gate.quality import (
     SEGMENT,
     Bins,
     Complex,

@@ -30,10 +30,10 @@ from typing import Any
 
 from deepclean.config import Config
 from deepclean.core.channels import gain, model_version, product_names, state_vector
-from deepclean.core.plan import CROSSFADE
+from deepclean.core.engine.schedule import CROSSFADE
 from deepclean.core.time import NS, Span, format_gps
-from deepclean.edge.history import History
 from deepclean.errors import InputError, OutputError
+from deepclean.io.history import History
 from deepclean.validate import shards
 from deepclean.validate.compare import Comparison, Second
 from deepclean.validate.shards import Opened, Run

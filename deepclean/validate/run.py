@@ -9,6 +9,7 @@ from typing import Any
 from deepclean import __version__
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
+from deepclean.run.lookahead import LIMIT, bought
 from deepclean.simulate.injection import Injection
 from deepclean.validate import shards
 from deepclean.validate.judge import judge
@@ -17,7 +18,6 @@ from deepclean.validate.plain import rounded, seconds
 from deepclean.validate.shards import Opened, Run
 from deepclean.validate.signals import recover
 from deepclean.validate.summary import Spectrogram, Summary
-from deepclean.waiting import LIMIT, bought
 
 SCHEMA = 1
 """Of the JSON."""

@@ -14,16 +14,18 @@ from functools import partial
 
 import numpy as np
 
-from deepclean.build import load_models, make_engine
 from deepclean.config import Config
-from deepclean.core.assemble import Assembler, CleanedFrame, InputFrame
 from deepclean.core.block import Float64
-from deepclean.core.engine import Engine
+from deepclean.core.engine.engine import Engine
+from deepclean.core.engine.frames import Assembler
+from deepclean.core.frame import CleanedFrame, InputFrame
 from deepclean.core.time import NS, Span
-from deepclean.edge.models import Model
-from deepclean.edge.source import HistorySource
 from deepclean.errors import ModelError
-from deepclean.processes import Failed, Job, Result, Tell, outcomes
+from deepclean.factory import make_engine
+from deepclean.io.source import HistorySource
+from deepclean.models.load import Model
+from deepclean.models.loading import load_models
+from deepclean.system.processes import Failed, Job, Result, Tell, outcomes
 from deepclean.validate.grid import WIDTH
 from deepclean.validate.measure import LEAD, Bands, Meter
 from deepclean.validate.part import Part, Sampling

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from deepclean.core.assemble import InputFrame
 from deepclean.core.block import Float64, Gap, Series
+from deepclean.core.frame import InputFrame
 from deepclean.core.spectra import FFT_SECONDS, asd
 from deepclean.core.subtract import subtract
 from deepclean.core.time import NS, Span, format_gps

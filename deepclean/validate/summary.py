@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from deepclean.core.block import Float64
 from deepclean.core.time import Span
-from deepclean.edge.models import Model
 from deepclean.errors import InputError
+from deepclean.models.load import Model
 from deepclean.validate.counted import PRODUCTS
 from deepclean.validate.cross import CLEANED as AFTER
 from deepclean.validate.cross import RAW as BEFORE

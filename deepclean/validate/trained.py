@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deepclean.core.time import Span
-from deepclean.edge.manifest import Manifest
-from deepclean.edge.models import Model
-from deepclean.edge.place import MANIFEST
+from deepclean.models.directory import MANIFEST
+from deepclean.models.load import Model
+from deepclean.models.manifest import Manifest
 
 
 def trained_on(model: Model) -> list[Span] | None:

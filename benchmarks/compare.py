@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Compare two runs of a benchmark: figure, before, after, ratio.
+
+    benchmarks/compare.py before.json after.json
+    benchmarks/compare.py before.json after.json --only median --beyond 1.1
+
+The files are those that `--json` of any scripts/bench_*.py writes. The status says only whether
+they can be compared: what a ratio means depends on what else the machine did, which is printed
+above the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.report import flat, load_of, table
+from deepclean.errors import InputError
+
+
+def main() -> int:
+    """Print the comparison; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("before", type=Path)
+    parser.add_argument("after", type=Path)
+    parser.add_argument("--only", default="", help="figures whose name holds this")
+    parser.add_argument(
+        "--beyond", type=float, default=1.0, help="figures that changed by this factor or more"
+    )
+    options = parser.parse_args()
+    try:
+        before, after = read(options.before), read(options.after)
+        text = compare(before, after, only=options.only, beyond=options.beyond)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(text)
+    return 0
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a run.
+
+    Raises:
+        InputError: not the file of one.
+    """
+    try:
+        run = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read as JSON: {error}", path=path) from error
+    if not isinstance(run, dict) or not {"bench", "machine", "figures"} <= run.keys():
+        raise InputError("not what --json of a benchmark writes: make it again", path=path)
+    return run
+
+
+def compare(
+    before: dict[str, Any], after: dict[str, Any], *, only: str = "", beyond: float = 1.0
+) -> str:
+    """Return the comparison as text.
+
+    Args:
+        before: one run.
+        after: another of the same benchmark.
+        only: figures whose name holds this.
+        beyond: leave out figures that changed by less than this factor.
+
+    Raises:
+        InputError: runs of two benchmarks.
+    """
+    if before["bench"] != after["bench"]:
+        raise InputError(
+            f"these are runs of two benchmarks, {before['bench']} and {after['bench']}; compare "
+            "two of one"
+        )
+    lines = [f"before: {load_of(before)}", f"after:  {load_of(after)}"]
+    asked = [before.get("settings", {}), after.get("settings", {})]
+    for key in sorted(asked[0].keys() | asked[1].keys()):
+        one, other = (settings.get(key) for settings in asked)
+        if one != other:
+            lines.append(f"settings differ: {key}: {one} before, {other} after")
+    one, other = flat(before["figures"]), flat(after["figures"])
+    rows = [
+        (name, _shown(one.get(name)), _shown(other.get(name)), _ratio(one, other, name))
+        for name in dict.fromkeys([*one, *other])
+        if only in name and _changed(one.get(name), other.get(name), beyond)
+    ]
+    return "\n".join([*lines, "", table(("figure", "before", "after", "ratio"), rows)])
+
+
+def _changed(before: float | None, after: float | None, factor: float) -> bool:
+    if before is None or after is None or before == after == 0:
+        return before is None or after is None or factor <= 1
+    if before * after <= 0:
+        return True
+    ratio = after / before
+    return max(ratio, 1 / ratio) >= factor
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _ratio(before: dict[str, float], after: dict[str, float], name: str) -> str:
+    if name not in before or name not in after or not before[name]:
+        return "-"
+    return f"{after[name] / before[name]:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

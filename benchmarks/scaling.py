@@ -1,0 +1,253 @@
+#!/usr/bin/env python3
+"""Measure how the compute grows: with witnesses, couplings, the strain's rate and the block.
+
+Each point runs in a process of its own, through the code of benchmarks/engine.py: simulated
+frames on disk, networks of the published architecture with random weights, one thread. What is
+shown is milliseconds of compute per second of data, reading and writing included: the median over
+the seconds, by the clock and of the processor, which a busy machine disturbs less and which the
+straight lines are laid through. Witnesses are at 512 Hz; where nothing else is said there are 21
+of them, one coupling, strain at 16384 Hz, and blocks (which are the hop as well) of 1 s.
+
+    benchmarks/scaling.py                            all series, a table
+    benchmarks/scaling.py --series witnesses         one of them
+    benchmarks/scaling.py --json FILE --figure docs/scaling.png
+"""
+
+from __future__ import annotations
+
+import os
+
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.engine import clean, fill
+from benchmarks.report import document, line_fit, load_of, machine, save, table
+
+RATE = 512
+"""Of every witness, in Hz."""
+
+GROUPS = {
+    "read": ("read",),
+    "resample": ("take in", "standardise", "resample"),
+    "predict": ("predict",),
+    "bandpass to subtract": ("bandpass", "interpolate", "gain, subtract"),
+    "gate": ("quality, gate",),
+    "render, write": ("render", "write"),
+}
+"""What the tables show of the stages: which of them are added up."""
+
+FITTED = ("witnesses", "witnesses in couplings of 20", "couplings")
+"""Series that a straight line is laid through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What is cleaned.
+
+    Args:
+        witnesses: of each coupling; no two share one.
+        couplings: how many.
+        strain_rate: Hz.
+        block: seconds, also of the hop.
+        seconds: of data.
+    """
+
+    witnesses: int = 21
+    couplings: int = 1
+    strain_rate: int = 16384
+    block: float = 1.0
+    seconds: int = 40
+
+
+SERIES: dict[str, dict[float, Point]] = {
+    "witnesses": {n: Point(witnesses=n) for n in (1, 21, 50, 100, 150, 200, 300)},
+    "witnesses in couplings of 20": {
+        20 * n: Point(witnesses=20, couplings=n) for n in (1, 2, 5, 10, 15)
+    },
+    "couplings": {n: Point(witnesses=10, couplings=n) for n in (1, 2, 4, 8, 12, 16)},
+    "strain rate (Hz)": {n: Point(strain_rate=n) for n in (4096, 8192, 16384, 20000)},
+    "block (s)": {
+        n: Point(block=n, seconds=int(max(40, 6 * n))) for n in (1 / 16, 1 / 4, 1, 4, 16, 64)
+    },
+}
+"""By name, then by what is drawn along the abscissa."""
+
+
+def main() -> None:
+    """Measure the series; print and draw them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--series", choices=SERIES, action="append", help="only this one")
+    parser.add_argument("--repeat", type=int, default=1, help="runs of each point; the best counts")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--figure", type=Path, help="draw them here")
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        print(json.dumps(measure(Point(**json.loads(options.inside)))))
+        return
+    before, figures = machine(), {}
+    for name in options.series or SERIES:
+        measured = {
+            f"{value:g}": best([run(point) for _ in range(options.repeat)])
+            for value, point in SERIES[name].items()
+        }
+        figures[name] = {"points": measured}
+        if name in FITTED:
+            figures[name] |= fits(measured)
+    finished = document("scaling", before, {"repeat": options.repeat}, figures)
+    print(markdown(finished))
+    if options.json:
+        save(options.json, finished)
+    if options.figure:
+        draw(figures, options.figure)
+
+
+def run(point: Point) -> dict[str, Any]:
+    """Return the figures of a point, from a process of its own."""
+    command = [sys.executable, __file__, "--inside", json.dumps(asdict(point))]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def best(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the run that was disturbed least."""
+    return min(runs, key=lambda figures: float(figures["processor_ms_median"]))
+
+
+def measure(point: Point) -> dict[str, Any]:
+    """Return the figures of a point."""
+    from deepclean.core.time import NS
+    from deepclean.simulate.configured import site_of
+
+    with tempfile.TemporaryDirectory(prefix="deepclean-bench-") as scratch:
+        place = Path(scratch)
+        config = configuration(place, point)
+        site = site_of(config)
+        same = tuple(replace(witness, rate=RATE) for witness in site.witnesses)
+        models = fill(place, config, replace(site, witnesses=same), point.seconds)
+        return clean(place, config, models, point.seconds, length=round(point.block * NS))
+
+
+def configuration(place: Path, point: Point) -> Any:
+    """Return the configuration of a point, its directories below a place.
+
+    The bands have one width and lie one beside another; each coupling has witnesses of its own.
+    """
+    from deepclean.config import load
+
+    couplings = {
+        f"C{number:02d}": {
+            "band": [20.0 + 10 * number, 26.0 + 10 * number],
+            "witnesses": [
+                f"PEM-CS_ACC_SIM{number * point.witnesses + witness:04d}_DQ"
+                for witness in range(point.witnesses)
+            ],
+        }
+        for number in range(point.couplings)
+    }
+    content = {
+        "interferometer": "H1",
+        "strain": {"rate": point.strain_rate},
+        "input": {"strain": {"directory": "strain"}},
+        "output": {"directory": "cleaned", "products": ["OUT_DQ", "PRODUCTION", "CANARY"]},
+        "models": {"directory": "models"},
+        "engine": {"hop": point.block},
+        "couplings": couplings,
+    }
+    path = place / "scaling.yaml"
+    path.write_text(json.dumps(content))  # which is YAML as well
+    return load(path, environ={})
+
+
+def fits(points: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the straight lines through a series: through the whole, and what it consists of."""
+    at = [float(value) for value in points]
+    lines = {"all": [point["processor_ms_median"] for point in points.values()]}
+    lines |= {group: [of_group(point, group) for point in points.values()] for group in GROUPS}
+    return {"fit": {name: asdict(line_fit(at, values)) for name, values in lines.items()}}
+
+
+def of_group(point: dict[str, Any], group: str) -> float:
+    """Return what the stages of a group took at a point."""
+    return float(sum(point["stages_ms_per_s"].get(stage, 0.0) for stage in GROUPS[group]))
+
+
+def markdown(finished: dict[str, Any]) -> str:
+    """Return a run as tables."""
+    parts = [load_of(finished)]
+    for name, series in finished["figures"].items():
+        rows = [
+            (
+                value,
+                f"{point['frame_ms_median']:.1f}",
+                f"{point['frame_ms_p99']:.1f}",
+                f"{point['processor_ms_median']:.1f}",
+                *(f"{of_group(point, group):.1f}" for group in GROUPS),
+                f"{point['peak_rss_mb']:.0f}",
+            )
+            for value, point in series["points"].items()
+        ]
+        head = (name, "median", "p99", "processor", *GROUPS, "peak memory (MB)")
+        parts.append(table(head, rows))
+        if "fit" in series:
+            lines = [
+                (
+                    what,
+                    f"{line['intercept']:.1f} + {line['slope']:.3f} n",
+                    f"{line['r2']:.4f}",
+                    f"{100 * line['worst']:.1f} %",
+                )
+                for what, line in series["fit"].items()
+            ]
+            head = ("straight line", "ms per s", "r2", "farthest point, of the largest")
+            parts.append(table(head, lines))
+    return "\n\n".join(parts)
+
+
+def draw(figures: dict[str, Any], path: Path) -> None:
+    """Draw each series: the whole and what it consists of."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    columns = min(len(figures), 3)
+    rows = -(-len(figures) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(4 * columns, 3 * rows), squeeze=False)
+    for axis in axes.flat[len(figures) :]:
+        axis.set_axis_off()
+    for axis, (name, series) in zip(axes.flat, figures.items(), strict=False):
+        at = [float(value) for value in series["points"]]
+        points = list(series["points"].values())
+        axis.plot(at, [p["processor_ms_median"] for p in points], "ko-", ms=4, label="all")
+        for group in GROUPS:
+            axis.plot(at, [of_group(p, group) for p in points], ".-", lw=1, label=group)
+        if "fit" in series:
+            line = series["fit"]["all"]
+            axis.plot(at, [line["intercept"] + line["slope"] * x for x in at], "k:", lw=1)
+        if name == "block (s)":
+            axis.set_xscale("log", base=4)
+        else:
+            axis.locator_params(axis="x", nbins=5)
+        axis.set(xlabel=name, ylabel="ms per s of data", ylim=(0, None))
+    axes.flat[0].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,302 @@
+#!/usr/bin/env python3
+"""Measure what not waiting costs, by kind of noise and by what is done about the future.
+
+Every case is cleaned by the engine with its look-ahead and without (`wait: 0`), and, for
+comparison, as it would be with other answers to the question what comes next:
+
+    the network's output, beyond what is known of it, is taken to be zero;
+    it is continued by linear prediction;
+    the same, and at a seam the old forecast itself is faded out.
+
+    benchmarks/zero_wait.py                  all cases, a table
+    benchmarks/zero_wait.py --json FILE      the figures as JSON beside the table
+"""
+
+from __future__ import annotations
+
+import os
+
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import signal
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from deepclean.config import Config, load
+from deepclean.config.settings import engine_settings
+from deepclean.core.bandpass import Band, BandpassSettings, make_bandpass
+from deepclean.core.block import Block, Float64, Series
+from deepclean.core.engine.coupling import Coupling
+from deepclean.core.engine.engine import Engine
+from deepclean.core.engine.schedule import EngineSettings
+from deepclean.core.forecast import ForecastSettings, forecast
+from deepclean.core.predict import Predictor, PredictSettings
+from deepclean.core.spectra import band_ratio
+from deepclean.core.splice import Seam, back
+from deepclean.core.time import Span
+from deepclean.factory import make_coupling
+from deepclean.io.history import History
+from deepclean.models.loading import load_models
+from deepclean.run.cleaner import channels_of
+from deepclean.simulate.configured import site_of
+from deepclean.simulate.files import Layout
+from deepclean.simulate.history import write_history
+from deepclean.simulate.simulator import Simulator
+
+START = 1_420_000_000
+WARM = 40
+"""Seconds before anything is compared."""
+
+TRANSITION = 6.0
+"""Hz beside a band in which the bandpass falls off."""
+
+Continue = Callable[[Float64, int], Float64]
+"""Says of a stream, up to now, what its next samples are."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to clean.
+
+    Args:
+        about: what it is.
+        block: all of the data.
+        floor: the strain without what is witnessed.
+        couplings: one.
+        settings: of an engine that waits, without gates.
+    """
+
+    about: str
+    block: Block
+    floor: Float64
+    couplings: list[Coupling]
+    settings: EngineSettings
+
+    @property
+    def strain(self) -> Float64:
+        """The raw strain."""
+        assert isinstance(self.block.strain, Series)
+        return np.asarray(self.block.strain.samples, dtype=np.float64)
+
+    @property
+    def bands(self) -> list[Band]:
+        """Of the coupling."""
+        return list(self.couplings[0].bands)
+
+
+def main() -> None:
+    """Run the cases and print what they measured."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=int, default=900, help="of data per case")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args()
+    results = {}
+    with tempfile.TemporaryDirectory(prefix="deepclean-bench-") as scratch:
+        for case in cases(Path(scratch), options.seconds):
+            results[case.about] = measure(case)
+            show(case.about, results[case.about])
+    if options.json:
+        options.json.write_text(
+            json.dumps({"bench": "zero_wait", "cases": results}, indent=2) + "\n"
+        )
+
+
+def cases(place: Path, seconds: int) -> Any:
+    """Yield what is cleaned."""
+    yield lines(place, seconds)
+    floor = np.random.default_rng(11).standard_normal(seconds * 4096)
+    for noise in (0.1, 0.5):
+        yield broad(floor, noise)
+
+
+def lines(place: Path, seconds: int) -> Case:
+    """Return the demonstration's site: mains with sidebands, six witnesses, its trained network."""
+    config = load(ROOT / "config" / "demo.yaml")
+    simulator = Simulator(site_of(config, motions=3, seed=7))
+    layout = Layout(strain=place / "strain", witnesses=place / "witnesses", truth=place / "truth")
+    span = Span.of_seconds(START, seconds)
+    for _ in write_history(simulator, layout, span):
+        pass
+    (name,) = config.enabled_couplings
+    coupling = make_coupling(config, name, load_models(config)[name])
+    truth = f"{config.interferometer}:TRUTH-BACKGROUND"
+    floor = History([place / "truth"]).read([truth], span)[truth]
+    settings = replace(engine_settings(config), gate=None)
+    block = read(config, place, span)
+    assert isinstance(floor, Series)
+    return Case("mains with sidebands, trained network", block, floor.samples, [coupling], settings)
+
+
+def read(config: Config, place: Path, span: Span) -> Block:
+    """Return what was written."""
+    wanted = channels_of(config)
+    strain = History([place / "strain"]).read([wanted.strain], span)[wanted.strain]
+    return Block(span, strain, History([place / "witnesses"]).read(wanted.witnesses, span))
+
+
+def broad(floor: Float64, noise: float, rate: int = 4096) -> Case:
+    """Return noise 20 Hz wide, five times the floor, which a witness sees with noise of its own.
+
+    Args:
+        floor: white.
+        noise: of the witness over all frequencies, in units of what it sees.
+        rate: of everything, Hz.
+    """
+    rng, band = np.random.default_rng(5), (110.0, 130.0)
+    frequencies = np.fft.rfftfreq(len(floor), 1 / rate)
+    shape = 1 / np.sqrt(1 + ((frequencies - 120) / 10) ** 16)
+    hum = 5 * np.fft.irfft(np.fft.rfft(rng.standard_normal(len(floor))) * shape, len(floor))
+    witness = hum + noise * hum.std() * rng.standard_normal(len(floor))
+    span = Span.of_seconds(START, len(floor) // rate)
+    block = Block(span, Series(span, rate, floor + hum), {"W": Series(span, rate, witness)})
+    predictor = Predictor(lambda x: x[:, 0], np.zeros(1), np.ones(1), 0.0, 1.0, 0, 1)
+    bandpass = make_bandpass(BandpassSettings(), [band], rate)
+    coupling = Coupling("hum", ("W",), predictor, PredictSettings(edge=0), bandpass, [band])
+    about = f"20 Hz wide, five times the floor, witness with {noise:.0%} of noise"
+    return Case(about, block, floor, [coupling], EngineSettings(strain_rate=rate))
+
+
+def measure(case: Case) -> dict[str, dict[str, float]]:
+    """Return the figures of a case by what is done about the future."""
+    waited = cleaned(case, case.settings)
+    hasty = replace(case.settings, forecast=ForecastSettings())
+    found = {"waits": waited, "witnesses forecast (wait: 0)": cleaned(case, hasty)}
+    prediction, unknown = predicted(case)
+    for name, (ahead, sine) in OTHERS.items():
+        found[name] = case.strain - by_hop(case, prediction, unknown, ahead, sine=sine)
+    return {name: figures(case, samples, waited) for name, samples in found.items()}
+
+
+def cleaned(case: Case, settings: EngineSettings) -> Float64:
+    """Return the cleaned strain; its first seconds lack history."""
+    engine = Engine(settings, case.couplings)
+    blocks = [*engine.push(case.block), *engine.release()]
+    return np.concatenate([one.cleaned for one in blocks if one.cleaned is not None])
+
+
+class Open:
+    """A bandpass that lets everything pass."""
+
+    settle_in = 0
+
+    def apply(self, window: Float64) -> Float64:
+        """Return it."""
+        return window
+
+    def response(self, frequencies: Float64) -> Float64:
+        """Return 1 throughout."""
+        return np.ones_like(frequencies)
+
+
+def predicted(case: Case) -> tuple[Float64, int]:
+    """Return the network's output, and how many of its samples lie beyond what is known."""
+    rate = case.settings.model_rate
+    settings = replace(case.settings, strain_rate=rate)
+    (coupling,) = case.couplings
+    span = case.block.span
+    nothing = Series(span, rate, np.zeros(span.samples(rate)))
+    engine = Engine(settings, [replace(coupling, bandpass=Open())])
+    blocks = [*engine.push(replace(case.block, strain=nothing)), *engine.release()]
+    slowest = min(w.rate for w in case.block.witnesses.values() if isinstance(w, Series))
+    half = 0.0 if slowest == rate else min(0.25, settings.resample.zeros / slowest)
+    edge = engine.plan.couplings[coupling.name].geometry.after
+    return blocks[0].estimates[coupling.name].noise, edge + round(half * rate)
+
+
+def nothing(past: Float64, count: int) -> Float64:
+    """Continue with zeros."""
+    return np.zeros(count)
+
+
+def linear(past: Float64, count: int) -> Float64:
+    """Continue by linear prediction."""
+    return forecast(past[-(1 << 15) :], count, 512)
+
+
+OTHERS: dict[str, tuple[Continue, bool]] = {
+    "network's output: zeros": (nothing, True),
+    "network's output continued": (linear, True),
+    "network's output continued, old one faded out": (linear, False),
+}
+"""How each continues the network's output, and whether a seam is a sine or the old forecast."""
+
+
+def by_hop(case: Case, known: Float64, unknown: int, ahead: Continue, *, sine: bool) -> Float64:
+    """Return what is subtracted, at the strain's rate, second by second without waiting.
+
+    Args:
+        case: with band and rates.
+        known: the network's output.
+        unknown: how much of it, at a second's end, is not known.
+        ahead: continues it.
+        sine: join by `core.splice`; else the old forecast fades out.
+    """
+    settings, (coupling,) = case.settings, case.couplings
+    rate, before, pad = settings.model_rate, back(settings.model_rate), coupling.bandpass.settle_in
+    seam = Seam([sum(band) / 2 for band in case.bands], rate, rate // 8)
+    length = len(seam.weight)
+    given, old = np.zeros(len(known)), None
+    for end in range(WARM // 2 * rate, len(known) + 1, rate):
+        start = end - rate
+        past = known[: end - unknown]
+        future = ahead(past, unknown + length + pad)
+        fresh = coupling.bandpass.apply(np.concatenate([past[start - before - pad :], future]))
+        hop = fresh[before : before + rate].copy()
+        if old is not None and sine:
+            hop[:length] += seam.after(old[1 : before + 1] - fresh[1 : before + 1])
+        elif old is not None:
+            hop[:length] += seam.weight * (old[before : before + length] - hop[:length])
+        given[start:end], old = hop, fresh[rate:]
+    bring, count = settings.interpolator(), len(case.strain)
+    low, high = bring.needs(0, count)
+    padded = np.concatenate([np.zeros(-low), given, np.zeros(max(high - len(given), 0))])
+    return np.asarray(bring.apply(padded[None, : high - low], 0, count)[0])
+
+
+def figures(case: Case, samples: Float64, waited: Float64) -> dict[str, float]:
+    """Return what is left in the band, and what is added outside."""
+    rate = case.settings.strain_rate
+    part = slice(WARM * rate, len(case.strain) - 2 * rate)
+    raw, floor, clean, usual = (x[part] for x in (case.strain, case.floor, samples, waited))
+    length = 8 * rate
+    frequencies, power = signal.welch(raw, rate, nperseg=length)
+    _, after = signal.welch(clean, rate, nperseg=length)
+    outside = (frequencies > 10) & (frequencies < min(1500, 0.4 * rate))
+    for low, high in case.bands:
+        outside &= (frequencies < low - TRANSITION) | (frequencies > high + TRANSITION)
+    ratio = after[outside] / power[outside]
+    hertz = np.arange(len(ratio)) // 8
+    broadly = np.bincount(hertz, ratio) / np.bincount(hertz)
+    at_hops = np.isclose(frequencies[outside] % 1, 0)
+    return {
+        "over_floor": band_ratio(clean, floor, rate, case.bands),
+        "over_waiting": band_ratio(clean, usual, rate, case.bands),
+        "outside_mean": float(np.sqrt(ratio.mean())),
+        "outside_worst_hertz": float(np.sqrt(broadly[np.argmax(np.abs(broadly - 1))])),
+        "at_hop_rate": float(np.sqrt(ratio[at_hops].mean() / ratio[~at_hops].mean())),
+    }
+
+
+def show(about: str, found: dict[str, dict[str, float]]) -> None:
+    """Print one case's table."""
+    print(f"\n{about}\n")
+    print("| | residual / floor | over waiting | outside, mean | worst Hz | at the hops' rate |")
+    print("|---|---|---|---|---|---|")
+    for name, each in found.items():
+        print(f"| {name} | " + " | ".join(f"{value:.5f}" for value in each.values()) + " |")
+
+
+if __name__ == "__main__":
+    main()

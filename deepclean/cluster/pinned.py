@@ -1,0 +1,137 @@
+"""Models and configuration held fast: what moves after a plan was made changes none of its shards.
+
+The models are copied beside the file that pins them, so neither a pointer nor the pruning of the
+store nor another machine matters; each is known by the sha256 that the frames name it by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deepclean import __version__
+from deepclean.config import Config
+from deepclean.errors import ConfigError, InputError, ModelError, OutputError
+from deepclean.models import deepcleanv2
+from deepclean.models import load as models
+from deepclean.models.directory import MANIFEST
+from deepclean.models.load import Model
+from deepclean.models.loading import load_model, resolve_device
+from deepclean.models.manifest import Sha256
+from deepclean.system.atomic import publish
+
+_FILES = (
+    *(MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN),
+    *(deepcleanv2.MODEL, deepcleanv2.CONFIG),
+    *(deepcleanv2.WITNESS_SCALER, deepcleanv2.STRAIN_SCALER),
+)
+"""What a model directory may consist of, ours or deepcleanv2's."""
+
+
+class PinnedModel(BaseModel):
+    """A model: where its copy lies, seen from the file that says so, its number and its hash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    version: int
+    sha256: Sha256
+
+
+class Pinned(BaseModel):
+    """What a shard runs with.
+
+    Args:
+        deepclean: version of the software.
+        configuration: hash of the resolved configuration.
+        models: by coupling.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deepclean: str
+    configuration: Sha256
+    models: Mapping[str, PinnedModel]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Return what a file pins.
+
+        Raises:
+            InputError: it cannot be read, or pins nothing.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+        except ValidationError as error:
+            raise InputError("pins no models: name the pinned.json of a plan", path=path) from error
+
+
+def pin(config: Config, loaded: Mapping[str, Model], path: Path) -> Pinned:
+    """Copy models beside a file that pins them, and write that file.
+
+    Raises:
+        OutputError: they cannot be written.
+        ModelError: a copy is not what was loaded.
+    """
+    pinned = {}
+    for name, model in loaded.items():
+        place = Path("models", name, str(model.version))
+        _copy(model.path, path.parent / place)
+        pinned[name] = PinnedModel(path=place, version=model.version, sha256=model.hash)
+    whole = Pinned(deepclean=__version__, configuration=config.hash, models=pinned)
+    publish(path, (whole.model_dump_json(indent=2) + "\n").encode())
+    load_pinned(config, path, "cpu")
+    return whole
+
+
+def load_pinned(config: Config, path: Path, place: str | None = None) -> dict[str, Model]:
+    """Load the models that a file pins, for the configuration that it pins.
+
+    Args:
+        config: what is to be cleaned.
+        path: of the file.
+        place: `cpu` or `cuda`; None: as configured.
+
+    Raises:
+        InputError: as Pinned.read.
+        ConfigError: the configuration or the software is another one.
+        ModelError: a model is not there, or another one.
+        DeviceError: as models.loading.load_models.
+    """
+    pinned = Pinned.read(path)
+    if pinned.deepclean != __version__:
+        raise ConfigError(
+            f"planned with deepclean {pinned.deepclean}, this is {__version__}: run that one, or "
+            "plan again",
+            path=path,
+        )
+    if pinned.configuration != config.hash:
+        raise ConfigError(
+            "the configuration is not the one that was planned with: name the config.yaml beside "
+            "this file, without --set and without DEEPCLEAN__ variables",
+            path=path,
+        )
+    place, loaded = place or resolve_device(config.runtime.device), {}
+    for name, model in pinned.models.items():
+        directory = path.parent / model.path
+        loaded[name] = load_model(config, name, directory, place, named=True)
+        if loaded[name].hash != model.sha256:
+            raise ModelError("is another model than the one that was planned with", path=directory)
+    return loaded
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        target.mkdir(parents=True)
+        for name in _FILES:
+            if (source / name).is_file():
+                (target / name).write_bytes((source / name).read_bytes())
+    except OSError as error:
+        raise OutputError(
+            f"the model cannot be copied: {error.strerror}", path=target, errno=error.errno
+        ) from error

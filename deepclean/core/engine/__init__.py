@@ -1,0 +1,1 @@
+"""The engine: blocks of strain and witnesses in, cleaned blocks out."""

@@ -1,0 +1,1 @@
+"""Rollout: when a canary is promoted or rejected, and production rolled back."""

@@ -1,0 +1,330 @@
+"""What becomes of a model in a running engine: it joins, is tried, takes over, stays or goes.
+
+| offered as | it runs beside production until | then |
+|---|---|---|
+| production | its gate is open where production's is, or that one is closed | takes over |
+| | `patience` of counted time has passed | refused |
+| canary | a trial is passed (core.rollout.rules) | takes over |
+| | the trial is failed | rejected |
+
+Who took over is on probation: the former production runs on beside it, and takes over again, once,
+if that would be better. All decisions rest on blocks that came out of the engine, and are in force
+from the next block on that goes in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from deepclean.core import reasons
+from deepclean.core.block import CleanedBlock, Estimate, Version
+from deepclean.core.engine.coupling import Coupling
+from deepclean.core.engine.engine import Engine
+from deepclean.core.engine.state import Role
+from deepclean.core.rollout.rules import Probation, Sight, Trial, TrialSettings, Verdict, number
+from deepclean.core.state_vector import not_ready
+from deepclean.core.time import NS
+
+What = Literal[
+    "started",
+    "offered",
+    "withdrawn",
+    "in_force",
+    "refused",
+    "promoted",
+    "rejected",
+    "rolled_back",
+    "confirmed",
+]
+"""What happens to a version. The first three come from outside, the others are decided here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a version.
+
+    Args:
+        instant: from where on, GPS nanoseconds: the edge of a block.
+        what: happened.
+        version: to which.
+        role: in which role.
+        former: the version that it took over from.
+        why: for people.
+        figures: what it rests on, by name.
+    """
+
+    instant: int
+    what: What
+    version: Version
+    role: Role
+    former: int | None = None
+    why: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Course:
+    """How a coupling's models stand beside production."""
+
+    incoming: Version | None = None
+    waited: int = 0
+    canary: Version | None = None
+    trial: Trial | None = None
+    former: Version | None = None
+    probation: Probation | None = None
+
+    @property
+    def kept(self) -> set[Version | None]:
+        return {self.incoming, self.canary, self.former}
+
+
+class Lifecycle:
+    """Decides which versions of an engine's models are at work.
+
+    Args:
+        engine: not switched by anybody else.
+        settings: of the rules.
+    """
+
+    def __init__(self, engine: Engine, settings: TrialSettings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._courses = {coupling.name: _Course() for coupling in engine.couplings}
+
+    def production(self, coupling: str) -> Version:
+        """Return the version in production from the next block on."""
+        return next(c.version for c in self._engine.couplings if c.name == coupling)
+
+    def runs(self, version: Version) -> bool:
+        """Return whether a version is at work."""
+        return version in self._engine.versions
+
+    def standing(self, coupling: str) -> str:
+        """Return in words which versions of a coupling are at work, and what they wait for."""
+        course, said = self._courses[coupling], [str(self.production(coupling).number)]
+        if course.incoming is not None:
+            said.append(f"{course.incoming.number} about to take over")
+        if course.canary is not None and course.trial is not None:
+            seconds = course.trial.figures().in_spec // NS
+            wanted = self._settings.validation_time // NS
+            said.append(f"canary {course.canary.number} in spec for {seconds} of {wanted} s")
+        if course.former is not None:
+            said.append(f"{course.former.number} kept ready")
+        return ", ".join(said)
+
+    def offer(
+        self, instant: int, version: Version, role: Role, model: Coupling | None
+    ) -> Event | None:
+        """Take a model that is to have a role; return what was made of it.
+
+        What is in production already is no canary, and cancels whatever was to take over: that is
+        withdrawn.
+
+        Args:
+            instant: start of the next block, GPS nanoseconds.
+            version: which.
+            role: that it is to have.
+            model: of that version; None where it is at work.
+
+        Raises:
+            ValueError: the engine cannot take it (Engine.add). Nothing is changed.
+        """
+        course, name = self._courses[version.coupling], version.coupling
+        if version == self.production(name):
+            return self.withdraw(instant, name, role)
+        if model is not None and not self.runs(version):
+            self._engine.add(model)
+        if role == "canary":
+            before, course.canary, course.trial = course.canary, version, Trial(self._settings)
+            if before is not None and before != version:
+                self._engine.set_canary(name, None)
+                self._let_go(before)
+        elif version != course.incoming:
+            self._drop_incoming(course)
+            course.incoming, course.waited = version, 0
+        return Event(instant, "offered", version, role)
+
+    def withdraw(self, instant: int, coupling: str, role: Role) -> Event | None:
+        """Let what was to take over go, or the canary; return what happened, if there was one."""
+        course = self._courses[coupling]
+        version = course.incoming if role == "production" else course.canary
+        if version is None:
+            return None
+        if role == "production":
+            self._drop_incoming(course)
+        else:
+            self._drop_canary(course)
+        return Event(instant, "withdrawn", version, role)
+
+    def see(self, block: CleanedBlock) -> list[Event]:
+        """Take the next block that came out; return what was decided on it."""
+        found: list[Event] = []
+        if not block.others or block.cleaned is None:
+            return found
+        counts = _counts(block)
+        for name, course in self._courses.items():
+            for step in (self._bring_in, self._try, self._watch):
+                # One switch at a time: what else is due is decided on the next block.
+                if not self._engine.can_switch(name):
+                    break
+                event = step(course, block, block.estimates[name], counts)
+                if event is not None:
+                    found.append(event)
+        return found
+
+    def _bring_in(
+        self, course: _Course, block: CleanedBlock, now: Estimate, counts: bool
+    ) -> Event | None:
+        """Let an incoming version take over as soon as nothing is lost by it."""
+        version = course.incoming
+        one = block.others.get(version) if version else None
+        if version is None or one is None:
+            return None
+        if _open(one) or not _open(now):
+            if _valid(one) or not _valid(now):
+                course.incoming = None
+                why = "" if _open(one) else "production's gate is closed"
+                return self._take_over("in_force", course, version, now, why)
+            return None
+        if counts and not one.unsettled:
+            course.waited += block.span.duration
+        if course.waited < self._settings.patience:
+            return None
+        self._drop_incoming(course)
+        ratio = "unknown" if one.quality is None else f"{one.quality.in_band:.3f}"
+        why = (
+            f"its gate did not open in {self._settings.patience // 10**9} s in which production's "
+            f"was open (ASD ratio {ratio})"
+        )
+        return Event(self._instant(block), "refused", version, "production", None, why)
+
+    def _try(
+        self, course: _Course, block: CleanedBlock, now: Estimate, counts: bool
+    ) -> Event | None:
+        """Go on with the canary's trial."""
+        version, trial = course.canary, course.trial
+        one = block.others.get(version) if version else None
+        if version is None or trial is None or one is None:
+            return None
+        if self._engine.canary(version.coupling) != version:
+            if not _valid(one):
+                return None
+            self._engine.set_canary(version.coupling, version)
+        sight = _sight(block, one, now) if counts else None
+        if sight is None:
+            return None
+        verdict = trial.see(sight)
+        if verdict is Verdict.WAIT:
+            return None
+        figures = asdict(trial.figures())
+        if verdict is Verdict.BAD:
+            why = trial.why()
+            self._drop_canary(course)
+            return Event(self._instant(block), "rejected", version, "canary", None, why, figures)
+        course.canary = course.trial = None
+        return self._take_over("promoted", course, version, now, "trial passed", figures)
+
+    def _watch(
+        self, course: _Course, block: CleanedBlock, now: Estimate, counts: bool
+    ) -> Event | None:
+        """Go on with production's probation."""
+        version, probation = course.former, course.probation
+        one = block.others.get(version) if version else None
+        if version is None or probation is None or one is None:
+            return None
+        sight = _sight(block, now, one) if counts else None
+        verdict = Verdict.WAIT if sight is None else probation.see(sight)
+        if verdict is Verdict.WAIT:
+            return None
+        course.former = course.probation = None
+        current = self.production(version.coupling)
+        if verdict is Verdict.BAD:
+            self._engine.promote(version)
+            self._let_go(current)
+            return Event(
+                self._instant(block),
+                "rolled_back",
+                version,
+                "production",
+                current.number,
+                probation.why(),
+                probation.figures(),
+            )
+        self._let_go(version)
+        return Event(self._instant(block), "confirmed", current, "production", version.number)
+
+    def _take_over(
+        self,
+        what: What,
+        course: _Course,
+        version: Version,
+        now: Estimate,
+        why: str,
+        figures: dict[str, float] | None = None,
+    ) -> Event:
+        """Let a version take over; the former is kept ready where there are gates to judge by."""
+        before, older = self.production(version.coupling), course.former
+        instant = self._engine.promote(version)
+        assert instant is not None
+        if course.canary == version:
+            course.canary = course.trial = None
+        judged = now.gate is not None
+        course.former = before if judged else None
+        course.probation = Probation(self._settings) if judged else None
+        for one in {older, before} - {None}:
+            assert one is not None
+            self._let_go(one)
+        return Event(instant, what, version, "production", before.number, why, figures or {})
+
+    def _let_go(self, version: Version) -> None:
+        """Let a version go that nobody here keeps."""
+        kept = {*self._courses[version.coupling].kept, self.production(version.coupling)}
+        if version not in kept and self.runs(version):
+            self._engine.remove(version)
+
+    def _drop_incoming(self, course: _Course) -> None:
+        version, course.incoming = course.incoming, None
+        if version is not None:
+            self._let_go(version)
+
+    def _drop_canary(self, course: _Course) -> None:
+        version, course.canary, course.trial = course.canary, None, None
+        if version is not None:
+            self._engine.set_canary(version.coupling, None)
+            self._let_go(version)
+
+    def _instant(self, block: CleanedBlock) -> int:
+        frontier = self._engine.frontier
+        return block.span.end if frontier is None else frontier
+
+
+def _counts(block: CleanedBlock) -> bool:
+    """Return whether a block counts: ready for analysis, no witness at fault."""
+    return not not_ready(block.source) and all(f.reason == reasons.ZERO for f in block.faults)
+
+
+def _sight(block: CleanedBlock, candidate: Estimate, other: Estimate) -> Sight | None:
+    """Return what is seen of two versions; None where a measure of either is not complete."""
+    if not all(_valid(e) and not e.unsettled and e.quality for e in (candidate, other)):
+        return None
+    assert candidate.quality is not None
+    assert other.quality is not None
+    return Sight(
+        block.span.duration,
+        number(candidate.quality.in_band),
+        _open(candidate),
+        number(other.quality.in_band),
+        _open(other),
+    )
+
+
+def _open(estimate: Estimate) -> bool:
+    """Return whether a version's gate is open throughout; where there is none, it is."""
+    return estimate.gate is None or bool((estimate.gate == 1).all())
+
+
+def _valid(estimate: Estimate) -> bool:
+    """Return whether an estimate rests on what it needs throughout."""
+    valid = estimate.gain if estimate.valid is None else estimate.valid
+    return bool((valid == 1).all())

@@ -1,0 +1,117 @@
+"""From a configuration to the engine that it describes, and its latency budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deepclean.config import Config
+from deepclean.config.settings import bandpass_settings, engine_settings, predict_settings
+from deepclean.core.bandpass import Bandpass, make_bandpass
+from deepclean.core.engine.coupling import Coupling
+from deepclean.core.engine.engine import Engine
+from deepclean.core.engine.schedule import CouplingPlan, Plan
+from deepclean.core.predict import Predictor, geometry
+from deepclean.core.time import NS
+from deepclean.errors import ConfigError, ModelError
+from deepclean.models import device
+from deepclean.models import load as models
+from deepclean.models.load import Model
+from deepclean.models.loading import model_path, model_store
+
+if TYPE_CHECKING:
+    pass
+
+
+def coupling_bandpass(config: Config, name: str) -> Bandpass:
+    """Return the bandpass of a coupling.
+
+    Raises:
+        ConfigError: no filter meets what is configured.
+    """
+    coupling = config.couplings[name]
+    try:
+        return make_bandpass(bandpass_settings(coupling), coupling.bands, config.engine.rate)
+    except ValueError as error:
+        raise ConfigError(f"couplings.{name}.bandpass: {error}") from error
+
+
+def predictor(model: Model) -> Predictor:
+    """Return what the engine needs of a model; on a GPU it has a spare on the CPU."""
+    on_cpu = model.device == "cpu"
+    return Predictor(
+        network=model.predict if on_cpu else device.spared(model),
+        witness_mean=model.witness_mean,
+        witness_std=model.witness_std,
+        strain_mean=model.strain_mean,
+        strain_std=model.strain_std,
+        field=model.receptive_field,
+        period=model.period,
+        version=model.version,
+    )
+
+
+def make_engine(config: Config, loaded: Mapping[str, Model]) -> Engine:
+    """Return the engine of a configuration with these models.
+
+    Raises:
+        ConfigError: a coupling's prediction does not suit its model or the hop.
+    """
+    couplings = [make_coupling(config, name, loaded[name]) for name in config.enabled_couplings]
+    return Engine(engine_settings(config), couplings)
+
+
+def make_coupling(config: Config, name: str, loaded: Model) -> Coupling:
+    """Return what an engine needs of a coupling with a model.
+
+    Raises:
+        ConfigError: the coupling's prediction does not suit the model or the hop.
+    """
+    coupling = config.couplings[name]
+    predict, model = predict_settings(coupling, config.engine.rate), predictor(loaded)
+    hop = config.engine.hop_ns * config.engine.rate // NS
+    try:
+        geometry(predict, hop, model.field, model.period)
+    except ValueError as error:
+        raise ConfigError(f"couplings.{name}.predict: {error}") from error
+    bandpass = coupling_bandpass(config, name)
+    return Coupling(name, loaded.channels, model, predict, bandpass, coupling.bands)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The latency budget of a configuration.
+
+    Args:
+        plan: where each stage stands.
+        assumed: couplings whose model is not there; an equivariant network that fits the edge
+            is assumed for them.
+    """
+
+    plan: Plan
+    assumed: tuple[str, ...]
+
+
+def budget(config: Config) -> Budget:
+    """Return the latency budget, with the models that are there.
+
+    Raises:
+        ConfigError: as make_engine.
+    """
+    settings, plans, assumed = engine_settings(config), {}, []
+    for name, coupling in config.enabled_couplings.items():
+        try:
+            model = models.load(model_path(config, name), store=model_store(config, name))
+            field, period = model.receptive_field, model.period
+        except ModelError:
+            assumed.append(name)
+            field, period = 0, 1
+        predict = predict_settings(coupling, config.engine.rate)
+        try:
+            shape = geometry(predict, settings.hop_model, field, period)
+        except ValueError as error:
+            raise ConfigError(f"couplings.{name}.predict: {error}") from error
+        settle_in = coupling_bandpass(config, name).settle_in
+        plans[name] = CouplingPlan.of(settings, settle_in, shape)
+    return Budget(Plan(settings, plans), tuple(assumed))

@@ -1,0 +1,253 @@
+"""The archive: the cleaned frames of some minutes as one file for each strain product.
+
+A file holds one product and, beside it, everything that accounts for it: the state vector, the
+source's state vector, versions and gains. Whoever analyses a product wants to know in the same
+breath where it can be used, one file is what is copied around, and at 16 Hz the accounting is less
+than a hundredth of it. Its description is that of the frames and the product
+(`H-H1_DEEPCLEAN_OUT_DQ-1370000128-256.gwf`).
+
+The frames are taken from the output directory once their stretch is complete, in a thread, so
+cleaning neither waits nor holds them in memory, and what a restart finds on disk is archived as if
+nothing had happened. A lower priority of the operating system would not serve: a thread that waits
+for the processor while it holds the interpreter's lock holds up the work loop. Instead it pauses
+after every small file.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from errno import errorcode
+from pathlib import Path
+from typing import Self
+
+from deepclean.config import Config
+from deepclean.core.channels import product_names
+from deepclean.core.time import Span
+from deepclean.errors import InputError, OutputError
+from deepclean.io.merge import Content, Merger, Piece, read, runs
+from deepclean.io.retention import Retention, held
+from deepclean.io.t050017 import FrameName, remaining
+from deepclean.system.atomic import sweep
+from deepclean.system.lock import OutputLock
+
+_log = logging.getLogger(__name__)
+
+
+class Archive:
+    """Archives while it is entered, where the configuration names a directory.
+
+    A failure never reaches the work loop. It is logged once, counted, and what failed is tried
+    again as long as its small files are there.
+
+    Args:
+        config: says what is written where.
+        retry: seconds until what failed is tried again.
+        pause: seconds after every small file.
+
+    Attributes:
+        written: files, by product.
+        failures: by the operating system's error; `unreadable`: small files that were left out.
+    """
+
+    def __init__(self, config: Config, *, retry: float = 30.0, pause: float = 0.002) -> None:
+        output = config.output
+        self._source, self._description = output.directory, output.description
+        self._length = output.archive.length_ns
+        self._retry, self._pause = retry, pause
+        self._reached = -1
+        self._stopped, self._wake = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
+        self._shelves: list[_Shelf] = []
+        self.written: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        directory = output.archive.directory
+        if directory is not None:
+            self._lock = OutputLock(directory, f"{output.description}_ARCHIVE")
+            self._shelves = [_Shelf(config, directory, name, self) for name in output.products]
+
+    def __enter__(self) -> Self:
+        if self._shelves:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop between two small files; what is incomplete is begun again by the next start."""
+        self._stopped.set()
+        self._wake.set()
+        if self._shelves:
+            self._thread.join(timeout=2.0)  # where a disk hangs it ends with the process
+        if not self._thread.is_alive():
+            self.close()
+
+    def close(self) -> None:
+        """Let others archive under these names."""
+        if self._shelves:
+            self._lock.__exit__()
+
+    def appeared(self, name: FrameName) -> None:
+        """Take note of a frame; costs next to nothing."""
+        reached = name.span.end // self._length
+        if reached != self._reached:
+            self._reached = reached
+            self._wake.set()
+
+    def round(self) -> bool:
+        """Archive every complete stretch; return whether nothing has to be tried again."""
+        finished = [self._attempt(shelf) for shelf in self._shelves]
+        return all(finished)
+
+    def turn(self) -> None:
+        """Pause.
+
+        Raises:
+            StoppedError: the archive is left.
+        """
+        if self._stopped.wait(self._pause):
+            raise StoppedError
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._wake.clear()
+            finished = self.round()
+            self._wake.wait(None if finished else self._retry)
+
+    def _attempt(self, shelf: _Shelf) -> bool:
+        try:
+            self._claim()
+            shelf.fill(held(self._source, self._description))
+        except StoppedError:
+            return True
+        except Exception as error:  # noqa: BLE001  (whatever it is, cleaning goes on)
+            number = getattr(error, "errno", None) or 0
+            self.failures[errorcode.get(number, "unknown")] += 1
+            if shelf.works:
+                expected = isinstance(error, OutputError | OSError)
+                _log.error(
+                    "the archive of %s is not written: %s",
+                    shelf.product,
+                    str(error),  # the error itself would keep its file open in a handler
+                    exc_info=None if expected else error,
+                )
+            shelf.works = False
+            return False
+        if not shelf.works:
+            _log.info("the archive of %s is written again", shelf.product)
+        shelf.works = True
+        return True
+
+    def _claim(self) -> None:
+        """Make the directory, and keep others from writing the same names there."""
+        self._lock.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock.hold()
+
+
+class StoppedError(Exception):
+    """The archive was left in the middle of its work."""
+
+
+class _Shelf:
+    """The archive of one product."""
+
+    def __init__(self, config: Config, directory: Path, product: str, archive: Archive) -> None:
+        output, strain = config.output, config.strain.channel
+        self.product, self.works = product, True
+        self._archive, self._settings, self._source = archive, output.archive, output.directory
+        self._channel = product_names(strain, [product])[product]
+        self._stem = f"{strain}_DEEPCLEAN_"
+        self._merger = Merger(
+            directory,
+            config.interferometer[0],
+            f"{output.description}_{product}",
+            output.archive.format,
+            {self._channel: "strain"},
+            output.compression,
+            archive.turn,
+        )
+        self._retention: Retention | None = None
+        self._finished: list[FrameName] | None = None
+        self._done = 0
+        """GPS nanoseconds before which there is nothing left to do. The disk is asked only at the
+        start and after a failure: what somebody took away is not to be made again."""
+
+    def fill(self, names: Sequence[FrameName]) -> None:
+        """Write what is complete and not there yet.
+
+        Args:
+            names: all small files, in order of time.
+        """
+        directory, description = self._merger.directory, self._merger.description
+        if self._retention is None:
+            sweep(directory, description)
+            keep = self._settings.retention
+            self._retention = Retention(directory, description, keep.count, keep.age_ns)
+        if self._finished is None:
+            self._finished = held(directory, description)
+        length = self._settings.length_ns
+        for begin, pieces in self._stretches(names).items():
+            stretch = Span(begin, begin + length)
+            try:
+                self._write(stretch, pieces, self._finished, self._retention)
+            except BaseException:
+                self._finished = None
+                raise
+            self._done = stretch.end
+        self._finished = []
+
+    def _stretches(self, names: Sequence[FrameName]) -> dict[int, list[Piece]]:
+        """Return the pieces of every complete stretch that may not be done, in order of time."""
+        length = self._settings.length_ns
+        stretches: dict[int, list[Piece]] = defaultdict(list)
+        end = names[-1].span.end // length * length if names else 0
+        reached = self._done
+        for name in names:
+            while (start := max(name.span.start, reached)) < min(name.span.end, end):
+                begin = start // length * length
+                reached = min(name.span.end, begin + length)
+                path = self._source / str(name)
+                stretches[begin].append(Piece(path, Span(start, reached)))
+        return stretches
+
+    def _write(
+        self,
+        stretch: Span,
+        pieces: Sequence[Piece],
+        finished: Sequence[FrameName],
+        retention: Retention,
+    ) -> None:
+        name = self._merger.name(stretch)
+        if not retention.allows(name):
+            return
+        missing = list(remaining(stretch, finished))
+        parts = [
+            Piece(piece.path, part)
+            for piece in pieces
+            for span in missing
+            if (part := piece.span.overlap(span)) is not None
+        ]
+        for run in runs(self._contents(parts)):
+            try:
+                name = self._merger.write(run)
+                self._archive.written[self.product] += 1
+                _log.debug("archived: %s", name)
+            finally:
+                retention.turn(name)
+
+    def _contents(self, pieces: Sequence[Piece]) -> Iterator[Content]:
+        """Yield what can be read; the rest is a gap."""
+        for piece in pieces:
+            self._archive.turn()
+            try:
+                content = read(piece, self._wanted)
+            except InputError as fault:
+                self._archive.failures["unreadable"] += 1
+                _log.debug("left out of the archive: %s", fault)
+                continue
+            if self._channel in content.channels:
+                yield content
+
+    def _wanted(self, channel: str) -> bool:
+        """Return whether a channel is the product, or none of the products."""
+        return channel == self._channel or not channel.startswith(self._stem)

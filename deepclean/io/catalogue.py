@@ -1,0 +1,129 @@
+"""Which files hold what, and when: directories and files, frames and HDF5, in one list.
+
+In directories the names decide (LIGO-T050017) and whatever is called otherwise is passed over; a
+file that is named outright and called otherwise is catalogued by what it contains.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepclean.core.block import Gap, Series
+from deepclean.core.time import Span
+from deepclean.errors import InputError
+from deepclean.io import gwf, hdf5
+from deepclean.io.t050017 import FrameName
+
+Held = dict[str, Series | Gap]
+"""By channel, samples or a gap."""
+
+_HDF5 = frozenset({".hdf5", ".h5", ".hdf"})
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file of either kind.
+
+    Args:
+        path: where it is.
+        span: what its name promises or, without such a name, what it contains.
+        stream: files of one stream hold the same channels.
+    """
+
+    path: Path
+    span: Span
+    stream: tuple[str, ...]
+
+    @property
+    def order(self) -> tuple[int, int, Path]:
+        """Sorts by start, the longest first."""
+        return self.span.start, -self.span.end, self.path
+
+    def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
+        """Return the rate in Hz of every channel, or of those `wanted` that it holds.
+
+        Raises:
+            InputError: not readable.
+        """
+        if self.path.suffix in _HDF5:
+            return hdf5.channels(self.path, wanted)
+        return gwf.channels(self.path, wanted)
+
+    def read(
+        self, wanted: Collection[str], span: Span, *, checksum: bool = False
+    ) -> tuple[Held, list[InputError]]:
+        """Read what can be read of the channels over a span.
+
+        Args:
+            wanted: full names.
+            span: inside that of the file.
+            checksum: verify that of a whole frame file first: then a damaged one gives nothing.
+
+        Returns:
+            By channel: its samples, or a gap with the reason `invalid` (flagged), `corrupt`
+            (damaged) or `missing` (the file has gone); nothing for what the file does not hold.
+            And the faults met.
+        """
+        held: Held = {}
+        faults: list[InputError] = []
+        left = list(wanted)
+        while left:
+            try:
+                return held | self._read(left, span, checksum=checksum), faults
+            except InputError as fault:
+                faults.append(fault)
+                reason = "corrupt" if self.path.exists() else "missing"
+                bad = [name for name in left if name in fault.channels] or left
+                held |= {name: Gap(span, reason) for name in bad}
+                left = [name for name in left if name not in held]
+        return held, faults
+
+    def _read(self, wanted: Collection[str], span: Span, *, checksum: bool) -> Held:
+        if self.path.suffix in _HDF5:
+            return hdf5.read(self.path, wanted, span, missing_ok=True)
+        return gwf.read(self.path, wanted, span, checksum=checksum, missing_ok=True)
+
+
+def catalogue(
+    paths: Iterable[Path], *, description: str | None = None, recursive: bool = True
+) -> list[DataFile]:
+    """Return every file once, sorted by start, the longest first.
+
+    Args:
+        paths: directories, and files.
+        description: take only files of this description from the directories (`H1_llhoft`).
+        recursive: look into the directories' directories, as archives have them.
+
+    Raises:
+        InputError: a path that does not exist, or a file named outright, without a name that
+            tells, that cannot be read.
+    """
+    found: dict[Path, DataFile] = {}
+    for path in paths:
+        if path.is_dir():
+            for file in _walk(path, description, recursive=recursive):
+                found.setdefault(file.path, file)
+        else:
+            found.setdefault(path, _named_outright(path))
+    return sorted(found.values(), key=lambda file: file.order)
+
+
+def _walk(root: Path, description: str | None, *, recursive: bool) -> Iterator[DataFile]:
+    for directory, below, names in os.walk(root):
+        if not recursive:
+            below.clear()
+        for name in map(FrameName.parse, names):
+            if name is not None and description in {None, name.description}:
+                stream = (str(root), name.site, name.description, name.extension)
+                yield DataFile(Path(directory, str(name)), name.span, stream)
+
+
+def _named_outright(path: Path) -> DataFile:
+    if not path.exists():
+        raise InputError("no such file or directory", path=path)
+    named = FrameName.parse(path.name)
+    content = hdf5.span if path.suffix in _HDF5 else gwf.span
+    return DataFile(path, named.span if named else content(path), (str(path),))

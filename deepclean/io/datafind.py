@@ -1,0 +1,208 @@
+"""History through gwpy: a data-find service, NDS2 or open data, as gwpy finds it.
+
+`fetch` takes a whole span at once, into memory; `Remote` takes what is read, piece by piece.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepclean.core.block import Gap, Series, join
+from deepclean.core.time import NS, Span
+from deepclean.errors import InputError, listed
+
+PIECE = 128 * NS
+"""What `Remote` fetches at once, counted from GPS 0: a request takes about a second whatever it is
+for, and of a site's witnesses so much fits into memory."""
+
+_KEPT = 2
+"""Pieces kept of each set of channels: a read may touch two."""
+
+
+class Fetched:
+    """Channels that gwpy fetched; satisfies train.data.Source and io.source.Past.
+
+    Args:
+        series: by full channel name, all over one span. Not-a-number marks what is missing.
+    """
+
+    def __init__(self, series: Mapping[str, Series]) -> None:
+        self._series = dict(series)
+
+    def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
+        """Return the rate in Hz of the wanted channels that are there."""
+        return {
+            name: series.rate
+            for name, series in self._series.items()
+            if wanted is None or name in wanted
+        }
+
+    @property
+    def faults(self) -> list[InputError]:
+        """What could not be had: nothing, or it would not have been made."""
+        return []
+
+    def require(self, wanted: Collection[str]) -> dict[str, int]:
+        """Return the rate in Hz of every wanted channel.
+
+        Raises:
+            InputError: some were not fetched.
+        """
+        absent = set(wanted) - set(self._series)
+        if absent:
+            raise InputError(
+                f"not fetched: {listed(sorted(absent), self._series)}", channels=absent
+            )
+        return self.channels(wanted)
+
+    def spans(self, channel: str | None = None) -> Sequence[Span]:
+        """Return the stretch that was fetched of a channel."""
+        held = [s.span for name, s in self._series.items() if channel in (None, name)]
+        return held[:1]
+
+    def read(self, wanted: Collection[str], span: Span) -> dict[str, Series | Gap]:
+        """Return, by channel, its samples over the span, or a gap where some are missing."""
+        return {name: _cut(self._series.get(name), span) for name in wanted}
+
+
+class Remote:
+    """A span of history that is fetched as it is read; satisfies io.source.Past.
+
+    It can be made in any process. Processes that share a span each fetch what they read of it: to
+    fetch it once for all of them would take memory for all of it, and once more in each of them.
+
+    Args:
+        span: to be read, whole seconds; what is before or after it can be had too.
+        state: the channel of bits among what is read, if there is one.
+        options: as of `fetch`.
+    """
+
+    def __init__(self, span: Span, state: str | None = None, **options: Any) -> None:
+        self._span, self._state, self._options = span, state, options
+        self._kept: OrderedDict[tuple[frozenset[str], int], Fetched] = OrderedDict()
+        self._faults: dict[tuple[frozenset[str], int], InputError] = {}
+
+    @property
+    def faults(self) -> list[InputError]:
+        """What could not be had so far."""
+        return list(self._faults.values())
+
+    def require(self, wanted: Collection[str]) -> dict[str, int]:
+        """Return the rate in Hz of every wanted channel, at the start of the span.
+
+        Raises:
+            InputError: they cannot be had there.
+        """
+        key = (frozenset(wanted), self._span.start // PIECE)
+        rates = self._piece(*key).channels()
+        if key in self._faults:
+            raise self._faults[key]
+        return {name: rates[name] for name in wanted}
+
+    def read(self, wanted: Collection[str], span: Span) -> dict[str, Series | Gap]:
+        """Return, by channel, its samples over the span, or a gap where some are missing.
+
+        A piece that cannot be had is missing, and noted in `faults`.
+        """
+        names = frozenset(wanted)
+        parts = [self._piece(names, number).read(wanted, part) for number, part in _pieces(span)]
+        return {name: _joined([part[name] for part in parts], span) for name in wanted}
+
+    def _piece(self, names: frozenset[str], number: int) -> Fetched:
+        key = (names, number)
+        if key not in self._kept:
+            try:
+                piece = Span(number * PIECE, (number + 1) * PIECE)
+                self._kept[key] = fetch(names, piece, self._state, **self._options)
+            except InputError as fault:
+                self._faults[key] = fault
+                self._kept[key] = Fetched({})
+        self._kept.move_to_end(key)
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+
+def fetch(
+    channels: Collection[str], span: Span, state: str | None = None, **options: Any
+) -> Fetched:
+    """Fetch channels over a span with gwpy's `TimeSeriesDict.get`.
+
+    Args:
+        channels: full names.
+        span: whole GPS seconds.
+        state: the one of them that holds bits; where it is missing, none is set.
+        options: `get`'s own, such as `source`, `frametype`, `host`, `allow_tape`.
+
+    Raises:
+        InputError: gwpy cannot get them, or a channel has a rate that is not whole.
+    """
+    from gwpy.timeseries import TimeSeriesDict
+
+    start, end = span.start // NS, span.end // NS
+    series = {}
+    for names, pad in (({*channels} - {state}, np.nan), ({*channels} & {state}, 0)):
+        if not names:
+            continue
+        # Whatever the service, the network and the frame library raise has no common base.
+        try:
+            # Integers cannot hold the not-a-number that marks what is missing: no data is made up.
+            with np.errstate(invalid="raise"):
+                found = TimeSeriesDict.get(sorted(names), start, end, pad=pad, **options)
+        except Exception as error:
+            said = "; ".join(dict.fromkeys(_reasons(error)))
+            raise InputError(f"gwpy cannot get {span}: {said}", channels=sorted(names)) from error
+        absent = sorted(names - set(found))
+        if absent:
+            raise InputError(f"gwpy has nothing of {', '.join(absent)} in {span}", channels=absent)
+        series.update({name: _series(name, found[name], span) for name in sorted(names)})
+    return Fetched(series)
+
+
+def _reasons(error: Exception) -> Iterator[str]:
+    """Yield what went wrong, of each source that gwpy tried."""
+    if isinstance(error, ExceptionGroup):
+        for each in error.exceptions:
+            yield from _reasons(each)
+        return
+    notes = getattr(error, "__notes__", ())
+    yield " ".join(f"{type(error).__name__}: {error} {' '.join(notes)}".split())
+
+
+def _series(name: str, found: Any, span: Span) -> Series:
+    rate = float(found.sample_rate.value)
+    if not rate.is_integer():
+        raise InputError(f"{name}: a rate of {rate} Hz is not whole", channels=[name])
+    try:
+        return Series(span, int(rate), np.ascontiguousarray(found.value))
+    except ValueError as error:
+        raise InputError(f"{name}: gwpy gave another span: {error}", channels=[name]) from error
+
+
+def _cut(series: Series | None, span: Span) -> Series | Gap:
+    if series is None or not series.span.covers(span):
+        return Gap(span, "missing")
+    part = series.cut(span)
+    return part if np.isfinite(part.samples).all() else Gap(span, "missing")
+
+
+def _pieces(span: Span) -> Iterator[tuple[int, Span]]:
+    """Yield the numbers of the pieces that a span touches, and which part of it each holds."""
+    for number in range(span.start // PIECE, -(-span.end // PIECE)):
+        part = span.overlap(Span(number * PIECE, (number + 1) * PIECE))
+        assert part is not None
+        yield number, part
+
+
+def _joined(parts: Sequence[Series | Gap], span: Span) -> Series | Gap:
+    series = [part for part in parts if isinstance(part, Series)]
+    if len(series) < len(parts):
+        return Gap(span, "missing")
+    try:
+        return join(series)
+    except ValueError:  # the rate changes
+        return Gap(span, "corrupt")

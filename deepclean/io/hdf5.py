@@ -1,0 +1,314 @@
+"""HDF5 files: channel archives, and the strain files of the Gravitational Wave Open Science Center.
+
+A channel archive has one dataset a channel, in any group, with the attributes `x0` (GPS seconds of
+the first sample) and `dx` (seconds between samples): gwpy writes `TimeSeriesDict` so, and the
+earlier DeepClean projects their training data. The dataset's own name is the channel's.
+
+A GWOSC file keeps its strain as `strain/Strain` and its detector in `meta/Detector`; the strain is
+`<IFO>:STRAIN` here. A strain called that, in either kind, also answers to every other name of its
+detector that ends in `STRAIN`, so that a configuration for live frames can be tried on public data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO, FileIO
+from math import gcd
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+from deepclean.core.block import Gap, Series
+from deepclean.core.time import NS, Span, format_gps, index_at, seconds_to_ns
+from deepclean.errors import InputError, OutputError
+from deepclean.system.atomic import OutputChannel, absent_channels, publish, whole_rate
+
+
+def channels(path: Path, wanted: Collection[str] | None = None) -> dict[str, int]:
+    """Return the rate in Hz of every channel, or of those `wanted` that the file holds.
+
+    Channels that stand on no whole number of samples from GPS 0 are left out.
+
+    Raises:
+        InputError: not a readable HDF5 file.
+    """
+    with _opened(path) as archive:
+        found = archive.channels() if wanted is None else archive.among(wanted)
+        placed = {name: _placed_or_none(dataset) for name, dataset in found.items()}
+    return {name: place.rate for name, place in placed.items() if place}
+
+
+def span(path: Path) -> Span:
+    """Return the stretch from the earliest start of a channel to the latest end.
+
+    Raises:
+        InputError: not a readable HDF5 file, or it holds no channels.
+    """
+    with _opened(path) as archive:
+        return _extent(archive.channels())
+
+
+def read(
+    path: Path,
+    wanted: Collection[str],
+    span: Span | None = None,
+    *,
+    missing_ok: bool = False,
+) -> dict[str, Series | Gap]:
+    """Read channels from one HDF5 file; only the part asked for is decompressed.
+
+    Args:
+        path: the file.
+        wanted: full channel names.
+        span: the part to read; all that these channels span where it is None.
+        missing_ok: leave out what the file does not hold, channels as well as time, instead of
+            raising.
+
+    Returns:
+        By channel, in the order of `wanted`: its samples over the whole span in their own dtype.
+
+    Raises:
+        InputError: not a readable HDF5 file; or, naming the channels: absent, not over all of the
+            span, damaged, or not on a whole number of samples from GPS 0.
+    """
+    with _opened(path) as archive:
+        found = archive.among(wanted)
+        if not missing_ok and len(found) < len(set(wanted)):
+            raise absent_channels(set(wanted) - set(found), archive.channels(), path)
+        if not found:
+            return {}
+        span = span or _extent(found)
+        series: dict[str, Series | Gap] = {}
+        faults: dict[str, str] = {}
+        for name, dataset in found.items():
+            try:
+                place = _placed(dataset)
+                if place.span.covers(span):
+                    series[name] = _series(place, span)
+                elif not missing_ok:
+                    faults[name] = f"held over {place.span}, not all of {span}"
+            except (OSError, RuntimeError, ValueError) as error:
+                faults[name] = str(error)
+    if faults:
+        said = "; ".join(f"{name}: {fault}" for name, fault in faults.items())
+        raise InputError(said, path=path, channels=faults)
+    return series
+
+
+def write_archive(path: Path, channels: Mapping[str, OutputChannel]) -> None:
+    """Write a channel archive that gwpy and the earlier DeepClean projects read too.
+
+    Its samples carry checksums: damaged ones are refused by every reader.
+
+    Args:
+        path: the final name; the file appears there complete or not at all.
+        channels: by full name; their spans and rates may differ.
+
+    Raises:
+        ValueError: a channel starts where a float of GPS seconds does not lead back to.
+        OutputError: the operating system refused.
+    """
+    buffer = BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for name, channel in channels.items():
+            _create(file, name, channel, fletcher32=True)
+    publish(path, buffer.getbuffer())
+
+
+def write_pieces(
+    path: Path,
+    pieces: Iterable[Mapping[str, OutputChannel]],
+    *,
+    history: Mapping[str, str] = MappingProxyType({}),
+    compression: Literal["none", "gzip"] = "none",
+) -> None:
+    """Write a channel archive piece by piece, as they are given: it need not fit into memory.
+
+    Nobody has checked the file when it has this name. It is to be a hidden one, read back, and
+    renamed.
+
+    Args:
+        path: the file.
+        pieces: whole seconds, each continuing the one before, the same channels in all.
+        history: attributes of the file.
+        compression: of the samples; either way they carry checksums.
+
+    Raises:
+        ValueError: as `write_archive`.
+        OutputError: the library failed; with `errno`, where the operating system refused.
+    """
+    filters: dict[str, Any] = {"fletcher32": True}
+    if compression == "gzip":
+        filters |= {"shuffle": True, "compression": "gzip"}
+    try:
+        with _Sheltered(path) as disk, h5py.File(disk, "w") as file:
+            file.attrs.update(history)
+            for piece in pieces:
+                for name, channel in piece.items():
+                    samples = channel.series.samples
+                    if name in file:
+                        dataset = file[name]
+                        dataset.resize((len(dataset) + len(samples),))
+                        dataset[-len(samples) :] = samples
+                    else:
+                        second = (channel.series.rate,)
+                        _create(file, name, channel, maxshape=(None,), chunks=second, **filters)
+                disk.check()
+            file.close()
+            disk.check()
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written: {error.strerror or error}", path=path, errno=error.errno
+        ) from error
+
+
+class _Sheltered(FileIO):
+    """A file for HDF5, which cannot close one that the disk refuses to take, and leaks it.
+
+    What the disk refuses is lost without a word to the library, and said by `check`.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise what the disk has said."""
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data: Any) -> int:
+        """Write all of the data, or lose it."""
+        left = memoryview(data).cast("B")
+        try:
+            while left and self._error is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self._error = error
+        return memoryview(data).nbytes
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size, or do not."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0
+
+
+def _create(file: Any, name: str, channel: OutputChannel, **options: Any) -> None:
+    """Make the dataset of a channel."""
+    series = channel.series
+    start = series.span.start / NS
+    if seconds_to_ns(start) != series.span.start:
+        raise ValueError(f"{name} cannot start at GPS {format_gps(series.span.start)}")
+    dataset = file.create_dataset(name, data=series.samples, **options)
+    dataset.attrs.update({"name": name, "channel": name, "unit": channel.unit, "xunit": "s"})
+    dataset.attrs.update({"x0": start, "dx": 1 / series.rate})
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A dataset, its rate, and what it holds up to the last sample that ends on a nanosecond."""
+
+    dataset: Any
+    rate: int
+    span: Span
+
+
+class _Archive:
+    """The channels of an open file. To open a dataset takes a while: only those asked for are."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._paths: dict[str, list[str]] = {}
+        if "strain/Strain" in file and "meta/Detector" in file:
+            detector = file["meta/Detector"].asstr()[()]
+            self._paths[f"{detector}:STRAIN"] = ["strain/Strain"]
+        else:
+            file.visit(
+                lambda path: self._paths.setdefault(path.rpartition("/")[2], []).append(path)
+            )
+
+    def channels(self) -> dict[str, Any]:
+        """Return every channel's dataset."""
+        return self.among(self._paths)
+
+    def among(self, wanted: Iterable[str]) -> dict[str, Any]:
+        """Return the datasets of the wanted channels that are here, in that order."""
+        found = {name: self._find(name) for name in wanted}
+        return {name: dataset for name, dataset in found.items() if dataset is not None}
+
+    def _find(self, name: str) -> Any:
+        if name.endswith("STRAIN") and name not in self._paths:
+            name = f"{name.partition(':')[0]}:STRAIN"
+        entries = [self._file[path] for path in self._paths.get(name, [])]
+        datasets = [entry for entry in entries if isinstance(entry, h5py.Dataset) and _timed(entry)]
+        if len(datasets) > 1:
+            paths = " and ".join(dataset.name for dataset in datasets)
+            raise ValueError(f"two datasets are called {name}: {paths}")
+        return datasets[0] if datasets else None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Archive]:
+    try:
+        with h5py.File(path, "r") as file:
+            yield _Archive(file)
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        if not path.is_file():
+            raise InputError("no such file", path=path) from error
+        said = " ".join(str(error).split())[:200]
+        raise InputError(f"not a readable HDF5 file: {said}", path=path) from error
+
+
+def _timed(dataset: Any) -> tuple[Any, Any] | None:
+    """Return the start and spacing that a channel's dataset states, in seconds."""
+    for start, spacing in (("x0", "dx"), ("Xstart", "Xspacing")):
+        if start in dataset.attrs and spacing in dataset.attrs:
+            return dataset.attrs[start], dataset.attrs[spacing]
+    return None
+
+
+def _placed(dataset: Any) -> _Place:
+    if dataset.ndim != 1 or dataset.dtype.kind not in "iufc":
+        raise ValueError("not a vector of numbers")
+    timed = _timed(dataset)
+    if timed is None:
+        raise ValueError("no start or no spacing")
+    start, spacing = (str(np.asarray(value).item()) for value in timed)
+    rate = whole_rate(float(spacing))
+    first = index_at(seconds_to_ns(start), rate)
+    step = rate // gcd(rate, NS)
+    last = (first + len(dataset)) // step * step
+    return _Place(dataset, rate, Span.of_samples(first, last - first, rate))
+
+
+def _placed_or_none(dataset: Any) -> _Place | None:
+    try:
+        return _placed(dataset)
+    except ValueError:
+        return None
+
+
+def _extent(datasets: Mapping[str, Any]) -> Span:
+    places = [place for each in datasets.values() if (place := _placed_or_none(each))]
+    if not places:
+        raise ValueError("it holds no channel (a dataset with the attributes x0 and dx)")
+    spans = [place.span for place in places]
+    return Span(min(each.start for each in spans), max(each.end for each in spans))
+
+
+def _series(place: _Place, span: Span) -> Series:
+    first, _ = place.span.indices(place.rate)
+    start, stop = span.indices(place.rate)
+    samples = place.dataset[start - first : stop - first]
+    return Series(span, place.rate, samples.astype(samples.dtype.newbyteorder("="), copy=False))

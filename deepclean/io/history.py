@@ -1,0 +1,240 @@
+"""History: files and directories read as if they were one long recording.
+
+Files of any length may lie in any order, overlap, or leave holes. Where they overlap, a channel's
+sample comes from the first file that has it: the one that starts earliest, the longest of those,
+the first by path of those. So it does not depend on what was asked.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from deepclean.core.block import Gap, Series, join
+from deepclean.core.time import NS, Span
+from deepclean.errors import InputError
+from deepclean.io.catalogue import DataFile, Held, catalogue
+from deepclean.system.atomic import absent_channels
+
+_PIECE = 64 * NS
+"""What is read of a file at once and kept: reading it second by second costs one decompression."""
+
+_KEPT = 4
+"""Pieces kept: the end of one file and the beginning of the next, of two streams."""
+
+
+class History:
+    """Past data of a set of files and directories.
+
+    Args:
+        paths: directories, and files.
+        description: take only files of this description from the directories (`H1_llhoft`).
+        recursive: look into the directories' directories, as archives have them.
+        checksum: verify that of whole frame files, as a live run does: every byte is read, of
+            which a few may be wanted. Without, what is sound of a damaged file is read.
+
+    Raises:
+        InputError: a path that does not exist, a file named outright that cannot be read, or
+            nothing found at all.
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[Path],
+        *,
+        description: str | None = None,
+        recursive: bool = True,
+        checksum: bool = False,
+    ) -> None:
+        self._checksum = checksum
+        self._paths = tuple(paths)
+        self._files = catalogue(self._paths, description=description, recursive=recursive)
+        if not self._files:
+            looked = ", ".join(map(str, self._paths)) or "no directory given"
+            kind = f" of description {description}" if description else ""
+            raise InputError(f"no frame or HDF5 files{kind} found: {looked}")
+        self._starts = [file.span.start for file in self._files]
+        self._longest = max(file.span.duration for file in self._files)
+        self._kept: OrderedDict[tuple[Path, Span, frozenset[str]], Held] = OrderedDict()
+        self._faults: dict[tuple[Path | None, tuple[str, ...]], InputError] = {}
+
+    @property
+    def faults(self) -> list[InputError]:
+        """What could not be read so far: each file and set of channels once."""
+        return list(self._faults.values())
+
+    def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
+        """Return the rate in Hz of every channel, or of those `wanted` that are there.
+
+        The first readable file of each stream (site and description) speaks for the stream.
+        Asking for a few is cheap where files hold thousands.
+        """
+        rates: dict[str, int] = {}
+        for held in self._streams(wanted).values():
+            rates = held | rates
+        return rates
+
+    def require(self, wanted: Collection[str]) -> dict[str, int]:
+        """Return the rate in Hz of every wanted channel.
+
+        Raises:
+            InputError: some are absent; it names them all. Or no file can be read at all.
+        """
+        rates = self.channels(wanted)
+        absent = set(wanted) - set(rates)
+        if absent:
+            present = self.channels()
+            if not present and self.faults:
+                raise self.faults[0]
+            raise absent_channels(absent, present, self._paths[0])
+        return {name: rates[name] for name in wanted}
+
+    def spans(self, channel: str | None = None) -> list[Span]:
+        """Return the stretches that the files cover, in order, none touching the next.
+
+        Args:
+            channel: count only files of the streams that hold it.
+        """
+        holding = None if channel is None else self._streams([channel])
+        merged: list[Span] = []
+        for file in self._files:
+            if holding is not None and not holding.get(file.stream):
+                continue
+            if merged and file.span.start <= merged[-1].end:
+                merged[-1] = Span(merged[-1].start, max(merged[-1].end, file.span.end))
+            else:
+                merged.append(file.span)
+        return merged
+
+    def files(self, span: Span) -> list[DataFile]:
+        """Return the files that a read of the span would open, in the order in which they count."""
+        return [file for file, _ in self._touched(span)]
+
+    def read(self, wanted: Collection[str], span: Span, *, strict: bool = False) -> Held:
+        """Read channels over a span, joined across files.
+
+        Args:
+            wanted: full channel names.
+            span: what to read.
+            strict: raise where a file is at fault, rather than note it in `faults`.
+
+        Returns:
+            By channel: its samples over the whole span, or a gap over the whole span with the
+            reason of its first part without samples: `missing` (no file, or no such channel in
+            it), `invalid` (flagged by who wrote it) or `corrupt` (the file is damaged, or the rate
+            changes).
+
+        Raises:
+            InputError: with `strict`, the first fault met.
+        """
+        parts: dict[str, list[Series | Gap]] = {name: [] for name in wanted}
+        faults: list[InputError] = []
+        for file, part in self._touched(span):
+            held, met = self._read_file(file, frozenset(wanted), part)
+            faults += met
+            for name, piece in held.items():
+                parts[name].append(piece)
+        joined: Held = {}
+        for name, pieces in parts.items():
+            try:
+                joined[name] = _join(pieces, span)
+            except ValueError as error:
+                faults.append(InputError(f"{name}: {error}", channels=[name]))
+                joined[name] = Gap(span, "corrupt")
+        if strict and faults:
+            raise faults[0]
+        self._note(faults)
+        return joined
+
+    def _touched(self, span: Span) -> Iterator[tuple[DataFile, Span]]:
+        """Yield the files that hold some of the span, and which part of it, in their order."""
+        first = bisect_left(self._starts, span.start - self._longest)
+        for file in self._files[first : bisect_left(self._starts, span.end)]:
+            part = file.span.overlap(span)
+            if part is not None:
+                yield file, part
+
+    def _streams(self, wanted: Collection[str] | None) -> dict[tuple[str, ...], dict[str, int]]:
+        streams: dict[tuple[str, ...], dict[str, int]] = {}
+        for file in self._files:
+            if file.stream in streams:
+                continue
+            try:
+                streams[file.stream] = file.channels(wanted)
+            except InputError as fault:
+                self._note([fault])
+        return streams
+
+    def _note(self, faults: Iterable[InputError]) -> None:
+        for fault in faults:
+            self._faults.setdefault((fault.path, fault.channels), fault)
+
+    def _read_file(
+        self, file: DataFile, wanted: frozenset[str], part: Span
+    ) -> tuple[Held, list[InputError]]:
+        """Read what one file holds of a part of it, through the pieces where they are sound."""
+        pieces = list(_pieces(file.span, part))
+        if pieces == [part]:
+            return file.read(wanted, part, checksum=self._checksum)
+        read = [self._piece(file, wanted, piece, keep=not part.covers(piece)) for piece in pieces]
+        held: Held = {}
+        for name in wanted:
+            series = [each for piece in read if isinstance(each := piece.get(name), Series)]
+            if len(series) == len(pieces):
+                with suppress(ValueError):  # the rate changes
+                    held[name] = _cut(series, part)
+        # Something may be wrong in a piece, but not in the part of it that is asked for.
+        left = [name for name in wanted if name not in held]
+        rest, faults = file.read(left, part, checksum=self._checksum)
+        return held | rest, faults
+
+    def _piece(self, file: DataFile, wanted: frozenset[str], piece: Span, *, keep: bool) -> Held:
+        if not keep:
+            return file.read(wanted, piece, checksum=self._checksum)[0]
+        key = (file.path, piece, wanted)
+        if key not in self._kept:
+            self._kept[key] = file.read(wanted, piece, checksum=self._checksum)[0]
+        self._kept.move_to_end(key)
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+
+def _pieces(whole: Span, part: Span) -> Iterator[Span]:
+    """Yield the pieces, counted from the start of the whole, that hold the part."""
+    first = (part.start - whole.start) // _PIECE
+    for start in range(whole.start + first * _PIECE, part.end, _PIECE):
+        yield Span(start, min(start + _PIECE, whole.end))
+
+
+def _cut(series: list[Series], part: Span) -> Series:
+    """Return the part of consecutive pieces, never a view of one that is kept."""
+    cuts = [each.cut(shared) for each in series if (shared := each.span.overlap(part))]
+    whole = join(cuts)
+    return whole if len(cuts) > 1 else Series(part, whole.rate, whole.samples.copy())
+
+
+def _join(pieces: list[Series | Gap], span: Span) -> Series | Gap:
+    """Return the span's samples, each from the first piece that has it, or the first gap's reason.
+
+    Pieces come in the order of their files: sorted by start.
+    """
+    taken: list[Series] = []
+    reached = span.start
+    for piece in pieces:
+        if piece.span.start > reached:
+            break
+        if isinstance(piece, Series) and piece.span.end > reached:
+            taken.append(piece.cut(Span(reached, piece.span.end)))
+            reached = piece.span.end
+    if reached == span.end:
+        return join(taken)
+    known = (piece.reason for piece in pieces if isinstance(piece, Gap) and _holds(piece, reached))
+    return Gap(span, next(known, "missing"))
+
+
+def _holds(piece: Gap, instant: int) -> bool:
+    return piece.span.start <= instant < piece.span.end

@@ -1,0 +1,131 @@
+"""Which files of a stream are kept: the newest, by number and by the age of their data."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deepclean.io.t050017 import FrameName
+
+AT_ONCE = 2
+"""Files that are deleted in one turn. After a pause of the input all are too old at once: no frame
+waits until hundreds are deleted, and whoever reads the oldest has a while to finish."""
+
+_UNDELETABLE = 1000
+"""Names that are remembered to be tried again; further ones are found at the next start."""
+
+
+def held(directory: Path, description: str) -> list[FrameName]:
+    """Return the files of a description that lie in a directory, in order of time.
+
+    Raises:
+        OSError: the directory cannot be listed.
+    """
+    with os.scandir(directory) as entries:
+        names = [FrameName.parse(entry.name) for entry in entries]
+    mine = [n for n in names if n is not None and n.description == description]
+    return sorted(mine, key=lambda name: name.start)
+
+
+@dataclass(slots=True)
+class Retention:
+    """Deletes the oldest files of one description from a directory.
+
+    It goes by the turns of the files, and lists the directory only at the start and where another
+    stands in its place. A file that could not be written has had its turn as well: a disk that is
+    full of our own files empties.
+
+    Args:
+        directory: of the files.
+        description: theirs.
+        count: keep this many of the newest; None: no such limit.
+        age: nanoseconds from the end of a file's data to that of the newest, beyond which it is
+            deleted; None: no such limit.
+
+    Raises:
+        OSError: the directory cannot be listed.
+    """
+
+    directory: Path
+    description: str
+    count: int | None = None
+    age: int | None = None
+    _names: deque[FrameName] = field(init=False)
+    _undeleted: deque[FrameName] = field(init=False)
+    _place: tuple[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._undeleted = deque(maxlen=_UNDELETABLE)
+        self._names, self._place = deque(), (0, 0)
+        if self._limited:
+            self._look()
+            while self._excess():
+                self._delete(self._names.popleft())
+
+    def turn(self, name: FrameName) -> None:
+        """Count a file in, written or not, and delete the oldest beyond the limits.
+
+        A file that cannot be deleted is tried again at later turns and holds up no other.
+        """
+        if not self._limited:
+            return
+        with suppress(OSError):  # then what is known stays
+            self._look()
+        self._enter(name)
+        again = self._undeleted.popleft() if self._undeleted else None
+        for _ in range(AT_ONCE):
+            if self._excess():
+                self._delete(self._names.popleft())
+        if again is not None:
+            self._delete(again)
+
+    def allows(self, name: FrameName) -> bool:
+        """Return whether a file would be kept that was written now."""
+        newer = [each for each in self._names if each.start > name.start]
+        if self.count is not None and len(newer) >= self.count:
+            return False
+        return not (self.age is not None and newer) or not self._too_old(name, newer[-1])
+
+    @property
+    def _limited(self) -> bool:
+        return self.count is not None or self.age is not None
+
+    def _look(self) -> None:
+        """List the directory if it is not the one that was listed last."""
+        try:
+            status = self.directory.stat()
+        except FileNotFoundError:
+            place, names = (0, 0), []
+        else:
+            place = (status.st_dev, status.st_ino)
+            if place == self._place:
+                return
+            names = held(self.directory, self.description)
+        self._place, self._names = place, deque(names)
+        self._undeleted.clear()
+
+    def _enter(self, name: FrameName) -> None:
+        if not self._names or self._names[-1].start < name.start:
+            self._names.append(name)
+        else:
+            self._names = deque(sorted({*self._names, name}, key=lambda each: each.start))
+
+    def _excess(self) -> bool:
+        """Return whether the oldest is beyond a limit. The newest never is."""
+        if len(self._names) < 2:
+            return False
+        if self.count is not None and len(self._names) > self.count:
+            return True
+        return self.age is not None and self._too_old(self._names[0], self._names[-1])
+
+    def _too_old(self, name: FrameName, newest: FrameName) -> bool:
+        return self.age is not None and newest.span.end - name.span.end > self.age
+
+    def _delete(self, name: FrameName) -> None:
+        try:
+            (self.directory / str(name)).unlink(missing_ok=True)
+        except OSError:
+            self._undeleted.append(name)

@@ -1,0 +1,115 @@
+"""Where cleaned frames go: one file each, seen whole or not at all, and bounded in number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deepclean.core.block import Series
+from deepclean.core.time import NS, Span
+from deepclean.errors import OutputError
+from deepclean.io import gwf
+from deepclean.io.retention import Retention, held
+from deepclean.io.t050017 import FrameName
+from deepclean.system.atomic import OutputChannel, sweep
+
+
+@dataclass(slots=True)
+class FrameSink:
+    """Writes frames of one description into one directory.
+
+    Args:
+        directory: made if it is not there.
+        interferometer: `H1`; its first letter is the site of the file names.
+        description: LIGO-T050017 description.
+        history: lines of every frame's history record, by name.
+        units: unit by channel name; channels that are not named have none.
+        compression: `none` or `gzip`.
+        fsync: make every file durable before it appears.
+        keep_count: keep this many of the newest files; None: all.
+        keep_age: delete files whose data is older, in nanoseconds, than the newest; None: never.
+        guard: called before every write; may raise OutputError, and then nothing is deleted either.
+        appeared: called with every frame that was written.
+        sweeps: remove the temporaries of an interrupted run at the start; False where other
+            processes write here, to which they may belong.
+
+    Raises:
+        OutputError: the directory cannot be made.
+    """
+
+    directory: Path
+    interferometer: str
+    description: str
+    history: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    compression: gwf.Compression = "none"
+    fsync: bool = False
+    keep_count: int | None = None
+    keep_age: int | None = None
+    guard: Callable[[], None] = lambda: None
+    appeared: Callable[[FrameName], None] = lambda name: None
+    sweeps: bool = True
+    _retention: Retention = field(init=False)
+
+    def __post_init__(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            if self.sweeps:
+                sweep(self.directory, self.description)
+            self._retention = Retention(
+                self.directory, self.description, self.keep_count, self.keep_age
+            )
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def finished(self) -> list[FrameName]:
+        """Return the frames of this description that lie in the directory, in order of time.
+
+        Raises:
+            OutputError: the directory cannot be read.
+        """
+        try:
+            return held(self.directory, self.description)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def write(self, span: Span, channels: Mapping[str, Series]) -> Path:
+        """Write one frame; written or not, delete what the retention no longer allows.
+
+        Args:
+            span: whole seconds.
+            channels: by full name.
+
+        Returns:
+            The file.
+
+        Raises:
+            OutputError: the frame did not appear.
+            ValueError: the span is not whole seconds.
+        """
+        if span.start % NS or span.duration % NS:
+            raise ValueError(f"{span} is not whole seconds, as file names need")
+        name = FrameName(
+            self.interferometer[0], self.description, span.start // NS, span.duration // NS
+        )
+        outputs = {
+            channel: OutputChannel(series, self.units.get(channel, ""))
+            for channel, series in channels.items()
+        }
+        path = self.directory / str(name)
+        self.guard()
+        try:
+            data = gwf.serialise(span, outputs, history=self.history, compression=self.compression)
+            gwf.publish(path, data, fsync=self.fsync)
+        finally:
+            self._retention.turn(name)
+        self.appeared(name)
+        return path
+
+    def _unusable(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"the output directory cannot be used: {error.strerror}",
+            path=self.directory,
+            errno=error.errno,
+        )

@@ -1,0 +1,1 @@
+"""Models: networks, their files, the store, its versions and pointers."""

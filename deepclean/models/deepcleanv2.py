@@ -1,0 +1,217 @@
+"""Training directories of deepcleanv2, loaded as they are.
+
+Such a directory holds `model.pt` (TorchScript), `X_scaler.pt` and `y_scaler.pt` (state dicts with
+`mean` and `std`) and `config.yaml`. The first of `data.channels` is the strain; the network's input
+is the others sorted by name, which is also the witness scaler's order. The config does not say
+which interferometer, version or edge: the channels' prefix, 0 and the measured receptive field
+stand in.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from torch import Tensor, nn
+
+from deepclean.core.block import Float64
+from deepclean.errors import ModelError
+from deepclean.models import load as models
+from deepclean.models import permissions as trust
+from deepclean.models.manifest import sha256
+from deepclean.models.networks import Receptive, measure
+from deepclean.models.tensors import Scalers, check_finite
+
+MODEL, CONFIG = "model.pt", "config.yaml"
+WITNESS_SCALER, STRAIN_SCALER = "X_scaler.pt", "y_scaler.pt"
+
+EDGE_SECONDS = 0.2
+"""What deepcleanv2 drops at a window's end; kept where the receptive field cannot be measured."""
+
+_Frequencies = Annotated[
+    list[float], BeforeValidator(lambda value: value if isinstance(value, list) else [value])
+]
+
+
+class Settings(BaseModel):
+    """What is read of a config's `data`; its other keys concern training only.
+
+    Args:
+        channels: the strain, then the witnesses.
+        freq_low: lower edges of the bands, Hz.
+        freq_high: upper edges, Hz.
+        filt_order: of the Butterworth bandpass that the strain was trained and cleaned with.
+        sample_rate: Hz.
+        kernel_length: window in seconds.
+        clean_kernel_length: likewise, for cleaning, where it differs from the training's.
+    """
+
+    channels: list[str] = Field(min_length=2)
+    freq_low: _Frequencies = Field(min_length=1)
+    freq_high: _Frequencies = Field(min_length=1)
+    filt_order: int = 8
+    sample_rate: float = 4096.0
+    kernel_length: float = 1.0
+    clean_kernel_length: float | None = None
+
+    @property
+    def witnesses(self) -> tuple[str, ...]:
+        """Witnesses in the order of the network's input."""
+        return tuple(sorted(self.channels[1:]))
+
+    @property
+    def bands(self) -> tuple[tuple[float, float], ...]:
+        """The bands, `(low, high)` in Hz."""
+        return tuple(zip(self.freq_low, self.freq_high, strict=True))
+
+
+def read_settings(path: Path) -> Settings:
+    """Return what the config of the training directory `path` says.
+
+    Raises:
+        ModelError: it cannot be read, or a key is absent or wrong.
+    """
+    return _settings(trust.read(path / CONFIG), path / CONFIG)
+
+
+def load(path: Path, device: str = "cpu") -> models.Model:
+    """Load a training directory of deepcleanv2 as version 0 of the coupling it is named for.
+
+    Args:
+        path: the directory.
+        device: where the network is to run.
+
+    Raises:
+        ModelError: a file is missing or not what it should be, or they do not fit together.
+    """
+    content = {name: trust.read(path / name) for name in (CONFIG, WITNESS_SCALER, STRAIN_SCALER)}
+    script = trust.read(path / MODEL)
+    settings = _settings(content[CONFIG], path / CONFIG)
+    count = len(settings.witnesses)
+    scalers = _scalers(content, path)
+    scalers.check(count, path / WITNESS_SCALER)
+    network = models.freeze(_Flat(_script(script, path / MODEL)))
+    check_finite(network, path / MODEL)
+    rate, kernel = _samples(settings, path / CONFIG)
+    seen = _measure(network, count, kernel, path / MODEL)
+    return models.Model(
+        path=path,
+        interferometer=settings.channels[0].partition(":")[0],
+        coupling=path.resolve().name,
+        version=0,
+        hash=sha256(b"".join((script, *content.values()))),
+        weights_hash=sha256(script),
+        architecture={},
+        channels=settings.witnesses,
+        witness_mean=scalers.witness_mean,
+        witness_std=scalers.witness_std,
+        strain_mean=scalers.strain_mean,
+        strain_std=scalers.strain_std,
+        sample_rate=rate,
+        bands=settings.bands,
+        kernel=kernel,
+        edge=_edge(seen, rate),
+        receptive_field=seen.field,
+        period=seen.period,
+        network=network.to(device),
+        device=device,
+    )
+
+
+class _Flat(nn.Module):
+    """A network whose output may be `(batch, 1, time)`, as one that gives `(batch, time)`."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, witnesses: Tensor) -> Tensor:
+        output: Tensor = self.inner(witnesses)
+        return output[:, 0] if output.ndim == 3 and output.shape[1] == 1 else output
+
+
+def _settings(content: bytes, path: Path) -> Settings:
+    try:
+        tree = YAML(typ="safe", pure=True).load(content)
+    except (YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"not a YAML file: {reason}", path=path) from error
+    data = tree.get("data") if isinstance(tree, dict) else None
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(["data", *map(str, fault["loc"])])
+        raise ModelError(f"{key}: {fault['msg']}", path=path) from error
+    if len(settings.freq_low) != len(settings.freq_high):
+        raise ModelError("data.freq_low and data.freq_high differ in length", path=path)
+    return settings
+
+
+def _samples(settings: Settings, path: Path) -> tuple[int, int]:
+    """Return sample rate (Hz) and kernel (samples), which must be whole."""
+    kernel = (settings.clean_kernel_length or settings.kernel_length) * settings.sample_rate
+    if not settings.sample_rate.is_integer() or not kernel.is_integer() or kernel <= 0:
+        raise ModelError("data: sample rate or kernel is not a whole number", path=path)
+    return int(settings.sample_rate), int(kernel)
+
+
+def _script(content: bytes, path: Path) -> nn.Module:
+    with warnings.catch_warnings():
+        # TorchScript is deprecated, but it is what deepcleanv2 wrote; there is no other reader.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            network: nn.Module = torch.jit.load(  # type: ignore[no-untyped-call]
+                io.BytesIO(content), map_location="cpu"
+            )
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(f"not a TorchScript file: {reason}", path=path) from error
+    return network
+
+
+def _measure(network: nn.Module, channels: int, kernel: int, path: Path) -> Receptive:
+    try:
+        return measure(network, channels, kernel)
+    except ModelError as error:
+        raise ModelError(str(error), path=path) from error
+
+
+def _edge(seen: Receptive, rate: int) -> int:
+    """Return the samples to drop: the receptive field, in whole periods, or the predecessors'."""
+    if seen.period is None:
+        return round(EDGE_SECONDS * rate)
+    return seen.period * -(-seen.field // seen.period)
+
+
+def _scalers(content: dict[str, bytes], path: Path) -> Scalers:
+    witness = _state(content[WITNESS_SCALER], path / WITNESS_SCALER)
+    strain = _state(content[STRAIN_SCALER], path / STRAIN_SCALER)
+    if strain[0].size != 1 or strain[1].size != 1:
+        raise ModelError("mean and std are not single numbers", path=path / STRAIN_SCALER)
+    # A channel that was constant in training has std 0 and was left unscaled there.
+    std = np.where(witness[1] == 0, 1.0, witness[1])
+    return Scalers(witness[0], std, float(strain[0][0]), float(strain[1][0]))
+
+
+def _state(content: bytes, path: Path) -> tuple[Float64, Float64]:
+    """Return a scaler's mean and std, each flattened to one dimension."""
+    # torch.load's faults on a damaged file have no common base but Exception.
+    try:
+        state: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        mean, std = (
+            np.asarray(state[key].numpy().reshape(-1), dtype=np.float64) for key in ("mean", "std")
+        )
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"not a state dict with mean and std: {type(error).__name__}: {reason}", path=path
+        ) from error
+    return mean, std

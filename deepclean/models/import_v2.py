@@ -1,0 +1,119 @@
+"""Training directories of deepcleanv2 in our format, where the network is the published one.
+
+TorchScript is code, and cannot be read as an architecture. But the published autoencoder's tensors
+say how wide it is, and whether it is that network shows in its output: the built one has to give
+the same samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from deepclean.errors import ModelError
+from deepclean.models import deepcleanv2, tensors
+from deepclean.models import load as models
+from deepclean.models.manifest import Channel, Description, Manifest, Origin
+from deepclean.models.networks import build
+
+AGREEMENT = 1e-5
+"""Largest difference between TorchScript's output and ours, in units of its rms: float32."""
+
+
+def read(
+    path: Path, interferometer: str, coupling: str, strain_rate: int
+) -> tuple[dict[str, bytes], Manifest]:
+    """Return a training directory of deepcleanv2 as a model of ours: files by name, and manifest.
+
+    Args:
+        path: the directory.
+        interferometer: of the new model; the channels have to be its.
+        coupling: of the new model.
+        strain_rate: in Hz; the directory does not say.
+
+    Raises:
+        ModelError: the directory cannot be used, is another interferometer's, or its network is
+            not the published one.
+    """
+    script = deepcleanv2.load(path)
+    settings = deepcleanv2.read_settings(path)
+    if script.interferometer != interferometer:
+        raise ModelError(f"is of {script.interferometer}, not {interferometer}", path=path)
+    architecture, network = _published(script, path)
+    description = Description(
+        interferometer=interferometer,
+        coupling=coupling,
+        version=1,
+        architecture=architecture,
+        strain=Channel(name=settings.channels[0], rate=strain_rate),
+        channels=tuple(Channel(name=name) for name in script.channels),
+        sample_rate=script.sample_rate,
+        bands=script.bands,
+        bandpass={"filter": "butterworth", "order": settings.filt_order},
+        kernel=script.kernel,
+        edge=script.edge,
+    )
+    origin = Origin(
+        format="deepcleanv2", coupling=script.coupling, version=None, sha256=script.hash
+    )
+    return models.make(network, script.scalers, description, origin)
+
+
+def _published(script: models.Model, path: Path) -> tuple[dict[str, object], nn.Module]:
+    """Return the published architecture with the weights of a script, if that is what it is."""
+    held = list(script.network.state_dict().items())
+    try:
+        architecture = _architecture([tensor for _, tensor in held if tensor.ndim == 3])
+        network = build(architecture, len(script.channels))
+        ours = network.state_dict()
+        kinds = [name.rpartition(".")[2] for name, _ in held]
+        if kinds != [name.rpartition(".")[2] for name in ours]:
+            raise _OtherError("its layers are others")
+        network.load_state_dict({name: held[n][1] for n, name in enumerate(ours)}, strict=True)
+    except (_OtherError, ModelError, RuntimeError) as error:
+        raise _refusal(" ".join(str(error).split())[:200], path) from error
+    network = models.freeze(network)
+    difference = _difference(script, network)
+    if not difference <= AGREEMENT:
+        raise _refusal(f"the same weights give other samples, by {difference:.1e} of rms", path)
+    return architecture, network
+
+
+def _architecture(kernels: Sequence[Tensor]) -> dict[str, object]:
+    """Return the architecture whose convolutions have these weights, in this order."""
+    strided = len(kernels) - 2
+    if strided < 2 or strided % 2:
+        raise _OtherError(f"it has {len(kernels)} convolutions")
+    hidden = [int(kernel.shape[0]) for kernel in kernels[1 : 1 + strided // 2]]
+    return {
+        "name": "autoencoder",
+        "hidden": hidden,
+        "kernel_size": int(kernels[0].shape[2]),
+    }
+
+
+def _difference(script: models.Model, network: nn.Module) -> float:
+    """Return how far two networks' outputs are apart at most, in units of the first's rms."""
+    generator = torch.Generator().manual_seed(2)
+    shape = (2, len(script.channels), script.kernel)
+    inputs = torch.randn(shape, generator=generator)
+    expected, output = script.predict(inputs), tensors.infer(network, inputs)
+    if output.shape != expected.shape:
+        return float("inf")
+    scale = float(expected.square().mean().sqrt())
+    return float((output - expected).abs().max()) / scale if scale else float("inf")
+
+
+class _OtherError(Exception):
+    """The network is another one; says in what."""
+
+
+def _refusal(reason: str, path: Path) -> ModelError:
+    return ModelError(
+        f"not the published autoencoder ({reason}), so it cannot be imported; it runs as "
+        "TorchScript as it is: name its directory as the coupling's `model`",
+        path=path,
+    )

@@ -1,0 +1,272 @@
+"""Model directories: publish one whole, load one checked.
+
+`models/<interferometer>/<coupling>/<version>/` holds `weights.safetensors`, `scalers.safetensors`,
+`golden.safetensors` and `manifest.json` (models.manifest). A directory appears under its final name
+complete, by a rename. Loading trusts nothing: every file is hashed as the very bytes that are then
+used, and the network must reproduce the golden output. Nothing is unpickled. A training directory
+of deepcleanv2 loads through the same function (models.deepcleanv2).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepclean import __version__
+from deepclean.core.block import Float64
+from deepclean.errors import ModelError, listed
+from deepclean.models import directory as place
+from deepclean.models import permissions as trust
+from deepclean.models import tensors
+from deepclean.models.directory import MANIFEST
+from deepclean.models.manifest import Description, Manifest, Origin, sha256
+from deepclean.models.networks import build, measure
+from deepclean.models.tensors import Scalers
+
+WEIGHTS, SCALERS, GOLDEN = "weights.safetensors", "scalers.safetensors", "golden.safetensors"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A model ready for use: `predict(...) * strain_std + strain_mean` is noise in strain units.
+
+    Args:
+        path: the directory that it came from.
+        interferometer: `H1`, `L1`, `V1`, `K1`.
+        coupling: the subtraction problem.
+        version: 0 for a training directory of deepcleanv2.
+        hash: sha256 of the manifest, which holds those of the files.
+        weights_hash: sha256 of the weights' file.
+        architecture: `networks.build`'s argument; empty for TorchScript.
+        channels: witnesses, full names, in the order of the network's input.
+        witness_mean: per channel, shape `(channels,)`.
+        witness_std: likewise.
+        strain_mean: of the bandpassed strain.
+        strain_std: likewise.
+        sample_rate: in Hz.
+        bands: `(low, high)` in Hz.
+        kernel: window length in samples.
+        edge: samples to drop at each end of a window.
+        receptive_field: samples at each end of a window that a longer input would change.
+        period: shift period in samples; None where the network must run window by window.
+        network: in evaluation mode, without gradients, on `device`.
+        device: where it runs.
+    """
+
+    path: Path
+    interferometer: str
+    coupling: str
+    version: int
+    hash: str
+    weights_hash: str
+    architecture: Mapping[str, Any]
+    channels: tuple[str, ...]
+    witness_mean: Float64
+    witness_std: Float64
+    strain_mean: float
+    strain_std: float
+    sample_rate: int
+    bands: tuple[tuple[float, float], ...]
+    kernel: int
+    edge: int
+    receptive_field: int
+    period: int | None
+    network: nn.Module
+    device: str
+
+    @property
+    def scalers(self) -> Scalers:
+        """What standardises its input and its target."""
+        return Scalers(self.witness_mean, self.witness_std, self.strain_mean, self.strain_std)
+
+    def predict(self, witnesses: Tensor) -> Tensor:
+        """Return the standardised noise, `(batch, time)`.
+
+        Args:
+            witnesses: standardised, `(batch, channels, time)` float32, on the model's device.
+        """
+        return tensors.infer(self.network, witnesses)
+
+    def require(self, channels: Collection[str], sample_rate: int) -> None:
+        """Raise ModelError unless the model was made for these witnesses and this rate."""
+        if sample_rate != self.sample_rate:
+            raise ModelError(
+                f"runs at {self.sample_rate} Hz, the configuration says {sample_rate} Hz",
+                path=self.path,
+            )
+        missing = [name for name in self.channels if name not in channels]
+        if missing:
+            named = listed(missing, channels)
+            raise ModelError(f"needs witnesses that are not configured: {named}", path=self.path)
+        extra = sorted(set(channels) - set(self.channels))
+        if extra:
+            raise ModelError(f"was trained without {', '.join(extra)}", path=self.path)
+
+
+def write_model(
+    models: Path, network: nn.Module, scalers: Scalers, description: Description
+) -> Path:
+    """Publish a model under the directory `models` and return its own directory.
+
+    The receptive field and the period are measured here; a copy of the network on the CPU, in
+    evaluation mode, is what is measured and written. It is loaded before it appears.
+
+    Raises:
+        ModelError: network, scalers and description do not fit one another, a weight is not
+            finite, the edge is shorter than the receptive field, or the version exists.
+        OutputError: the file system refused.
+    """
+    content, manifest = make(network, scalers, description)
+    directory = models / description.interferometer / description.coupling
+    with place.changing(directory):
+        return place.appear(directory, content, manifest, load, version=description.version)
+
+
+def make(
+    network: nn.Module, scalers: Scalers, description: Description, origin: Origin | None = None
+) -> tuple[dict[str, bytes], Manifest]:
+    """Return a model as it lies in the store: its files by name, and its manifest.
+
+    Args:
+        network: measured and written are those of a copy on the CPU, in evaluation mode.
+        scalers: of its channels.
+        description: the rest.
+        origin: where it was copied from.
+
+    Raises:
+        ModelError: network, scalers and description do not fit one another, a weight is not
+            finite, or the edge is shorter than the receptive field.
+    """
+    path = Path(description.interferometer, description.coupling, str(description.version))
+    ready = freeze(copy.deepcopy(network).to("cpu"))
+    count = len(description.channels)
+    tensors.check_finite(ready, path)
+    scalers.check(count, path)
+    seen = measure(ready, count, description.kernel)
+    if seen.period is not None and description.edge < seen.field:
+        raise ModelError(
+            f"an edge of {description.edge} samples is shorter than the receptive field "
+            f"of {seen.field}",
+            path=path,
+        )
+    short = seen.period is not None and description.kernel > tensors.GOLDEN_SAMPLES
+    content = {
+        WEIGHTS: tensors.serialise(ready.state_dict()),
+        SCALERS: scalers.serialise([channel.name for channel in description.channels]),
+        GOLDEN: tensors.golden(
+            ready, count, tensors.GOLDEN_SAMPLES if short else description.kernel
+        ),
+    }
+    manifest = Manifest(
+        **description.model_dump(),
+        receptive_field=seen.field,
+        period=seen.period,
+        files={name: sha256(data) for name, data in content.items()},
+        software_version=__version__,
+        origin=origin,
+    )
+    return content, manifest
+
+
+def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
+    """Load a model directory, ours or deepcleanv2's, and check it.
+
+    Args:
+        path: the version's directory.
+        device: where the network is to run (`cpu`, `cuda`, `cuda:1`).
+        store: the store that it is a version of: it has to lie in there and be writable for its
+            owner only (models.permissions), and it is ours. None for a directory named outright.
+
+    Raises:
+        ModelError: a file is missing, damaged, edited, not to be trusted or does not fit the
+            others; weights or scalers are not finite; or the network does not reproduce its
+            golden output.
+    """
+    script = not (path / MANIFEST).exists() and (path / "model.pt").exists()
+    if store is not None:
+        trust.check_directory(path, store)
+        if script:
+            raise ModelError(
+                "TorchScript does not belong in the store: `deepclean models import` it, or name "
+                "its directory as the coupling's `model`",
+                path=path,
+            )
+    elif script:
+        # Imported here because that module makes a Model, so it imports this one.
+        from deepclean.models import deepcleanv2
+
+        return deepcleanv2.load(path, device)
+    raw, manifest, content = read(path, store)
+    channels = tuple(channel.name for channel in manifest.channels)
+    scalers = Scalers.parse(content[SCALERS], path / SCALERS, channels)
+    scalers.check(len(channels), path / SCALERS)
+    with torch.random.fork_rng(devices=[]):  # the random weights are about to be replaced
+        network = build(manifest.architecture, len(channels))
+    weights = path / WEIGHTS
+    tensors.fill(network, tensors.parse(content[WEIGHTS], weights), weights)
+    network = freeze(network.to(device))
+    tensors.check_golden(network, content[GOLDEN], device, path / GOLDEN)
+    return Model(
+        path=path,
+        interferometer=manifest.interferometer,
+        coupling=manifest.coupling,
+        version=manifest.version,
+        hash=sha256(raw),
+        weights_hash=manifest.files[WEIGHTS],
+        architecture=manifest.architecture,
+        channels=channels,
+        witness_mean=scalers.witness_mean,
+        witness_std=scalers.witness_std,
+        strain_mean=scalers.strain_mean,
+        strain_std=scalers.strain_std,
+        sample_rate=manifest.sample_rate,
+        bands=manifest.bands,
+        kernel=manifest.kernel,
+        edge=manifest.edge,
+        receptive_field=manifest.receptive_field,
+        period=manifest.period,
+        network=network,
+        device=device,
+    )
+
+
+def freeze(network: nn.Module) -> nn.Module:
+    """Put a network in evaluation mode, without gradients, and return it."""
+    return network.eval().requires_grad_(False)
+
+
+def read(path: Path, store: Path | None = None) -> tuple[bytes, Manifest, dict[str, bytes]]:
+    """Return a version's manifest, as bytes and parsed, and its files, which have its hashes.
+
+    Args:
+        path: the version's directory.
+        store: as `load`.
+
+    Raises:
+        ModelError: a file is missing, damaged, edited or not to be trusted.
+    """
+    raw = trust.read(path / MANIFEST, store)
+    manifest = Manifest.parse(raw, path / MANIFEST)
+    _check_place(manifest, path)
+    content = {name: trust.read(path / name, store) for name in (WEIGHTS, SCALERS, GOLDEN)}
+    for name, data in content.items():
+        if manifest.files.get(name) != sha256(data):
+            raise ModelError(
+                "does not match the sha256 in the manifest: damaged or edited; copy it again",
+                path=path / name,
+            )
+    return raw, manifest, content
+
+
+def _check_place(manifest: Manifest, path: Path) -> None:
+    """Raise ModelError where a directory that is named by a version holds another one."""
+    if path.name.isdigit() and int(path.name) != manifest.version:
+        raise ModelError(
+            f"holds version {manifest.version}: a copied directory keeps its number", path=path
+        )

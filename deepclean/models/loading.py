@@ -1,0 +1,128 @@
+"""The models that a configuration names, loaded and checked for their couplings."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from deepclean.config import Config
+from deepclean.errors import ConfigError, DeviceError, ModelError
+from deepclean.models import device, versions
+from deepclean.models import load as models
+from deepclean.models import log as changes
+from deepclean.models.load import Model
+
+_log = logging.getLogger(__name__)
+
+
+def load_models(config: Config) -> dict[str, Model]:
+    """Load every enabled coupling's model: the one it names, or the store's production version.
+
+    Raises:
+        ModelError: one cannot be loaded, or was made for other witnesses or another rate.
+        DeviceError: the device has no memory for it, or is of no use.
+    """
+    place = resolve_device(config.runtime.device)
+    return {
+        name: load_model(config, name, model_path(config, name), place)
+        for name in config.enabled_couplings
+    }
+
+
+def load_models_or_former(config: Config) -> dict[str, Model]:
+    """Load as `load_models`; a production version that is no good is passed over for a former one.
+
+    For a daemon that starts again at night: what was in force before works, and the one that does
+    not is followed, and refused, as if it had been promoted just now.
+
+    Raises:
+        ModelError: no version that was ever in production can be loaded; says why the last cannot.
+        DeviceError: as load_models.
+    """
+    place, loaded = resolve_device(config.runtime.device), {}
+    for name, coupling in config.enabled_couplings.items():
+        try:
+            loaded[name] = load_model(config, name, model_path(config, name), place)
+        except ModelError as fault:
+            directory = config.models.directory / config.interferometer / name
+            if coupling.model is not None or not (directory / "production").exists():
+                raise
+            former = _former(config, name, place)
+            if former is None:
+                raise
+            _log.error("%s: starting with version %d of before: %s", name, former.version, fault)
+            loaded[name] = former
+    return loaded
+
+
+def _former(config: Config, name: str, place: str) -> Model | None:
+    """Return the last version that was in production and can be loaded, if there is one."""
+    directory = config.models.directory / config.interferometer / name
+    for number in reversed(changes.productions(changes.read(directory).changes, None)):
+        try:
+            return load_model(config, name, directory / str(number), place)
+        except ModelError:
+            continue
+    return None
+
+
+def load_model(config: Config, name: str, path: Path, place: str, *, named: bool = False) -> Model:
+    """Load a model for a coupling, checked as far as the configuration can tell.
+
+    Args:
+        config: with the coupling.
+        name: its name.
+        path: the model's directory.
+        place: `cpu` or `cuda`.
+        named: the directory was named outright; it need not lie in the store.
+
+    Raises:
+        ModelError, DeviceError: as `load_models`.
+    """
+    try:
+        model = models.load(path, place, None if named else model_store(config, name))
+    except RuntimeError as error:
+        if not (device.is_short(error) or device.is_lost(error)):
+            raise
+        raise DeviceError(str(error).partition("\n")[0], coupling=name) from error
+    model.require(config.couplings[name].witnesses, config.engine.rate)
+    return model
+
+
+def model_path(config: Config, name: str) -> Path:
+    """Return the directory of the model in force for a coupling.
+
+    Raises:
+        ModelError: the store has no production version of it.
+    """
+    named = config.couplings[name].model
+    if named is not None:
+        return named
+    return versions.resolve(config.models.directory, config.interferometer, name)
+
+
+def model_store(config: Config, name: str) -> Path | None:
+    """Return the store that a coupling's model is from; None where its directory was named."""
+    return config.models.directory if config.couplings[name].model is None else None
+
+
+def resolve_device(wanted: str) -> str:
+    """Return `cpu`, `cuda` or one GPU (`cuda:1`); `auto` takes a GPU where there is one.
+
+    Raises:
+        ConfigError: a GPU where there is none, or not so many.
+    """
+    if wanted == "cpu":
+        return wanted
+    import torch
+
+    kind, _, number = wanted.partition(":")
+    if torch.cuda.is_available():
+        if number and int(number) >= torch.cuda.device_count():
+            raise ConfigError(
+                f"{wanted}: there are only {torch.cuda.device_count()} CUDA devices here"
+            )
+        return wanted if number else "cuda"
+    if kind == "cuda":
+        raise ConfigError(f"{wanted}: no CUDA device here; use cpu or auto")
+    return "cpu"

@@ -1,0 +1,236 @@
+"""What is done with a coupling's versions: published, put in force, taken back; all is logged.
+
+A pointer is moved first and logged then: where the second fails or never happens, what the daemon
+obeys is right, and the log is only short of a line (`changes.productions` can do without it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from deepclean.errors import ModelError
+from deepclean.models import directory as place
+from deepclean.models import load as models
+from deepclean.models import log as changes
+from deepclean.models import versions
+from deepclean.models.log import What
+from deepclean.models.manifest import Description, Manifest, Origin, sha256
+from deepclean.models.tensors import Scalers
+from deepclean.models.versions import Pointer
+
+Check = Callable[[Path], object]
+"""Is given a version's directory before it is put in force, and raises where it must not be."""
+
+
+def publish(models_directory: Path, source: Path, why: str = "") -> Path:
+    """Copy a model directory into the store, as the next version of its coupling.
+
+    It is loaded where it lies and again before its copy appears. The copy's manifest has the new
+    number and says where it came from; `parent_version` is kept only as far as the parent's
+    weights are in this store.
+
+    Args:
+        models_directory: the store.
+        source: a directory of our format.
+        why: for the log.
+
+    Returns:
+        The version's directory. No pointer is moved to it.
+
+    Raises:
+        ModelError: the source is no model that works.
+        OutputError: the file system refused.
+    """
+    raw, manifest, content = models.read(source)
+    models.load(source)
+    if source.resolve().is_relative_to(models_directory.resolve()):
+        raise ModelError("is in this store already: promote it", path=source)
+    origin = Origin(
+        format="deepclean",
+        coupling=manifest.coupling,
+        version=manifest.version,
+        sha256=sha256(raw),
+    )
+    return add(models_directory, content, manifest.model_copy(update={"origin": origin}), why)
+
+
+def add(
+    models_directory: Path,
+    content: dict[str, bytes],
+    manifest: Manifest,
+    why: str = "",
+    what: What = "publish",
+) -> Path:
+    """Put a model's files into the store as the next version, and log it.
+
+    Args:
+        models_directory: the store.
+        content: files by name, without the manifest.
+        manifest: with any number.
+        why: for the log.
+        what: likewise.
+
+    Raises:
+        ModelError: what was written does not load.
+        OutputError: the file system refused.
+    """
+    directory = models_directory / manifest.interferometer / manifest.coupling
+    with place.changing(directory):
+        parent = manifest.parent_version
+        if manifest.origin is not None and parent is not None:
+            parent = _with_weights(directory, manifest.parent_weights)
+        update = {"schema_version": 2, "parent_version": parent}
+        manifest = manifest.model_copy(update=update)
+        path = place.appear(directory, content, manifest, models.load)
+        changes.append(directory, changes.now(what, None, int(path.name), why))
+    return path
+
+
+def add_trained(
+    models_directory: Path, network: nn.Module, scalers: Scalers, description: Description
+) -> Path:
+    """Write a trained network as the next version; the description's number does not count.
+
+    Raises:
+        ModelError: as `models.make`.
+        OutputError: the file system refused.
+    """
+    content, manifest = models.make(network, scalers, description)
+    return add(models_directory, content, manifest, what="train")
+
+
+def promote(directory: Path, version: int, check: Check, why: str = "") -> int | None:
+    """Put a version in force, and return the one that was.
+
+    A canary that becomes production is no canary any more.
+
+    Args:
+        directory: the coupling's.
+        version: to be in force.
+        check: of that version.
+        why: for the log.
+
+    Raises:
+        ModelError: there is no such version, or the check refused it.
+        OutputError: the file system refused.
+    """
+    with place.changing(directory):
+        return _to_production(directory, "promote", version, check, why)
+
+
+def rollback(directory: Path, check: Check, why: str = "") -> tuple[int, int]:
+    """Put the former production in force again, and return the old and the new version.
+
+    A second rollback goes back one further. Which versions were in force is what the log says.
+
+    Args:
+        directory: the coupling's.
+        check: of the former version.
+        why: for the log.
+
+    Raises:
+        ModelError: there is no former production, it is gone, or the check refused it.
+        OutputError: the file system refused.
+    """
+    with place.changing(directory):
+        current = versions.read_pointer(directory, "production")
+        if current is None:
+            raise ModelError("there is no production version to go back from", path=directory)
+        former = changes.productions(changes.read(directory).changes, current)[:-1]
+        if not former:
+            raise ModelError(
+                f"no version was in force before {current}: nothing to go back to", path=directory
+            )
+        version = former[-1]
+        if version not in versions.versions(directory):
+            raise ModelError(
+                f"the former production, version {version}, is not there any more; promote "
+                "another one",
+                path=directory,
+            )
+        _to_production(directory, "rollback", version, check, why)
+    return current, version
+
+
+def put_back(directory: Path, version: int, check: Check, why: str = "") -> int | None:
+    """Put a version in force again that was before, as `rollback`, whatever the log says.
+
+    Args:
+        directory: the coupling's.
+        version: that was in force.
+        check: of that version.
+        why: for the log.
+
+    Raises:
+        ModelError: there is no such version, or the check refused it.
+        OutputError: the file system refused.
+    """
+    with place.changing(directory):
+        return _to_production(directory, "rollback", version, check, why)
+
+
+def set_canary(directory: Path, version: int | None, check: Check, why: str = "") -> int | None:
+    """Make a version the canary, or none, and return the one that was.
+
+    Args:
+        directory: the coupling's.
+        version: None to have no canary.
+        check: of that version.
+        why: for the log.
+
+    Raises:
+        ModelError: there is no such version, it is in force, or the check refused it.
+        OutputError: the file system refused.
+    """
+    with place.changing(directory):
+        before = _named(directory, "canary")
+        if version is None:
+            versions.clear_pointer(directory, "canary")
+        else:
+            versions.require(directory, version)
+            if version == _named(directory, "production"):
+                raise ModelError(f"version {version} is in production already", path=directory)
+            check(directory / str(version))
+            versions.set_pointer(directory, "canary", version)
+        if before != version:
+            changes.append(directory, changes.now("canary", before, version, why))
+    return before
+
+
+def _to_production(directory: Path, what: What, version: int, check: Check, why: str) -> int | None:
+    """Put a version in force, and return the one that was."""
+    versions.require(directory, version)
+    check(directory / str(version))
+    before = _named(directory, "production")
+    if before != version:
+        versions.set_pointer(directory, "production", version)
+        changes.append(directory, changes.now(what, before, version, why))
+    if _named(directory, "canary") == version:
+        versions.clear_pointer(directory, "canary")
+        changes.append(directory, changes.now("canary", version, None, "in production now"))
+    return before
+
+
+def _named(directory: Path, pointer: Pointer) -> int | None:
+    """Return what a pointer names; one that is damaged is about to be mended and counts as none."""
+    try:
+        return versions.read_pointer(directory, pointer)
+    except ModelError:
+        return None
+
+
+def _with_weights(directory: Path, digest: str | None) -> int | None:
+    """Return the newest version whose weights have this hash, if any."""
+    if digest is None:
+        return None
+    for number in reversed(versions.versions(directory)):
+        try:
+            _, manifest, _ = models.read(directory / str(number))
+        except ModelError:
+            continue
+        if manifest.files[models.WEIGHTS] == digest:
+            return number
+    return None

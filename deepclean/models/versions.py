@@ -1,0 +1,140 @@
+"""The versions of a coupling's model, and the pointers that say which of them is in force.
+
+`models/<interferometer>/<coupling>/` holds one directory per version, named by its number, and the
+small files `production` and `canary`, each naming a version and replaced by an atomic rename.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, get_args
+
+from deepclean.errors import ModelError, OutputError
+from deepclean.models import permissions as trust
+
+Pointer = Literal["production", "canary"]
+POINTERS: tuple[Pointer, ...] = get_args(Pointer)
+
+
+def versions(directory: Path) -> tuple[int, ...]:
+    """Return the versions in a coupling's directory, ascending; none where it does not exist."""
+    if not directory.is_dir():
+        return ()
+    return tuple(
+        sorted(
+            int(entry.name)
+            for entry in directory.iterdir()
+            if _is_version(entry.name) and entry.is_dir()
+        )
+    )
+
+
+def next_version(models: Path, interferometer: str, coupling: str) -> int:
+    """Return the number for a new version: one more than the greatest, and 1 at first."""
+    return max(versions(models / interferometer / coupling), default=0) + 1
+
+
+def read_pointer(directory: Path, pointer: Pointer, store: Path | None = None) -> int | None:
+    """Return the version that a pointer names, or None where there is no such pointer.
+
+    Args:
+        directory: the coupling's directory.
+        pointer: `production` or `canary`.
+        store: where given, the pointer has to lie in it and be its owner's alone.
+
+    Raises:
+        ModelError: the file cannot be read or trusted, or does not hold a version number.
+    """
+    path = directory / pointer
+    try:
+        text = trust.read(path, store).decode("ascii", "replace").strip()
+    except ModelError as error:
+        if isinstance(error.__cause__, FileNotFoundError) and not path.is_symlink():
+            return None
+        raise
+    if not _is_version(text):
+        raise ModelError(f"holds {text[:20]!r}, not a version number", path=path)
+    return int(text)
+
+
+def set_pointer(directory: Path, pointer: Pointer, version: int) -> None:
+    """Make a pointer name `version`; readers see the old number or the new, nothing between.
+
+    Raises:
+        ModelError: there is no such version.
+        OutputError: the file system refused.
+    """
+    require(directory, version)
+    temporary = directory / f".{pointer}.{os.getpid()}.tmp"
+    try:
+        with temporary.open("w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(f"{version}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(directory / pointer)
+        sync(directory)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot be written: {error.strerror}", path=directory / pointer, errno=error.errno
+        ) from error
+
+
+def clear_pointer(directory: Path, pointer: Pointer) -> None:
+    """Take a pointer away; none there is as good.
+
+    Raises:
+        OutputError: the file system refused.
+    """
+    path = directory / pointer
+    try:
+        path.unlink(missing_ok=True)
+        sync(directory)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be removed: {error.strerror}", path=path, errno=error.errno
+        ) from error
+
+
+def require(directory: Path, version: int) -> None:
+    """Raise ModelError where a coupling's directory holds no such version."""
+    present = versions(directory)
+    if version not in present:
+        listed = ", ".join(map(str, present)) or "none"
+        raise ModelError(f"no version {version}; there: {listed}", path=directory)
+
+
+def sync(directory: Path) -> None:
+    """Wait until what was made, renamed or removed in a directory is on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def resolve(
+    models: Path, interferometer: str, coupling: str, pointer: Pointer = "production"
+) -> Path:
+    """Return the directory of the version that a pointer names.
+
+    Raises:
+        ModelError: there is no pointer, it cannot be trusted, or there is no such version.
+    """
+    directory = models / interferometer / coupling
+    version = read_pointer(directory, pointer, models)
+    if version is None:
+        raise ModelError(
+            f"no {pointer} version: train a model, then `deepclean models promote`",
+            path=directory,
+        )
+    if version not in versions(directory):
+        raise ModelError(f"names version {version}, which is not there", path=directory / pointer)
+    return directory / str(version)
+
+
+def _is_version(name: str) -> bool:
+    """Return whether `name` is a version number as we write it: decimal, no leading zero."""
+    return name.isascii() and name.isdigit() and len(name) < 10 and str(int(name)) == name

@@ -1,0 +1,84 @@
+"""The record of what happened to the models of a run, one JSON object a line.
+
+Every line says from which GPS instant on. The lines that came from outside (`started`, `offered`,
+`withdrawn`) are what a replay needs to come to the same decisions.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import get_args
+
+from deepclean.core.block import Version
+from deepclean.core.engine.state import Role
+from deepclean.core.rollout.rollout import Event, What
+from deepclean.core.time import format_gps, seconds_to_ns
+from deepclean.errors import InputError, OutputError
+from deepclean.system import jsonl as lines
+
+_log = logging.getLogger(__name__)
+
+
+def path_in(directory: Path, description: str) -> Path:
+    """Return where the record of a run that writes these frames is."""
+    return directory / f".{description}.models.jsonl"
+
+
+class Record:
+    """Appends to a record; a failure never stops the run.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, event: Event) -> None:
+        """Add a line."""
+        facts = asdict(event)
+        coupling, version = event.version
+        facts |= {"instant": format_gps(event.instant), "coupling": coupling, "version": version}
+        try:
+            lines.append(self.path, facts)
+        except OutputError as error:
+            _log.error("%s of %s is not on record: %s", event.what, event.version, error)
+
+
+def read(path: Path) -> list[Event]:
+    """Return what a record holds, in order.
+
+    Raises:
+        InputError: it cannot be read, or a line is not of a record.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"no record of models can be read: {error}", path=path) from error
+    return list(_events(content, path))
+
+
+def _events(content: str, path: Path) -> Iterator[Event]:
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            facts = json.loads(line)
+            what, role = facts["what"], facts["role"]
+            if what not in get_args(What) or role not in get_args(Role):
+                raise ValueError(f"{what} as {role}")
+            yield Event(
+                seconds_to_ns(str(facts["instant"])),
+                what,
+                Version(str(facts["coupling"]), int(facts["version"])),
+                role,
+                facts["former"],
+                str(facts["why"]),
+                dict(facts["figures"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"line {number} is not of a record of models: {error}", path=path
+            ) from error

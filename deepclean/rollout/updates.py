@@ -1,0 +1,193 @@
+"""The life of the models in a stream: between two frames, what is offered is taken or refused.
+
+It stands between the work loop and whoever knows which models are to come: the keeper of a store
+in the daemon (deepclean.rollout.store_follower), a record in a replay (deepclean.rollout.recorded).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from deepclean.core.block import Block, Version
+from deepclean.core.engine.coupling import Coupling
+from deepclean.core.engine.engine import Engine
+from deepclean.core.engine.state import Role
+from deepclean.core.frame import CleanedFrame, InputFrame
+from deepclean.core.rollout.rollout import Event, Lifecycle
+from deepclean.core.rollout.rules import TrialSettings
+from deepclean.core.time import NS, format_gps
+from deepclean.models.load import Model
+from deepclean.telemetry.counters import Figures
+
+_log = logging.getLogger(__name__)
+
+_LEVELS = {
+    "refused": logging.ERROR,
+    "rejected": logging.WARNING,
+    "rolled_back": logging.WARNING,
+}
+
+_RECENT = 12 * NS
+"""Nanoseconds of data kept for dry runs: some seconds beyond what any filter needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is kept of a version that was ever at work: its number, and its manifest's sha256."""
+
+    version: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offer:
+    """A version that is to have a role, or one that cannot.
+
+    Args:
+        role: that it is to have.
+        coupling: whose.
+        version: None where there is to be no canary any more, or a pointer is damaged.
+        model: None where it is at work already, or is of no use.
+        runner: likewise: what the engine takes.
+        fault: why it is of no use; empty where it is.
+    """
+
+    role: Role
+    coupling: str
+    version: Version | None
+    model: Model | None = None
+    runner: Coupling | None = None
+    fault: str = ""
+
+
+class Offers(Protocol):
+    """Where offers come from, and who is told what became of them."""
+
+    def take(self, instant: int) -> list[Offer]:
+        """Return what is offered before the block that begins at `instant` (GPS ns)."""
+        ...
+
+    def became(self, events: Iterable[Event], at_work: Iterable[Version]) -> None:
+        """Take what was decided, and which versions are at work now."""
+        ...
+
+    def again(self, coupling: str, role: Role) -> None:
+        """Be told that a version which was taken to be at work is not any more."""
+        ...
+
+
+class Life:
+    """Takes offers into an engine and follows what becomes of them.
+
+    Args:
+        engine: of the stream.
+        settings: of trials.
+        loaded: what the engine began with, by coupling.
+        offers: where models come from.
+        figures: told of what happens.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: TrialSettings,
+        loaded: Mapping[str, Model],
+        offers: Offers,
+        figures: Figures,
+    ) -> None:
+        self._engine = engine
+        self._lifecycle = Lifecycle(engine, settings)
+        self._known = {Version(n, m.version): Known(m.version, m.hash) for n, m in loaded.items()}
+        self._offers = offers
+        self._figures = figures
+        self._started = False
+        self.recent: tuple[Block, ...] = ()
+        """The last blocks that went in."""
+
+    def before(self, frame: InputFrame) -> None:
+        """Take what is offered before a frame goes in."""
+        if frame.bypass or not frame.wanted:
+            return
+        instant, events = frame.span.start, list[Event]()
+        if not self._started:
+            self._started = True
+            events += [Event(instant, "started", v, "production") for v in self._known]
+        for offer in self._offers.take(instant):
+            event = self._take(instant, offer)
+            if event is not None:
+                events.append(event)
+        self._tell(events)
+        since = frame.span.end - _RECENT
+        held = (*self.recent, *frame.blocks)
+        self.recent = tuple(block for block in held if block.span.end > since)
+
+    def after(self, frames: Iterable[CleanedFrame]) -> None:
+        """See what came out, and decide on it."""
+        wanted = [frame for frame in frames if frame.source.wanted]
+        self._tell([e for f in wanted for block in f.blocks for e in self._lifecycle.see(block)])
+
+    def standings(self) -> dict[str, str]:
+        """Return in words which versions are at work, by coupling."""
+        return {c.name: self._lifecycle.standing(c.name) for c in self._engine.couplings}
+
+    def in_force(self, frame: CleanedFrame) -> dict[str, Known]:
+        """Return the models in production at the end of a frame, by coupling."""
+        estimates = frame.blocks[-1].estimates.items()
+        return {name: self._known[Version(name, one.version)] for name, one in estimates}
+
+    def _take(self, instant: int, offer: Offer) -> Event | None:
+        """Return what became of an offer; None where nothing did."""
+        version, role = offer.version, offer.role
+        if version is None:
+            return self._without(instant, offer)
+        if offer.fault:
+            return self._refusal(instant, version, role, offer.fault)
+        if offer.runner is None and not self._lifecycle.runs(version):
+            self._offers.again(offer.coupling, role)
+            return None
+        try:
+            event = self._lifecycle.offer(instant, version, role, offer.runner)
+        except ValueError as error:
+            return self._refusal(instant, version, role, str(error))
+        if offer.model is not None:
+            self._known[version] = Known(version.number, offer.model.hash)
+        if event is not None and event.what == "offered":
+            self._figures.reloads["accepted"] += 1
+        return event
+
+    def _without(self, instant: int, offer: Offer) -> Event | None:
+        """Take that a pointer names nothing."""
+        if not offer.fault:
+            return self._lifecycle.withdraw(instant, offer.coupling, offer.role)
+        self._figures.reloads["rejected"] += 1
+        where = f"the {offer.role} pointer of {offer.coupling} is not followed"
+        _log.error("GPS %s: %s: %s", format_gps(instant), where, offer.fault)
+        return None
+
+    def _refusal(self, instant: int, version: Version, role: Role, why: str) -> Event:
+        self._figures.reloads["rejected"] += 1
+        return Event(instant, "refused", version, role, None, why)
+
+    def _tell(self, events: list[Event]) -> None:
+        """Log and count what happened, and hand it on."""
+        for event in events:
+            self._figures.model_events[event.version.coupling, event.what] += 1
+            if event.what != "started":
+                _log.log(_LEVELS.get(event.what, logging.INFO), "%s", _said(event))
+        if events:
+            self._offers.became(events, self._engine.versions)
+
+
+def _said(event: Event) -> str:
+    """Return an event as a line of the log."""
+    said = f"GPS {format_gps(event.instant)}: {event.version} {event.what.replace('_', ' ')}"
+    if event.what in ("offered", "refused", "withdrawn"):
+        said += f" as {event.role}"
+    if event.former is not None:
+        said += f", formerly version {event.former}"
+    if event.what == "refused":
+        said += ", all stays as it is"
+    return f"{said}: {event.why}" if event.why else said

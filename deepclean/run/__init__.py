@@ -1,0 +1,1 @@
+"""The two ways to run: the live daemon and the replay, with one step that they share."""

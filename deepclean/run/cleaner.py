@@ -1,0 +1,262 @@
+"""The step that the daemon and replay share: a frame in, the frames that it completes written."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from errno import errorcode
+from functools import partial
+from pathlib import Path
+
+from deepclean import __version__
+from deepclean.config import Config
+from deepclean.core.accounting import Ledger
+from deepclean.core.block import Block, Gap, Series, Version, join
+from deepclean.core.channels import product_names
+from deepclean.core.engine.engine import Engine
+from deepclean.core.engine.frames import Assembler, Joiner
+from deepclean.core.frame import CleanedFrame, InputFrame
+from deepclean.core.products import outcome, render
+from deepclean.core.time import NS, format_gps
+from deepclean.errors import OutputError
+from deepclean.io.sink import FrameSink
+from deepclean.io.source import Channels
+from deepclean.models.load import Model
+from deepclean.rollout.updates import Known, Life
+from deepclean.telemetry.counters import Figures
+from deepclean.telemetry.counters import Version as Identified
+from deepclean.telemetry.timings import Timings
+
+_log = logging.getLogger(__name__)
+
+
+class Cleaning:
+    """Cleans frames and writes them.
+
+    Args:
+        config: says which channels and products.
+        engine: made from it.
+        sink: where the frames go.
+        now: monotonic seconds, for the latencies; None where there is nothing to measure.
+        duration: nanoseconds of a written frame; None: as the input's.
+        strict: raise where a frame cannot be written, rather than count it as lost.
+        figures: told of every cleaned frame.
+        timings: told how long things take.
+
+    Attributes:
+        life: of the models; None where those that the engine began with stay.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine,
+        sink: FrameSink,
+        now: Callable[[], float] | None = None,
+        duration: int | None = None,
+        strict: bool = False,
+        figures: Figures | None = None,
+        timings: Timings | None = None,
+    ) -> None:
+        self._strain = config.strain.channel
+        self._state = config.strain.state_vector
+        self._products = config.output.products
+        self._engine = engine
+        self._failed: dict[Version, Exception] = {}
+        self._failing: dict[Version, Exception] = {}
+        self._assembler = Assembler(engine)
+        self._joiner = Joiner(duration)
+        self._strict = strict
+        self._figures = figures or Figures()
+        self._timings = timings or Timings()
+        self.life: Life | None = None
+        self._sink = sink
+        self._now = now
+        self._writing = True
+        self.ledger = Ledger()
+        self.latencies: deque[float] = deque(maxlen=4096)
+        """Seconds from a strain frame's arrival to its cleaned frame, the last ones."""
+
+    def take(self, frame: InputFrame) -> list[Path]:
+        """Clean the next frame; return the files that this completes."""
+        if frame.wanted:
+            self._enter(frame)
+        if self.life is not None:
+            self._live(partial(self.life.before, frame))
+        with self._timings.stage("clean"):
+            finished = self._attempt(partial(self._assembler.push, frame), frame)
+        self._say_failures(frame)
+        return self._write(finished)
+
+    def _attempt(
+        self, work: Callable[[], list[CleanedFrame]], frame: InputFrame | None = None
+    ) -> list[CleanedFrame]:
+        """Return what the assembler finishes; where it fails, what it holds, as it came."""
+        try:
+            return work()
+        except Exception:
+            if self._strict:
+                raise
+            _log.exception("the cleaning failed and begins anew; what is inside passes through")
+            return self._assembler.abandon(frame)
+
+    def _live(self, step: Callable[[], None]) -> None:
+        """Take a step in the life of the models; where that fails, all stays as it is."""
+        try:
+            step()
+        except Exception:
+            if self._strict:
+                raise
+            _log.exception("the models that come and go are not attended to")
+
+    @property
+    def model_errors(self) -> Mapping[Version, Exception]:
+        """What the networks raised over the last frame taken, by version."""
+        return self._failing
+
+    def _say_failures(self, frame: InputFrame) -> None:
+        """Log which networks began to fail and which work again: transitions only."""
+        errors = self._engine.model_errors
+        failing = {n: e for n, e in errors.items() if e is not self._failed.get(n)}
+        instant = format_gps(frame.span.start)
+        for version in failing.keys() - self._failing.keys():
+            _log.warning("GPS %s: the network of %s fails: %s", instant, version, failing[version])
+        for version in self._failing.keys() - failing.keys():
+            _log.info("GPS %s: the network of %s works again", instant, version)
+        self._failing, self._failed = failing, dict(errors)
+
+    def _enter(self, frame: InputFrame) -> None:
+        """Note a wanted frame in the ledger."""
+        gap = next((b.strain for b in frame.blocks if isinstance(b.strain, Gap)), None)
+        if gap is None:
+            self.ledger.frames_in += 1
+            self.ledger.inside += 1
+            self.ledger.last_in = frame.span.end
+        else:
+            self.ledger.gaps[gap.reason] += frame.span.duration // NS
+
+    def release(self) -> list[Path]:
+        """Write what is inside, without its look-ahead (Engine.release)."""
+        written = self._write(self._attempt(self._assembler.release))
+        return written + self._write_each(self._joiner.flush())
+
+    def _write(self, frames: Sequence[CleanedFrame]) -> list[Path]:
+        if self.life is not None:
+            self._live(partial(self.life.after, frames))
+        wanted = (f for f in frames if f.source.wanted and _has_strain(f.source.blocks))
+        return self._write_each(joined for f in wanted for joined in self._joiner.push(f))
+
+    def _write_each(self, frames: Iterable[CleanedFrame]) -> list[Path]:
+        return [path for frame in frames if (path := self._write_one(frame)) is not None]
+
+    def _write_one(self, frame: CleanedFrame) -> Path | None:
+        try:
+            path = self._rendered(frame)
+        except Exception as error:
+            if self._strict:
+                raise
+            self.ledger.inside -= frame.frames
+            number = getattr(error, "errno", None) or 0
+            self.ledger.lost[errorcode.get(number, "unknown")] += frame.frames
+            if self._writing:
+                instant, foreseen = format_gps(frame.span.start), isinstance(error, OutputError)
+                told = None if foreseen else error
+                _log.error("GPS %s: frame lost: %s", instant, error, exc_info=told)
+            self._writing = False
+            return None
+        if not self._writing:
+            _log.info("GPS %s: frames are written again", format_gps(frame.span.start))
+        self._writing = True
+        self.ledger.inside -= frame.frames
+        self.ledger.written[outcome(frame)] += frame.frames
+        self.ledger.last_out = frame.span.end
+        if self._now is not None and frame.source.arrived is not None:
+            latency = self._now() - frame.source.arrived
+            self.latencies.append(latency)
+            self._timings.latency(latency)
+        return path
+
+    def _rendered(self, frame: CleanedFrame) -> Path:
+        """Write one frame."""
+        with self._timings.stage("render"):
+            channels = render(frame, self._strain, self._products)
+        self._figures.cleaned(frame, channels)
+        if self.life is not None:
+            self._note_models(self.life.in_force(frame))
+        if self._state is not None:
+            channels |= _copied(frame, self._state)
+        with self._timings.stage("write"):
+            return self._sink.write(frame.span, channels)
+
+    def _note_models(self, models: Mapping[str, Known]) -> None:
+        """Say in the frames and to whoever asks which models are in force."""
+        if models != self._figures.models:
+            self._figures.models = models
+            self._sink.history = {**self._sink.history, **models_record(models)}
+
+
+def channels_of(config: Config) -> Channels:
+    """Return what a configuration wants of the input."""
+    return Channels(
+        strain=config.strain.channel,
+        rate=config.strain.rate,
+        state=config.strain.state_vector,
+        witnesses=config.witness_channels,
+    )
+
+
+def sink_of(
+    config: Config,
+    loaded: Mapping[str, Model],
+    directory: Path | None = None,
+    *,
+    sweeps: bool = True,
+) -> FrameSink:
+    """Return the sink of a configuration.
+
+    Args:
+        config: says what is written, and how.
+        loaded: the models in force.
+        directory: where to; nothing is deleted there. None: the configuration's own, with its
+            retention.
+        sweeps: as of FrameSink.
+
+    Raises:
+        OutputError: the directory cannot be used.
+    """
+    output = config.output
+    record = {"deepclean": __version__, "configuration": config.hash}
+    record |= {"wait": str(config.wait)} | models_record(loaded)
+    names = product_names(config.strain.channel, output.products).values()
+    elsewhere = directory is not None
+    return FrameSink(
+        directory=directory or output.directory,
+        interferometer=config.interferometer,
+        description=output.description,
+        history=record,
+        units=dict.fromkeys(names, "strain"),
+        compression=output.compression,
+        fsync=output.fsync,
+        keep_count=None if elsewhere else output.retention.count,
+        keep_age=None if elsewhere else output.retention.age_ns,
+        sweeps=sweeps,
+    )
+
+
+def models_record(models: Mapping[str, Identified]) -> dict[str, str]:
+    """Return what a frame's history says of the models in force, by coupling."""
+    return {f"model {n}": f"version {m.version} sha256 {m.hash}" for n, m in models.items()}
+
+
+def _has_strain(blocks: Iterable[Block]) -> bool:
+    return all(isinstance(block.strain, Series) for block in blocks)
+
+
+def _copied(frame: CleanedFrame, state: str) -> dict[str, Series]:
+    """Return the source's state vector, unchanged, where the whole frame has it."""
+    pieces = [block.source.state for block in frame.blocks]
+    series = [piece for piece in pieces if isinstance(piece, Series)]
+    if len(series) < len(pieces):
+        return {}
+    return {state: join(series)}

@@ -1,0 +1,114 @@
+"""Replay: the daemon's cleaning over history, as fast as the machine allows.
+
+Input before the span refills the engine's history and input after it gives the look-ahead, so the
+samples of any stretch are the same whether it is replayed alone, as part of a longer one, or was
+cleaned live. What is finished is not done again, so an interrupted replay is resumed by repeating
+the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from deepclean.config import Config
+from deepclean.core.engine.engine import Engine
+from deepclean.core.frame import InputFrame
+from deepclean.core.time import NS, Span
+from deepclean.errors import InputError, ModelError
+from deepclean.io.sink import FrameSink
+from deepclean.io.source import HistorySource
+from deepclean.io.t050017 import remaining
+from deepclean.rollout.updates import Life
+from deepclean.run.cleaner import Cleaning
+
+Progress = Callable[[int], None]
+"""Called with the nanoseconds of data done since the last call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay did.
+
+    Args:
+        written: frames written now.
+        skipped: nanoseconds that were finished already.
+        gaps: seconds without strain.
+    """
+
+    written: int
+    skipped: int
+    gaps: int
+
+
+def replay(
+    config: Config,
+    make_engine: Callable[[], Engine],
+    source: HistorySource,
+    sink: FrameSink,
+    span: Span,
+    *,
+    duration: int = NS,
+    progress: Progress = lambda done: None,
+    life: Callable[[Engine], Life] | None = None,
+) -> Replayed:
+    """Clean a span of history into frames.
+
+    Args:
+        config: what to clean.
+        make_engine: gives a fresh engine for each stretch that is still to be done.
+        source: where the data is.
+        sink: where the frames go; what it holds of the span is taken as finished.
+        span: whole seconds.
+        duration: nanoseconds of an output frame, whole seconds.
+        progress: told how the work gets on.
+        life: gives an engine's models their life, where they are not to stay as they are.
+
+    Raises:
+        InputError: the span or the duration is not whole seconds, a channel is not there, or the
+            strain has another rate.
+        OutputError: a frame cannot be written.
+        ModelError: a network failed; a live run would pass the strain through.
+    """
+    parts = unfinished(span, duration, sink)
+    source.check()
+    skipped = span.duration - sum(part.duration for part in parts)
+    progress(skipped)
+    written, gaps = 0, 0
+    for part in parts:
+        engine = make_engine()
+        cleaning = Cleaning(config, engine, sink, duration=duration, strict=True)
+        cleaning.life = life(engine) if life else None
+        written += clean(cleaning, engine, source.frames(part, engine.needs(part)), progress)
+        gaps += cleaning.ledger.gaps.total()
+    return Replayed(written, skipped, gaps)
+
+
+def unfinished(span: Span, duration: int, sink: FrameSink) -> list[Span]:
+    """Return the parts of a span that are still to be done.
+
+    Raises:
+        InputError: the span or the duration (nanoseconds) is not whole seconds.
+        OutputError: the sink's directory cannot be read.
+    """
+    if span.start % NS or span.end % NS or duration % NS or duration < NS:
+        raise InputError(f"{span} in frames of {duration / NS} s: only whole seconds are replayed")
+    return list(remaining(span, sink.finished()))
+
+
+def clean(
+    cleaning: Cleaning, engine: Engine, frames: Iterable[InputFrame], progress: Progress
+) -> int:
+    """Clean one stretch to its end; return how many frames were written.
+
+    Raises:
+        OutputError, ModelError: as `replay`.
+    """
+    written = 0
+    for frame in frames:
+        written += len(cleaning.take(frame))
+        for version, error in engine.model_errors.items():
+            raise ModelError(f"the network of {version} failed: {error}") from error
+        if frame.wanted:
+            progress(frame.span.duration)
+    return written + len(cleaning.release())

@@ -1,0 +1,1 @@
+"""What the daemon says of itself: counters, metrics, status file, service notifications."""

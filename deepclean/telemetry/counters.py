@@ -1,0 +1,120 @@
+"""What a running daemon knows of itself beside the ledger, as plain values.
+
+Whoever knows a thing puts it here; telemetry.metrics reads it whenever it is asked.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+
+from deepclean.core import channels, reasons
+from deepclean.core.block import Estimate, Quality, Series
+from deepclean.core.frame import CleanedFrame
+from deepclean.core.time import Span, format_gps
+
+_log = logging.getLogger(__name__)
+
+Stream = Literal["strain", "witnesses"]
+Result = Literal["missing", "taken", "unreadable"]
+Reload = Literal["accepted", "rejected"]
+
+
+class Version(Protocol):
+    """What identifies a model; `models.load.Model` does."""
+
+    @property
+    def version(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def hash(self) -> str:
+        """Sha256 of its manifest."""
+        ...
+
+
+@dataclass(slots=True)
+class Figures:
+    """Counts since the start, and how things stand now.
+
+    Args:
+        models: in force, by coupling; replaced as a whole when one changes.
+        inputs: files by stream and result, when their time has come: read, given up as absent, or
+            given up as unreadable. Strain that was taken stands in the ledger instead.
+        witness_faults: cleaned frames in which something was wrong with a witness, by channel
+            and reason.
+        reloads: models offered to the running daemon, by what became of them.
+        state: bits of the state vector that were set throughout the last cleaned frame.
+        gains: lowest gain in the last cleaned frame, by coupling.
+        qualities: what each coupling did to the strain, as far as its gate could tell last.
+        closings: how often each coupling's gate closed, by coupling and reason.
+        model_events: what happened to models, by coupling and event (core.rollout.rollout).
+        archived: archive files written, by product.
+        archive_failures: archive files that could not be written, by the error's name.
+    """
+
+    models: Mapping[str, Version] = field(default_factory=dict)
+    inputs: Counter[tuple[Stream, Result]] = field(default_factory=Counter)
+    witness_faults: Counter[tuple[str, str]] = field(default_factory=Counter)
+    reloads: Counter[Reload] = field(default_factory=Counter)
+    state: int = 0
+    gains: Mapping[str, float] = field(default_factory=dict)
+    qualities: dict[str, Quality] = field(default_factory=dict)
+    closings: Counter[tuple[str, str]] = field(default_factory=Counter)
+    model_events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    archived: Counter[str] = field(default_factory=Counter)
+    archive_failures: Counter[str] = field(default_factory=Counter)
+    _closed: dict[str, bool] = field(default_factory=dict)
+
+    def cleaned(self, frame: CleanedFrame, rendered: Mapping[str, Series]) -> None:
+        """Note a cleaned frame.
+
+        Args:
+            frame: as it left the engine.
+            rendered: its channels (core.products.render).
+        """
+        interferometer = next(iter(rendered)).split(":", maxsplit=1)[0]
+        bits = rendered[channels.state_vector(interferometer)].samples
+        self.state = int(np.bitwise_and.reduce(bits))
+        self.gains = {
+            coupling: float(rendered[channels.gain(interferometer, coupling)].samples.min())
+            for coupling in frame.blocks[0].estimates
+        }
+        faults = {(fault.witness, fault.reason) for b in frame.blocks for fault in b.faults}
+        self.witness_faults.update(faults)
+        for block in frame.blocks:
+            for coupling, estimate in block.estimates.items():
+                self._note_gate(coupling, estimate, block.span)
+
+    def _note_gate(self, coupling: str, estimate: Estimate, span: Span) -> None:
+        """Note how a gate stands, and log when it opens and closes."""
+        if estimate.quality is not None:
+            self.qualities[coupling] = estimate.quality
+        if estimate.gate is None:
+            return
+        closed = estimate.gate == 0
+        before = self._closed.get(coupling, True)
+        self._closed[coupling] = bool(closed[-1])
+        step = span.duration // len(closed)
+        for index in np.flatnonzero(np.diff(closed, prepend=before)):
+            instant = format_gps(span.start + int(index) * step)
+            if not closed[index]:
+                _log.info("GPS %s: the gate of %s opens", instant, coupling)
+                continue
+            reason = next((r for r in estimate.reasons if r in reasons.OF_GATES), "")
+            self.closings[coupling, reason] += 1
+            quality = estimate.quality
+            ratio = "unknown" if quality is None else f"{quality.in_band:.3f}"
+            _log.warning(
+                "GPS %s: the gate of %s closes: %s, ASD ratio in the band %s",
+                instant,
+                coupling,
+                reason,
+                ratio,
+            )

@@ -1,0 +1,260 @@
+"""A retraining of one coupling from beginning to end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Protocol
+
+from deepclean import factory
+from deepclean.config import Config
+from deepclean.core.time import NS, Span
+from deepclean.errors import ModelError, OutputError
+from deepclean.io.source import Past
+from deepclean.models import load as models
+from deepclean.models import loading, store, versions
+from deepclean.models.load import Model
+from deepclean.models.manifest import Manifest, sha256
+from deepclean.train.data import SiteData, Source, TrainingData
+from deepclean.train.loop import Progress
+from deepclean.train.retrain import verdict
+from deepclean.train.retrain.lock import alone, scratch
+from deepclean.train.retrain.log import Record, in_seconds
+from deepclean.train.retrain.split import divide, newest, seconds
+from deepclean.train.run import train
+
+_log = logging.getLogger(__name__)
+
+
+class Data(Source, Past, Protocol):
+    """What can be trained on and validated with: io.history.History, io.datafind.Fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be done.
+
+    Args:
+        config: of the site; `retrain` says how.
+        coupling: a name in it, whose models are the store's.
+        end: GPS nanoseconds, whole seconds, before which data is taken.
+        open_data: gives strain and witnesses over a span.
+        check: of a version before a pointer names it, as the daemon would load it; raises.
+    """
+
+    config: Config
+    coupling: str
+    end: int
+    open_data: Callable[[Span], tuple[Data, Data]]
+    check: store.Check
+
+    @property
+    def directory(self) -> Path:
+        """The coupling's, in the store."""
+        config = self.config
+        return config.models.directory / config.interferometer / self.coupling
+
+    @property
+    def looked_through(self) -> Span:
+        """Where data is looked for. What is fetched is held in memory: no more than is needed."""
+        retrain = self.config.retrain
+        back = retrain.span if retrain.fetch else retrain.within
+        return Span(self.end - back * NS, self.end)
+
+
+def retrain(job: Job) -> Record:
+    """Train a candidate from production on the newest data and make it the canary if it is better.
+
+    What came of it is added to the coupling's log, also where it failed.
+
+    Raises:
+        ConfigError: the configuration cannot be trained or judged with.
+        InputError: the data lacks channels, or changed while it was read.
+        ModelError: production cannot be loaded or trusted, or the training diverged.
+        OutputError: another process retrains this coupling, or the file system refused.
+    """
+    record = Record()
+    with alone(job.directory):
+        try:
+            _retrain(job, record)
+        except Exception as error:
+            record.close("failed", f"{type(error).__name__}: {error}")
+            with suppress(OutputError):  # the fault itself says more
+                record.keep(job.directory)
+            raise
+        record.keep(job.directory)
+    return record
+
+
+def _retrain(job: Job, record: Record) -> Record:
+    """Go through the steps, and fill the record in."""
+    root = job.config.models.directory
+    production = versions.read_pointer(job.directory, "production", root)
+    canary = versions.read_pointer(job.directory, "canary", root)
+    if canary is not None:
+        return record.close("canary in place", f"version {canary} is under test")
+    record.production = production
+    verdict.criteria(job.config, compared=production is not None)  # faults before the hours
+    parent = None if production is None else _load(job, production)
+    device = loading.resolve_device(job.config.retrain.device)
+    data = job.open_data(job.looked_through)
+    training, held_out = _stretches(job, data, record)
+    if not training:
+        return record
+    with scratch(job.directory) as place:
+        candidate = _train(job, data, training, parent, place, device)
+        record.parent = None if parent is None or _solved(job.config) else parent.version
+        raw, manifest, content = models.read(candidate)
+        record.weights = manifest.files[models.WEIGHTS]
+        judged = verdict.judge(
+            *(job.config, job.coupling, candidate, held_out, data),
+            compared=production is not None,
+            device=device,
+        )
+        record.asd_ratio, record.criteria = judged.asd_ratio, judged.criteria
+        if judged.sha256 != sha256(raw):
+            raise ModelError("was changed while it was judged", path=candidate)
+    if judged.unmet:
+        return record.close("not better", judged.unmet)
+    moved = _moved(job, record, judged.production)
+    if moved:
+        return record.close("overtaken", moved)
+    manifest = manifest.model_copy(update={"validation": manifest.validation | _figures(record)})
+    return _publish(job, record, content, manifest)
+
+
+def _stretches(
+    job: Job, data: tuple[Data, Data], record: Record
+) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Return what is trained on and what is held out; nothing where there is too little data."""
+    config, retrain = job.config, job.config.retrain
+    site = _site(job, data)
+    within = job.looked_through
+    record.looked_through = in_seconds([within])[0]
+    ready = newest(site.usable_in, within, retrain.span)
+    found = seconds(ready)
+    plan = factory.budget(verdict.alone(config, job.coupling, None, "cpu")).plan
+    training, held_out = divide(ready, retrain.held_out, plan.history, plan.lookahead)
+    if found < retrain.min_ready or not (training and held_out):
+        record.close(
+            "no data",
+            f"{found} s of analysis-ready data in GPS {within.start // NS} to {within.end // NS}; "
+            f"{retrain.min_ready} s are needed, {retrain.held_out} s of them with what the engine "
+            f"reads for them, {ceil(plan.history / NS)} s before and {ceil(plan.lookahead / NS)} s "
+            "after",
+        )
+        return (), ()
+    record.training, record.held_out = in_seconds(training), in_seconds(held_out)
+    _log.info(
+        "%s: %d s to train on, %d s held out", job.coupling, seconds(training), seconds(held_out)
+    )
+    return training, held_out
+
+
+def _site(job: Job, data: tuple[Data, Data]) -> SiteData:
+    """Return the coupling's data.
+
+    Raises:
+        InputError: a channel is not there, or the state vector, without which nothing is ready.
+    """
+    strain, state = job.config.strain, job.config.strain.state_vector
+    if state is not None:
+        data[0].require([state])
+    witnesses = job.config.couplings[job.coupling].witnesses
+    return SiteData(TrainingData(*data), strain.channel, witnesses, state)
+
+
+def _load(job: Job, production: int) -> Model:
+    """Load production as the daemon does, with the store's trust check."""
+    config = job.config
+    model = models.load(job.directory / str(production), store=config.models.directory)
+    model.require(config.couplings[job.coupling].witnesses, config.engine.rate)
+    return model
+
+
+def _train(
+    job: Job,
+    data: tuple[Data, Data],
+    training: tuple[Span, ...],
+    parent: Model | None,
+    place: Path,
+    device: str,
+) -> Path:
+    """Train a candidate in a store of its own; return its directory."""
+    config, retrain = job.config, job.config.retrain
+    if _solved(config):
+        parent = None
+    if parent is not None:
+        update = {"epochs": retrain.epochs, "learning_rate": retrain.learning_rate}
+        tuned = config.training.model_copy(update=update)
+        config = config.model_copy(update={"training": tuned})
+    span = Span(training[0].start, training[-1].end)
+    return train(
+        config,
+        job.coupling,
+        TrainingData(*data, span),
+        place,
+        parent=parent,
+        device=device,
+        progress=lambda told: _say(job.coupling, told),
+    )
+
+
+def _solved(config: Config) -> bool:
+    """Tell whether the network is solved anew each time: there is nothing to start from."""
+    return config.training.architecture == "wiener"
+
+
+def _say(coupling: str, told: Progress) -> None:
+    """Log the end of an epoch."""
+    if told.asd_ratio is not None:
+        _log.info("%s: epoch %d, ASD ratio %.4f", coupling, told.epoch, told.asd_ratio)
+
+
+def _moved(job: Job, record: Record, compared: int | None) -> str | None:
+    """Return which pointer was moved since the beginning, in words; None where none was."""
+    root = job.config.models.directory
+    canary = versions.read_pointer(job.directory, "canary", root)
+    if canary is not None:
+        return f"version {canary} became the canary meanwhile"
+    production = versions.read_pointer(job.directory, "production", root)
+    if not production == compared == record.production:
+        return f"production is version {production} now, it was {record.production}"
+    return None
+
+
+def _figures(record: Record) -> dict[str, float]:
+    """Return what the manifest says of the held-out data, beside the training's own figures."""
+    ratios = {f"held_out_{name}": ratio for name, ratio in record.asd_ratio.items() if ratio}
+    start, end = float(record.held_out[0][0]), float(record.held_out[-1][1])
+    return {"held_out_start": start, "held_out_end": end, **ratios}
+
+
+def _publish(job: Job, record: Record, content: dict[str, bytes], manifest: Manifest) -> Record:
+    """Put the candidate into the store and make it the canary."""
+    ratio, before = (record.asd_ratio.get(name) for name in ("candidate", "production"))
+    held_out = f"over GPS {record.held_out[0][0]} to {record.held_out[-1][1]}"
+    why = f"retrained: ASD ratio {ratio:.4g}"
+    why += f", production {before:.4g}, {held_out}" if before else f" {held_out}, the first version"
+    path = store.add(job.config.models.directory, content, manifest, why, what="train")
+    record.version = int(path.name)
+
+    def check(path: Path) -> None:
+        job.check(path)
+        moved = _moved(job, record, record.production)
+        if moved:
+            raise _OvertakenError(moved)
+
+    try:
+        store.set_canary(job.directory, record.version, check, why)
+    except _OvertakenError as error:
+        return record.close("overtaken", str(error))
+    return record.close("published", why)
+
+
+class _OvertakenError(Exception):
+    """A pointer was moved between the last look and the lock."""

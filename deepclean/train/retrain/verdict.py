@@ -1,0 +1,138 @@
+"""Whether a candidate is better than production: both cleaned by the engine, with their gates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepclean.config import Config
+from deepclean.config.types import FrozenMap
+from deepclean.core.time import Span
+from deepclean.io.source import HistorySource, Past
+from deepclean.run.cleaner import channels_of
+from deepclean.validate.judge import limits
+from deepclean.validate.run import Asked, validate
+from deepclean.validate.shards import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the held-out data says.
+
+    Args:
+        sha256: of the manifest of the candidate that was judged.
+        production: the version that it was compared with.
+        asd_ratio: in the band, OUT_DQ over raw, of `candidate` and `production`.
+        criteria: each with its value, its limit and whether it is met.
+    """
+
+    sha256: str
+    production: int | None
+    asd_ratio: dict[str, float | None]
+    criteria: list[dict[str, Any]]
+
+    @property
+    def unmet(self) -> str:
+        """What is not met, in words; empty where all is."""
+        return "; ".join(_words(each) for each in self.criteria if not each["met"])
+
+
+def criteria(config: Config, *, compared: bool) -> dict[str, float | None]:
+    """Return the limits by criterion.
+
+    Args:
+        config: says how much better a candidate has to be, and what else differs.
+        compared: whether there is a production version.
+
+    Raises:
+        ConfigError: an unknown criterion, or one whose limit is no number.
+    """
+    better = {"relative": 1 - config.retrain.better_by} if compared else {}
+    return limits(config.retrain.criteria) | better
+
+
+def alone(config: Config, coupling: str, model: Path | None, device: str) -> Config:
+    """Return the configuration with one coupling only.
+
+    Args:
+        config: of all.
+        coupling: that stays.
+        model: its directory; None for the store's production version.
+        device: where it runs.
+    """
+    only = config.couplings[coupling].model_copy(update={"model": model, "enabled": True})
+    runtime = config.runtime.model_copy(update={"device": device})
+    return config.model_copy(update={"couplings": FrozenMap({coupling: only}), "runtime": runtime})
+
+
+def judge(
+    config: Config,
+    coupling: str,
+    candidate: Path,
+    held_out: Sequence[Span],
+    recordings: tuple[Past, Past],
+    *,
+    compared: bool,
+    device: str,
+) -> Judged:
+    """Clean held-out data with a candidate, and with production where there is one.
+
+    Args:
+        config: of the site.
+        coupling: that the candidate is for; it is cleaned alone.
+        candidate: a model's directory.
+        held_out: what counts, whole seconds, in order.
+        recordings: strain and witnesses.
+        compared: whether there is a production version.
+        device: where both run.
+
+    Raises:
+        ConfigError: a criterion is none.
+        InputError: nothing can be judged.
+        ModelError: a model cannot be loaded, or failed.
+    """
+    directories = [candidate, None] if compared else [candidate]
+    source = HistorySource(channels_of(alone(config, coupling, candidate, device)), *recordings)
+    runs = [
+        Run(
+            "candidate" if model else "production",
+            alone(config, coupling, model, device),
+            lambda: source,
+        )
+        for model in directories
+    ]
+    span = Span(held_out[0].start, held_out[-1].end)
+    asked = Asked(span, held_out, (), criteria(config, compared=compared))
+    threads = torch.get_num_threads()
+    try:
+        report = validate(runs, asked).report
+    finally:
+        torch.set_num_threads(threads)  # a validation takes one
+    figures = {run["name"]: run for run in report["runs"]}
+    return Judged(
+        sha256=figures["candidate"]["models"][coupling]["sha256"],
+        production=figures["production"]["models"][coupling]["version"] if compared else None,
+        asd_ratio={
+            name: run["couplings"][coupling]["asd_ratio"]["OUT_DQ"]["in_band"]
+            for name, run in figures.items()
+        },
+        criteria=[
+            {key: value for key, value in each.items() if key != "says"}
+            for each in report["verdict"]["criteria"]
+        ],
+    )
+
+
+def _words(unmet: Mapping[str, Any]) -> str:
+    """Say what of a criterion is not met: `relative 0.998 is not at most 0.99`."""
+    value = (
+        "cannot be measured, has to be"
+        if unmet["value"] is None
+        else f"{unmet['value']:.4g} is not"
+    )
+    side = "at_least" if "at_least" in unmet else "at_most"
+    return f"{unmet['criterion']} {value} {side.replace('_', ' ')} {unmet[side]:g}"

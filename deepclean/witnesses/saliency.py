@@ -1,0 +1,230 @@
+"""What a model makes of its witnesses: gradient saliency, and what each of them is worth to it.
+
+Coherence is blind to what is not linear, such as a line's sidebands that a slow motion makes. A
+network that was trained on the stretch's noise is not. Two questions are put to it:
+
+- saliency: by how much does the estimate's rms in the bands change, to first order, where a
+  witness is replaced by other noise of its own spectrum? It is the gradient of that rms with
+  respect to the witness, weighted frequency by frequency with what the witness holds there, as
+  a share of all witnesses' sum. (The bare gradient also counts frequencies at which a witness
+  holds nothing, and there a network's response is anything.) It says what the network listens
+  to, not whether that helps.
+- without: what ASD ratio is left where one witness is replaced by its mean? It says what the
+  witness is worth to this network, in the figure that the site sees. Of two that repeat each
+  other either may be worth nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import fft, signal
+
+from deepclean.core.bandpass import Band, Bandpass
+from deepclean.core.block import Float64
+from deepclean.core.engine.schedule import EngineSettings
+from deepclean.core.gate.quality import Bins
+from deepclean.core.predict import Geometry, Predictor, PredictSettings, geometry
+from deepclean.core.spectra import FFT_SECONDS, band_ratio
+from deepclean.core.time import NS, index_at
+from deepclean.errors import InputError
+from deepclean.factory import predictor
+from deepclean.models.load import Model
+from deepclean.train.data import SiteData
+from deepclean.train.prepare import Float32, Preparer, Stretch
+from deepclean.train.validation import longest_parts
+
+SECONDS = 256
+"""Of data that the model is asked about."""
+
+_BATCH = 16
+"""Kernels in one call of the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What a witness is to a model.
+
+    Args:
+        saliency: its share of all witnesses' saliency.
+        without: ASD ratio in the bands where it is replaced by its mean.
+    """
+
+    saliency: float
+    without: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a model made of its witnesses.
+
+    Args:
+        version: of the model.
+        seconds: of data that it was asked about.
+        asd_ratio: in the bands, with all witnesses: cleaned over raw.
+        worths: by channel.
+    """
+
+    version: int
+    seconds: int
+    asd_ratio: float
+    worths: Mapping[str, Worth]
+
+
+def ask(
+    model: Model,
+    site: SiteData,
+    settings: EngineSettings,
+    bandpass: Bandpass,
+    bands: Sequence[Band],
+) -> Asked:
+    """Ask a model about a stretch of data, at most `SECONDS` of it, the longest parts first.
+
+    Args:
+        model: on the CPU.
+        site: the strain and the model's witnesses, in the model's order.
+        settings: at the model's rate; the resampling that the engine does.
+        bandpass: that confines the estimate.
+        bands: `(low, high)` in Hz, in which its effect is measured.
+
+    Raises:
+        InputError: there is too little data.
+    """
+    preparer = Preparer(site, settings, bandpass)
+    parts = longest_parts(site.usable(), SECONDS * NS)
+    stretches, _ = preparer.prepare(parts, model.scalers)
+    layout = _Layout.of(model, settings, bandpass, bands)
+    stretches = [one for one in stretches if layout.seconds(one) >= 2 * FFT_SECONDS]
+    if not stretches:
+        raise InputError(
+            f"no analysis-ready stretch leaves {2 * FFT_SECONDS} s for the model after its edges"
+        )
+    weights = [layout.seconds(one) for one in stretches]
+
+    def ratio(replaced: int | None) -> float:
+        ratios = [layout.ratio(one, replaced) for one in stretches]
+        return float(np.average(ratios, weights=weights))
+
+    weight = saliency(model, stretches, bands)
+    shares = weight / (weight.sum() or 1.0)
+    worths = {
+        name: Worth(float(share), ratio(index))
+        for index, (name, share) in enumerate(zip(model.channels, shares, strict=True))
+    }
+    return Asked(model.version, sum(weights), ratio(None), worths)
+
+
+def saliency(model: Model, stretches: Sequence[Stretch], bands: Sequence[Band]) -> Float64:
+    """Return, by witness, the rms change of the estimate's in-band rms under its own noise.
+
+        s_c^2 = mean over kernels of (1 / K) sum_f |G_c(f)|^2 S_c(f)
+
+    with `G` the transform of a kernel's gradient, `S` the witness's two-sided power spectral
+    density per sample and `K` the kernel: for white noise the norm of the gradient times the
+    standard deviation.
+
+    Args:
+        model: with the network.
+        stretches: standardised witnesses.
+        bands: `(low, high)` in Hz.
+    """
+    window = signal.get_window("hann", model.kernel)
+    shape = (len(model.channels), model.kernel)
+    held, slopes, count = np.zeros(shape), np.zeros(shape), 0
+    for kernels in _kernels(model, stretches):
+        centred = kernels - kernels.mean(axis=2, keepdims=True, dtype=np.float64)
+        held += (np.abs(fft.fft(centred * window)) ** 2).sum(axis=0) / (window**2).sum()
+        slope = gradient(model, kernels, bands).astype(np.float64)
+        slopes += (np.abs(fft.fft(slope)) ** 2).sum(axis=0)
+        count += len(kernels)
+    return np.asarray(np.sqrt((held * slopes).sum(axis=1) / model.kernel) / max(count, 1))
+
+
+def gradient(model: Model, kernels: Float32, bands: Sequence[Band]) -> Float32:
+    """Return the gradient of the estimate's in-band rms with respect to the witnesses.
+
+    Args:
+        model: with the network.
+        kernels: standardised witnesses, shape `(batch, channels, kernel)`.
+        bands: `(low, high)` in Hz.
+
+    Returns:
+        The shape of `kernels`; the rms is in any unit.
+    """
+    kept = model.kernel - 2 * model.edge
+    bins = Bins(bands, 0.0, model.sample_rate / 2, NS * kept // model.sample_rate)
+    inputs = torch.from_numpy(kernels).requires_grad_(True)
+    output = model.network(inputs)[:, model.edge : model.kernel - model.edge]
+    spectrum = torch.fft.rfft(output * torch.hann_window(kept))
+    power = spectrum[:, torch.from_numpy(bins.inside)].abs().square().sum(dim=1)
+    # An estimate of exactly 0 has no slope, rather than an infinite one.
+    rms = power.clamp_min(torch.finfo(power.dtype).tiny).sqrt()
+    (slope,) = torch.autograd.grad(rms.sum(), inputs)
+    return np.asarray(slope.numpy(), dtype=np.float32)
+
+
+def _kernels(model: Model, stretches: Sequence[Stretch]) -> Iterator[Float32]:
+    """Yield kernels whose kept samples follow one another, in batches."""
+    step = model.kernel - 2 * model.edge
+    for stretch in stretches:
+        samples = stretch.witnesses.shape[1]
+        starts = range(0, samples - model.kernel + 1, step)
+        for first in range(0, len(starts), _BATCH):
+            some = starts[first : first + _BATCH]
+            yield np.stack([stretch.witnesses[:, s : s + model.kernel] for s in some])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layout:
+    """How the model is run over a stretch, and what its estimate is measured by."""
+
+    predictor: Predictor
+    shape: Geometry
+    hop: int
+    rate: int
+    bandpass: Bandpass
+    bands: Sequence[Band]
+
+    @classmethod
+    def of(
+        cls, model: Model, settings: EngineSettings, bandpass: Bandpass, bands: Sequence[Band]
+    ) -> _Layout:
+        wanted = PredictSettings(kernel=model.kernel, edge=model.edge)
+        hop = settings.hop_model
+        shape = geometry(wanted, hop, model.receptive_field, model.period)
+        return cls(predictor(model), shape, hop, model.sample_rate, bandpass, bands)
+
+    def _hops(self, stretch: Stretch) -> tuple[int, int]:
+        """Return where, in a stretch, the first hop begins, and how many there are."""
+        origin = index_at(stretch.span.start, self.rate)
+        first = self.shape.align(origin + self.shape.before) - origin
+        return first, (len(stretch.target) - first - self.shape.after) // self.hop
+
+    def seconds(self, stretch: Stretch) -> int:
+        """Return how many whole seconds of estimate a stretch gives."""
+        _, hops = self._hops(stretch)
+        return (hops * self.hop - 2 * self.bandpass.settle_in) // self.rate
+
+    def ratio(self, stretch: Stretch, replaced: int | None) -> float:
+        """Return the ASD ratio in the bands, one witness replaced by its mean, or none."""
+        witnesses = stretch.witnesses
+        if replaced is not None:
+            witnesses = witnesses.copy()
+            witnesses[replaced] = witnesses[replaced].mean()
+        first, hops = self._hops(stretch)
+        before, after = self.shape.before, self.hop + self.shape.after
+        starts = range(first, first + hops * self.hop, self.hop)
+        predicted = np.concatenate(
+            [
+                self.predictor.predict(witnesses[:, s - before : s + after], self.shape)
+                for s in starts
+            ]
+        )
+        estimate = self.bandpass.apply(predicted)
+        low = first + self.bandpass.settle_in
+        raw = stretch.target[low : low + len(estimate)].astype(np.float64)
+        raw = raw * self.predictor.strain_std + self.predictor.strain_mean
+        return band_ratio(raw - estimate, raw, self.rate, self.bands)

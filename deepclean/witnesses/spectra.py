@@ -1,0 +1,246 @@
+"""What is looked at: the strain of a stretch and candidate channels, transformed piece by piece.
+
+Each channel is transformed at its own rate (core.quality.transform), so that nothing has to be
+resampled. Pieces lie on a grid from GPS 0 and every channel is treated alone: which channels are
+read together, and how the files are cut, changes no bit of the result.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+
+from deepclean.core.bandpass import Band
+from deepclean.core.block import Float64, Gap, Series
+from deepclean.core.gate.quality import Bins, Complex, transform
+from deepclean.core.time import NS, Span
+from deepclean.errors import InputError, hint
+from deepclean.train.data import Source
+from deepclean.witnesses.reading import joined, readable, unready, unusable, whole
+
+PIECE = 32
+"""Transform lengths that are read at a time; no transform crosses the end of a piece."""
+
+BATCH = 2**23
+"""Samples that are read at a time."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Candidate:
+    """What may witness: a channel, or its product with a faster one.
+
+    Args:
+        channel: full name.
+        rate: of the channel, Hz.
+        carrier: full name of what it is multiplied with; None: nothing.
+    """
+
+    channel: str
+    rate: int
+    carrier: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.channel if self.carrier is None else f"{self.channel} x {self.carrier}"
+
+    @property
+    def label(self) -> str:
+        """What it is called where the carrier is stated elsewhere."""
+        return self.channel if self.carrier is None else f"{self.channel} x carrier"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A candidate's transforms over a piece.
+
+    Args:
+        good: for which transforms of the strain there is one; shape `(transforms,)`.
+        values: of those, at the bands' bins, shape `(good.sum(), bins)`; 0 above its Nyquist.
+        low: lowest sample of those, infinite where there is none.
+        high: highest.
+    """
+
+    good: NDArray[np.bool_]
+    values: Complex
+    low: float
+    high: float
+
+
+class Stretch:
+    """A stretch of data and the bands that are looked at.
+
+    Args:
+        strain: where the strain and its state vector are.
+        witnesses: where the candidates are.
+        channel: full name of the strain.
+        state: full name of the state vector; None: all time is ready.
+        span: whole seconds.
+        bands: `(low, high)` in Hz.
+        length: of a transform, an even number of seconds; they overlap by half.
+
+    Attributes:
+        channel: of the strain.
+        rate: likewise, Hz.
+        frequencies: of the bands' bins, Hz.
+        skipped: seconds of the span that were left out so far, by reason.
+
+    Raises:
+        InputError: there is no such strain, or a band is not below its Nyquist frequency.
+    """
+
+    def __init__(
+        self,
+        strain: Source,
+        witnesses: Source,
+        channel: str,
+        state: str | None,
+        span: Span,
+        bands: Sequence[Band],
+        length: int = 2,
+    ) -> None:
+        held = strain.channels([channel] if state is None else [channel, state])
+        if channel not in held:
+            raise InputError(f"no channel {channel}{hint(channel, strain.channels())}")
+        self.rate = held[channel]
+        for low, high in bands:
+            if not 0 < low <= high < self.rate / 2:
+                raise InputError(
+                    f"a band of {low:g}-{high:g} Hz: {channel} at {self.rate} Hz holds what lies "
+                    f"between 0 and {self.rate / 2:g} Hz",
+                    channels=[channel],
+                )
+        self._strain, self._witnesses = strain, witnesses
+        self.channel, self._state = channel, state if state in held else None
+        self.span, self.bands, self.length = span, tuple(bands), length
+        self._bins = Bins(bands, 0.0, self.rate / 2, length * NS)
+        self.frequencies = np.asarray(self._bins.inside * self._bins.width, dtype=np.float64)
+        self.skipped: Counter[str] = Counter()
+
+    @property
+    def slowest(self) -> float:
+        """Hz; a candidate up to this rate holds nothing of the bands."""
+        return 2 * float(self.frequencies[0])
+
+    def pieces(self, carrier: str | None = None) -> Iterator[Piece]:
+        """Yield the pieces that hold a transform of the strain, in order.
+
+        Args:
+            carrier: a channel to be multiplied with.
+        """
+        self.skipped.clear()
+        length = PIECE * self.length * NS
+        for start in range(self.span.start // length * length, self.span.end, length):
+            part = Span(start, start + length).overlap(self.span)
+            assert part is not None
+            parts = readable(self._strain, [self.channel], part)[self.channel]
+            starts = self._starts(part, parts)
+            if starts:
+                strain = self.transforms(joined(parts), starts).values
+                fast = [] if carrier is None else self.read([carrier], part)[carrier]
+                yield Piece(self, part, starts, strain, fast)
+
+    def _starts(self, part: Span, parts: Sequence[Series | Gap]) -> list[int]:
+        """Return where transforms of the strain begin, and note the seconds that are skipped."""
+        wrong = dict(unusable(parts))
+        if self._state is not None:
+            for second in unready(readable(self._strain, [self._state], part)[self._state]):
+                wrong.setdefault(second, "not_ready")
+        self.skipped.update(wrong.values())
+        length = self.length * NS
+        return [
+            start
+            for start in range(part.start, part.end - length + 1, length // 2)
+            if not any(second in wrong for second in range(start, start + length, NS))
+        ]
+
+    def read(self, channels: Sequence[str], part: Span) -> dict[str, list[Series]]:
+        """Return, by candidate channel, what can be read of a span, joined."""
+        found = readable(self._witnesses, channels, part)
+        return {name: joined(parts) for name, parts in found.items()}
+
+    def transforms(
+        self,
+        parts: Sequence[Series],
+        starts: Sequence[int],
+        carrier: Sequence[Series] | None = None,
+    ) -> Seen:
+        """Return the transforms of one channel, or of its product with the carrier.
+
+        Args:
+            parts: what can be read of the channel.
+            starts: where they are to begin, GPS nanoseconds.
+            carrier: what can be read of the carrier.
+        """
+        good = np.zeros(len(starts), dtype=bool)
+        values, low, high = [], np.inf, -np.inf
+        for index, start in enumerate(starts):
+            span = Span(start, start + self.length * NS)
+            samples = whole(parts, span)
+            product = samples if carrier is None else whole(carrier, span)
+            if samples is None or product is None:
+                continue
+            centred = samples - samples.mean()
+            if carrier is not None:
+                # Fourier interpolation errs at the segment's ends, where the window is near 0.
+                centred = signal.resample(centred, len(product)) * (product - product.mean())
+            values.append(self._at_bins(centred))
+            good[index] = True
+            low, high = min(low, samples.min()), max(high, samples.max())
+        shape = (-1, len(self.frequencies))
+        return Seen(good, np.array(values, dtype=np.complex128).reshape(shape), low, high)
+
+    def _at_bins(self, samples: Float64) -> Complex:
+        """Return the transform of one segment at the bands' bins."""
+        inside, stop = self._bins.inside, (self._bins.inside[-1] + 0.5) * self._bins.width
+        values = np.zeros(len(inside), dtype=np.complex128)
+        below = inside < len(samples) / 2
+        values[below] = transform(samples, len(samples) // self.length, stop)[inside[below]]
+        return values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """Some of a stretch, as much as is read at a time.
+
+    Args:
+        stretch: that it is of.
+        span: of it.
+        starts: where the strain's transforms begin, GPS nanoseconds.
+        strain: those, at the bands' bins, shape `(transforms, bins)`.
+        carrier: what can be read of the channel to be multiplied with.
+    """
+
+    stretch: Stretch
+    span: Span
+    starts: Sequence[int]
+    strain: Complex
+    carrier: Sequence[Series]
+
+    def seen(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Seen]]:
+        """Yield the candidates' transforms, reading as many channels at a time as fit."""
+        for batch in batches(candidates, self.span.duration // NS):
+            held = self.stretch.read(sorted({one.channel for one in batch}), self.span)
+            for one in batch:
+                parts = [part for part in held[one.channel] if part.rate == one.rate]
+                carrier = None if one.carrier is None else self.carrier
+                yield one, self.stretch.transforms(parts, self.starts, carrier)
+
+
+def batches(candidates: Sequence[Candidate], seconds: int) -> Iterator[list[Candidate]]:
+    """Yield the candidates in groups that hold about `BATCH` samples in so many seconds."""
+    batch: list[Candidate] = []
+    size = 0
+    for one in candidates:
+        if batch and size + one.rate * seconds > BATCH:
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += one.rate * seconds
+    if batch:
+        yield batch

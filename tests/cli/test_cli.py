@@ -1,0 +1,215 @@
+"""The command line: what it prints, and that every mendable fault is one message and status 2."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepclean.config import Config
+from deepclean.models import log as changes
+from deepclean.models import versions
+from tests.helpers import small_site as site
+from tests.helpers.commands import Run
+from tests.helpers.small_site import START
+from tests.run.test_faults_device import LOST, SHORT
+
+REPLAY = f"replay -c small.yaml --start {START + 2} --end {START + 4}"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("site")
+    config = site.small_config(place)
+    site.publish_model(config)
+    site.write_site(config, START, 8)
+    return place
+
+
+def test_replay_says_what_it_did(deepclean: Run, place: Path, tmp_path: Path) -> None:
+    done = deepclean(place, f"{REPLAY} --output {tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"2 frames written to {tmp_path}, 0 s were there, 0 s without strain\n"
+    again = deepclean(place, f"{REPLAY} --output {tmp_path}")
+    assert again.stdout.startswith("0 frames written")
+
+
+def test_config_prints_itself_and_the_budget(deepclean: Run, place: Path) -> None:
+    done = deepclean(place, "config small.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "channel: H1:GDS-CALIB_STRAIN" in done.stdout
+    assert "look-ahead L = " in done.stdout
+    assert "assumed" not in done.stdout
+    bare = deepclean(place, "config small.yaml --no-budget --set engine.ramp=0.5")
+    (place / "printed.yaml").write_text(bare.stdout)
+    again = deepclean(place, "config printed.yaml --no-budget")
+    assert again.stdout == bare.stdout
+    assert "ramp: 0.5" in bare.stdout
+
+
+def test_environment_overrides(deepclean: Run, place: Path) -> None:
+    done = deepclean(place, "config small.yaml --no-budget", DEEPCLEAN__ENGINE__RAMP="0.125")
+    assert "ramp: 0.125" in done.stdout
+
+
+def test_schema_is_json(deepclean: Run, place: Path) -> None:
+    done = deepclean(place, "config --schema")
+    assert "couplings" in json.loads(done.stdout)["properties"]
+
+
+def test_models_are_listed_and_promoted(deepclean: Run, tmp_path: Path) -> None:
+    config = site.small_config(tmp_path)
+    site.publish_model(config, 1)
+    site.publish_model(config, 2)
+    directory = config.models.directory / "H1" / "60Hz"
+    assert "production" in deepclean(tmp_path, "models list -c small.yaml").stdout
+    done = deepclean(tmp_path, "models promote -c small.yaml 60Hz 1")
+    assert done.stdout == "60Hz: production is version 1, it was 2\n"
+    assert versions.read_pointer(directory, "production") == 1
+
+
+def test_training_publishes_and_says_so(deepclean: Run, tmp_path: Path) -> None:
+    config = site.small_config(tmp_path)
+    site.write_site(config, START, 60)
+    command = f"train -c small.yaml 60Hz --start {START} --end {START + 60} --architecture wiener"
+    first = deepclean(tmp_path, command)
+    assert first.returncode == 0, first.stderr
+    lines = first.stdout.splitlines()
+    assert lines[0].startswith(f"{config.models.directory}/H1/60Hz/1: asd_ratio ")
+    assert lines[1] == "60Hz: production is version 1"
+    again = deepclean(tmp_path, command)
+    assert again.stdout.splitlines()[0].startswith(f"{config.models.directory}/H1/60Hz/2: ")
+    assert len(again.stdout.splitlines()) == 1
+    log = changes.read(config.models.directory / "H1" / "60Hz").changes
+    made = [(change.what, change.before, change.after, change.why) for change in log]
+    assert made == [
+        ("train", None, 1, ""),
+        ("promote", None, 1, "the first version"),
+        ("train", None, 2, ""),
+    ]
+
+
+def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
+    from deepclean.core.accounting import Ledger
+    from deepclean.telemetry import status_file as account
+
+    config = site.small_config(place)
+    config.output.directory.mkdir()
+    path = account.path_in(config.output.directory, config.output.description)
+    ledger = Ledger(frames_in=5, written=Counter(cleaned=3, missing=1), inside=1)
+    ledger.ignored["late"] = 2
+    models = {"60Hz": "2, canary 3 in spec for 4 of 100 s"}
+    account.Account(path, site.FakeClock(), lambda: models).keep(ledger)
+    lines = deepclean(place, "status -c small.yaml").stdout.splitlines()
+    assert len(lines) == 6
+    assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"
+    assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
+    assert lines[4] == "models: 60Hz version 2, canary 3 in spec for 4 of 100 s"
+    assert lines[5] == "gaps: 0 s; the ledger is balanced"
+    said = json.loads(deepclean(place, "status -c small.yaml --json").stdout)
+    assert said["ledger"]["frames_in"] == 5
+    assert said["models"] == models
+
+
+def break_nothing(config: Config) -> None:
+    """Leave the site as it is."""
+
+
+def cut_every_strain(config: Config) -> None:
+    for path in config.input.strain.directory.glob("*.gwf"):
+        path.write_bytes(path.read_bytes()[:500])
+
+
+def other_channels_in_model(config: Config) -> None:
+    path = config.models.directory.parent / "small.yaml"
+    path.write_text(path.read_text().replace("[SLOW, MIDDLE, FAST]", "[SLOW, MIDDLE]"))
+
+
+def flip_a_bit_in_the_weights(config: Config) -> None:
+    path = config.models.directory / "H1" / "60Hz" / "1" / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def no_witness_files(config: Config) -> None:
+    for path in config.input.witnesses[0].directory.glob("*.gwf"):
+        path.unlink()
+
+
+FAULTS: list[tuple[Callable[[Config], None], str, str]] = [
+    (break_nothing, "replay -c nowhere.yaml --start 1 --end 2", "nowhere.yaml: cannot be read"),
+    (break_nothing, f"{REPLAY} --set engine.hpo=1", "engine.hpo: unknown key; did you mean hop?"),
+    (break_nothing, f"{REPLAY} --set engine.hop=0.3", "engine.hop"),
+    (
+        break_nothing,
+        f"{REPLAY} --set strain.rate=4096",
+        "is at 2048 Hz, the configuration says 4096",
+    ),
+    (break_nothing, f"{REPLAY} --set strain.channel=NO_SUCH", "no such channel: H1:NO_SUCH"),
+    (break_nothing, f"{REPLAY} --strain nowhere", "nowhere"),
+    (break_nothing, "replay -c small.yaml --start 9 --end 8", "a span must end after it starts"),
+    (break_nothing, "replay -c small.yaml --start 1.5 --end 8", "whole GPS seconds"),
+    (break_nothing, "replay -c small.yaml --start x --end 8", "not a time in seconds"),
+    (
+        break_nothing,
+        f"{REPLAY} --set couplings.60Hz.model=nowhere",
+        "manifest.json: cannot be read",
+    ),
+    (break_nothing, f"{REPLAY} --set engine.rate=1024", "runs at 512 Hz, the configuration says"),
+    (
+        break_nothing,
+        f"{REPLAY} --set couplings.60Hz.bandpass.transition=0.001",
+        "couplings.60Hz.bandpass: no settle-in",
+    ),
+    (
+        break_nothing,
+        f"{REPLAY} --set couplings.60Hz.predict.mode=pass --set couplings.60Hz.predict.edge=0.125",
+        "couplings.60Hz.predict: mode 'pass' needs",
+    ),
+    (break_nothing, "models promote -c small.yaml 60hz 1", "no coupling 60hz; did you mean 60Hz?"),
+    (break_nothing, "models promote -c small.yaml 60Hz 9", "no version 9; there: 1"),
+    (cut_every_strain, REPLAY, "not a readable frame file"),
+    (other_channels_in_model, REPLAY, "needs witnesses that are not configured: H1:FAST"),
+    (flip_a_bit_in_the_weights, REPLAY, "does not match the sha256 in the manifest"),
+    (no_witness_files, REPLAY, "no frame or HDF5 files"),
+    (
+        break_nothing,
+        f"simulate -c small.yaml --start {START} --end {START + 1} --inject x",
+        "--inject x: not a time in seconds",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "command", "message"), FAULTS)
+def test_fault_is_one_message(
+    deepclean: Run, tmp_path: Path, damage: Callable[[Config], None], command: str, message: str
+) -> None:
+    config = site.small_config(tmp_path)
+    site.publish_model(config)
+    site.write_site(config, START, 8)
+    damage(config)
+    done = deepclean(tmp_path, command)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("deepclean:")]
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize("error", [SHORT, LOST])
+def test_a_device_of_no_use_at_the_start_may_be_tried_again(
+    deepclean: Run, place: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    def refuse(module: torch.nn.Module, device: str) -> torch.nn.Module:
+        raise error
+
+    monkeypatch.setattr(torch.nn.Module, "to", refuse)
+    done = deepclean(place, "run -c small.yaml")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line == f"deepclean: coupling 60Hz: {str(error).splitlines()[0]}"

@@ -1,0 +1,154 @@
+"""Which parts are cleaned in which shards: exact, over three months with gaps."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepclean.cluster import shards as parts
+from deepclean.cluster.plan import Asked, Cut, finished, make
+from deepclean.core.time import NS, Span
+from deepclean.errors import InputError
+from deepclean.io.history import History
+from deepclean.io.source import HistorySource
+from deepclean.run.cleaner import channels_of
+from deepclean.run.parallel import WORTH
+from tests.helpers import small_site as site
+from tests.helpers.small_site import START
+
+DAYS = 90
+HISTORY = 82 * NS
+
+
+def seconds(spans: Sequence[Span]) -> set[int]:
+    """Return every whole second of some spans."""
+    return {s for span in spans for s in range(span.start // NS, span.end // NS)}
+
+
+@st.composite
+def lists(draw: st.DrawFn) -> list[Span]:
+    """Return spans in order of time, without overlap; some touch."""
+    edges = draw(st.lists(st.integers(0, 60), unique=True, max_size=12).map(sorted))
+    spans = [Span(a * NS, b * NS) for a, b in zip(edges[::2], edges[1::2], strict=False)]
+    cut = draw(st.integers(0, 60)) * NS
+    return [
+        piece
+        for span in spans
+        for piece in (
+            [Span(span.start, cut), Span(cut, span.end)] if span.start < cut < span.end else [span]
+        )
+    ]
+
+
+@given(lists(), lists())
+def test_lists_of_spans_are_sets_of_seconds(some: list[Span], others: list[Span]) -> None:
+    assert seconds(list(parts.shared(some, others))) == seconds(some) & seconds(others)
+    assert seconds(list(parts.without(some, others))) == seconds(some) - seconds(others)
+
+
+@given(lists(), lists(), st.integers(0, 10))
+def test_bridges_hold_nothing_unwanted(wanted: list[Span], others: list[Span], most: int) -> None:
+    unwanted = list(parts.without(others, wanted))
+    joined = list(parts.bridged(wanted, most * NS, unwanted))
+    assert seconds(joined) >= seconds(wanted)
+    assert not seconds(joined) & seconds(unwanted)
+    between = parts.without(joined, wanted)
+    assert all(gap.duration <= most * NS for gap in between)
+    for one, following in pairwise(joined):
+        gap = Span(one.end, following.start) if one.end < following.start else None
+        assert gap is not None
+        assert gap.duration > most * NS or seconds([gap]) & seconds(unwanted)
+
+
+def test_spans_are_taken_inward_to_whole_seconds() -> None:
+    spans = [Span(1, 3 * NS + 1), Span(4 * NS, 5 * NS), Span(6 * NS + 1, 7 * NS + 5)]
+    assert parts.whole_seconds(spans) == [Span(NS, 3 * NS), Span(4 * NS, 5 * NS)]
+
+
+def touch(directory: Path, description: str, spans: Sequence[Span]) -> None:
+    """Make empty files with the names of frames: an index, and nothing in it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for span in spans:
+        name = f"H-{description}-{span.start // NS}-{span.duration // NS}.gwf"
+        (directory / name).touch()
+
+
+def months(generator: random.Random) -> list[Span]:
+    """Return what the files of three months cover: lock stretches, and dropped frames in them."""
+    found, start, end = [], START + 1, START + DAYS * 86400
+    while start < end:
+        length = generator.choice([1, 64, 200, 4096, 4096, 4096])
+        found.append(Span.of_seconds(start, min(length, end - start)))
+        gap = generator.choice([0] * 20 + [1, 1, 7, 81, 82, 83, 1000, 40_000])
+        start += length + gap
+    return found
+
+
+@pytest.mark.parametrize(
+    ("seed", "duration", "selected"), [(1, 1, True), (2, 64, False), (3, 4096, True)]
+)
+def test_three_months_with_gaps(tmp_path: Path, seed: int, duration: int, selected: bool) -> None:
+    """Only names are there, but for the first second: planning reads nothing else."""
+    generator = random.Random(seed)
+    config = site.small_config(tmp_path)
+    site.write_site(config, START, 1)
+    files = months(generator)
+    touch(config.input.strain.directory, "H1_llhoft", files)
+    output = tmp_path / "archive"
+    touch(output, "H1_DEEPCLEAN", [f for f in files if generator.random() < 0.05])
+    span = Span.of_seconds(START, DAYS * 86400)
+    counting = None
+    if selected:
+        edges = sorted(generator.sample(range(START, START + DAYS * 86400), 400))
+        counting = [
+            Span(a * NS, b * NS) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b
+        ]
+    source = HistorySource(
+        channels_of(config),
+        History([config.input.strain.directory], description="H1_llhoft"),
+        History([config.input.witnesses[0].directory]),
+    )
+    asked = Asked(start=START, end=span.end // NS, duration=duration, output=output)
+    plan = make(config, asked, source, counting, HISTORY, Cut(20_000 * NS))
+
+    there = seconds([Span.of_seconds(START, 1), *files])
+    counted = there if counting is None else there & seconds(counting)
+    done = seconds(finished(output, config))
+    shards = list(plan.numbered.values())
+    covered = seconds(shards)
+    assert seconds(plan.wanted_spans) == counted
+    assert covered & there - done == counted - done
+    assert covered & there <= counted
+    assert len(covered) == sum(shard.duration for shard in shards) // NS
+    assert shards == sorted(shards)
+    assert len(shards) > 100
+    wanted = list(parts.without(plan.wanted_spans, finished(output, config)))
+    begins = {span.start for span in wanted}
+    ends = {span.end for span in wanted}
+    for shard in shards:
+        assert shard.start in begins or shard.start % (duration * NS) == 0
+        assert shard.end in ends or shard.end % (duration * NS) == 0
+        assert shard.duration <= 1.25 * max(20_000 * NS, WORTH * HISTORY) + duration * NS
+        assert shard.start in begins or shard.duration >= WORTH * HISTORY / 4
+        # What a shard has beyond the data is shorter than the history that one more would read.
+        holes = parts.without([shard], wanted)
+        assert all(hole.duration <= HISTORY for hole in holes)
+
+
+def test_span_without_strain_is_refused(tmp_path: Path) -> None:
+    config = site.small_config(tmp_path)
+    site.write_site(config, START, 2)
+    history = History([config.input.strain.directory])
+    source = HistorySource(channels_of(config), history, history)
+    asked = Asked(start=START + 100, end=START + 200, duration=1, output=tmp_path / "out")
+    with pytest.raises(InputError, match="no strain in"):
+        make(config, asked, source, None, 0, Cut())
+    asked = asked.model_copy(update={"start": START, "counting": "H1:GOOD:1"})
+    with pytest.raises(InputError, match=r"that counts \(H1:GOOD:1\)"):
+        make(config, asked, source, [Span.of_seconds(START + 50, 9)], 0, Cut())

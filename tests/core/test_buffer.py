@@ -1,0 +1,96 @@
+"""A track against the plainest model of it: a dictionary from index to sample."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepclean.core.buffer import Track
+
+steps = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(1, 9), st.integers(0, 40)), min_size=1, max_size=12
+)
+"""Per piece: how many indices are left out before it, its length, how much of the past is kept."""
+
+
+@dataclass
+class Model:
+    track: Track = field(default_factory=lambda: Track(2))
+    known: dict[int, tuple[float, float]] = field(default_factory=dict)
+    end: int = -7
+    kept: int = -7
+
+    def step(self, hole: int, count: int, keep: int) -> None:
+        first = self.end + hole
+        piece = np.arange(1, 2 * count + 1, dtype=float).reshape(2, count) + 100 * first
+        self.track.append(first, piece)
+        for offset in range(count):
+            self.known[first + offset] = (piece[0, offset], piece[1, offset])
+        self.end = first + count
+        self.kept = max(self.kept, self.end - keep)
+        self.track.drop_before(self.kept)
+
+    def check(self) -> None:
+        first, stop = self.kept, self.end + 6
+        expected = [self.known.get(index, (0.0, 0.0)) for index in range(first, stop)]
+        assert self.track.read(first, stop).T.tolist() == [list(pair) for pair in expected]
+
+
+@given(steps)
+def test_reads_what_was_written_and_zero_elsewhere(history: list[tuple[int, int, int]]) -> None:
+    model = Model()
+    for step in history:
+        model.step(*step)
+        model.check()
+
+
+@given(steps)
+def test_forgets_what_it_may_and_only_that(history: list[tuple[int, int, int]]) -> None:
+    model = Model()
+    for hole, count, _ in history:
+        model.step(hole, count, 10**6)
+    assert len(model.track) == len(history)
+    model.track.drop_before(model.end - 1)
+    assert len(model.track) == 1
+    model.track.drop_before(model.end)
+    assert len(model.track) == 0
+
+
+@given(steps, steps)
+def test_a_copy_goes_its_own_way(
+    history: list[tuple[int, int, int]], future: list[tuple[int, int, int]]
+) -> None:
+    model = Model()
+    for step in history:
+        model.step(*step)
+    twin = Model(model.track.copy(), dict(model.known), model.end, model.kept)
+    for step in future:
+        twin.step(*step)
+    twin.check()
+    model.check()
+
+
+def test_a_read_is_not_a_view() -> None:
+    track = Track(1, np.float32)
+    piece = np.ones((1, 4), dtype=np.float32)
+    track.append(0, piece)
+    window = track.read(0, 4)
+    assert window.dtype == np.float32
+    window[:] = 7
+    assert track.read(0, 4).tolist() == piece.tolist() == [[1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_nothing_is_written_twice(first: int) -> None:
+    track = Track(1)
+    track.append(0, np.zeros((1, 4)))
+    with pytest.raises(ValueError, match="already written"):
+        track.append(first, np.zeros((1, 4)))
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (3, 4), (4,)])
+def test_a_piece_has_the_rows_of_the_track(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="on a track of 2 rows"):
+        Track(2).append(0, np.zeros(shape))

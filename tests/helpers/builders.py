@@ -1,0 +1,262 @@
+"""Small things to clean and to clean them with: records of random data, networks, engines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import cycle, pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deepclean.core.bandpass import Band, Bandpass, BandpassSettings, make_bandpass
+from deepclean.core.block import Block, CleanedBlock, Estimate, Float64, Gap, Series
+from deepclean.core.engine.coupling import Coupling
+from deepclean.core.engine.engine import Engine
+from deepclean.core.engine.schedule import EngineSettings
+from deepclean.core.predict import Network, Predictor, PredictSettings
+from deepclean.core.time import NS, Span
+from deepclean.models.networks import build, measure
+
+START = 1_400_000_000
+"""GPS second at which records begin."""
+
+SIXTEENTH = NS // 16
+
+RATES = {"SLOW": 16, "ODD": 1040, "FAST": 2048}
+"""Witnesses of the small engine: one below its model rate, one at an odd ratio, one above."""
+
+_WHOLE = PredictSettings(edge=0)
+
+SMALL = EngineSettings(strain_rate=1024, model_rate=512, ramp=NS // 8)
+
+NOISE = 1e-21
+"""Scale of strain."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stretch of a site's data, to be cut into blocks."""
+
+    span: Span
+    strain: Series | Gap
+    witnesses: Mapping[str, Series | Gap]
+
+    def block(self, span: Span) -> Block:
+        """Return the part over `span`."""
+        return Block(
+            span, part(self.strain, span), {n: part(w, span) for n, w in self.witnesses.items()}
+        )
+
+    def blocks(self, sixteenths: Sequence[int] = (16,)) -> list[Block]:
+        """Cut into blocks of these lengths, over and over, in sixteenths of a second."""
+        lengths = cycle(sixteenths)
+        edges = [self.span.start]
+        while edges[-1] < self.span.end:
+            edges.append(min(edges[-1] + next(lengths) * SIXTEENTH, self.span.end))
+        return [self.block(Span(low, high)) for low, high in pairwise(edges)]
+
+    def between(self, start: int, end: int) -> Record:
+        """Return the part from `start` to `end`, ns from the record's start."""
+        span = Span(self.span.start + start, self.span.start + end)
+        block = self.block(span)
+        return Record(span, block.strain, block.witnesses)
+
+    def replaced(self, **witnesses: Series | Gap) -> Record:
+        """Return this record with other witnesses under the same names."""
+        return Record(self.span, self.strain, {**self.witnesses, **witnesses})
+
+
+def part(channel: Series | Gap, span: Span) -> Series | Gap:
+    """Return a channel over `span`."""
+    return Gap(span, channel.reason) if isinstance(channel, Gap) else channel.cut(span)
+
+
+def make_record(
+    seconds: int,
+    rates: Mapping[str, int] = RATES,
+    *,
+    strain_rate: int = SMALL.strain_rate,
+    seed: int = 0,
+    start: int = START,
+) -> Record:
+    """Return `seconds` of white witnesses, the first with a 60 Hz line, and white strain."""
+    rng = np.random.default_rng(seed)
+    span = Span.of_seconds(start, seconds)
+    witnesses: dict[str, Series] = {}
+    for name, rate in rates.items():
+        samples = rng.standard_normal(seconds * rate)
+        if rate > 120:
+            samples += 2.0 * np.sin(2 * np.pi * 60 * np.arange(len(samples)) / rate)
+        witnesses[name] = Series(span, rate, samples)
+    strain = NOISE * rng.standard_normal(seconds * strain_rate)
+    return Record(span, Series(span, strain_rate, strain), witnesses)
+
+
+def changed(series: Series | Gap, span: Span, samples: Any) -> Series:
+    """Return a copy of a series with other samples over `span`."""
+    assert isinstance(series, Series)
+    first, _ = series.span.indices(series.rate)
+    low, high = span.indices(series.rate)
+    values = np.array(series.samples)
+    values[low - first : high - first] = samples
+    return Series(series.span, series.rate, values)
+
+
+def first_channel(inputs: torch.Tensor) -> torch.Tensor:
+    """A network that hands its first channel through."""
+    return inputs[:, 0]
+
+
+def kernel_start(inputs: torch.Tensor) -> torch.Tensor:
+    """A network that gives the first channel's first sample everywhere."""
+    return inputs[:, 0, :1].expand(-1, inputs.shape[2])
+
+
+@lru_cache
+def autoencoder(channels: int, seed: int = 0) -> tuple[torch.nn.Module, int, int]:
+    """Return the published network with seeded weights, its receptive field and its period."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    network = build({"name": "autoencoder"}, channels).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean = 0.1 * torch.randn(module.num_features, generator=generator)
+            module.running_var = 0.2 + 0.2 * torch.rand(module.num_features, generator=generator)
+    return _measured(network, channels)
+
+
+@lru_cache
+def wiener(channels: int, taps: int = 33, seed: int = 0) -> tuple[torch.nn.Module, int, int]:
+    """Return a linear network with seeded weights, its receptive field and its period."""
+    torch.manual_seed(seed)
+    return _measured(build({"name": "wiener", "taps": taps}, channels).eval(), channels)
+
+
+def _measured(network: torch.nn.Module, channels: int) -> tuple[torch.nn.Module, int, int]:
+    found = measure(network, channels, 1024)
+    assert found.period is not None
+    return network, found.field, found.period
+
+
+def make_predictor(
+    network: Network,
+    channels: int,
+    reach: int | None = None,
+    period: int | None = None,
+    *,
+    std: float = NOISE,
+    version: int = 1,
+) -> Predictor:
+    """Return a predictor whose scalers are all different."""
+    return Predictor(
+        network=network,
+        witness_mean=np.linspace(0.0, 0.5, channels),
+        witness_std=np.linspace(1.0, 2.0, channels),
+        strain_mean=0.0,
+        strain_std=std,
+        field=reach,
+        period=period,
+        version=version,
+    )
+
+
+@dataclass(frozen=True)
+class Small:
+    """The makings of a coupling of the small engine; each can be replaced."""
+
+    name: str = "60Hz"
+    witnesses: Sequence[str] = tuple(RATES)
+    network: tuple[Network, int | None, int | None] | None = None
+    predict: PredictSettings = field(default_factory=lambda: PredictSettings(kernel=512, edge=112))
+    bands: Sequence[Band] = ((55.0, 65.0),)
+    bandpass: BandpassSettings = field(default_factory=lambda: BandpassSettings(transition=10.0))
+    version: int = 1
+
+    def coupling(self, rate: int = SMALL.model_rate) -> Coupling:
+        """Return the coupling."""
+        count = len(self.witnesses)
+        network, reach, period = self.network or autoencoder(count)
+        predictor = make_predictor(network, count, reach, period, version=self.version)
+        bandpass = make_bandpass(self.bandpass, self.bands, rate)
+        witnesses = tuple(self.witnesses)
+        return Coupling(self.name, witnesses, predictor, self.predict, bandpass, self.bands)
+
+
+def make_engine(settings: EngineSettings = SMALL, *couplings: Small) -> Engine:
+    """Return an engine of small couplings, one by default."""
+    return Engine(settings, [c.coupling(settings.model_rate) for c in couplings or (Small(),)])
+
+
+@dataclass
+class Box:
+    """A bandpass that is the mean over `settle_in` samples either side: all count alike."""
+
+    settle_in: int = 0
+
+    def apply(self, window: Float64) -> Float64:
+        """Return the moving mean."""
+        count = 2 * self.settle_in + 1
+        return np.convolve(window, np.full(count, 1 / count), mode="valid")
+
+    def response(self, frequencies: Float64) -> Float64:
+        """Return what nobody asks a box for."""
+        raise NotImplementedError
+
+
+def transparent(
+    settings: EngineSettings,
+    *witnesses: str,
+    settle_in: int = 0,
+    predict: PredictSettings = _WHOLE,
+    network: Network = first_channel,
+    bands: Sequence[Band] = (),
+) -> Engine:
+    """Return an engine whose estimate is its first witness, resampled and averaged."""
+    names = witnesses or ("FAST",)
+    count = len(names)
+    predictor = Predictor(network, np.zeros(count), np.ones(count), 0.0, NOISE, predict.edge, 1)
+    bandpass: Bandpass = Box(settle_in)
+    return Engine(settings, [Coupling("all", names, predictor, predict, bandpass, bands)])
+
+
+def push_all(engine: Engine, blocks: Iterable[Block]) -> list[CleanedBlock]:
+    """Return what the blocks complete."""
+    return [cleaned for block in blocks for cleaned in engine.push(block)]
+
+
+def clean(engine: Engine, blocks: Iterable[Block]) -> list[CleanedBlock]:
+    """Return all blocks cleaned, the last without look-ahead."""
+    return push_all(engine, blocks) + engine.release()
+
+
+def estimate(cleaned: Sequence[CleanedBlock], name: str = "60Hz") -> Estimate:
+    """Return the estimates of consecutive blocks as one."""
+    parts = [block.estimates[name] for block in cleaned]
+    return Estimate(
+        np.concatenate([p.noise for p in parts]),
+        np.concatenate([p.gain for p in parts]),
+        parts[0].version,
+    )
+
+
+def strain_of(cleaned: Sequence[CleanedBlock]) -> Float64:
+    """Return the cleaned strain of consecutive blocks as one."""
+    pieces = [block.cleaned for block in cleaned]
+    return np.concatenate([piece for piece in pieces if piece is not None])
+
+
+def raw_of(cleaned: Sequence[CleanedBlock]) -> NDArray[Any]:
+    """Return the raw strain of consecutive blocks as one."""
+    pieces = [block.source.strain for block in cleaned]
+    return np.concatenate([piece.samples for piece in pieces if isinstance(piece, Series)])
+
+
+def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Return whether two arrays have the same dtype, shape and bits (also NaN and -0)."""
+    return (
+        one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    )

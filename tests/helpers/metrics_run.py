@@ -1,0 +1,131 @@
+"""A run over the small site's real frame files with metrics, in a time that tests turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
+
+from prometheus_client import generate_latest
+
+from deepclean.config import Config
+from deepclean.core.accounting import Ledger
+from deepclean.core.engine.engine import Engine
+from deepclean.core.predict import Network
+from deepclean.core.time import NS
+from deepclean.factory import make_engine
+from deepclean.io.watch import Watch
+from deepclean.models.loading import load_models
+from deepclean.run.cleaner import Cleaning, sink_of
+from deepclean.run.daemon import live_source, work
+from deepclean.system.clock import SystemClock
+from deepclean.telemetry.counters import Figures
+from deepclean.telemetry.metrics import Metrics
+from deepclean.telemetry.notify import Health
+from deepclean.telemetry.timings import Timings
+from tests.helpers import small_site as site
+from tests.helpers.small_site import START, FakeClock
+
+Second = Callable[[Config, int], None]
+"""Writes what a site writes of a GPS second, or not quite that."""
+
+
+def whole(config: Config, second: int) -> None:
+    """Write both frames."""
+    site.write_site(config, second, 1)
+
+
+def scraped(metrics: Metrics) -> dict[str, float]:
+    """Return what Prometheus would read, by series with its labels."""
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    values = [line.rsplit(" ", maxsplit=1) for line in lines if not line.startswith("#")]
+    return {series: float(value) for series, value in values}
+
+
+def made(
+    config: Config,
+    ledger: Ledger | None = None,
+    figures: Figures | None = None,
+    timings: Timings | None = None,
+    watch: Watch | None = None,
+) -> Metrics:
+    """Return metrics of what is given, and of nothing at all for the rest."""
+    return Metrics(
+        config,
+        ledger or Ledger(),
+        figures or Figures(),
+        timings or Timings(),
+        watch or Watch((), SystemClock()),
+        lookahead=NS // 2,
+        history=2 * NS,
+    )
+
+
+class Run:
+    """The daemon's parts over the small site, wired as the daemon wires them.
+
+    There is no watch: every file is found by looking.
+
+    Args:
+        config: of a small site that has a model. Where frames were written before, it resumes.
+        network: in place of the models' own.
+        environment: of the service manager, if there is one.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        network: Network | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.config = config
+        self.clock = FakeClock()
+        self._health = Health(environment, self.clock)
+        loaded = load_models(config)
+        self.engine = make_engine(config, loaded)
+        if network is not None:
+            self.engine = Engine(
+                self.engine.settings,
+                [
+                    replace(coupling, predictor=replace(coupling.predictor, network=network))
+                    for coupling in self.engine.couplings
+                ],
+            )
+        self.figures = Figures(models=loaded)
+        sink = sink_of(config, loaded)
+        self.source = live_source(
+            config, self.engine, sink, self.clock, lambda: self.clock.now > self._end
+        )
+        self.source.turn = self._health.watchdog
+        self.timings = self.source.timings
+        self.figures.inputs = self.source.counts
+        self.cleaning = Cleaning(
+            config,
+            self.engine,
+            sink,
+            self.clock.monotonic,
+            figures=self.figures,
+            timings=self.timings,
+        )
+        self.cleaning.ledger.ignored = self.source.ignored
+        self.metrics = made(config, self.cleaning.ledger, self.figures, self.timings)
+        self._end = 0.0
+
+    def over(self, seconds: int, faults: Mapping[int, Second] | None = None) -> None:
+        """Let that many frames come, one a second from START on, and clean them.
+
+        Args:
+            seconds: how many.
+            faults: what happens in place of `whole`, by the second's number.
+        """
+        for number in range(seconds):
+            write = (faults or {}).get(number, whole)
+            self.clock.at(number + 0.1, partial(write, self.config, START + number))
+        self.until(seconds)
+
+    def until(self, seconds: float) -> None:
+        """Clean what comes until ten seconds after so many seconds of the clock."""
+        site.write_site(self.config, START, 0)
+        self._end = 1010.0 + seconds
+        work(self.source, self.cleaning, self._health)

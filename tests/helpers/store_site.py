@@ -1,0 +1,122 @@
+"""A store with a few versions of one small network, for the tests of what is done with it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepclean.models import directory as place
+from deepclean.models import load as models
+from deepclean.models import store, versions
+from deepclean.models.manifest import Manifest
+from tests.models.test_load import description, network, scalers
+
+WHERE = Path("H1", "60Hz")
+
+
+def other_network(seed: int) -> torch.nn.Module:
+    """Return the small network with weights of its own."""
+    made = network()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator))
+    return made
+
+
+@cache
+def _content(seed: int) -> tuple[dict[str, bytes], Manifest]:
+    return models.make(other_network(seed), scalers(), description())
+
+
+def make(root: Path, version: int = 1, seed: int = 0, **changed: Any) -> Path:
+    """Write a version into the store `root` and return its directory."""
+    content, manifest = _content(seed)
+    manifest = manifest.model_copy(update=changed)
+    with place.changing(root / WHERE):
+        return place.appear(root / WHERE, content, manifest, anything, version=version)
+
+
+def filled(root: Path, count: int) -> Path:
+    """Return a coupling's directory with this many versions; the first is production."""
+    for number in range(1, count + 1):
+        make(root, number, seed=number)
+    store.promote(root / WHERE, 1, anything)
+    return root / WHERE
+
+
+def anything(path: Path) -> None:
+    """Pass every version."""
+
+
+def state(directory: Path) -> tuple[tuple[int, ...], int | None, int | None]:
+    """Return versions, production and canary."""
+    production, canary = (versions.read_pointer(directory, p) for p in versions.POINTERS)
+    return versions.versions(directory), production, canary
+
+
+def child(action: Callable[[], object]) -> int:
+    """Run an action in a child process and return its number; it ends with 0 if all is well."""
+    sys.stdout.flush()
+    with warnings.catch_warnings():
+        # From 3.12 on Python warns where another thread runs; none of them is needed there.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        number = os.fork()
+    if number:
+        return number
+    code = 1
+    try:
+        action()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def killed_at(step: int, root: Path, action: Callable[[], object]) -> bool:
+    """Run an action in a child that dies, without a word, at its so-many-th call on files here.
+
+    Returns:
+        Whether it died; else it had fewer steps and ended well.
+    """
+
+    def doomed() -> None:
+        _die_at(step, str(root))
+        action()
+
+    _, status = os.waitpid(child(doomed), 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, 9), f"the child ended with {code}"
+    return code == 9
+
+
+def _die_at(step: int, root: str) -> None:
+    """End this process at the step-th operation of Python on files below `root`."""
+    count = 0
+    sync = os.fsync
+
+    def count_on() -> None:
+        nonlocal count
+        count += 1
+        if count == step:
+            os._exit(9)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        changes = event in ("os.mkdir", "os.rename", "os.chmod", "os.remove", "os.rmdir")
+        if event == "open":
+            changes = isinstance(arguments[2], int) and bool(arguments[2] & os.O_ACCMODE)
+        if changes and str(arguments[0]).startswith(root):
+            count_on()
+
+    def counted_sync(descriptor: Any) -> None:
+        count_on()
+        sync(descriptor)
+
+    setattr(os, "fsync", counted_sync)  # noqa: B010
+    sys.addaudithook(hook)

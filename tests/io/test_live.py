@@ -1,0 +1,451 @@
+"""The live source: frames in order of GPS, gaps where data are missing, never a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepclean.config import Config
+from deepclean.core.block import Gap, Series, join
+from deepclean.core.frame import InputFrame
+from deepclean.core.time import NS
+from deepclean.errors import InputError
+from deepclean.io import gwf
+from deepclean.io.live import LiveSource, Overdue
+from deepclean.io.tail import FrameTail
+from deepclean.run.cleaner import channels_of
+from tests.helpers import small_site as site
+from tests.helpers.small_site import START, FakeClock
+
+
+def make(
+    config: Config,
+    clock: FakeClock,
+    *,
+    history: int = 0,
+    resume: int | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> LiveSource:
+    strain = config.input.strain
+    return LiveSource(
+        channels=channels_of(config),
+        strain=FrameTail(strain.directory, strain.description, clock),
+        witnesses=[FrameTail(f.directory, f.description, clock) for f in config.input.witnesses],
+        clock=clock,
+        deadline=config.input.deadline,
+        probe=config.input.probe,
+        history=history * NS,
+        stopped=stopped,
+        resume=None if resume is None else resume * NS,
+    )
+
+
+def frames(source: LiveSource, count: int) -> list[InputFrame]:
+    events = (event for event in source.events() if isinstance(event, InputFrame))
+    return list(islice(events, count))
+
+
+def seconds(given: list[InputFrame]) -> list[int]:
+    return [frame.span.start // NS for frame in given]
+
+
+def has_strain(frame: InputFrame) -> bool:
+    return all(isinstance(block.strain, Series) for block in frame.blocks)
+
+
+def witness(frame: InputFrame, name: str) -> Series | Gap:
+    pieces = [block.witnesses[name] for block in frame.blocks]
+    series = [piece for piece in pieces if isinstance(piece, Series)]
+    return (
+        join(series)
+        if len(series) == len(pieces)
+        else next(piece for piece in pieces if isinstance(piece, Gap))
+    )
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    config = site.small_config(tmp_path)
+    site.write_site(config, START, 0)
+    return config
+
+
+def test_frames_come_with_exact_samples(config: Config) -> None:
+    site.write_site(config, START, 5)
+    given = frames(make(config, FakeClock(), resume=START), 5)
+    assert seconds(given) == list(range(START, START + 5))
+    for frame in given:
+        second = frame.span.start // NS
+        (block,) = frame.blocks
+        assert isinstance(block.strain, Series)
+        expected = site.samples(site.STRAIN, second, site.STRAIN_RATE) * 1e-21
+        np.testing.assert_array_equal(block.strain.samples, expected)
+        for name, rate in site.RATES.items():
+            series = witness(frame, name)
+            assert isinstance(series, Series)
+            expected32 = site.samples(name, second, rate).astype(np.float32)
+            np.testing.assert_array_equal(series.samples, expected32)
+        assert isinstance(block.state, Series)
+        assert block.state.samples.dtype == np.uint32
+
+
+def test_without_earlier_output_the_newest_frame_is_the_first_wanted(config: Config) -> None:
+    site.write_site(config, START, 6)
+    given = frames(make(config, FakeClock(), history=3), 4)
+    assert seconds(given) == [START + 2, START + 3, START + 4, START + 5]
+    assert [frame.wanted for frame in given] == [False, False, False, True]
+
+
+def test_after_earlier_output_nothing_on_disk_is_left_out(config: Config) -> None:
+    site.write_site(config, START, 6)
+    given = frames(make(config, FakeClock(), history=2, resume=START + 3), 5)
+    assert seconds(given) == [START + s for s in (1, 2, 3, 4, 5)]
+    assert [frame.wanted for frame in given] == [False, False, True, True, True]
+
+
+def test_late_witnesses_are_waited_for_until_the_deadline(config: Config) -> None:
+    clock = FakeClock()
+    site.write_site(config, START, 2, no_witnesses=[START + 1])
+    clock.at(
+        1.5,
+        lambda: gwf.publish(site.witness_path(config, START + 1), site.witness_frame(START + 1)),
+    )
+    given = frames(make(config, clock, resume=START), 2)
+    assert isinstance(witness(given[1], "H1:FAST"), Series)
+    assert 1001.5 <= clock.now < 1002.0
+
+
+def test_witnesses_past_the_deadline_are_a_gap(config: Config) -> None:
+    clock = FakeClock()
+    site.write_site(config, START, 2, no_witnesses=[START + 1])
+    source = make(config, clock, resume=START)
+    given = frames(source, 2)
+    assert has_strain(given[1])
+    assert {type(w) for w in given[1].blocks[0].witnesses.values()} == {Gap}
+    assert 1002.0 <= clock.now < 1002.2
+    assert source.counts["witnesses", "missing"] == 1
+
+
+def test_witnesses_that_come_after_the_decision_are_ignored(config: Config) -> None:
+    clock = FakeClock()
+    site.write_site(config, START, 3, no_witnesses=[START + 1])
+    clock.at(
+        2.5,
+        lambda: gwf.publish(site.witness_path(config, START + 1), site.witness_frame(START + 1)),
+    )
+    given = frames(make(config, clock, resume=START), 3)
+    assert isinstance(witness(given[1], "H1:FAST"), Gap)
+    assert isinstance(witness(given[2], "H1:FAST"), Series)
+
+
+def test_missing_strain_is_a_gap_that_keeps_its_witnesses(config: Config) -> None:
+    clock = FakeClock()
+    site.write_site(config, START, 4, no_strain=[START + 1, START + 2])
+    given = frames(make(config, clock, history=5, resume=START), 4)
+    assert seconds(given) == [START, START + 1, START + 2, START + 3]
+    assert [has_strain(frame) for frame in given] == [True, False, False, True]
+    assert all(isinstance(witness(frame, "H1:FAST"), Series) for frame in given)
+
+
+def test_frames_out_of_order_within_the_deadline_are_put_in_order(config: Config) -> None:
+    clock = FakeClock()
+    site.write_site(config, START, 3, no_strain=[START + 1])
+    clock.at(
+        1.0, lambda: gwf.publish(site.strain_path(config, START + 1), site.strain_frame(START + 1))
+    )
+    given = frames(make(config, clock, resume=START), 3)
+    assert seconds(given) == [START, START + 1, START + 2]
+    assert all(map(has_strain, given))
+
+
+def test_unreadable_strain_is_a_gap_after_the_deadline(config: Config) -> None:
+    site.write_site(config, START, 3)
+    path = site.strain_path(config, START + 1)
+    path.write_bytes(path.read_bytes()[:1000])
+    given = frames(make(config, FakeClock(), resume=START), 3)
+    assert [has_strain(frame) for frame in given] == [True, False, True]
+
+
+def test_file_still_being_written_is_read_when_complete(config: Config) -> None:
+    clock = FakeClock()
+    site.write_site(config, START, 2)
+    path = site.strain_path(config, START + 1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+
+    def finish() -> None:
+        path.write_bytes(whole)
+
+    clock.at(1.0, finish)
+    given = frames(make(config, clock, resume=START), 2)
+    assert all(map(has_strain, given))
+
+
+def test_files_of_unequal_length_meet_by_gps(tmp_path: Path) -> None:
+    config = site.small_config(tmp_path)
+    site.write_site(config, START, 0)
+    for start in range(START, START + 8, 4):
+        gwf.publish(site.strain_path(config, start, 4), site.strain_frame(start, 4))
+    gwf.publish(site.witness_path(config, START, 1), site.witness_frame(START, 1))
+    gwf.publish(site.witness_path(config, START + 1, 6), site.witness_frame(START + 1, 6))
+    gwf.publish(site.witness_path(config, START + 7, 1), site.witness_frame(START + 7, 1))
+    given = frames(make(config, FakeClock(), resume=START), 2)
+    for frame in given:
+        series = witness(frame, "H1:MIDDLE")
+        assert isinstance(series, Series)
+        assert series.span == frame.span
+        first = frame.span.start // NS
+        expected = np.concatenate([site.samples("H1:MIDDLE", first + s, 128) for s in range(4)])
+        np.testing.assert_array_equal(series.samples, expected.astype(np.float32))
+
+
+def test_absent_channel_is_a_gap_and_comes_back(config: Config) -> None:
+    site.write_site(config, START, 3)
+    gwf.publish(
+        site.witness_path(config, START + 1), site.witness_frame(START + 1, absent=["H1:FAST"])
+    )
+    given = frames(make(config, FakeClock(), resume=START), 3)
+    kinds = [type(witness(frame, "H1:FAST")) for frame in given]
+    assert kinds == [Series, Gap, Series]
+    assert all(isinstance(witness(frame, "H1:SLOW"), Series) for frame in given)
+
+
+def test_witnesses_in_the_strain_files(tmp_path: Path) -> None:
+    config = site.small_config(tmp_path, "input.witnesses=[]")
+    directory = config.input.strain.directory
+    directory.mkdir()
+    from deepclean.system.atomic import OutputChannel
+
+    for second in range(START, START + 2):
+        both: dict[str, OutputChannel] = {}
+        for content in (site.strain_frame(second), site.witness_frame(second)):
+            path = tmp_path / "part.gwf"
+            path.write_bytes(content)
+            for name, series in gwf.read(path, list(gwf.channels(path))).items():
+                assert isinstance(series, Series)
+                both[name] = OutputChannel(series)
+                span = series.span
+        gwf.publish(site.strain_path(config, second), gwf.serialise(span, both))
+    given = frames(make(config, FakeClock(), resume=START), 2)
+    assert all(isinstance(witness(frame, "H1:FAST"), Series) for frame in given)
+
+
+def test_overdue_look_ahead_is_said_once_a_lull(config: Config) -> None:
+    clock = FakeClock()
+    site.write_site(config, START, 1)
+    clock.at(1, lambda: site.write_site(config, START + 1, 1))
+    clock.at(20, lambda: site.write_site(config, START + 2, 1))
+    events = list(islice(make(config, clock, resume=START).events(), 5))
+    kinds = [type(event) for event in events]
+    assert kinds == [InputFrame, InputFrame, Overdue, InputFrame, Overdue]
+
+
+def test_long_silence_is_waited_out(config: Config) -> None:
+    clock = FakeClock()
+    site.write_site(config, START, 1)
+    clock.at(600, lambda: site.write_site(config, START + 600, 2))
+    given = frames(make(config, clock, history=2, resume=START), 6)
+    assert seconds(given)[0] == START
+    assert seconds(given)[-2:] == [START + 600, START + 601]
+    absent = given[1:-2]
+    assert all(not has_strain(frame) for frame in absent)
+    assert sum(frame.span.duration for frame in absent) == 599 * NS
+
+
+def test_stop_ends_the_source(config: Config) -> None:
+    clock = FakeClock()
+    site.write_site(config, START, 1)
+    stop: list[bool] = []
+    clock.at(30, lambda: stop.append(True))
+    events = list(make(config, clock, resume=START, stopped=lambda: bool(stop)).events())
+    assert [type(event) for event in events] == [InputFrame, Overdue]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("strain.rate=4096", "H1:GDS-CALIB_STRAIN is at 2048 Hz, the configuration says 4096 Hz"),
+        ("strain.channel=GDS-CALIB_STRAINS", "did you mean H1:GDS-CALIB_STRAIN"),
+    ],
+)
+def test_wrong_site_stops_the_start(tmp_path: Path, override: str, message: str) -> None:
+    config = site.small_config(tmp_path, override)
+    site.write_site(config, START, 1)
+    with pytest.raises(InputError, match=message):
+        frames(make(config, FakeClock(), resume=START), 1)
+
+
+def test_changed_rate_in_mid_stream_is_a_gap(config: Config) -> None:
+    site.write_site(config, START, 3)
+    from deepclean.core.time import Span
+    from deepclean.system.atomic import OutputChannel
+
+    span = Span.of_seconds(START + 1, 1)
+    series = Series(span, 1024, np.zeros(1024))
+    gwf.publish(
+        site.strain_path(config, START + 1),
+        gwf.serialise(span, {site.STRAIN: OutputChannel(series, "strain")}),
+    )
+    given = frames(make(config, FakeClock(), resume=START), 3)
+    assert [has_strain(frame) for frame in given] == [True, False, True]
+
+
+def test_far_behind_frames_pass_through_until_the_newest(config: Config) -> None:
+    site.write_site(config, START, 1)
+    clock = FakeClock()
+    source = make(config, clock, history=3, resume=START)
+    source.max_lag = 10 * NS
+    events = (event for event in source.events() if isinstance(event, InputFrame))
+    first = next(events)
+    assert not first.bypass
+    site.write_site(config, START + 1, 30)  # all at once, as after a pause of this process
+    clock.now += 1.0
+    rest = list(islice(events, 33))
+    passed = [frame for frame in rest if frame.bypass]
+    assert seconds(passed) == list(range(START + 1, START + 30))
+    assert all(map(has_strain, passed))
+    # Then the history again, not wanted, and the newest, cleaned.
+    assert [(s - START, f.wanted) for s, f in zip(seconds(rest[29:]), rest[29:], strict=True)] == [
+        (27, False),
+        (28, False),
+        (29, False),
+        (30, True),
+    ]
+    assert isinstance(witness(rest[-1], "H1:FAST"), Series)
+
+
+def test_behind_by_less_everything_is_cleaned(config: Config) -> None:
+    site.write_site(config, START, 12)
+    source = make(config, FakeClock(), resume=START)
+    source.max_lag = 11 * NS
+    assert not any(frame.bypass for frame in frames(source, 12))
+
+
+def test_channel_that_is_absent_at_the_start_is_taken_when_it_comes(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.write_site(config, START, 3)
+    for second in (START, START + 1):
+        absent = site.witness_frame(second, absent=["H1:FAST"])
+        gwf.publish(site.witness_path(config, second), absent)
+    with caplog.at_level("INFO", logger="deepclean"):
+        given = frames(make(config, FakeClock(), resume=START), 3)
+    assert [type(witness(frame, "H1:FAST")) for frame in given] == [Gap, Gap, Series]
+    said = [record.getMessage() for record in caplog.records]
+    assert said[1:] == [
+        f"GPS {START}: no samples of H1:FAST",
+        f"GPS {START + 2}: samples again of H1:FAST",
+    ]
+
+
+def test_far_behind_at_a_restart_only_what_is_wanted_passes_through(config: Config) -> None:
+    """What lies before the last output was cleaned and written: it must not be written again."""
+    site.write_site(config, START, 31)
+    source = make(config, FakeClock(), history=3, resume=START + 5)
+    source.max_lag = 10 * NS
+    given = frames(source, 32)
+    before = [frame for frame in given if frame.span.start < (START + 5) * NS]
+    assert [s - START for s in seconds(before)] == [2, 3, 4]
+    assert not any(frame.wanted or frame.bypass for frame in before)
+    passed = [frame for frame in given if frame.bypass]
+    assert [s - START for s in seconds(passed)] == list(range(5, 30))
+    wanted = [s - START for s, frame in zip(seconds(given), given, strict=True) if frame.wanted]
+    assert wanted == list(range(5, 31))
+
+
+def test_gap_before_the_first_wanted_frame_is_not_counted(config: Config) -> None:
+    site.write_site(config, START, 6, no_strain=[START + 3])
+    given = frames(make(config, FakeClock(), history=4, resume=START + 5), 5)
+    assert [s - START for s in seconds(given)] == [1, 2, 3, 4, 5]
+    assert [frame.wanted for frame in given] == [False, False, False, False, True]
+
+
+def test_frame_that_has_just_come_is_not_jumped_over(tmp_path: Path) -> None:
+    """It came since the last listing, and what is probed for is the one before it."""
+    config = site.small_config(tmp_path, "input.deadline=2.5")
+    site.write_site(config, START, 4, no_strain=[START + 1, START + 2])
+    clock = FakeClock()
+    clock.at(
+        2.4, lambda: gwf.publish(site.strain_path(config, START + 2), site.strain_frame(START + 2))
+    )
+    given = frames(make(config, clock, resume=START), 4)
+    assert [has_strain(frame) for frame in given] == [True, False, True, True]
+
+
+def test_late_and_duplicate_files_are_counted_by_reason(config: Config) -> None:
+    clock = FakeClock()
+    site.write_site(config, START, 6, no_strain=[START + 2], no_witnesses=[START + 1])
+    # Both streams: what was missing comes, and once more what was taken.
+    clock.at(5.0, lambda: site.write_site(config, START + 1, 2))
+    clock.at(6.5, lambda: site.write_site(config, START + 6, 1))
+    clock.at(8.0, lambda: site.write_site(config, START + 7, 1))
+    source = make(config, clock, history=3, resume=START)
+    given = frames(source, 8)
+    assert [has_strain(frame) for frame in given] == [second != 2 for second in range(8)]
+    assert source.ignored == {"late": 2, "duplicate": 2}
+
+
+def test_file_that_began_before_gives_the_rest(config: Config) -> None:
+    """Frames of another length, which overlap those before: no second twice, none left out."""
+    site.write_site(config, START, 2)
+    gwf.publish(site.strain_path(config, START - 1, 4), site.strain_frame(START - 1, 4))
+    site.write_site(config, START + 3, 1)
+    given = frames(make(config, FakeClock(), resume=START), 4)
+    assert [(f.span.start // NS - START, f.span.end // NS - START) for f in given] == [
+        (0, 1),
+        (1, 2),
+        (2, 3),
+        (3, 4),
+    ]
+    assert all(map(has_strain, given))
+
+
+def test_frame_in_which_the_last_output_ended_is_taken_from_there(config: Config) -> None:
+    for start in (START, START + 4):
+        gwf.publish(site.strain_path(config, start, 4), site.strain_frame(start, 4))
+    given = frames(make(config, FakeClock(), history=4, resume=START + 6), 2)
+    spans = [(f.span.start // NS - START, f.span.end // NS - START, f.wanted) for f in given]
+    assert spans == [(4, 6, False), (6, 8, True)]
+
+
+def test_after_a_restart_a_late_frame_is_waited_for(config: Config) -> None:
+    clock = FakeClock()
+    site.write_site(config, START, 4, no_strain=[START + 2])
+    clock.at(
+        1.0, lambda: gwf.publish(site.strain_path(config, START + 2), site.strain_frame(START + 2))
+    )
+    given = frames(make(config, clock, history=2, resume=START + 2), 4)
+    assert seconds(given) == [START, START + 1, START + 2, START + 3]
+    assert all(map(has_strain, given))
+
+
+def test_long_strain_frame_takes_the_witnesses_beside_a_missing_one(config: Config) -> None:
+    site.write_site(config, START, 4, no_strain=range(START, START + 4), no_witnesses=[START + 1])
+    gwf.publish(site.strain_path(config, START, 4), site.strain_frame(START, 4))
+    (given,) = frames(make(config, FakeClock(), resume=START), 1)
+    kinds = [type(block.witnesses["H1:FAST"]) for block in given.blocks]
+    assert kinds == [Series, Gap, Series, Series]
+
+
+def test_first_witness_of_an_empty_directory_is_found_before_the_decision(tmp_path: Path) -> None:
+    """Nothing says yet what its name will be, and the last listing was before it came."""
+    config = site.small_config(tmp_path, "input.deadline=2.5")
+    site.write_site(config, START, 1, no_witnesses=[START])
+    clock = FakeClock()
+    clock.at(2.4, lambda: gwf.publish(site.witness_path(config, START), site.witness_frame(START)))
+    (given,) = frames(make(config, clock, resume=START), 1)
+    assert isinstance(witness(given, "H1:FAST"), Series)
+
+
+def test_a_misnamed_file_does_not_draw_the_stream_after_it(config: Config) -> None:
+    site.write_site(config, START, 3)
+    gwf.publish(site.strain_path(config, 3_000_000_000), site.strain_frame(3_000_000_000))
+    clock = FakeClock()
+    clock.at(5.0, lambda: site.write_site(config, START + 3, 2))
+    source = make(config, clock, history=1)
+    source.max_lag = 10 * NS
+    assert seconds(frames(source, 4)) == [START + 1, START + 2, START + 3, START + 4]

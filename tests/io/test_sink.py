@@ -1,0 +1,86 @@
+"""The sink: whole files, in bounded number, and nobody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepclean.core.block import Series
+from deepclean.core.time import NS, Span
+from deepclean.errors import OutputError
+from deepclean.io import gwf
+from deepclean.io.sink import FrameSink
+from tests.helpers.small_site import START
+
+
+def write(sink: FrameSink, second: int, duration: int = 1) -> Path:
+    span = Span.of_seconds(second, duration)
+    return sink.write(span, {"H1:X": Series(span, 16, np.arange(16.0 * duration))})
+
+
+def test_frame_reads_back_under_its_name(tmp_path: Path) -> None:
+    sink = FrameSink(tmp_path, "H1", "H1_DEEPCLEAN", units={"H1:X": "strain"})
+    path = write(sink, START)
+    assert path.name == f"H-H1_DEEPCLEAN-{START}-1.gwf"
+    series = gwf.read(path, ["H1:X"])["H1:X"]
+    assert isinstance(series, Series)
+    np.testing.assert_array_equal(series.samples, np.arange(16.0))
+
+
+@given(count=st.integers(1, 6), written=st.integers(1, 15))
+def test_count_is_kept(tmp_path_factory: pytest.TempPathFactory, count: int, written: int) -> None:
+    place = tmp_path_factory.mktemp("kept")
+    sink = FrameSink(place, "H1", "H1_DEEPCLEAN", keep_count=count)
+    for second in range(written):
+        write(sink, START + second)
+    starts = [name.start for name in sink.finished()]
+    assert starts == [START + s for s in range(max(0, written - count), written)]
+
+
+def test_age_is_counted_in_time_of_the_data(tmp_path: Path) -> None:
+    sink = FrameSink(tmp_path, "H1", "H1_DEEPCLEAN", keep_age=10 * NS)
+    for second in (0, 5, 11, 30):
+        write(sink, START + second)
+    assert [name.start - START for name in sink.finished()] == [30]
+
+
+def test_restart_keeps_the_limits(tmp_path: Path) -> None:
+    for second in range(5):
+        write(FrameSink(tmp_path, "H1", "H1_DEEPCLEAN"), START + second)
+    sink = FrameSink(tmp_path, "H1", "H1_DEEPCLEAN", keep_count=2)
+    write(sink, START + 5)
+    assert [name.start - START for name in sink.finished()] == [4, 5]
+
+
+def test_only_own_temporaries_are_swept(tmp_path: Path) -> None:
+    own = tmp_path / f".H-H1_DEEPCLEAN-{START}-1.gwf.tmp"
+    others = [tmp_path / f".H-H1_OTHER-{START}-1.gwf.tmp", tmp_path / "notes.tmp"]
+    for path in (own, *others):
+        path.write_bytes(b"half")
+    FrameSink(tmp_path, "H1", "H1_DEEPCLEAN")
+    assert not own.exists()
+    assert all(path.exists() for path in others)
+
+
+def test_unusable_directory_is_one_clear_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="output directory cannot be used"):
+        FrameSink(tmp_path / "file", "H1", "H1_DEEPCLEAN")
+
+
+def test_vanished_directory_is_reported(tmp_path: Path) -> None:
+    sink = FrameSink(tmp_path / "out", "H1", "H1_DEEPCLEAN")
+    (tmp_path / "out").rmdir()
+    with pytest.raises(OutputError):
+        write(sink, START)
+
+
+def test_names_need_whole_seconds(tmp_path: Path) -> None:
+    sink = FrameSink(tmp_path, "H1", "H1_DEEPCLEAN")
+    span = Span(START * NS, START * NS + NS // 16)
+    with pytest.raises(ValueError, match="whole seconds"):
+        sink.write(span, {"H1:X": Series(span, 16, np.zeros(1))})

@@ -1,0 +1,135 @@
+"""The watch: real events wake the clock, and a watch that died is armed anew."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deepclean.core.time import NS
+from deepclean.io.tail import FrameTail
+from deepclean.io.watch import Watch
+from deepclean.system.clock import SystemClock
+from tests.helpers.small_site import START
+
+
+class TurnedClock(SystemClock):
+    """The real clock, but with hours that pass at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+def name(second: int) -> str:
+    return f"H-H1_llhoft-{second}-1.gwf"
+
+
+def hinted(tail: FrameTail, clock: SystemClock, second: int) -> bool:
+    """Return whether an event, not a probe, tells of a file within ten seconds."""
+    limit = clock.monotonic() + 10
+    while clock.monotonic() < limit:
+        clock.wait(1.0)
+        tail.poll(0)
+        if tail.at(second * NS) is not None:
+            return True
+    return False
+
+
+@pytest.fixture
+def clock() -> TurnedClock:
+    return TurnedClock()
+
+
+@pytest.fixture
+def tail(tmp_path: Path, clock: TurnedClock) -> FrameTail:
+    directory = tmp_path / "frames"
+    directory.mkdir()
+    tail = FrameTail(directory, None, clock, relist=1e9)
+    tail.poll(0)
+    return tail
+
+
+def test_event_wakes_the_clock(tail: FrameTail, clock: TurnedClock) -> None:
+    with Watch([tail], clock):
+        temporary = tail.directory / f".{name(START)}.tmp"
+        temporary.write_bytes(b"x")
+        temporary.rename(tail.directory / name(START))
+        assert hinted(tail, clock, START)
+
+
+def test_directory_made_again_is_watched_again(tail: FrameTail, clock: TurnedClock) -> None:
+    with Watch([tail], clock) as watch:
+        shutil.rmtree(tail.directory)
+        tail.directory.mkdir()
+        # The new one may have the old one's number: then its thread's end tells them apart.
+        for _ in range(1000):
+            clock.ahead += 1.0
+            watch.check()
+            if watch.errors:
+                break
+            clock.wait(0.01)
+        (tail.directory / name(START)).write_bytes(b"x")
+        assert hinted(tail, clock, START)
+        assert watch.errors == 1
+
+
+def test_directory_that_comes_later_is_watched(tmp_path: Path, clock: TurnedClock) -> None:
+    tail = FrameTail(tmp_path / "later", None, clock, relist=1e9)
+    tail.poll(0)
+    with Watch([tail], clock) as watch:
+        tail.directory.mkdir()
+        clock.ahead += 1.0
+        watch.check()
+        (tail.directory / name(START)).write_bytes(b"x")
+        assert hinted(tail, clock, START)
+        assert watch.errors == 0
+
+
+def test_dead_thread_is_replaced(tail: FrameTail, clock: TurnedClock) -> None:
+    with Watch([tail], clock) as watch:
+        (armed,) = watch._armed.values()
+        armed.observer.stop()
+        armed.observer.join()
+        clock.ahead += 1.0
+        watch.check()
+        (tail.directory / name(START)).write_bytes(b"x")
+        assert hinted(tail, clock, START)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_handler_that_raised_is_replaced(
+    tail: FrameTail, clock: TurnedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Watch([tail], clock) as watch:
+        (armed,) = watch._armed.values()
+        with monkeypatch.context() as patch:
+            patch.delattr(FrameTail, "notice")
+            (tail.directory / name(START)).write_bytes(b"x")
+            armed.observer.join(timeout=10)
+        assert not armed.observer.is_alive()
+        clock.ahead += 1.0
+        watch.check()
+        assert watch.errors == 1
+        (tail.directory / name(START + 1)).write_bytes(b"x")
+        assert hinted(tail, clock, START + 1)
+
+
+def test_an_overflown_queue_is_counted(
+    tail: FrameTail, clock: TurnedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The library says so in its log alone (test_faults_machine.py overflows a real one)."""
+    logger = logging.getLogger("watchdog.observers.inotify_c")
+    with Watch([tail], clock) as watch:
+        logger.warning("Inotify queue overflowed; filesystem events were lost")
+        logger.warning("something else")
+        assert watch.errors == 1
+    said = [record.message for record in caplog.records if record.name == "deepclean.io.watch"]
+    assert said == ["Inotify queue overflowed; filesystem events were lost", "something else"]
+    logger.warning("Inotify queue overflowed; filesystem events were lost")
+    assert watch.errors == 1

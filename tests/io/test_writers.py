@@ -1,0 +1,108 @@
+"""Whoever writes the input, and whether events tell of it or not: the same frames come out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from deepclean.config import Config
+from deepclean.io.watch import Watch
+from deepclean.system.clock import SystemClock
+from tests.helpers import small_site as site
+from tests.helpers.small_site import START, FakeClock
+from tests.helpers.turned_clock_daemon import Daemon
+from tests.io.test_tail import WRITERS, renamed_inside
+from tests.run.test_daemon import daemon, is_written, until
+from tests.run.test_replay import contents
+
+SECONDS = 5
+
+Contents = dict[int, bytes]
+"""The samples of the official product, by GPS second."""
+
+Writer = Callable[[Path, str, bytes], None]
+
+
+def write(config: Config, second: int, writer: Writer) -> None:
+    """Write the frames of a second: the witnesses first, so that nothing hangs on the machine."""
+    witnesses, strain = site.witness_path(config, second), site.strain_path(config, second)
+    writer(witnesses.parent, witnesses.name, site.witness_frame(second))
+    writer(strain.parent, strain.name, site.strain_frame(second))
+
+
+def make_site(place: Path) -> Config:
+    place.mkdir(exist_ok=True)
+    # However slow the machine, nothing is given up.
+    config = site.small_config(place, "input.deadline=60", "input.max_lag=null")
+    site.write_site(config, START, 0)
+    write(config, START, renamed_inside)
+    return config
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Contents:
+    """The outputs on a turned clock."""
+    config, clock = make_site(tmp_path_factory.mktemp("expected")), FakeClock()
+    life = Daemon(config, clock)
+    for second in range(1, SECONDS):
+        clock.at(float(second), partial(write, config, START + second, renamed_inside))
+    clock.at(float(SECONDS), life.stop)
+    life.run()
+    made = contents(config.output.directory)
+    assert len(made) == SECONDS
+    return made
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["watched", "unwatched"])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_every_writer_is_read(
+    tmp_path: Path, expected: Contents, writer: Writer, watched: bool
+) -> None:
+    config, clock = make_site(tmp_path), SystemClock()
+    life = Daemon(config, clock)
+    tails = (life.source.strain, *life.source.witnesses)
+    with ThreadPoolExecutor() as pool, Watch(tails, clock) if watched else nullcontext():
+        running = pool.submit(life.run)
+        try:
+            limit = time.monotonic() + 60
+            for second in range(1, SECONDS + 1):
+                # The first must be there before the second comes: the newest is where it begins.
+                while life.ledger.frames_in < second:
+                    assert not running.done(), running.result()
+                    assert time.monotonic() < limit, "it did not come so far"
+                    time.sleep(0.002)  # what is waited for is another thread, not time
+                if second < SECONDS:
+                    write(config, START + second, writer)
+        finally:
+            life.stop()
+            clock.wake()
+        running.result(timeout=10)
+    assert contents(config.output.directory) == expected
+
+
+@pytest.mark.slow
+def test_lost_events_cost_no_frame(tmp_path: Path) -> None:
+    """The kernel's queue of events overflows while the daemon stands still."""
+    config = site.small_config(tmp_path, "input.max_lag=null")
+    site.publish_model(config)
+    site.write_site(config, START, 4)
+    directory = config.input.strain.directory
+    with daemon(config, tmp_path / "log") as process:
+        site.write_site(config, START + 4, 1)
+        until(partial(is_written, config, START + 3), process)
+        process.send_signal(signal.SIGSTOP)
+        for number in range(20_000):
+            os.close(os.open(directory / f"junk{number}", os.O_CREAT | os.O_WRONLY))
+        site.write_site(config, START + 5, 3)
+        process.send_signal(signal.SIGCONT)
+        until(partial(is_written, config, START + 6), process)
+        site.write_site(config, START + 8, 1)
+        until(partial(is_written, config, START + 7), process)

@@ -1,0 +1,123 @@
+"""deepcleanv2's directories become versions of ours where their network is the published one."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from deepclean.errors import ModelError
+from deepclean.models import import_v2 as imported
+from deepclean.models import load as models
+from deepclean.models import store
+from tests.models.test_deepcleanv2 import (
+    WITNESSES,
+    Autoencoder,
+    config,
+    directory,
+    network,
+    original,
+    script,
+)
+
+__all__ = ["directory", "original"]
+
+
+def import_into(root: Path, source: Path) -> Path:
+    return store.add(root, *imported.read(source, "H1", "60Hz", 16384), what="import")
+
+
+def test_what_is_imported_gives_the_same_samples(directory: Path, tmp_path: Path) -> None:
+    path = import_into(tmp_path / "store", directory)
+    ours, theirs = models.load(path, store=tmp_path / "store"), models.load(directory)
+    inputs = torch.randn(2, 3, 4096, generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        original = network().eval()(inputs)
+    scale = float(original.square().mean().sqrt())
+    for output in (theirs.predict(inputs), ours.predict(inputs)):
+        assert float((output - original).abs().max()) < 1e-6 * scale
+    assert ours.architecture == {"name": "autoencoder", "hidden": [8, 16], "kernel_size": 7}
+    for fact in (
+        "channels sample_rate kernel edge bands receptive_field period strain_mean strain_std"
+    ).split():
+        assert getattr(ours, fact) == getattr(theirs, fact), fact
+    assert ours.witness_mean.tolist() == theirs.witness_mean.tolist()
+    assert ours.witness_std.tolist() == theirs.witness_std.tolist()
+    assert ours.channels == WITNESSES
+
+
+def test_the_manifest_says_what_is_known(directory: Path, tmp_path: Path) -> None:
+    path = import_into(tmp_path / "store", directory)
+    _, manifest, _ = models.read(path)
+    assert manifest.origin is not None
+    assert (manifest.origin.format, manifest.origin.coupling) == ("deepcleanv2", "60Hz-run")
+    assert manifest.origin.version is None
+    assert manifest.origin.sha256 == models.load(directory).hash
+    assert (manifest.strain.name, manifest.strain.rate) == ("H1:GDS-CALIB_STRAIN", 16384)
+    assert {channel.rate for channel in manifest.channels} == {None}
+    assert manifest.bandpass == {"filter": "butterworth", "order": 8}
+
+
+def test_an_output_with_a_channel_dimension_is_imported(directory: Path, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    script(Autoencoder(3, keep=True), directory / "model.pt")
+    assert models.load(import_into(tmp_path / "store", directory)).period == 4
+
+
+class Squared(Autoencoder):
+    """The published weights, used otherwise."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.output_conv(self.upsampler(self.downsampler(self.input_conv(x))))
+        return y[:, 0] ** 2
+
+
+class Normless(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv1d(3, 3, 7, 1, 3),
+            nn.Conv1d(3, 4, 7, 1, 3),
+            nn.Conv1d(4, 3, 7, 1, 3),
+            nn.Conv1d(3, 1, 7, 1, 3),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.layers(x)
+        return y[:, 0]
+
+
+class Single(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = nn.Conv1d(3, 1, 33, padding=16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.only(x)
+        return y[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (lambda: Squared(3), "the same weights give other samples"),
+        (Normless, "its layers are others"),
+        (Single, "it has 1 convolutions"),
+    ],
+)
+def test_another_network_stays_torchscript(
+    directory: Path, tmp_path: Path, other: type[nn.Module], said: str
+) -> None:
+    torch.manual_seed(4)
+    script(other(), directory / "model.pt")
+    with pytest.raises(ModelError, match=said) as caught:
+        import_into(tmp_path / "store", directory)
+    assert "it runs as TorchScript as it is" in str(caught.value)
+    assert not (tmp_path / "store").exists()
+    models.load(directory)  # as it says
+
+
+def test_another_interferometers_is_refused(directory: Path) -> None:
+    config(directory, channels=["L1:STRAIN", "L1:A", "L1:B", "L1:C"])
+    with pytest.raises(ModelError, match="is of L1, not H1"):
+        imported.read(directory, "H1", "60Hz", 16384)

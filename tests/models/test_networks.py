@@ -1,0 +1,165 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepclean.errors import ModelError
+from deepclean.models.networks import ARCHITECTURES, Receptive, build, measure
+
+PUBLISHED: dict[str, object] = {"name": "autoencoder"}
+
+
+def made(architecture: dict[str, object], channels: int) -> torch.nn.Module:
+    torch.manual_seed(3)
+    return build(architecture, channels)
+
+
+def test_the_published_network_has_the_published_layers() -> None:
+    kinds = (torch.nn.Conv1d, torch.nn.ConvTranspose1d)
+    layers = [m for m in build(PUBLISHED, 21).modules() if isinstance(m, kinds)]
+    shapes = [(m.in_channels, m.out_channels, m.stride[0], m.kernel_size[0]) for m in layers]
+    down = [(21, 8, 2, 7), (8, 16, 2, 7), (16, 32, 2, 7), (32, 64, 2, 7)]
+    up = [(64, 32, 2, 7), (32, 16, 2, 7), (16, 8, 2, 7), (8, 21, 2, 7)]
+    assert shapes == [(21, 21, 1, 7), *down, *up, (21, 1, 1, 7)]
+    assert sum(isinstance(m, torch.nn.BatchNorm1d) for m in build(PUBLISHED, 21).modules()) == 9
+    assert sum(isinstance(m, torch.nn.Tanh) for m in build(PUBLISHED, 21).modules()) == 9
+
+
+@settings(max_examples=10)
+@given(channels=st.integers(1, 5), periods=st.integers(1, 40), batch=st.integers(1, 3))
+def test_one_output_sample_per_input_sample(channels: int, periods: int, batch: int) -> None:
+    networks = build(PUBLISHED, channels), build({"name": "wiener", "taps": 9}, channels)
+    for network in networks:
+        network.eval()
+        shape = (batch, 16 * periods)
+        assert network(torch.zeros(batch, channels, 16 * periods)).shape == shape
+
+
+def test_the_published_network_looks_96_samples_far_and_repeats_every_16() -> None:
+    network = made(PUBLISHED, 6)
+    # 3 (input) + 3 * (1 + 2 + 4 + 8) (down) + as much (up) + 3 (output).
+    assert measure(network, 6, 1024) == Receptive(field=96, period=16)
+    assert measure(network, 6, 1024) == measure(network, 6, 1024)
+
+
+@pytest.mark.parametrize(("depth", "period"), [(1, 2), (2, 4), (5, 32), (7, None)])
+def test_each_strided_layer_doubles_the_period(depth: int, period: int | None) -> None:
+    network = made({"name": "autoencoder", "hidden": [4] * depth}, 2)
+    assert measure(network, 2, 1024 if depth < 7 else 2048).period == period
+
+
+@pytest.mark.parametrize("taps", [1, 9, 65])
+def test_a_fir_looks_half_its_length_far_and_repeats_at_every_sample(taps: int) -> None:
+    network = made({"name": "wiener", "taps": taps}, 3)
+    assert measure(network, 3, 512) == Receptive(field=taps // 2, period=1)
+
+
+def test_measuring_sees_what_the_weights_do_not_what_they_could() -> None:
+    network = made({"name": "wiener", "taps": 65}, 3)
+    with torch.no_grad():
+        network.get_parameter("fir.weight")[..., :20] = 0
+        network.get_parameter("fir.weight")[..., -25:] = 0
+    assert measure(network, 3, 512).field == 12
+
+
+class Memory(torch.nn.Module):
+    """Its output depends on the whole window."""
+
+    def forward(self, witnesses: torch.Tensor) -> torch.Tensor:
+        return witnesses.sum(1) - witnesses.mean(dim=(1, 2))[:, None]
+
+
+class Fixed(torch.nn.Module):
+    """Takes its kernel's length and no other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = torch.nn.Linear(64, 64)
+
+    def forward(self, witnesses: torch.Tensor) -> torch.Tensor:
+        mixed: torch.Tensor = self.mix(witnesses[:, 0])
+        return mixed
+
+
+def test_a_network_that_sees_its_whole_window_has_no_period() -> None:
+    assert measure(Memory(), 2, 64) == Receptive(field=32, period=None)
+    assert measure(Fixed(), 2, 64) == Receptive(field=32, period=None)
+
+
+def test_measuring_leaves_the_network_as_it_was() -> None:
+    network = made(PUBLISHED, 2).train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    measure(network, 2, 256)
+    assert network.training
+    for name, tensor in network.state_dict().items():
+        assert tensor.dtype == before[name].dtype
+        assert torch.equal(tensor, before[name])
+
+
+def test_windows_and_one_long_pass_agree_inside_the_measured_field() -> None:
+    network = made(PUBLISHED, 4).eval()
+    seen = measure(network, 4, 512)
+    inputs = torch.randn(1, 4, 4096, generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        whole = network(inputs)
+        inside = slice(seen.field, 512 - seen.field)
+        for start in range(0, 4096 - 512, 16 * 7):
+            window = network(inputs[..., start : start + 512])
+            difference = (window - whole[:, start : start + 512])[:, inside].abs().max()
+            assert difference < 1e-5 * whole.std()  # float32 rounding
+
+
+@pytest.mark.parametrize(
+    ("architecture", "said"),
+    [
+        ({"name": "autoencodr"}, "unknown 'autoencodr'; did you mean autoencoder?"),
+        ({}, "unknown ''; there are autoencoder, wiener"),
+        ({"name": "autoencoder", "hiden": [8]}, "unknown 'hiden'; did you mean hidden?"),
+        ({"name": "wiener", "channels": 3}, "architecture.wiener: unknown 'channels'"),
+        ({"name": "wiener", "taps": 64}, "architecture.taps: 64 is not a positive odd integer"),
+        ({"name": "wiener", "taps": "65"}, "architecture.taps: '65'"),
+        ({"name": "autoencoder", "hidden": []}, "architecture.hidden: []"),
+        ({"name": "autoencoder", "hidden": [8, 0]}, "architecture.hidden"),
+        ({"name": "autoencoder", "kernel_size": True}, "architecture.kernel_size"),
+    ],
+)
+def test_a_wrong_architecture_is_refused_in_one_line(
+    architecture: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ModelError) as caught:
+        build(architecture, 3)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_needs_a_witness() -> None:
+    with pytest.raises(ModelError, match="at least one witness"):
+        build(PUBLISHED, 0)
+
+
+def test_a_kernel_that_the_strides_do_not_divide_is_refused() -> None:
+    with pytest.raises(ModelError, match="multiple of its total stride"):
+        measure(build(PUBLISHED, 2), 2, 1000)
+
+
+def test_a_network_for_other_channels_is_refused() -> None:
+    with pytest.raises(ModelError, match="refuses"):
+        measure(build(PUBLISHED, 2), 3, 256)
+
+
+def test_architectures_can_be_added() -> None:
+    class Sum(torch.nn.Module):
+        def __init__(self, channels: int, *, scale: float = 1.0) -> None:
+            super().__init__()
+            self.scale = scale
+
+        def forward(self, witnesses: torch.Tensor) -> torch.Tensor:
+            return self.scale * witnesses.sum(1)
+
+    ARCHITECTURES["sum"] = Sum
+    try:
+        network = build({"name": "sum", "scale": 2.0}, 3)
+        assert torch.equal(network(torch.ones(1, 3, 4)), torch.full((1, 4), 6.0))
+        assert measure(network, 3, 64) == Receptive(0, 1)
+    finally:
+        del ARCHITECTURES["sum"]

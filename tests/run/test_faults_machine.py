@@ -1,0 +1,230 @@
+"""Faults of the machine around the daemon (docs/faults.md): real processes, events and signals."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from deepclean.config import Config
+from deepclean.core import reasons
+from deepclean.io.tail import FrameTail
+from deepclean.io.watch import Watch
+from deepclean.run import daemon as live
+from deepclean.telemetry import status_file as account
+from tests.helpers import small_site as site
+from tests.helpers.faultsite import cleaned, outputs, undisturbed
+from tests.helpers.small_site import START
+from tests.io.test_watch import TurnedClock, hinted, name
+from tests.run.test_daemon import COMMAND, daemon, is_written, until
+from tests.run.test_replay import clean
+
+NO_WATCHES = [
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "sh",
+    "-c",
+    'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"',
+    "sh",
+]
+"""Runs a command for which the kernel refuses every watch."""
+
+PATIENT = ("--set", "input.deadline=30")
+"""No data are late here; a busy machine may be."""
+
+QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    config = site.small_config(tmp_path)
+    site.publish_model(config)
+    site.write_site(config, START, 8)
+    return config
+
+
+def stream(config: Config, process: subprocess.Popen[bytes], seconds: range) -> None:
+    """Write seconds one by one, each when the one before the last has come out."""
+    for number in seconds:
+        site.write_site(config, START + number, 1)
+        until(partial(is_written, config, START + number - 1), process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=5) == 0
+
+
+def assert_all_cleaned(config: Config, seconds: range) -> None:
+    """Assert that each came out as it always does; the last was let go without look-ahead."""
+    held = outputs(config.output.directory)
+    assert sorted(held) == list(seconds)
+    assert cleaned(held) == list(seconds)[:-1]
+    for number in seconds[:-1]:
+        assert (held[number].samples == undisturbed()[number].samples).all()
+
+
+def kept(config: Config) -> account.Kept:
+    """Return the account that the daemon left."""
+    return account.read(account.path_in(config.output.directory, config.output.description), 0.0)
+
+
+# 1, 3, 4: the watch
+
+
+@pytest.mark.slow
+def test_without_watches_it_cleans_the_same(config: Config, tmp_path: Path) -> None:
+    probe = subprocess.run([*NO_WATCHES, "true"], capture_output=True, check=False)
+    if probe.returncode:
+        pytest.skip("needs a user namespace of its own")
+    with daemon(config, tmp_path / "log", *PATIENT, under=NO_WATCHES) as process:
+        stream(config, process, range(8, 20))
+        end(process)
+    assert "probing instead" in (tmp_path / "log").read_text()
+    assert_all_cleaned(config, range(7, 20))
+
+
+@pytest.mark.slow
+def test_an_overflown_queue_of_events_loses_no_frame(config: Config, tmp_path: Path) -> None:
+    writes = int(QUEUE.read_text()) // 2  # each is opened, written to and closed
+    if writes > 100_000:
+        pytest.skip(f"{QUEUE} is too great to be filled here")
+    with daemon(config, tmp_path / "log", *PATIENT) as process:
+        stream(config, process, range(8, 12))
+        process.send_signal(signal.SIGSTOP)
+        for number in range(writes):  # of two files in turn: the same event again is not queued
+            (config.input.strain.directory / f"junk-{number % 2}").write_bytes(b"junk")
+        site.write_site(config, START + 12, 3)
+        process.send_signal(signal.SIGCONT)
+        stream(config, process, range(15, 18))
+        until(lambda: "queue overflowed" in (tmp_path / "log").read_text(), process)
+        end(process)
+    assert_all_cleaned(config, range(7, 18))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_handler_that_raises_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread dies of it; the next look finds that out."""
+    clock = TurnedClock()
+    tail = FrameTail(tmp_path, None, clock, relist=1e9)
+    tail.poll(0)
+    died, notice = threading.Event(), tail.notice
+
+    def fail(filename: str) -> None:
+        died.set()
+        raise RuntimeError(filename)
+
+    with Watch([tail], clock) as watch:
+        monkeypatch.setattr(tail, "notice", fail)
+        (tmp_path / name(START)).write_bytes(b"x")
+        assert died.wait(10)
+        (armed,) = watch._armed.values()
+        armed.observer.join(10)
+        monkeypatch.setattr(tail, "notice", notice)
+        clock.ahead += 1.0
+        watch.check()
+        assert watch.errors == 1
+        (tmp_path / name(START + 1)).write_bytes(b"x")
+        assert hinted(tail, clock, START + 1)
+
+
+@pytest.mark.slow
+def test_directories_that_are_made_again_cost_no_frame(config: Config, tmp_path: Path) -> None:
+    with daemon(config, tmp_path / "log", *PATIENT) as process:
+        stream(config, process, range(8, 12))
+        for frames in (config.input.strain, *config.input.witnesses):
+            shutil.rmtree(frames.directory)
+        stream(config, process, range(12, 18))
+        until(lambda: (tmp_path / "log").read_text().count("arming it anew") == 2, process)
+        stream(config, process, range(18, 20))
+        end(process)
+    assert_all_cleaned(config, range(7, 20))
+
+
+# 17, 27: signals
+
+
+@pytest.mark.slow
+def test_a_stopped_process_passes_through_what_it_missed(config: Config, tmp_path: Path) -> None:
+    with daemon(config, tmp_path / "log", *PATIENT, "--set", "input.max_lag=5") as process:
+        stream(config, process, range(8, 12))
+        process.send_signal(signal.SIGSTOP)
+        site.write_site(config, START + 12, 30)
+        process.send_signal(signal.SIGCONT)
+        stream(config, process, range(42, 46))
+        end(process)
+    ledger, held = kept(config).ledger, outputs(config.output.directory)
+    assert sorted(held) == list(range(7, 46))
+    assert ledger.balanced
+    assert ledger.written[reasons.LATE] > 20
+    assert set(range(42, 45)) <= set(cleaned(held))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_a_write_ends_it_with_the_frame_whole(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    clean(config, START, START + 3, config.output.directory)  # it goes on after these
+    config = site.small_config(tmp_path, "output.fsync=true")
+    sync, signalled = os.fsync, [0]
+
+    def interrupt(descriptor: int) -> None:
+        sync(descriptor)
+        if not signalled[0]:
+            signalled[0] = 1
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    ledger = live.run(config)
+    assert signalled == [1]
+    assert ledger.balanced
+    assert (ledger.inside, ledger.lost.total()) == (0, 0)
+    held = outputs(config.output.directory)
+    assert sorted(held) == list(range(3 + ledger.written.total()))
+    assert 1 <= ledger.written.total() < 5  # what was inside, and no more
+    assert [p for p in config.output.directory.iterdir() if p.suffix == ".tmp"] == []
+
+
+# 31: another instance, a taken port
+
+
+@pytest.mark.slow
+def test_the_second_daemon_is_refused_and_the_first_goes_on(config: Config, tmp_path: Path) -> None:
+    with daemon(config, tmp_path / "log", *PATIENT) as process:
+        second = run_again(tmp_path)
+        assert second.returncode == 1
+        assert f"process {process.pid} writes here already" in second.stderr
+        assert len(second.stderr.splitlines()) == 1
+        stream(config, process, range(8, 12))
+        end(process)
+    assert_all_cleaned(config, range(7, 12))
+
+
+def run_again(tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, "run", "-c", str(tmp_path / "small.yaml")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.slow
+def test_a_taken_metrics_port_does_not_stop_the_cleaning(config: Config, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        metrics = ("--set", "metrics.enabled=true", "--set", f"metrics.port={port}")
+        with daemon(config, tmp_path / "log", *PATIENT, *metrics) as process:
+            stream(config, process, range(8, 12))
+            end(process)
+    assert "Address already in use; cleaning goes on" in (tmp_path / "log").read_text()
+    assert_all_cleaned(config, range(7, 12))

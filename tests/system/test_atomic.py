@@ -1,0 +1,195 @@
+"""Publication: a file appears complete, or not at all, whatever the operating system says."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepclean.core.block import Series
+from deepclean.core.time import Span
+from deepclean.errors import OutputError
+from deepclean.system.atomic import OutputChannel, absent_channels, publish, whole_rate
+
+NAME = "H-H1_DEEPCLEAN-1370000000-1.gwf"
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+def test_the_final_name_holds_all_bytes_and_nothing_else_is_left(
+    tmp_path: Path, fsync: bool
+) -> None:
+    publish(tmp_path / NAME, b"frame" * 100_000, fsync=fsync)
+    assert (tmp_path / NAME).read_bytes() == b"frame" * 100_000
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_a_file_of_that_name_is_replaced_under_a_reader(tmp_path: Path) -> None:
+    publish(tmp_path / NAME, b"old")
+    with (tmp_path / NAME).open("rb") as reader:
+        publish(tmp_path / NAME, memoryview(b"new"))
+        assert reader.read() == b"old"
+    assert (tmp_path / NAME).read_bytes() == b"new"
+
+
+def test_readers_of_other_users_may_read_it(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.touch()
+    publish(tmp_path / NAME, b"frame")
+    assert (tmp_path / NAME).stat().st_mode == other.stat().st_mode
+
+
+def test_the_temporary_of_an_interrupted_run_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / f".{NAME}.tmp").write_bytes(b"half a frame")
+    publish(tmp_path / NAME, b"frame")
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert (tmp_path / NAME).read_bytes() == b"frame"
+
+
+def test_the_temporary_has_the_distribution_writers_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bytes, list[str]]] = []
+    replace = Path.replace
+
+    def watched(self: Path, target: Path) -> Path:
+        seen.append((self.name, self.read_bytes(), [path.name for path in tmp_path.iterdir()]))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    publish(tmp_path / NAME, b"frame")
+    assert seen == [(f".{NAME}.tmp", b"frame", [f".{NAME}.tmp"])]
+
+
+def _vanished(directory: Path) -> Path:
+    (directory / "gone").mkdir()
+    (directory / "gone").rmdir()
+    return directory / "gone" / NAME
+
+
+def _under_a_file(directory: Path) -> Path:
+    (directory / "file").touch()
+    return directory / "file" / NAME
+
+
+def _where_a_directory_is(directory: Path) -> Path:
+    (directory / NAME / "full").mkdir(parents=True)
+    return directory / NAME
+
+
+def _too_long(directory: Path) -> Path:
+    return directory / ("H-" + "D" * 240 + "-1370000000-1.gwf")
+
+
+def _kernels(_: Path) -> Path:
+    return Path("/proc") / NAME
+
+
+# As root, permissions do not count: these fail for everybody.
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [
+        (_vanished, errno.ENOENT),
+        (_under_a_file, errno.ENOTDIR),
+        (_where_a_directory_is, errno.EISDIR),
+        (_too_long, errno.ENAMETOOLONG),
+        (_kernels, None),
+    ],
+)
+def test_a_refusal_tells_path_and_number_and_leaves_nothing(
+    tmp_path: Path, place: Callable[[Path], Path], number: int | None
+) -> None:
+    path = place(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OutputError, match="cannot be written") as caught:
+        publish(path, b"frame")
+    assert caught.value.path == path
+    assert caught.value.errno is not None
+    assert number in {None, caught.value.errno}
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from deepclean.system.atomic import publish
+from deepclean.errors import OutputError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    publish(Path(sys.argv[1]), bytes(100_000))
+except OutputError as error:
+    print(error.errno)
+"""
+
+
+@pytest.mark.parametrize("earlier", [None, b"an earlier frame"])
+def test_a_file_that_does_not_fit_never_appears_cut(tmp_path: Path, earlier: bytes | None) -> None:
+    if earlier is not None:
+        (tmp_path / NAME).write_bytes(earlier)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FULL_DISK, tmp_path / NAME],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert int(done.stdout) == errno.EFBIG
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert left == ({} if earlier is None else {NAME: earlier})
+
+
+def test_another_writers_temporary_is_neither_published_nor_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / f".{NAME}.tmp"
+    sync = os.fsync
+
+    def intruder(descriptor: int) -> None:
+        sync(descriptor)
+        temporary.unlink()
+        temporary.write_bytes(b"half a frame of anoth")
+
+    monkeypatch.setattr(os, "fsync", intruder)
+    with pytest.raises(OutputError, match="another process") as caught:
+        publish(tmp_path / NAME, b"frame", fsync=True)
+    assert caught.value.errno == errno.EEXIST
+    assert [path.name for path in tmp_path.iterdir()] == [temporary.name]
+
+
+def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        publish(tmp_path / NAME, b"frame", fsync=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.integers(1, 65536))
+def test_a_spacing_means_its_rate(rate: int) -> None:
+    assert whole_rate(1 / rate) == rate
+    assert whole_rate(float(np.float32(1 / rate))) == rate
+
+
+@pytest.mark.parametrize("spacing", [0.0, -0.5, 2.0, 0.3, 1 / 16.001, 5e-324, np.inf, np.nan])
+def test_a_spacing_that_is_no_whole_rate_is_refused(spacing: float) -> None:
+    with pytest.raises(ValueError, match="whole number of samples per second"):
+        whole_rate(spacing)
+
+
+def test_a_masked_array_is_refused() -> None:
+    samples = np.ma.MaskedArray(np.zeros(16), mask=np.arange(16) == 3)
+    with pytest.raises(ValueError, match="masked"):
+        OutputChannel(Series(Span.of_seconds(0, 1), 16, samples))
+
+
+def test_every_absent_channel_is_named_with_what_was_meant() -> None:
+    fault = absent_channels({"H1:STRAINN", "K1:0"}, ["H1:STRAIN", "L1:X"], Path("a.gwf"))
+    assert fault.channels == ("H1:STRAINN", "K1:0")
+    assert str(fault) == "a.gwf: no such channel: H1:STRAINN (did you mean H1:STRAIN?), K1:0"

@@ -1,0 +1,60 @@
+"""Workers are forked from a server that was prepared, and are as if started now."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from deepclean.system import processes
+
+
+def test_workers_have_the_environment_and_the_directory_of_their_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    processes.prepare("deepclean.worker")
+    # What does a job is a function of the standard library, given the job and whom to tell.
+    environment = partial(partial, os.getenv)
+    for value in ("one", "another"):
+        monkeypatch.setenv("DEEPCLEAN_TEST", value)
+        assert list(processes.outcomes(environment, ["DEEPCLEAN_TEST"], 1)) == [(0, value)]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").touch()
+    (there,) = processes.outcomes(partial(partial, listed), ["."], 1)
+    assert there == (0, ["here"])
+
+
+def listed(directory: str, tell: object) -> list[str]:
+    return [path.name for path in Path(directory).iterdir()]
+
+
+def test_workers_import_from_where_this_process_does(tmp_path: Path) -> None:
+    """Where its path is not that of the environment, and another of the name is there too."""
+    for place, value in (("known", "the installed one"), ("ours", "ours")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "somebody.py").write_text(f"def done(job, tell): return {value!r}\n")
+    script = f"""
+import sys
+sys.path.insert(0, {str(tmp_path / "ours")!r})
+import somebody
+from functools import partial
+from deepclean.system import processes
+processes.prepare("somebody")
+print(*processes.outcomes(partial(partial, somebody.done), [0], 1))
+"""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "known"), *sys.path]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        check=True,
+        text=True,
+        env=environment,
+    )
+    assert done.stdout.strip() == "(0, 'ours')"

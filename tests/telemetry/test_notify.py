@@ -1,0 +1,226 @@
+"""What the service manager hears, on real sockets, and what happens when it does not listen."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from deepclean.telemetry.notify import Health
+from tests.helpers.small_site import FakeClock
+
+PERIOD = 30.0
+WATCHDOG = {"WATCHDOG_USEC": "30000000"}
+
+
+class Manager:
+    """The service manager's end of the socket."""
+
+    def __init__(self, address: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(address)
+        self.socket.setblocking(False)
+
+    def heard(self) -> list[str]:
+        """Return what came since the last call, a string a message."""
+        messages = []
+        while True:
+            try:
+                messages.append(self.socket.recv(4096).decode())
+            except BlockingIOError:
+                return messages
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return str(tmp_path / "notify")
+
+
+@pytest.fixture
+def manager(address: str) -> Iterator[Manager]:
+    manager = Manager(address)
+    yield manager
+    manager.socket.close()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def test_a_life_is_told(manager: Manager, address: str, clock: FakeClock) -> None:
+    health = Health({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
+    health.status("loading models")
+    health.ready()
+    health.watchdog()
+    health.stopping()
+    assert manager.heard() == ["STATUS=loading models", "READY=1", "WATCHDOG=1", "STOPPING=1"]
+
+
+def test_abstract_socket(clock: FakeClock) -> None:
+    name = f"deepclean-test-{os.getpid()}"
+    manager = Manager("\0" + name)
+    Health({"NOTIFY_SOCKET": "@" + name}, clock).ready()
+    assert manager.heard() == ["READY=1"]
+    manager.socket.close()
+
+
+def test_a_fact_is_told_once(manager: Manager, address: str, clock: FakeClock) -> None:
+    health = Health({"NOTIFY_SOCKET": address}, clock)
+    for _ in range(3):
+        health.ready()
+        health.status("cleaning")
+    assert manager.heard() == ["READY=1", "STATUS=cleaning"]
+
+
+def test_status_is_one_line(manager: Manager, address: str, clock: FakeClock) -> None:
+    Health({"NOTIFY_SOCKET": address}, clock).status("lost a frame:\nREADY=1 \udcff")
+    assert manager.heard() == ["STATUS=lost a frame: READY=1 ?"]
+
+
+def test_pings_are_half_a_period_apart(manager: Manager, address: str, clock: FakeClock) -> None:
+    health = Health({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
+    health.ready()
+    manager.heard()
+    times = []
+    for _ in range(2000):  # turns of the work loop, 50 ms each
+        health.watchdog()
+        times += [clock.monotonic()] * manager.heard().count("WATCHDOG=1")
+        clock.wait(0.05)
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert len(gaps) == 6
+    assert all(PERIOD / 2 <= gap <= PERIOD / 2 + 0.051 for gap in gaps)
+
+
+def test_no_turn_no_ping(manager: Manager, address: str, clock: FakeClock) -> None:
+    health = Health({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
+    health.ready()
+    health.watchdog()
+    manager.heard()
+    clock.wait(10 * PERIOD)
+    health.status("stuck")
+    assert manager.heard() == ["STATUS=stuck"]
+
+
+@pytest.mark.parametrize(
+    "of_another", [{}, {"WATCHDOG_USEC": "0"}, {**WATCHDOG, "WATCHDOG_PID": "1"}]
+)
+def test_no_ping_where_none_is_wanted(
+    manager: Manager, address: str, clock: FakeClock, of_another: dict[str, str]
+) -> None:
+    health = Health({"NOTIFY_SOCKET": address, **of_another}, clock)
+    health.ready()
+    manager.heard()
+    for _ in range(100):
+        health.watchdog()
+        clock.wait(1.0)
+    assert manager.heard() == []
+
+
+def test_the_watchdog_is_this_process_own(manager: Manager, address: str, clock: FakeClock) -> None:
+    pid = str(os.getpid())
+    health = Health({"NOTIFY_SOCKET": address, **WATCHDOG, "WATCHDOG_PID": pid}, clock)
+    health.ready()
+    health.watchdog()
+    assert manager.heard() == ["READY=1", "WATCHDOG=1"]
+
+
+@pytest.mark.parametrize("watchdog", [{}, WATCHDOG])
+def test_a_start_that_waits_for_data_is_allowed_to(
+    manager: Manager, address: str, clock: FakeClock, watchdog: dict[str, str]
+) -> None:
+    """At every moment of the wait the time allowed for the start reaches into the future."""
+    health = Health({"NOTIFY_SOCKET": address, **watchdog}, clock)
+    allowed = 0.0
+    for _ in range(2000):
+        health.watchdog()
+        for message in manager.heard():
+            _, _, extension = message.partition("EXTEND_TIMEOUT_USEC=")
+            allowed = clock.monotonic() + int(extension) / 1_000_000
+        assert allowed > clock.monotonic() + 1.0
+        clock.wait(0.5)
+    health.ready()
+    clock.wait(PERIOD)
+    health.watchdog()
+    assert not any("EXTEND" in message for message in manager.heard())
+
+
+def test_nothing_is_said_to_nobody(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+    health = Health(WATCHDOG, clock)
+    health.ready()
+    health.status("cleaning")
+    for _ in range(10):
+        health.watchdog()
+        clock.wait(PERIOD)
+    health.stopping()
+    assert caplog.records == []
+
+
+def test_what_is_not_heard_is_said_again(
+    address: str, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The manager's socket is gone for a while: one line in the log, and nothing is lost."""
+    caplog.set_level(logging.INFO)
+    health = Health({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
+    health.status("cleaning")
+    health.ready()
+    health.watchdog()
+    health.status("passing through")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    manager = Manager(address)
+    clock.wait(0.05)
+    health.watchdog()
+    (message,) = manager.heard()
+    assert sorted(message.splitlines()) == [
+        "READY=1",
+        "STATUS=passing through",
+        "WATCHDOG=1",
+    ]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    manager.socket.close()
+
+
+def test_a_full_queue_does_not_hold_up_the_loop(
+    manager: Manager, address: str, clock: FakeClock
+) -> None:
+    health = Health({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
+    for count in range(2000):  # more than a socket's queue takes
+        health.status(f"frame {count}")
+    assert len(manager.heard()) < 2000
+    health.ready()
+    assert manager.heard() == ["STATUS=frame 1999\nREADY=1"]
+
+
+@pytest.mark.parametrize("name", ["relative", "vsock:2:1234", "/" + "x" * 200])
+def test_a_useless_address_is_reported_once(
+    name: str, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    health = Health({"NOTIFY_SOCKET": name}, clock)
+    health.ready()
+    health.watchdog()
+    health.stopping()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_a_garbled_watchdog_is_none(
+    manager: Manager, address: str, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    health = Health({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "soon"}, clock)
+    health.ready()
+    health.watchdog()
+    assert manager.heard() == ["READY=1"]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_the_process_environment_is_the_default(manager: Manager, address: str) -> None:
+    code = "from deepclean.telemetry.notify import Health; Health().ready()"
+    environment = {**os.environ, "NOTIFY_SOCKET": address}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    assert manager.heard() == ["READY=1"]

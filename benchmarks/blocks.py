@@ -37,7 +37,7 @@ from deepclean.io import gwf
 from deepclean.io.sink import FrameSink
 from deepclean.models.load import Model
 from deepclean.models.loading import load_models
-from deepclean.run.cleaner import Cleaning, sink_of
+from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.simulate import Simulator
 from deepclean.system.atomic import OutputChannel
 
@@ -116,7 +116,7 @@ def measure(made: Made, length: int, seconds: float) -> dict[str, object]:
     config, loaded = made.config, load_models(made.config)
     engine, sink = make_engine(config, loaded), block_sink(config, loaded, named=False)
     assert isinstance(sink, BlockSink)
-    cleaning = Cleaning(config, engine, sink)
+    cleaning = FrameCleaner(config, engine, sink)
     history = -(-(engine.history + engine.settings.hop) // NS) + 1
     wanted = SETTLE + math.ceil(seconds * NS / length) + -(-engine.lookahead // length) + 1
     begin = (START + history) * NS
@@ -124,12 +124,12 @@ def measure(made: Made, length: int, seconds: float) -> dict[str, object]:
     blocks = list(_stored(made, Span(begin, end), length))[:wanted]
     for second in range(START, START + history):
         span = Span.of_seconds(second, 1)
-        cleaning.take(InputFrame(span, [_simulated(made, span)], wanted=False))
+        cleaning.push(InputFrame(span, [_simulated(made, span)], wanted=False))
     began, due, sizes, used = time.monotonic() + 0.5, {}, [], time.process_time()
     for number, (span, strain, witnesses) in enumerate(blocks):
         due[span.start] = began + number * length / NS
         time.sleep(max(due[span.start] - time.monotonic(), 0))
-        cleaning.take(InputFrame(span, [_read(made, span, strain, witnesses)]))
+        cleaning.push(InputFrame(span, [_read(made, span, strain, witnesses)]))
         if number % (60 * NS // length) == SETTLE:
             sizes.append(_resident())
     sizes.append(_resident())

@@ -33,25 +33,25 @@ def main() -> None:
     from deepclean import cli
     from deepclean.models.loading import load_models_or_former
     from deepclean.run import daemon
-    from deepclean.run.cleaner import Cleaning
+    from deepclean.run.cleaner import FrameCleaner
 
     moments["imports"] = time.time_ns()
-    load, take = load_models_or_former, Cleaning.take
+    load, take = load_models_or_former, FrameCleaner.push
 
     def loading(config: Config) -> Any:
         loaded = load(config)
         moments["models"] = time.time_ns()
         return loaded
 
-    def taking(cleaning: Cleaning, frame: Any) -> list[Path]:
+    def taking(cleaning: FrameCleaner, frame: Any) -> list[Path]:
         if frame.wanted:
             moments["history"] = time.time_ns()
             notes.write_text(json.dumps(moments))
-            _put(Cleaning, "take", take)
+            _put(FrameCleaner, "take", take)
         return take(cleaning, frame)
 
     _put(daemon, "load_models_or_former", loading)
-    _put(Cleaning, "take", taking)
+    _put(FrameCleaner, "take", taking)
     cli.main()
 
 

@@ -111,7 +111,7 @@ def clean(
     from deepclean.factory import make_engine
     from deepclean.io.history import History
     from deepclean.io.source import HistorySource
-    from deepclean.run.cleaner import Cleaning, channels_of
+    from deepclean.run.cleaner import FrameCleaner, channels_of
 
     torch.set_num_threads(1)
     source = HistorySource(
@@ -119,19 +119,19 @@ def clean(
     )
     engine = make_engine(config, models)
     sink = block_sink(config, models, place / "cleaned", named=length % NS == 0)
-    cleaning = Cleaning(config, engine, sink)
+    cleaning = FrameCleaner(config, engine, sink)
     margin = max(4 * NS, length)
     span = Span(START * NS + margin, (START + seconds) * NS - margin)
     # Warm up: first calls build filters and pages.
-    warm = Cleaning(config, make_engine(config, models), sink)
+    warm = FrameCleaner(config, make_engine(config, models), sink)
     for frame in blocks_of(source, Span(span.start, span.start + 2 * max(length, NS)), length):
-        warm.take(frame)
+        warm.push(frame)
     with stages() as spent:
         per_block, busy = [], []
         began = time.perf_counter()
         mark, used = began, time.process_time()
         for frame in blocks_of(source, span, length):
-            cleaning.take(frame)
+            cleaning.push(frame)
             now, spent_now = time.perf_counter(), time.process_time()
             per_block.append(now - mark)
             busy.append(spent_now - used)

@@ -14,14 +14,14 @@ def stages() -> Iterator[dict[str, float]]:
     """Time the stages while entered; a stage that contains another is charged for the rest."""
     from benchmarks.blocks import BlockSink
     from deepclean.core.bandpass import FirBandpass
-    from deepclean.core.engine.coupling import Runner
+    from deepclean.core.engine.coupling import CouplingPipeline
     from deepclean.core.engine.engine import Engine
     from deepclean.core.engine.intake import Intake
-    from deepclean.core.engine.pipeline import Hops
-    from deepclean.core.gate.monitor import Supervisor
+    from deepclean.core.engine.pipeline import Pipeline
+    from deepclean.core.gate.monitor import GateMonitor
     from deepclean.io.sink import FrameSink
     from deepclean.io.source import HistorySource
-    from deepclean.run import cleaner as cleaning
+    from deepclean.run import cleaner
 
     spent: dict[str, float] = defaultdict(float)
     stack: list[str] = []
@@ -44,15 +44,15 @@ def stages() -> Iterator[dict[str, float]]:
     places: list[tuple[Any, str, str]] = [
         (HistorySource, "_block", "read"),
         (Engine, "push", "take in"),
-        (Hops, "_compute", "standardise"),
+        (Pipeline, "_compute", "standardise"),
         (Intake, "resample", "resample"),
         (Intake, "foresee", "forecast, resample"),
-        (Runner, "_predict", "predict"),
+        (CouplingPipeline, "_predict", "predict"),
         (FirBandpass, "apply", "bandpass"),
-        (Runner, "_interpolate", "interpolate"),
-        (Supervisor, "advance", "quality, gate"),
+        (CouplingPipeline, "_interpolate", "interpolate"),
+        (GateMonitor, "advance", "quality, gate"),
         (Engine, "_finish", "gain, subtract"),
-        (cleaning, "render", "render"),
+        (cleaner, "render", "render"),
         (FrameSink, "write", "write"),
         (BlockSink, "write", "write"),
     ]

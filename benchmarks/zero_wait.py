@@ -44,7 +44,7 @@ from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings, forecast
 from deepclean.core.predict import Predictor, PredictSettings
 from deepclean.core.spectra import band_ratio
-from deepclean.core.splice import Seam, back
+from deepclean.core.splice import Splice, back
 from deepclean.core.time import Span
 from deepclean.factory import make_coupling
 from deepclean.io.history import History
@@ -245,7 +245,7 @@ def by_hop(case: Case, known: Float64, unknown: int, ahead: Continue, *, sine: b
     """
     settings, (coupling,) = case.settings, case.couplings
     rate, before, pad = settings.model_rate, back(settings.model_rate), coupling.bandpass.settle_in
-    seam = Seam([sum(band) / 2 for band in case.bands], rate, rate // 8)
+    seam = Splice([sum(band) / 2 for band in case.bands], rate, rate // 8)
     length = len(seam.weight)
     given, old = np.zeros(len(known)), None
     for end in range(WARM // 2 * rate, len(known) + 1, rate):

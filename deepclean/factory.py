@@ -11,7 +11,7 @@ from deepclean.config.settings import bandpass_settings, engine_settings, predic
 from deepclean.core.bandpass import Bandpass, make_bandpass
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
-from deepclean.core.engine.schedule import CouplingPlan, Plan
+from deepclean.core.engine.schedule import CouplingSchedule, Schedule
 from deepclean.core.predict import Predictor, geometry
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError, ModelError
@@ -89,7 +89,7 @@ class Budget:
             is assumed for them.
     """
 
-    plan: Plan
+    plan: Schedule
     assumed: tuple[str, ...]
 
 
@@ -113,5 +113,5 @@ def budget(config: Config) -> Budget:
         except ValueError as error:
             raise ConfigError(f"couplings.{name}.predict: {error}") from error
         settle_in = coupling_bandpass(config, name).settle_in
-        plans[name] = CouplingPlan.of(settings, settle_in, shape)
-    return Budget(Plan(settings, plans), tuple(assumed))
+        plans[name] = CouplingSchedule.of(settings, settle_in, shape)
+    return Budget(Schedule(settings, plans), tuple(assumed))

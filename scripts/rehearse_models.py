@@ -27,8 +27,8 @@ from pathlib import Path
 
 import torch
 
+from deepclean.cli.models_options import fits
 from deepclean.cli.options import histories
-from deepclean.cli.stored import fits
 from deepclean.core.rollout.rollout import Event
 from deepclean.core.time import NS
 from deepclean.io.source import HistorySource
@@ -38,7 +38,7 @@ from deepclean.models.manifest import Description
 from deepclean.models.networks import Wiener
 from deepclean.rollout import record
 from deepclean.run.cleaner import channels_of
-from deepclean.train.retrain import Job, Record, retrain
+from deepclean.train.retrain import Job, RetrainRecord, retrain
 from scripts.rehearse_report import BAD, FIRST, GOOD, Second, assert_sound, draw, measure, table
 from scripts.rehearse_site import COUPLING, FAST, FULL, START, Place
 from tests.helpers.model_stream import Stream
@@ -57,7 +57,7 @@ class Rehearsed:
 
     place: Place
     events: list[Event]
-    retrained: dict[int, Record]
+    retrained: dict[int, RetrainRecord]
     seconds: list[Second]
 
     def require(self) -> None:
@@ -79,7 +79,7 @@ def rehearse(root: Path, *, fast: bool) -> Rehearsed:
     first = retrained(place, START)
     assert first.version is not None, first.why
     store.promote(place.models, first.version, fits(place.config, COUPLING), "the first one")
-    stream, found = Stream(place.config), dict[int, Record]()
+    stream, found = Stream(place.config), dict[int, RetrainRecord]()
     for frame in source.frames(place.span, stream.engine.needs(place.span)):
         now = frame.span.start // NS
         if frame.wanted and (now - START) % plan.every == 0:
@@ -88,14 +88,14 @@ def rehearse(root: Path, *, fast: bool) -> Rehearsed:
             publish_flipped(place)
         stream.take(frame)
     stream.cleaning.release()
-    stream.keeper.turn()
+    stream.keeper.poll()
     ledger = stream.cleaning.ledger
     assert (len(stream.written), ledger.lost.total()) == (plan.end, 0), "a frame is missing"
     path = record.path_in(place.config.output.directory, place.config.output.description)
     return Rehearsed(place, record.read(path), found, measure(place))
 
 
-def retrained(place: Place, now: int) -> Record:
+def retrained(place: Place, now: int) -> RetrainRecord:
     """Do what `deepclean retrain --end NOW` does."""
     data = histories(place.config, None, None)
     config = place.config

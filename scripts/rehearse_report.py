@@ -18,7 +18,7 @@ from deepclean.core.rollout.rollout import Event
 from deepclean.core.spectra import band_ratio
 from deepclean.core.time import NS, Span
 from deepclean.io.history import History
-from deepclean.train.retrain import Record
+from deepclean.train.retrain import RetrainRecord
 from scripts.rehearse_site import COUPLING, DRIFTED, START, Place, Plan
 
 WINDOW = 8
@@ -184,7 +184,7 @@ def stretches(plan: Plan, events: Sequence[Event], seconds: Sequence[Second]) ->
 def table(
     plan: Plan,
     events: Sequence[Event],
-    retrained: Mapping[int, Record],
+    retrained: Mapping[int, RetrainRecord],
     seconds: Sequence[Second],
 ) -> str:
     """Return what happened and when, as a table."""
@@ -270,7 +270,7 @@ def _of_the_site(plan: Plan) -> list[tuple[int, str]]:
     ]
 
 
-def _came_of(each: Record) -> str:
+def _came_of(each: RetrainRecord) -> str:
     ratios = ", ".join(f"{name} {ratio:.3f}" for name, ratio in each.asd_ratio.items() if ratio)
     version = "" if each.version is None else f" version {each.version}"
     return f"{each.verdict}{version}" + (f" (ASD ratio of {ratios})" if ratios else "")

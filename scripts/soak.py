@@ -29,7 +29,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from deepclean.core.accounting import Ledger
-from deepclean.telemetry import status_file as account
+from deepclean.telemetry import status_file
 from scripts import soak_faults
 from scripts.soak_report import Report, Sample, judge, line, show
 from scripts.soak_site import START, Daemon, Site, ends_on_sigterm, running
@@ -106,7 +106,7 @@ def soak(
         stream.finish()
         if (status := daemon.stop()) != 0:
             report.faults.append(f"the daemon ended with status {status}")
-    report.ledger = account.facts(_ledger(site))
+    report.ledger = status_file.facts(_ledger(site))
     report.lines = len(log.read_text().splitlines())
     judge(report, stream)
     return report
@@ -161,8 +161,8 @@ def _descriptors(process: Path, usual: int) -> int:
 
 def _ledger(site: Site) -> Ledger:
     output = site.config.output
-    path = account.path_in(output.directory, output.description)
-    return account.read(path, time.time()).ledger
+    path = status_file.path_in(output.directory, output.description)
+    return status_file.read(path, time.time()).ledger
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from statistics import median
 
 from deepclean.errors import InputError
 from deepclean.io import gwf
-from deepclean.telemetry import status_file as account
+from deepclean.telemetry import status_file
 from scripts.soak_made import Stream
 from scripts.soak_site import START, Site, differences, ends_on_sigterm, running
 
@@ -192,7 +192,9 @@ def _check_account(site: Site, report: Report) -> None:
     """Whenever a process dies its account can be read, and balances."""
     output = site.config.output
     try:
-        kept = account.read(account.path_in(output.directory, output.description), time.time())
+        kept = status_file.read(
+            status_file.path_in(output.directory, output.description), time.time()
+        )
     except InputError as fault:
         report.faults.append(str(fault))
         return

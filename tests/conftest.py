@@ -107,10 +107,10 @@ def test_data() -> Path:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     """The small site with its model, where a file has no configuration of its own."""
-    from tests.helpers import small_site as smallsite
+    from tests.helpers import small_site
 
-    config = smallsite.small_config(tmp_path)
-    smallsite.publish_model(config)
+    config = small_site.small_config(tmp_path)
+    small_site.publish_model(config)
     return config
 
 

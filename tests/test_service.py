@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deepclean.config import load
-from deepclean.models import directory as place
+from deepclean.models import directory as coupling_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "systemd" / "deepclean@.service"
@@ -153,7 +153,7 @@ def test_retraining_ends_before_its_next_time() -> None:
 def test_retraining_may_make_directories_in_the_store(tmp_path: Path) -> None:
     """They take the store's set-group-ID bit over, which RestrictSUIDSGID would refuse."""
     tmp_path.chmod(0o2775)
-    with place.changing(tmp_path / "H1" / "60Hz"):
+    with coupling_directory.changing(tmp_path / "H1" / "60Hz"):
         pass
     assert (tmp_path / "H1" / "60Hz").stat().st_mode & 0o7777 == 0o2775
     assert "RestrictSUIDSGID" not in settings(TRAIN)["Service"]

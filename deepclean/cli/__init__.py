@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from deepclean.cli import cluster as scaleout
 from deepclean.cli import (
     config,
     inspect,
@@ -13,7 +14,6 @@ from deepclean.cli import (
     replay,
     retrain,
     run,
-    scaleout,
     simulate,
     status,
     train,

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deepclean.cli import models_change, stored
+from deepclean.cli import models_change
+from deepclean.cli import models_options as stored
 from deepclean.cli import models_tables as tables
+from deepclean.cli.models_options import AnyCoupling, CouplingArgument, JsonOption, VersionArgument
 from deepclean.cli.options import ConfigOption, SetOption
-from deepclean.cli.stored import AnyCoupling, CouplingArgument, JsonOption, VersionArgument
 from deepclean.config import load
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def show(
     settings = load(config, override or ())
     from rich.table import Table
 
-    from deepclean.models import log as changes
+    from deepclean.models import log as model_log
     from deepclean.models import rejections, versions
 
     directory = stored.directory(settings, coupling)
@@ -93,7 +94,7 @@ def show(
     rejected = rejections.read(directory, number)
     manifest = tables.manifest_of(directory / str(number))
     pointers = [p for p in versions.POINTERS if versions.read_pointer(directory, p) == number]
-    made = [c for c in changes.read(directory).changes if number in (c.before, c.after)]
+    made = [c for c in model_log.read(directory).changes if number in (c.before, c.after)]
     if as_json:
         facts: dict[str, Any] = manifest.model_dump(mode="json")
         facts |= {"pointers": pointers, "changes": [change.facts() for change in made]}
@@ -119,9 +120,9 @@ def log(
 ) -> None:
     """Print who changed what in a coupling's store, when and why."""
     settings = load(config, override or ())
-    from deepclean.models import log as changes
+    from deepclean.models import log as model_log
 
-    made = changes.read(stored.directory(settings, coupling)).changes
+    made = model_log.read(stored.directory(settings, coupling)).changes
     if as_json:
         print(json.dumps([change.facts() for change in made], indent=2))
         return

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from deepclean.cli import stored
+from deepclean.cli import models_options as stored
+from deepclean.cli.models_options import AnyCoupling, CouplingArgument, VersionArgument, WhyOption
 from deepclean.cli.options import ConfigOption, SetOption
-from deepclean.cli.stored import AnyCoupling, CouplingArgument, VersionArgument, WhyOption
 from deepclean.config import Config, load
 from deepclean.errors import ModelError
 
@@ -27,11 +27,11 @@ def publish(
     It is checked first, and appears complete or not at all. It is not put in force.
     """
     settings = load(config, override or ())
-    from deepclean.models import directory as place
+    from deepclean.models import directory as coupling_directory
     from deepclean.models import load as models
     from deepclean.models import store
 
-    if not (directory / place.MANIFEST).exists() and (directory / "model.pt").exists():
+    if not (directory / coupling_directory.MANIFEST).exists() and (directory / "model.pt").exists():
         raise ModelError(
             "a training directory of deepcleanv2: use `deepclean models import`", path=directory
         )
@@ -64,15 +64,14 @@ def import_(
     """
     settings = load(config, override or ())
     stored.directory(settings, coupling)
-    from deepclean.models import directory as place
-    from deepclean.models import import_v2 as imported
-    from deepclean.models import store
+    from deepclean.models import directory as coupling_directory
+    from deepclean.models import import_v2, store
 
-    if (directory / place.MANIFEST).exists():
+    if (directory / coupling_directory.MANIFEST).exists():
         raise ModelError(
             "a directory of our format: use `deepclean models publish`", path=directory
         )
-    content, manifest = imported.read(
+    content, manifest = import_v2.read(
         directory, settings.interferometer, coupling, settings.strain.rate
     )
     path = store.add(settings.models.directory, content, manifest, why, what="import")

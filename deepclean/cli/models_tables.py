@@ -23,11 +23,13 @@ DAMAGED = ("DAMAGED", "", "see deepclean models verify", "")
 
 def manifest_of(path: Path) -> Manifest:
     """Return the manifest in a version's directory. Raises ModelError where it is damaged."""
-    from deepclean.models import directory as place
-    from deepclean.models import permissions as trust
+    from deepclean.models import directory as coupling_directory
+    from deepclean.models import permissions
     from deepclean.models.manifest import Manifest
 
-    return Manifest.parse(trust.read(path / place.MANIFEST), path / place.MANIFEST)
+    return Manifest.parse(
+        permissions.read(path / coupling_directory.MANIFEST), path / coupling_directory.MANIFEST
+    )
 
 
 def row(path: Path) -> dict[str, Any]:

@@ -198,6 +198,6 @@ def history_source(
         return HistorySource(channels, *histories(config, strain, witnesses, checksum=checksum))
     if strain or witnesses:
         raise ConfigError("--fetch, or --strain and --witnesses: one of them, please")
-    from deepclean.io.datafind import Remote
+    from deepclean.io.datafind import RemoteHistory
 
-    return HistorySource(channels, Remote(span, channels.state), Remote(span))
+    return HistorySource(channels, RemoteHistory(span, channels.state), RemoteHistory(span))

@@ -11,6 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deepclean.cli.cluster import (
+    FlagOption,
+    PinnedOption,
+    PlanOnlyOption,
+    PlanOption,
+    RetriesOption,
+    SchedulerOption,
+    SegmentsOption,
+    ShardOption,
+    SubmitOption,
+)
+from deepclean.cli.cluster import replay as scale_out
 from deepclean.cli.options import (
     ConfigOption,
     EndOption,
@@ -25,18 +37,6 @@ from deepclean.cli.options import (
     prepare,
     whole_span,
 )
-from deepclean.cli.scaleout import (
-    FlagOption,
-    PinnedOption,
-    PlanOnlyOption,
-    PlanOption,
-    RetriesOption,
-    SchedulerOption,
-    SegmentsOption,
-    ShardOption,
-    SubmitOption,
-)
-from deepclean.cli.scaleout import replay as scale_out
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
 from deepclean.system.gc import uncollected
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from deepclean.config import Config
     from deepclean.io.source import HistorySource
     from deepclean.models.load import Model
-    from deepclean.run.parallel import Bulk
+    from deepclean.run.parallel import ParallelReplay
 
 
 def replay(
@@ -155,26 +155,26 @@ class _Replay:
     witnesses: list[Path] | None
     fetch: bool
 
-    def clean(self, jobs: int, models_of: Path | None, pinned: Path | None) -> Bulk:
+    def clean(self, jobs: int, models_of: Path | None, pinned: Path | None) -> ParallelReplay:
         """Clean it in so many processes, with the models that are in force or those named."""
         if jobs > 1:
             from deepclean.system.processes import prepare as prepare_workers
 
             prepare_workers("deepclean.worker")
         with uncollected():
-            from deepclean.cluster.pinned import load_pinned
+            from deepclean.cluster.pins import load_pinned
             from deepclean.factory import make_engine
             from deepclean.models.loading import load_models
-            from deepclean.rollout.recorded import Past
+            from deepclean.rollout.recorded import RunModels
             from deepclean.run.cleaner import sink_of
-            from deepclean.run.parallel import Bulk
+            from deepclean.run.parallel import ParallelReplay
             from deepclean.run.parallel import replay as in_bulk
             from deepclean.run.replay import replay as clean
-            from deepclean.system import malloc as memory
+            from deepclean.system import malloc
 
         span, directory, nanoseconds = self.span, self.directory, self.duration * NS
         limit_threads(self.settings)
-        past = None if models_of is None else Past(self.settings, models_of, directory, span)
+        past = None if models_of is None else RunModels(self.settings, models_of, directory, span)
         if past is not None:
             loaded = past.loaded
         elif pinned is not None:
@@ -194,7 +194,7 @@ class _Replay:
                     duration=nanoseconds,
                     progress=progress,
                 )
-            memory.keep()
+            malloc.keep()
             source = self.open_source()
             done = clean(
                 settings,
@@ -207,7 +207,7 @@ class _Replay:
                 progress=progress,
                 life=None if past is None else past.life,
             )
-            return Bulk(done, [str(each) for each in source.faults], [])
+            return ParallelReplay(done, [str(each) for each in source.faults], [])
 
     @property
     def open_source(self) -> Callable[[], HistorySource]:

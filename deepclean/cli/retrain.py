@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepclean.cli import stored
+from deepclean.cli import models_options as stored
 from deepclean.cli.options import (
     ConfigOption,
     SetOption,
@@ -28,8 +28,8 @@ from deepclean.errors import ConfigError, DeepCleanError, InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deepclean.train.retrain import Job, Record
-    from deepclean.train.retrain.run import Data
+    from deepclean.train.retrain import Job, RetrainRecord
+    from deepclean.train.retrain.run import RetrainData
 
 _log = logging.getLogger(__name__)
 
@@ -119,10 +119,12 @@ def _paths(
     return list(config.retrain.strain), witnesses or list(config.retrain.witnesses)
 
 
-def _job(config: Config, name: str, end: int, on_disk: Callable[[], tuple[Data, Data]]) -> Job:
+def _job(
+    config: Config, name: str, end: int, on_disk: Callable[[], tuple[RetrainData, RetrainData]]
+) -> Job:
     from deepclean.train.retrain import Job
 
-    def fetched(span: Span) -> tuple[Data, Data]:
+    def fetched(span: Span) -> tuple[RetrainData, RetrainData]:
         from deepclean.io.datafind import fetch
 
         held = fetch(stored.channels(config, name), span, config.strain.state_vector)
@@ -154,7 +156,7 @@ def _one(job: Job) -> int:
     return 0
 
 
-def _said(record: Record) -> str:
+def _said(record: RetrainRecord) -> str:
     if record.verdict == "published":
         return f"version {record.version} is the canary: {record.why}"
     return f"{record.verdict}: {record.why}"

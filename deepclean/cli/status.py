@@ -22,14 +22,14 @@ def status(
 ) -> None:
     """Say in six lines how the daemon is, from the account that it keeps."""
     settings = load(config, override or ())
-    from deepclean.telemetry import status_file as account
+    from deepclean.telemetry import status_file
 
     output = settings.output
-    path = account.path_in(output.directory, output.description)
-    kept = account.read(path, time.time())
+    path = status_file.path_in(output.directory, output.description)
+    kept = status_file.read(path, time.time())
     ledger = kept.ledger
     if as_json:
-        facts = account.facts(ledger)
+        facts = status_file.facts(ledger)
         print(
             json.dumps(
                 {

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deepclean.cli import stored
+from deepclean.cli import models_options as stored
 from deepclean.cli.options import (
     ConfigOption,
     EndOption,
@@ -63,13 +63,13 @@ def train(
     from deepclean.models import load as models
     from deepclean.models import store, versions
     from deepclean.models.manifest import Manifest
-    from deepclean.train.data import Source, TrainingData
+    from deepclean.train.data import DataSource, TrainingData
     from deepclean.train.loop import Progress as Epoch
     from deepclean.train.run import train as fit
 
     limit_threads(settings)
-    of_strain: Source
-    of_witnesses: Source
+    of_strain: DataSource
+    of_witnesses: DataSource
     if fetch:
         channels = stored.channels(settings, coupling)
         of_strain = of_witnesses = fetched(channels, span, settings.strain.state_vector)

@@ -28,7 +28,7 @@ from deepclean.errors import ConfigError, InputError, hint
 
 if TYPE_CHECKING:
     from deepclean.simulate.injection import Injection
-    from deepclean.validate.shards import Run
+    from deepclean.validate.shards import ValidationRun
 
 NOT_MET = 3
 """Exit status where criteria are not met, or a difference is not explained."""
@@ -110,9 +110,9 @@ def validate(
         raise ConfigError("--out DIR for a report, or --against DIR for the parity, please")
     from deepclean.models.loading import load_models
     from deepclean.run.lookahead import decided
-    from deepclean.validate.shards import Run
+    from deepclean.validate.shards import ValidationRun
 
-    def run_of(name: str, of: Config) -> Run:
+    def run_of(name: str, of: Config) -> ValidationRun:
         # A live run reads nothing of a damaged file, so its replay must not either.
         whole = against is not None and of.input.checksum
         opened = partial(history_source, of, span, strain, witnesses, fetch, checksum=whole)
@@ -123,7 +123,7 @@ def validate(
                     "couplings.NAME.wait=0 (`deepclean inspect` prints it with the frames' history)"
                 )
             of = decided(of, load_models(of), opened(), span)
-        return Run(name, of, opened)
+        return ValidationRun(name, of, opened)
 
     run = run_of("validated", settings)
     if against is not None:
@@ -137,7 +137,7 @@ def validate(
 
 
 def _report(
-    runs: Sequence[Run],
+    runs: Sequence[ValidationRun],
     span: Span,
     out: Path,
     segments: Path | None,
@@ -147,9 +147,9 @@ def _report(
     inject: Sequence[str],
 ) -> int:
     """Write the report; return the exit status."""
-    from deepclean.validate.judge import limits
+    from deepclean.validate.criteria import limits
     from deepclean.validate.report import write
-    from deepclean.validate.run import Asked, validate
+    from deepclean.validate.run import ValidationRequest, validate
     from deepclean.validate.signals import outside
 
     signals = _signals(inject)
@@ -157,7 +157,7 @@ def _report(
     if wrong:
         raise ConfigError([f"--inject {text}: does not merge in the span" for text in wrong])
     counting, said = _counting(span, segments, flag)
-    asked = Asked(span, counting, tuple(signals.values()), limits(criteria), said)
+    asked = ValidationRequest(span, counting, tuple(signals.values()), limits(criteria), said)
     with _Bar() as bar:
         validated = validate(runs, asked, jobs, bar.show)
     page = write(validated, out)
@@ -173,7 +173,7 @@ def _report(
     return 0 if verdict["passed"] else NOT_MET
 
 
-def _parity(run: Run, span: Span, directory: Path, out: Path | None, jobs: int) -> int:
+def _parity(run: ValidationRun, span: Span, directory: Path, out: Path | None, jobs: int) -> int:
     """Print how a live run's frames differ from their replay; return the exit status."""
     from deepclean.validate.parity import parity, write
 

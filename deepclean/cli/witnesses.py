@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepclean.cli import stored
+from deepclean.cli import models_options as stored
 from deepclean.cli.options import (
     EndOption,
     SetOption,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from deepclean.core.bandpass import Band
     from deepclean.io.history import History
     from deepclean.models.load import Model
-    from deepclean.witnesses.saliency import Asked
-    from deepclean.witnesses.spectra import Candidate, Stretch
+    from deepclean.witnesses.saliency import Attribution
+    from deepclean.witnesses.spectra import Candidate, SearchStretch
 
 
 def witnesses(
@@ -119,13 +119,13 @@ def witnesses(
 
     from deepclean.witnesses.coherence import rank
     from deepclean.witnesses.joint import choose
-    from deepclean.witnesses.report import Found, facts, joint_table, notes, table
-    from deepclean.witnesses.spectra import Stretch
+    from deepclean.witnesses.report import WitnessReport, facts, joint_table, notes, table
+    from deepclean.witnesses.spectra import SearchStretch
 
     strains, aux = histories(settings, strain, of_witnesses)
     name = strain_channel or (settings.strain.channel if settings else _only_strain(strains))
     state = settings.strain.state_vector if settings else None
-    stretch = Stretch(strains, aux, name, state, span, bands, fft)
+    stretch = SearchStretch(strains, aux, name, state, span, bands, fft)
     candidates = _candidates(aux, {name, state}, channels or [], exclude or [], times)
     screen = Console(stderr=True)
     with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bar:
@@ -142,7 +142,9 @@ def witnesses(
             bar.add_task("model", total=None)
             asked = _ask(loaded, settings, coupling, stretch, (strains, aux), state)
     faults = list(dict.fromkeys(str(fault) for fault in (*strains.faults, *aux.faults)))
-    found = Found(name, span, bands, stretch.frequencies, skipped, faults, ranking, chosen, asked)
+    found = WitnessReport(
+        name, span, bands, stretch.frequencies, skipped, faults, ranking, chosen, asked
+    )
     if plot is not None:
         from deepclean.witnesses.figure import draw
 
@@ -251,13 +253,13 @@ def _ask(
     model: Model,
     config: Config | None,
     coupling: str | None,
-    stretch: Stretch,
+    stretch: SearchStretch,
     sources: tuple[History, History],
     state: str | None,
-) -> Asked:
+) -> Attribution:
     """Ask the model, laid out as the configuration's engine does, or by default."""
     from deepclean import factory
-    from deepclean.config import settings as settings_of
+    from deepclean.config import settings as core_settings
     from deepclean.core.bandpass import BandpassSettings, make_bandpass
     from deepclean.core.engine.schedule import EngineSettings
     from deepclean.train.data import SiteData, TrainingData
@@ -267,7 +269,7 @@ def _ask(
     if config is None:
         settings = EngineSettings(strain_rate=stretch.rate, model_rate=rate)
     else:
-        known = settings_of.engine_settings(config)
+        known = core_settings.engine_settings(config)
         settings = replace(known, strain_rate=stretch.rate, model_rate=rate)
     if config is not None and coupling is not None and config.engine.rate == rate:
         bandpass = factory.coupling_bandpass(config, coupling)

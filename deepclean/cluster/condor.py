@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepclean.cluster import transfer as shipping
-from deepclean.cluster.plan import CONFIG, LOGS, PINNED, Plan, arguments, program
-from deepclean.cluster.submit import Site
+from deepclean.cluster import transfer
+from deepclean.cluster.plan import CONFIG, LOGS, PINNED, ShardPlan, arguments, program
+from deepclean.cluster.submit import SubmitSite
 from deepclean.cluster.verify import RETURNED
 from deepclean.config import Config
 from deepclean.core.time import NS, Span
@@ -40,11 +40,11 @@ Needs = Callable[[Span], Span]
 
 
 def write(
-    plan: Plan,
+    plan: ShardPlan,
     directory: Path,
     config: Config,
     numbers: Collection[int],
-    site: Site,
+    site: SubmitSite,
     source: HistorySource,
     needs: Needs,
 ) -> list[str]:
@@ -146,14 +146,14 @@ def _seconds(ezdag: Any, span: Span) -> list[Any]:
     return [ezdag.Option("start", span.start // NS), ezdag.Option("end", span.end // NS)]
 
 
-def _shared(ezdag: Any, plan: Plan, directory: Path, span: Span, before: list[str]) -> Any:
+def _shared(ezdag: Any, plan: ShardPlan, directory: Path, span: Span, before: list[str]) -> Any:
     """Return the node of a shard that reads and writes in place."""
     return ezdag.Node([*before, *arguments(plan, directory), *_seconds(ezdag, span)])
 
 
 def _sent(
     ezdag: Any,
-    plan: Plan,
+    plan: ShardPlan,
     directory: Path,
     numbers: Collection[int],
     source: HistorySource,
@@ -163,12 +163,12 @@ def _sent(
     """Return the nodes of shards that are sent their files, and the bytes of the largest."""
     nodes, largest = [], 0
     for number, span in plan.numbered.items():
-        back, there = f"{RETURNED}/{number:04d}", f"{shipping.SHIPPED}/{number:04d}"
+        back, there = f"{RETURNED}/{number:04d}", f"{transfer.SHIPPED}/{number:04d}"
         kinds: list[str] = []
         if number in numbers:
             shutil.rmtree(directory / back, ignore_errors=True)
             (directory / back).mkdir(parents=True)
-            kinds, size = shipping.lay_out(source, needs(span), directory / there)
+            kinds, size = transfer.lay_out(source, needs(span), directory / there)
             largest = max(largest, size)
         files = [CONFIG, PINNED, "models", *(f"{there}/{kind}" for kind in kinds)]
         nodes.append(

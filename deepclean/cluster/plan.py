@@ -23,7 +23,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deepclean.cluster import shards as parts
-from deepclean.cluster.pinned import pin
+from deepclean.cluster.pins import pin
 from deepclean.config import Config, to_yaml
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError, OutputError
@@ -42,7 +42,7 @@ LONGEST = 65536 * NS
 _Seconds = tuple[int, int]
 
 
-class Asked(BaseModel):
+class ReplayRequest(BaseModel):
     """What a plan is for: what makes it another plan.
 
     Args:
@@ -73,7 +73,7 @@ class Asked(BaseModel):
         return Span(self.start * NS, self.end * NS)
 
 
-class Plan(BaseModel):
+class ShardPlan(BaseModel):
     """A plan as it is written down.
 
     Args:
@@ -85,7 +85,7 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    asked: Asked
+    asked: ReplayRequest
     configuration: str
     wanted: tuple[_Seconds, ...]
     shards: tuple[_Seconds, ...]
@@ -116,7 +116,7 @@ class Plan(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class ShardLimits:
     """How long a shard is at most, and how many are worked on at a time.
 
     Args:
@@ -130,12 +130,12 @@ class Cut:
 
 def make(
     config: Config,
-    asked: Asked,
+    asked: ReplayRequest,
     source: HistorySource,
     counting: Sequence[Span] | None,
     history: int,
-    how: Cut,
-) -> Plan:
+    how: ShardLimits,
+) -> ShardPlan:
     """Return the plan of what is still to be done; by the files' names, without reading them.
 
     Args:
@@ -168,7 +168,7 @@ def make(
         longest=how.longest,
         together=how.together,
     )
-    return Plan(
+    return ShardPlan(
         asked=asked,
         configuration=config.hash,
         wanted=tuple(map(_seconds, wanted)),
@@ -206,7 +206,7 @@ def _merged(names: Sequence[FrameName]) -> Iterator[Span]:
         yield Span(start, end)
 
 
-def write(plan: Plan, directory: Path, config: Config, loaded: Mapping[str, Model]) -> None:
+def write(plan: ShardPlan, directory: Path, config: Config, loaded: Mapping[str, Model]) -> None:
     """Write a plan; its directory appears whole or not at all.
 
     Raises:
@@ -232,10 +232,12 @@ def write(plan: Plan, directory: Path, config: Config, loaded: Mapping[str, Mode
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def require_same(plan: Plan, asked: Asked, config: Config, directory: Path) -> None:
+def require_same(plan: ShardPlan, asked: ReplayRequest, config: Config, directory: Path) -> None:
     """Raise ConfigError unless a plan that is there is for what is asked now."""
     other = [
-        name for name in Asked.model_fields if getattr(plan.asked, name) != getattr(asked, name)
+        name
+        for name in ReplayRequest.model_fields
+        if getattr(plan.asked, name) != getattr(asked, name)
     ]
     other += ["configuration"] * (plan.configuration != config.hash)
     if other:
@@ -246,7 +248,7 @@ def require_same(plan: Plan, asked: Asked, config: Config, directory: Path) -> N
         )
 
 
-def lines(plan: Plan) -> str:
+def lines(plan: ShardPlan) -> str:
     """Return the shards, a line each, for people and for the jobs' script."""
     text = ["# shard  GPS start  GPS end  seconds"]
     text += [f"{n} {a} {b} {b - a}" for n, (a, b) in enumerate(plan.shards, 1)]
@@ -259,7 +261,7 @@ def program() -> list[str]:
     return [str(script)] if script.exists() else [sys.executable, "-P", "-m", "deepclean"]
 
 
-def arguments(plan: Plan, directory: Path) -> list[str]:
+def arguments(plan: ShardPlan, directory: Path) -> list[str]:
     """Return what all shards' calls share, behind the program's name."""
     asked = plan.asked
     shared = ["replay", "--config", str(directory / CONFIG), "--pinned", str(directory / PINNED)]
@@ -269,7 +271,7 @@ def arguments(plan: Plan, directory: Path) -> list[str]:
     return shared + ["--fetch"] * asked.fetch
 
 
-def command(plan: Plan, directory: Path, span: Span) -> str:
+def command(plan: ShardPlan, directory: Path, span: Span) -> str:
     """Return the command line that does a span by itself."""
     begin, end = _seconds(span)
     return shlex.join(

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 from deepclean.core.time import NS, Span
-from deepclean.run import parallel as bulk
+from deepclean.run import parallel
 
 
 def whole_seconds(spans: Iterable[Span]) -> list[Span]:
@@ -94,5 +94,5 @@ def shards(
     """
     joined = list(bridged(parts, history, unwanted))
     return list(
-        bulk.cut(joined, duration, together, shortest=bulk.WORTH * history, longest=longest)
+        parallel.cut(joined, duration, together, shortest=parallel.WORTH * history, longest=longest)
     )

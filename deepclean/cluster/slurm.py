@@ -14,8 +14,8 @@ from itertools import groupby
 from pathlib import Path
 
 from deepclean.cluster import submit as handed
-from deepclean.cluster.plan import LOGS, SHARDS, Plan, arguments, program
-from deepclean.cluster.submit import Site
+from deepclean.cluster.plan import LOGS, SHARDS, ShardPlan, arguments, program
+from deepclean.cluster.submit import SubmitSite
 from deepclean.config import Config
 from deepclean.errors import ConfigError
 from deepclean.system.atomic import publish
@@ -42,7 +42,7 @@ done
 
 
 def write(
-    plan: Plan, directory: Path, config: Config, numbers: Sequence[int], site: Site
+    plan: ShardPlan, directory: Path, config: Config, numbers: Sequence[int], site: SubmitSite
 ) -> list[list[str]]:
     """Write the scripts; return the commands that submit them.
 

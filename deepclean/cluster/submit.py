@@ -13,7 +13,7 @@ _KEY = re.compile(r"[A-Za-z+][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class SubmitSite:
     """What a site and a user want of the jobs.
 
     Args:

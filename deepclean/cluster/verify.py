@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepclean.cluster import shards as parts
-from deepclean.cluster.plan import Plan, finished
+from deepclean.cluster.plan import ShardPlan, finished
 from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
@@ -22,7 +22,7 @@ RETURNED = "returned"
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished:
+class UnfinishedShards:
     """What is not all done.
 
     Args:
@@ -36,7 +36,9 @@ class Unfinished:
     missing: int
 
 
-def unfinished(plan: Plan, config: Config, source: HistorySource) -> Iterator[Unfinished]:
+def unfinished(
+    plan: ShardPlan, config: Config, source: HistorySource
+) -> Iterator[UnfinishedShards]:
     """Yield what is not all done, in order of time.
 
     A second without a frame is done where its strain cannot be read, as in any replay: then there
@@ -49,11 +51,11 @@ def unfinished(plan: Plan, config: Config, source: HistorySource) -> Iterator[Un
     for number, shard in plan.numbered.items():
         missing = list(parts.shared([shard], left))
         if _readable(missing, config, source):
-            yield Unfinished(number, shard, sum(part.duration for part in missing))
+            yield UnfinishedShards(number, shard, sum(part.duration for part in missing))
     shards = list(plan.numbered.values())
     for part in parts.without(left, shards):
         if _readable([part], config, source):
-            yield Unfinished(None, part, part.duration)
+            yield UnfinishedShards(None, part, part.duration)
 
 
 def _readable(missing: Sequence[Span], config: Config, source: HistorySource) -> bool:
@@ -63,7 +65,7 @@ def _readable(missing: Sequence[Span], config: Config, source: HistorySource) ->
     return any(isinstance(source.strain.read([channel], s)[channel], Series) for s in seconds)
 
 
-def gather(plan: Plan, config: Config, directory: Path) -> int:
+def gather(plan: ShardPlan, config: Config, directory: Path) -> int:
     """Move the frames that shards sent back into the output; return how many.
 
     Each appears there whole. One that came back damaged stays away, and its shard unfinished.

@@ -5,18 +5,18 @@ and `retraining` the branches, `schema` the tree, `checks` what its keys must be
 `files` and `overrides` say where values come from, `loader` puts it together.
 """
 
-from deepclean.config.couplings import Bandpass, Coupling, Predict
+from deepclean.config.couplings import BandpassConfig, CouplingConfig, PredictConfig
 from deepclean.config.loader import load
 from deepclean.config.render import json_schema, to_yaml
 from deepclean.config.schema import Config
-from deepclean.config.training import Training
+from deepclean.config.training import TrainConfig
 
 __all__ = [
-    "Bandpass",
+    "BandpassConfig",
     "Config",
-    "Coupling",
-    "Predict",
-    "Training",
+    "CouplingConfig",
+    "PredictConfig",
+    "TrainConfig",
     "json_schema",
     "load",
     "to_yaml",

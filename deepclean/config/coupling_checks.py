@@ -9,18 +9,18 @@ from itertools import combinations
 from math import gcd
 from typing import TYPE_CHECKING
 
-from deepclean.config.faults import Fault, Key, show_key
+from deepclean.config.faults import ConfigFault, Key, show_key
 from deepclean.core.time import NS, format_gps
 
 if TYPE_CHECKING:
-    from deepclean.config.couplings import Coupling
+    from deepclean.config.couplings import CouplingConfig
     from deepclean.config.schema import Config
 
 RATE: Key = ("engine", "rate")
 STRAIN_RATE: Key = ("strain", "rate")
 
 
-def faults(config: Config, coupling: Coupling, key: Key) -> Iterator[Fault]:
+def faults(config: Config, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
     """Yield whatever does not go together in one coupling, enabled or not.
 
     Args:
@@ -29,7 +29,7 @@ def faults(config: Config, coupling: Coupling, key: Key) -> Iterator[Fault]:
         key: where that stands.
     """
     if re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", str(key[-1])) is None:
-        yield Fault(
+        yield ConfigFault(
             "a coupling's name holds letters, digits, _ and - only, a letter or digit first; "
             "rename it",
             (key,),
@@ -41,13 +41,13 @@ def faults(config: Config, coupling: Coupling, key: Key) -> Iterator[Fault]:
     yield from _witnesses(config, coupling, (*key, "witnesses"))
 
 
-def whole_samples(duration: int, rate: int, key: Key, rate_key: Key) -> Iterator[Fault]:
+def whole_samples(duration: int, rate: int, key: Key, rate_key: Key) -> Iterator[ConfigFault]:
     """Yield a fault where `duration` (nanoseconds) is no whole number of samples at `rate`."""
     if duration * rate % NS == 0:
         return
     unit = NS // gcd(NS, rate)
     nearest = max(round(duration / unit), 1) * unit
-    yield Fault(
+    yield ConfigFault(
         f"{format_gps(duration)} s is not a whole number of samples at {rate} Hz "
         f"({show_key(rate_key)}); use {format_gps(nearest)}",
         (key, rate_key),
@@ -59,49 +59,49 @@ def band_in_hz(band: tuple[float, float]) -> str:
     return f"{band[0]:g}-{band[1]:g} Hz"
 
 
-def _bands(config: Config, coupling: Coupling, key: Key) -> Iterator[Fault]:
+def _bands(config: Config, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
     limits = ((RATE, config.engine.rate), (STRAIN_RATE, config.strain.rate))
     for index, band in enumerate(coupling.bands):
         low, high = band
         if low >= high:
-            yield Fault(
+            yield ConfigFault(
                 f"{band_in_hz(band)}: the low edge is not below the high edge; swap them",
                 ((*key, index),),
             )
         if min(band) <= 0:
-            yield Fault(
+            yield ConfigFault(
                 f"{band_in_hz(band)}: an edge is not above 0 Hz; raise it", ((*key, index),)
             )
         for rate_key, rate in limits:
             if max(band) >= rate / 2:
-                yield Fault(
+                yield ConfigFault(
                     f"{band_in_hz(band)}: an edge is not below {rate / 2:g} Hz, half of "
                     f"{show_key(rate_key)}; lower it",
                     ((*key, index), rate_key),
                 )
     for (first, a), (second, b) in combinations(enumerate(coupling.bands), 2):
         if max(a[0], b[0]) < min(a[1], b[1]):
-            yield Fault(
+            yield ConfigFault(
                 f"{band_in_hz(b)} overlaps {band_in_hz(a)}; merge them",
                 ((*key, second), (*key, first)),
             )
 
 
-def _transition(coupling: Coupling, key: Key) -> Iterator[Fault]:
+def _transition(coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
     bandpass = coupling.bandpass
     if bandpass.filter != "fir" or bandpass.settle_in != "auto":
         return  # nothing is built from the transition
     lowest = min(min(band) for band in coupling.bands)
     if 0 < lowest <= bandpass.transition:
         settings = ("transition", "filter", "settle_in")
-        yield Fault(
+        yield ConfigFault(
             f"{bandpass.transition:g} Hz leaves no stop band below the band edge at {lowest:g} Hz; "
             f"use less than {lowest:g}",
             (*((*key, "bandpass", name) for name in settings), (*key, "bands")),
         )
 
 
-def _windows(config: Config, coupling: Coupling, key: Key) -> Iterator[Fault]:
+def _windows(config: Config, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
     predict, rate = coupling.predict, config.engine.rate
     kernel, edge, stride = predict.kernel_ns, predict.edge_ns, predict.stride_ns
     kernel_key, edge_key, stride_key = ((*key, name) for name in ("kernel", "edge", "stride"))
@@ -110,28 +110,30 @@ def _windows(config: Config, coupling: Coupling, key: Key) -> Iterator[Fault]:
     if stride is not None:
         yield from whole_samples(stride, rate, stride_key, RATE)
     if 2 * edge >= kernel:
-        yield Fault(
+        yield ConfigFault(
             f"{format_gps(edge)} s is not less than half of the kernel, {format_gps(kernel)} s; "
             "shorten the edge or lengthen the kernel",
             (edge_key, kernel_key),
         )
     elif stride is not None and stride > kernel - 2 * edge:
-        yield Fault(
+        yield ConfigFault(
             f"{format_gps(stride)} s leaves samples that no window predicts; use at most kernel "
             f"- 2 edge, {format_gps(kernel - 2 * edge)}",
             (stride_key, kernel_key, edge_key),
         )
 
 
-def _settle_in(config: Config, coupling: Coupling, key: Key) -> Iterator[Fault]:
+def _settle_in(config: Config, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
     settle_in = coupling.bandpass.settle_in_ns
     if settle_in is not None:
         yield from whole_samples(settle_in, config.engine.rate, key, RATE)
 
 
-def _witnesses(config: Config, coupling: Coupling, key: Key) -> Iterator[Fault]:
+def _witnesses(config: Config, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
     for name, count in Counter(coupling.witnesses).items():
         if count > 1:
-            yield Fault(f"{name} is listed {count} times; keep one", (key,))
+            yield ConfigFault(f"{name} is listed {count} times; keep one", (key,))
         if name == config.strain.channel:
-            yield Fault(f"{name} is the strain itself; remove it", (key, ("strain", "channel")))
+            yield ConfigFault(
+                f"{name} is the strain itself; remove it", (key, ("strain", "channel"))
+            )

@@ -26,7 +26,7 @@ def _auto_ns(value: float | Literal["auto"]) -> int | None:
     return None if value == "auto" else seconds_to_ns(value)
 
 
-class Predict(Section):
+class PredictConfig(Section):
     """How the network is run over the witnesses."""
 
     mode: Literal["auto", "pass", "windows", "average"] = "auto"
@@ -58,7 +58,7 @@ class Predict(Section):
         return _auto_ns(self.stride)
 
 
-class Bandpass(Section):
+class BandpassConfig(Section):
     """How the prediction is confined to the coupling's bands."""
 
     filter: Literal["fir", "butterworth"] = "fir"
@@ -83,7 +83,7 @@ class Bandpass(Section):
         return _auto_ns(self.settle_in)
 
 
-class Coupling(Section):
+class CouplingConfig(Section):
     """One subtraction problem: the bands to clean and the witnesses that see the noise."""
 
     enabled: Flag = True
@@ -103,10 +103,10 @@ class Coupling(Section):
     the look-ahead would tell is forecast. auto: 0 where what is left in the band grows by no more
     than 1%, measured at the start. A frame that waits for one coupling waits for all."""
 
-    predict: Predict = Predict()
+    predict: PredictConfig = PredictConfig()
     """How the network is run over the witnesses."""
 
-    bandpass: Bandpass = Bandpass()
+    bandpass: BandpassConfig = BandpassConfig()
     """How the prediction is confined to the bands."""
 
     model: Path | None = None

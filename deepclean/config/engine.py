@@ -11,7 +11,7 @@ from deepclean.config.types import Channel, Count, Duration, FrozenMap, Pause, P
 from deepclean.core.time import seconds_to_ns
 
 
-class Resample(Section):
+class ResampleConfig(Section):
     """The filter that brings a witness to the engine's rate."""
 
     zeros: Count = 16
@@ -32,7 +32,7 @@ class Resample(Section):
         return seconds_to_ns(self.max_delay)
 
 
-class Interpolation(Section):
+class InterpolationConfig(Section):
     """The filter that brings the predicted noise to the strain's rate."""
 
     zeros: Count = 16
@@ -42,7 +42,7 @@ class Interpolation(Section):
     """Of the images, in dB."""
 
 
-class Witnesses(Section):
+class WitnessesConfig(Section):
     """Which samples of the witnesses are unusable: they count as missing."""
 
     frozen: Duration | None = 2.0
@@ -64,7 +64,7 @@ class Witnesses(Section):
         return None if self.frozen is None else seconds_to_ns(self.frozen)
 
 
-class Engine(Section):
+class EngineConfig(Section):
     """How the cleaning computes: its rate, its steps in time, its filters."""
 
     rate: Count = 4096
@@ -76,13 +76,13 @@ class Engine(Section):
     ramp: Pause = 0.25
     """Seconds of raised cosine on each side of a gap."""
 
-    witnesses: Witnesses = Witnesses()
+    witnesses: WitnessesConfig = WitnessesConfig()
     """Which samples of the witnesses are unusable."""
 
-    resample: Resample = Resample()
+    resample: ResampleConfig = ResampleConfig()
     """From a witness's rate to the engine's."""
 
-    interpolation: Interpolation = Interpolation()
+    interpolation: InterpolationConfig = InterpolationConfig()
     """From the engine's rate to the strain's."""
 
     @property

@@ -19,7 +19,7 @@ Key = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ConfigFault:
     """One thing that is wrong.
 
     Args:
@@ -79,7 +79,9 @@ def is_semantic(error: ValidationError) -> bool:
     return any(detail["type"] == "semantic" for detail in error.errors(include_url=False))
 
 
-def translate(error: ValidationError, root: type[Section], tree: Mapping[str, Any]) -> list[Fault]:
+def translate(
+    error: ValidationError, root: type[Section], tree: Mapping[str, Any]
+) -> list[ConfigFault]:
     """Return the faults that pydantic found in `tree`; a misspelt key is not also missing."""
     details = error.errors(include_url=False)
     faults = [_unknown(root, tree, each["loc"]) for each in details if _is_unknown(each)]
@@ -96,7 +98,7 @@ def _is_unknown(detail: ErrorDetails) -> bool:
     return detail["type"] == "extra_forbidden"
 
 
-def _unknown(root: type[Section], tree: Mapping[str, Any], key: Key) -> Fault:
+def _unknown(root: type[Section], tree: Mapping[str, Any], key: Key) -> ConfigFault:
     kind: Any = root
     section: Any = tree
     *parents, name = key
@@ -105,10 +107,10 @@ def _unknown(root: type[Section], tree: Mapping[str, Any], key: Key) -> Fault:
     names = valid_names(kind)
     guess = nearest(str(name), {*names, *(() if parents else (EXTENDS,))} - {name})
     if guess is None:
-        return Fault(f"unknown key; the valid ones are {', '.join(names)}", (key,))
+        return ConfigFault(f"unknown key; the valid ones are {', '.join(names)}", (key,))
     meant = "bands" if guess == "band" else guess
     keys = (key,) if meant in section else (key, (*parents, meant))
-    return Fault(f"unknown key; did you mean {guess}?", keys)
+    return ConfigFault(f"unknown key; did you mean {guess}?", keys)
 
 
 _WANTED: Mapping[str, str] = {
@@ -126,7 +128,7 @@ _WANTED: Mapping[str, str] = {
 }
 
 
-def _known(detail: ErrorDetails) -> Iterator[Fault]:
+def _known(detail: ErrorDetails) -> Iterator[ConfigFault]:
     kind, context, value = detail["type"], detail.get("ctx", {}), show(detail["input"])
     if kind == "semantic":
         yield from context["faults"]
@@ -145,4 +147,4 @@ def _known(detail: ErrorDetails) -> Iterator[Fault]:
     else:
         wanted = detail["msg"].removeprefix("Input should be ")
         message = f"must be {wanted}, not {value}"
-    yield Fault(message, (detail["loc"],))
+    yield ConfigFault(message, (detail["loc"],))

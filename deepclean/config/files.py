@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
-from deepclean.config.couplings import Coupling
+from deepclean.config.couplings import CouplingConfig
 from deepclean.config.faults import Key, show_key, step
 from deepclean.config.names import EXTENDS
 from deepclean.config.schema import Config
@@ -22,7 +22,7 @@ _CIRCULAR = "refers to itself, or is nested too deeply"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class YamlSource:
     """A part of the configuration and where it comes from.
 
     Args:
@@ -119,7 +119,7 @@ def _normalised(value: Any, kind: Any, key: Key, directory: Path, faults: list[s
 
 
 def _with_bands(tree: dict[str, Any], kind: Any, key: Key, faults: list[str]) -> dict[str, Any]:
-    if kind is not Coupling or "band" not in tree:
+    if kind is not CouplingConfig or "band" not in tree:
         return tree
     band = tree.pop("band")
     if "bands" in tree:
@@ -128,13 +128,13 @@ def _with_bands(tree: dict[str, Any], kind: Any, key: Key, faults: list[str]) ->
     return {**tree, "bands": [band]}
 
 
-def read(path: Path) -> tuple[list[Source] | None, list[str]]:
+def read(path: Path) -> tuple[list[YamlSource] | None, list[str]]:
     """Return what `path` states, the files that it extends first, and a line per fault.
 
     None instead of the sources where one of the files is missing, is no YAML or no mapping, or
     extends itself: then nothing more can be said about the whole.
     """
-    sources: list[Source] = []
+    sources: list[YamlSource] = []
     faults: list[str] = []
     seen: list[Path] = []
     following: Path | None = path
@@ -148,7 +148,7 @@ def read(path: Path) -> tuple[list[Source] | None, list[str]]:
             return None, [*faults, str(error)]
         tree, messages = normalise(tree, current.absolute().parent)
         faults.extend(f"{current}: {message}" for message in messages)
-        sources.insert(0, Source(str(current), tree))
+        sources.insert(0, YamlSource(str(current), tree))
     return sources, faults
 
 

@@ -6,7 +6,7 @@ from deepclean.config.types import Duration, Flag, Pause, Positive, Section
 from deepclean.core.time import seconds_to_ns
 
 
-class Gate(Section):
+class GateConfig(Section):
     """When a coupling's estimate is kept out of the official product (OUT_DQ)."""
 
     enabled: Flag = True

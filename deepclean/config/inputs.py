@@ -11,7 +11,7 @@ from deepclean.config.types import Channel, Count, Description, Duration, Flag, 
 from deepclean.core.time import seconds_to_ns
 
 
-class Strain(Section):
+class StrainConfig(Section):
     """The channel that is cleaned."""
 
     channel: Channel = names.STRAIN
@@ -24,7 +24,7 @@ class Strain(Section):
     """The source's state vector, copied through and judged; null where there is none."""
 
 
-class Frames(Section):
+class FramesConfig(Section):
     """A directory of frame files, and which of them."""
 
     directory: Path = Field(examples=["/dev/shm/kafka/H1"])
@@ -34,13 +34,13 @@ class Frames(Section):
     """Their LIGO-T050017 description (H1_llhoft of H-H1_llhoft-1370000000-1.gwf); null: any."""
 
 
-class Input(Section):
+class InputConfig(Section):
     """Where the strain and the witnesses come from."""
 
-    strain: Frames = Field(default={}, validate_default=True)
+    strain: FramesConfig = Field(default={}, validate_default=True)
     """The strain's frame files."""
 
-    witnesses: tuple[Frames, ...] = ()
+    witnesses: tuple[FramesConfig, ...] = ()
     """The witnesses' frame files; an empty list: they are in the strain's own files."""
 
     deadline: Pause = 2.0

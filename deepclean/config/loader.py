@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from deepclean.config import overrides as outside
-from deepclean.config.faults import Fault, Key
-from deepclean.config.files import Source, UnreadableError, normalise, read
-from deepclean.config.schema import Config, Models
+from deepclean.config.faults import ConfigFault, Key
+from deepclean.config.files import UnreadableError, YamlSource, normalise, read
+from deepclean.config.schema import Config, ModelsConfig
 from deepclean.config.validation import validate
 from deepclean.errors import ConfigError
 
@@ -59,14 +59,14 @@ def load(
     return config
 
 
-def _defaults(path: Path) -> Source:
+def _defaults(path: Path) -> YamlSource:
     """Return the schema's relative paths, which stand beside the file that leaves them out."""
-    directory = str(Models.model_fields["directory"].default)
+    directory = str(ModelsConfig.model_fields["directory"].default)
     tree, _ = normalise({"models": {"directory": directory}}, path.absolute().parent)
-    return Source(str(path), tree)
+    return YamlSource(str(path), tree)
 
 
-def _merged(sources: Sequence[Source]) -> tuple[dict[str, Any], _Origins]:
+def _merged(sources: Sequence[YamlSource]) -> tuple[dict[str, Any], _Origins]:
     """Return all sources in one tree, and for each key the position of the last that sets it."""
     tree: dict[str, Any] = {}
     origins: _Origins = {}
@@ -87,7 +87,7 @@ def _merge(
             _merge(tree[name], value, index, origins, here)
 
 
-def _blamed(fault: Fault, origins: _Origins, main: int) -> int:
+def _blamed(fault: ConfigFault, origins: _Origins, main: int) -> int:
     """Return the position of the source to be named: the last that set a key of the fault."""
     stated = [origin for key in fault.keys if (origin := _origin(key, origins)) is not None]
     if stated:

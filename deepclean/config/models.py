@@ -8,7 +8,7 @@ from deepclean.config.types import Duration, Flag, NotNegative, Positive, Sectio
 from deepclean.core.time import seconds_to_ns
 
 
-class Trial(Section):
+class TrialConfig(Section):
     """When a canary becomes production, and production goes back.
 
     Only time counts in which the strain is ready for analysis, all witnesses are good and both
@@ -51,7 +51,7 @@ class Trial(Section):
         return seconds_to_ns(self.probation)
 
 
-class Models(Section):
+class ModelsConfig(Section):
     """The model store."""
 
     directory: Path = Path("models")
@@ -68,5 +68,5 @@ class Models(Section):
     """Times the strain's own level in the band that a new version's estimate may have over the last
     seconds of data; a louder one is refused."""
 
-    trial: Trial = Trial()
+    trial: TrialConfig = TrialConfig()
     """When a canary becomes production, and production goes back."""

@@ -11,7 +11,7 @@ from deepclean.config.types import Count, Description, Duration, Flag, Section
 from deepclean.core.time import seconds_to_ns
 
 
-class Retention(Section):
+class RetentionConfig(Section):
     """How many output files are kept. Where both limits are null, all are."""
 
     count: Count | None = None
@@ -26,7 +26,7 @@ class Retention(Section):
         return None if self.age is None else seconds_to_ns(self.age)
 
 
-class ArchiveRetention(Section):
+class ArchiveRetentionConfig(Section):
     """How many files of each product an archive keeps. Where both limits are null, all are."""
 
     count: Count | None = None
@@ -41,7 +41,7 @@ class ArchiveRetention(Section):
         return None if self.age is None else seconds_to_ns(self.age)
 
 
-class Archive(Section):
+class ArchiveConfig(Section):
     """The cleaned frames of some minutes merged into one file for each product."""
 
     directory: Path | None = None
@@ -53,7 +53,7 @@ class Archive(Section):
     format: Literal["gwf", "hdf5"] = "gwf"
     """Of the files."""
 
-    retention: ArchiveRetention = ArchiveRetention()
+    retention: ArchiveRetentionConfig = ArchiveRetentionConfig()
     """How many files are kept."""
 
     @property
@@ -62,7 +62,7 @@ class Archive(Section):
         return seconds_to_ns(self.length)
 
 
-class Output(Section):
+class OutputConfig(Section):
     """Where the cleaned frames go, and what is in them."""
 
     directory: Path = Field(examples=["/dev/shm/deepclean/H1"])
@@ -83,8 +83,8 @@ class Output(Section):
     fsync: Flag = False
     """Whether a file reaches the disk before it gets its name; useless in memory."""
 
-    retention: Retention = Retention()
+    retention: RetentionConfig = RetentionConfig()
     """How many files are kept."""
 
-    archive: Archive = Archive()
+    archive: ArchiveConfig = ArchiveConfig()
     """Long files of them."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepclean.config.faults import show_key, step, valid_names
-from deepclean.config.files import Source, UnreadableError, normalise, parse
+from deepclean.config.files import UnreadableError, YamlSource, normalise, parse
 from deepclean.config.schema import Config
 from deepclean.core.channels import frame_part
 from deepclean.errors import nearest
@@ -46,7 +46,7 @@ def collect(options: Sequence[str], environ: Mapping[str, str]) -> Iterator[Over
         yield Override(f"--set {option}", key.split(".") if equals else (), value, str)
 
 
-def source(override: Override, tree: Mapping[str, Any]) -> Source:
+def source(override: Override, tree: Mapping[str, Any]) -> YamlSource:
     """Return what an override sets, for a configuration that holds `tree` so far.
 
     Raises:
@@ -64,7 +64,7 @@ def source(override: Override, tree: Mapping[str, Any]) -> Source:
             raise UnreadableError(fault)
     except UnreadableError as error:
         raise UnreadableError(f"{override.label}: {error}") from error
-    return Source(override.label, value)
+    return YamlSource(override.label, value)
 
 
 def _located(override: Override, tree: Mapping[str, Any]) -> tuple[str, ...]:

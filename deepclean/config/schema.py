@@ -11,20 +11,20 @@ from pydantic import AfterValidator, Field, field_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from deepclean.config import checks, names
-from deepclean.config.couplings import Coupling
-from deepclean.config.engine import Engine
-from deepclean.config.gates import Gate
-from deepclean.config.inputs import Input, Strain
-from deepclean.config.models import Models
-from deepclean.config.outputs import Output
-from deepclean.config.retraining import Retrain
-from deepclean.config.training import Training
+from deepclean.config.couplings import CouplingConfig
+from deepclean.config.engine import EngineConfig
+from deepclean.config.gates import GateConfig
+from deepclean.config.inputs import InputConfig, StrainConfig
+from deepclean.config.models import ModelsConfig
+from deepclean.config.outputs import OutputConfig
+from deepclean.config.retrain import RetrainConfig
+from deepclean.config.training import TrainConfig
 from deepclean.config.types import Address, Count, Flag, FrozenMap, Interferometer, Port, Section
 
-__all__ = ["Config", "Log", "Metrics", "Models", "Runtime"]
+__all__ = ["Config", "LogConfig", "MetricsConfig", "ModelsConfig", "RuntimeConfig"]
 
 
-class Runtime(Section):
+class RuntimeConfig(Section):
     """What the cleaning runs on."""
 
     device: Literal["cpu", "cuda", "auto"] = "cpu"
@@ -34,7 +34,7 @@ class Runtime(Section):
     """Of the numerical libraries. More than one costs time on a busy machine."""
 
 
-class Log(Section):
+class LogConfig(Section):
     """What is logged, and how."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -44,7 +44,7 @@ class Log(Section):
     """Lines for people or for machines."""
 
 
-class Metrics(Section):
+class MetricsConfig(Section):
     """What a running daemon tells Prometheus."""
 
     enabled: Flag = True
@@ -68,42 +68,42 @@ class Config(Section):
     interferometer: Interferometer = Field(examples=["H1"])
     """Two characters: H1, L1, V1, K1."""
 
-    strain: Strain = Strain()
+    strain: StrainConfig = StrainConfig()
     """The channel that is cleaned."""
 
-    input: Input = Field(default={}, validate_default=True)
+    input: InputConfig = Field(default={}, validate_default=True)
     """Where the strain and the witnesses come from."""
 
-    output: Output = Field(default={}, validate_default=True)
+    output: OutputConfig = Field(default={}, validate_default=True)
     """Where the cleaned frames go, and what is in them."""
 
-    engine: Engine = Engine()
+    engine: EngineConfig = EngineConfig()
     """How the cleaning computes."""
 
-    gate: Gate = Gate()
+    gate: GateConfig = GateConfig()
     """When an estimate is kept out of the official product."""
 
-    models: Models = Models()
+    models: ModelsConfig = ModelsConfig()
     """The model store."""
 
-    couplings: Annotated[Mapping[str, Coupling], AfterValidator(FrozenMap)] = Field(
+    couplings: Annotated[Mapping[str, CouplingConfig], AfterValidator(FrozenMap)] = Field(
         default={}, validate_default=True
     )
     """The subtraction problems, by name."""
 
-    training: Training = Training()
+    training: TrainConfig = TrainConfig()
     """How `deepclean train` fits a network."""
 
-    retrain: Retrain = Retrain()
+    retrain: RetrainConfig = RetrainConfig()
     """How `deepclean retrain` makes the next candidate."""
 
-    runtime: Runtime = Runtime()
+    runtime: RuntimeConfig = RuntimeConfig()
     """What the cleaning runs on."""
 
-    log: Log = Log()
+    log: LogConfig = LogConfig()
     """What is logged, and how."""
 
-    metrics: Metrics = Metrics()
+    metrics: MetricsConfig = MetricsConfig()
     """What a running daemon tells Prometheus."""
 
     @model_validator(mode="before")
@@ -121,11 +121,11 @@ class Config(Section):
         return self
 
     @field_serializer("couplings", mode="wrap")
-    def _plain(self, couplings: Mapping[str, Coupling], handler: Any) -> Any:
+    def _plain(self, couplings: Mapping[str, CouplingConfig], handler: Any) -> Any:
         return handler(dict(couplings))
 
     @property
-    def enabled_couplings(self) -> dict[str, Coupling]:
+    def enabled_couplings(self) -> dict[str, CouplingConfig]:
         """The couplings that are cleaned, sorted by name: the order of a file changes nothing."""
         return {
             name: self.couplings[name]

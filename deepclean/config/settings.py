@@ -17,7 +17,7 @@ from deepclean.core.time import NS
 from deepclean.core.witness_checks import WitnessSettings
 
 if TYPE_CHECKING:
-    from deepclean.config.couplings import Coupling as CouplingConfig
+    from deepclean.config.couplings import CouplingConfig
 
 
 def engine_settings(config: Config) -> EngineSettings:

@@ -20,7 +20,7 @@ from deepclean.config.types import (
 from deepclean.core.time import seconds_to_ns
 
 
-class Training(Section):
+class TrainConfig(Section):
     """How a network is fitted. A command-line option of `deepclean train` goes before it."""
 
     architecture: str = "autoencoder"

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from deepclean.config.faults import (
-    Fault,
+    ConfigFault,
     Key,
     field_at,
     is_branch,
@@ -25,10 +25,10 @@ from deepclean.config.faults import (
 from deepclean.config.schema import Config
 
 
-def validate(tree: Mapping[str, Any]) -> tuple[Config | None, list[Fault]]:
+def validate(tree: Mapping[str, Any]) -> tuple[Config | None, list[ConfigFault]]:
     """Return the configuration that a merged tree states, or None and everything wrong with it."""
     repaired = deepcopy(dict(tree))
-    faults: list[Fault] = []
+    faults: list[ConfigFault] = []
     broken: set[Key] = set()
     while True:
         try:

@@ -64,7 +64,7 @@ class Gap:
     reason: str
 
 
-def join(series: Sequence[Series]) -> Series:
+def concatenate(series: Sequence[Series]) -> Series:
     """Return consecutive pieces of one channel as one.
 
     Raises:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Track:
+class StreamBuffer:
     """Pieces of a stream, in order, over a sliding range of absolute sample indices.
 
     Args:
@@ -63,8 +63,8 @@ class Track:
         """Return how many pieces are held."""
         return len(self._pieces)
 
-    def copy(self) -> Track:
+    def copy(self) -> StreamBuffer:
         """Return an independent track over the same (never modified) pieces."""
-        twin = Track(self.rows, self.dtype)
+        twin = StreamBuffer(self.rows, self.dtype)
         twin._pieces = self._pieces.copy()
         return twin

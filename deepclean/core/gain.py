@@ -15,7 +15,7 @@ from deepclean.core.block import Float64
 from deepclean.core.time import NS, Span
 
 
-class Invalid:
+class InvalidSpans:
     """A set of time (GPS nanoseconds) in which an estimate is not valid, and why.
 
     Kept as disjoint spans for the gain, and with their reasons for the account.
@@ -71,16 +71,16 @@ class Invalid:
         high = bisect_left(self._starts, end)
         return list(zip(self._starts[low:high], self._ends[low:high], strict=True))
 
-    def copy(self) -> Invalid:
+    def copy(self) -> InvalidSpans:
         """Return an independent copy."""
-        twin = Invalid()
+        twin = InvalidSpans()
         twin._starts, twin._ends = self._starts.copy(), self._ends.copy()
         twin._causes = {reason: spans.copy() for reason, spans in self._causes.items()}
         return twin
 
 
 def gain_over(
-    span: Span, rate: int, invalid: Invalid, ramp: int, rise: int | None = None
+    span: Span, rate: int, invalid: InvalidSpans, ramp: int, rise: int | None = None
 ) -> Float64:
     """Return the gain of one coupling over `span`.
 
@@ -99,7 +99,7 @@ def gain_over(
 
 
 def gain_at(
-    first: int, stop: int, rate: int, invalid: Invalid, ramp: int, rise: int | None = None
+    first: int, stop: int, rate: int, invalid: InvalidSpans, ramp: int, rise: int | None = None
 ) -> Float64:
     """Return the gain at the samples `[first, stop)` at `rate`; the rest as `gain_over`."""
     gain = np.ones(stop - first)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepclean.core import channels, reasons
-from deepclean.core.block import CleanedBlock, Estimate, Samples, Series, join
+from deepclean.core.block import CleanedBlock, Estimate, Samples, Series, concatenate
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.frame import CleanedFrame
 from deepclean.core.state_vector import READY
@@ -62,19 +62,20 @@ def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[st
     interferometer = strain.split(":", maxsplit=1)[0]
     made = {"OUT_DQ": _cleaned, "PRODUCTION": _ungated, "CANARY": _canary}
     rendered = {
-        name: join([made[product](block) for block in frame.blocks])
+        name: concatenate([made[product](block) for block in frame.blocks])
         for product, name in channels.product_names(strain, products).items()
     }
-    state = join([_accounting(block, state_bits(block)) for block in frame.blocks])
+    state = concatenate([_accounting(block, state_bits(block)) for block in frame.blocks])
     rendered[channels.state_vector(interferometer)] = state
     for coupling in frame.blocks[0].estimates:
         versions, gains = (
-            join([part(block, coupling) for block in frame.blocks]) for part in (_version, _gain)
+            concatenate([part(block, coupling) for block in frame.blocks])
+            for part in (_version, _gain)
         )
         rendered[channels.model_version(interferometer, coupling)] = versions
         rendered[channels.gain(interferometer, coupling)] = gains
         if "CANARY" in products:
-            tried = join([_canary_version(block, coupling) for block in frame.blocks])
+            tried = concatenate([_canary_version(block, coupling) for block in frame.blocks])
             rendered[channels.canary_version(interferometer, coupling)] = tried
     return rendered
 

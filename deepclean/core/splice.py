@@ -21,7 +21,7 @@ def back(rate: int) -> int:
     return max(rate // 64, 4)
 
 
-class Seam:
+class Splice:
     """What is added after a seam.
 
     Args:

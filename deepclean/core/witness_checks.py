@@ -35,7 +35,7 @@ class WitnessSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ConstantRun:
     """The equal samples at the end of what was seen of a channel.
 
     Args:
@@ -50,8 +50,8 @@ class Held:
 
 
 def frozen(
-    samples: Samples, first: int, rate: int, duration: int, held: Held | None
-) -> tuple[list[Run], Held]:
+    samples: Samples, first: int, rate: int, duration: int, held: ConstantRun | None
+) -> tuple[list[Run], ConstantRun]:
     """Return which samples repeat, for at least a while, the value of the one before.
 
     Args:
@@ -70,7 +70,7 @@ def frozen(
     ended = len(samples) == 1 or samples[-2] != samples[-1]
     if not continued and len(samples) <= count and ended:
         # The usual case: a run that begins here is too short to be frozen, and has ended.
-        return [], Held(float(samples[-1]), stop - 1, stop)
+        return [], ConstantRun(float(samples[-1]), stop - 1, stop)
     same = np.empty(len(samples), dtype=bool)
     same[1:] = samples[1:] == samples[:-1]
     same[0] = continued
@@ -78,7 +78,7 @@ def frozen(
     if continued:
         assert held is not None
         begins = np.concatenate(([held.since], begins))
-    last = Held(float(samples[-1]), int(begins[-1]), stop)
+    last = ConstantRun(float(samples[-1]), int(begins[-1]), stop)
     if not same.any():
         return [], last
     ends = np.append(begins[1:], stop)

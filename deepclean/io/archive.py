@@ -27,7 +27,7 @@ from deepclean.config import Config
 from deepclean.core.channels import product_names
 from deepclean.core.time import Span
 from deepclean.errors import InputError, OutputError
-from deepclean.io.merge import Content, Merger, Piece, read, runs
+from deepclean.io.merge import Content, FilePiece, Merger, read, runs
 from deepclean.io.retention import Retention, held
 from deepclean.io.t050017 import FrameName, remaining
 from deepclean.system.atomic import sweep
@@ -36,7 +36,7 @@ from deepclean.system.lock import OutputLock
 _log = logging.getLogger(__name__)
 
 
-class Archive:
+class FrameArchive:
     """Archives while it is entered, where the configuration names a directory.
 
     A failure never reaches the work loop. It is logged once, counted, and what failed is tried
@@ -60,13 +60,15 @@ class Archive:
         self._reached = -1
         self._stopped, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
-        self._shelves: list[_Shelf] = []
+        self._shelves: list[_ArchiveFolder] = []
         self.written: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         directory = output.archive.directory
         if directory is not None:
             self._lock = OutputLock(directory, f"{output.description}_ARCHIVE")
-            self._shelves = [_Shelf(config, directory, name, self) for name in output.products]
+            self._shelves = [
+                _ArchiveFolder(config, directory, name, self) for name in output.products
+            ]
 
     def __enter__(self) -> Self:
         if self._shelves:
@@ -99,7 +101,7 @@ class Archive:
         finished = [self._attempt(shelf) for shelf in self._shelves]
         return all(finished)
 
-    def turn(self) -> None:
+    def step(self) -> None:
         """Pause.
 
         Raises:
@@ -114,7 +116,7 @@ class Archive:
             finished = self.round()
             self._wake.wait(None if finished else self._retry)
 
-    def _attempt(self, shelf: _Shelf) -> bool:
+    def _attempt(self, shelf: _ArchiveFolder) -> bool:
         try:
             self._claim()
             shelf.fill(held(self._source, self._description))
@@ -148,10 +150,12 @@ class StoppedError(Exception):
     """The archive was left in the middle of its work."""
 
 
-class _Shelf:
+class _ArchiveFolder:
     """The archive of one product."""
 
-    def __init__(self, config: Config, directory: Path, product: str, archive: Archive) -> None:
+    def __init__(
+        self, config: Config, directory: Path, product: str, archive: FrameArchive
+    ) -> None:
         output, strain = config.output, config.strain.channel
         self.product, self.works = product, True
         self._archive, self._settings, self._source = archive, output.archive, output.directory
@@ -164,7 +168,7 @@ class _Shelf:
             output.archive.format,
             {self._channel: "strain"},
             output.compression,
-            archive.turn,
+            archive.step,
         )
         self._retention: Retention | None = None
         self._finished: list[FrameName] | None = None
@@ -196,10 +200,10 @@ class _Shelf:
             self._done = stretch.end
         self._finished = []
 
-    def _stretches(self, names: Sequence[FrameName]) -> dict[int, list[Piece]]:
+    def _stretches(self, names: Sequence[FrameName]) -> dict[int, list[FilePiece]]:
         """Return the pieces of every complete stretch that may not be done, in order of time."""
         length = self._settings.length_ns
-        stretches: dict[int, list[Piece]] = defaultdict(list)
+        stretches: dict[int, list[FilePiece]] = defaultdict(list)
         end = names[-1].span.end // length * length if names else 0
         reached = self._done
         for name in names:
@@ -207,13 +211,13 @@ class _Shelf:
                 begin = start // length * length
                 reached = min(name.span.end, begin + length)
                 path = self._source / str(name)
-                stretches[begin].append(Piece(path, Span(start, reached)))
+                stretches[begin].append(FilePiece(path, Span(start, reached)))
         return stretches
 
     def _write(
         self,
         stretch: Span,
-        pieces: Sequence[Piece],
+        pieces: Sequence[FilePiece],
         finished: Sequence[FrameName],
         retention: Retention,
     ) -> None:
@@ -222,7 +226,7 @@ class _Shelf:
             return
         missing = list(remaining(stretch, finished))
         parts = [
-            Piece(piece.path, part)
+            FilePiece(piece.path, part)
             for piece in pieces
             for span in missing
             if (part := piece.span.overlap(span)) is not None
@@ -233,12 +237,12 @@ class _Shelf:
                 self._archive.written[self.product] += 1
                 _log.debug("archived: %s", name)
             finally:
-                retention.turn(name)
+                retention.step(name)
 
-    def _contents(self, pieces: Sequence[Piece]) -> Iterator[Content]:
+    def _contents(self, pieces: Sequence[FilePiece]) -> Iterator[Content]:
         """Yield what can be read; the rest is a gap."""
         for piece in pieces:
-            self._archive.turn()
+            self._archive.step()
             try:
                 content = read(piece, self._wanted)
             except InputError as fault:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deepclean.core.block import Gap, Series, join
+from deepclean.core.block import Gap, Series, concatenate
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, listed
 
@@ -23,7 +23,7 @@ _KEPT = 2
 """Pieces kept of each set of channels: a read may touch two."""
 
 
-class Fetched:
+class RemoteData:
     """Channels that gwpy fetched; satisfies train.data.Source and io.source.Past.
 
     Args:
@@ -69,7 +69,7 @@ class Fetched:
         return {name: _cut(self._series.get(name), span) for name in wanted}
 
 
-class Remote:
+class RemoteHistory:
     """A span of history that is fetched as it is read; satisfies io.source.Past.
 
     It can be made in any process. Processes that share a span each fetch what they read of it: to
@@ -83,7 +83,7 @@ class Remote:
 
     def __init__(self, span: Span, state: str | None = None, **options: Any) -> None:
         self._span, self._state, self._options = span, state, options
-        self._kept: OrderedDict[tuple[frozenset[str], int], Fetched] = OrderedDict()
+        self._kept: OrderedDict[tuple[frozenset[str], int], RemoteData] = OrderedDict()
         self._faults: dict[tuple[frozenset[str], int], InputError] = {}
 
     @property
@@ -112,7 +112,7 @@ class Remote:
         parts = [self._piece(names, number).read(wanted, part) for number, part in _pieces(span)]
         return {name: _joined([part[name] for part in parts], span) for name in wanted}
 
-    def _piece(self, names: frozenset[str], number: int) -> Fetched:
+    def _piece(self, names: frozenset[str], number: int) -> RemoteData:
         key = (names, number)
         if key not in self._kept:
             try:
@@ -120,7 +120,7 @@ class Remote:
                 self._kept[key] = fetch(names, piece, self._state, **self._options)
             except InputError as fault:
                 self._faults[key] = fault
-                self._kept[key] = Fetched({})
+                self._kept[key] = RemoteData({})
         self._kept.move_to_end(key)
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
@@ -129,7 +129,7 @@ class Remote:
 
 def fetch(
     channels: Collection[str], span: Span, state: str | None = None, **options: Any
-) -> Fetched:
+) -> RemoteData:
     """Fetch channels over a span with gwpy's `TimeSeriesDict.get`.
 
     Args:
@@ -160,7 +160,7 @@ def fetch(
         if absent:
             raise InputError(f"gwpy has nothing of {', '.join(absent)} in {span}", channels=absent)
         series.update({name: _series(name, found[name], span) for name in sorted(names)})
-    return Fetched(series)
+    return RemoteData(series)
 
 
 def _reasons(error: Exception) -> Iterator[str]:
@@ -203,6 +203,6 @@ def _joined(parts: Sequence[Series | Gap], span: Span) -> Series | Gap:
     if len(series) < len(parts):
         return Gap(span, "missing")
     try:
-        return join(series)
+        return concatenate(series)
     except ValueError:  # the rate changes
         return Gap(span, "corrupt")

@@ -146,7 +146,7 @@ def write_pieces(
     if compression == "gzip":
         filters |= {"shuffle": True, "compression": "gzip"}
     try:
-        with _Sheltered(path) as disk, h5py.File(disk, "w") as file:
+        with _ErrorCapturingFile(path) as disk, h5py.File(disk, "w") as file:
             file.attrs.update(history)
             for piece in pieces:
                 for name, channel in piece.items():
@@ -167,7 +167,7 @@ def write_pieces(
         ) from error
 
 
-class _Sheltered(FileIO):
+class _ErrorCapturingFile(FileIO):
     """A file for HDF5, which cannot close one that the disk refuses to take, and leaks it.
 
     What the disk refuses is lost without a word to the library, and said by `check`.
@@ -216,7 +216,7 @@ def _create(file: Any, name: str, channel: OutputChannel, **options: Any) -> Non
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ChannelDataset:
     """A dataset, its rate, and what it holds up to the last sample that ends on a nanosecond."""
 
     dataset: Any
@@ -224,7 +224,7 @@ class _Place:
     span: Span
 
 
-class _Archive:
+class _ChannelArchive:
     """The channels of an open file. To open a dataset takes a while: only those asked for are."""
 
     def __init__(self, file: Any) -> None:
@@ -259,10 +259,10 @@ class _Archive:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Archive]:
+def _opened(path: Path) -> Iterator[_ChannelArchive]:
     try:
         with h5py.File(path, "r") as file:
-            yield _Archive(file)
+            yield _ChannelArchive(file)
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if not path.is_file():
             raise InputError("no such file", path=path) from error
@@ -278,7 +278,7 @@ def _timed(dataset: Any) -> tuple[Any, Any] | None:
     return None
 
 
-def _placed(dataset: Any) -> _Place:
+def _placed(dataset: Any) -> _ChannelDataset:
     if dataset.ndim != 1 or dataset.dtype.kind not in "iufc":
         raise ValueError("not a vector of numbers")
     timed = _timed(dataset)
@@ -289,10 +289,10 @@ def _placed(dataset: Any) -> _Place:
     first = index_at(seconds_to_ns(start), rate)
     step = rate // gcd(rate, NS)
     last = (first + len(dataset)) // step * step
-    return _Place(dataset, rate, Span.of_samples(first, last - first, rate))
+    return _ChannelDataset(dataset, rate, Span.of_samples(first, last - first, rate))
 
 
-def _placed_or_none(dataset: Any) -> _Place | None:
+def _placed_or_none(dataset: Any) -> _ChannelDataset | None:
     try:
         return _placed(dataset)
     except ValueError:
@@ -307,7 +307,7 @@ def _extent(datasets: Mapping[str, Any]) -> Span:
     return Span(min(each.start for each in spans), max(each.end for each in spans))
 
 
-def _series(place: _Place, span: Span) -> Series:
+def _series(place: _ChannelDataset, span: Span) -> Series:
     first, _ = place.span.indices(place.rate)
     start, stop = span.indices(place.rate)
     samples = place.dataset[start - first : stop - first]

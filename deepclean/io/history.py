@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from deepclean.core.block import Gap, Series, join
+from deepclean.core.block import Gap, Series, concatenate
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io.catalogue import DataFile, Held, catalogue
@@ -213,7 +213,7 @@ def _pieces(whole: Span, part: Span) -> Iterator[Span]:
 def _cut(series: list[Series], part: Span) -> Series:
     """Return the part of consecutive pieces, never a view of one that is kept."""
     cuts = [each.cut(shared) for each in series if (shared := each.span.overlap(part))]
-    whole = join(cuts)
+    whole = concatenate(cuts)
     return whole if len(cuts) > 1 else Series(part, whole.rate, whole.samples.copy())
 
 
@@ -231,7 +231,7 @@ def _join(pieces: list[Series | Gap], span: Span) -> Series | Gap:
             taken.append(piece.cut(Span(reached, piece.span.end)))
             reached = piece.span.end
     if reached == span.end:
-        return join(taken)
+        return concatenate(taken)
     known = (piece.reason for piece in pieces if isinstance(piece, Gap) and _holds(piece, reached))
     return Gap(span, next(known, "missing"))
 

@@ -126,7 +126,7 @@ class LiveSource:
                 continue
             later = self.strain.after(cursor)
             if later is not None and self._given_up(later):
-                self.strain.look()  # what came since the last listing may lie before it
+                self.strain.rescan()  # what came since the last listing may lie before it
                 if self.strain.at(cursor) is None:
                     end = (self.strain.after(cursor) or later).span.start
                     yield from self._absent(cursor, end, wanted_from)
@@ -248,7 +248,7 @@ class LiveSource:
                     self.counts["strain", "unreadable"] += 1
                     return Gap(span, "strain_unreadable"), None
             self._wait()
-        self.strain.take(name)
+        self.strain.mark_read(name)
         strain = read.pop(self.channels.strain, Gap(span, "strain_missing"))
         if isinstance(strain, Series) and strain.rate != self.channels.rate:
             strain = Gap(span, "strain_rate")
@@ -273,7 +273,7 @@ class LiveSource:
                 return
             if self.clock.monotonic() - arrived >= self.deadline:
                 for tail in late:
-                    tail.look()  # its name may be one that is not probed for
+                    tail.rescan()  # its name may be one that is not probed for
                 for tail in [tail for tail in late if not self._take(tail, span)]:
                     there = tail.at(span.start) is not None
                     self.counts["witnesses", "unreadable" if there else "missing"] += 1
@@ -305,7 +305,7 @@ class LiveSource:
             _log.debug("witness frame %s: %s", name, fault)
             return False
         self.counts["witnesses", "taken"] += 1
-        tail.take(name)
+        tail.mark_read(name)
         self._aligner.add(read)
         self._read[path] = name.span.end
         return True
@@ -335,7 +335,7 @@ class LiveSource:
         """
         for tail in self._tails:
             if look:
-                tail.look()
+                tail.rescan()
             tail.settle(cursor)
 
     def _drop(self, cursor: int) -> None:

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from deepclean.core.block import Series, join
+from deepclean.core.block import Series, concatenate
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, OutputError
 from deepclean.io import gwf, hdf5
@@ -27,7 +27,7 @@ FRAME = 64 * NS
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class FilePiece:
     """A part of a small file.
 
     Args:
@@ -62,7 +62,7 @@ class Content:
         )
 
 
-def read(piece: Piece, wanted: Callable[[str], bool]) -> Content:
+def read(piece: FilePiece, wanted: Callable[[str], bool]) -> Content:
     """Return the wanted channels of a piece.
 
     Raises:
@@ -128,7 +128,7 @@ class Merger:
         first = next(run)
         name = self.name(first.span)
         temporary = self.directory / f".{name}.tmp"
-        written = _Written()
+        written = _MergedSpan()
         frames = written.watch(_joined(first, run))
         try:
             self._fill(temporary, frames, first.made)
@@ -160,9 +160,9 @@ class Merger:
             for name, series in frame.channels.items()
         }
 
-    def _check(self, path: Path, written: _Written) -> None:
+    def _check(self, path: Path, written: _MergedSpan) -> None:
         """Read everything back: a library may lose the end of a file on a full disk silently."""
-        again = _Written()
+        again = _MergedSpan()
         module: Any = gwf if self.extension == "gwf" else hdf5
         try:
             for span in written.spans:
@@ -178,7 +178,7 @@ class Merger:
 
 
 @dataclass(slots=True)
-class _Written:
+class _MergedSpan:
     """What went by: its spans, and by channel a digest of the samples."""
 
     spans: list[Span] = field(default_factory=list)
@@ -226,7 +226,9 @@ def _joined(first: Content, run: Iterator[Content]) -> Iterator[Content]:
 def _join(contents: list[Content]) -> Content:
     span = Span(contents[0].span.start, contents[-1].span.end)
     names = contents[0].channels
-    channels = {name: join([content.channels[name] for content in contents]) for name in names}
+    channels = {
+        name: concatenate([content.channels[name] for content in contents]) for name in names
+    }
     return Content(span, channels, contents[0].made)
 
 

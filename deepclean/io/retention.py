@@ -65,7 +65,7 @@ class Retention:
             while self._excess():
                 self._delete(self._names.popleft())
 
-    def turn(self, name: FrameName) -> None:
+    def step(self, name: FrameName) -> None:
         """Count a file in, written or not, and delete the oldest beyond the limits.
 
         A file that cannot be deleted is tried again at later turns and holds up no other.

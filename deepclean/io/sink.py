@@ -103,7 +103,7 @@ class FrameSink:
             data = gwf.serialise(span, outputs, history=self.history, compression=self.compression)
             gwf.publish(path, data, fsync=self.fsync)
         finally:
-            self._retention.turn(name)
+            self._retention.step(name)
         self.appeared(name)
         return path
 

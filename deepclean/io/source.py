@@ -34,7 +34,7 @@ class Channels:
         return (self.strain,) if self.state is None else (self.strain, self.state)
 
 
-class Past(Protocol):
+class ChannelHistory(Protocol):
     """Where channels of the past are read from: io.history.History, io.datafind.Remote."""
 
     @property
@@ -62,8 +62,8 @@ class HistorySource:
     """
 
     channels: Channels
-    strain: Past
-    witnesses: Past
+    strain: ChannelHistory
+    witnesses: ChannelHistory
 
     @property
     def faults(self) -> list[InputError]:

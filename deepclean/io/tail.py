@@ -96,11 +96,11 @@ class FrameTail:
             except Empty:
                 break
         if self._clock.monotonic() - self._listed >= self._relist:
-            self.look()
+            self.rescan()
         elif expected not in self._files:
             self._probe(expected)
 
-    def look(self) -> None:
+    def rescan(self) -> None:
         """List the directory."""
         now = self._clock.monotonic()
         first = math.isinf(self._listed)
@@ -144,7 +144,7 @@ class FrameTail:
         """Return where a file lies."""
         return self.directory / str(name)
 
-    def take(self, name: FrameName) -> None:
+    def mark_read(self, name: FrameName) -> None:
         """Note that a file was read: others of the same time are duplicates."""
         for other in [n for n in self._files.values() if n != name and name.span.covers(n.span)]:
             if not self._is_taken(other.span):

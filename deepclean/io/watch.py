@@ -52,7 +52,7 @@ class _Handler(FileSystemEventHandler):
 
 
 @dataclass(slots=True)
-class _Armed:
+class _WatchedDirectory:
     """A watch in force: its observer, and the directory that it is on."""
 
     observer: BaseObserver
@@ -66,7 +66,7 @@ class _Armed:
 class _Overflows(logging.Handler):
     """Takes what the library logs: that the kernel's queue of events overflowed is counted."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: DirectoryWatch) -> None:
         super().__init__(logging.WARNING)
         self._watch = watch
 
@@ -77,7 +77,7 @@ class _Overflows(logging.Handler):
             self._watch.errors += 1
 
 
-class Watch:
+class DirectoryWatch:
     """Watches the directories of tails while it is entered.
 
     Args:
@@ -91,12 +91,12 @@ class Watch:
     def __init__(self, tails: Iterable[FrameTail], clock: SystemClock) -> None:
         self._tails = list(tails)
         self._clock = clock
-        self._armed: dict[int, _Armed] = {}
+        self._armed: dict[int, _WatchedDirectory] = {}
         self._checked = clock.monotonic()
         self._overflows = _Overflows(self)
         self.errors = 0
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> DirectoryWatch:
         _WATCHDOG.addHandler(self._overflows)
         self._check()
         return self
@@ -135,7 +135,7 @@ class Watch:
                 _log.warning("no watch on %s (%s); probing instead", tail.directory, error)
             self.errors += 1
             return
-        self._armed[position] = _Armed(observer, identity)
+        self._armed[position] = _WatchedDirectory(observer, identity)
 
     def _disarm(self, position: int) -> None:
         observer = self._armed.pop(position).observer

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from deepclean.core.block import Float64
 from deepclean.errors import ModelError
 from deepclean.models import load as models
-from deepclean.models import permissions as trust
+from deepclean.models import permissions
 from deepclean.models.manifest import sha256
 from deepclean.models.networks import Receptive, measure
 from deepclean.models.tensors import Scalers, check_finite
@@ -40,7 +40,7 @@ _Frequencies = Annotated[
 ]
 
 
-class Settings(BaseModel):
+class DeepCleanV2Settings(BaseModel):
     """What is read of a config's `data`; its other keys concern training only.
 
     Args:
@@ -72,13 +72,13 @@ class Settings(BaseModel):
         return tuple(zip(self.freq_low, self.freq_high, strict=True))
 
 
-def read_settings(path: Path) -> Settings:
+def read_settings(path: Path) -> DeepCleanV2Settings:
     """Return what the config of the training directory `path` says.
 
     Raises:
         ModelError: it cannot be read, or a key is absent or wrong.
     """
-    return _settings(trust.read(path / CONFIG), path / CONFIG)
+    return _settings(permissions.read(path / CONFIG), path / CONFIG)
 
 
 def load(path: Path, device: str = "cpu") -> models.Model:
@@ -91,8 +91,10 @@ def load(path: Path, device: str = "cpu") -> models.Model:
     Raises:
         ModelError: a file is missing or not what it should be, or they do not fit together.
     """
-    content = {name: trust.read(path / name) for name in (CONFIG, WITNESS_SCALER, STRAIN_SCALER)}
-    script = trust.read(path / MODEL)
+    content = {
+        name: permissions.read(path / name) for name in (CONFIG, WITNESS_SCALER, STRAIN_SCALER)
+    }
+    script = permissions.read(path / MODEL)
     settings = _settings(content[CONFIG], path / CONFIG)
     count = len(settings.witnesses)
     scalers = _scalers(content, path)
@@ -137,7 +139,7 @@ class _Flat(nn.Module):
         return output[:, 0] if output.ndim == 3 and output.shape[1] == 1 else output
 
 
-def _settings(content: bytes, path: Path) -> Settings:
+def _settings(content: bytes, path: Path) -> DeepCleanV2Settings:
     try:
         tree = YAML(typ="safe", pure=True).load(content)
     except (YAMLError, UnicodeDecodeError) as error:
@@ -145,7 +147,7 @@ def _settings(content: bytes, path: Path) -> Settings:
         raise ModelError(f"not a YAML file: {reason}", path=path) from error
     data = tree.get("data") if isinstance(tree, dict) else None
     try:
-        settings = Settings.model_validate(data)
+        settings = DeepCleanV2Settings.model_validate(data)
     except ValidationError as error:
         fault = error.errors()[0]
         key = ".".join(["data", *map(str, fault["loc"])])
@@ -155,7 +157,7 @@ def _settings(content: bytes, path: Path) -> Settings:
     return settings
 
 
-def _samples(settings: Settings, path: Path) -> tuple[int, int]:
+def _samples(settings: DeepCleanV2Settings, path: Path) -> tuple[int, int]:
     """Return sample rate (Hz) and kernel (samples), which must be whole."""
     kernel = (settings.clean_kernel_length or settings.kernel_length) * settings.sample_rate
     if not settings.sample_rate.is_integer() or not kernel.is_integer() or kernel <= 0:

@@ -23,7 +23,7 @@ _SHORT = ("out of memory", "ALLOC_FAILED")
 """What messages say where memory is short, whichever library gives them."""
 
 
-class Spared:
+class CpuFallback:
     """A network that runs elsewhere while its device is out of memory.
 
     Args:
@@ -68,7 +68,7 @@ def spared(model: Model) -> Network:
     def on_cpu(witnesses: Tensor) -> Tensor:
         return tensors.infer(spare, witnesses)
 
-    return Spared(model.coupling, on_device, on_cpu)
+    return CpuFallback(model.coupling, on_device, on_cpu)
 
 
 def is_short(error: Exception) -> bool:

@@ -18,7 +18,7 @@ _FIGURES = {"version", "validation", "files"}
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ModelDifference:
     """Two versions compared.
 
     Args:
@@ -36,7 +36,7 @@ class Difference:
     output: float | None
 
 
-def compare(one: Path, other: Path, store: Path) -> Difference:
+def compare(one: Path, other: Path, store: Path) -> ModelDifference:
     """Compare two versions of a store.
 
     Args:
@@ -51,7 +51,7 @@ def compare(one: Path, other: Path, store: Path) -> Difference:
     _, new, _ = models.read(other, store)
     first, second = models.load(one, store=store), models.load(other, store=store)
     names = [*old.validation, *(name for name in new.validation if name not in old.validation)]
-    return Difference(
+    return ModelDifference(
         fields=_fields(old, new),
         validation={name: (old.validation.get(name), new.validation.get(name)) for name in names},
         weights=_weights(first, second),

@@ -21,9 +21,8 @@ from torch import Tensor, nn
 from deepclean import __version__
 from deepclean.core.block import Float64
 from deepclean.errors import ModelError, listed
-from deepclean.models import directory as place
-from deepclean.models import permissions as trust
-from deepclean.models import tensors
+from deepclean.models import directory as coupling_directory
+from deepclean.models import permissions, tensors
 from deepclean.models.directory import MANIFEST
 from deepclean.models.manifest import Description, Manifest, Origin, sha256
 from deepclean.models.networks import build, measure
@@ -124,8 +123,10 @@ def write_model(
     """
     content, manifest = make(network, scalers, description)
     directory = models / description.interferometer / description.coupling
-    with place.changing(directory):
-        return place.appear(directory, content, manifest, load, version=description.version)
+    with coupling_directory.changing(directory):
+        return coupling_directory.appear(
+            directory, content, manifest, load, version=description.version
+        )
 
 
 def make(
@@ -190,7 +191,7 @@ def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
     """
     script = not (path / MANIFEST).exists() and (path / "model.pt").exists()
     if store is not None:
-        trust.check_directory(path, store)
+        permissions.check_directory(path, store)
         if script:
             raise ModelError(
                 "TorchScript does not belong in the store: `deepclean models import` it, or name "
@@ -251,10 +252,10 @@ def read(path: Path, store: Path | None = None) -> tuple[bytes, Manifest, dict[s
     Raises:
         ModelError: a file is missing, damaged, edited or not to be trusted.
     """
-    raw = trust.read(path / MANIFEST, store)
+    raw = permissions.read(path / MANIFEST, store)
     manifest = Manifest.parse(raw, path / MANIFEST)
     _check_place(manifest, path)
-    content = {name: trust.read(path / name, store) for name in (WEIGHTS, SCALERS, GOLDEN)}
+    content = {name: permissions.read(path / name, store) for name in (WEIGHTS, SCALERS, GOLDEN)}
     for name, data in content.items():
         if manifest.files.get(name) != sha256(data):
             raise ModelError(

@@ -9,7 +9,7 @@ from deepclean.config import Config
 from deepclean.errors import ConfigError, DeviceError, ModelError
 from deepclean.models import device, versions
 from deepclean.models import load as models
-from deepclean.models import log as changes
+from deepclean.models import log as model_log
 from deepclean.models.load import Model
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def load_models_or_former(config: Config) -> dict[str, Model]:
 def _former(config: Config, name: str, place: str) -> Model | None:
     """Return the last version that was in production and can be loaded, if there is one."""
     directory = config.models.directory / config.interferometer / name
-    for number in reversed(changes.productions(changes.read(directory).changes, None)):
+    for number in reversed(model_log.productions(model_log.read(directory).changes, None)):
         try:
             return load_model(config, name, directory / str(number), place)
         except ModelError:

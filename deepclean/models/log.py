@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from deepclean.models import permissions as trust
-from deepclean.system import jsonl as lines
+from deepclean.models import permissions
+from deepclean.system import jsonl
 
 LOG = "changes.jsonl"
 
@@ -56,7 +56,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class ChangeLog:
     """What a log holds.
 
     Args:
@@ -75,7 +75,7 @@ def now(what: What, before: int | None, after: int | None, why: str = "") -> Cha
 
 def signed() -> tuple[str, str]:
     """Return this moment, and this user with who that was before `sudo`."""
-    who, behind = trust.user_name(os.getuid()), os.environ.get("SUDO_USER")
+    who, behind = permissions.user_name(os.getuid()), os.environ.get("SUDO_USER")
     when = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return when, f"{who} ({behind})" if behind else who
 
@@ -86,10 +86,10 @@ def append(directory: Path, change: Change) -> None:
     Raises:
         OutputError: the file system refused.
     """
-    lines.append(directory / LOG, change.facts())
+    jsonl.append(directory / LOG, change.facts())
 
 
-def read(directory: Path) -> Log:
+def read(directory: Path) -> ChangeLog:
     """Return the log of a coupling's directory; an absent one is empty.
 
     Raises:
@@ -97,10 +97,10 @@ def read(directory: Path) -> Log:
     """
     path = directory / LOG
     if not path.exists() and not path.is_symlink():
-        return Log((), 0)
-    held = [line for line in trust.read(path).split(b"\n") if line.strip()]
+        return ChangeLog((), 0)
+    held = [line for line in permissions.read(path).split(b"\n") if line.strip()]
     changes = [change for line in held if (change := _parse(line)) is not None]
-    return Log(tuple(changes), len(held) - len(changes))
+    return ChangeLog(tuple(changes), len(held) - len(changes))
 
 
 def productions(changes: Iterable[Change], current: int | None) -> list[int]:

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepclean.errors import ModelError
-from deepclean.models import permissions as trust
-from deepclean.models import versions
+from deepclean.models import permissions, versions
 from deepclean.models.directory import MANIFEST
 from deepclean.models.manifest import sha256
 from deepclean.models.versions import Pointer
 
 
 @dataclass(frozen=True, slots=True)
-class Pointed:
+class PointerTarget:
     """What a pointer said when it was looked at.
 
     Args:
@@ -32,22 +31,22 @@ class Pointed:
     identity: tuple[tuple[int, ...], ...] = ()
 
 
-def look(directory: Path, pointer: Pointer, store: Path) -> Pointed:
+def read(directory: Path, pointer: Pointer, store: Path) -> PointerTarget:
     """Look at a pointer of a coupling's directory."""
     seen = _identity(directory / pointer)
     try:
         version = versions.read_pointer(directory, pointer, store)
         if version is None:
-            return Pointed(None)
+            return PointerTarget(None)
         manifest = directory / str(version) / MANIFEST
-        return Pointed(version, identity=(seen, _identity(manifest)))
+        return PointerTarget(version, identity=(seen, _identity(manifest)))
     except ModelError as error:
-        return Pointed(None, str(error), (seen,))
+        return PointerTarget(None, str(error), (seen,))
 
 
 def manifest_hash(path: Path) -> str:
     """Return the sha256 of a version's manifest. Raises ModelError where it cannot be read."""
-    return sha256(trust.read(path / MANIFEST))
+    return sha256(permissions.read(path / MANIFEST))
 
 
 def _identity(path: Path) -> tuple[int, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deepclean.models import directory as place
-from deepclean.models import log as changes
+from deepclean.models import directory as coupling_directory
+from deepclean.models import log as model_log
 from deepclean.models import versions
 
 
@@ -26,7 +26,7 @@ def superfluous(directory: Path, keep: int) -> tuple[int, ...]:
         raise ValueError("at least one version is kept")
     present = versions.versions(directory)
     named = {pointer: versions.read_pointer(directory, pointer) for pointer in versions.POINTERS}
-    stack = changes.productions(changes.read(directory).changes, named["production"])
+    stack = model_log.productions(model_log.read(directory).changes, named["production"])
     spared = {*present[-keep:], *named.values(), *stack[-2:]}
     return tuple(number for number in present if number not in spared)
 
@@ -45,10 +45,10 @@ def prune(directory: Path, keep: int, why: str = "") -> tuple[int, ...]:
     """
     if not directory.is_dir():
         return ()
-    with place.changing(directory):
+    with coupling_directory.changing(directory):
         # Judged again under the lock: somebody may have promoted one since it was shown.
         gone = superfluous(directory, keep)
         for number in gone:
-            place.vanish(directory, number)
-            changes.append(directory, changes.now("prune", number, None, why))
+            coupling_directory.vanish(directory, number)
+            model_log.append(directory, model_log.now("prune", number, None, why))
     return gone

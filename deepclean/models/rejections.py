@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deepclean import __version__
-from deepclean.models import log as changes
+from deepclean.models import log as model_log
 from deepclean.system.atomic import publish
 
 
@@ -32,7 +32,7 @@ def write(directory: Path, version: int, why: str, figures: Mapping[str, float])
     Raises:
         OutputError: the file system refused.
     """
-    when, who = changes.signed()
+    when, who = model_log.signed()
     facts = {
         "version": version,
         "when": when,

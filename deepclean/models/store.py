@@ -12,9 +12,9 @@ from pathlib import Path
 from torch import nn
 
 from deepclean.errors import ModelError
-from deepclean.models import directory as place
+from deepclean.models import directory as coupling_directory
 from deepclean.models import load as models
-from deepclean.models import log as changes
+from deepclean.models import log as model_log
 from deepclean.models import versions
 from deepclean.models.log import What
 from deepclean.models.manifest import Description, Manifest, Origin, sha256
@@ -78,14 +78,14 @@ def add(
         OutputError: the file system refused.
     """
     directory = models_directory / manifest.interferometer / manifest.coupling
-    with place.changing(directory):
+    with coupling_directory.changing(directory):
         parent = manifest.parent_version
         if manifest.origin is not None and parent is not None:
             parent = _with_weights(directory, manifest.parent_weights)
         update = {"schema_version": 2, "parent_version": parent}
         manifest = manifest.model_copy(update=update)
-        path = place.appear(directory, content, manifest, models.load)
-        changes.append(directory, changes.now(what, None, int(path.name), why))
+        path = coupling_directory.appear(directory, content, manifest, models.load)
+        model_log.append(directory, model_log.now(what, None, int(path.name), why))
     return path
 
 
@@ -117,7 +117,7 @@ def promote(directory: Path, version: int, check: Check, why: str = "") -> int |
         ModelError: there is no such version, or the check refused it.
         OutputError: the file system refused.
     """
-    with place.changing(directory):
+    with coupling_directory.changing(directory):
         return _to_production(directory, "promote", version, check, why)
 
 
@@ -135,11 +135,11 @@ def rollback(directory: Path, check: Check, why: str = "") -> tuple[int, int]:
         ModelError: there is no former production, it is gone, or the check refused it.
         OutputError: the file system refused.
     """
-    with place.changing(directory):
+    with coupling_directory.changing(directory):
         current = versions.read_pointer(directory, "production")
         if current is None:
             raise ModelError("there is no production version to go back from", path=directory)
-        former = changes.productions(changes.read(directory).changes, current)[:-1]
+        former = model_log.productions(model_log.read(directory).changes, current)[:-1]
         if not former:
             raise ModelError(
                 f"no version was in force before {current}: nothing to go back to", path=directory
@@ -168,7 +168,7 @@ def put_back(directory: Path, version: int, check: Check, why: str = "") -> int 
         ModelError: there is no such version, or the check refused it.
         OutputError: the file system refused.
     """
-    with place.changing(directory):
+    with coupling_directory.changing(directory):
         return _to_production(directory, "rollback", version, check, why)
 
 
@@ -185,7 +185,7 @@ def set_canary(directory: Path, version: int | None, check: Check, why: str = ""
         ModelError: there is no such version, it is in force, or the check refused it.
         OutputError: the file system refused.
     """
-    with place.changing(directory):
+    with coupling_directory.changing(directory):
         before = _named(directory, "canary")
         if version is None:
             versions.clear_pointer(directory, "canary")
@@ -196,7 +196,7 @@ def set_canary(directory: Path, version: int | None, check: Check, why: str = ""
             check(directory / str(version))
             versions.set_pointer(directory, "canary", version)
         if before != version:
-            changes.append(directory, changes.now("canary", before, version, why))
+            model_log.append(directory, model_log.now("canary", before, version, why))
     return before
 
 
@@ -207,10 +207,10 @@ def _to_production(directory: Path, what: What, version: int, check: Check, why:
     before = _named(directory, "production")
     if before != version:
         versions.set_pointer(directory, "production", version)
-        changes.append(directory, changes.now(what, before, version, why))
+        model_log.append(directory, model_log.now(what, before, version, why))
     if _named(directory, "canary") == version:
         versions.clear_pointer(directory, "canary")
-        changes.append(directory, changes.now("canary", version, None, "in production now"))
+        model_log.append(directory, model_log.now("canary", version, None, "in production now"))
     return before
 
 

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepclean.errors import ModelError
-from deepclean.models import directory as place
+from deepclean.models import directory as coupling_directory
 from deepclean.models import load as models
-from deepclean.models import log as changes
-from deepclean.models import permissions as trust
-from deepclean.models import versions
+from deepclean.models import log as model_log
+from deepclean.models import permissions, versions
 
-PARTS = (place.MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN)
+PARTS = (coupling_directory.MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN)
 
 
 def version(path: Path, store: Path) -> list[str]:
@@ -59,13 +58,13 @@ def coupling(directory: Path, store: Path) -> list[str]:
         except ModelError as error:
             found.append(str(error))
     try:
-        log = changes.read(directory)
+        log = model_log.read(directory)
     except ModelError as error:
         found.append(str(error))
     else:
         if log.damaged:
-            found.append(f"{directory / changes.LOG}: {log.damaged} damaged lines")
-    left = place.leftovers(directory)
+            found.append(f"{directory / model_log.LOG}: {log.damaged} damaged lines")
+    left = coupling_directory.leftovers(directory)
     found += [f"{path}: left by a writer that died, or one is at work" for path in left]
     return found
 
@@ -73,9 +72,9 @@ def coupling(directory: Path, store: Path) -> list[str]:
 def _entry(path: Path, store: Path) -> Iterator[str]:
     """Yield what is wrong with where an entry lies, who may write it and whose it is."""
     try:
-        real = trust.inside(path, store)
-        trust.require_own(stat.S_IMODE(real.stat().st_mode), path)
-        owner = trust.stranger(real, store)
+        real = permissions.inside(path, store)
+        permissions.require_own(stat.S_IMODE(real.stat().st_mode), path)
+        owner = permissions.stranger(real, store)
     except ModelError as error:
         yield str(error)
         return

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from deepclean.errors import ModelError, OutputError
-from deepclean.models import permissions as trust
+from deepclean.models import permissions
 
 Pointer = Literal["production", "canary"]
 POINTERS: tuple[Pointer, ...] = get_args(Pointer)
@@ -48,7 +48,7 @@ def read_pointer(directory: Path, pointer: Pointer, store: Path | None = None) -
     """
     path = directory / pointer
     try:
-        text = trust.read(path, store).decode("ascii", "replace").strip()
+        text = permissions.read(path, store).decode("ascii", "replace").strip()
     except ModelError as error:
         if isinstance(error.__cause__, FileNotFoundError) and not path.is_symlink():
             return None

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.block import Block, CleanedBlock, Series
-from deepclean.core.engine.coupling import Coupling, plan_of
+from deepclean.core.engine.coupling import Coupling, schedule_of
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.gate.quality import Bins, density, transform
@@ -25,7 +25,7 @@ def warm_up(settings: EngineSettings, coupling: Coupling) -> None:
     Raises:
         Exception: whatever it raises.
     """
-    plan = plan_of(settings, coupling)
+    plan = schedule_of(settings, coupling)
     low, high = plan.window(settings)
     shape = plan.geometry
     length = high - low if settings.forecast else shape.before + settings.hop_model + shape.after

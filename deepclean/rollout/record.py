@@ -18,7 +18,7 @@ from deepclean.core.engine.state import Role
 from deepclean.core.rollout.rollout import Event, What
 from deepclean.core.time import format_gps, seconds_to_ns
 from deepclean.errors import InputError, OutputError
-from deepclean.system import jsonl as lines
+from deepclean.system import jsonl
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def path_in(directory: Path, description: str) -> Path:
     return directory / f".{description}.models.jsonl"
 
 
-class Record:
+class ModelRecord:
     """Appends to a record; a failure never stops the run.
 
     Args:
@@ -44,7 +44,7 @@ class Record:
         coupling, version = event.version
         facts |= {"instant": format_gps(event.instant), "coupling": coupling, "version": version}
         try:
-            lines.append(self.path, facts)
+            jsonl.append(self.path, facts)
         except OutputError as error:
             _log.error("%s of %s is not on record: %s", event.what, event.version, error)
 

@@ -22,15 +22,15 @@ from deepclean.factory import make_coupling
 from deepclean.io.retention import held
 from deepclean.models.load import Model
 from deepclean.models.loading import load_model, resolve_device
-from deepclean.rollout.record import Record, path_in, read
-from deepclean.rollout.updates import Life, Offer
-from deepclean.telemetry.counters import Figures
+from deepclean.rollout.record import ModelRecord, path_in, read
+from deepclean.rollout.updates import ModelUpdates, Offer
+from deepclean.telemetry.counters import Counters
 
 _IN_FORCE = ("started", "in_force", "promoted", "rolled_back")
 _OUTSIDE = ("offered", "withdrawn")
 
 
-class Recorded:
+class RecordedUpdates:
     """Offers what a record says was offered.
 
     Args:
@@ -39,14 +39,14 @@ class Recorded:
         record: of the replay.
     """
 
-    def __init__(self, config: Config, events: Iterable[Event], record: Record) -> None:
+    def __init__(self, config: Config, events: Iterable[Event], record: ModelRecord) -> None:
         self._config = config
         self._record = record
         self._device = resolve_device(config.runtime.device)
         self._waiting = list(_from_outside(events))
         self._at_work: frozenset[Version] = frozenset()
 
-    def take(self, instant: int) -> list[Offer]:
+    def pop(self, instant: int) -> list[Offer]:
         """Return what was offered up to this instant and was not taken yet."""
         due = [event for event in self._waiting if event.instant <= instant]
         self._waiting = self._waiting[len(due) :]
@@ -71,10 +71,10 @@ class Recorded:
             return Offer(role, version.coupling, version)
         try:
             model = _load(self._config, version, self._device)
-            runner = make_coupling(self._config, version.coupling, model)
+            engine_coupling = make_coupling(self._config, version.coupling, model)
         except DeepCleanError as error:
             return Offer(role, version.coupling, version, fault=str(error))
-        return Offer(role, version.coupling, version, model, runner)
+        return Offer(role, version.coupling, version, model, engine_coupling)
 
 
 def _from_outside(events: Iterable[Event]) -> Iterator[Event]:
@@ -95,7 +95,7 @@ def _from_outside(events: Iterable[Event]) -> Iterator[Event]:
             del incoming[name]
 
 
-class Past:
+class RunModels:
     """The models of a run over a stretch that is replayed.
 
     Args:
@@ -141,13 +141,13 @@ class Past:
             )
         self.loaded = {n: _load(config, found[n], place) for n in config.enabled_couplings}
         self._events = [event for event in events if event.instant >= span.start]
-        self._record = Record(path_in(directory, config.output.description))
+        self._record = ModelRecord(path_in(directory, config.output.description))
 
-    def life(self, engine: Engine) -> Life:
+    def life(self, engine: Engine) -> ModelUpdates:
         """Return the life of the models in an engine."""
-        offers = Recorded(self._config, self._events, self._record)
+        offers = RecordedUpdates(self._config, self._events, self._record)
         rules = trial_settings(self._config)
-        return Life(engine, rules, self.loaded, offers, Figures(models=self.loaded))
+        return ModelUpdates(engine, rules, self.loaded, offers, Counters(models=self.loaded))
 
 
 def _within(span: Span) -> range:

@@ -24,13 +24,12 @@ from deepclean.core.engine.state import Role
 from deepclean.core.rollout.rollout import Event
 from deepclean.errors import DeepCleanError, ModelError
 from deepclean.factory import make_coupling
-from deepclean.models import device, rejections, store, versions
-from deepclean.models import pointers as pointed
+from deepclean.models import device, pointers, rejections, store, versions
 from deepclean.models.load import Model
 from deepclean.models.loading import load_model, resolve_device
-from deepclean.models.pointers import Pointed
+from deepclean.models.pointers import PointerTarget
 from deepclean.rollout.dry_run import dry_run, warm_up
-from deepclean.rollout.record import Record
+from deepclean.rollout.record import ModelRecord
 from deepclean.rollout.updates import Offer
 
 T = TypeVar("T")
@@ -38,7 +37,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class Keeper:
+class StoreFollower:
     """Follows a store on behalf of one daemon.
 
     Args:
@@ -54,7 +53,7 @@ class Keeper:
         self,
         config: Config,
         loaded: Mapping[str, Model],
-        record: Record,
+        record: ModelRecord,
     ) -> None:
         self._config = config
         self._record = record
@@ -64,12 +63,12 @@ class Keeper:
         self._followed = [n for n, c in config.enabled_couplings.items() if c.model is None]
         self._hashes = {Version(name, model.version): model.hash for name, model in loaded.items()}
         self._at_work = self._before = frozenset(self._hashes)
-        self._seen: dict[tuple[str, Role], Pointed] = {}
+        self._seen: dict[tuple[str, Role], PointerTarget] = {}
         for name in self._followed:
             now = self._look(name, "production")
             if now.version == loaded[name].version:
                 self._seen[name, "production"] = now
-            self._seen[name, "canary"] = Pointed(None)
+            self._seen[name, "canary"] = PointerTarget(None)
         self._offers: SimpleQueue[Offer] = SimpleQueue()
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._unwritten: list[Event] = []
@@ -77,7 +76,7 @@ class Keeper:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="keeper", daemon=True)
 
-    def __enter__(self) -> Keeper:
+    def __enter__(self) -> StoreFollower:
         if self._followed and self._config.models.follow:
             self._thread.start()
         return self
@@ -90,7 +89,7 @@ class Keeper:
         if not self._thread.is_alive():
             self._write_down()
 
-    def take(self, instant: int) -> list[Offer]:
+    def pop(self, instant: int) -> list[Offer]:
         """Return what is offered since the last call."""
         return _drained(self._offers)
 
@@ -104,7 +103,7 @@ class Keeper:
         """Offer once more what a pointer names: it went while the offer was on its way."""
         self._seen.pop((coupling, role), None)
 
-    def turn(self) -> None:
+    def poll(self) -> None:
         """Do what there is to do, once."""
         self._write_down()
         at_work = self._at_work
@@ -118,15 +117,15 @@ class Keeper:
     def _work(self) -> None:
         while not self._stop.wait(self._config.models.probe):
             try:
-                self.turn()
+                self.poll()
             except Exception:  # noqa: BLE001  (whatever it is, the next look may do)
                 _log.exception("the model store cannot be followed; trying again")
 
     def _directory(self, name: str) -> Path:
         return self._config.models.directory / self._config.interferometer / name
 
-    def _look(self, name: str, role: Role) -> Pointed:
-        return pointed.look(self._directory(name), role, self._config.models.directory)
+    def _look(self, name: str, role: Role) -> PointerTarget:
+        return pointers.read(self._directory(name), role, self._config.models.directory)
 
     def _follow(self, name: str, role: Role) -> None:
         """Offer what a pointer names, if that is new."""
@@ -155,17 +154,17 @@ class Keeper:
             return Offer(role, name, None, fault=fault)
         path = self._directory(name) / str(version.number)
         if version in self._at_work:
-            if pointed.manifest_hash(path) != self._hashes[version]:
+            if pointers.manifest_hash(path) != self._hashes[version]:
                 raise ModelError(
                     "was changed in place, while it is at work: publish a new version", path=path
                 )
             return Offer(role, name, version)
         model = load_model(self._config, name, path, self._device)
-        runner = make_coupling(self._config, name, model)
-        warm_up(self._settings, runner)
-        dry_run(self._settings, runner, self.recent(), self._config.models.plausible, path)
+        engine_coupling = make_coupling(self._config, name, model)
+        warm_up(self._settings, engine_coupling)
+        dry_run(self._settings, engine_coupling, self.recent(), self._config.models.plausible, path)
         self._hashes[version] = model.hash
-        return Offer(role, name, version, model, runner)
+        return Offer(role, name, version, model, engine_coupling)
 
     def _write_down(self) -> None:
         """Write into the store and the record what was decided; what fails is tried again."""

@@ -16,11 +16,11 @@ from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.state import Role
 from deepclean.core.frame import CleanedFrame, InputFrame
-from deepclean.core.rollout.rollout import Event, Lifecycle
+from deepclean.core.rollout.rollout import Event, Rollout
 from deepclean.core.rollout.rules import TrialSettings
 from deepclean.core.time import NS, format_gps
 from deepclean.models.load import Model
-from deepclean.telemetry.counters import Figures
+from deepclean.telemetry.counters import Counters
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _RECENT = 12 * NS
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ModelIdentity:
     """What is kept of a version that was ever at work: its number, and its manifest's sha256."""
 
     version: int
@@ -51,7 +51,7 @@ class Offer:
         coupling: whose.
         version: None where there is to be no canary any more, or a pointer is damaged.
         model: None where it is at work already, or is of no use.
-        runner: likewise: what the engine takes.
+        engine_coupling: likewise: what the engine takes.
         fault: why it is of no use; empty where it is.
     """
 
@@ -59,14 +59,14 @@ class Offer:
     coupling: str
     version: Version | None
     model: Model | None = None
-    runner: Coupling | None = None
+    engine_coupling: Coupling | None = None
     fault: str = ""
 
 
-class Offers(Protocol):
+class OfferSource(Protocol):
     """Where offers come from, and who is told what became of them."""
 
-    def take(self, instant: int) -> list[Offer]:
+    def pop(self, instant: int) -> list[Offer]:
         """Return what is offered before the block that begins at `instant` (GPS ns)."""
         ...
 
@@ -79,7 +79,7 @@ class Offers(Protocol):
         ...
 
 
-class Life:
+class ModelUpdates:
     """Takes offers into an engine and follows what becomes of them.
 
     Args:
@@ -95,12 +95,14 @@ class Life:
         engine: Engine,
         settings: TrialSettings,
         loaded: Mapping[str, Model],
-        offers: Offers,
-        figures: Figures,
+        offers: OfferSource,
+        figures: Counters,
     ) -> None:
         self._engine = engine
-        self._lifecycle = Lifecycle(engine, settings)
-        self._known = {Version(n, m.version): Known(m.version, m.hash) for n, m in loaded.items()}
+        self._lifecycle = Rollout(engine, settings)
+        self._known = {
+            Version(n, m.version): ModelIdentity(m.version, m.hash) for n, m in loaded.items()
+        }
         self._offers = offers
         self._figures = figures
         self._started = False
@@ -115,7 +117,7 @@ class Life:
         if not self._started:
             self._started = True
             events += [Event(instant, "started", v, "production") for v in self._known]
-        for offer in self._offers.take(instant):
+        for offer in self._offers.pop(instant):
             event = self._take(instant, offer)
             if event is not None:
                 events.append(event)
@@ -127,13 +129,13 @@ class Life:
     def after(self, frames: Iterable[CleanedFrame]) -> None:
         """See what came out, and decide on it."""
         wanted = [frame for frame in frames if frame.source.wanted]
-        self._tell([e for f in wanted for block in f.blocks for e in self._lifecycle.see(block)])
+        self._tell([e for f in wanted for block in f.blocks for e in self._lifecycle.step(block)])
 
     def standings(self) -> dict[str, str]:
         """Return in words which versions are at work, by coupling."""
         return {c.name: self._lifecycle.standing(c.name) for c in self._engine.couplings}
 
-    def in_force(self, frame: CleanedFrame) -> dict[str, Known]:
+    def in_force(self, frame: CleanedFrame) -> dict[str, ModelIdentity]:
         """Return the models in production at the end of a frame, by coupling."""
         estimates = frame.blocks[-1].estimates.items()
         return {name: self._known[Version(name, one.version)] for name, one in estimates}
@@ -145,15 +147,15 @@ class Life:
             return self._without(instant, offer)
         if offer.fault:
             return self._refusal(instant, version, role, offer.fault)
-        if offer.runner is None and not self._lifecycle.runs(version):
+        if offer.engine_coupling is None and not self._lifecycle.runs(version):
             self._offers.again(offer.coupling, role)
             return None
         try:
-            event = self._lifecycle.offer(instant, version, role, offer.runner)
+            event = self._lifecycle.offer(instant, version, role, offer.engine_coupling)
         except ValueError as error:
             return self._refusal(instant, version, role, str(error))
         if offer.model is not None:
-            self._known[version] = Known(version.number, offer.model.hash)
+            self._known[version] = ModelIdentity(version.number, offer.model.hash)
         if event is not None and event.what == "offered":
             self._figures.reloads["accepted"] += 1
         return event

@@ -12,10 +12,10 @@ from pathlib import Path
 from deepclean import __version__
 from deepclean.config import Config
 from deepclean.core.accounting import Ledger
-from deepclean.core.block import Block, Gap, Series, Version, join
+from deepclean.core.block import Block, Gap, Series, Version, concatenate
 from deepclean.core.channels import product_names
 from deepclean.core.engine.engine import Engine
-from deepclean.core.engine.frames import Assembler, Joiner
+from deepclean.core.engine.frames import Assembler, FrameJoiner
 from deepclean.core.frame import CleanedFrame, InputFrame
 from deepclean.core.products import outcome, render
 from deepclean.core.time import NS, format_gps
@@ -23,15 +23,14 @@ from deepclean.errors import OutputError
 from deepclean.io.sink import FrameSink
 from deepclean.io.source import Channels
 from deepclean.models.load import Model
-from deepclean.rollout.updates import Known, Life
-from deepclean.telemetry.counters import Figures
-from deepclean.telemetry.counters import Version as Identified
+from deepclean.rollout.updates import ModelIdentity, ModelUpdates
+from deepclean.telemetry.counters import Counters, IdentifiesModel
 from deepclean.telemetry.timings import Timings
 
 _log = logging.getLogger(__name__)
 
 
-class Cleaning:
+class FrameCleaner:
     """Cleans frames and writes them.
 
     Args:
@@ -56,7 +55,7 @@ class Cleaning:
         now: Callable[[], float] | None = None,
         duration: int | None = None,
         strict: bool = False,
-        figures: Figures | None = None,
+        figures: Counters | None = None,
         timings: Timings | None = None,
     ) -> None:
         self._strain = config.strain.channel
@@ -66,11 +65,11 @@ class Cleaning:
         self._failed: dict[Version, Exception] = {}
         self._failing: dict[Version, Exception] = {}
         self._assembler = Assembler(engine)
-        self._joiner = Joiner(duration)
+        self._joiner = FrameJoiner(duration)
         self._strict = strict
-        self._figures = figures or Figures()
+        self._figures = figures or Counters()
         self._timings = timings or Timings()
-        self.life: Life | None = None
+        self.life: ModelUpdates | None = None
         self._sink = sink
         self._now = now
         self._writing = True
@@ -78,7 +77,7 @@ class Cleaning:
         self.latencies: deque[float] = deque(maxlen=4096)
         """Seconds from a strain frame's arrival to its cleaned frame, the last ones."""
 
-    def take(self, frame: InputFrame) -> list[Path]:
+    def push(self, frame: InputFrame) -> list[Path]:
         """Clean the next frame; return the files that this completes."""
         if frame.wanted:
             self._enter(frame)
@@ -189,7 +188,7 @@ class Cleaning:
         with self._timings.stage("write"):
             return self._sink.write(frame.span, channels)
 
-    def _note_models(self, models: Mapping[str, Known]) -> None:
+    def _note_models(self, models: Mapping[str, ModelIdentity]) -> None:
         """Say in the frames and to whoever asks which models are in force."""
         if models != self._figures.models:
             self._figures.models = models
@@ -244,7 +243,7 @@ def sink_of(
     )
 
 
-def models_record(models: Mapping[str, Identified]) -> dict[str, str]:
+def models_record(models: Mapping[str, IdentifiesModel]) -> dict[str, str]:
     """Return what a frame's history says of the models in force, by coupling."""
     return {f"model {n}": f"version {m.version} sha256 {m.hash}" for n, m in models.items()}
 
@@ -259,4 +258,4 @@ def _copied(frame: CleanedFrame, state: str) -> dict[str, Series]:
     series = [piece for piece in pieces if isinstance(piece, Series)]
     if len(series) < len(pieces):
         return {}
-    return {state: join(series)}
+    return {state: concatenate(series)}

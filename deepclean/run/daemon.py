@@ -12,7 +12,7 @@ from types import FrameType
 
 from deepclean import __version__
 from deepclean.config import Config
-from deepclean.config.inputs import Frames
+from deepclean.config.inputs import FramesConfig
 from deepclean.config.settings import trial_settings
 from deepclean.core.accounting import Ledger
 from deepclean.core.block import Version
@@ -22,27 +22,27 @@ from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import DeviceError
 from deepclean.factory import make_engine
-from deepclean.io.archive import Archive
+from deepclean.io.archive import FrameArchive
 from deepclean.io.live import LiveSource
 from deepclean.io.sink import FrameSink
 from deepclean.io.tail import FrameTail
-from deepclean.io.watch import Watch
+from deepclean.io.watch import DirectoryWatch
 from deepclean.models.device import is_lost
 from deepclean.models.loading import load_models_or_former
-from deepclean.rollout.record import Record
+from deepclean.rollout.record import ModelRecord
 from deepclean.rollout.record import path_in as record_path
-from deepclean.rollout.store_follower import Keeper
-from deepclean.rollout.updates import Life
-from deepclean.run.cleaner import Cleaning, channels_of, sink_of
+from deepclean.rollout.store_follower import StoreFollower
+from deepclean.rollout.updates import ModelUpdates
+from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
 from deepclean.run.lookahead import decided_live
 from deepclean.system.clock import Clock, SystemClock
 from deepclean.system.lock import OutputLock
 from deepclean.system.malloc import Trimmer
-from deepclean.telemetry.counters import Figures
+from deepclean.telemetry.counters import Counters
 from deepclean.telemetry.exporter import Exporter
 from deepclean.telemetry.metrics import Metrics
-from deepclean.telemetry.notify import Health
-from deepclean.telemetry.status_file import Account, path_in
+from deepclean.telemetry.notify import ServiceNotifier
+from deepclean.telemetry.status_file import StatusFile, path_in
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
         DeviceError: as load_models, and as work.
     """
     clock = clock or SystemClock()
-    health = Health(clock=clock)
+    health = ServiceNotifier(clock=clock)
     output = config.output
     lock = OutputLock(output.directory, output.description)
     with _stop_on_signal(clock) as stopped, lock:
@@ -75,18 +75,18 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
             engine.history / NS,
             sink.directory,
         )
-        archive = Archive(config)
-        record = Record(record_path(output.directory, output.description))
-        figures = Figures(
+        archive = FrameArchive(config)
+        record = ModelRecord(record_path(output.directory, output.description))
+        figures = Counters(
             models=loaded,
             inputs=source.counts,
             archived=archive.written,
             archive_failures=archive.failures,
         )
-        keeper = Keeper(config, loaded, record)
-        life = Life(engine, trial_settings(config), loaded, keeper, figures)
+        keeper = StoreFollower(config, loaded, record)
+        life = ModelUpdates(engine, trial_settings(config), loaded, keeper, figures)
         keeper.recent = lambda: life.recent
-        cleaning = Cleaning(
+        cleaning = FrameCleaner(
             config,
             engine,
             sink,
@@ -96,7 +96,7 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
         )
         cleaning.life = life
         cleaning.ledger.ignored = source.ignored
-        watch = Watch((source.strain, *source.witnesses), clock)
+        watch = DirectoryWatch((source.strain, *source.witnesses), clock)
         metrics = Metrics(
             config,
             cleaning.ledger,
@@ -106,7 +106,7 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
             lookahead=engine.lookahead,
             history=engine.history,
         )
-        account = Account(path_in(output.directory, output.description), clock, life.standings)
+        account = StatusFile(path_in(output.directory, output.description), clock, life.standings)
         sink.appeared = archive.appeared
         trimmer = Trimmer(clock)
         with watch, Exporter(config.metrics, metrics.registry), archive, keeper:
@@ -114,14 +114,14 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
             def turn() -> None:
                 health.watchdog()
                 watch.check()
-                account.keep(cleaning.ledger)
-                trimmer.turn()
+                account.write(cleaning.ledger)
+                trimmer.step()
 
             source.turn = turn
             try:
                 work(source, cleaning, health)
             finally:
-                account.keep(cleaning.ledger, now=True)
+                account.write(cleaning.ledger, now=True)
     _report(cleaning.ledger, cleaning.latencies)
     return cleaning.ledger
 
@@ -150,7 +150,7 @@ def live_source(
     )
 
 
-def work(source: LiveSource, cleaning: Cleaning, health: Health) -> None:
+def work(source: LiveSource, cleaning: FrameCleaner, health: ServiceNotifier) -> None:
     """Take what the source gives; at the end give out what is inside.
 
     Raises:
@@ -160,7 +160,7 @@ def work(source: LiveSource, cleaning: Cleaning, health: Health) -> None:
     health.status("waiting for strain")
     started, fault = False, None
     for event in source.events():
-        written = cleaning.take(event) if isinstance(event, InputFrame) else cleaning.release()
+        written = cleaning.push(event) if isinstance(event, InputFrame) else cleaning.release()
         fault = _lost_device(cleaning.model_errors)
         if fault is not None:
             break
@@ -187,7 +187,7 @@ def _lost_device(errors: Mapping[Version, Exception]) -> DeviceError | None:
     return None
 
 
-def _tail(frames: Frames, clock: Clock) -> FrameTail:
+def _tail(frames: FramesConfig, clock: Clock) -> FrameTail:
     return FrameTail(frames.directory, frames.description, clock)
 
 

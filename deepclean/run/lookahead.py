@@ -40,7 +40,7 @@ LIMIT = 1.01
 
 
 @dataclass(frozen=True, slots=True)
-class Bought:
+class LookaheadGain:
     """What waiting buys a coupling.
 
     Args:
@@ -76,7 +76,7 @@ def decided(
         return config
     stretch = Span(span.start, min(span.end, span.start + STRETCH))
     try:
-        found = bought(config, loaded, source, stretch)
+        found = lookahead_gain(config, loaded, source, stretch)
     except InputError as fault:
         _log.warning("wait: auto waits, for what that buys cannot be measured: %s", fault)
         return config.with_wait(1)
@@ -104,9 +104,9 @@ def decided_live(config: Config, loaded: Mapping[str, Model]) -> Config:
     return decided(config, loaded, source, Span(end - STRETCH, end))
 
 
-def bought(
+def lookahead_gain(
     config: Config, loaded: Mapping[str, Model], source: HistorySource, span: Span
-) -> dict[str, Bought]:
+) -> dict[str, LookaheadGain]:
     """Return what waiting buys, by coupling, without gates.
 
     Args:
@@ -137,7 +137,7 @@ def bought(
     guard = max(coupling.bandpass.transition for coupling in config.enabled_couplings.values())
     outside = worst_outside(after, before, rate, bands, guard=guard)
     return {
-        each.name: Bought(band_ratio(after, before, rate, each.bands), outside, seconds)
+        each.name: LookaheadGain(band_ratio(after, before, rate, each.bands), outside, seconds)
         for each in couplings
     }
 

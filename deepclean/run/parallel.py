@@ -21,10 +21,9 @@ from deepclean.factory import make_engine
 from deepclean.io.source import HistorySource
 from deepclean.models.load import Model
 from deepclean.models.loading import load_model, resolve_device
-from deepclean.run.cleaner import Cleaning, sink_of
-from deepclean.run.replay import Progress, Replayed, clean, unfinished
-from deepclean.system import logs
-from deepclean.system import malloc as memory
+from deepclean.run.cleaner import FrameCleaner, sink_of
+from deepclean.run.replay import Progress, ReplayResult, clean, unfinished
+from deepclean.system import logs, malloc
 from deepclean.system.processes import Failed, Tell, outcomes
 
 LONGEST = 4096 * NS
@@ -38,7 +37,7 @@ _TOLD = 16 * NS
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ReplayTask:
     """What all shards of a replay share; can be pickled.
 
     Args:
@@ -57,7 +56,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Bulk:
+class ParallelReplay:
     """What a replay in several processes did.
 
     Args:
@@ -66,13 +65,13 @@ class Bulk:
         failed: shards that are not all done, each with the reason, in order of time.
     """
 
-    replayed: Replayed
+    replayed: ReplayResult
     faults: Sequence[str]
     failed: Sequence[tuple[Span, DeepCleanError]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
+class _ShardOutcome:
     """What became of one shard."""
 
     written: int
@@ -90,7 +89,7 @@ def replay(
     *,
     duration: int = NS,
     progress: Progress = lambda done: None,
-) -> Bulk:
+) -> ParallelReplay:
     """Clean a span of history into frames, in several processes.
 
     Args:
@@ -113,7 +112,7 @@ def replay(
     history = make_engine(config, loaded).history
     shards = list(cut(parts, duration, processes, shortest=WORTH * history))
     models = {name: (model.path, model.hash) for name, model in loaded.items()}
-    setup = partial(begin, Task(config, open_source, models, directory, duration))
+    setup = partial(begin, ReplayTask(config, open_source, models, directory, duration))
     skipped = span.duration - sum(part.duration for part in parts)
     progress(skipped)
     done, failed = [], []
@@ -125,9 +124,9 @@ def replay(
                 failed.append((shards[number], outcome.error))
             else:
                 raise outcome.error
-    replayed = Replayed(sum(each.written for each in done), skipped, sum(e.gaps for e in done))
+    replayed = ReplayResult(sum(each.written for each in done), skipped, sum(e.gaps for e in done))
     faults = dict.fromkeys(fault for each in done for fault in each.faults)
-    return Bulk(replayed, list(faults), sorted(failed, key=lambda each: each[0].start))
+    return ParallelReplay(replayed, list(faults), sorted(failed, key=lambda each: each[0].start))
 
 
 def cut(
@@ -159,7 +158,7 @@ def cut(
             start = end
 
 
-def begin(task: Task) -> Callable[[Span, Tell], _Done]:
+def begin(task: ReplayTask) -> Callable[[Span, Tell], _ShardOutcome]:
     """Set this process up for a replay's shards; return what does one of them.
 
     Raises:
@@ -169,7 +168,7 @@ def begin(task: Task) -> Callable[[Span, Tell], _Done]:
 
     config = task.config
     torch.set_num_threads(config.runtime.threads)
-    memory.keep()
+    malloc.keep()
     logs.configure(config.log.level, config.log.format)
     place = resolve_device(config.runtime.device)
     loaded = {}
@@ -180,9 +179,9 @@ def begin(task: Task) -> Callable[[Span, Tell], _Done]:
     source = task.open_source()
     sink = sink_of(config, loaded, task.directory, sweeps=False)
 
-    def work(shard: Span, tell: Tell) -> _Done:
+    def work(shard: Span, tell: Tell) -> _ShardOutcome:
         engine = make_engine(config, loaded)
-        cleaning = Cleaning(config, engine, sink, duration=task.duration, strict=True)
+        cleaning = FrameCleaner(config, engine, sink, duration=task.duration, strict=True)
         untold = 0
 
         def progress(done: int) -> None:
@@ -194,6 +193,6 @@ def begin(task: Task) -> Callable[[Span, Tell], _Done]:
 
         written = clean(cleaning, engine, source.frames(shard, engine.needs(shard)), progress)
         tell(untold)
-        return _Done(written, cleaning.ledger.gaps.total(), [str(f) for f in source.faults])
+        return _ShardOutcome(written, cleaning.ledger.gaps.total(), [str(f) for f in source.faults])
 
     return work

@@ -19,15 +19,15 @@ from deepclean.errors import InputError, ModelError
 from deepclean.io.sink import FrameSink
 from deepclean.io.source import HistorySource
 from deepclean.io.t050017 import remaining
-from deepclean.rollout.updates import Life
-from deepclean.run.cleaner import Cleaning
+from deepclean.rollout.updates import ModelUpdates
+from deepclean.run.cleaner import FrameCleaner
 
 Progress = Callable[[int], None]
 """Called with the nanoseconds of data done since the last call."""
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class ReplayResult:
     """What a replay did.
 
     Args:
@@ -50,8 +50,8 @@ def replay(
     *,
     duration: int = NS,
     progress: Progress = lambda done: None,
-    life: Callable[[Engine], Life] | None = None,
-) -> Replayed:
+    life: Callable[[Engine], ModelUpdates] | None = None,
+) -> ReplayResult:
     """Clean a span of history into frames.
 
     Args:
@@ -77,11 +77,11 @@ def replay(
     written, gaps = 0, 0
     for part in parts:
         engine = make_engine()
-        cleaning = Cleaning(config, engine, sink, duration=duration, strict=True)
+        cleaning = FrameCleaner(config, engine, sink, duration=duration, strict=True)
         cleaning.life = life(engine) if life else None
         written += clean(cleaning, engine, source.frames(part, engine.needs(part)), progress)
         gaps += cleaning.ledger.gaps.total()
-    return Replayed(written, skipped, gaps)
+    return ReplayResult(written, skipped, gaps)
 
 
 def unfinished(span: Span, duration: int, sink: FrameSink) -> list[Span]:
@@ -97,7 +97,7 @@ def unfinished(span: Span, duration: int, sink: FrameSink) -> list[Span]:
 
 
 def clean(
-    cleaning: Cleaning, engine: Engine, frames: Iterable[InputFrame], progress: Progress
+    cleaning: FrameCleaner, engine: Engine, frames: Iterable[InputFrame], progress: Progress
 ) -> int:
     """Clean one stretch to its end; return how many frames were written.
 
@@ -106,7 +106,7 @@ def clean(
     """
     written = 0
     for frame in frames:
-        written += len(cleaning.take(frame))
+        written += len(cleaning.push(frame))
         for version, error in engine.model_errors.items():
             raise ModelError(f"the network of {version} failed: {error}") from error
         if frame.wanted:

@@ -15,7 +15,15 @@ from typing import TypeAlias
 
 from deepclean.errors import ConfigError, hint
 from deepclean.simulate.noise import generator
-from deepclean.simulate.site import Coupling, Hum, Line, Motion, Site, Term, Witness
+from deepclean.simulate.site import (
+    Hum,
+    Line,
+    Motion,
+    SimulatedCoupling,
+    SimulatedWitness,
+    Site,
+    Term,
+)
 
 Problem: TypeAlias = tuple[tuple[float, float], tuple[str, ...]]
 """A subtraction problem: its band in Hz, and its witnesses."""
@@ -49,7 +57,7 @@ MOTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Placement:
     """What an interferometer has besides its subtraction problems.
 
     Args:
@@ -71,7 +79,7 @@ class Place:
     usual: int
 
 
-_LIGO = Place(
+_LIGO = Placement(
     strain="GDS-CALIB_STRAIN",
     rate=16384,
     state="GDS-CALIB_STATE_VECTOR",
@@ -81,11 +89,11 @@ _LIGO = Place(
     usual=2048,
 )
 
-PLACES: Mapping[str, Place] = {
+PLACES: Mapping[str, Placement] = {
     "H1": _LIGO,
     "L1": _LIGO,
     "K1": replace(_LIGO, curve="KAGRA25MpcT1800545"),
-    "V1": Place(
+    "V1": Placement(
         strain="Hrec_hoft_raw_20000Hz",
         rate=20000,
         state="DQ_ANALYSIS_STATE_VECTOR",
@@ -177,7 +185,7 @@ def _carrier(band: tuple[float, float], mains: int) -> Line | Hum:
 
 def _coupling(
     name: str, problem: Problem, carrier: Line | Hum, motions: tuple[Motion, ...]
-) -> Coupling:
+) -> SimulatedCoupling:
     """Return how a carrier gets into the strain.
 
     The motions take part that keep it inside the band, if there are enough witnesses of alignment
@@ -194,7 +202,7 @@ def _coupling(
         linear = HUM_PEAK * sqrt(sqrt(2 * pi) * carrier.width)
         bilinear = HUM_BILINEAR * linear
     each = bilinear / sqrt(max(len(inside), 1))
-    return Coupling(
+    return SimulatedCoupling(
         name=name,
         band=(low, high),
         carrier=carrier.name,
@@ -236,13 +244,13 @@ def _mix(witness: str, place: int, motions: tuple[Motion, ...]) -> tuple[Term, .
     )
 
 
-def _witness(channel: str, rate: int, terms: tuple[Term, ...]) -> Witness:
+def _witness(channel: str, rate: int, terms: tuple[Term, ...]) -> SimulatedWitness:
     size = sqrt(sum(term.gain**2 for term in terms))
     relative = MOTION_NOISE if _sees_motions(channel.partition(":")[2]) else CARRIER_NOISE
-    return Witness(channel, rate, terms, relative * size)
+    return SimulatedWitness(channel, rate, terms, relative * size)
 
 
-def _rate(witness: str, place: Place) -> int:
+def _rate(witness: str, place: Placement) -> int:
     return next((rate for pattern, rate in _RATES if re.search(pattern, witness)), place.usual)
 
 

@@ -23,7 +23,7 @@ ActsOn = Literal["file", "channel", "samples", "state"]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FaultKind:
     """What can happen.
 
     Args:
@@ -44,8 +44,8 @@ class Kind:
     live: bool = False
 
 
-def _file(does: str, must: str, *, seconds: int = 1, live: bool = False) -> Kind:
-    return Kind("file", does, must, seconds, "strain", live)
+def _file(does: str, must: str, *, seconds: int = 1, live: bool = False) -> FaultKind:
+    return FaultKind("file", does, must, seconds, "strain", live)
 
 
 _GAP = "gap; witnesses: gain 0"
@@ -54,9 +54,9 @@ _STRAIN_GAP = "gain 0; strain: gap"
 _STRAIN_RAW = "gain 0; strain: as it is, not valid"
 _READY = "go on, ANALYSIS_READY off"
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, FaultKind] = {
     "missing": _file("never appears", _GAP),
-    "outage": Kind("file", "no file of either stream", "wait; gap; go on", 60, "both"),
+    "outage": FaultKind("file", "no file of either stream", "wait; gap; go on", 60, "both"),
     "late": _file("appears after the deadline", f"{_GAP}; then ignore it", live=True),
     "duplicate": _file("appears again later, the same bytes", "ignore and count it", live=True),
     "reordered": _file("swaps with the next", "go on by GPS, clean both", seconds=2, live=True),
@@ -65,17 +65,17 @@ KINDS: dict[str, Kind] = {
     "flipped": _file("one random bit is flipped", _GAP),
     "foreign": _file("files of other names lie beside it", "ignore those"),
     "deleted": _file("deleted as soon as it has appeared", f"clean it, or {_GAP}", live=True),
-    "absent": Kind("channel", "left out of the file", _STRAIN_GAP),
-    "rate": Kind("channel", "at twice its sampling rate", _STRAIN_GAP),
-    "invalid": Kind("channel", "flagged invalid in the file", _STRAIN_GAP),
-    "nan": Kind("samples", "not a number", _STRAIN_RAW),
-    "inf": Kind("samples", "infinite", _STRAIN_RAW),
-    "zero": Kind("samples", "all zero", _USE, 10),
-    "frozen": Kind("samples", "holds the value that it had when it froze", _USE, 10),
-    "clipped": Kind("samples", "saturates at a quarter of its peak", _USE, 10),
-    "glitch": Kind("samples", "a thousand times as loud", "no artifact"),
-    "not_ready": Kind("state", "observation intent is off", _READY, 30, "state"),
-    "unlocked": Kind("state", "all bits are 0", _READY, 30, "state"),
+    "absent": FaultKind("channel", "left out of the file", _STRAIN_GAP),
+    "rate": FaultKind("channel", "at twice its sampling rate", _STRAIN_GAP),
+    "invalid": FaultKind("channel", "flagged invalid in the file", _STRAIN_GAP),
+    "nan": FaultKind("samples", "not a number", _STRAIN_RAW),
+    "inf": FaultKind("samples", "infinite", _STRAIN_RAW),
+    "zero": FaultKind("samples", "all zero", _USE, 10),
+    "frozen": FaultKind("samples", "holds the value that it had when it froze", _USE, 10),
+    "clipped": FaultKind("samples", "saturates at a quarter of its peak", _USE, 10),
+    "glitch": FaultKind("samples", "a thousand times as loud", "no artifact"),
+    "not_ready": FaultKind("state", "observation intent is off", _READY, 30, "state"),
+    "unlocked": FaultKind("state", "all bits are 0", _READY, 30, "state"),
 }
 """Every kind by name."""
 
@@ -193,7 +193,7 @@ def _drawn(chance: np.random.Generator, second: int, site: Site, deadline: float
     return Fault(name, when, target, delay_of(name, deadline))
 
 
-class Schedule:
+class FaultSchedule:
     """The faults of a stream, by time.
 
     Args:

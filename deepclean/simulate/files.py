@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deepclean.core.block import Series, join
+from deepclean.core.block import Series, concatenate
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, OutputError
 from deepclean.io.t050017 import FrameName
@@ -173,7 +173,7 @@ def _files(
     from deepclean.io import gwf, hdf5
 
     site = simulator.site
-    series = {name: join([second[name] for second in seconds]) for name in kind.channels}
+    series = {name: concatenate([second[name] for second in seconds]) for name in kind.channels}
     span = next(iter(series.values())).span
     start, duration = span.start // NS, span.duration // NS
     name = FrameName(site.ifo[0], kind.description, start, duration, kind.extension)

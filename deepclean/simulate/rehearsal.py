@@ -12,7 +12,7 @@ from deepclean.core.block import Series
 from deepclean.core.time import NS, Span, index_from
 from deepclean.io.t050017 import FrameName
 from deepclean.simulate.damage import Act, acts, faster, spoiled
-from deepclean.simulate.faults import Fault, Schedule
+from deepclean.simulate.faults import Fault, FaultSchedule
 from deepclean.simulate.noise import generator
 from deepclean.simulate.simulator import Simulator
 from deepclean.simulate.site import STATE_RATE
@@ -34,7 +34,7 @@ class Rehearsal:
     def __init__(self, simulator: Simulator, faults: Iterable[Fault], span: Span) -> None:
         self._site = simulator.site
         self._span = span
-        self._schedule = Schedule(faults, self._site)
+        self._schedule = FaultSchedule(faults, self._site)
 
         @lru_cache(maxsize=4096)
         def held(channel: str, fault: Fault) -> Any:

@@ -22,12 +22,12 @@ from deepclean.simulate.injection import injected
 from deepclean.simulate.noise import Stream, remembered, white
 from deepclean.simulate.site import (
     STATE_RATE,
-    Coupling,
     Hum,
     Line,
+    SimulatedCoupling,
+    SimulatedWitness,
     Site,
     Term,
-    Witness,
 )
 
 LOCKED = 0b111
@@ -104,7 +104,7 @@ class Simulator:
         """Raise InputError unless the site is defined over all of a span."""
         self._background.require(span)
 
-    def floor(self, coupling: Coupling) -> float:
+    def floor(self, coupling: SimulatedCoupling) -> float:
         """Return the noise curve's ASD in the middle of a coupling's band, in 1/sqrt(Hz)."""
         return curve_floor(self.site.curve, coupling.band)
 
@@ -135,7 +135,7 @@ class Simulator:
 
         return make
 
-    def _noise(self, coupling: Coupling) -> Stream:
+    def _noise(self, coupling: SimulatedCoupling) -> Stream:
         """Return what a coupling adds to the strain (the equation is `Coupling`'s)."""
         frequency = self._frequencies[coupling.carrier]
         carrier = self._envelopes[coupling.carrier]
@@ -153,7 +153,7 @@ class Simulator:
         turning = phasor(frequency, self.site.rate, coupling.delay)
         return lambda second: _real(fine(second), turning)
 
-    def _witness(self, witness: Witness) -> Stream:
+    def _witness(self, witness: SimulatedWitness) -> Stream:
         motions = [
             (self._motions[term.source], term.gain)
             for term in witness.terms

@@ -82,7 +82,7 @@ class Hum:
 
 
 @dataclass(frozen=True, slots=True)
-class Coupling:
+class SimulatedCoupling:
     """How one carrier reaches the strain: itself, and multiplied by motions.
 
         noise(t) = floor * u(t - delay),   u = c_phase * (linear + sum_m bilinear_m * motion_m)
@@ -127,7 +127,7 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
+class SimulatedWitness:
     """An auxiliary channel: what it sees and its own noise, stored in single precision.
 
     Args:
@@ -178,8 +178,8 @@ class Site:
     background_channel: str = ""
     motions: tuple[Motion, ...] = ()
     carriers: tuple[Line | Hum, ...] = ()
-    couplings: tuple[Coupling, ...] = ()
-    witnesses: tuple[Witness, ...] = ()
+    couplings: tuple[SimulatedCoupling, ...] = ()
+    witnesses: tuple[SimulatedWitness, ...] = ()
     injections: tuple[Injection, ...] = ()
     unlocks: tuple[Span, ...] = ()
     seed: int = 0
@@ -243,7 +243,7 @@ STATE_RATE = 16
 """Samples per second of a state vector."""
 
 
-def noise_channel(site: Site, coupling: Coupling) -> str:
+def noise_channel(site: Site, coupling: SimulatedCoupling) -> str:
     """Return the name under which the truth holds what a coupling adds to the strain."""
     return f"{site.ifo}:TRUTH-{frame_part(coupling.name)}_NOISE"
 

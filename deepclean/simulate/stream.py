@@ -101,11 +101,11 @@ def stream(
         if kind.extension == "gwf"
     }
     queue = _Queue(making, span, pace, late, site.seed)
-    return _run(queue, clock, _Retention(pace.retention), stop)
+    return _run(queue, clock, _StreamRetention(pace.retention), stop)
 
 
 def _run(
-    queue: _Queue, clock: Clock, retention: _Retention, stop: Callable[[], bool]
+    queue: _Queue, clock: Clock, retention: _StreamRetention, stop: Callable[[], bool]
 ) -> Iterator[Path]:
     started = clock.monotonic()
     cost = 0.0  # seconds that making one second of data took last time
@@ -186,7 +186,7 @@ class _Queue:
         return since / self._pace.speed + late
 
 
-class _Retention:
+class _StreamRetention:
     """Deletes the oldest files of each kind beyond a count."""
 
     def __init__(self, most: int | None) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deepclean.simulate.background import background_channel
-from deepclean.simulate.site import Site, Witness
+from deepclean.simulate.site import SimulatedWitness, Site
 
 
 def on_background(site: Site, path: Path, channel: str | None = None) -> Site:
@@ -46,7 +46,7 @@ def with_dummies(site: Site, count: int) -> Site:
     Real frame files hold thousands of channels of which a few are wanted.
     """
     dummies = tuple(
-        Witness(f"{site.ifo}:SIM-DUMMY_{number:04d}", 16 if number % 4 else 256, (), 1.0)
+        SimulatedWitness(f"{site.ifo}:SIM-DUMMY_{number:04d}", 16 if number % 4 else 256, (), 1.0)
         for number in range(count)
     )
     return replace(site, witnesses=site.witnesses + dummies)

@@ -32,7 +32,7 @@ class Trimmer:
         self._trim = _trim()
         self._done = clock.monotonic()
 
-    def turn(self) -> None:
+    def step(self) -> None:
         """Give back what is free, where the last time is long enough ago."""
         now = self._clock.monotonic()
         if now - self._done >= INTERVAL:

@@ -25,7 +25,7 @@ Result = Literal["missing", "taken", "unreadable"]
 Reload = Literal["accepted", "rejected"]
 
 
-class Version(Protocol):
+class IdentifiesModel(Protocol):
     """What identifies a model; `models.load.Model` does."""
 
     @property
@@ -40,7 +40,7 @@ class Version(Protocol):
 
 
 @dataclass(slots=True)
-class Figures:
+class Counters:
     """Counts since the start, and how things stand now.
 
     Args:
@@ -59,7 +59,7 @@ class Figures:
         archive_failures: archive files that could not be written, by the error's name.
     """
 
-    models: Mapping[str, Version] = field(default_factory=dict)
+    models: Mapping[str, IdentifiesModel] = field(default_factory=dict)
     inputs: Counter[tuple[Stream, Result]] = field(default_factory=Counter)
     witness_faults: Counter[tuple[str, str]] = field(default_factory=Counter)
     reloads: Counter[Reload] = field(default_factory=Counter)

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from prometheus_client import CollectorRegistry, MetricsHandler
 
-from deepclean.config.schema import Metrics as Settings
+from deepclean.config.schema import MetricsConfig as Settings
 
 _log = logging.getLogger(__name__)
 

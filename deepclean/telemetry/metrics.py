@@ -26,7 +26,7 @@ from deepclean.core.block import Quality
 from deepclean.core.products import State
 from deepclean.core.rollout.rollout import What
 from deepclean.core.time import NS
-from deepclean.telemetry.counters import Figures
+from deepclean.telemetry.counters import Counters
 from deepclean.telemetry.timings import Timings
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ _NO_QUALITY = Quality(math.nan, math.nan, math.nan, math.nan)
 _THREADS = Path("/proc/self/task")
 
 
-class Watcher(Protocol):
+class WatchCounts(Protocol):
     """What watches the input directories; `io.watch.Watch` does."""
 
     @property
@@ -78,9 +78,9 @@ class Metrics(Collector):
         self,
         config: Config,
         ledger: Ledger,
-        figures: Figures,
+        figures: Counters,
         timings: Timings,
-        watch: Watcher,
+        watch: WatchCounts,
         *,
         lookahead: int,
         history: int,

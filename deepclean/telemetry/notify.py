@@ -20,7 +20,7 @@ _INTERVAL = 10.0
 """Seconds between pings where the service manager sets no watchdog: they carry what was kept."""
 
 
-class Health:
+class ServiceNotifier:
     """What the daemon says of itself to the service manager.
 
     Args:

@@ -27,7 +27,7 @@ def path_in(directory: Path, description: str) -> Path:
     return directory / f".{description}.account.json"
 
 
-class Account:
+class StatusFile:
     """Writes the ledger now and then, by an atomic rename; a failure never stops the run.
 
     Args:
@@ -45,7 +45,7 @@ class Account:
         self._written = clock.monotonic() - INTERVAL
         self._works = True
 
-    def keep(self, ledger: Ledger, *, now: bool = False) -> None:
+    def write(self, ledger: Ledger, *, now: bool = False) -> None:
         """Write the ledger, where the last writing is long enough ago or `now` is said."""
         instant = self._clock.monotonic()
         if not now and instant - self._written < INTERVAL:
@@ -72,7 +72,7 @@ def facts(ledger: Ledger) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StatusContent:
     """An account that was read.
 
     Args:
@@ -88,7 +88,7 @@ class Kept:
     models: Mapping[str, str]
 
 
-def read(path: Path, now: float) -> Kept:
+def read(path: Path, now: float) -> StatusContent:
     """Read an account file.
 
     Args:
@@ -105,7 +105,9 @@ def read(path: Path, now: float) -> Kept:
             for key, value in content["ledger"].items()
         }
         models = {str(name): str(said) for name, said in content["models"].items()}
-        return Kept(int(content["process"]), Ledger(**counts), now - path.stat().st_mtime, models)
+        return StatusContent(
+            int(content["process"]), Ledger(**counts), now - path.stat().st_mtime, models
+        )
     except FileNotFoundError as error:
         raise InputError("no account: no daemon has run here", path=path) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

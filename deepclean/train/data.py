@@ -17,7 +17,7 @@ PIECE = 64
 """Seconds that are read at a time."""
 
 
-class Source(Protocol):
+class DataSource(Protocol):
     """Where channels are read from: io.history.History, or anything that reads like it."""
 
     def channels(self, wanted: Collection[str] | None = None) -> Mapping[str, int]:
@@ -43,8 +43,8 @@ class TrainingData:
         span: the part to be used; None for all.
     """
 
-    strain: Source
-    witnesses: Source
+    strain: DataSource
+    witnesses: DataSource
     span: Span | None = None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deepclean.config import Training
+from deepclean.config import TrainConfig
 from deepclean.errors import ModelError
 from deepclean.train.checkpoint import Best, Resume
 from deepclean.train.ignite import QUIET, EarlyStopping, Engine, Events
@@ -48,7 +48,7 @@ def descend(
     loss: nn.Module,
     windows: Windows,
     validate: Callable[[nn.Module], float],
-    settings: Training,
+    settings: TrainConfig,
     resume: Resume,
     progress: Callable[[Progress], None] | None = None,
 ) -> Best:
@@ -105,7 +105,7 @@ class _Descent:
         loss: nn.Module,
         windows: Windows,
         validate: Callable[[nn.Module], float],
-        settings: Training,
+        settings: TrainConfig,
         report: Callable[[Progress], None],
     ) -> None:
         self._network, self._loss, self._windows = network, loss, windows

@@ -31,7 +31,7 @@ _STILL = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stretch:
+class TrainingStretch:
     """A gap-free stretch at the model rate.
 
     Args:
@@ -85,7 +85,7 @@ class Preparer:
         spans: Sequence[Span],
         scalers: Scalers | None = None,
         progress: Callable[[Span], None] | None = None,
-    ) -> tuple[list[Stretch], Scalers]:
+    ) -> tuple[list[TrainingStretch], Scalers]:
         """Return the stretches of data inside `spans`, each shorter by its two margins.
 
         Args:
@@ -108,7 +108,7 @@ class Preparer:
         if scalers is None:
             scalers = _scalers(raw, origin)
         return [
-            Stretch(span, *_standardise(witnesses, target, scalers, origin))
+            TrainingStretch(span, *_standardise(witnesses, target, scalers, origin))
             for span, (witnesses, target) in zip(inner, raw, strict=True)
         ], scalers
 

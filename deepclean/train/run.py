@@ -19,8 +19,8 @@ from deepclean.models.tensors import Scalers
 from deepclean.train.checkpoint import Resume
 from deepclean.train.data import TrainingData
 from deepclean.train.loop import Progress, descend
-from deepclean.train.prepare import Preparer, Stretch
-from deepclean.train.task import Task, make_task
+from deepclean.train.prepare import Preparer, TrainingStretch
+from deepclean.train.task import TrainingTask, make_task
 from deepclean.train.validation import HeldOut, longest_parts
 from deepclean.train.wiener import fit_wiener
 from deepclean.train.windows import Windows
@@ -89,7 +89,7 @@ def train(
     return path
 
 
-def _solve(task: Task, stretches: list[Stretch]) -> nn.Module:
+def _solve(task: TrainingTask, stretches: list[TrainingStretch]) -> nn.Module:
     """Fit the linear baseline."""
     like = build_network(task.architecture, 1)
     assert isinstance(like, Wiener)
@@ -98,8 +98,8 @@ def _solve(task: Task, stretches: list[Stretch]) -> nn.Module:
 
 
 def _descend(
-    task: Task,
-    stretches: list[Stretch],
+    task: TrainingTask,
+    stretches: list[TrainingStretch],
     scalers: Scalers,
     resume: Resume,
     progress: Callable[[Progress], None] | None,

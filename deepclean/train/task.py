@@ -13,7 +13,7 @@ from torch import nn
 
 from deepclean import factory
 from deepclean.config import Config
-from deepclean.config import settings as settings_of
+from deepclean.config import settings as core_settings
 from deepclean.config.types import thaw
 from deepclean.core.bandpass import Bandpass
 from deepclean.core.engine.coupling import Coupling
@@ -29,11 +29,11 @@ from deepclean.models.networks import build as build_network
 from deepclean.models.tensors import Scalers, infer
 from deepclean.train.data import SiteData, TrainingData, split
 from deepclean.train.loss import build_loss
-from deepclean.train.validation import Figures, HeldOut, engine_validation
+from deepclean.train.validation import HeldOut, ValidationFigures, engine_validation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Task:
+class TrainingTask:
     """What a configuration and the data say, checked: enough to begin fitting.
 
     Args:
@@ -71,7 +71,9 @@ class Task:
         """What is to be cleaned, `(low, high)` in Hz."""
         return self.config.couplings[self.name].bands
 
-    def validate(self, network: nn.Module, scalers: Scalers, held_out: HeldOut) -> Figures:
+    def validate(
+        self, network: nn.Module, scalers: Scalers, held_out: HeldOut
+    ) -> ValidationFigures:
         """Judge a network, in evaluation mode, by the engine."""
         predictor = Predictor(
             network=lambda witnesses: infer(network, witnesses),
@@ -130,7 +132,7 @@ class Task:
 
 def make_task(
     config: Config, name: str, data: TrainingData, parent: Model | None, device: str | None
-) -> Task:
+) -> TrainingTask:
     """Check everything that can be checked before the hours of work.
 
     Args:
@@ -154,14 +156,14 @@ def make_task(
         _check_parent(parent, config, name, architecture)
     witnesses = coupling.witnesses if parent is None else parent.channels
     site = SiteData(data, config.strain.channel, witnesses, config.strain.state_vector)
-    task = Task(
+    task = TrainingTask(
         config=config,
         name=name,
         architecture=architecture,
         site=site,
-        engine=settings_of.engine_settings(config),
+        engine=core_settings.engine_settings(config),
         bandpass=factory.coupling_bandpass(config, name),
-        predict=settings_of.predict_settings(coupling, config.engine.rate),
+        predict=core_settings.predict_settings(coupling, config.engine.rate),
         receptive=_receptive(config, name, architecture, len(witnesses)),
         window=Span(0, settings.window_ns).samples(config.engine.rate),
         training=(),
@@ -174,7 +176,7 @@ def make_task(
     return replace(task, training=tuple(training), held_out=tuple(held_out))
 
 
-def _check(task: Task) -> None:
+def _check(task: TrainingTask) -> None:
     """Raise where what was configured and what is there do not go together."""
     strain, configured = task.site.rates[task.site.strain], task.config.strain.rate
     if strain != configured:
@@ -203,7 +205,7 @@ def _receptive(
     config: Config, name: str, architecture: Mapping[str, Any], channels: int
 ) -> Receptive:
     """Measure the network that will be trained: its weights do not change how far it can look."""
-    predict = settings_of.predict_settings(config.couplings[name], config.engine.rate)
+    predict = core_settings.predict_settings(config.couplings[name], config.engine.rate)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         seen = measure(build_network(architecture, channels), channels, predict.kernel)
@@ -212,7 +214,7 @@ def _receptive(
             f"couplings.{name}.predict.edge: {predict.edge} samples are fewer than the network's "
             f"receptive field of {seen.field}; make it longer"
         )
-    hop = settings_of.engine_settings(config).hop_model
+    hop = core_settings.engine_settings(config).hop_model
     try:
         geometry(predict, hop, seen.field, seen.period)
     except ValueError as error:

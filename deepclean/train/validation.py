@@ -21,7 +21,7 @@ _LEAST = 2 * FFT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ValidationFigures:
     """How well held-out data was cleaned.
 
     Args:
@@ -84,7 +84,7 @@ def engine_validation(
     bands: Sequence[tuple[float, float]],
     guard: float,
     held_out: HeldOut,
-) -> Figures:
+) -> ValidationFigures:
     """Clean held-out data with the engine and compare it with the raw strain.
 
     Only what the engine cleans at full gain counts: not the ends of a stretch, where its history
@@ -113,14 +113,16 @@ def engine_validation(
             inside.append(band_ratio(cleaned, raw, rate, bands))
             outside.append(worst_outside(cleaned, raw, rate, bands, guard=guard))
     if broken:
-        return Figures(float("inf"), float("inf"), 0)
+        return ValidationFigures(float("inf"), float("inf"), 0)
     if not weights:
         raise InputError(
             f"no held-out stretch leaves {_LEAST} s after the engine's history and look-ahead: "
             "give more data or a larger training.validation_fraction"
         )
     worst = max(outside, key=lambda ratio: abs(ratio - 1))
-    return Figures(float(np.average(inside, weights=weights)), worst, sum(weights) // rate)
+    return ValidationFigures(
+        float(np.average(inside, weights=weights)), worst, sum(weights) // rate
+    )
 
 
 def _clean(engine: Engine, blocks: Iterable[Block], coupling: str) -> tuple[Float64, Float64, bool]:

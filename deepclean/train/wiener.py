@@ -36,7 +36,7 @@ from deepclean.core.bandpass import Bandpass
 from deepclean.core.block import Float64
 from deepclean.errors import InputError
 from deepclean.models.networks import Wiener
-from deepclean.train.prepare import Stretch
+from deepclean.train.prepare import TrainingStretch
 
 Complex = NDArray[np.complex128]
 
@@ -54,7 +54,7 @@ ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spectra:
+class WienerSpectra:
     """Averaged spectra at the frequencies that the bandpass lets through.
 
     Args:
@@ -72,7 +72,9 @@ class Spectra:
     power: Float64
 
 
-def fit_wiener(stretches: Sequence[Stretch], bandpass: Bandpass, rate: int, taps: int) -> Wiener:
+def fit_wiener(
+    stretches: Sequence[TrainingStretch], bandpass: Bandpass, rate: int, taps: int
+) -> Wiener:
     """Return the Wiener filter of some data as a network.
 
     Args:
@@ -96,7 +98,7 @@ def fit_wiener(stretches: Sequence[Stretch], bandpass: Bandpass, rate: int, taps
     return network
 
 
-def estimate(stretches: Sequence[Stretch], bandpass: Bandpass, rate: int) -> Spectra:
+def estimate(stretches: Sequence[TrainingStretch], bandpass: Bandpass, rate: int) -> WienerSpectra:
     """Return Welch's averages (Hann, overlapping by half) over all stretches.
 
     Raises:
@@ -122,12 +124,12 @@ def estimate(stretches: Sequence[Stretch], bandpass: Bandpass, rate: int) -> Spe
             count += 1
     if count == 0:
         raise InputError(f"no training stretch is longer than {FFT_SECONDS} s")
-    return Spectra(
+    return WienerSpectra(
         every[inside], response[inside], witnesses / count, strain / count, power / count
     )
 
 
-def solve(spectra: Spectra, taps: int) -> Float64:
+def solve(spectra: WienerSpectra, taps: int) -> Float64:
     """Return the filter, shape `(channels, taps)`, the middle tap being zero delay."""
     half = taps // 2
     lags = np.arange(-half, half + 1)
@@ -150,7 +152,7 @@ def solve(spectra: Spectra, taps: int) -> Float64:
     return weights
 
 
-def _residual(spectra: Spectra, weights: Float64, turning: Complex) -> Float64:
+def _residual(spectra: WienerSpectra, weights: Float64, turning: Complex) -> Float64:
     """Return `|Y - P|^2` by frequency, never below rounding's share of `|Y|^2`."""
     gain = turning @ weights.T
     both = np.einsum("fc,fcd,fd->f", gain.conj(), spectra.witnesses, gain).real

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deepclean.errors import InputError
-from deepclean.train.prepare import Stretch
+from deepclean.train.prepare import TrainingStretch
 
 
 class Windows:
@@ -28,7 +28,9 @@ class Windows:
         InputError: no stretch holds a window.
     """
 
-    def __init__(self, stretches: Sequence[Stretch], length: int, seed: int, device: str) -> None:
+    def __init__(
+        self, stretches: Sequence[TrainingStretch], length: int, seed: int, device: str
+    ) -> None:
         held = [stretch for stretch in stretches if len(stretch.target) >= length]
         if not held:
             raise InputError(

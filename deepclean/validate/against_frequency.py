@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepclean.validate.axes import AFTER, BEFORE, OTHER, UNGATED, legend, shade, steps
-from deepclean.validate.plain import array
+from deepclean.validate.json_numbers import array
 
 
 def draw_spectra(

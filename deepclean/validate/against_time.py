@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepclean.validate.axes import AFTER, BEFORE, legend, since, steps
-from deepclean.validate.plain import array
+from deepclean.validate.json_numbers import array
 from deepclean.validate.summary import Spectrogram
 
 

@@ -51,7 +51,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Second:
+class DifferentSecond:
     """A second that is not the same in the archive and in the replay.
 
     Args:
@@ -113,15 +113,15 @@ class Comparison:
         block: CleanedBlock,
         expected: Mapping[str, Series] | None,
         archived: Mapping[str, Series | Gap],
-    ) -> Second | None:
+    ) -> DifferentSecond | None:
         """Return how a second differs from its replay, or None where it does not."""
         start = block.span.start // NS
         there = any(isinstance(channel, Series) for channel in archived.values())
         missing = all(isinstance(c, Gap) and c.reason == "missing" for c in archived.values())
         if expected is None:
-            return Second(start, "history") if there else None
+            return DifferentSecond(start, "history") if there else None
         if missing:
-            return Second(start, "archive")
+            return DifferentSecond(start, "archive")
         differences, lost = [], False
         for name, series in expected.items():
             held = archived[name]
@@ -136,7 +136,7 @@ class Comparison:
         if not differences:
             return None
         if lost:
-            return Second(start, None, tuple(differences))
+            return DifferentSecond(start, None, tuple(differences))
         return self._judged(block, expected, archived, tuple(differences))
 
     def _judged(
@@ -145,7 +145,7 @@ class Comparison:
         expected: Mapping[str, Series],
         archived: Mapping[str, Series | Gap],
         differences: tuple[Difference, ...],
-    ) -> Second:
+    ) -> DifferentSecond:
         def both(name: str) -> tuple[Samples, Samples]:
             held = archived[name]
             assert isinstance(held, Series)
@@ -172,7 +172,7 @@ class Comparison:
         )
         names = channels.product_names(self._strain, self._products).values()
         allowed = switched or all(_allowed(block, gains, *both(name)) for name in names)
-        return Second(
+        return DifferentSecond(
             block.span.start // NS,
             None,
             differences,

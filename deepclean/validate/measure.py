@@ -21,16 +21,23 @@ from deepclean.core.gate.quality import (
     SEGMENT,
     Bins,
     Complex,
-    Window,
+    RunningSpectra,
     density,
     median_bias,
     transform,
 )
 from deepclean.core.time import NS, Span
-from deepclean.validate.counted import PRODUCTS, Counted, Heard, unfit
-from deepclean.validate.cross import Cross
-from deepclean.validate.grid import Grid
-from deepclean.validate.part import NOT_ASKED_FOR, STRETCH, CouplingPart, Part, Sampling, add_gap
+from deepclean.validate.cells import Cells
+from deepclean.validate.csd import SpectralMatrix
+from deepclean.validate.seconds import PRODUCTS, Second, WitnessSpectra, unfit
+from deepclean.validate.shard_result import (
+    NOT_ASKED_FOR,
+    STRETCH,
+    CouplingResult,
+    Sampling,
+    ShardResult,
+    add_gap,
+)
 
 CLEANED = PRODUCTS[1:]
 
@@ -65,7 +72,7 @@ class Bands:
             name: np.sort(np.concatenate([bins.inside, bins.guard]))
             for name, bins in self.bins.items()
         }
-        self.grid = Grid(self.stop, {int(b) for near in self.near.values() for b in near})
+        self.grid = Cells(self.stop, {int(b) for near in self.near.values() for b in near})
 
 
 RangeOf = Callable[[Float64], float]
@@ -98,28 +105,28 @@ class Meter:
         start = first // cadence * cadence
         self._seconds = -(-last // cadence) * cadence - start
         self._windows = {
-            (name, product): Window(bins, LEAD)
+            (name, product): RunningSpectra(bins, LEAD)
             for name, bins in bands.bins.items()
             for product in CLEANED
         }
-        self._before: Counted | None = None
+        self._before: Second | None = None
         self._densities: list[list[Float64]] = []
         self._minute: list[Float64] = []
         names = [f"{p}_{r}" for p in CLEANED for r in RATIOS] + ["gain", "lowest", "gate"]
-        self.part = Part(
+        self.part = ShardResult(
             start,
             np.zeros(self._seconds),
             *(Counter(), Counter(), 0.0),
             {
-                name: CouplingPart(
+                name: CouplingResult(
                     {row: np.full(self._seconds, np.nan) for row in names},
-                    Cross.empty(len(witnesses[name]), len(near)),
+                    SpectralMatrix.empty(len(witnesses[name]), len(near)),
                 )
                 for name, near in bands.near.items()
             },
         )
 
-    def take(self, block: CleanedBlock, wanted: bool) -> None:
+    def push(self, block: CleanedBlock, wanted: bool) -> None:
         """Measure the next second.
 
         Args:
@@ -141,7 +148,7 @@ class Meter:
         if block.span.end // NS % MINUTE == 0:
             self._finish_minute(block.span.end // NS - MINUTE)
 
-    def finish(self) -> Part:
+    def finish(self) -> ShardResult:
         """Return what was measured."""
         last = self._span.end // NS
         self._finish_stretch(last // STRETCH * STRETCH)
@@ -184,7 +191,7 @@ class Meter:
 
     def _spectra(self, block: CleanedBlock, own: bool) -> None:
         """Transform the last two seconds, and give the transforms to whom they concern."""
-        now, before = Counted.of(block), self._before
+        now, before = Second.of(block), self._before
         self._before = now
         if before is None:
             return
@@ -198,7 +205,7 @@ class Meter:
             return
         if (end - SEGMENT) // NS // STRETCH == (end - 1) // NS // STRETCH:
             self._densities.append([density(spectra[product], SEGMENT) for product in PRODUCTS])
-        heard = Heard(before.witnesses, now.witnesses, self._bands.judged)
+        heard = WitnessSpectra(before.witnesses, now.witnesses, self._bands.judged)
         for name in before.whole & now.whole:
             part = self.part.couplings[name]
             self._coherence(name, part.cross, spectra, heard)
@@ -212,7 +219,7 @@ class Meter:
         for (name, product), window in self._windows.items():
             count = int(self._bands.judged * SEGMENT / NS) + 1
             raw, cleaned = spectra["RAW"][:count], spectra[product][:count]
-            window.forget(end)
+            window.drop_before(end)
             window.add(end - SEGMENT, raw, raw - cleaned)
             if own and window.full:
                 quality: Quality = window.measure()[0]
@@ -221,7 +228,11 @@ class Meter:
                     rows[f"{product}_{ratio}"][row] = getattr(quality, ratio)
 
     def _coherence(
-        self, name: str, cross: Cross, spectra: Mapping[str, Complex], heard: Heard
+        self,
+        name: str,
+        cross: SpectralMatrix,
+        spectra: Mapping[str, Complex],
+        heard: WitnessSpectra,
     ) -> None:
         near = self._bands.near[name]
         witnesses = [heard.spectrum(witness) for witness in self._witnesses[name]]

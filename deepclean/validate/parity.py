@@ -35,8 +35,8 @@ from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import InputError, OutputError
 from deepclean.io.history import History
 from deepclean.validate import shards
-from deepclean.validate.compare import Comparison, Second
-from deepclean.validate.shards import Opened, Run
+from deepclean.validate.compare import Comparison, DifferentSecond
+from deepclean.validate.shards import OpenRun, ValidationRun
 
 UNEXPLAINED = "unexplained"
 
@@ -53,7 +53,7 @@ class Parity:
 
     span: Span
     compared: int
-    seconds: Sequence[tuple[Second, str]]
+    seconds: Sequence[tuple[DifferentSecond, str]]
 
     @property
     def passed(self) -> bool:
@@ -86,7 +86,7 @@ class Parity:
 
 
 def parity(
-    run: Run,
+    run: ValidationRun,
     span: Span,
     directory: Path,
     processes: int = 1,
@@ -109,7 +109,7 @@ def parity(
     if not any(each.overlap(span) for each in archive.spans()):
         raise InputError(f"no frame of {span}", path=directory)
     jobs = [(directory, shard) for shard in shards.shards([span])]
-    found: list[Second] = []
+    found: list[DifferentSecond] = []
     compared = 0
     for done, (count, seconds) in enumerate(
         shards.in_processes([run], _work, jobs, processes), start=1
@@ -121,7 +121,7 @@ def parity(
         raise InputError(f"nothing of {span} is both there and in the history", path=directory)
     # Where frames begin that have none before them; the span's own start is no such place.
     starts = [each.start // NS for each in archive.spans()]
-    engine = Opened(run).engine()
+    engine = OpenRun(run).engine()
     reach = -(-(engine.plan.forecast + engine.settings.ramp) // NS) + 1
     return Parity(span, compared, explain(found, starts, -(-engine.history // NS), reach))
 
@@ -138,8 +138,8 @@ def write(found: Parity, into: Path) -> Path:
 
 
 def explain(
-    seconds: Sequence[Second], starts: Sequence[int], history: int, reach: int
-) -> list[tuple[Second, str]]:
+    seconds: Sequence[DifferentSecond], starts: Sequence[int], history: int, reach: int
+) -> list[tuple[DifferentSecond, str]]:
     """Return each second with its reason (the module's table).
 
     Args:
@@ -152,13 +152,13 @@ def explain(
     late = [second.start for second in sound if second.late]
     switched = [second.start for second in sound if second.switched]
 
-    def beside(second: Second, whens: Sequence[int], before: int, after: int) -> bool:
+    def beside(second: DifferentSecond, whens: Sequence[int], before: int, after: int) -> bool:
         return any(-before <= second.start - when <= after for when in whens)
 
     # A gain also falls before a late frame.
     early = [s.start for s in sound if s.ends_low and not beside(s, late, reach, 0)]
 
-    def reason(second: Second) -> str:
+    def reason(second: DifferentSecond) -> str:
         if second.absent is not None:
             return "missing_in_archive" if second.absent == "archive" else UNEXPLAINED
         crossfaded = beside(second, switched, 0, CROSSFADE // NS)
@@ -182,7 +182,7 @@ def explain(
     return [(second, reason(second)) for second in seconds]
 
 
-def _work(job: tuple[Path, Span]) -> tuple[int, list[Second]]:
+def _work(job: tuple[Path, Span]) -> tuple[int, list[DifferentSecond]]:
     """Compare one shard; return how many seconds both have, and those that differ."""
     directory, shard = job
     opened = shards.opened(0)
@@ -210,7 +210,7 @@ def _official(config: Config) -> tuple[str, ...]:
     return tuple(product for product in config.output.products if product != "CANARY")
 
 
-def _detail(second: Second) -> Iterator[str]:
+def _detail(second: DifferentSecond) -> Iterator[str]:
     """Yield what is to be said of one second."""
     if second.absent is not None:
         yield f"GPS {second.start}: not in the {second.absent}"

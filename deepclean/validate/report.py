@@ -10,10 +10,10 @@ from typing import Any
 from deepclean.errors import OutputError
 from deepclean.validate.figures import draw
 from deepclean.validate.page import html
-from deepclean.validate.run import Validated
+from deepclean.validate.run import ValidationResult
 
 
-def write(validated: Validated, into: Path) -> Path:
+def write(validated: ValidationResult, into: Path) -> Path:
     """Write the folder; return the page. Files that are there are replaced.
 
     Raises:

@@ -9,13 +9,13 @@ from typing import Any
 from deepclean import __version__
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
-from deepclean.run.lookahead import LIMIT, bought
+from deepclean.run.lookahead import LIMIT, lookahead_gain
 from deepclean.simulate.injection import Injection
 from deepclean.validate import shards
-from deepclean.validate.judge import judge
-from deepclean.validate.part import Part, Sampling
-from deepclean.validate.plain import rounded, seconds
-from deepclean.validate.shards import Opened, Run
+from deepclean.validate.criteria import judge
+from deepclean.validate.json_numbers import rounded, seconds
+from deepclean.validate.shard_result import Sampling, ShardResult
+from deepclean.validate.shards import OpenRun, ValidationRun
 from deepclean.validate.signals import recover
 from deepclean.validate.summary import Spectrogram, Summary
 
@@ -27,7 +27,7 @@ _WAITING = 128 * NS
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ValidationRequest:
     """What is to be validated.
 
     Args:
@@ -46,7 +46,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Validated:
+class ValidationResult:
     """What came out.
 
     Args:
@@ -69,11 +69,11 @@ class _Job:
 
 
 def validate(
-    runs: Sequence[Run],
-    asked: Asked,
+    runs: Sequence[ValidationRun],
+    asked: ValidationRequest,
     processes: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Validated:
+) -> ValidationResult:
     """Validate the first run; the others are what it is compared with.
 
     Args:
@@ -89,12 +89,12 @@ def validate(
     sampling = Sampling.of(asked.span)
     whats: list[Span | Injection] = [*shards.shards(asked.counting), *asked.injections]
     jobs = [_Job(run, what, asked.counting, sampling) for run in range(len(runs)) for what in whats]
-    opened = [Opened(run) for run in runs]
+    opened = [OpenRun(run) for run in runs]
     summaries = [Summary(each, sampling, asked.counting) for each in opened]
     signals: list[list[dict[str, Any]]] = [[] for _ in runs]
     results = shards.in_processes(runs, _work, jobs, processes)
     for done, (job, result) in enumerate(zip(jobs, results, strict=True), start=1):
-        if isinstance(result, Part):
+        if isinstance(result, ShardResult):
             summaries[job.run].add(result)
         else:
             signals[job.run].append(result)
@@ -117,15 +117,15 @@ def validate(
         "runs": figures,
     }
     spectrograms = {name: summaries[0].spectrogram(name) for name in config.enabled_couplings}
-    return Validated(report, spectrograms)
+    return ValidationResult(report, spectrograms)
 
 
-def _waiting(opened: Opened, asked: Asked) -> dict[str, Any] | None:
+def _waiting(opened: OpenRun, asked: ValidationRequest) -> dict[str, Any] | None:
     """Return what waiting for the look-ahead buys, over the end of the longest part that counts."""
     longest = max(asked.counting, key=lambda span: span.duration)
     stretch = Span(max(longest.start, longest.end - _WAITING), longest.end)
     try:
-        found = bought(opened.config, opened.models, opened.source, stretch)
+        found = lookahead_gain(opened.config, opened.models, opened.source, stretch)
     except InputError:
         return None
     return {
@@ -144,7 +144,7 @@ def _waiting(opened: Opened, asked: Asked) -> dict[str, Any] | None:
     }
 
 
-def _work(job: _Job) -> Part | dict[str, Any]:
+def _work(job: _Job) -> ShardResult | dict[str, Any]:
     opened = shards.opened(job.run)
     if isinstance(job.what, Injection):
         return recover(opened, job.what)

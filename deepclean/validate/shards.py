@@ -26,9 +26,9 @@ from deepclean.io.source import HistorySource
 from deepclean.models.load import Model
 from deepclean.models.loading import load_models
 from deepclean.system.processes import Failed, Job, Result, Tell, outcomes
-from deepclean.validate.grid import WIDTH
+from deepclean.validate.cells import WIDTH
 from deepclean.validate.measure import LEAD, Bands, Meter
-from deepclean.validate.part import Part, Sampling
+from deepclean.validate.shard_result import Sampling, ShardResult
 
 SHARD = 512 * NS
 """Longest stretch of one task; the gate's history is an eighth of it."""
@@ -40,7 +40,7 @@ OpenSource = Callable[[], HistorySource]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ValidationRun:
     """A configuration to be validated, and where its data is.
 
     Args:
@@ -54,10 +54,10 @@ class Run:
     open_source: OpenSource
 
 
-class Opened:
+class OpenRun:
     """A run whose data and models are open in this process."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: ValidationRun) -> None:
         self.run, self.config = run, run.config
         self.source = run.open_source()
         self.source.check()
@@ -101,7 +101,9 @@ def shards(counting: Sequence[Span]) -> list[Span]:
     return [found[number] for number in sorted(found)]
 
 
-def measure(opened: Opened, shard: Span, counting: Sequence[Span], sampling: Sampling) -> Part:
+def measure(
+    opened: OpenRun, shard: Span, counting: Sequence[Span], sampling: Sampling
+) -> ShardResult:
     """Clean a shard and measure it.
 
     Args:
@@ -116,7 +118,7 @@ def measure(opened: Opened, shard: Span, counting: Sequence[Span], sampling: Sam
     meter = Meter(shard, bands, witnesses, sampling, sensemon)
     for frame in opened.cleaned(Span(shard.start - LEAD, shard.end)):
         (block,) = frame.blocks
-        meter.take(block, any(span.covers(block.span) for span in counting))
+        meter.push(block, any(span.covers(block.span) for span in counting))
     part = meter.finish()
     part.unread.update(map(str, opened.source.faults))
     return part
@@ -138,12 +140,12 @@ def sensemon(power: Float64) -> float:
     return float(sensemon_range(series, fmin=_LOWEST).value)
 
 
-_opened: dict[int, Opened] = {}
-_runs: Sequence[Run] = ()
+_opened: dict[int, OpenRun] = {}
+_runs: Sequence[ValidationRun] = ()
 
 
 def in_processes(
-    runs: Sequence[Run],
+    runs: Sequence[ValidationRun],
     work: Callable[[Job], Result],
     jobs: Sequence[Job],
     processes: int,
@@ -181,20 +183,22 @@ def in_processes(
                 wanted += 1
 
 
-def opened(number: int) -> Opened:
+def opened(number: int) -> OpenRun:
     """Return a run in a process that works, opened once."""
     if number not in _opened:
-        _opened[number] = Opened(_runs[number])
+        _opened[number] = OpenRun(_runs[number])
     return _opened[number]
 
 
-def _serve(runs: Sequence[Run], work: Callable[[Job], Result]) -> Callable[[Job, Tell], Result]:
+def _serve(
+    runs: Sequence[ValidationRun], work: Callable[[Job], Result]
+) -> Callable[[Job, Tell], Result]:
     """Set a process of its own up; return what does a job there."""
     _begin(runs)
     return lambda job, tell: work(job)
 
 
-def _begin(runs: Sequence[Run]) -> None:
+def _begin(runs: Sequence[ValidationRun]) -> None:
     """Set a process up."""
     global _runs  # noqa: PLW0603  (what a pool's initializer leaves for its work)
     import torch

@@ -19,9 +19,9 @@ from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import InputError
 from deepclean.simulate.injection import Injection, injected, waveform
 from deepclean.simulate.noise import Stream
-from deepclean.validate.counted import PRODUCTS
-from deepclean.validate.plain import rounded
-from deepclean.validate.shards import Opened
+from deepclean.validate.json_numbers import rounded
+from deepclean.validate.seconds import PRODUCTS
+from deepclean.validate.shards import OpenRun
 
 _BESIDE = 16
 """Seconds on either side of a signal, for the spectrum of the noise."""
@@ -49,7 +49,7 @@ def stretch(injection: Injection, rate: int) -> Span:
     return Span((start - _BESIDE) * NS, (end + _BESIDE) * NS)
 
 
-def recover(opened: Opened, injection: Injection) -> dict[str, Any]:
+def recover(opened: OpenRun, injection: Injection) -> dict[str, Any]:
     """Clean the strain with a signal in it; return how the signal is found before and after.
 
     Raises:

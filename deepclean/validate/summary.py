@@ -13,16 +13,16 @@ from deepclean.core.block import Float64
 from deepclean.core.time import Span
 from deepclean.errors import InputError
 from deepclean.models.load import Model
-from deepclean.validate.counted import PRODUCTS
-from deepclean.validate.cross import CLEANED as AFTER
-from deepclean.validate.cross import RAW as BEFORE
-from deepclean.validate.cross import Cross
-from deepclean.validate.grid import WIDTH
+from deepclean.validate.cells import WIDTH
+from deepclean.validate.csd import CLEANED as AFTER
+from deepclean.validate.csd import RAW as BEFORE
+from deepclean.validate.csd import SpectralMatrix
+from deepclean.validate.json_numbers import listed, rounded, seconds
 from deepclean.validate.measure import CLEANED, Bands
-from deepclean.validate.part import Part, Sampling, add_gap
-from deepclean.validate.plain import listed, rounded, seconds
-from deepclean.validate.shards import Opened
-from deepclean.validate.trained import shared, trained_on
+from deepclean.validate.seconds import PRODUCTS
+from deepclean.validate.shard_result import Sampling, ShardResult, add_gap
+from deepclean.validate.shards import OpenRun
+from deepclean.validate.training_overlap import shared, trained_on
 
 PERCENTILES = (5, 50, 95)
 
@@ -39,7 +39,7 @@ class Summary:
         counting: the time that is asked for.
     """
 
-    def __init__(self, opened: Opened, sampling: Sampling, counting: Sequence[Span]) -> None:
+    def __init__(self, opened: OpenRun, sampling: Sampling, counting: Sequence[Span]) -> None:
         self._opened, self._sampling, self._counting = opened, sampling, counting
         engine = opened.engine()
         self._bands = Bands(engine, opened.config.gate.guard)
@@ -47,10 +47,10 @@ class Summary:
         self._left_out: Counter[str] = Counter()
         self._faults: Counter[tuple[str, str]] = Counter()
         self._clean = 0.0
-        self._parts: list[Part] = []
-        self._cross: dict[str, Cross] = {}
+        self._parts: list[ShardResult] = []
+        self._cross: dict[str, SpectralMatrix] = {}
 
-    def add(self, part: Part) -> None:
+    def add(self, part: ShardResult) -> None:
         """Add the next shard's part, in order of time."""
         self._left_out += part.left_out
         self._faults += part.faults
@@ -61,7 +61,7 @@ class Summary:
             else:
                 self._cross[name] = coupling.cross
             # The sum is kept, not the parts' own.
-            coupling.cross = Cross.empty(0, 0)
+            coupling.cross = SpectralMatrix.empty(0, 0)
         self._parts.append(part)
 
     def figures(self) -> dict[str, Any]:

@@ -17,15 +17,15 @@ import numpy as np
 from deepclean.core.block import Float64
 from deepclean.core.gate.quality import Complex
 from deepclean.errors import InputError
-from deepclean.witnesses import significance as chance
-from deepclean.witnesses.spectra import Candidate, Seen, Stretch
+from deepclean.witnesses import significance
+from deepclean.witnesses.spectra import Candidate, CandidateSpectra, SearchStretch
 
 LEAST = 8
 """Transforms below which nothing is said of a channel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ranked:
+class RankedChannel:
     """What coherence says of a candidate.
 
     Args:
@@ -54,13 +54,13 @@ class Ranked:
     @property
     def chance(self) -> float:
         """How probably an unrelated channel has such a peak."""
-        independent = chance.averages(self.transforms)
-        return chance.probability(self.peak, independent, len(self.coherence))
+        independent = significance.averages(self.transforms)
+        return significance.probability(self.peak, independent, len(self.coherence))
 
     @property
     def residual(self) -> float:
         """The ASD ratio in the bands that this witness alone allows."""
-        return chance.residual(self.coherence, chance.averages(self.transforms))
+        return significance.residual(self.coherence, significance.averages(self.transforms))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,12 +73,12 @@ class Ranking:
     """
 
     transforms: int
-    ranked: Sequence[Ranked]
+    ranked: Sequence[RankedChannel]
 
     @property
     def averages(self) -> float:
         """Independent averages where nothing is missing."""
-        return chance.averages(self.transforms)
+        return significance.averages(self.transforms)
 
 
 class Sums:
@@ -94,7 +94,7 @@ class Sums:
         self._witness, self._strain = np.zeros(bins), np.zeros(bins)
         self._cross = np.zeros(bins, dtype=np.complex128)
 
-    def add(self, seen: Seen, strain: Complex) -> None:
+    def add(self, seen: CandidateSpectra, strain: Complex) -> None:
         """Add a piece's transforms."""
         of_strain = strain[seen.good]
         self.count += len(of_strain)
@@ -115,7 +115,7 @@ def share(part: Float64, whole: Float64) -> Float64:
 
 
 def rank(
-    stretch: Stretch,
+    stretch: SearchStretch,
     candidates: Sequence[Candidate],
     progress: Callable[[int], Any] | None = None,
 ) -> Ranking:
@@ -153,19 +153,19 @@ def rank(
             f"{stretch.span}: no candidate has {LEAST} transforms of {stretch.length} s in common "
             "with the strain"
         )
-    ranked += [Ranked(one, "too_slow", 0, np.zeros(bins)) for one in slow]
+    ranked += [RankedChannel(one, "too_slow", 0, np.zeros(bins)) for one in slow]
     return Ranking(count, sorted(ranked, key=_order))
 
 
-def _ranked(one: Candidate, sums: Sums) -> Ranked:
+def _ranked(one: Candidate, sums: Sums) -> RankedChannel:
     fault = None
     if sums.count < LEAST:
         fault = "too_little"
     elif sums.low == sums.high:
         fault = "constant"
     coherence = sums.coherence() if fault is None else np.zeros_like(sums.coherence())
-    return Ranked(one, fault, sums.count, coherence)
+    return RankedChannel(one, fault, sums.count, coherence)
 
 
-def _order(one: Ranked) -> tuple[bool, float, str]:
+def _order(one: RankedChannel) -> tuple[bool, float, str]:
     return one.fault is not None, -one.mean, one.candidate.name

@@ -9,7 +9,7 @@ import numpy as np
 
 from deepclean.errors import OutputError
 from deepclean.validate.figures import drawing
-from deepclean.witnesses.report import Found
+from deepclean.witnesses.report import WitnessReport
 
 SPECTRA = 5
 """Candidates whose coherence is drawn over frequency."""
@@ -18,7 +18,7 @@ _COLOURS = ("#c2410c", "#1d4ed8", "#0d9488", "#7c3aed", "#a16207")
 _SOFT = "#78716c"
 
 
-def draw(found: Found, path: Path, top: int) -> None:
+def draw(found: WitnessReport, path: Path, top: int) -> None:
     """Draw the figure into a file; its ending (png, svg, pdf) says in which format.
 
     Raises:
@@ -39,7 +39,7 @@ def draw(found: Found, path: Path, top: int) -> None:
             raise OutputError(f"cannot be written: {said}", path=path) from error
 
 
-def _bars(axes: Any, found: Found, shown: Any) -> None:
+def _bars(axes: Any, found: WitnessReport, shown: Any) -> None:
     """Draw mean coherence, and what a model makes of the channel."""
     rows = np.arange(len(shown))
     asked = {} if found.asked is None else found.asked.worths
@@ -57,7 +57,7 @@ def _bars(axes: Any, found: Found, shown: Any) -> None:
     axes.legend(loc="lower right")
 
 
-def _spectra(axes: Any, found: Found) -> None:
+def _spectra(axes: Any, found: WitnessReport) -> None:
     """Draw the coherence of the best over frequency."""
     best = [one for one in found.ranking.ranked if one.fault is None][:SPECTRA]
     for one, colour in zip(best, _COLOURS, strict=False):
@@ -76,6 +76,6 @@ def _spectra(axes: Any, found: Found) -> None:
     axes.get_figure().legend(handles=handles, loc="outside lower right", ncols=2, fontsize=8)
 
 
-def _width(found: Found) -> float:
+def _width(found: WitnessReport) -> float:
     """Return the distance of neighbouring bins."""
     return float(np.diff(found.frequencies).min()) if len(found.frequencies) > 1 else 1.0

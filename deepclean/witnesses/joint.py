@@ -17,9 +17,9 @@ import numpy as np
 from deepclean.core.block import Float64
 from deepclean.core.gate.quality import Complex
 from deepclean.errors import InputError
-from deepclean.witnesses import significance as chance
+from deepclean.witnesses import significance
 from deepclean.witnesses.coherence import LEAST, Ranking, share
-from deepclean.witnesses.spectra import Candidate, Stretch
+from deepclean.witnesses.spectra import Candidate, SearchStretch
 
 AMONG = 64
 """The best by themselves, from which the set is taken: the matrix grows with their square."""
@@ -97,7 +97,10 @@ def sweep(matrix: Complex, most: int) -> list[tuple[int, Float64, Float64]]:
 
 
 def choose(
-    stretch: Stretch, ranking: Ranking, most: int, progress: Callable[[int], Any] | None = None
+    stretch: SearchStretch,
+    ranking: Ranking,
+    most: int,
+    progress: Callable[[int], Any] | None = None,
 ) -> Joint:
     """Choose witnesses that together explain most, and end where the next would be chance.
 
@@ -114,7 +117,7 @@ def choose(
     sound = [one for one in ranking.ranked if one.fault is None]
     among = [o.candidate for o in sound if o.transforms >= PRESENT * whole][:AMONG]
     matrix, count = cross_spectra(stretch, among, progress)
-    independent = chance.averages(count) if count else 0.0
+    independent = significance.averages(count) if count else 0.0
     if count < LEAST or not among:
         raise InputError(
             f"{stretch.span}: {count} transforms of {stretch.length} s that the strain and the "
@@ -126,16 +129,18 @@ def choose(
         if free < 2:
             break
         trials = partial.size * (len(among) - position + 1)
-        likely = chance.probability(float(partial.max()), free + 1, trials)
-        if likely > chance.RARE:
+        likely = significance.probability(float(partial.max()), free + 1, trials)
+        if likely > significance.RARE:
             break
-        residual = chance.residual(multiple, independent, position)
+        residual = significance.residual(multiple, independent, position)
         steps.append(Step(among[index], partial, multiple, residual, likely))
     return Joint(steps, len(among), count)
 
 
 def cross_spectra(
-    stretch: Stretch, candidates: Sequence[Candidate], progress: Callable[[int], Any] | None = None
+    stretch: SearchStretch,
+    candidates: Sequence[Candidate],
+    progress: Callable[[int], Any] | None = None,
 ) -> tuple[Complex, int]:
     """Return the cross spectra of strain and candidates, and of how many transforms they are.
 

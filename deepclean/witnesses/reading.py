@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from deepclean.core.block import Block, Float64, Gap, Series, join
+from deepclean.core.block import Block, Float64, Gap, Series, concatenate
 from deepclean.core.state_vector import not_ready
 from deepclean.core.time import NS, Span
-from deepclean.train.data import Source
+from deepclean.train.data import DataSource
 
 
-def readable(source: Source, names: Sequence[str], span: Span) -> dict[str, list[Series | Gap]]:
+def readable(source: DataSource, names: Sequence[str], span: Span) -> dict[str, list[Series | Gap]]:
     """Return, in order, what can be read of a span and the gaps in it, to the second."""
     held: Mapping[str, Series | Gap] = source.read(names, span)
     found: dict[str, list[Series | Gap]] = {name: [held[name]] for name in names}
@@ -36,7 +36,7 @@ def joined(parts: Sequence[Series | Gap]) -> list[Series]:
             groups[-1].append(part)
         else:
             groups.append([part])
-    return [join(group) for group in groups]
+    return [concatenate(group) for group in groups]
 
 
 def unusable(parts: Sequence[Series | Gap]) -> Iterator[tuple[int, str]]:

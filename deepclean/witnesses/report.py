@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from deepclean.core.bandpass import Band
 from deepclean.core.time import NS, Span
-from deepclean.witnesses import significance as chance
-from deepclean.witnesses.coherence import Ranked, Ranking
+from deepclean.witnesses import significance
+from deepclean.witnesses.coherence import RankedChannel, Ranking
 from deepclean.witnesses.joint import Joint, Step
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from deepclean.core.block import Float64
-    from deepclean.witnesses.saliency import Asked, Worth
+    from deepclean.witnesses.saliency import Attribution, WitnessWorth
 
 SCHEMA = 1
 """Of the JSON."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class WitnessReport:
     """All that a command found.
 
     Args:
@@ -46,14 +46,14 @@ class Found:
     faults: Sequence[str]
     ranking: Ranking
     joint: Joint | None = None
-    asked: Asked | None = None
+    asked: Attribution | None = None
 
     @property
     def level(self) -> float:
         """Peak coherence that one unrelated channel in a hundred exceeds."""
-        return chance.level(chance.RARE, self.ranking.averages, len(self.frequencies))
+        return significance.level(significance.RARE, self.ranking.averages, len(self.frequencies))
 
-    def shown(self, top: int) -> list[Ranked]:
+    def shown(self, top: int) -> list[RankedChannel]:
         """Return the most coherent candidates, and the model's channels that are not in them."""
         sound = [one for one in self.ranking.ranked if one.fault is None]
         shown = {one.candidate.channel for one in sound[:top]}
@@ -68,7 +68,7 @@ class Found:
         return sound[:top] + rest
 
 
-def facts(found: Found) -> dict[str, Any]:
+def facts(found: WitnessReport) -> dict[str, Any]:
     """Return everything as values that JSON holds."""
     worths = {} if found.asked is None else found.asked.worths
     said: dict[str, Any] = {
@@ -99,7 +99,7 @@ def facts(found: Found) -> dict[str, Any]:
     return said
 
 
-def _candidate(one: Ranked, worths: Mapping[str, Worth]) -> dict[str, Any]:
+def _candidate(one: RankedChannel, worths: Mapping[str, WitnessWorth]) -> dict[str, Any]:
     said: dict[str, Any] = {
         "channel": one.candidate.channel,
         "carrier": one.candidate.carrier,
@@ -133,7 +133,7 @@ def _step(step: Step) -> dict[str, Any]:
     }
 
 
-def table(found: Found, top: int) -> Table:
+def table(found: WitnessReport, top: int) -> Table:
     """Return the most coherent candidates as a table."""
     from rich.table import Table
 
@@ -177,7 +177,7 @@ def joint_table(joint: Joint) -> Table:
     return made
 
 
-def notes(found: Found) -> list[str]:
+def notes(found: WitnessReport) -> list[str]:
     """Return what a person has to know beside the tables."""
     ranking = found.ranking
     bands = ", ".join(f"{low:g}-{high:g} Hz" for low, high in found.bands)

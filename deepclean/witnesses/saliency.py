@@ -34,7 +34,7 @@ from deepclean.errors import InputError
 from deepclean.factory import predictor
 from deepclean.models.load import Model
 from deepclean.train.data import SiteData
-from deepclean.train.prepare import Float32, Preparer, Stretch
+from deepclean.train.prepare import Float32, Preparer, TrainingStretch
 from deepclean.train.validation import longest_parts
 
 SECONDS = 256
@@ -45,7 +45,7 @@ _BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Worth:
+class WitnessWorth:
     """What a witness is to a model.
 
     Args:
@@ -58,7 +58,7 @@ class Worth:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Attribution:
     """What a model made of its witnesses.
 
     Args:
@@ -71,7 +71,7 @@ class Asked:
     version: int
     seconds: int
     asd_ratio: float
-    worths: Mapping[str, Worth]
+    worths: Mapping[str, WitnessWorth]
 
 
 def ask(
@@ -80,7 +80,7 @@ def ask(
     settings: EngineSettings,
     bandpass: Bandpass,
     bands: Sequence[Band],
-) -> Asked:
+) -> Attribution:
     """Ask a model about a stretch of data, at most `SECONDS` of it, the longest parts first.
 
     Args:
@@ -111,13 +111,13 @@ def ask(
     weight = saliency(model, stretches, bands)
     shares = weight / (weight.sum() or 1.0)
     worths = {
-        name: Worth(float(share), ratio(index))
+        name: WitnessWorth(float(share), ratio(index))
         for index, (name, share) in enumerate(zip(model.channels, shares, strict=True))
     }
-    return Asked(model.version, sum(weights), ratio(None), worths)
+    return Attribution(model.version, sum(weights), ratio(None), worths)
 
 
-def saliency(model: Model, stretches: Sequence[Stretch], bands: Sequence[Band]) -> Float64:
+def saliency(model: Model, stretches: Sequence[TrainingStretch], bands: Sequence[Band]) -> Float64:
     """Return, by witness, the rms change of the estimate's in-band rms under its own noise.
 
         s_c^2 = mean over kernels of (1 / K) sum_f |G_c(f)|^2 S_c(f)
@@ -166,7 +166,7 @@ def gradient(model: Model, kernels: Float32, bands: Sequence[Band]) -> Float32:
     return np.asarray(slope.numpy(), dtype=np.float32)
 
 
-def _kernels(model: Model, stretches: Sequence[Stretch]) -> Iterator[Float32]:
+def _kernels(model: Model, stretches: Sequence[TrainingStretch]) -> Iterator[Float32]:
     """Yield kernels whose kept samples follow one another, in batches."""
     step = model.kernel - 2 * model.edge
     for stretch in stretches:
@@ -197,18 +197,18 @@ class _Layout:
         shape = geometry(wanted, hop, model.receptive_field, model.period)
         return cls(predictor(model), shape, hop, model.sample_rate, bandpass, bands)
 
-    def _hops(self, stretch: Stretch) -> tuple[int, int]:
+    def _hops(self, stretch: TrainingStretch) -> tuple[int, int]:
         """Return where, in a stretch, the first hop begins, and how many there are."""
         origin = index_at(stretch.span.start, self.rate)
         first = self.shape.align(origin + self.shape.before) - origin
         return first, (len(stretch.target) - first - self.shape.after) // self.hop
 
-    def seconds(self, stretch: Stretch) -> int:
+    def seconds(self, stretch: TrainingStretch) -> int:
         """Return how many whole seconds of estimate a stretch gives."""
         _, hops = self._hops(stretch)
         return (hops * self.hop - 2 * self.bandpass.settle_in) // self.rate
 
-    def ratio(self, stretch: Stretch, replaced: int | None) -> float:
+    def ratio(self, stretch: TrainingStretch, replaced: int | None) -> float:
         """Return the ASD ratio in the bands, one witness replaced by its mean, or none."""
         witnesses = stretch.witnesses
         if replaced is not None:

@@ -20,7 +20,7 @@ from deepclean.core.block import Float64, Gap, Series
 from deepclean.core.gate.quality import Bins, Complex, transform
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, hint
-from deepclean.train.data import Source
+from deepclean.train.data import DataSource
 from deepclean.witnesses.reading import joined, readable, unready, unusable, whole
 
 PIECE = 32
@@ -56,7 +56,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class CandidateSpectra:
     """A candidate's transforms over a piece.
 
     Args:
@@ -72,7 +72,7 @@ class Seen:
     high: float
 
 
-class Stretch:
+class SearchStretch:
     """A stretch of data and the bands that are looked at.
 
     Args:
@@ -96,8 +96,8 @@ class Stretch:
 
     def __init__(
         self,
-        strain: Source,
-        witnesses: Source,
+        strain: DataSource,
+        witnesses: DataSource,
         channel: str,
         state: str | None,
         span: Span,
@@ -127,7 +127,7 @@ class Stretch:
         """Hz; a candidate up to this rate holds nothing of the bands."""
         return 2 * float(self.frequencies[0])
 
-    def pieces(self, carrier: str | None = None) -> Iterator[Piece]:
+    def pieces(self, carrier: str | None = None) -> Iterator[StretchPiece]:
         """Yield the pieces that hold a transform of the strain, in order.
 
         Args:
@@ -143,7 +143,7 @@ class Stretch:
             if starts:
                 strain = self.transforms(joined(parts), starts).values
                 fast = [] if carrier is None else self.read([carrier], part)[carrier]
-                yield Piece(self, part, starts, strain, fast)
+                yield StretchPiece(self, part, starts, strain, fast)
 
     def _starts(self, part: Span, parts: Sequence[Series | Gap]) -> list[int]:
         """Return where transforms of the strain begin, and note the seconds that are skipped."""
@@ -169,7 +169,7 @@ class Stretch:
         parts: Sequence[Series],
         starts: Sequence[int],
         carrier: Sequence[Series] | None = None,
-    ) -> Seen:
+    ) -> CandidateSpectra:
         """Return the transforms of one channel, or of its product with the carrier.
 
         Args:
@@ -193,7 +193,9 @@ class Stretch:
             good[index] = True
             low, high = min(low, samples.min()), max(high, samples.max())
         shape = (-1, len(self.frequencies))
-        return Seen(good, np.array(values, dtype=np.complex128).reshape(shape), low, high)
+        return CandidateSpectra(
+            good, np.array(values, dtype=np.complex128).reshape(shape), low, high
+        )
 
     def _at_bins(self, samples: Float64) -> Complex:
         """Return the transform of one segment at the bands' bins."""
@@ -205,7 +207,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class StretchPiece:
     """Some of a stretch, as much as is read at a time.
 
     Args:
@@ -216,13 +218,13 @@ class Piece:
         carrier: what can be read of the channel to be multiplied with.
     """
 
-    stretch: Stretch
+    stretch: SearchStretch
     span: Span
     starts: Sequence[int]
     strain: Complex
     carrier: Sequence[Series]
 
-    def seen(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Seen]]:
+    def seen(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, CandidateSpectra]]:
         """Yield the candidates' transforms, reading as many channels at a time as fit."""
         for batch in batches(candidates, self.span.duration // NS):
             held = self.stretch.read(sorted({one.channel for one in batch}), self.span)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from deepclean.config import Config
-from deepclean.models import log as changes
+from deepclean.models import log as model_log
 from deepclean.models import versions
 from tests.helpers import small_site as site
 from tests.helpers.commands import Run
@@ -84,7 +84,7 @@ def test_training_publishes_and_says_so(deepclean: Run, tmp_path: Path) -> None:
     again = deepclean(tmp_path, command)
     assert again.stdout.splitlines()[0].startswith(f"{config.models.directory}/H1/60Hz/2: ")
     assert len(again.stdout.splitlines()) == 1
-    log = changes.read(config.models.directory / "H1" / "60Hz").changes
+    log = model_log.read(config.models.directory / "H1" / "60Hz").changes
     made = [(change.what, change.before, change.after, change.why) for change in log]
     assert made == [
         ("train", None, 1, ""),
@@ -95,15 +95,15 @@ def test_training_publishes_and_says_so(deepclean: Run, tmp_path: Path) -> None:
 
 def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     from deepclean.core.accounting import Ledger
-    from deepclean.telemetry import status_file as account
+    from deepclean.telemetry import status_file
 
     config = site.small_config(place)
     config.output.directory.mkdir()
-    path = account.path_in(config.output.directory, config.output.description)
+    path = status_file.path_in(config.output.directory, config.output.description)
     ledger = Ledger(frames_in=5, written=Counter(cleaned=3, missing=1), inside=1)
     ledger.ignored["late"] = 2
     models = {"60Hz": "2, canary 3 in spec for 4 of 100 s"}
-    account.Account(path, site.FakeClock(), lambda: models).keep(ledger)
+    status_file.StatusFile(path, site.FakeClock(), lambda: models).write(ledger)
     lines = deepclean(place, "status -c small.yaml").stdout.splitlines()
     assert len(lines) == 6
     assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"

@@ -11,7 +11,7 @@ import pytest
 from deepclean import factory
 from deepclean.errors import ModelError
 from deepclean.models import loading, rejections, store
-from deepclean.models import log as changes
+from deepclean.models import log as model_log
 from tests.helpers import small_site as site
 from tests.helpers.commands import Done, Run
 from tests.helpers.store_site import anything, state
@@ -196,7 +196,7 @@ def test_publish(run: Models, directory: Path, tmp_path: Path) -> None:
         "not in force; `deepclean models promote 60Hz 4` does that",
     ]
     assert state(directory) == ((1, 2, 3, 4), 1, None)
-    assert changes.read(directory).changes[-1].why == "by hand"
+    assert model_log.read(directory).changes[-1].why == "by hand"
     run("verify")
 
 
@@ -220,7 +220,7 @@ def test_promote_canary_and_back(run: Models, directory: Path) -> None:
     run("promote 60Hz 2 --canary")
     assert run("clear-canary 60Hz").stdout == "60Hz: no canary; it was 2\n"
     assert run("clear-canary 60Hz").stdout == "60Hz: there was no canary\n"
-    what = [(c.what, c.before, c.after) for c in changes.read(directory).changes[1:]]
+    what = [(c.what, c.before, c.after) for c in model_log.read(directory).changes[1:]]
     assert what == [
         ("canary", None, 2),
         ("canary", 2, 3),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deepclean.run import parallel as bulk
+from deepclean.run import parallel
 from tests.helpers import small_site as site
 from tests.helpers.commands import Run
 from tests.helpers.small_site import START
@@ -40,7 +40,7 @@ def files(directory: Path) -> Files:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A site with its model and 40 s of data, in which strain is missing."""
-    monkeypatch.setattr(bulk, "WORTH", 1)
+    monkeypatch.setattr(parallel, "WORTH", 1)
     config = site.small_config(tmp_path)
     site.publish_model(config)
     site.write_site(config, START, 40, no_strain=GAPS)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from deepclean.cluster import submit as handed
+from deepclean.cluster import submit
 from deepclean.config import Config, load
 from deepclean.errors import ConfigError
 from deepclean.models import versions
 from deepclean.models.loading import load_models
-from deepclean.run import parallel as bulk
+from deepclean.run import parallel
 from tests.helpers import small_site as site
 from tests.helpers.commands import Done, Run
 from tests.helpers.small_site import START
@@ -45,7 +45,7 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let shards be as short as the history before them: there is less than a minute of data."""
-    monkeypatch.setattr(bulk, "WORTH", 1)
+    monkeypatch.setattr(parallel, "WORTH", 1)
 
 
 def config_of(place: Path) -> Config:
@@ -323,5 +323,5 @@ def test_settings_go_to_slurm_as_they_are(place: Path, deepclean: Run) -> None:
 
 def test_setting_with_a_line_end_is_refused() -> None:
     with pytest.raises(ConfigError, match="write it like"):
-        handed.settings(["partition=a\n#SBATCH --uid=0"], ())
-    assert handed.settings(["a=1", "a=2"], ()) == {"a": "2"}
+        submit.settings(["partition=a\n#SBATCH --uid=0"], ())
+    assert submit.settings(["a=1", "a=2"], ()) == {"a": "2"}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepclean.cluster import shards as parts
-from deepclean.cluster.plan import Asked, Cut, finished, make
+from deepclean.cluster.plan import ReplayRequest, ShardLimits, finished, make
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io.history import History
@@ -114,8 +114,8 @@ def test_three_months_with_gaps(tmp_path: Path, seed: int, duration: int, select
         History([config.input.strain.directory], description="H1_llhoft"),
         History([config.input.witnesses[0].directory]),
     )
-    asked = Asked(start=START, end=span.end // NS, duration=duration, output=output)
-    plan = make(config, asked, source, counting, HISTORY, Cut(20_000 * NS))
+    asked = ReplayRequest(start=START, end=span.end // NS, duration=duration, output=output)
+    plan = make(config, asked, source, counting, HISTORY, ShardLimits(20_000 * NS))
 
     there = seconds([Span.of_seconds(START, 1), *files])
     counted = there if counting is None else there & seconds(counting)
@@ -146,9 +146,9 @@ def test_span_without_strain_is_refused(tmp_path: Path) -> None:
     site.write_site(config, START, 2)
     history = History([config.input.strain.directory])
     source = HistorySource(channels_of(config), history, history)
-    asked = Asked(start=START + 100, end=START + 200, duration=1, output=tmp_path / "out")
+    asked = ReplayRequest(start=START + 100, end=START + 200, duration=1, output=tmp_path / "out")
     with pytest.raises(InputError, match="no strain in"):
-        make(config, asked, source, None, 0, Cut())
+        make(config, asked, source, None, 0, ShardLimits())
     asked = asked.model_copy(update={"start": START, "counting": "H1:GOOD:1"})
     with pytest.raises(InputError, match=r"that counts \(H1:GOOD:1\)"):
-        make(config, asked, source, [Span.of_seconds(START + 50, 9)], 0, Cut())
+        make(config, asked, source, [Span.of_seconds(START + 50, 9)], 0, ShardLimits())

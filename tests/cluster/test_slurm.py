@@ -22,7 +22,7 @@ import pytest
 from deepclean.cluster.slurm import require_idle
 from deepclean.config import Config
 from deepclean.errors import ConfigError
-from tests.helpers import slurm_cluster as slurmd
+from tests.helpers import slurm_cluster
 from tests.helpers import small_site as site
 from tests.helpers.small_site import START
 
@@ -30,8 +30,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
     pytest.mark.skipif(
-        bool(slurmd.missing()),
-        reason=f"needs Slurm (slurm-wlm, munge): no {', '.join(slurmd.missing())} here",
+        bool(slurm_cluster.missing()),
+        reason=f"needs Slurm (slurm-wlm, munge): no {', '.join(slurm_cluster.missing())} here",
     ),
 ]
 
@@ -54,7 +54,7 @@ def files(directory: Path) -> Files:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environ]:
     place = tmp_path_factory.mktemp("slurm")
-    with slurmd.slurm(place) as environ:
+    with slurm_cluster.slurm(place) as environ:
         yield environ
 
 

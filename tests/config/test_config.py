@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from deepclean.config import Config, load
-from deepclean.config.engine import Engine
-from deepclean.config.gates import Gate
+from deepclean.config.engine import EngineConfig
+from deepclean.config.gates import GateConfig
 from deepclean.config.settings import gate_settings
 from deepclean.config.types import Section
 from deepclean.core.gate.table import GateSettings
@@ -138,7 +138,7 @@ def test_merge_keys_are_not_duplicates(minimal: Path) -> None:
 
 @given(nanoseconds=st.integers(1, 10**15))
 def test_durations_are_exact(nanoseconds: int) -> None:
-    assert Engine.model_validate({"ramp": format_gps(nanoseconds)}).ramp_ns == nanoseconds
+    assert EngineConfig.model_validate({"ramp": format_gps(nanoseconds)}).ramp_ns == nanoseconds
 
 
 def test_durations_as_nanoseconds(minimal: Path) -> None:
@@ -198,7 +198,7 @@ def test_precedence_is_base_file_environment_command_line(tmp_path: Path, minima
 
 def test_every_setting_of_a_gate_is_a_key(minimal: Path) -> None:
     names = {field.name for field in fields(GateSettings)}
-    assert set(Gate.model_fields) == {*names, "enabled"}
+    assert set(GateConfig.model_fields) == {*names, "enabled"}
     assert gate_settings(read(minimal)) == GateSettings()
     times = {"window": 16, "dwell": 5, "memory": 33, "fade": 3.5}
     levels = {"open_below": 0.9, "close_above": 1.2, "guard_above": 1.3, "worst_above": 4.0}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepclean.core.block import Block, CleanedBlock, Gap, Series, join
+from deepclean.core.block import Block, CleanedBlock, Gap, Series, concatenate
 from deepclean.core.time import NS, Span
 
 SECOND = Span.of_seconds(100, 1)
@@ -51,7 +51,7 @@ def test_pieces_join_to_the_whole(sixteenths: list[int], start: int) -> None:
     edges = np.cumsum([start, *sixteenths]) * NS // 16
     whole = ramp(Span(int(edges[0]), int(edges[-1])), 256)
     pieces = [whole.cut(Span(int(a), int(b))) for a, b in pairwise(edges)]
-    joined = join(pieces)
+    joined = concatenate(pieces)
     assert (joined.span, joined.rate) == (whole.span, 256)
     assert joined.samples.tolist() == whole.samples.tolist()
 
@@ -68,7 +68,7 @@ def test_pieces_join_to_the_whole(sixteenths: list[int], start: int) -> None:
 )
 def test_what_does_not_follow_is_not_joined(pieces: list[Series]) -> None:
     with pytest.raises(ValueError, match=r"nothing to join|does not continue"):
-        join(pieces)
+        concatenate(pieces)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepclean.core.buffer import Track
+from deepclean.core.buffer import StreamBuffer
 
 steps = st.lists(
     st.tuples(st.integers(0, 5), st.integers(1, 9), st.integers(0, 40)), min_size=1, max_size=12
@@ -17,7 +17,7 @@ steps = st.lists(
 
 @dataclass
 class Model:
-    track: Track = field(default_factory=lambda: Track(2))
+    track: StreamBuffer = field(default_factory=lambda: StreamBuffer(2))
     known: dict[int, tuple[float, float]] = field(default_factory=dict)
     end: int = -7
     kept: int = -7
@@ -73,7 +73,7 @@ def test_a_copy_goes_its_own_way(
 
 
 def test_a_read_is_not_a_view() -> None:
-    track = Track(1, np.float32)
+    track = StreamBuffer(1, np.float32)
     piece = np.ones((1, 4), dtype=np.float32)
     track.append(0, piece)
     window = track.read(0, 4)
@@ -84,7 +84,7 @@ def test_a_read_is_not_a_view() -> None:
 
 @pytest.mark.parametrize("first", [0, 3])
 def test_nothing_is_written_twice(first: int) -> None:
-    track = Track(1)
+    track = StreamBuffer(1)
     track.append(0, np.zeros((1, 4)))
     with pytest.raises(ValueError, match="already written"):
         track.append(first, np.zeros((1, 4)))
@@ -93,4 +93,4 @@ def test_nothing_is_written_twice(first: int) -> None:
 @pytest.mark.parametrize("shape", [(1, 4), (3, 4), (4,)])
 def test_a_piece_has_the_rows_of_the_track(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="on a track of 2 rows"):
-        Track(2).append(0, np.zeros(shape))
+        StreamBuffer(2).append(0, np.zeros(shape))

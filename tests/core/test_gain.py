@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepclean.core.gain import Invalid, gain_over
+from deepclean.core.gain import InvalidSpans, gain_over
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import same_bits
 
@@ -18,9 +18,9 @@ FIRST = 1_400_000_000 * RATE
 pieces = st.lists(st.tuples(st.integers(-5, 60), st.integers(0, 12)), max_size=12)
 
 
-def filled(spans: list[tuple[int, int]]) -> Invalid:
+def filled(spans: list[tuple[int, int]]) -> InvalidSpans:
     """Return what is invalid from `(start, length)` pairs."""
-    invalid = Invalid()
+    invalid = InvalidSpans()
     for start, length in spans:
         invalid.add(start, start + length)
     return invalid
@@ -60,7 +60,7 @@ def at(index: int) -> int:
     return (FIRST + index) * NS // RATE
 
 
-def gains(invalid: Invalid, first: int, stop: int, ramp: int) -> np.ndarray:
+def gains(invalid: InvalidSpans, first: int, stop: int, ramp: int) -> np.ndarray:
     """Return the gain over samples `[first, stop)`, both even, hence whole nanoseconds."""
     return gain_over(Span.of_samples(FIRST + first, stop - first, RATE), RATE, invalid, ramp)
 
@@ -82,7 +82,7 @@ sample_pieces = st.lists(st.tuples(st.integers(-40, 70), st.integers(1, 30)), ma
 @given(sample_pieces, st.integers(0, 40))
 def test_is_a_function_of_the_distance(spans: list[tuple[int, int]], ramp: int) -> None:
     doubled = [(2 * first, 2 * count) for first, count in spans]
-    invalid = Invalid()
+    invalid = InvalidSpans()
     for first, count in doubled:
         invalid.add(at(first), at(first + count))
     found = gains(invalid, 0, 64, ramp)
@@ -97,7 +97,7 @@ def test_is_a_function_of_the_distance(spans: list[tuple[int, int]], ramp: int) 
 def test_cut_anywhere_is_the_whole(
     spans: list[tuple[int, int]], ramp: int, cuts: list[int]
 ) -> None:
-    invalid = Invalid()
+    invalid = InvalidSpans()
     for first, count in spans:
         invalid.add(at(first) + 12345, at(first + count) + 54321)
     edges = [0, *sorted({2 * cut for cut in cuts}), 128]
@@ -107,7 +107,7 @@ def test_cut_anywhere_is_the_whole(
 
 @given(st.integers(0, 100 * SAMPLE), st.integers(1, 20 * SAMPLE))
 def test_an_instant_between_samples_silences_what_it_touches(start: int, length: int) -> None:
-    invalid = Invalid()
+    invalid = InvalidSpans()
     invalid.add(at(0) + start, at(0) + start + length)
     zero = set(np.flatnonzero(gains(invalid, 0, 200, 0) == 0))
     needed = {i for i in range(200) if start <= (at(2 * i) - at(0)) / 2 < start + length}
@@ -118,7 +118,7 @@ def test_an_instant_between_samples_silences_what_it_touches(start: int, length:
 
 @pytest.mark.parametrize("ramp", [1, 2, 7, 64])
 def test_falls_and_rises_alike(ramp: int) -> None:
-    invalid = Invalid()
+    invalid = InvalidSpans()
     invalid.add(at(200), at(210))
     gain = gains(invalid, 0, 410, ramp)
     before, after = gain[:200], gain[210:]
@@ -132,7 +132,7 @@ def test_falls_and_rises_alike(ramp: int) -> None:
 
 
 def test_it_may_rise_more_slowly_than_it_falls() -> None:
-    invalid = Invalid()
+    invalid = InvalidSpans()
     invalid.add((FIRST + 40) * NS // RATE, (FIRST + 50) * NS // RATE)
     span = Span.of_samples(FIRST, 100, RATE)
     slow, fast = (gain_over(span, RATE, invalid, 8, rise) for rise in (32, None))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepclean.core.splice import Seam, back
+from deepclean.core.splice import Splice, back
 
 
 @pytest.mark.parametrize("rate", [512, 4096])
@@ -14,7 +14,7 @@ from deepclean.core.splice import Seam, back
 def test_lines_at_the_middles_are_continued_under_the_weight(
     rate: int, middles: tuple[float, ...], phase: float, size: float
 ) -> None:
-    seam = Seam(middles, rate, rate // 8)
+    seam = Splice(middles, rate, rate // 8)
     time = np.arange(1 - back(rate), rate // 8) / rate
     wave = size * np.cos(2 * np.pi * middles[0] * time + phase)
     added = seam.after(wave[: back(rate)])
@@ -27,7 +27,7 @@ def test_lines_at_the_middles_are_continued_under_the_weight(
 @pytest.mark.parametrize("frequency", [56.0, 60.0, 64.0])
 def test_value_and_slope_go_on_anywhere_in_the_band(frequency: float) -> None:
     rate = 4096
-    seam = Seam([60.0], rate, rate // 8)
+    seam = Splice([60.0], rate, rate // 8)
     time = np.arange(1 - back(rate), 8) / rate
     wave = np.sin(2 * np.pi * frequency * time + 0.7)
     added = seam.after(wave[: back(rate)])
@@ -35,11 +35,11 @@ def test_value_and_slope_go_on_anywhere_in_the_band(frequency: float) -> None:
 
 
 def test_weight_falls_from_one_to_nothing() -> None:
-    seam = Seam([60.0], 4096, 512)
+    seam = Splice([60.0], 4096, 512)
     assert seam.weight[0] == 1
     assert (np.diff(seam.weight) < 0).all()
     assert 0 < seam.weight[-1] < 1e-4
 
 
 def test_no_difference_adds_nothing() -> None:
-    assert (Seam([60.0, 105.0], 4096, 512).after(np.zeros(back(4096))) == 0).all()
+    assert (Splice([60.0, 105.0], 4096, 512).after(np.zeros(back(4096))) == 0).all()

@@ -16,7 +16,7 @@ from deepclean.core.block import CleanedBlock, Gap, Series, WitnessFault
 from deepclean.core.engine.engine import Engine
 from deepclean.core.products import State, state_bits
 from deepclean.core.time import NS, Span
-from deepclean.core.witness_checks import Held, Run, WitnessSettings, clipped, frozen
+from deepclean.core.witness_checks import ConstantRun, Run, WitnessSettings, clipped, frozen
 from tests.helpers.builders import (
     SIXTEENTH,
     Record,
@@ -41,7 +41,7 @@ values = st.lists(st.sampled_from([0.0, 1.0, 1.0, 1.0, 2.0, np.nan]), min_size=1
 
 def judged(samples: NDArray[np.float64], cuts: list[int], rate: int, duration: int) -> list[int]:
     """Return the indices of frozen samples, judged in pieces, from index 1000 on."""
-    held: Held | None = None
+    held: ConstantRun | None = None
     found: list[Run] = []
     edges = [0, *sorted(set(cuts)), len(samples)]
     for low, high in pairwise(edges):

@@ -13,7 +13,7 @@ from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import DeviceError, InputError
 from deepclean.io.history import History
-from deepclean.io.source import HistorySource, Past
+from deepclean.io.source import ChannelHistory, HistorySource
 from deepclean.run.cleaner import channels_of
 
 
@@ -40,7 +40,7 @@ def open_failing(config: Config, second: int) -> HistorySource:
 
 @dataclass
 class _Dying:
-    past: Past
+    past: ChannelHistory
     second: int
     spared: Path | None
 

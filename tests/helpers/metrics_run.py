@@ -15,14 +15,14 @@ from deepclean.core.engine.engine import Engine
 from deepclean.core.predict import Network
 from deepclean.core.time import NS
 from deepclean.factory import make_engine
-from deepclean.io.watch import Watch
+from deepclean.io.watch import DirectoryWatch
 from deepclean.models.loading import load_models
-from deepclean.run.cleaner import Cleaning, sink_of
+from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.daemon import live_source, work
 from deepclean.system.clock import SystemClock
-from deepclean.telemetry.counters import Figures
+from deepclean.telemetry.counters import Counters
 from deepclean.telemetry.metrics import Metrics
-from deepclean.telemetry.notify import Health
+from deepclean.telemetry.notify import ServiceNotifier
 from deepclean.telemetry.timings import Timings
 from tests.helpers import small_site as site
 from tests.helpers.small_site import START, FakeClock
@@ -46,17 +46,17 @@ def scraped(metrics: Metrics) -> dict[str, float]:
 def made(
     config: Config,
     ledger: Ledger | None = None,
-    figures: Figures | None = None,
+    figures: Counters | None = None,
     timings: Timings | None = None,
-    watch: Watch | None = None,
+    watch: DirectoryWatch | None = None,
 ) -> Metrics:
     """Return metrics of what is given, and of nothing at all for the rest."""
     return Metrics(
         config,
         ledger or Ledger(),
-        figures or Figures(),
+        figures or Counters(),
         timings or Timings(),
-        watch or Watch((), SystemClock()),
+        watch or DirectoryWatch((), SystemClock()),
         lookahead=NS // 2,
         history=2 * NS,
     )
@@ -81,7 +81,7 @@ class Run:
     ) -> None:
         self.config = config
         self.clock = FakeClock()
-        self._health = Health(environment, self.clock)
+        self._health = ServiceNotifier(environment, self.clock)
         loaded = load_models(config)
         self.engine = make_engine(config, loaded)
         if network is not None:
@@ -92,7 +92,7 @@ class Run:
                     for coupling in self.engine.couplings
                 ],
             )
-        self.figures = Figures(models=loaded)
+        self.figures = Counters(models=loaded)
         sink = sink_of(config, loaded)
         self.source = live_source(
             config, self.engine, sink, self.clock, lambda: self.clock.now > self._end
@@ -100,7 +100,7 @@ class Run:
         self.source.turn = self._health.watchdog
         self.timings = self.source.timings
         self.figures.inputs = self.source.counts
-        self.cleaning = Cleaning(
+        self.cleaning = FrameCleaner(
             config,
             self.engine,
             sink,

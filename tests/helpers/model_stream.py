@@ -19,18 +19,18 @@ from deepclean.core.block import Block, Series
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import Span
 from deepclean.factory import make_engine
-from deepclean.models import directory as place
+from deepclean.models import directory as coupling_directory
 from deepclean.models import load as models
 from deepclean.models import versions
 from deepclean.models.loading import load_models
 from deepclean.models.manifest import Channel, Description, Manifest, sha256
 from deepclean.models.networks import build
 from deepclean.models.tensors import Scalers, serialise
-from deepclean.rollout.record import Record, path_in
-from deepclean.rollout.store_follower import Keeper
-from deepclean.rollout.updates import Life
-from deepclean.run.cleaner import Cleaning, sink_of
-from deepclean.telemetry.counters import Figures
+from deepclean.rollout.record import ModelRecord, path_in
+from deepclean.rollout.store_follower import StoreFollower
+from deepclean.rollout.updates import ModelUpdates
+from deepclean.run.cleaner import FrameCleaner, sink_of
+from deepclean.telemetry.counters import Counters
 from tests.helpers.small_site import RATES, START, STRAIN, STRAIN_RATE, samples
 
 WHERE = Path("H1", "60Hz")
@@ -73,8 +73,10 @@ def put(
 ) -> Path:
     """Write a version into the store and return its directory."""
     content, manifest = _made((version % 7) if seed is None else seed, channels, rate)
-    with place.changing(directory(config)):
-        return place.appear(directory(config), content, manifest, lambda _: None, version=version)
+    with coupling_directory.changing(directory(config)):
+        return coupling_directory.appear(
+            directory(config), content, manifest, lambda _: None, version=version
+        )
 
 
 def point(config: Config, version: int, pointer: versions.Pointer = "production") -> None:
@@ -109,13 +111,15 @@ class Stream:
         self.config, self.threaded = config, threaded
         loaded = loaded or load_models(config)
         self.engine = make_engine(config, loaded)
-        self.figures = Figures(models=loaded)
-        self.record = Record(path_in(config.output.directory, config.output.description))
+        self.figures = Counters(models=loaded)
+        self.record = ModelRecord(path_in(config.output.directory, config.output.description))
         self.sink = sink_of(config, loaded)
-        self.keeper = Keeper(config, loaded, self.record)
-        self.life = Life(self.engine, trial_settings(config), loaded, self.keeper, self.figures)
+        self.keeper = StoreFollower(config, loaded, self.record)
+        self.life = ModelUpdates(
+            self.engine, trial_settings(config), loaded, self.keeper, self.figures
+        )
         self.keeper.recent = lambda: self.life.recent
-        self.cleaning = Cleaning(config, self.engine, self.sink, figures=self.figures)
+        self.cleaning = FrameCleaner(config, self.engine, self.sink, figures=self.figures)
         self.cleaning.life = self.life
         self.second = START
         self.written: list[Path] = []
@@ -123,8 +127,8 @@ class Stream:
     def take(self, frame: InputFrame) -> list[Path]:
         """Let a frame come, from wherever; return what is written for it."""
         if not self.threaded:
-            self.keeper.turn()
-        out = self.cleaning.take(frame)
+            self.keeper.poll()
+        out = self.cleaning.push(frame)
         self.written += out
         return out
 
@@ -152,7 +156,7 @@ class Stream:
 
     def events(self) -> list[dict[str, object]]:
         """Return the lines of the record; what is decided is written down first."""
-        self.keeper.turn()
+        self.keeper.poll()
         if not self.record.path.exists():
             return []
         return [json.loads(line) for line in self.record.path.read_text().splitlines()]

@@ -11,7 +11,7 @@ import pytest
 from deepclean.core.time import Span
 from deepclean.simulate import Fault, Layout, Pace, Simulator, Site, site_of, stream
 from deepclean.simulate.faults import parse_fault
-from tests.helpers import small_site as smallsite
+from tests.helpers import small_site
 from tests.simulate.test_stream import TIMING, FakeClock
 
 GPS = 1370000000
@@ -22,7 +22,7 @@ REAL_TIME = Pace()
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return site_of(smallsite.small_config(tmp_path_factory.mktemp("site")))
+    return site_of(small_site.small_config(tmp_path_factory.mktemp("site")))
 
 
 class Seen(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from deepclean.models import directory as place
+from deepclean.models import directory as coupling_directory
 from deepclean.models import load as models
 from deepclean.models import store, versions
 from deepclean.models.manifest import Manifest
@@ -40,8 +40,8 @@ def make(root: Path, version: int = 1, seed: int = 0, **changed: Any) -> Path:
     """Write a version into the store `root` and return its directory."""
     content, manifest = _content(seed)
     manifest = manifest.model_copy(update=changed)
-    with place.changing(root / WHERE):
-        return place.appear(root / WHERE, content, manifest, anything, version=version)
+    with coupling_directory.changing(root / WHERE):
+        return coupling_directory.appear(root / WHERE, content, manifest, anything, version=version)
 
 
 def filled(root: Path, count: int) -> Path:

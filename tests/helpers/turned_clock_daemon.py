@@ -24,10 +24,10 @@ from deepclean.core.products import State
 from deepclean.core.time import NS, Span
 from deepclean.io import gwf
 from deepclean.io.live import LiveSource, Overdue
-from deepclean.run.cleaner import Cleaning, sink_of
+from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.daemon import live_source
 from deepclean.system.clock import Clock
-from deepclean.telemetry.status_file import Account, path_in
+from deepclean.telemetry.status_file import StatusFile, path_in
 from tests.helpers import small_site as site
 from tests.helpers.builders import clean, same_bits, strain_of, transparent
 from tests.helpers.faulty_input import BOX
@@ -63,12 +63,12 @@ class Daemon:
         engine, sink = make_engine(), sink_of(config, {})
         sink.guard = guard
         self.source: LiveSource = live_source(config, engine, sink, clock, lambda: self.stopping)
-        self.cleaning = Cleaning(config, engine, sink, clock.monotonic)
+        self.cleaning = FrameCleaner(config, engine, sink, clock.monotonic)
         self.ledger = self.cleaning.ledger
         self.ledger.ignored = self.source.ignored
         output = config.output
-        account = Account(path_in(output.directory, output.description), clock)
-        self.source.turn = lambda: account.keep(self.ledger)
+        account = StatusFile(path_in(output.directory, output.description), clock)
+        self.source.turn = lambda: account.write(self.ledger)
 
     def stop(self) -> None:
         self.stopping = True
@@ -78,7 +78,7 @@ class Daemon:
         for event in self.source.events():
             self._noted(event)
             if isinstance(event, InputFrame):
-                self.cleaning.take(event)
+                self.cleaning.push(event)
             else:
                 self.cleaning.release()
         self.cleaning.release()

@@ -18,9 +18,9 @@ from deepclean.run.cleaner import channels_of
 from deepclean.simulate.injection import Injection
 from deepclean.system.atomic import OutputChannel
 from deepclean.train.run import train
-from deepclean.validate.judge import limits
-from deepclean.validate.run import Asked, Validated, validate
-from deepclean.validate.shards import Run
+from deepclean.validate.criteria import limits
+from deepclean.validate.run import ValidationRequest, ValidationResult, validate
+from deepclean.validate.shards import ValidationRun
 from tests.helpers.training_site import RATES, START, STATE, channels, toy_config, toy_data
 
 SECONDS = 136
@@ -72,9 +72,9 @@ def open_source(config: Config) -> HistorySource:
     )
 
 
-def run_of(config: Config, name: str = "validated") -> Run:
+def run_of(config: Config, name: str = "validated") -> ValidationRun:
     """Return what is to be validated."""
-    return Run(name, config, partial(open_source, config))
+    return ValidationRun(name, config, partial(open_source, config))
 
 
 def validated(
@@ -87,12 +87,14 @@ def validated(
     criteria: Collection[str] = (),
     against: Config | None = None,
     processes: int = 1,
-) -> Validated:
+) -> ValidationResult:
     """Validate seconds `[low, high)` of the toy."""
     span = Span((START + low) * NS, (START + high) * NS)
     counts = [Span((START + a) * NS, (START + b) * NS) for a, b in counting] or [span]
     runs = [run_of(config)] + ([run_of(against, "other")] if against else [])
-    return validate(runs, Asked(span, counts, tuple(injections), limits(criteria)), processes)
+    return validate(
+        runs, ValidationRequest(span, counts, tuple(injections), limits(criteria)), processes
+    )
 
 
 __all__ = ["STATE", "make_site", "validated", "write"]

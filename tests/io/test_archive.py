@@ -15,7 +15,7 @@ from deepclean.config import Config
 from deepclean.core.block import Samples, Series
 from deepclean.core.time import NS, Span
 from deepclean.io import gwf, hdf5
-from deepclean.io.archive import Archive
+from deepclean.io.archive import FrameArchive
 from deepclean.io.sink import FrameSink
 from deepclean.io.t050017 import FrameName
 from deepclean.system.lock import OutputLock
@@ -92,11 +92,11 @@ def config(tmp_path: Path) -> Config:
     return configured(tmp_path)
 
 
-def archive(config: Config) -> Archive:
-    return Archive(config, pause=0.0)
+def archive(config: Config) -> FrameArchive:
+    return FrameArchive(config, pause=0.0)
 
 
-def life(config: Config) -> Archive:
+def life(config: Config) -> FrameArchive:
     """Archive what is complete, as a daemon does that is stopped then."""
     archived = archive(config)
     archived.round()
@@ -390,7 +390,7 @@ def test_what_reads_back_otherwise_does_not_appear(
 
 def test_leaving_stops_between_small_files(config: Config) -> None:
     write(config, 0, LENGTH)
-    archived = Archive(config, pause=60.0)
+    archived = FrameArchive(config, pause=60.0)
     with archived:
         archived.appeared(FrameName("H", "H1_DEEPCLEAN", BEGIN, LENGTH))
     assert not archived._thread.is_alive()
@@ -404,7 +404,7 @@ def test_without_a_directory_there_is_none(tmp_path: Path) -> None:
     config = site.small_config(tmp_path)
     write(config, 0, 300, duration=100)
     before = set(tmp_path.rglob("*"))
-    with Archive(config) as archived:
+    with FrameArchive(config) as archived:
         archived.appeared(FrameName("H", "H1_DEEPCLEAN", BEGIN, 300))
     assert set(tmp_path.rglob("*")) == before
 

@@ -12,9 +12,9 @@ from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
-from deepclean.io.datafind import PIECE, Remote, fetch
+from deepclean.io.datafind import PIECE, RemoteHistory, fetch
 from deepclean.system.atomic import OutputChannel
-from tests.helpers import validation_site as validated
+from tests.helpers import validation_site
 from tests.helpers.commands import Run
 from tests.helpers.datafind_service import NAME, somewhere
 
@@ -107,7 +107,7 @@ def test_what_gwpy_cannot_get_is_one_line() -> None:
 
 
 def test_remote_history_is_fetched_piece_by_piece_as_it_is_read(asked: Asked) -> None:
-    remote = Remote(Span.of_seconds(START + 8, 200), STATE)
+    remote = RemoteHistory(Span.of_seconds(START + 8, 200), STATE)
     assert remote.require([STRAIN]) == {STRAIN: 256}
     for second in (*range(124, 132), 8, 9):
         span = Span.of_seconds(START + second, 1)
@@ -132,7 +132,7 @@ def test_remote_history_is_fetched_piece_by_piece_as_it_is_read(asked: Asked) ->
 
 
 def test_a_piece_that_cannot_be_had_is_a_gap_and_noted(asked: Asked) -> None:
-    remote = Remote(Span.of_seconds(START, 12))
+    remote = RemoteHistory(Span.of_seconds(START, 12))
     before = Span.of_seconds(START - 3, 4)
     assert remote.read([STRAIN], before)[STRAIN] == Gap(before, "missing")
     remote.read([STRAIN], before)
@@ -140,14 +140,14 @@ def test_a_piece_that_cannot_be_had_is_a_gap_and_noted(asked: Asked) -> None:
     (fault,) = remote.faults
     missing = Span(START * NS - PIECE, START * NS)
     assert str(fault) == f"gwpy has nothing of {STRAIN} in {missing}"
-    empty = Remote(Span.of_seconds(START - 3, 4))
+    empty = RemoteHistory(Span.of_seconds(START - 3, 4))
     with pytest.raises(InputError, match="gwpy has nothing"):
         empty.require([STRAIN])
 
 
 def test_training_fetches_what_its_coupling_needs(deepclean: Run, tmp_path: Path) -> None:
-    config = validated.make_site(tmp_path)
-    span = f"--start {START} --end {START + validated.SECONDS}"
+    config = validation_site.make_site(tmp_path)
+    span = f"--start {START} --end {START + validation_site.SECONDS}"
     with somewhere(config.input.strain.directory):
         command = f"train -c toy.yaml 30Hz {span} --architecture wiener --fetch"
         done = deepclean(tmp_path, command)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deepclean.config import Config
-from tests.helpers import peer_environment as peering
+from tests.helpers import peer_environment
 from tests.helpers import small_site as site
 from tests.helpers.small_site import START
 from tests.run.test_daemon import daemon, is_written, until
@@ -35,7 +35,9 @@ class Site:
             "llhoft": (config.input.strain.directory, site.strain_frame),
             "lldetchar": (config.input.witnesses[0].directory, site.witness_frame),
         }
-        sender = peering.running(place / "sender", str(peering.PROGRAMS / "lldd_sender.py"))
+        sender = peer_environment.running(
+            place / "sender", str(peer_environment.PROGRAMS / "lldd_sender.py")
+        )
         self._sender = stack.enter_context(sender)
         broker = self._sender.hear()
         self.writers = []
@@ -44,7 +46,9 @@ class Site:
             command += ["--ifo", "H1", "--topic", topic, "--group-id", topic, "--delta-t", "1"]
             command += ["--tag", f"H1_{topic}", "--frame-dir", str(directory)]
             command += ["--poll-timeout", "100", *options]
-            self.writers.append(stack.enter_context(peering.running(place / topic, *command)))
+            self.writers.append(
+                stack.enter_context(peer_environment.running(place / topic, *command))
+            )
 
     def send(self, second: int) -> None:
         for topic, (_, frame) in self._streams.items():

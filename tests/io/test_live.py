@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deepclean.config import Config
-from deepclean.core.block import Gap, Series, join
+from deepclean.core.block import Gap, Series, concatenate
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS
 from deepclean.errors import InputError
@@ -61,7 +61,7 @@ def witness(frame: InputFrame, name: str) -> Series | Gap:
     pieces = [block.witnesses[name] for block in frame.blocks]
     series = [piece for piece in pieces if isinstance(piece, Series)]
     return (
-        join(series)
+        concatenate(series)
         if len(series) == len(pieces)
         else next(piece for piece in pieces if isinstance(piece, Gap))
     )

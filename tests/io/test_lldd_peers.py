@@ -18,7 +18,7 @@ import pytest
 from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.frame import InputFrame
-from tests.helpers import peer_environment as peering
+from tests.helpers import peer_environment
 from tests.helpers import small_site as site
 from tests.helpers.peer_environment import Peer
 from tests.helpers.small_site import START, FakeClock
@@ -30,7 +30,7 @@ MEMORY = Path("/dev/shm")
 @pytest.fixture(scope="module")
 def writer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     place = tmp_path_factory.mktemp("lldd")
-    with peering.running(place, str(peering.PROGRAMS / "lldd_writer.py")) as peer:
+    with peer_environment.running(place, str(peer_environment.PROGRAMS / "lldd_writer.py")) as peer:
         yield peer
 
 

@@ -97,7 +97,7 @@ def test_what_is_kept_is_exact(
             (directory / str(name(second))).touch()
         elif what == "stubborn":
             stubborn.make(second)
-        retention.turn(name(second))
+        retention.step(name(second))
         model.turn(second, what)
 
     for step, what in turns:
@@ -124,11 +124,11 @@ def test_after_a_pause_few_are_deleted_at_once(tmp_path: Path) -> None:
     retention = Retention(tmp_path, DESCRIPTION, age=10 * NS)
     for second in [*range(11), 1000, 1001]:
         (tmp_path / str(name(second))).touch()
-        retention.turn(name(second))
+        retention.step(name(second))
     assert len(seconds(tmp_path)) == 13 - 2 * AT_ONCE
     for second in range(1002, 1009):
         (tmp_path / str(name(second))).touch()
-        retention.turn(name(second))
+        retention.step(name(second))
         assert len(seconds(tmp_path)) <= 11
     assert seconds(tmp_path) == list(range(1000, 1009))
 
@@ -137,13 +137,13 @@ def test_an_undeletable_file_holds_up_no_other_and_goes_later(tmp_path: Path) ->
     stubborn = Stubborn(tmp_path)
     retention = Retention(tmp_path, DESCRIPTION, count=2)
     stubborn.make(0)
-    retention.turn(name(0))
+    retention.step(name(0))
     for second in range(1, 6):
         (tmp_path / str(name(second))).touch()
-        retention.turn(name(second))
+        retention.step(name(second))
         assert seconds(tmp_path) == [0, *range(max(1, second - 1), second + 1)]
     stubborn.yield_(0)
-    retention.turn(name(6))
+    retention.step(name(6))
     assert seconds(tmp_path) == [5]
 
 
@@ -155,7 +155,7 @@ def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
     place.rmdir()
     place.touch()  # every call on a path below fails: not a directory
     for second in range(5000):
-        retention.turn(name(second))
+        retention.step(name(second))
     assert len(retention._names) == 10
     assert len(retention._undeleted) == retention._undeleted.maxlen
 
@@ -163,7 +163,7 @@ def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
 def test_without_limits_nothing_is_remembered(tmp_path: Path) -> None:
     retention = Retention(tmp_path, DESCRIPTION)
     for second in range(100):
-        retention.turn(name(second))
+        retention.step(name(second))
     assert not retention._names
 
 
@@ -173,15 +173,15 @@ def test_another_directory_in_its_place_is_looked_at(tmp_path: Path) -> None:
     retention = Retention(place, DESCRIPTION, count=3)
     for second in range(3):
         (place / str(name(second))).touch()
-        retention.turn(name(second))
+        retention.step(name(second))
     place.rename(tmp_path / "away")
-    retention.turn(name(3))
+    retention.step(name(3))
     place.mkdir()
     for second in (1, 2, 90):  # somebody put files back
         (place / str(name(second))).touch()
-    retention.turn(name(100))
+    retention.step(name(100))
     (place / str(name(101))).touch()
-    retention.turn(name(101))
+    retention.step(name(101))
     assert seconds(place) == [90, 101]
     assert seconds(tmp_path / "away") == [0, 1, 2]
 
@@ -192,7 +192,7 @@ def test_a_turn_lists_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         patch.setattr(os, "scandir", lambda *_: pytest.fail("lists the directory"))
         for second in range(10):
             (tmp_path / str(name(second))).touch()
-            retention.turn(name(second))
+            retention.step(name(second))
     assert seconds(tmp_path) == [7, 8, 9]
 
 

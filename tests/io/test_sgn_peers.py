@@ -15,14 +15,14 @@ import pytest
 from deepclean.core.block import Series
 from deepclean.core.time import NS
 from deepclean.io import gwf
-from tests.helpers import peer_environment as peering
+from tests.helpers import peer_environment
 from tests.helpers import small_site as site
 from tests.helpers.small_site import START
 from tests.run.test_daemon import daemon, is_written, until
 from tests.run.test_replay import OUT_DQ, clean
 
 CHANNELS = (OUT_DQ, "H1:DEEPCLEAN-STATE_VECTOR", "H1:DEEPCLEAN-60HZ_GAIN", site.STATE)
-READER = str(peering.PROGRAMS / "sgn_reader.py")
+READER = str(peer_environment.PROGRAMS / "sgn_reader.py")
 
 Read = dict[str, np.ndarray]
 
@@ -53,14 +53,14 @@ def assert_equal(read: Read, expected: Read) -> None:
 
 
 def test_file_source_reads_every_second(tmp_path: Path) -> None:
-    peering.python()
+    peer_environment.python()
     config = site.small_config(tmp_path)
     site.publish_model(config)
     site.write_site(config, START, 12)
     begin, end = START + 2, START + 9
     clean(config, begin, end, tmp_path / "cleaned")
     arguments = ("files", str(tmp_path / "cleaned"), str(begin), str(end), *CHANNELS)
-    with peering.running(tmp_path / "peer", READER, *arguments) as peer:
+    with peer_environment.running(tmp_path / "peer", READER, *arguments) as peer:
         for second in range(begin, end):
             starts, held = theirs([peer.hear() for _ in CHANNELS])
             assert starts == {second * NS}
@@ -73,7 +73,7 @@ def test_file_source_reads_every_second(tmp_path: Path) -> None:
 def test_watching_source_follows_the_daemon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    peering.python()
+    peer_environment.python()
     monkeypatch.setenv("DEEPCLEAN__INPUT__DEADLINE", "60")  # no frame goes on before the next
     config = site.small_config(tmp_path)
     site.publish_model(config)
@@ -85,7 +85,7 @@ def test_watching_source_follows_the_daemon(
         site.write_site(config, begin + 1, 1)
         until(partial(is_written, config, begin), process)
         arguments = ("watch", str(cleaned), str(begin), str(end), *CHANNELS)
-        peer = stack.enter_context(peering.running(tmp_path / "peer", READER, *arguments))
+        peer = stack.enter_context(peer_environment.running(tmp_path / "peer", READER, *arguments))
         for second in range(begin, end):
             # Each second arrives before the next is written; the last is let go at the end.
             starts, held = theirs([peer.hear() for _ in CHANNELS])

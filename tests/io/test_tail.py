@@ -166,7 +166,7 @@ class Taker:
         self.tail.poll(second * NS)
         found = self.tail.at(second * NS)
         if found is not None:
-            self.tail.take(found)
+            self.tail.mark_read(found)
         self.tail.settle((second + 1) * NS)
         self.tail.drop_before((second - 2) * NS)
 

@@ -10,7 +10,7 @@ import pytest
 
 from deepclean.core.time import NS
 from deepclean.io.tail import FrameTail
-from deepclean.io.watch import Watch
+from deepclean.io.watch import DirectoryWatch
 from deepclean.system.clock import SystemClock
 from tests.helpers.small_site import START
 
@@ -56,7 +56,7 @@ def tail(tmp_path: Path, clock: TurnedClock) -> FrameTail:
 
 
 def test_event_wakes_the_clock(tail: FrameTail, clock: TurnedClock) -> None:
-    with Watch([tail], clock):
+    with DirectoryWatch([tail], clock):
         temporary = tail.directory / f".{name(START)}.tmp"
         temporary.write_bytes(b"x")
         temporary.rename(tail.directory / name(START))
@@ -64,7 +64,7 @@ def test_event_wakes_the_clock(tail: FrameTail, clock: TurnedClock) -> None:
 
 
 def test_directory_made_again_is_watched_again(tail: FrameTail, clock: TurnedClock) -> None:
-    with Watch([tail], clock) as watch:
+    with DirectoryWatch([tail], clock) as watch:
         shutil.rmtree(tail.directory)
         tail.directory.mkdir()
         # The new one may have the old one's number: then its thread's end tells them apart.
@@ -82,7 +82,7 @@ def test_directory_made_again_is_watched_again(tail: FrameTail, clock: TurnedClo
 def test_directory_that_comes_later_is_watched(tmp_path: Path, clock: TurnedClock) -> None:
     tail = FrameTail(tmp_path / "later", None, clock, relist=1e9)
     tail.poll(0)
-    with Watch([tail], clock) as watch:
+    with DirectoryWatch([tail], clock) as watch:
         tail.directory.mkdir()
         clock.ahead += 1.0
         watch.check()
@@ -92,7 +92,7 @@ def test_directory_that_comes_later_is_watched(tmp_path: Path, clock: TurnedCloc
 
 
 def test_dead_thread_is_replaced(tail: FrameTail, clock: TurnedClock) -> None:
-    with Watch([tail], clock) as watch:
+    with DirectoryWatch([tail], clock) as watch:
         (armed,) = watch._armed.values()
         armed.observer.stop()
         armed.observer.join()
@@ -106,7 +106,7 @@ def test_dead_thread_is_replaced(tail: FrameTail, clock: TurnedClock) -> None:
 def test_handler_that_raised_is_replaced(
     tail: FrameTail, clock: TurnedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Watch([tail], clock) as watch:
+    with DirectoryWatch([tail], clock) as watch:
         (armed,) = watch._armed.values()
         with monkeypatch.context() as patch:
             patch.delattr(FrameTail, "notice")
@@ -125,7 +125,7 @@ def test_an_overflown_queue_is_counted(
 ) -> None:
     """The library says so in its log alone (test_faults_machine.py overflows a real one)."""
     logger = logging.getLogger("watchdog.observers.inotify_c")
-    with Watch([tail], clock) as watch:
+    with DirectoryWatch([tail], clock) as watch:
         logger.warning("Inotify queue overflowed; filesystem events were lost")
         logger.warning("something else")
         assert watch.errors == 1

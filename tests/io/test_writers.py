@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from deepclean.config import Config
-from deepclean.io.watch import Watch
+from deepclean.io.watch import DirectoryWatch
 from deepclean.system.clock import SystemClock
 from tests.helpers import small_site as site
 from tests.helpers.small_site import START, FakeClock
@@ -69,7 +69,7 @@ def test_every_writer_is_read(
     config, clock = make_site(tmp_path), SystemClock()
     life = Daemon(config, clock)
     tails = (life.source.strain, *life.source.witnesses)
-    with ThreadPoolExecutor() as pool, Watch(tails, clock) if watched else nullcontext():
+    with ThreadPoolExecutor() as pool, DirectoryWatch(tails, clock) if watched else nullcontext():
         running = pool.submit(life.run)
         try:
             limit = time.monotonic() + 60

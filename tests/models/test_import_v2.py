@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from deepclean.errors import ModelError
-from deepclean.models import import_v2 as imported
+from deepclean.models import import_v2, store
 from deepclean.models import load as models
-from deepclean.models import store
 from tests.models.test_deepcleanv2 import (
     WITNESSES,
     Autoencoder,
@@ -24,7 +23,7 @@ __all__ = ["directory", "original"]
 
 
 def import_into(root: Path, source: Path) -> Path:
-    return store.add(root, *imported.read(source, "H1", "60Hz", 16384), what="import")
+    return store.add(root, *import_v2.read(source, "H1", "60Hz", 16384), what="import")
 
 
 def test_what_is_imported_gives_the_same_samples(directory: Path, tmp_path: Path) -> None:
@@ -120,4 +119,4 @@ def test_another_network_stays_torchscript(
 def test_another_interferometers_is_refused(directory: Path) -> None:
     config(directory, channels=["L1:STRAIN", "L1:A", "L1:B", "L1:C"])
     with pytest.raises(ModelError, match="is of L1, not H1"):
-        imported.read(directory, "H1", "60Hz", 16384)
+        import_v2.read(directory, "H1", "60Hz", 16384)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from deepclean.errors import ModelError, OutputError
-from deepclean.models import directory as place
+from deepclean.models import directory as coupling_directory
 from deepclean.models.load import Model, load, write_model
 from deepclean.models.manifest import Channel, Description, sha256
 from deepclean.models.networks import build
@@ -153,7 +153,7 @@ def test_a_version_is_never_overwritten(written: Path, tmp_path: Path) -> None:
         write_model(tmp_path, network(), scalers(), description(seed=8))
     assert (written / "manifest.json").read_bytes() == before
     assert visible(written.parent) == ["1"]
-    assert not place.leftovers(written.parent)
+    assert not coupling_directory.leftovers(written.parent)
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +165,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         write_model(tmp_path, network(), scalers(), description())
     assert caught.value.errno == 28
     assert not visible(tmp_path / "H1" / "60Hz")
-    assert not place.leftovers(tmp_path / "H1" / "60Hz")
+    assert not coupling_directory.leftovers(tmp_path / "H1" / "60Hz")
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "scalers.safetensors"])

@@ -11,13 +11,11 @@ import pytest
 import torch
 
 from deepclean.errors import ModelError
-from deepclean.models import deepcleanv2, store, verify, versions
-from deepclean.models import import_v2 as imported
+from deepclean.models import deepcleanv2, import_v2, permissions, store, verify, versions
 from deepclean.models import load as models
-from deepclean.models import log as changes
-from deepclean.models import permissions as trust
+from deepclean.models import log as model_log
 from deepclean.models.manifest import sha256
-from tests.helpers import store_site as stored
+from tests.helpers import store_site
 from tests.models.test_deepcleanv2 import Danger, directory, original
 
 __all__ = ["directory", "original"]
@@ -28,7 +26,7 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give files
 @pytest.fixture
 def coupling(tmp_path: Path) -> Path:
     """A coupling with two versions, the first in force."""
-    return stored.filled(tmp_path / "store", 2)
+    return store_site.filled(tmp_path / "store", 2)
 
 
 def load(coupling: Path) -> models.Model:
@@ -130,7 +128,7 @@ def test_a_stranger_is_named(coupling: Path) -> None:
     assert "belongs to 54321" in fault
     root = coupling.parents[1]
     os.chown(root, 54321, 54321)
-    assert trust.stranger(coupling / "2" / "weights.safetensors", root) is None
+    assert permissions.stranger(coupling / "2" / "weights.safetensors", root) is None
 
 
 def test_verifying_names_all_that_is_wrong(coupling: Path) -> None:
@@ -221,7 +219,7 @@ def test_a_pickle_beside_the_versions_is_not_run(
         if pointer == name:
             with pytest.raises(ModelError, match="not a version number"):
                 versions.read_pointer(coupling, pointer)
-    assert len(changes.read(coupling).changes) == (name != "changes.jsonl")
+    assert len(model_log.read(coupling).changes) == (name != "changes.jsonl")
     assert verify.coupling(coupling, coupling.parents[1])
     assert not (tmp_path / "sprung").exists()
 
@@ -233,7 +231,7 @@ def test_a_pickle_in_a_deepcleanv2_directory_is_not_run(
     (directory / name).write_bytes(bomb)
     for attempt in (
         lambda: deepcleanv2.load(directory),
-        lambda: imported.read(directory, "H1", "60Hz", 16384),
+        lambda: import_v2.read(directory, "H1", "60Hz", 16384),
     ):
         with pytest.raises(ModelError, match=name):
             attempt()

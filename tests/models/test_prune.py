@@ -5,19 +5,18 @@ from pathlib import Path
 import pytest
 
 from deepclean.errors import ModelError
-from deepclean.models import diff as difference
-from deepclean.models import directory as place
-from deepclean.models import log as changes
-from deepclean.models import store, versions
+from deepclean.models import diff, store, versions
+from deepclean.models import directory as coupling_directory
+from deepclean.models import log as model_log
 from deepclean.models.prune import prune, superfluous
-from tests.helpers import store_site as stored
+from tests.helpers import store_site
 from tests.helpers.store_site import anything
 
 
 @pytest.fixture(scope="module")
 def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six versions. Nothing here removes one."""
-    directory = stored.filled(tmp_path_factory.mktemp("store"), 6)
+    directory = store_site.filled(tmp_path_factory.mktemp("store"), 6)
     store.promote(directory, 2, anything)
     store.set_canary(directory, 4, anything)
     return directory
@@ -33,18 +32,18 @@ def test_the_newest_and_those_in_use_stay(six: Path) -> None:
 
 
 def test_what_a_rollback_came_from_may_go(tmp_path: Path) -> None:
-    directory = stored.filled(tmp_path, 3)
+    directory = store_site.filled(tmp_path, 3)
     store.promote(directory, 2, anything)
     store.rollback(directory, anything)
     assert superfluous(directory, 1) == (2,)
 
 
 def test_pruning_removes_and_logs(tmp_path: Path) -> None:
-    directory = stored.filled(tmp_path, 4)
+    directory = store_site.filled(tmp_path, 4)
     assert prune(directory, 1, "the disk") == (2, 3)
     assert versions.versions(directory) == (1, 4)
-    assert place.leftovers(directory) == []
-    made = changes.read(directory).changes[-2:]
+    assert coupling_directory.leftovers(directory) == []
+    made = model_log.read(directory).changes[-2:]
     assert [(c.what, c.before, c.after, c.why) for c in made] == [
         ("prune", 2, None, "the disk"),
         ("prune", 3, None, "the disk"),
@@ -55,7 +54,7 @@ def test_pruning_removes_and_logs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pointer", ["production", "canary"])
 def test_nothing_goes_while_a_pointer_is_damaged(tmp_path: Path, pointer: str) -> None:
-    directory = stored.filled(tmp_path, 3)
+    directory = store_site.filled(tmp_path, 3)
     (directory / pointer).write_text("what?")
     with pytest.raises(ModelError, match=pointer):
         prune(directory, 1)
@@ -63,29 +62,31 @@ def test_nothing_goes_while_a_pointer_is_damaged(tmp_path: Path, pointer: str) -
 
 
 def test_pruning_killed_at_any_step_shows_nothing_half(tmp_path: Path) -> None:
-    directory, step, died = stored.filled(tmp_path, 3), 1, True
+    directory, step, died = store_site.filled(tmp_path, 3), 1, True
     while died:
-        died = stored.killed_at(step, tmp_path, lambda: prune(directory, 1))
+        died = store_site.killed_at(step, tmp_path, lambda: prune(directory, 1))
         for number in versions.versions(directory):
             assert len(list((directory / str(number)).iterdir())) == 4
         if 2 not in versions.versions(directory):
             prune(directory, 1)
-            assert place.leftovers(directory) == []
-            stored.make(tmp_path, 2, seed=2)
+            assert coupling_directory.leftovers(directory) == []
+            store_site.make(tmp_path, 2, seed=2)
         step += 1
     assert step > 4
 
 
 def test_equal_versions_are_not_apart(six: Path) -> None:
-    same = difference.compare(six / "2", six / "2", six.parents[1])
+    same = diff.compare(six / "2", six / "2", six.parents[1])
     assert (same.fields, same.weights, same.output) == ({}, 0.0, 0.0)
     assert same.validation == {"asd_ratio": (0.25, 0.25)}
 
 
 def test_what_differs_is_told(tmp_path: Path) -> None:
-    one = stored.make(tmp_path, 1, seed=1)
-    two = stored.make(tmp_path, 2, seed=2, validation={"epoch": 3.0}, kernel=1024, parent_version=1)
-    found = difference.compare(one, two, tmp_path)
+    one = store_site.make(tmp_path, 1, seed=1)
+    two = store_site.make(
+        tmp_path, 2, seed=2, validation={"epoch": 3.0}, kernel=1024, parent_version=1
+    )
+    found = diff.compare(one, two, tmp_path)
     assert found.fields == {"kernel": (512, 1024), "parent_version": (None, 1)}
     assert found.validation == {"asd_ratio": (0.25, None), "epoch": (None, 3.0)}
     assert found.weights is not None
@@ -99,11 +100,11 @@ def test_weights_of_other_shapes_are_not_compared(tmp_path: Path) -> None:
     from deepclean.models.networks import build
     from tests.models.test_load import description, scalers
 
-    one = stored.make(tmp_path, 1)
+    one = store_site.make(tmp_path, 1)
     wiener = {"name": "wiener", "taps": 33}
     made = description(version=2, architecture=wiener)
     two = models.write_model(tmp_path, build(wiener, 3), scalers(), made)
-    found = difference.compare(one, two, tmp_path)
+    found = diff.compare(one, two, tmp_path)
     assert found.weights is None
     assert found.output is not None
     assert found.fields["architecture"][1] == wiener

@@ -7,26 +7,26 @@ from pathlib import Path
 import pytest
 
 from deepclean.errors import ModelError, OutputError
-from deepclean.models import directory as place
+from deepclean.models import directory as coupling_directory
 from deepclean.models import load as models
-from deepclean.models import log as changes
+from deepclean.models import log as model_log
 from deepclean.models import store, versions
 from deepclean.models.log import Change
 from deepclean.models.manifest import Manifest, sha256
-from tests.helpers import store_site as stored
+from tests.helpers import store_site
 from tests.helpers.store_site import WHERE, anything, state
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """A coupling with three versions, the first in force."""
-    return stored.filled(tmp_path / "store", 3)
+    return store_site.filled(tmp_path / "store", 3)
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A model directory elsewhere, which has another number there."""
-    return stored.make(tmp_path / "elsewhere", 7, seed=7, parent_version=6)
+    return store_site.make(tmp_path / "elsewhere", 7, seed=7, parent_version=6)
 
 
 def manifest(path: Path) -> Manifest:
@@ -34,7 +34,7 @@ def manifest(path: Path) -> Manifest:
 
 
 def said(directory: Path) -> list[tuple[str, int | None, int | None]]:
-    return [(c.what, c.before, c.after) for c in changes.read(directory).changes]
+    return [(c.what, c.before, c.after) for c in model_log.read(directory).changes]
 
 
 def test_publishing_makes_the_next_version(directory: Path, source: Path) -> None:
@@ -44,7 +44,7 @@ def test_publishing_makes_the_next_version(directory: Path, source: Path) -> Non
     assert models.load(path, store=directory.parents[1]).version == 4
     for name in ("weights.safetensors", "scalers.safetensors", "golden.safetensors"):
         assert (path / name).read_bytes() == (source / name).read_bytes()
-    last = changes.read(directory).changes[-1]
+    last = model_log.read(directory).changes[-1]
     assert (last.what, last.before, last.after, last.why) == ("publish", None, 4, "better at night")
     assert last.when.endswith("Z")
     assert last.who
@@ -64,7 +64,9 @@ def test_a_copy_says_where_it_came_from(directory: Path, source: Path) -> None:
 
 def test_a_parent_that_is_here_is_named_by_its_number_here(directory: Path, tmp_path: Path) -> None:
     weights = manifest(directory / "2").files[models.WEIGHTS]
-    child = stored.make(tmp_path / "elsewhere", 9, seed=9, parent_version=8, parent_weights=weights)
+    child = store_site.make(
+        tmp_path / "elsewhere", 9, seed=9, parent_version=8, parent_weights=weights
+    )
     assert manifest(store.publish(directory.parents[1], child)).parent_version == 2
 
 
@@ -127,7 +129,7 @@ def test_what_is_here_already_is_not_published_again(directory: Path) -> None:
 
 def test_publishing_killed_at_any_step_shows_nothing_half(directory: Path, source: Path) -> None:
     root, seen, step = directory.parents[1], versions.versions(directory), 1
-    while stored.killed_at(step, root, lambda: store.publish(root, source)):
+    while store_site.killed_at(step, root, lambda: store.publish(root, source)):
         present = versions.versions(directory)
         new = present[len(seen) :]
         assert present == (*seen, *new)
@@ -136,25 +138,25 @@ def test_publishing_killed_at_any_step_shows_nothing_half(directory: Path, sourc
             models.load(directory / str(number), store=root)
         seen, step = present, step + 1
     assert step > 15  # it did come to pass
-    assert place.leftovers(directory) == []  # the one that lived swept them
+    assert coupling_directory.leftovers(directory) == []  # the one that lived swept them
     assert versions.versions(directory) == (*seen, seen[-1] + 1)
-    assert changes.read(directory).damaged == 0
+    assert model_log.read(directory).damaged == 0
 
 
 def test_promoting_killed_at_any_step_can_be_taken_back(tmp_path: Path) -> None:
     root, step, died = tmp_path / "store", 1, True
-    directory = stored.filled(root, 2)
-    log = (directory / changes.LOG).read_bytes()
+    directory = store_site.filled(root, 2)
+    log = (directory / model_log.LOG).read_bytes()
     reached = set()
     while died:
-        died = stored.killed_at(step, root, lambda: store.promote(directory, 2, anything))
+        died = store_site.killed_at(step, root, lambda: store.promote(directory, 2, anything))
         now = versions.read_pointer(directory, "production")
         assert now in (1, 2)
         reached.add(now)
         if now == 2:
             assert store.rollback(directory, anything) == (2, 1)
         versions.set_pointer(directory, "production", 1)
-        (directory / changes.LOG).write_bytes(log)
+        (directory / model_log.LOG).write_bytes(log)
         step += 1
     assert reached == {1, 2}
     assert step > 5
@@ -167,7 +169,7 @@ def test_writers_at_once_wait_their_turn(tmp_path: Path, source: Path) -> None:
         for _ in range(each):
             store.publish(root, source)
 
-    children = [stored.child(publish) for _ in range(3)]
+    children = [store_site.child(publish) for _ in range(3)]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
     directory = root / WHERE
     assert versions.versions(directory) == tuple(range(1, 3 * each + 1))
@@ -186,8 +188,8 @@ def test_a_number_that_somebody_took_without_the_lock_is_passed_over(
             (directory / "4").mkdir()
             (directory / "5").symlink_to("nowhere")
 
-    with place.changing(directory):
-        path = place.appear(directory, content, manifest(source), meanwhile)
+    with coupling_directory.changing(directory):
+        path = coupling_directory.appear(directory, content, manifest(source), meanwhile)
     assert path == directory / "6"
     assert models.load(path).version == 6
     assert list((directory / "4").iterdir()) == []
@@ -229,8 +231,8 @@ def test_a_version_that_is_refused_is_not_put_in_force(directory: Path) -> None:
 
 def test_the_former_production_may_be_gone(directory: Path) -> None:
     store.promote(directory, 2, anything)
-    with place.changing(directory):
-        place.vanish(directory, 1)
+    with coupling_directory.changing(directory):
+        coupling_directory.vanish(directory, 1)
     with pytest.raises(ModelError, match="version 1, is not there any more"):
         store.rollback(directory, anything)
 
@@ -265,9 +267,9 @@ def test_a_torn_line_costs_itself_only(directory: Path) -> None:
     store.promote(directory, 2, anything)
     path = directory / "changes.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
-    assert (len(changes.read(directory).changes), changes.read(directory).damaged) == (1, 1)
+    assert (len(model_log.read(directory).changes), model_log.read(directory).damaged) == (1, 1)
     store.promote(directory, 3, anything, 'a "reason"\nof two lines, with é')
-    log = changes.read(directory)
+    log = model_log.read(directory)
     assert (len(log.changes), log.damaged) == (2, 1)
     assert log.changes[-1].why == 'a "reason"\nof two lines, with é'
     assert store.rollback(directory, anything) == (3, 2)
@@ -276,7 +278,7 @@ def test_a_torn_line_costs_itself_only(directory: Path) -> None:
 def test_a_log_that_is_anything_at_all_is_read(directory: Path) -> None:
     for content in (b"", b"\n\n", b"\xff\x00\n", b"[1]\n", b'{"what": "promote", "to": "2"}\n'):
         (directory / "changes.jsonl").write_bytes(content)
-        assert changes.read(directory).changes == ()
+        assert model_log.read(directory).changes == ()
 
 
 def test_a_log_that_cannot_be_written_is_said_and_the_pointer_is_right(directory: Path) -> None:
@@ -306,7 +308,7 @@ def test_a_log_that_cannot_be_written_is_said_and_the_pointer_is_right(directory
     ],
 )
 def test_what_a_rollback_goes_back_through(
-    made: list[tuple[changes.What, int | None, int | None]], current: int, expected: list[int]
+    made: list[tuple[model_log.What, int | None, int | None]], current: int, expected: list[int]
 ) -> None:
     log = [Change("", "", what, before, after) for what, before, after in made]
-    assert changes.productions(log, current) == expected
+    assert model_log.productions(log, current) == expected

@@ -19,7 +19,7 @@ from deepclean.errors import InputError
 from deepclean.io.source import HistorySource
 from deepclean.models import store
 from deepclean.rollout import record
-from deepclean.rollout.recorded import Past, Recorded
+from deepclean.rollout.recorded import RecordedUpdates, RunModels
 from deepclean.run.cleaner import channels_of
 from tests.helpers.commands import Done, Run
 from tests.helpers.model_stream import Stream, directory, faulty, point, put
@@ -74,7 +74,7 @@ def ran(config: Config, acts: Acts) -> list[tuple[str, int]]:
     for frame in source.frames(SPAN, needed):
         acts.get(frame.span.start // NS - START, lambda: None)()
         stream.take(frame)
-    stream.keeper.turn()
+    stream.keeper.poll()
     assert len(stream.written) == SECONDS
     return [(event.what, event.version.number) for event in record.read(record_of(config))]
 
@@ -205,16 +205,16 @@ def test_a_refusal_that_the_data_led_to_is_not_offered(gated: Config, tmp_path: 
         Event(6, "in_force", two, "production", 1),
         Event(7, "refused", two, "production", why="changed in place"),
     ]
-    recorded = Recorded(gated, events, record.Record(tmp_path / "record"))
-    given = [(o.version, o.role, o.fault) for o in recorded.take(6)]
+    recorded = RecordedUpdates(gated, events, record.ModelRecord(tmp_path / "record"))
+    given = [(o.version, o.role, o.fault) for o in recorded.pop(6)]
     assert given == [
         (two, "production", ""),
         (three, "canary", "damaged"),
         (two, "production", "changed in place"),
         (two, "production", ""),
     ]
-    assert [o.fault for o in recorded.take(7)] == ["changed in place"]
-    assert recorded.take(8) == []
+    assert [o.fault for o in recorded.pop(7)] == ["changed in place"]
+    assert recorded.pop(8) == []
 
 
 @pytest.mark.parametrize("act", [production, candidate])
@@ -222,7 +222,9 @@ def test_a_replay_may_begin_later_with_what_was_in_force(
     gated: Config, tmp_path: Path, act: Callable[[Config, int], Callable[[], object]]
 ) -> None:
     told = ran(gated, {8: act(gated, 3)})
-    later = Past(gated, record_of(gated), tmp_path / "again", Span(SPAN.start + 40 * NS, SPAN.end))
+    later = RunModels(
+        gated, record_of(gated), tmp_path / "again", Span(SPAN.start + 40 * NS, SPAN.end)
+    )
     assert later.loaded["60Hz"].version == (3 if ("in_force", 3) in told else 1)
 
 
@@ -300,15 +302,17 @@ def test_a_line_that_is_not_of_a_record(gated: Config, tmp_path: Path, line: str
     path = record_of(gated)
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(InputError, match="line 2 is not of a record of models"):
-        Past(gated, path, tmp_path / "again", SPAN)
+        RunModels(gated, path, tmp_path / "again", SPAN)
 
 
 def test_a_record_that_does_not_say_what_was_in_production(gated: Config, tmp_path: Path) -> None:
     ran(gated, {})
     earlier = Span(SPAN.start - NS, SPAN.end)
     with pytest.raises(InputError, match=f"production of 60Hz at {START - 1}"):
-        Past(gated, record_of(gated), tmp_path / "again", earlier)
-    later = Past(gated, record_of(gated), tmp_path / "again", Span(SPAN.start + 5 * NS, SPAN.end))
+        RunModels(gated, record_of(gated), tmp_path / "again", earlier)
+    later = RunModels(
+        gated, record_of(gated), tmp_path / "again", Span(SPAN.start + 5 * NS, SPAN.end)
+    )
     assert later.loaded["60Hz"].version == 1
 
 
@@ -318,9 +322,11 @@ def test_a_run_that_began_anew_is_replayed_in_two_parts(gated: Config, tmp_path:
     line = path.read_text()
     path.write_text(line + line.replace(str(START), str(START + 20)).replace(": 1,", ": 2,"))
     with pytest.raises(InputError, match=f"began anew at {START + 20}"):
-        Past(gated, path, tmp_path / "again", SPAN)
+        RunModels(gated, path, tmp_path / "again", SPAN)
     parts = (Span(SPAN.start, middle), Span(middle, SPAN.end))
-    loaded = [Past(gated, path, tmp_path / "again", part).loaded["60Hz"].version for part in parts]
+    loaded = [
+        RunModels(gated, path, tmp_path / "again", part).loaded["60Hz"].version for part in parts
+    ]
     assert loaded == [1, 2]
 
 

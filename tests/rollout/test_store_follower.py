@@ -17,14 +17,14 @@ import torch
 
 from deepclean.config import Config
 from deepclean.core.block import Series
-from deepclean.core.rollout.rollout import Lifecycle
+from deepclean.core.rollout.rollout import Rollout
 from deepclean.errors import ModelError, OutputError
 from deepclean.io import gwf
 from deepclean.models import load as models
 from deepclean.models import loading, rejections, store, versions
 from deepclean.models.manifest import sha256
 from deepclean.models.networks import Wiener
-from deepclean.rollout import store_follower as keeping
+from deepclean.rollout import store_follower
 from deepclean.system.malloc import Trimmer
 from tests.helpers.builders import same_bits
 from tests.helpers.model_stream import (
@@ -126,14 +126,14 @@ def test_a_rejection_is_taken_back_when_the_version_is_mended(config: Config) ->
     (path / models.WEIGHTS).write_bytes(whole[:50])
     point(config, 2)
     stream.steps(3)
-    stream.keeper.turn()
+    stream.keeper.poll()
     assert rejections.read(directory(config), 2) is not None
     (path / models.WEIGHTS).write_bytes(whole)
     stream.steps(3)
     assert stream.count("in_force") == 0  # nothing was said: the pointer is as it was
     point(config, 2)
     stream.until(lambda: stream.count("in_force") == 1, limit=10)
-    stream.keeper.turn()
+    stream.keeper.poll()
     assert rejections.read(directory(config), 2) is None
 
 
@@ -185,7 +185,7 @@ def test_the_loader_may_take_as_long_as_it_likes(
         assert go_on.wait(30)
         return load(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(keeping, "load_model", slow)
+    monkeypatch.setattr(store_follower, "load_model", slow)
     stream = Stream(config, threaded=True)
     with stream.keeper:
         stream.steps(4)
@@ -212,7 +212,7 @@ def test_a_fault_in_the_life_of_models_does_not_stop_the_stream(
     put(config, 2)
     point(config, 2)
     with monkeypatch.context() as patch:
-        patch.setattr(Lifecycle, step, failing)
+        patch.setattr(Rollout, step, failing)
         stream.steps(4)
     stream.steps(8)
     assert "are not attended to" in caplog.text
@@ -230,7 +230,7 @@ def test_a_keeper_that_fails_goes_on(
 ) -> None:
     config = config.model_copy(update={"models": config.models.model_copy(update={"probe": 0.001})})
     stream, failed = Stream(config, threaded=True), threading.Event()
-    turn = stream.keeper.turn
+    turn = stream.keeper.poll
 
     def failing() -> None:
         if not failed.is_set():
@@ -376,7 +376,7 @@ def test_a_canary_that_is_no_good_makes_room_for_the_next(gated: Config) -> None
     said = faulty(gated, 2, "a byte flipped")
     store.set_canary(directory(gated), 2, lambda path: None)
     stream.steps(3)
-    stream.keeper.turn()
+    stream.keeper.poll()
     assert versions.read_pointer(directory(gated), "canary") is None
     told = rejections.read(directory(gated), 2)
     assert told is not None
@@ -450,7 +450,7 @@ def test_switches_half_of_them_to_versions_that_are_no_good(config: Config, coun
             refused = stream.count("refused")
             point(config, number)
             stream.until(lambda was=refused: stream.count("refused") == was + 1, limit=5)  # type: ignore[misc]
-            stream.keeper.turn()
+            stream.keeper.poll()
             told = rejections.read(directory(config), number)
             assert told is not None
             assert said in told["why"]
@@ -483,7 +483,7 @@ def _resident() -> int:
     clock = FakeClock()
     trimmer = Trimmer(clock)
     clock.now += 1000.0
-    trimmer.turn()
+    trimmer.step()
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 

@@ -11,7 +11,7 @@ import torch
 from deepclean.config import Config
 from deepclean.core import reasons
 from deepclean.errors import DeviceError
-from deepclean.models.device import Spared, spared
+from deepclean.models.device import CpuFallback, spared
 from deepclean.models.loading import load_models
 from tests.helpers import small_site as site
 from tests.helpers.faultsite import (
@@ -38,7 +38,7 @@ def config(tmp_path: Path) -> Config:
 
 def test_out_of_memory_runs_on_the_spare(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     device = at_calls(real(config), range(8, 12), failing(SHORT))
-    run = Run(config, Spared("60Hz", device, real(config)))
+    run = Run(config, CpuFallback("60Hz", device, real(config)))
     with caplog.at_level(logging.INFO, logger="deepclean.models.device"):
         run.over(20)
     assert cleaned(assert_sound(run, range(20))) == list(range(1, 19))
@@ -53,7 +53,7 @@ def test_the_spare_is_the_same_network(config: Config) -> None:
     assert torch.equal(with_spare(witnesses), expected)
     for parameter in model.network.parameters():
         parameter.data.fill_(torch.nan)  # the spare has its own
-    spare = Spared("60Hz", failing(SHORT), with_spare._spare)  # type: ignore[attr-defined]
+    spare = CpuFallback("60Hz", failing(SHORT), with_spare._spare)  # type: ignore[attr-defined]
     assert torch.equal(spare(witnesses), expected)
 
 
@@ -67,7 +67,7 @@ def test_out_of_memory_everywhere_lets_the_strain_pass(config: Config) -> None:
 
 
 def test_other_errors_are_not_for_the_spare(config: Config) -> None:
-    network = Spared("60Hz", failing(RuntimeError("a bug")), real(config))
+    network = CpuFallback("60Hz", failing(RuntimeError("a bug")), real(config))
     with pytest.raises(RuntimeError, match="a bug"):
         network(torch.zeros(1, 3, 512))
 

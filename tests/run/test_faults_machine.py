@@ -16,9 +16,9 @@ import pytest
 from deepclean.config import Config
 from deepclean.core import reasons
 from deepclean.io.tail import FrameTail
-from deepclean.io.watch import Watch
+from deepclean.io.watch import DirectoryWatch
 from deepclean.run import daemon as live
-from deepclean.telemetry import status_file as account
+from deepclean.telemetry import status_file
 from tests.helpers import small_site as site
 from tests.helpers.faultsite import cleaned, outputs, undisturbed
 from tests.helpers.small_site import START
@@ -72,9 +72,11 @@ def assert_all_cleaned(config: Config, seconds: range) -> None:
         assert (held[number].samples == undisturbed()[number].samples).all()
 
 
-def kept(config: Config) -> account.Kept:
+def kept(config: Config) -> status_file.StatusContent:
     """Return the account that the daemon left."""
-    return account.read(account.path_in(config.output.directory, config.output.description), 0.0)
+    return status_file.read(
+        status_file.path_in(config.output.directory, config.output.description), 0.0
+    )
 
 
 # 1, 3, 4: the watch
@@ -122,7 +124,7 @@ def test_a_handler_that_raises_is_replaced(tmp_path: Path, monkeypatch: pytest.M
         died.set()
         raise RuntimeError(filename)
 
-    with Watch([tail], clock) as watch:
+    with DirectoryWatch([tail], clock) as watch:
         monkeypatch.setattr(tail, "notice", fail)
         (tmp_path / name(START)).write_bytes(b"x")
         assert died.wait(10)

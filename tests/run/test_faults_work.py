@@ -16,12 +16,12 @@ import torch
 
 from deepclean.config import Config
 from deepclean.core import reasons
-from deepclean.core.engine.coupling import Runner
+from deepclean.core.engine.coupling import CouplingPipeline
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.intake import Intake
 from deepclean.core.products import State, render
 from deepclean.core.time import NS
-from deepclean.run import cleaner as cleaning
+from deepclean.run import cleaner
 from tests.helpers import small_site as site
 from tests.helpers.faultsite import (
     assert_sound,
@@ -78,7 +78,8 @@ def test_a_prediction_beyond_all_bounds_gives_no_infinity(config: Config) -> Non
 
 
 @pytest.mark.parametrize(
-    ("owner", "stage"), [(Intake, "resample"), (Runner, "_interpolate"), (Engine, "_finish")]
+    ("owner", "stage"),
+    [(Intake, "resample"), (CouplingPipeline, "_interpolate"), (Engine, "_finish")],
 )
 def test_a_stage_that_fails_lets_what_is_inside_pass_and_begins_anew(
     config: Config,
@@ -118,7 +119,7 @@ def test_a_frame_that_cannot_be_made_up_is_lost_and_counted(
             raise MemoryError("no room for an array")
         return work(*args)
 
-    monkeypatch.setattr(cleaning, "render", failing_once)
+    monkeypatch.setattr(cleaner, "render", failing_once)
     run = Run(config)
     run.over(20)
     ledger = run.cleaning.ledger

@@ -16,10 +16,9 @@ from deepclean.errors import ConfigError, InputError
 from deepclean.factory import budget, make_engine
 from deepclean.io import gwf
 from deepclean.models.loading import load_models
-from deepclean.run.lookahead import LIMIT, bought, decided, decided_live
+from deepclean.run.lookahead import LIMIT, decided, decided_live, lookahead_gain
 from deepclean.validate.page import html
-from tests.helpers import small_site as smallsite
-from tests.helpers import validation_site as validated
+from tests.helpers import small_site, validation_site
 from tests.helpers.commands import Run
 from tests.helpers.training_site import FLOOR, LINE, RATES, START, STRAIN
 from tests.run.test_daemon import daemon, is_written, until
@@ -31,17 +30,19 @@ NO_WAIT = "couplings.30Hz.wait=0"
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A line, which can be forecast."""
-    return validated.make_site(tmp_path_factory.mktemp("line"))
+    return validation_site.make_site(tmp_path_factory.mktemp("line"))
 
 
 @pytest.fixture(scope="module")
 def broad(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """Noise as broad as the band and ten times the floor, which cannot."""
     rng = np.random.default_rng(8)
-    witness = rng.standard_normal(validated.SECONDS * RATES[LINE])
+    witness = rng.standard_normal(validation_site.SECONDS * RATES[LINE])
     noise = np.repeat(witness, RATES[STRAIN] // RATES[LINE])
     strain = FLOOR * (10 * noise + rng.standard_normal(len(noise)))
-    return validated.make_site(tmp_path_factory.mktemp("broad"), {LINE: witness, STRAIN: strain})
+    return validation_site.make_site(
+        tmp_path_factory.mktemp("broad"), {LINE: witness, STRAIN: strain}
+    )
 
 
 def of(config: Config, wait: int | str) -> Config:
@@ -54,8 +55,8 @@ SPAN = Span.of_seconds(START + 30, 60)
 
 
 def test_line_need_not_wait(line: Config, caplog: pytest.LogCaptureFixture) -> None:
-    models, source = load_models(line), validated.open_source(line)
-    (found,) = bought(line, models, source, SPAN).values()
+    models, source = load_models(line), validation_site.open_source(line)
+    (found,) = lookahead_gain(line, models, source, SPAN).values()
     assert 0.99 < found.residual < LIMIT
     assert abs(found.outside - 1) < 0.02
     assert 55 < found.seconds <= 60
@@ -67,8 +68,8 @@ def test_line_need_not_wait(line: Config, caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_broad_noise_waits(broad: Config) -> None:
-    models, source = load_models(broad), validated.open_source(broad)
-    (found,) = bought(broad, models, source, SPAN).values()
+    models, source = load_models(broad), validation_site.open_source(broad)
+    (found,) = lookahead_gain(broad, models, source, SPAN).values()
     assert found.residual > 1.1
     chosen = decided(of(broad, "auto"), models, source, SPAN)
     assert chosen.wait == 1
@@ -76,16 +77,16 @@ def test_broad_noise_waits(broad: Config) -> None:
 
 
 def test_what_cannot_be_measured_waits(line: Config, caplog: pytest.LogCaptureFixture) -> None:
-    models, source = load_models(line), validated.open_source(line)
+    models, source = load_models(line), validation_site.open_source(line)
     after = Span.of_seconds(START + 1000, 64)
     with pytest.raises(InputError, match="not cleaned in full for 2 s on end"):
-        bought(line, models, source, after)
+        lookahead_gain(line, models, source, after)
     assert decided(of(line, "auto"), models, source, after).wait == 1
     assert "auto waits" in caplog.text
 
 
 def test_only_auto_is_decided(line: Config) -> None:
-    models, source = load_models(line), validated.open_source(line)
+    models, source = load_models(line), validation_site.open_source(line)
     for wait in (0, 1):
         config = of(line, wait)
         assert decided(config, models, source, SPAN) is config
@@ -145,7 +146,7 @@ def test_budget_says_what_is_forecast(deepclean: Run, line: Config) -> None:
 
 
 def test_report_says_what_waiting_buys(line: Config) -> None:
-    report = validated.validated(of(line, 0)).report
+    report = validation_site.validated(of(line, 0)).report
     found = report["runs"][0]["waiting"]
     assert found["wait"] == 0
     assert found["couplings"]["30Hz"]["auto"] == 0
@@ -173,15 +174,15 @@ def test_replay_decides_and_says_so_in_the_frames(deepclean: Run, line: Config) 
 
 
 def test_frame_leaves_with_its_own_and_is_what_replay_gives(tmp_path: Path) -> None:
-    config = smallsite.small_config(tmp_path, "couplings.60Hz.wait=0")
-    start = smallsite.START
-    smallsite.publish_model(config)
-    smallsite.write_site(config, start, 24)
+    config = small_site.small_config(tmp_path, "couplings.60Hz.wait=0")
+    start = small_site.START
+    small_site.publish_model(config)
+    small_site.write_site(config, start, 24)
     log = tmp_path / "log"
     with daemon(config, log, "--set", "couplings.60Hz.wait=0") as process:
         for second in range(start + 24, start + 30):
-            gwf.publish(smallsite.witness_path(config, second), smallsite.witness_frame(second))
-            gwf.publish(smallsite.strain_path(config, second), smallsite.strain_frame(second))
+            gwf.publish(small_site.witness_path(config, second), small_site.witness_frame(second))
+            gwf.publish(small_site.strain_path(config, second), small_site.strain_frame(second))
             until(partial(is_written, config, second), process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=5) == 0

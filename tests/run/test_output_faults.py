@@ -23,7 +23,7 @@ from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.io.t050017 import FrameName
 from deepclean.models.loading import load_models
-from deepclean.run.cleaner import Cleaning, channels_of, sink_of
+from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
 from deepclean.system.lock import OutputLock
 from tests.helpers import small_site as site
 from tests.helpers.small_site import START
@@ -61,7 +61,7 @@ class Life:
         self._lock.__enter__()
         sink = sink_of(config, loaded)
         sink.guard = self._lock.hold
-        self.cleaning = Cleaning(config, engine, sink)
+        self.cleaning = FrameCleaner(config, engine, sink)
 
     def close(self) -> None:
         self._lock.__exit__()
@@ -72,7 +72,7 @@ class Life:
         ledger = self.cleaning.ledger
         until_done = ledger.written.total() + ledger.lost.total() + count
         while ledger.written.total() + ledger.lost.total() < until_done:
-            for path in self.cleaning.take(next(self._frames)):
+            for path in self.cleaning.push(next(self._frames)):
                 name = FrameName.parse(path.name)
                 assert name is not None
                 written.append(name.start - FIRST)

@@ -18,15 +18,15 @@ from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.io.t050017 import FrameName, remaining
 from deepclean.models.loading import load_models
-from deepclean.run.cleaner import Cleaning, channels_of, sink_of
-from deepclean.run.replay import Replayed, replay
+from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
+from deepclean.run.replay import ReplayResult, replay
 from tests.helpers import small_site as site
 from tests.helpers.small_site import START
 
 OUT_DQ = "H1:GDS-CALIB_STRAIN_DEEPCLEAN_PRODUCTION_OUT_DQ"
 
 
-def clean(config: Config, start: int, end: int, into: Path, duration: int = 1) -> Replayed:
+def clean(config: Config, start: int, end: int, into: Path, duration: int = 1) -> ReplayResult:
     loaded = load_models(config)
     source = HistorySource(
         channels_of(config),
@@ -69,7 +69,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 def whole(config: Config, tmp_path_factory: pytest.TempPathFactory) -> dict[int, bytes]:
     into = tmp_path_factory.mktemp("whole")
     done = clean(config, START + 5, START + 35, into)
-    assert done == Replayed(written=30, skipped=0, gaps=0)
+    assert done == ReplayResult(written=30, skipped=0, gaps=0)
     return contents(into)
 
 
@@ -95,7 +95,7 @@ def test_interrupted_replay_is_resumed(
     clean(config, START + 20, START + 21, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     done = clean(config, START + 5, START + 35, tmp_path)
-    assert done == Replayed(written=26, skipped=4 * NS, gaps=0)
+    assert done == ReplayResult(written=26, skipped=4 * NS, gaps=0)
     assert contents(tmp_path) == whole
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
@@ -114,10 +114,10 @@ def test_joined_frames_keep_the_ledger_balanced(config: Config, tmp_path: Path) 
     history = [History([f.directory]) for f in (config.input.strain, *config.input.witnesses)]
     engine = make_engine(config, loaded)
     sink = sink_of(config, loaded, tmp_path)
-    cleaning = Cleaning(config, engine, sink, duration=8 * NS)
+    cleaning = FrameCleaner(config, engine, sink, duration=8 * NS)
     span = Span.of_seconds(START + 5, 20)
     for frame in HistorySource(channels_of(config), *history).frames(span, engine.needs(span)):
-        cleaning.take(frame)
+        cleaning.push(frame)
         assert cleaning.ledger.balanced
     cleaning.release()
     assert cleaning.ledger.balanced

@@ -32,10 +32,10 @@ from deepclean.io import gwf
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_models
-from deepclean.run import parallel as bulk
+from deepclean.run import parallel
 from deepclean.run.cleaner import channels_of, sink_of
-from deepclean.run.parallel import Task, begin, cut
-from deepclean.run.replay import Replayed, replay
+from deepclean.run.parallel import ReplayTask, begin, cut
+from deepclean.run.replay import ReplayResult, replay
 from deepclean.system.atomic import OutputChannel
 from tests.helpers import small_site as site
 from tests.helpers.datafind_service import open_fetched, somewhere
@@ -61,7 +61,7 @@ def one_process(
     begin: int = BEGIN,
     end: int = END,
     source: HistorySource | None = None,
-) -> Replayed:
+) -> ReplayResult:
     loaded = load_models(config)
     return replay(
         config,
@@ -80,8 +80,8 @@ def processes(
     duration: int = 1,
     opened: Callable[[], HistorySource] | None = None,
     progress: Callable[[int], None] = lambda done: None,
-) -> bulk.Bulk:
-    return bulk.replay(
+) -> parallel.ParallelReplay:
+    return parallel.replay(
         config,
         load_models(config),
         opened or partial(open_source, config),
@@ -119,7 +119,7 @@ def whole(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 def shards_here(config: Config, into: Path, duration: int, shards: Sequence[Span]) -> None:
     """Clean shards in this process, by the very code of the others."""
     models = {name: (model.path, model.hash) for name, model in load_models(config).items()}
-    work = begin(Task(config, partial(open_source, config), models, into, duration * NS))
+    work = begin(ReplayTask(config, partial(open_source, config), models, into, duration * NS))
     for shard in shards:
         work(shard, lambda what: None)
 
@@ -144,12 +144,12 @@ def test_two_processes_make_the_files_of_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Resumed, with gaps, where something is left of an earlier run."""
-    monkeypatch.setattr(bulk, "WORTH", 1)
+    monkeypatch.setattr(parallel, "WORTH", 1)
     one_process(config, tmp_path, 1, START + 19, START + 21)
     (tmp_path / ".H-H1_DEEPCLEAN-1-1.gwf.tmp").write_bytes(b"half")
     told: list[int] = []
     done = processes(config, tmp_path, 2, progress=told.append)
-    assert done == bulk.Bulk(Replayed(27, 2 * NS, 3), [], [])
+    assert done == parallel.ParallelReplay(ReplayResult(27, 2 * NS, 3), [], [])
     assert sum(told) == (END - BEGIN) * NS
     assert files(tmp_path) == whole(1)
 
@@ -163,7 +163,7 @@ def test_number_of_processes_changes_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bulk, "WORTH", 1)
+    monkeypatch.setattr(parallel, "WORTH", 1)
     for jobs in (2, 3):
         done = processes(config, tmp_path / str(jobs), jobs, duration)
         assert not done.failed
@@ -174,7 +174,7 @@ def test_shard_of_a_killed_process_is_named_and_can_be_repeated(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the configuration's own directory, of which a live run keeps three files."""
-    monkeypatch.setattr(bulk, "WORTH", 1)
+    monkeypatch.setattr(parallel, "WORTH", 1)
     here = config.input.strain.directory.parent
     into, spared = tmp_path / "own", tmp_path / "spared"
     kept = site.small_config(here, "output.retention.count=3", f"output.directory={into}")
@@ -204,8 +204,8 @@ def test_shard_that_fails_holds_up_no_other(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also not the next one of the same process."""
-    monkeypatch.setattr(bulk, "WORTH", 1)
-    monkeypatch.setattr(bulk, "LONGEST", 8 * NS)
+    monkeypatch.setattr(parallel, "WORTH", 1)
+    monkeypatch.setattr(parallel, "LONGEST", 8 * NS)
     opened = partial(open_failing, config, START + 7)
     done = processes(config, tmp_path, 2, opened=opened)
     ((shard, error),) = done.failed
@@ -220,7 +220,7 @@ def test_shard_that_fails_holds_up_no_other(
 def test_processes_fetch_what_one_reads_from_files(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "WORTH", 1)
+    monkeypatch.setattr(parallel, "WORTH", 1)
     there, apart = tmp_path / "all", tmp_path / "apart"
     there.mkdir()
     apart.mkdir()
@@ -250,7 +250,7 @@ def test_input_without_the_channels_begins_no_process_and_makes_no_directory(
 ) -> None:
     other = site.small_config(config.input.strain.directory.parent, "strain.channel=H1:OTHER")
     with pytest.raises(InputError, match="H1:OTHER"):
-        bulk.replay(
+        parallel.replay(
             other,
             load_models(other),
             partial(open_source, other),
@@ -264,7 +264,7 @@ def test_input_without_the_channels_begins_no_process_and_makes_no_directory(
 def test_another_model_than_at_the_start_is_refused(config: Config, tmp_path: Path) -> None:
     models = {name: (model.path, "0" * 64) for name, model in load_models(config).items()}
     with pytest.raises(ModelError, match="another model"):
-        begin(Task(config, partial(open_source, config), models, tmp_path, NS))
+        begin(ReplayTask(config, partial(open_source, config), models, tmp_path, NS))
 
 
 def test_process_of_shards_sweeps_nothing(config: Config, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from deepclean.simulate.configured import site_of
 from deepclean.simulate.files import Layout
 from deepclean.simulate.history import write_history
 from deepclean.simulate.simulator import Simulator
-from tests.helpers import small_site as smallsite
+from tests.helpers import small_site
 from tests.helpers.small_site import START
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +44,7 @@ def test_virgo_is_cleaned(tmp_path: Path) -> None:
     layout = Layout(strain=tmp_path / "strain", witnesses=tmp_path / "witnesses", witness_length=8)
     for _ in write_history(simulator, layout, Span.of_seconds(START, 8)):
         pass
-    smallsite.publish_model(config, 1, simulator.rates)
+    small_site.publish_model(config, 1, simulator.rates)
     loaded = load_models(config)
     source = HistorySource(
         channels_of(config), History([tmp_path / "strain"]), History([tmp_path / "witnesses"])

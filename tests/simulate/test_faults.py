@@ -12,7 +12,7 @@ from deepclean.io.t050017 import FrameName
 from deepclean.simulate import Layout, Pace, Simulator, Site, stream
 from deepclean.simulate.damage import swapped
 from deepclean.simulate.faults import parse_fault
-from tests.helpers import rehearsal_run as rehearsed
+from tests.helpers import rehearsal_run
 from tests.helpers.rehearsal_run import (
     DEADLINE,
     GPS,
@@ -27,9 +27,9 @@ from tests.helpers.rehearsal_run import (
 )
 from tests.simulate.test_stream import TIMING, FakeClock
 
-site = rehearsed.site
-streamed = rehearsed.streamed
-undisturbed = rehearsed.undisturbed
+site = rehearsal_run.site
+streamed = rehearsal_run.streamed
+undisturbed = rehearsal_run.undisturbed
 
 
 @pytest.mark.parametrize(

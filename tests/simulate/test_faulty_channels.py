@@ -15,7 +15,7 @@ from deepclean.simulate import Fault, Layout, Simulator, Site, stream
 from deepclean.simulate import write_history as history
 from deepclean.simulate.damage import spoiled
 from deepclean.simulate.faults import KINDS
-from tests.helpers import rehearsal_run as rehearsed
+from tests.helpers import rehearsal_run
 from tests.helpers.rehearsal_run import (
     GPS,
     SPAN,
@@ -31,9 +31,9 @@ from tests.simulate.test_stream import FakeClock
 
 FAST, SLOW = "H1:FAST", "H1:SLOW"
 
-site = rehearsed.site
-streamed = rehearsed.streamed
-undisturbed = rehearsed.undisturbed
+site = rehearsal_run.site
+streamed = rehearsal_run.streamed
+undisturbed = rehearsal_run.undisturbed
 
 
 Expected = Callable[[Samples], Samples]

@@ -15,17 +15,16 @@ from deepclean.errors import ConfigError
 from deepclean.io import gwf
 from deepclean.simulate import Fault, Layout, Simulator, Site, random_faults, site_of, stream
 from deepclean.simulate import write_history as history
-from deepclean.simulate.faults import KINDS, Schedule
-from deepclean.telemetry import status_file as account
-from tests.helpers import rehearsal_run as rehearsed
-from tests.helpers import small_site as smallsite
+from deepclean.simulate.faults import KINDS, FaultSchedule
+from deepclean.telemetry import status_file
+from tests.helpers import rehearsal_run, small_site
 from tests.helpers.commands import Run
 from tests.helpers.rehearsal_run import GPS, SPAN, Streamed, fault
 from tests.helpers.small_site import START
 from tests.run.test_daemon import COMMAND, daemon, is_written, until
 from tests.simulate.test_stream import FakeClock
 
-site = rehearsed.site
+site = rehearsal_run.site
 
 
 # A random mix.
@@ -50,7 +49,7 @@ def test_random_faults_are_as_many_as_asked_and_of_every_kind(site: Site) -> Non
         *("strain", "witnesses", "both", "state"),
         *(witness.channel for witness in site.witnesses),
     }
-    Schedule(begun, site)
+    FaultSchedule(begun, site)
     still = random_faults(0, 50, span, site, live=False)
     assert [one for one in begun if not KINDS[one.kind].live] == [
         one for one in still if span.start <= one.span.start
@@ -150,7 +149,7 @@ def test_table_of_faults_needs_no_configuration(deepclean: Run, tmp_path: Path) 
 
 
 def test_every_wrong_fault_is_named(deepclean: Run, tmp_path: Path) -> None:
-    smallsite.small_config(tmp_path)
+    small_site.small_config(tmp_path)
     done = deepclean(tmp_path, f"{SIMULATE} --fault mising@+2 --fault missing@+9")
     assert done.returncode == 2
     first, second = done.stderr.splitlines()
@@ -160,7 +159,7 @@ def test_every_wrong_fault_is_named(deepclean: Run, tmp_path: Path) -> None:
 
 
 def test_faults_are_said_and_happen(deepclean: Run, tmp_path: Path) -> None:
-    smallsite.small_config(tmp_path)
+    small_site.small_config(tmp_path)
     done = deepclean(tmp_path, f"{SIMULATE} --fault missing@+2+2 --fault nan:FAST@{START + 1}.5")
     assert done.stdout.splitlines() == [
         f"fault nan:FAST@{START + 1}.5+1",
@@ -170,7 +169,7 @@ def test_faults_are_said_and_happen(deepclean: Run, tmp_path: Path) -> None:
     assert len(list((tmp_path / "strain").iterdir())) == 6
     done = deepclean(tmp_path, f"{SIMULATE} --live --speed inf --fault-rate 500 --seed 2")
     span = Span.of_seconds(START, 8)
-    made = random_faults(2, 500, span, site_of(smallsite.small_config(tmp_path), seed=2))
+    made = random_faults(2, 500, span, site_of(small_site.small_config(tmp_path), seed=2))
     said = [line.removeprefix("fault ") for line in done.stdout.splitlines()[:-1]]
     assert said == [str(one) for one in sorted(made, key=lambda one: one.span.start)]
     assert said
@@ -182,9 +181,9 @@ def test_faults_are_said_and_happen(deepclean: Run, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_daemon_cleans_on_under_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPCLEAN__INPUT__DEADLINE", "0.5")
-    config = smallsite.small_config(tmp_path, "input.deadline=0.5")
+    config = small_site.small_config(tmp_path, "input.deadline=0.5")
     made = site_of(config)
-    smallsite.publish_model(config, rates={w.channel: w.rate for w in made.witnesses})
+    small_site.publish_model(config, rates={w.channel: w.rate for w in made.witnesses})
     file = str(tmp_path / "small.yaml")
     first, end = START + 4, START + 24
     layout = Layout(strain=tmp_path / "strain", witnesses=tmp_path / "witnesses")
@@ -206,7 +205,7 @@ def test_daemon_cleans_on_under_faults(tmp_path: Path, monkeypatch: pytest.Monke
     for name in written:
         path = config.output.directory / name
         gwf.read(path, list(gwf.channels(path)), checksum=True)
-    path = account.path_in(config.output.directory, config.output.description)
+    path = status_file.path_in(config.output.directory, config.output.description)
     ledger = json.loads(path.read_text())["ledger"]
     assert ledger["gaps"] == {"strain_missing": 1, "strain_unreadable": 1}
     assert ledger["frames_in"] == sum(ledger["written"].values()) == len(written)

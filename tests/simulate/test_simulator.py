@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepclean.core.block import Series, join
+from deepclean.core.block import Series, concatenate
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError
 from deepclean.simulate import Injection, Simulator, Site
@@ -64,7 +64,7 @@ def test_any_pieces_in_any_order_make_the_whole_bit_for_bit(
     simulator = Simulator(rich())
     pieces = {span: simulator.read(list(simulator.rates), span) for span in spans}
     for name, expected in whole.items():
-        found = join([pieces[span][name] for span in sorted(pieces)])
+        found = concatenate([pieces[span][name] for span in sorted(pieces)])
         assert same(found, expected), name
 
 
@@ -92,7 +92,7 @@ def test_virgo_in_pieces_is_virgo_in_one() -> None:
     backwards = [simulator.read(names, Span.of_seconds(GPS + s, 1)) for s in (2, 1, 0)][::-1]
     at_once = Simulator(site).read(names, Span.of_seconds(GPS, 3))
     for name in names:
-        assert same(join([piece[name] for piece in backwards]), at_once[name]), name
+        assert same(concatenate([piece[name] for piece in backwards]), at_once[name]), name
 
 
 def test_names_rates_and_types(whole: dict[str, Series]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from deepclean.errors import ConfigError
 from deepclean.simulate import Site, compose, with_dummies
 from deepclean.simulate.compose import Problem
-from deepclean.simulate.site import Coupling, Hum, Line, Motion, Term, Witness
+from deepclean.simulate.site import Hum, Line, Motion, SimulatedCoupling, SimulatedWitness, Term
 from tests.helpers.sites import SHIPPED, configured_site, demo_site, shipped
 
 MAINS = "H1:PEM-CS_MAINSMON_EBAY_1_DQ"
@@ -107,8 +107,8 @@ def site(**changes: Any) -> Site:
         "curve": "aLIGO175MpcT1800545",
         "motions": (Motion("sway", 1.0, 0.2),),
         "carriers": (Line("mains", 60),),
-        "couplings": (Coupling("60Hz", (55.0, 65.0), "mains", 10.0, (("sway", 3.0),)),),
-        "witnesses": (Witness("H1:MAINS", 256, (Term("mains", 1.0),), 0.0),),
+        "couplings": (SimulatedCoupling("60Hz", (55.0, 65.0), "mains", 10.0, (("sway", 3.0),)),),
+        "witnesses": (SimulatedWitness("H1:MAINS", 256, (Term("mains", 1.0),), 0.0),),
     }
     return Site(**(fields | changes))
 
@@ -121,12 +121,12 @@ def site(**changes: Any) -> Site:
         ({"motions": ()}, "60Hz uses sway, which is not defined"),
         ({"carriers": (Line("main", 60),)}, "60Hz uses mains, .* did you mean main"),
         (
-            {"witnesses": (Witness("H1:W", 16, (Term("tilt", 1.0),), 0.0),)},
+            {"witnesses": (SimulatedWitness("H1:W", 16, (Term("tilt", 1.0),), 0.0),)},
             "H1:W uses tilt, which is not defined",
         ),
         ({"rate": 64}, "H1:STRAIN at 64 Hz cannot hold mains"),
         (
-            {"witnesses": (Witness("H1:W", 2, (Term("sway", 1.0),), 0.0),)},
+            {"witnesses": (SimulatedWitness("H1:W", 2, (Term("sway", 1.0),), 0.0),)},
             "H1:W at 2 Hz cannot hold sway",
         ),
         ({"carriers": (Hum("mains", 60, 5.0),)}, "mains with its sidebands is wider than 20 Hz"),

@@ -29,10 +29,10 @@ def test_what_is_free_goes_back_after_the_interval() -> None:
     before = resident()
     del pieces
     clock.now += INTERVAL - 1
-    trimmer.turn()
+    trimmer.step()
     held = resident()
     clock.now += 1
-    trimmer.turn()
+    trimmer.step()
     assert held - resident() > 40
     assert before - resident() > 40
     assert len(kept) == 10

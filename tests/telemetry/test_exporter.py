@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Metric
 from prometheus_client.registry import Collector
 
-from deepclean.config.schema import Metrics
+from deepclean.config.schema import MetricsConfig
 from deepclean.telemetry.exporter import Exporter
 
 LIMIT = 20.0
@@ -63,14 +63,14 @@ def ask(port: int, address: str = "127.0.0.1", method: str = "GET") -> HTTPRespo
 
 
 def test_registry_is_served(port: int, registry: CollectorRegistry) -> None:
-    with Exporter(Metrics(port=port), registry), ask(port) as answer:
+    with Exporter(MetricsConfig(port=port), registry), ask(port) as answer:
         assert answer.status == 200
         assert "frames_total 7.0" in answer.read().decode()
     assert not is_open("127.0.0.1", port)
 
 
 def test_it_listens_where_it_is_told(port: int, registry: CollectorRegistry) -> None:
-    with Exporter(Metrics(port=port), registry):
+    with Exporter(MetricsConfig(port=port), registry):
         ask(port).close()
         assert not is_open("127.0.0.2", port)
 
@@ -83,14 +83,14 @@ def test_version_6_addresses_are_served(
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no IPv6")
-    with Exporter(Metrics(address="::1", port=port), registry), ask(port, "::1") as answer:
+    with Exporter(MetricsConfig(address="::1", port=port), registry), ask(port, "::1") as answer:
         assert answer.status == 200
     assert caplog.messages == [f"metrics on http://[::1]:{port}/metrics"]
 
 
 def test_nothing_is_served_where_it_is_not_wanted(port: int, registry: CollectorRegistry) -> None:
     before = threading.active_count()
-    with Exporter(Metrics(enabled=False, port=port), registry):
+    with Exporter(MetricsConfig(enabled=False, port=port), registry):
         assert threading.active_count() == before
         assert not is_open("127.0.0.1", port)
 
@@ -101,7 +101,7 @@ def test_a_taken_port_is_said_once_and_tried_again(
     caplog.set_level(logging.INFO)
     taken = socket.create_server(("127.0.0.1", port))
     tries: list[int] = []
-    with Exporter(Metrics(port=port), registry, retry=0.01) as exporter:
+    with Exporter(MetricsConfig(port=port), registry, retry=0.01) as exporter:
         until(lambda: len(caplog.records) > 0)
         wait = exporter._stopped.wait
 
@@ -126,7 +126,7 @@ def test_it_stops_while_the_port_is_taken(
 ) -> None:
     with (
         socket.create_server(("127.0.0.1", port)),
-        Exporter(Metrics(port=port), registry, retry=1000.0),
+        Exporter(MetricsConfig(port=port), registry, retry=1000.0),
     ):
         until(lambda: len(caplog.records) > 0)
 
@@ -134,13 +134,13 @@ def test_it_stops_while_the_port_is_taken(
 def test_an_address_of_another_machine_is_no_reason_to_stop(
     port: int, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Exporter(Metrics(address="192.0.2.1", port=port), registry, retry=1000.0):
+    with Exporter(MetricsConfig(address="192.0.2.1", port=port), registry, retry=1000.0):
         until(lambda: len(caplog.records) > 0)
     assert f"no metrics on 192.0.2.1:{port}" in caplog.text
 
 
 def test_a_silent_client_holds_up_nobody_for_long(port: int, registry: CollectorRegistry) -> None:
-    with Exporter(Metrics(port=port), registry, patience=0.05):
+    with Exporter(MetricsConfig(port=port), registry, patience=0.05):
         until(lambda: is_open("127.0.0.1", port))
         silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
         threads = threading.active_count()
@@ -154,7 +154,7 @@ def test_a_silent_client_holds_up_nobody_for_long(port: int, registry: Collector
 
 
 def test_a_silent_client_does_not_hold_up_the_stop(port: int, registry: CollectorRegistry) -> None:
-    exporter = Exporter(Metrics(port=port), registry, patience=3.0)
+    exporter = Exporter(MetricsConfig(port=port), registry, patience=3.0)
     exporter.__enter__()
     until(lambda: is_open("127.0.0.1", port))
     with socket.create_connection(("127.0.0.1", port)):
@@ -169,7 +169,7 @@ def test_a_silent_client_does_not_hold_up_the_stop(port: int, registry: Collecto
 def test_nonsense_gets_an_answer_or_none(
     port: int, registry: CollectorRegistry, message: bytes
 ) -> None:
-    with Exporter(Metrics(port=port), registry, patience=0.5):
+    with Exporter(MetricsConfig(port=port), registry, patience=0.5):
         until(lambda: is_open("127.0.0.1", port))
         with socket.create_connection(("127.0.0.1", port), timeout=LIMIT) as client:
             client.sendall(message)
@@ -194,7 +194,7 @@ def test_a_registry_that_fails_ends_one_request(
 ) -> None:
     broken = Broken()
     registry.register(broken)
-    with Exporter(Metrics(port=port), registry):
+    with Exporter(MetricsConfig(port=port), registry):
         with pytest.raises(ConnectionError):
             ask(port)
         broken.broken = False
@@ -215,6 +215,6 @@ def test_no_descriptors_left_is_not_the_end(
         return accept(self)
 
     monkeypatch.setattr(socket.socket, "accept", fail_once)
-    with Exporter(Metrics(port=port), registry), ask(port) as answer:
+    with Exporter(MetricsConfig(port=port), registry), ask(port) as answer:
         assert answer.status == 200
     assert not failures

@@ -23,9 +23,9 @@ from deepclean.core import reasons
 from deepclean.core.accounting import Ledger
 from deepclean.core.products import State
 from deepclean.core.reasons import CLEANED
-from deepclean.io.watch import Watch
+from deepclean.io.watch import DirectoryWatch
 from deepclean.system.clock import SystemClock
-from deepclean.telemetry.counters import Figures
+from deepclean.telemetry.counters import Counters
 from deepclean.telemetry.timings import STAGES
 from tests.helpers import small_site as site
 from tests.helpers.metrics_run import Run, made, scraped
@@ -184,7 +184,7 @@ def test_ledger_is_mirrored(
 
 
 def test_figures_are_mirrored(config: Config) -> None:
-    figures = Figures()
+    figures = Counters()
     metrics = made(config, figures=figures)
     figures.inputs["strain", "unreadable"] += 2
     figures.inputs["witnesses", "missing"] += 3
@@ -203,7 +203,7 @@ def test_figures_are_mirrored(config: Config) -> None:
 
 
 def test_failed_watches_are_told(config: Config) -> None:
-    watch = Watch((), SystemClock())
+    watch = DirectoryWatch((), SystemClock())
     metrics = made(config, watch=watch)
     watch.errors = 3
     assert scraped(metrics)["deepclean_watcher_errors_total"] == 3
@@ -249,7 +249,7 @@ def test_a_part_that_fails_leaves_the_others(
 
 
 def test_work_goes_on_during_a_scrape(config: Config, caplog: pytest.LogCaptureFixture) -> None:
-    ledger, figures = Ledger(), Figures()
+    ledger, figures = Ledger(), Counters()
     metrics = made(config, ledger, figures)
     stopped = threading.Event()
 

@@ -21,7 +21,7 @@ from prometheus_client import generate_latest
 from ruamel.yaml import YAML
 
 from deepclean.config import Config
-from deepclean.config.schema import Metrics as Settings
+from deepclean.config.schema import MetricsConfig as Settings
 from deepclean.core.reasons import CLEANED
 from deepclean.telemetry.exporter import Exporter
 from tests.helpers import small_site as site

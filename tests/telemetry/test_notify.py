@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deepclean.telemetry.notify import Health
+from deepclean.telemetry.notify import ServiceNotifier
 from tests.helpers.small_site import FakeClock
 
 PERIOD = 30.0
@@ -56,7 +56,7 @@ def clock() -> FakeClock:
 
 
 def test_a_life_is_told(manager: Manager, address: str, clock: FakeClock) -> None:
-    health = Health({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
+    health = ServiceNotifier({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
     health.status("loading models")
     health.ready()
     health.watchdog()
@@ -67,13 +67,13 @@ def test_a_life_is_told(manager: Manager, address: str, clock: FakeClock) -> Non
 def test_abstract_socket(clock: FakeClock) -> None:
     name = f"deepclean-test-{os.getpid()}"
     manager = Manager("\0" + name)
-    Health({"NOTIFY_SOCKET": "@" + name}, clock).ready()
+    ServiceNotifier({"NOTIFY_SOCKET": "@" + name}, clock).ready()
     assert manager.heard() == ["READY=1"]
     manager.socket.close()
 
 
 def test_a_fact_is_told_once(manager: Manager, address: str, clock: FakeClock) -> None:
-    health = Health({"NOTIFY_SOCKET": address}, clock)
+    health = ServiceNotifier({"NOTIFY_SOCKET": address}, clock)
     for _ in range(3):
         health.ready()
         health.status("cleaning")
@@ -81,12 +81,12 @@ def test_a_fact_is_told_once(manager: Manager, address: str, clock: FakeClock) -
 
 
 def test_status_is_one_line(manager: Manager, address: str, clock: FakeClock) -> None:
-    Health({"NOTIFY_SOCKET": address}, clock).status("lost a frame:\nREADY=1 \udcff")
+    ServiceNotifier({"NOTIFY_SOCKET": address}, clock).status("lost a frame:\nREADY=1 \udcff")
     assert manager.heard() == ["STATUS=lost a frame: READY=1 ?"]
 
 
 def test_pings_are_half_a_period_apart(manager: Manager, address: str, clock: FakeClock) -> None:
-    health = Health({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
+    health = ServiceNotifier({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
     health.ready()
     manager.heard()
     times = []
@@ -100,7 +100,7 @@ def test_pings_are_half_a_period_apart(manager: Manager, address: str, clock: Fa
 
 
 def test_no_turn_no_ping(manager: Manager, address: str, clock: FakeClock) -> None:
-    health = Health({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
+    health = ServiceNotifier({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
     health.ready()
     health.watchdog()
     manager.heard()
@@ -115,7 +115,7 @@ def test_no_turn_no_ping(manager: Manager, address: str, clock: FakeClock) -> No
 def test_no_ping_where_none_is_wanted(
     manager: Manager, address: str, clock: FakeClock, of_another: dict[str, str]
 ) -> None:
-    health = Health({"NOTIFY_SOCKET": address, **of_another}, clock)
+    health = ServiceNotifier({"NOTIFY_SOCKET": address, **of_another}, clock)
     health.ready()
     manager.heard()
     for _ in range(100):
@@ -126,7 +126,7 @@ def test_no_ping_where_none_is_wanted(
 
 def test_the_watchdog_is_this_process_own(manager: Manager, address: str, clock: FakeClock) -> None:
     pid = str(os.getpid())
-    health = Health({"NOTIFY_SOCKET": address, **WATCHDOG, "WATCHDOG_PID": pid}, clock)
+    health = ServiceNotifier({"NOTIFY_SOCKET": address, **WATCHDOG, "WATCHDOG_PID": pid}, clock)
     health.ready()
     health.watchdog()
     assert manager.heard() == ["READY=1", "WATCHDOG=1"]
@@ -137,7 +137,7 @@ def test_a_start_that_waits_for_data_is_allowed_to(
     manager: Manager, address: str, clock: FakeClock, watchdog: dict[str, str]
 ) -> None:
     """At every moment of the wait the time allowed for the start reaches into the future."""
-    health = Health({"NOTIFY_SOCKET": address, **watchdog}, clock)
+    health = ServiceNotifier({"NOTIFY_SOCKET": address, **watchdog}, clock)
     allowed = 0.0
     for _ in range(2000):
         health.watchdog()
@@ -153,7 +153,7 @@ def test_a_start_that_waits_for_data_is_allowed_to(
 
 
 def test_nothing_is_said_to_nobody(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
-    health = Health(WATCHDOG, clock)
+    health = ServiceNotifier(WATCHDOG, clock)
     health.ready()
     health.status("cleaning")
     for _ in range(10):
@@ -168,7 +168,7 @@ def test_what_is_not_heard_is_said_again(
 ) -> None:
     """The manager's socket is gone for a while: one line in the log, and nothing is lost."""
     caplog.set_level(logging.INFO)
-    health = Health({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
+    health = ServiceNotifier({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
     health.status("cleaning")
     health.ready()
     health.watchdog()
@@ -190,7 +190,7 @@ def test_what_is_not_heard_is_said_again(
 def test_a_full_queue_does_not_hold_up_the_loop(
     manager: Manager, address: str, clock: FakeClock
 ) -> None:
-    health = Health({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
+    health = ServiceNotifier({"NOTIFY_SOCKET": address, **WATCHDOG}, clock)
     for count in range(2000):  # more than a socket's queue takes
         health.status(f"frame {count}")
     assert len(manager.heard()) < 2000
@@ -202,7 +202,7 @@ def test_a_full_queue_does_not_hold_up_the_loop(
 def test_a_useless_address_is_reported_once(
     name: str, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    health = Health({"NOTIFY_SOCKET": name}, clock)
+    health = ServiceNotifier({"NOTIFY_SOCKET": name}, clock)
     health.ready()
     health.watchdog()
     health.stopping()
@@ -212,7 +212,7 @@ def test_a_useless_address_is_reported_once(
 def test_a_garbled_watchdog_is_none(
     manager: Manager, address: str, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    health = Health({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "soon"}, clock)
+    health = ServiceNotifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "soon"}, clock)
     health.ready()
     health.watchdog()
     assert manager.heard() == ["READY=1"]

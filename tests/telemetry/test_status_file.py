@@ -9,7 +9,7 @@ import pytest
 
 from deepclean.core.accounting import Ledger
 from deepclean.errors import InputError
-from deepclean.telemetry import status_file as account
+from deepclean.telemetry import status_file
 from tests.helpers.small_site import FakeClock
 
 LEDGER = Ledger(
@@ -24,9 +24,9 @@ LEDGER = Ledger(
 
 
 def test_what_is_kept_reads_back(tmp_path: Path) -> None:
-    path = account.path_in(tmp_path, "H1_DEEPCLEAN")
-    account.Account(path, FakeClock(), lambda: {"60Hz": "2, canary 3"}).keep(LEDGER)
-    kept = account.read(path, path.stat().st_mtime + 3)
+    path = status_file.path_in(tmp_path, "H1_DEEPCLEAN")
+    status_file.StatusFile(path, FakeClock(), lambda: {"60Hz": "2, canary 3"}).write(LEDGER)
+    kept = status_file.read(path, path.stat().st_mtime + 3)
     assert kept.ledger == LEDGER
     assert kept.ledger.balanced
     assert kept.age == 3
@@ -35,27 +35,27 @@ def test_what_is_kept_reads_back(tmp_path: Path) -> None:
 
 def test_it_is_written_once_a_second(tmp_path: Path) -> None:
     clock, path = FakeClock(), tmp_path / "account"
-    keeper = account.Account(path, clock)
-    keeper.keep(Ledger())
-    keeper.keep(LEDGER)
-    assert account.read(path, 0).ledger == Ledger()
-    clock.now += account.INTERVAL
-    keeper.keep(LEDGER)
-    assert account.read(path, 0).ledger == LEDGER
-    keeper.keep(Ledger(), now=True)
-    assert account.read(path, 0).ledger == Ledger()
+    keeper = status_file.StatusFile(path, clock)
+    keeper.write(Ledger())
+    keeper.write(LEDGER)
+    assert status_file.read(path, 0).ledger == Ledger()
+    clock.now += status_file.INTERVAL
+    keeper.write(LEDGER)
+    assert status_file.read(path, 0).ledger == LEDGER
+    keeper.write(Ledger(), now=True)
+    assert status_file.read(path, 0).ledger == Ledger()
 
 
 def test_failing_to_keep_it_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
-    keeper = account.Account(tmp_path / "gone" / "account", clock)
+    keeper = status_file.StatusFile(tmp_path / "gone" / "account", clock)
     for _ in range(5):
-        keeper.keep(LEDGER)
-        clock.now += account.INTERVAL
+        keeper.write(LEDGER)
+        clock.now += status_file.INTERVAL
     assert len(caplog.records) == 1
     (tmp_path / "gone").mkdir()
-    keeper.keep(LEDGER)
-    assert account.read(tmp_path / "gone" / "account", 0).ledger == LEDGER
+    keeper.write(LEDGER)
+    assert status_file.read(tmp_path / "gone" / "account", 0).ledger == LEDGER
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"process": 1, "ledger": {"no": 1}}', b"\xff"])
@@ -63,6 +63,6 @@ def test_what_is_no_account_is_said(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "account"
     path.write_bytes(content)
     with pytest.raises(InputError, match="not an account"):
-        account.read(path, 0)
+        status_file.read(path, 0)
     with pytest.raises(InputError, match="no daemon has run here"):
-        account.read(tmp_path / "none", 0)
+        status_file.read(tmp_path / "none", 0)

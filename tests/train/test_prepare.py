@@ -16,7 +16,7 @@ from deepclean.errors import InputError
 from deepclean.factory import coupling_bandpass
 from deepclean.train import TrainingData, prepare
 from deepclean.train.data import SiteData
-from deepclean.train.prepare import Preparer, Stretch
+from deepclean.train.prepare import Preparer, TrainingStretch
 from tests.helpers.training_site import (
     LINE,
     MOTION,
@@ -37,7 +37,7 @@ def preparer(place: Path, source: TrainingData | None = None) -> Preparer:
     return Preparer(site, engine_settings(config), coupling_bandpass(config, "30Hz"))
 
 
-def whole(place: Path, start: int = 0, seconds: int = 200) -> tuple[Stretch, Preparer]:
+def whole(place: Path, start: int = 0, seconds: int = 200) -> tuple[TrainingStretch, Preparer]:
     made = preparer(place)
     (stretch,), _ = made.prepare([Span.of_seconds(START + start, seconds)])
     return stretch, made

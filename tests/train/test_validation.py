@@ -12,7 +12,7 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import coupling_bandpass
 from deepclean.train.data import SiteData
-from deepclean.train.validation import Figures, HeldOut, engine_validation, longest_parts
+from deepclean.train.validation import HeldOut, ValidationFigures, engine_validation, longest_parts
 from tests.helpers.training_site import (
     FLOOR,
     LINE,
@@ -27,7 +27,9 @@ from tests.helpers.training_site import (
 BANDS = ((25.0, 35.0),)
 
 
-def judged(place: Path, network: Network, spans: list[Span], *, keep: bool = True) -> Figures:
+def judged(
+    place: Path, network: Network, spans: list[Span], *, keep: bool = True
+) -> ValidationFigures:
     """Judge a network over the toy's line alone, which it sees at unit amplitude."""
     config = toy_config(place)
     predictor = Predictor(

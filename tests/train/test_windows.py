@@ -6,16 +6,16 @@ from hypothesis import strategies as st
 
 from deepclean.core.time import Span
 from deepclean.errors import InputError
-from deepclean.train.prepare import Stretch
+from deepclean.train.prepare import TrainingStretch
 from deepclean.train.windows import Windows
 
 
-def stretches(lengths: list[int]) -> list[Stretch]:
+def stretches(lengths: list[int]) -> list[TrainingStretch]:
     """Return stretches whose samples say where they are: 1000 * stretch + index."""
     made = []
     for number, length in enumerate(lengths):
         target = (1000 * number + np.arange(length)).astype(np.float32)
-        made.append(Stretch(Span(0, 1), np.stack([target, -target]), target))
+        made.append(TrainingStretch(Span(0, 1), np.stack([target, -target]), target))
     return made
 
 

@@ -19,11 +19,11 @@ from deepclean.errors import InputError
 from deepclean.factory import make_engine
 from deepclean.io import gwf
 from deepclean.models.loading import load_models
-from deepclean.run.cleaner import Cleaning, sink_of
+from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.system.atomic import OutputChannel
-from deepclean.validate.compare import Second
+from deepclean.validate.compare import DifferentSecond
 from deepclean.validate.parity import UNEXPLAINED, Parity, explain, parity, write
-from tests.helpers import small_site as smallsite
+from tests.helpers import small_site
 from tests.helpers import validation_site as site
 from tests.helpers.commands import Run as Command
 from tests.helpers.metrics_run import Run, whole
@@ -68,11 +68,11 @@ def live(
     """
     loaded = load_models(config)
     engine = make_engine(config, loaded)
-    cleaning = Cleaning(config, engine, sink_of(config, loaded, into))
+    cleaning = FrameCleaner(config, engine, sink_of(config, loaded, into))
     span = Span((START + low) * NS, (START + high) * NS)
     begin = span.start - engine.history - NS if refill else span.start
     for frame in site.open_source(config).frames(span, Span(begin, span.end)):
-        cleaning.take(change(frame))
+        cleaning.push(change(frame))
     cleaning.release()
 
 
@@ -204,8 +204,19 @@ def test_other_model_is_explained_by_its_version(
 
 def test_the_crossfade_after_a_switch_is_the_switch_s() -> None:
     """Two seconds after the last with the former version, samples differ at equal versions."""
-    switched = [Second(start, switched=True, accounted=True) for start in (5, 6)]
-    found = explain([*switched, Second(7), Second(8), Second(9), Second(12)], [], 80, 1)
+    switched = [DifferentSecond(start, switched=True, accounted=True) for start in (5, 6)]
+    found = explain(
+        [
+            *switched,
+            DifferentSecond(7),
+            DifferentSecond(8),
+            DifferentSecond(9),
+            DifferentSecond(12),
+        ],
+        [],
+        80,
+        1,
+    )
     reasons_found = [reason for _, reason in found]
     assert reasons_found == ["model_switch"] * 4 + ["unexplained"] * 2
 
@@ -304,27 +315,27 @@ def test_parity_as_json(config: Config, archive: Path, tmp_path: Path) -> None:
 def flipped(config: Config, second: int) -> None:
     """Write a second with one bit wrong, in the samples of one witness alone."""
     whole(config, second)
-    path = smallsite.witness_path(config, second)
+    path = small_site.witness_path(config, second)
     content = bytearray(path.read_bytes())
-    name, rate = "H1:MIDDLE", smallsite.RATES["H1:MIDDLE"]
+    name, rate = "H1:MIDDLE", small_site.RATES["H1:MIDDLE"]
     held = gwf.read(path, [name])[name]
     assert isinstance(held, Series)
     place = content.index(held.samples.tobytes()[: rate * 2])
     content[place] ^= 1
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
-        gwf.read(path, list(smallsite.RATES))
+        gwf.read(path, list(small_site.RATES))
     assert caught.value.channels == (name,)
 
 
 def test_replay_refuses_the_damaged_files_that_the_live_run_refused(
     deepclean: Command, tmp_path: Path
 ) -> None:
-    config = smallsite.small_config(tmp_path)
-    smallsite.publish_model(config)
+    config = small_site.small_config(tmp_path)
+    small_site.publish_model(config)
     run = Run(config)
     run.over(16, {10: flipped})
-    span = f"--start {smallsite.START} --end {smallsite.START + 16}"
+    span = f"--start {small_site.START} --end {small_site.START + 16}"
     done = deepclean(tmp_path, f"validate -c small.yaml {span} --against cleaned")
     assert done.stdout.splitlines()[0].endswith("16 s compared, 16 equal bit for bit, 0 differ")
     assert done.returncode == 0
@@ -332,19 +343,19 @@ def test_replay_refuses_the_damaged_files_that_the_live_run_refused(
 
 @pytest.mark.slow
 def test_daemon_whose_witness_was_late(tmp_path: Path) -> None:
-    config = smallsite.small_config(tmp_path)
-    smallsite.publish_model(config)
-    smallsite.write_site(config, smallsite.START, 8)
-    late = smallsite.START + 10
+    config = small_site.small_config(tmp_path)
+    small_site.publish_model(config)
+    small_site.write_site(config, small_site.START, 8)
+    late = small_site.START + 10
     with daemon(config, tmp_path / "log") as process:
-        for second in range(smallsite.START + 8, smallsite.START + 14):
-            smallsite.write_site(config, second, 1, no_witnesses=[late] if second == late else [])
+        for second in range(small_site.START + 8, small_site.START + 14):
+            small_site.write_site(config, second, 1, no_witnesses=[late] if second == late else [])
             until(lambda: is_written(config, second - 1), process)  # noqa: B023  (called at once)
-        smallsite.write_site(config, late, 1, no_strain=[late])
+        small_site.write_site(config, late, 1, no_strain=[late])
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=10)
-    smallsite.write_site(config, smallsite.START + 14, 2)  # so that the replay can see ahead
-    span = Span(smallsite.START * NS, (smallsite.START + 14) * NS)
+    small_site.write_site(config, small_site.START + 14, 2)  # so that the replay can see ahead
+    span = Span(small_site.START * NS, (small_site.START + 14) * NS)
     run = site.run_of(config)
     found = parity(run, span, config.output.directory)
     assert found.passed, list(found.lines())

@@ -18,14 +18,14 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError
 from deepclean.simulate.injection import Injection
 from deepclean.validate import shards
-from deepclean.validate.cross import CLEANED, RAW, Cross
-from deepclean.validate.judge import CRITERIA, judge, limits
+from deepclean.validate.criteria import CRITERIA, judge, limits
+from deepclean.validate.csd import CLEANED, RAW, SpectralMatrix
+from deepclean.validate.json_numbers import array
 from deepclean.validate.page import html
-from deepclean.validate.part import Sampling, add_gap
-from deepclean.validate.plain import array
 from deepclean.validate.report import serialise
-from deepclean.validate.run import Asked, validate
-from deepclean.validate.shards import Run
+from deepclean.validate.run import ValidationRequest, validate
+from deepclean.validate.shard_result import Sampling, add_gap
+from deepclean.validate.shards import ValidationRun
 from deepclean.validate.signals import matched
 from tests.helpers import validation_site as site
 from tests.helpers.datafind_service import open_fetched, somewhere
@@ -81,7 +81,7 @@ def test_spectra_are_those_of_the_strain(run: dict[str, Any]) -> None:
 
 def test_ratio_is_that_of_welch_spectra(config: Config, run: dict[str, Any]) -> None:
     span = Span((START + 48) * NS, (START + 128) * NS)
-    blocks = [frame.blocks[0] for frame in shards.Opened(site.run_of(config)).cleaned(span)]
+    blocks = [frame.blocks[0] for frame in shards.OpenRun(site.run_of(config)).cleaned(span)]
     raw = channels(SECONDS, product=site.LINE_ONLY)[STRAIN][48 * 512 : 128 * 512]
     cleaned = np.concatenate([block.cleaned for block in blocks if block.cleaned is not None])
     expected = band_ratio(cleaned, raw, 512, [(25.0, 35.0)])
@@ -169,9 +169,9 @@ def test_number_of_processes_changes_no_bit(
 def fetched(config: Config, low: int, high: int, processes: int = 1) -> dict[str, Any]:
     """Return the report on seconds `[low, high)` of the toy, had from gwpy."""
     span = Span((START + low) * NS, (START + high) * NS)
-    run = Run("validated", config, partial(open_fetched, config, span))
+    run = ValidationRun("validated", config, partial(open_fetched, config, span))
     with somewhere(config.input.strain.directory):
-        return validate([run], Asked(span, [span], (), limits(())), processes).report
+        return validate([run], ValidationRequest(span, [span], (), limits(())), processes).report
 
 
 def test_what_gwpy_fetches_is_judged_as_files_are(config: Config) -> None:
@@ -251,7 +251,7 @@ def test_matched_filter_sees_amplitude_phase_and_delay() -> None:
 def test_coherence_of_known_noise() -> None:
     # The strain is the sum of two witnesses and noise of its own, all of equal power.
     rng = np.random.default_rng(0)
-    cross = Cross.empty(2, 1)
+    cross = SpectralMatrix.empty(2, 1)
     for _ in range(4000):
         first, second, own = rng.standard_normal((3, 1)) + 1j * rng.standard_normal((3, 1))
         cross.add(np.array([first + second + own, own, first, second]))
@@ -265,12 +265,12 @@ def test_few_averages_do_not_feign_coherence() -> None:
     rng = np.random.default_rng(1)
     limits = []
     for _ in range(200):
-        cross = Cross.empty(8, 1)
+        cross = SpectralMatrix.empty(8, 1)
         for _ in range(24):
             cross.add(rng.standard_normal((10, 1)) + 1j * rng.standard_normal((10, 1)))
         limits.append(cross.linear_limit(RAW)[0] ** 2)
     assert np.mean(limits) == pytest.approx(1.0, abs=0.05)
-    few = Cross.empty(8, 1)
+    few = SpectralMatrix.empty(8, 1)
     few.add(np.ones((10, 1), dtype=np.complex128))
     assert np.isnan(few.linear_limit(RAW)).all()
 

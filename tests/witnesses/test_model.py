@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from deepclean import factory
 from deepclean.config import Config
-from deepclean.config import settings as settings_of
+from deepclean.config import settings as core_settings
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.models import load as models
 from deepclean.models.load import Model
 from deepclean.train.data import SiteData, TrainingData
-from deepclean.train.prepare import Stretch
+from deepclean.train.prepare import TrainingStretch
 from deepclean.witnesses import saliency
-from tests.helpers import validation_site as validated
+from tests.helpers import validation_site
 from tests.helpers.training_site import LINE, MOTION, START, STATE, STRAIN, toy_data
 
 BANDS = [(25.0, 35.0)]
@@ -43,7 +43,7 @@ class Silent(nn.Module):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return validated.make_site(tmp_path_factory.mktemp("site"))
+    return validation_site.make_site(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
@@ -52,20 +52,20 @@ def model(config: Config) -> Model:
     return models.load(config.models.directory / "H1" / "30Hz" / "1")
 
 
-def ask(config: Config, model: Model, data: TrainingData) -> saliency.Asked:
+def ask(config: Config, model: Model, data: TrainingData) -> saliency.Attribution:
     site = SiteData(data, STRAIN, model.channels, STATE)
     bandpass = factory.coupling_bandpass(config, "30Hz")
-    return saliency.ask(model, site, settings_of.engine_settings(config), bandpass, BANDS)
+    return saliency.ask(model, site, core_settings.engine_settings(config), bandpass, BANDS)
 
 
-def line_only(seconds: int = validated.SECONDS) -> TrainingData:
-    return toy_data(seconds, product=validated.LINE_ONLY)
+def line_only(seconds: int = validation_site.SECONDS) -> TrainingData:
+    return toy_data(seconds, product=validation_site.LINE_ONLY)
 
 
-def drawn(channels: int, samples: int, seed: int = 3) -> Stretch:
+def drawn(channels: int, samples: int, seed: int = 3) -> TrainingStretch:
     """Return a stretch of standardised noise."""
     values = np.random.default_rng(seed).standard_normal((channels, samples)).astype("f4")
-    return Stretch(Span(0, samples * NS // 256), values, values[0])
+    return TrainingStretch(Span(0, samples * NS // 256), values, values[0])
 
 
 def test_a_linear_model_of_a_line_rests_on_the_line_alone(config: Config, model: Model) -> None:
@@ -77,7 +77,7 @@ def test_a_linear_model_of_a_line_rests_on_the_line_alone(config: Config, model:
     assert asked.asd_ratio < 0.9
     assert line.without == pytest.approx(1, abs=0.02)
     assert motion.without == pytest.approx(asked.asd_ratio, abs=0.01)
-    assert (asked.version, asked.seconds) == (1, validated.SECONDS - 4)
+    assert (asked.version, asked.seconds) == (1, validation_site.SECONDS - 4)
 
 
 def test_the_asd_ratio_is_what_the_engine_would_give(config: Config, model: Model) -> None:
@@ -88,12 +88,12 @@ def test_the_asd_ratio_is_what_the_engine_would_give(config: Config, model: Mode
     site = SiteData(data, STRAIN, model.channels, STATE)
     coupling = Coupling(
         *("30Hz", model.channels, factory.predictor(model)),
-        settings_of.predict_settings(config.couplings["30Hz"], 256),
+        core_settings.predict_settings(config.couplings["30Hz"], 256),
         factory.coupling_bandpass(config, "30Hz"),
         BANDS,
     )
     held_out = HeldOut(site, site.usable(), keep=False)
-    seen = engine_validation(settings_of.engine_settings(config), coupling, BANDS, 16.0, held_out)
+    seen = engine_validation(core_settings.engine_settings(config), coupling, BANDS, 16.0, held_out)
     assert ask(config, model, data).asd_ratio == pytest.approx(
         seen.asd_ratio, abs=0.01
     )  # not the same ends
@@ -149,7 +149,7 @@ def test_saliency_is_the_rms_change_under_other_noise_of_the_witness(model: Mode
     many = 256 * 64
     white = generator.standard_normal((2, many))
     witnesses = np.stack([signal.sosfilt(coloured, white[0]), 2 * white[1]]).astype("f4")
-    stretch = Stretch(Span(0, many * NS // 256), witnesses, witnesses[0])
+    stretch = TrainingStretch(Span(0, many * NS // 256), witnesses, witnesses[0])
     found = saliency.saliency(changed, [stretch], BANDS)
     # By hand: what the gradients of many kernels make of noise that they do not know.
     steps = range(0, many - model.kernel, model.kernel)

@@ -12,14 +12,13 @@ from scipy import signal
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
-from deepclean.io.datafind import Fetched
+from deepclean.io.datafind import RemoteData
 from deepclean.io.history import History
-from deepclean.witnesses import joint
-from deepclean.witnesses import significance as chance
+from deepclean.witnesses import joint, significance
 from deepclean.witnesses import spectra as data
 from deepclean.witnesses.coherence import LEAST, Ranking, rank
-from deepclean.witnesses.spectra import Candidate, Stretch
-from tests.helpers import validation_site as validated
+from deepclean.witnesses.spectra import Candidate, SearchStretch
+from tests.helpers import validation_site
 from tests.helpers.training_site import (
     LINE,
     MOTION,
@@ -51,17 +50,19 @@ def low_passed(seed: int, rate: int, seconds: int = SECONDS) -> np.ndarray:
     return np.asarray(np.fft.irfft(spectrum) * rate * np.sqrt(seconds) / 20)
 
 
-def source(made: Mapping[str, np.ndarray], seconds: int = SECONDS) -> Fetched:
+def source(made: Mapping[str, np.ndarray], seconds: int = SECONDS) -> RemoteData:
     """Return channels in memory, each at the rate that its length says."""
     span = Span.of_seconds(START, seconds)
-    return Fetched({n: Series(span, len(s) // seconds, s) for n, s in made.items()})
+    return RemoteData({n: Series(span, len(s) // seconds, s) for n, s in made.items()})
 
 
-def stretch(made: Mapping[str, np.ndarray], seconds: int = SECONDS, length: int = 2) -> Stretch:
+def stretch(
+    made: Mapping[str, np.ndarray], seconds: int = SECONDS, length: int = 2
+) -> SearchStretch:
     """Return a stretch of channels in memory; the strain is `S`."""
     held = source(made, seconds)
     span = Span.of_seconds(START, seconds)
-    return Stretch(held, held, "S", None, span, [BAND], length)
+    return SearchStretch(held, held, "S", None, span, [BAND], length)
 
 
 def candidates(made: Mapping[str, np.ndarray], seconds: int = SECONDS) -> list[Candidate]:
@@ -76,11 +77,11 @@ def coherences(found: Ranking) -> dict[str, np.ndarray]:
     return {one.candidate.name: one.coherence for one in found.ranked}
 
 
-def toy(**changes: object) -> Stretch:
+def toy(**changes: object) -> SearchStretch:
     """Return the toy's stretch."""
     held = toy_data(SECONDS, **changes)  # type: ignore[arg-type]
     span = Span.of_seconds(START, SECONDS)
-    return Stretch(held.strain, held.witnesses, STRAIN, STATE, span, [TOY_BAND])
+    return SearchStretch(held.strain, held.witnesses, STRAIN, STATE, span, [TOY_BAND])
 
 
 LINE_ALONE = Candidate(LINE, RATES[LINE])
@@ -119,7 +120,9 @@ def test_unrelated_channels_are_as_coherent_as_chance_says() -> None:
     found = ranking(made, 64)
     every = np.concatenate(list(coherences(found).values()))
     assert every.mean() == pytest.approx(1 / found.averages, rel=0.03)
-    assert (every > chance.level(0.1, found.averages, 1)).mean() == pytest.approx(0.1, rel=0.1)
+    assert (every > significance.level(0.1, found.averages, 1)).mean() == pytest.approx(
+        0.1, rel=0.1
+    )
     rare = sum(one.chance < 0.1 for one in found.ranked)
     assert 6 <= rare <= 32  # 20 expected, or fewer: neighbouring bins are not independent
     residuals = [one.residual for one in found.ranked]
@@ -128,12 +131,15 @@ def test_unrelated_channels_are_as_coherent_as_chance_says() -> None:
 
 def test_chance_inverts_itself_and_counts_trials() -> None:
     for trials in (1, 20, 5000):
-        level = chance.level(0.01, 40.0, trials)
-        assert chance.probability(level, 40.0, trials) == pytest.approx(0.01)
-    assert chance.probability(0.1, 11.0, 1) == pytest.approx(0.9**10)
-    assert (chance.probability(0.0, 11.0, 3), chance.probability(1.0, 11.0, 3)) == (1.0, 0.0)
-    assert chance.averages(1) == 1
-    assert chance.averages(1000) == pytest.approx(1000 / (1 + 2 / 36), rel=1e-3)
+        level = significance.level(0.01, 40.0, trials)
+        assert significance.probability(level, 40.0, trials) == pytest.approx(0.01)
+    assert significance.probability(0.1, 11.0, 1) == pytest.approx(0.9**10)
+    assert (significance.probability(0.0, 11.0, 3), significance.probability(1.0, 11.0, 3)) == (
+        1.0,
+        0.0,
+    )
+    assert significance.averages(1) == 1
+    assert significance.averages(1000) == pytest.approx(1000 / (1 + 2 / 36), rel=1e-3)
 
 
 def test_witnesses_rank_above_decoys_and_what_is_no_use_comes_last() -> None:
@@ -165,15 +171,15 @@ def test_neither_batches_nor_order_nor_files_change_a_bit(
     monkeypatch.setattr(data, "BATCH", 1)
     alone = coherences(rank(toy(), wanted[::-1]))
     config = toy_config(tmp_path)
-    validated.write(config, channels(validated.SECONDS))
+    validation_site.write(config, channels(validation_site.SECONDS))
     files = History([config.input.strain.directory])
     span = Span.of_seconds(START, SECONDS)
-    read = coherences(rank(Stretch(files, files, STRAIN, STATE, span, [TOY_BAND]), wanted))
+    read = coherences(rank(SearchStretch(files, files, STRAIN, STATE, span, [TOY_BAND]), wanted))
     # The toy of another length is other noise; the files' first samples are compared with that.
-    made = channels(validated.SECONDS)
+    made = channels(validation_site.SECONDS)
     cut = {name: made[name][: SECONDS * rate] for name, rate in RATES.items()}
     held = toy_data(SECONDS, replaced=cut)
-    same = rank(Stretch(held.strain, held.witnesses, STRAIN, STATE, span, [TOY_BAND]), wanted)
+    same = rank(SearchStretch(held.strain, held.witnesses, STRAIN, STATE, span, [TOY_BAND]), wanted)
     for name in (LINE, MOTION):
         assert np.array_equal(whole[name], alone[name])
         assert np.array_equal(read[name], coherences(same)[name])
@@ -343,7 +349,7 @@ def test_a_channel_that_is_seldom_there_does_not_cost_the_others() -> None:
     span = Span.of_seconds(START, SECONDS)
     gaps = {LINE: [START + 5], MOTION: range(START, START + 60)}
     held = toy_data(SECONDS, gaps=gaps)
-    wanted = Stretch(held.strain, held.witnesses, STRAIN, STATE, span, [TOY_BAND])
+    wanted = SearchStretch(held.strain, held.witnesses, STRAIN, STATE, span, [TOY_BAND])
     found = rank(wanted, [LINE_ALONE, Candidate(MOTION, RATES[MOTION])])
     chosen = joint.choose(wanted, found, 2)
     assert (chosen.among, chosen.transforms) == (1, 124)
@@ -353,13 +359,13 @@ def test_a_channel_that_is_seldom_there_does_not_cost_the_others() -> None:
 def test_a_band_that_the_strain_does_not_hold_is_refused(band: tuple[float, float]) -> None:
     held = toy_data(SECONDS)
     with pytest.raises(InputError, match="between 0 and 256 Hz"):
-        Stretch(held.strain, held.witnesses, STRAIN, None, Span.of_seconds(START, 8), [band])
+        SearchStretch(held.strain, held.witnesses, STRAIN, None, Span.of_seconds(START, 8), [band])
 
 
 def test_a_strain_that_is_not_there_is_refused() -> None:
     held = toy_data(SECONDS)
     with pytest.raises(InputError, match=f"no channel H1:GDS-CALIB; did you mean {STRAIN}"):
-        Stretch(held.strain, held.witnesses, "H1:GDS-CALIB", None, Span(0, NS), [TOY_BAND])
+        SearchStretch(held.strain, held.witnesses, "H1:GDS-CALIB", None, Span(0, NS), [TOY_BAND])
 
 
 def test_too_little_strain_is_refused_with_what_was_skipped() -> None:

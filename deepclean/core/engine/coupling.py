@@ -15,7 +15,7 @@ import numpy as np
 from deepclean.core import reasons
 from deepclean.core.bandpass import Band, Bandpass
 from deepclean.core.block import Float64, Samples, Version
-from deepclean.core.engine.schedule import CouplingPlan, EngineSettings
+from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings
 from deepclean.core.engine.state import CouplingState
 from deepclean.core.gain import gain_over
 from deepclean.core.nonfinite import finite
@@ -50,7 +50,7 @@ class Coupling:
         return Version(self.name, self.predictor.version)
 
 
-class Runner:
+class CouplingPipeline:
     """Computes one version's estimate, hop by hop.
 
     Args:
@@ -69,12 +69,12 @@ class Runner:
         self, settings: EngineSettings, coupling: Coupling, interpolator: Resampler
     ) -> None:
         self.coupling = coupling
-        self.plan = plan_of(settings, coupling)
+        self.plan = schedule_of(settings, coupling)
         self.error: Exception | None = None
         self._settings = settings
         self._interpolator = interpolator
 
-    def miss(self, path: CouplingState, start: int, end: int, reason: str) -> None:
+    def mark_missing(self, path: CouplingState, start: int, end: int, reason: str) -> None:
         """Note that a witness has no samples over `[start, end)` (GPS nanoseconds)."""
         path.invalid.add(*self.plan.spoilt_by_gap(self._settings, start, end), reason)
 
@@ -106,7 +106,7 @@ class Runner:
         rate = self._settings.strain_rate
         return gain_over(span, rate, path.invalid, self._settings.ramp * rate // NS)
 
-    def forget(self, path: CouplingState, step: int, oldest: int, watched: int) -> None:
+    def trim(self, path: CouplingState, step: int, oldest: int, watched: int) -> None:
         """Drop what no later hop and no block that is still inside needs.
 
         Args:
@@ -175,8 +175,8 @@ class Runner:
         return noise
 
 
-def plan_of(settings: EngineSettings, coupling: Coupling) -> CouplingPlan:
+def schedule_of(settings: EngineSettings, coupling: Coupling) -> CouplingSchedule:
     """Return where a coupling's stages stand. Raises ValueError as core.predict.geometry does."""
     predictor = coupling.predictor
     shape = geometry(coupling.predict, settings.hop_model, predictor.field, predictor.period)
-    return CouplingPlan.of(settings, coupling.bandpass.settle_in, shape)
+    return CouplingSchedule.of(settings, coupling.bandpass.settle_in, shape)

@@ -29,8 +29,8 @@ from deepclean.core.block import (
     WitnessFault,
 )
 from deepclean.core.engine.coupling import Coupling
-from deepclean.core.engine.pipeline import Hops
-from deepclean.core.engine.schedule import EngineSettings, Plan
+from deepclean.core.engine.pipeline import Pipeline
+from deepclean.core.engine.schedule import EngineSettings, Schedule
 from deepclean.core.engine.state import EngineState, Role, Switch
 from deepclean.core.subtract import subtract
 from deepclean.core.time import NS, Span
@@ -52,36 +52,36 @@ class Engine:
         if not couplings or len({coupling.name for coupling in couplings}) < len(couplings):
             raise ValueError("an engine needs at least one coupling, each with its own name")
         self.settings = settings
-        self._hops = Hops(settings, couplings)
-        self._lineup = self._hops.lineup
+        self._pipeline = Pipeline(settings, couplings)
+        self._active = self._pipeline.active
         self._state: EngineState | None = None
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> Schedule:
         """Where each stage stands."""
-        return self._hops.plan
+        return self._pipeline.plan
 
     @property
     def couplings(self) -> tuple[Coupling, ...]:
         """With the models that are in production from the next block on."""
-        lineup = self._lineup
-        return tuple(lineup.runners[version].coupling for version in lineup.production)
+        active = self._active
+        return tuple(active.pipelines[version].coupling for version in active.production)
 
     @property
     def versions(self) -> tuple[Version, ...]:
         """Every version that is at work from the next block on."""
-        return self._lineup.versions
+        return self._active.versions
 
     def canary(self, coupling: str) -> Version | None:
         """Return the version that is a coupling's canary from the next block on."""
-        return self._lineup.roles.get((coupling, "canary"))
+        return self._active.roles.get((coupling, "canary"))
 
     @property
     def model_errors(self) -> dict[Version, Exception]:
         """What a version's network raised last; its estimate is invalid there."""
         return {
             version: one.error
-            for version, one in self._lineup.runners.items()
+            for version, one in self._active.pipelines.items()
             if one.error is not None
         }
 
@@ -114,7 +114,7 @@ class Engine:
     @property
     def witnesses(self) -> tuple[str, ...]:
         """All channels that any coupling uses, sorted."""
-        return self._hops.witnesses
+        return self._pipeline.witnesses
 
     @property
     def pending(self) -> int:
@@ -140,17 +140,17 @@ class Engine:
             )
         finished: list[CleanedBlock] = []
         if self._state is None:
-            self._state = self._hops.begin(block.span.start)
+            self._state = self._pipeline.start(block.span.start)
         elif block.span.start < self._state.frontier:
             raise ValueError(f"{block.span} starts before the end of the input so far")
         elif block.span.start > self._state.frontier + self.history + self.lookahead:
             # Nothing before such a gap can reach past it.
             finished = self.release()
-            self._state = self._hops.begin(block.span.start)
+            self._state = self._pipeline.start(block.span.start)
         state = self._state
         if block.span.start > state.frontier:
-            self._hops.skip(state, block.span.start, reasons.NO_INPUT)
-        state.pending.append((block, self._hops.take(state, block)))
+            self._pipeline.skip(state, block.span.start, reasons.NO_INPUT)
+        state.pending.append((block, self._pipeline.push(state, block)))
         finished += self._give_out(state)
         self._retire(state)
         return finished
@@ -166,7 +166,7 @@ class Engine:
         state = self._state.copy()
         self._state.pending.clear()
         end = state.frontier + 2 * self.lookahead + 2 * self.settings.hop
-        self._hops.skip(state, end, reasons.NO_LOOKAHEAD)
+        self._pipeline.skip(state, end, reasons.NO_LOOKAHEAD)
         return self._give_out(state)
 
     def restart(self) -> None:
@@ -184,16 +184,16 @@ class Engine:
                 the engine does not take, its network does not suit the configured mode, or it
                 needs to see further than the engine waits or remembers.
         """
-        version, lineup, state = coupling.version, self._lineup, self._state
-        if (version.coupling, "production") not in lineup.roles:
+        version, active, state = coupling.version, self._active, self._state
+        if (version.coupling, "production") not in active.roles:
             raise ValueError(f"there is no coupling {version.coupling}")
-        if version in lineup.versions:
+        if version in active.versions:
             raise ValueError(f"{version} is at work already")
-        unknown = sorted(set(coupling.witnesses) - set(self._hops.witnesses))
+        unknown = sorted(set(coupling.witnesses) - set(self._pipeline.witnesses))
         if unknown:
             raise ValueError(f"{version} wants witnesses that are not read: {', '.join(unknown)}")
-        runner = self._hops.runner(coupling)
-        wanted = Plan(self.settings, {version.coupling: runner.plan})
+        pipeline = self._pipeline.make(coupling)
+        wanted = Schedule(self.settings, {version.coupling: pipeline.plan})
         for what, needs, has in (
             ("look-ahead", wanted.lookahead, self.lookahead),
             ("history", wanted.history, self.history),
@@ -203,11 +203,11 @@ class Engine:
                     f"{version} needs {needs / NS:.4f} s of {what}, this engine has "
                     f"{has / NS:.4f} s: restart to put it in force"
                 )
-        if lineup.leaving.pop(version, None) is not None:
+        if active.leaving.pop(version, None) is not None:
             return  # it never stopped
-        lineup.runners[version] = runner
+        active.pipelines[version] = pipeline
         if state is not None:
-            self._hops.join(state, runner, state.frontier)
+            self._pipeline.add(state, pipeline, state.frontier)
 
     def remove(self, version: Version) -> None:
         """Let a version go that has no role, as soon as no block inside depends on it.
@@ -215,14 +215,14 @@ class Engine:
         Raises:
             ValueError: it is not at work, in production or a canary.
         """
-        self._lineup.require(version)
-        if version in self._lineup.roles.values():
+        self._active.require(version)
+        if version in self._active.roles.values():
             raise ValueError(f"{version} has a role")
         if self._state is None:
-            self._lineup.drop(version)
+            self._active.drop(version)
             return
         given_up = [s.instant + self.settings.crossfade for s in self._state.switches]
-        self._lineup.leaving[version] = max([self._state.frontier, *given_up])
+        self._active.leaving[version] = max([self._state.frontier, *given_up])
 
     def promote(self, version: Version) -> int | None:
         """Put a version into production from the next block on; return where that begins (GPS ns).
@@ -233,7 +233,7 @@ class Engine:
         Raises:
             ValueError: it is not at work, or the coupling's last switch is not done yet.
         """
-        self._lineup.require(version)
+        self._active.require(version)
         name = version.coupling
         if not self.can_switch(name):
             raise ValueError(f"the last switch of {name} is not done yet")
@@ -248,7 +248,7 @@ class Engine:
             ValueError: it is not at work.
         """
         if version is not None:
-            self._lineup.require(version)
+            self._active.require(version)
         return self._give(coupling, "canary", version)
 
     def can_switch(self, coupling: str) -> bool:
@@ -260,7 +260,7 @@ class Engine:
 
     def _give(self, coupling: str, role: Role, version: Version | None) -> int | None:
         """Give a role from the next block on; return where that begins."""
-        before = self._lineup.give(coupling, role, version)
+        before = self._active.give(coupling, role, version)
         if self._state is None:
             return None
         frontier = self._state.frontier
@@ -273,18 +273,18 @@ class Engine:
         oldest = state.pending[0][0].span.start if state.pending else state.frontier
         done = oldest - self.settings.crossfade
         state.switches = [switch for switch in state.switches if switch.instant > done]
-        for version in [v for v, until in self._lineup.leaving.items() if until <= oldest]:
-            self._lineup.drop(version)
+        for version in [v for v, until in self._active.leaving.items() if until <= oldest]:
+            self._active.drop(version)
             del state.paths[version]
-            if state.watch:
-                del state.watch.couplings[version]
+            if state.gates:
+                del state.gates.couplings[version]
 
     def _give_out(self, state: EngineState) -> list[CleanedBlock]:
         """Return the blocks that are complete."""
         hop, finished = self.settings.hop, []
         while state.pending and state.pending[0][0].span.end <= state.step * hop:
             finished.append(self._finish(state, *state.pending.popleft()))
-        self._hops.forget(state)
+        self._pipeline.trim(state)
         return finished
 
     def _finish(
@@ -293,14 +293,14 @@ class Engine:
         """Return the cleaned block of a block whose hops are all computed."""
         if isinstance(block.strain, Gap):
             return CleanedBlock(block, None, {}, faults)
-        span, lineup = block.span, self._lineup
+        span, active = block.span, self._active
         made = {
             version: self._estimate(state, version, span)
             for version in state.paths
-            if lineup.leaving.get(version, span.end) > span.start
+            if active.leaving.get(version, span.end) > span.start
         }
         settings = self.settings
-        estimates, canary = lineup.assign(
+        estimates, canary = active.assign(
             state.switches, made, span, settings.strain_rate, settings.crossfade
         )
         cleaned = subtract(block.strain.samples, estimates.values())
@@ -314,13 +314,13 @@ class Engine:
         near = (span.start - self.settings.ramp, span.end + self.settings.ramp)
         first, stop = span.indices(rate)
         noise = path.noise.read(first, stop)[0]
-        valid = self._lineup.runners[version].valid(path, span)
+        valid = self._active.pipelines[version].valid(path, span)
         why = () if (valid == 1).all() else path.invalid.reasons(*near)
-        if state.watch is None:
+        if state.gates is None:
             return Estimate(noise, valid, version.number, why)
-        watched = state.watch.couplings[version]
-        assert self._hops.supervisor is not None
-        gate, also = self._hops.supervisor.gain(watched, span, self.settings.ramp)
+        watched = state.gates.couplings[version]
+        assert self._pipeline.monitor is not None
+        gate, also = self._pipeline.monitor.gain(watched, span, self.settings.ramp)
         why = (*why, *also)  # what the data lack comes first
         unsettled = watched.unsettled.overlapping(span.start, span.end)
         return Estimate(

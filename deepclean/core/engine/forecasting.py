@@ -19,20 +19,20 @@ from collections.abc import Mapping
 import numpy as np
 
 from deepclean.core.block import Float64
-from deepclean.core.engine.coupling import Coupling, Runner
+from deepclean.core.engine.coupling import Coupling, CouplingPipeline
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.engine.state import CouplingState, Seen
+from deepclean.core.engine.state import CouplingState, Overlap
 from deepclean.core.forecast import forecast
 from deepclean.core.gain import gain_at
 from deepclean.core.resample import Resampler
-from deepclean.core.splice import Seam, back
+from deepclean.core.splice import Splice, back
 from deepclean.core.time import NS, Span
 
 _NOTHING = 1e-3
 """A gain below which what is subtracted is not divided by it."""
 
 
-class ZeroWaitRunner(Runner):
+class ForecastingPipeline(CouplingPipeline):
     """Computes one version's estimate, hop by hop, without look-ahead.
 
     Args:
@@ -68,7 +68,7 @@ class ZeroWaitRunner(Runner):
         # The first call imports what it needs: not in a hop.
         forecast(np.array([0.0, 1.0] * 8), 1, 1)
         middles = [(low + high) / 2 for low, high in coupling.bands]
-        self._seam = Seam(middles, settings.model_rate, length * settings.model_rate // NS)
+        self._seam = Splice(middles, settings.model_rate, length * settings.model_rate // NS)
         count = length * settings.strain_rate // NS
         self._falling = np.cos(0.5 * np.pi * np.arange(count) / count) ** 2
 
@@ -98,7 +98,10 @@ class ZeroWaitRunner(Runner):
             start - before, start - before + len(fresh), settings.model_rate, path.invalid, ramp
         )
         given = gain * fresh
-        seen, path.seen = path.seen, Seen(given[hop + 1 : hop + before + 1], gain[hop + before])
+        seen, path.overlap = (
+            path.overlap,
+            Overlap(given[hop + 1 : hop + before + 1], gain[hop + before]),
+        )
         inside = slice(before, before + hop)
         noise = fresh[inside].copy()
         if seen is not None:
@@ -114,12 +117,14 @@ class ZeroWaitRunner(Runner):
         """Return the gain by what the estimate rests on, over a span whose hops are computed."""
         return np.asarray(path.valid.read(*span.indices(self._settings.strain_rate))[0])
 
-    def forget(self, path: CouplingState, step: int, oldest: int, watched: int) -> None:
-        """Drop what no later hop and no block that is still inside needs; as Runner."""
-        super().forget(path, step, oldest, watched)
+    def trim(self, path: CouplingState, step: int, oldest: int, watched: int) -> None:
+        """Drop what no later hop and no block that is still inside needs; as CouplingPipeline."""
+        super().trim(path, step, oldest, watched)
         path.valid.drop_before(oldest * self._settings.strain_rate // NS)
 
-    def _publish(self, path: CouplingState, after: Float64, seen: Seen | None, step: int) -> None:
+    def _publish(
+        self, path: CouplingState, after: Float64, seen: Overlap | None, step: int
+    ) -> None:
         """Bring a hop to the strain's rate, and state its gain.
 
         Args:

@@ -99,7 +99,7 @@ class Assembler:
         return finished
 
 
-class Joiner:
+class FrameJoiner:
     """Joins consecutive cleaned frames into longer ones.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.block import Block, Float64, Gap, Samples, Series, WitnessFault
-from deepclean.core.buffer import Track
+from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.engine.state import EngineState
 from deepclean.core.forecast import forecast
@@ -41,7 +41,7 @@ class Intake:
         self._witnesses = witnesses
         self._resamplers: dict[int, Resampler] = {}
 
-    def take(self, state: EngineState, block: Block, miss: Miss) -> tuple[WitnessFault, ...]:
+    def push(self, state: EngineState, block: Block, miss: Miss) -> tuple[WitnessFault, ...]:
         """Add the witnesses of a block to the input; return what is wrong with them there."""
         return tuple(f for name in self._witnesses for f in self._take(state, name, block, miss))
 
@@ -51,7 +51,7 @@ class Intake:
             state.inputs, first, count, lambda key, needed: state.inputs[key].read(*needed)[0]
         )
 
-    def foresee(
+    def extrapolate(
         self, state: EngineState, first: int, count: int, instant: int
     ) -> dict[str, Float64]:
         """Return `count` samples from `first` at the model rate, as far as known at an instant.
@@ -71,7 +71,7 @@ class Intake:
             return self._extended(state.inputs[key], key[1], needed, since, end)
 
         def sound(key: Key) -> int:
-            return state.sound[key[0]] if state.rates[key[0]] == key[1] else instant
+            return state.good_since[key[0]] if state.rates[key[0]] == key[1] else instant
 
         rate, fast = self._settings.model_rate, [k for k in state.inputs if self._is_fast(k)]
         slow = [key for key in state.inputs if key not in fast]
@@ -83,13 +83,13 @@ class Intake:
             total[key[0]] = total[key[0]] + row
         return total
 
-    def doubtful(self, state: EngineState, instant: int) -> list[str]:
+    def uncertain(self, state: EngineState, instant: int) -> list[str]:
         """Return the witnesses that are there, but not for long enough to be forecast."""
         assert self._settings.forecast is not None
         least = self._settings.forecast.least
-        return [w for w in self._witnesses if 0 < instant - state.sound[w] < least]
+        return [w for w in self._witnesses if 0 < instant - state.good_since[w] < least]
 
-    def forget(self, state: EngineState, first: int, count: int, instant: int) -> None:
+    def trim(self, state: EngineState, first: int, count: int, instant: int) -> None:
         """Drop what no later hop needs.
 
         Args:
@@ -106,16 +106,16 @@ class Intake:
             track.drop_before(low)
             if len(track) == 0:
                 del state.inputs[witness, rate]
-        for key, track in list(state.slowed.items()):
+        for key, track in list(state.decimated.items()):
             assert settings is not None
             past = self._slow_end(key[1], instant) - settings.past(model_rate)
             track.drop_before(min(first, past))
             if len(track) == 0:
-                del state.slowed[key]
+                del state.decimated[key]
 
     def skip(self, state: EngineState, instant: int) -> None:
         """Note that there was no input up to an instant (GPS nanoseconds)."""
-        state.sound = dict.fromkeys(self._witnesses, instant)
+        state.good_since = dict.fromkeys(self._witnesses, instant)
 
     def _together(
         self, keys: Iterable[Key], first: int, count: int, read: Callable[[Key, Range], Float64]
@@ -141,7 +141,9 @@ class Intake:
                 total[witness] = total[witness] + row
         return total
 
-    def _extended(self, track: Track, rate: int, needed: Range, since: int, end: int) -> Float64:
+    def _extended(
+        self, track: StreamBuffer, rate: int, needed: Range, since: int, end: int
+    ) -> Float64:
         """Return a range of a stream, forecast where it is not there yet.
 
         Args:
@@ -163,10 +165,10 @@ class Intake:
         """Return whether an input is forecast at the model rate, which is below its own."""
         return key[1] > self._settings.model_rate
 
-    def _slow(self, state: EngineState, key: Key, instant: int) -> tuple[Track, int]:
+    def _slow(self, state: EngineState, key: Key, instant: int) -> tuple[StreamBuffer, int]:
         """Bring one more hop of a fast witness to the model rate; return all, and its end."""
         hop, end = self._settings.hop_model, self._slow_end(key[1], instant)
-        track = state.slowed.setdefault(key, Track(1))
+        track = state.decimated.setdefault(key, StreamBuffer(1))
         resampler = self._resampler(key[1])
         window = state.inputs[key].read(*resampler.needs(end - hop, hop))
         track.append(end - hop, resampler.apply(window, end - hop, hop))
@@ -186,15 +188,15 @@ class Intake:
             channel = Gap(span, reasons.BAD_RATE)
         if isinstance(channel, Gap):
             miss(witness, span.start, span.end, channel.reason)
-            state.sound[witness] = span.end
+            state.good_since[witness] = span.end
             return [WitnessFault(witness, channel.reason, span)]
         rate = channel.rate
         if state.rates.setdefault(witness, rate) != rate:
             # The rate changed: no filter spans the seam, which has no length of its own.
             miss(witness, span.start, span.start, reasons.BAD_RATE)
-            state.sound[witness] = span.start
+            state.good_since[witness] = span.start
             state.rates[witness] = rate
-            state.held.pop(witness, None)
+            state.constant.pop(witness, None)
         first = index_at(span.start, rate)
         samples, bad = finite(channel.samples)
         unusable = {
@@ -208,19 +210,19 @@ class Intake:
                 # A sample stands at an instant: from the first bad one to just after the last.
                 start, end = low * NS // rate, (high - 1) * NS // rate + 1
                 miss(witness, start, end, reason)
-                state.sound[witness] = max(state.sound[witness], end)
+                state.good_since[witness] = max(state.good_since[witness], end)
                 faults.append(WitnessFault(witness, reason, Span(start, end)))
         if samples[0] == 0 and not faults and not samples.any():
             faults.append(WitnessFault(witness, reasons.ZERO, span))
-        state.inputs.setdefault((witness, rate), Track(1)).append(first, samples[None])
+        state.inputs.setdefault((witness, rate), StreamBuffer(1)).append(first, samples[None])
         return faults
 
     def _frozen(self, state: EngineState, witness: str, channel: Series, first: int) -> list[Run]:
         duration = self._settings.witness.frozen
         if duration is None:
             return []
-        runs, state.held[witness] = frozen(
-            channel.samples, first, channel.rate, duration, state.held.get(witness)
+        runs, state.constant[witness] = frozen(
+            channel.samples, first, channel.rate, duration, state.constant.get(witness)
         )
         return runs
 

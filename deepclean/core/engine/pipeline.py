@@ -15,18 +15,18 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.block import Block, WitnessFault
-from deepclean.core.engine.coupling import Coupling, Runner, plan_of
-from deepclean.core.engine.forecasting import ZeroWaitRunner
+from deepclean.core.engine.coupling import Coupling, CouplingPipeline, schedule_of
+from deepclean.core.engine.forecasting import ForecastingPipeline
 from deepclean.core.engine.intake import Intake
-from deepclean.core.engine.schedule import EngineSettings, Plan
+from deepclean.core.engine.schedule import EngineSettings, Schedule
 from deepclean.core.engine.state import CouplingState, EngineState
-from deepclean.core.engine.versions import Lineup
-from deepclean.core.gate.monitor import Supervisor
-from deepclean.core.gate.state import BEGINNING, Stream
+from deepclean.core.engine.versions import ActiveVersions
+from deepclean.core.gate.monitor import GateMonitor
+from deepclean.core.gate.state import BEGINNING, EstimateStream
 from deepclean.core.time import NS, Span, index_from
 
 
-class Hops:
+class Pipeline:
     """Computes the hops of one engine, over a state that the engine keeps.
 
     Args:
@@ -36,8 +36,8 @@ class Hops:
     Attributes:
         plan: where each stage stands.
         witnesses: all channels that any coupling uses, sorted.
-        lineup: the versions at work.
-        supervisor: of the gates; None where there are none.
+        active: the versions at work.
+        monitor: of the gates; None where there are none.
 
     Raises:
         ValueError: as Engine.
@@ -46,17 +46,17 @@ class Hops:
     def __init__(self, settings: EngineSettings, couplings: Sequence[Coupling]) -> None:
         self.settings = settings
         self._interpolator = settings.interpolator()
-        self.plan = Plan(settings, {one.name: plan_of(settings, one) for one in couplings})
+        self.plan = Schedule(settings, {one.name: schedule_of(settings, one) for one in couplings})
         self._lookahead, self._window = self.plan.lookahead, self.plan.window
         self.witnesses = tuple(sorted({w for c in couplings for w in c.witnesses}))
-        self.lineup = Lineup([self.runner(coupling) for coupling in couplings])
+        self.active = ActiveVersions([self.make(coupling) for coupling in couplings])
         self._intake = Intake(settings, self.witnesses)
-        self.supervisor: Supervisor | None = None
+        self.monitor: GateMonitor | None = None
         if settings.gate is not None:
             bands = {coupling.name: coupling.bands for coupling in couplings}
             if not all(bands.values()):
                 raise ValueError("a gate needs the bands of its coupling")
-            self.supervisor = Supervisor(
+            self.monitor = GateMonitor(
                 settings.gate,
                 bands,
                 settings.strain_rate,
@@ -64,13 +64,13 @@ class Hops:
                 delay=settings.ramp if settings.forecast else 0,
             )
 
-    def runner(self, coupling: Coupling) -> Runner:
+    def make(self, coupling: Coupling) -> CouplingPipeline:
         """Return what computes a version's estimate."""
         if self.settings.forecast is None:
-            return Runner(self.settings, coupling, self._interpolator)
-        return ZeroWaitRunner(self.settings, coupling, self._interpolator, self._window)
+            return CouplingPipeline(self.settings, coupling, self._interpolator)
+        return ForecastingPipeline(self.settings, coupling, self._interpolator, self._window)
 
-    def begin(self, start: int) -> EngineState:
+    def start(self, start: int) -> EngineState:
         """Return the state of an engine whose input begins at `start`."""
         settings = self.settings
         # The first hop whose resampled witnesses begin no later than the input.
@@ -80,30 +80,30 @@ class Hops:
             frontier=start,
             step=first // settings.hop_model,
             paths={},
-            watch=self.supervisor.begin(start) if self.supervisor else None,
+            gates=self.monitor.start(start) if self.monitor else None,
         )
         self._intake.skip(state, start)
-        for version in list(self.lineup.leaving):
-            self.lineup.drop(version)
-        for runner in self.lineup.runners.values():
-            self.join(state, runner, start)
+        for version in list(self.active.leaving):
+            self.active.drop(version)
+        for pipeline in self.active.pipelines.values():
+            self.add(state, pipeline, start)
         return state
 
-    def join(self, state: EngineState, runner: Runner, start: int) -> None:
+    def add(self, state: EngineState, pipeline: CouplingPipeline, start: int) -> None:
         """Begin a version's streams; what was before `start` (GPS ns) is missing for it."""
-        version, path = runner.coupling.version, CouplingState(len(runner.coupling.witnesses))
-        runner.miss(path, BEGINNING, start, reasons.NO_HISTORY)
+        version, path = pipeline.coupling.version, CouplingState(len(pipeline.coupling.witnesses))
+        pipeline.mark_missing(path, BEGINNING, start, reasons.NO_HISTORY)
         state.paths[version] = path
-        if self.supervisor and state.watch:
-            self.supervisor.join(state.watch, version)
+        if self.monitor and state.gates:
+            self.monitor.add(state.gates, version)
 
-    def take(self, state: EngineState, block: Block) -> tuple[WitnessFault, ...]:
+    def push(self, state: EngineState, block: Block) -> tuple[WitnessFault, ...]:
         """Take the block at the frontier in; return what is wrong with its witnesses."""
         faults: tuple[WitnessFault, ...] = ()
         for piece in self._pieces(block):
-            if self.supervisor and state.watch:
-                self.supervisor.take(state.watch, piece)
-            faults += self._intake.take(state, piece, partial(self._miss, state))
+            if self.monitor and state.gates:
+                self.monitor.push(state.gates, piece)
+            faults += self._intake.push(state, piece, partial(self._miss, state))
             state.frontier = piece.span.end
             self._compute_due(state)
         return faults
@@ -112,27 +112,27 @@ class Hops:
         """Go on to `end`, from the frontier, without input."""
         for instant in self._ends(state.frontier, end):
             for version, path in state.paths.items():
-                self.lineup.runners[version].miss(path, state.frontier, instant, reason)
-            if state.watch:
-                state.watch.unfit.add(state.frontier, instant)
+                self.active.pipelines[version].mark_missing(path, state.frontier, instant, reason)
+            if state.gates:
+                state.gates.unfit.add(state.frontier, instant)
             self._intake.skip(state, instant)
             state.frontier = instant
             self._compute_due(state)
 
-    def forget(self, state: EngineState) -> None:
+    def trim(self, state: EngineState) -> None:
         """Drop what no later hop or pending block needs."""
         hop = self.settings.hop_model
         start = state.step * hop
-        self._intake.forget(state, *self._wanted(state.step), (state.step + 1) * self.settings.hop)
+        self._intake.trim(state, *self._wanted(state.step), (state.step + 1) * self.settings.hop)
         oldest = state.step * self.settings.hop
         if state.pending:
             oldest = min(oldest, state.pending[0][0].span.start)
         watched = start
-        if self.supervisor and state.watch:
+        if self.monitor and state.gates:
             near = oldest - self.settings.ramp - NS
-            watched = self.supervisor.forget(state.watch, near) * self.settings.model_rate // NS
+            watched = self.monitor.trim(state.gates, near) * self.settings.model_rate // NS
         for version, path in state.paths.items():
-            self.lineup.runners[version].forget(path, state.step, oldest, watched)
+            self.active.pipelines[version].trim(path, state.step, oldest, watched)
 
     def _ends(self, start: int, end: int) -> list[int]:
         """Return how far the input from `start` to `end` may be taken, one after the other.
@@ -155,16 +155,16 @@ class Hops:
     def _miss(self, state: EngineState, witness: str, start: int, end: int, reason: str) -> None:
         """Note that a witness has no samples over `[start, end)`."""
         for version, path in state.paths.items():
-            runner = self.lineup.runners[version]
-            if witness in runner.coupling.witnesses:
-                runner.miss(path, start, end, reason)
+            pipeline = self.active.pipelines[version]
+            if witness in pipeline.coupling.witnesses:
+                pipeline.mark_missing(path, start, end, reason)
 
     def _doubt(self, state: EngineState, witness: str, end: int) -> None:
         """Note that nothing up to `end` may rest on a forecast of a witness."""
         for version, path in state.paths.items():
-            runner = self.lineup.runners[version]
-            if witness in runner.coupling.witnesses:
-                start, _ = runner.plan.spoilt_by_gap(self.settings, end, end)
+            pipeline = self.active.pipelines[version]
+            if witness in pipeline.coupling.witnesses:
+                start, _ = pipeline.plan.spoilt_by_gap(self.settings, end, end)
                 path.invalid.add(start, end, reasons.NO_FORECAST)
 
     def _compute_due(self, state: EngineState) -> None:
@@ -182,15 +182,15 @@ class Hops:
             resampled = self._intake.resample(state, first, count)
             seen = end + self.settings.ramp
         else:
-            resampled = self._intake.foresee(state, first, count, end)
-            for witness in self._intake.doubtful(state, end):
+            resampled = self._intake.extrapolate(state, first, count, end)
+            for witness in self._intake.uncertain(state, end):
                 self._doubt(state, witness, end)
             seen = end
         for version, path in state.paths.items():
-            self.lineup.runners[version].compute(path, resampled, first, state.step)
-        if self.supervisor and state.watch:
-            streams = {v: Stream(p.bandpassed, p.invalid) for v, p in state.paths.items()}
-            self.supervisor.advance(state.watch, streams, seen)
+            self.active.pipelines[version].compute(path, resampled, first, state.step)
+        if self.monitor and state.gates:
+            streams = {v: EstimateStream(p.bandpassed, p.invalid) for v, p in state.paths.items()}
+            self.monitor.advance(state.gates, streams, seen)
 
     def _wanted(self, step: int) -> tuple[int, int]:
         """Return which witnesses at the model rate a hop is computed from: first, and how many."""

@@ -93,7 +93,7 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class CouplingPlan:
+class CouplingSchedule:
     """One coupling's offsets, in samples at the model rate from the hop that is computed.
 
     Args:
@@ -113,7 +113,7 @@ class CouplingPlan:
     watched: int = 0
 
     @classmethod
-    def of(cls, settings: EngineSettings, settle_in: int, geometry: Geometry) -> CouplingPlan:
+    def of(cls, settings: EngineSettings, settle_in: int, geometry: Geometry) -> CouplingSchedule:
         """Return the plan of a coupling with that bandpass padding and network geometry."""
         rate = settings.model_rate
         interpolation = ceil(settings.interpolator().half_length * rate)
@@ -195,7 +195,7 @@ def _hop_start(index: int, offset: int, hop: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Schedule:
     """All couplings' plans, and the engine's two constants.
 
     Args:
@@ -204,7 +204,7 @@ class Plan:
     """
 
     settings: EngineSettings
-    couplings: Mapping[str, CouplingPlan]
+    couplings: Mapping[str, CouplingSchedule]
 
     @property
     def resampled(self) -> int:

@@ -9,16 +9,16 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from deepclean.core.block import Block, Float64, Version, WitnessFault
-from deepclean.core.buffer import Track
-from deepclean.core.gain import Invalid
-from deepclean.core.gate.state import Watch
-from deepclean.core.witness_checks import Held
+from deepclean.core.buffer import StreamBuffer
+from deepclean.core.gain import InvalidSpans
+from deepclean.core.gate.state import MonitorState
+from deepclean.core.witness_checks import ConstantRun
 
 Role = Literal["production", "canary"]
 """Of a version: what is subtracted from the strain, and what is tried beside it."""
 
 
-class Seen(NamedTuple):
+class Overlap(NamedTuple):
     """What a hop that did not wait thought of the start of the next one.
 
     Args:
@@ -37,20 +37,20 @@ class CouplingState:
     """
 
     def __init__(self, witnesses: int) -> None:
-        self.standardised = Track(witnesses, np.float32)
-        self.predicted = Track(1)
-        self.bandpassed = Track(1)
-        self.noise = Track(1)
-        self.valid = Track(1)
-        self.seen: Seen | None = None
-        self.invalid = Invalid()
+        self.standardised = StreamBuffer(witnesses, np.float32)
+        self.predicted = StreamBuffer(1)
+        self.bandpassed = StreamBuffer(1)
+        self.noise = StreamBuffer(1)
+        self.valid = StreamBuffer(1)
+        self.overlap: Overlap | None = None
+        self.invalid = InvalidSpans()
 
     def copy(self) -> CouplingState:
         """Return an independent copy; the samples are shared, for nobody changes them."""
         twin = CouplingState(self.standardised.rows)
         twin.standardised, twin.predicted = self.standardised.copy(), self.predicted.copy()
         twin.bandpassed, twin.noise = self.bandpassed.copy(), self.noise.copy()
-        twin.valid, twin.seen = self.valid.copy(), self.seen
+        twin.valid, twin.overlap = self.valid.copy(), self.overlap
         twin.invalid = self.invalid.copy()
         return twin
 
@@ -83,7 +83,7 @@ class EngineState:
         paths: each version's streams.
         inputs: by witness and rate.
         rates: each witness's last rate.
-        watch: of what the couplings do to the strain, where there are gates.
+        gates: of what the couplings do to the strain, where there are gates.
         held: what each witness's samples ended with.
         sound: since when each witness's samples are all good, GPS nanoseconds.
         slowed: fast witnesses at the model rate, where they are forecast at that.
@@ -94,12 +94,12 @@ class EngineState:
     frontier: int
     step: int
     paths: dict[Version, CouplingState]
-    inputs: dict[tuple[str, int], Track] = field(default_factory=dict)
+    inputs: dict[tuple[str, int], StreamBuffer] = field(default_factory=dict)
     rates: dict[str, int] = field(default_factory=dict)
-    watch: Watch | None = None
-    held: dict[str, Held] = field(default_factory=dict)
-    sound: dict[str, int] = field(default_factory=dict)
-    slowed: dict[tuple[str, int], Track] = field(default_factory=dict)
+    gates: MonitorState | None = None
+    constant: dict[str, ConstantRun] = field(default_factory=dict)
+    good_since: dict[str, int] = field(default_factory=dict)
+    decimated: dict[tuple[str, int], StreamBuffer] = field(default_factory=dict)
     pending: deque[tuple[Block, tuple[WitnessFault, ...]]] = field(default_factory=deque)
     switches: list[Switch] = field(default_factory=list)
 
@@ -111,10 +111,10 @@ class EngineState:
             {name: path.copy() for name, path in self.paths.items()},
             {key: track.copy() for key, track in self.inputs.items()},
             self.rates.copy(),
-            None if self.watch is None else self.watch.copy(),
-            self.held.copy(),
-            self.sound.copy(),
-            {key: track.copy() for key, track in self.slowed.items()},
+            None if self.gates is None else self.gates.copy(),
+            self.constant.copy(),
+            self.good_since.copy(),
+            {key: track.copy() for key, track in self.decimated.items()},
             self.pending.copy(),
             self.switches.copy(),
         )

@@ -10,35 +10,35 @@ from collections.abc import Iterable, Mapping
 
 from deepclean.core.block import Estimate, Version
 from deepclean.core.engine import crossfade as handover
-from deepclean.core.engine.coupling import Runner
+from deepclean.core.engine.coupling import CouplingPipeline
 from deepclean.core.engine.state import Role, Switch
 from deepclean.core.time import Span
 
 
-class Lineup:
+class ActiveVersions:
     """The versions at work in an engine.
 
     Args:
-        runners: in production, one a coupling.
+        pipelines: in production, one a coupling.
 
     Attributes:
-        runners: of all versions, those that are let go too.
+        pipelines: of all versions, those that are let go too.
         roles: who has which from the next block on.
         leaving: until when a version that was let go is needed, GPS nanoseconds.
     """
 
-    def __init__(self, runners: Iterable[Runner]) -> None:
-        self.runners = {one.coupling.version: one for one in runners}
+    def __init__(self, pipelines: Iterable[CouplingPipeline]) -> None:
+        self.pipelines = {one.coupling.version: one for one in pipelines}
         self.roles: dict[tuple[str, Role], Version] = {
-            (version.coupling, "production"): version for version in self.runners
+            (version.coupling, "production"): version for version in self.pipelines
         }
         self.leaving: dict[Version, int] = {}
-        self._couplings = tuple(version.coupling for version in self.runners)
+        self._couplings = tuple(version.coupling for version in self.pipelines)
 
     @property
     def versions(self) -> tuple[Version, ...]:
         """All but those that are let go."""
-        return tuple(version for version in self.runners if version not in self.leaving)
+        return tuple(version for version in self.pipelines if version not in self.leaving)
 
     @property
     def production(self) -> tuple[Version, ...]:
@@ -59,7 +59,7 @@ class Lineup:
 
     def drop(self, version: Version) -> None:
         """Forget a version."""
-        del self.runners[version]
+        del self.pipelines[version]
         self.leaving.pop(version, None)
 
     def assign(

@@ -17,36 +17,36 @@ import numpy as np
 from deepclean.core import reasons
 from deepclean.core.bandpass import Band
 from deepclean.core.block import Block, Float64, Gap, Quality, Version
-from deepclean.core.buffer import Track
-from deepclean.core.gain import Invalid, gain_over
+from deepclean.core.buffer import StreamBuffer
+from deepclean.core.gain import InvalidSpans, gain_over
 from deepclean.core.gate.quality import (
-    BRIEF,
+    FAST_SEGMENT,
+    FAST_STEP,
     SEGMENT,
     STEP,
-    TICK,
+    BandPower,
     Bins,
-    Brief,
     Complex,
-    Window,
-    brief,
+    RunningSpectra,
+    band_power,
     transform,
 )
-from deepclean.core.gate.state import BEGINNING, SLOT, Stream, Watch, Watched
+from deepclean.core.gate.state import BEGINNING, SLOT, CouplingMonitor, EstimateStream, MonitorState
 from deepclean.core.gate.table import (
     Gate,
     GateSettings,
     GateState,
     Verdict,
     conclude,
-    presses,
-    proves,
+    improves_significantly,
+    is_urgent,
 )
 from deepclean.core.nonfinite import finite
 from deepclean.core.state_vector import not_ready
 from deepclean.core.time import NS, Span
 
 
-class Supervisor:
+class GateMonitor:
     """Watches the couplings of one engine.
 
     Args:
@@ -72,24 +72,26 @@ class Supervisor:
         # Just below half of either rate, where nothing has images.
         self._stop = 0.45 * min(strain_rate, model_rate)
         self._slow = {n: Bins(b, settings.guard, self._stop, SEGMENT) for n, b in bands.items()}
-        self._fast = {n: Bins(b, settings.guard, self._stop, BRIEF) for n, b in bands.items()}
+        self._fast = {
+            n: Bins(b, settings.guard, self._stop, FAST_SEGMENT) for n, b in bands.items()
+        }
 
-    def begin(self, start: int) -> Watch:
+    def start(self, start: int) -> MonitorState:
         """Return the watch of a stream that begins at `start` (GPS nanoseconds), of no version."""
-        watch = Watch(-(-start // TICK) * TICK // SLOT)
+        watch = MonitorState(-(-start // FAST_STEP) * FAST_STEP // SLOT)
         watch.unfit.add(BEGINNING, start)
         return watch
 
-    def join(self, watch: Watch, version: Version) -> None:
+    def add(self, watch: MonitorState, version: Version) -> None:
         """Watch one more version from here on, its gate closed."""
-        first = -(-watch.slot * SLOT // TICK) * TICK
-        window = Window(self._slow[version.coupling], self.settings.window)
-        watched = Watched(Gate(first), window, Invalid(), Invalid())
-        watched.closed.add(BEGINNING, first + TICK, reasons.UNSETTLED)
+        first = -(-watch.slot * SLOT // FAST_STEP) * FAST_STEP
+        window = RunningSpectra(self._slow[version.coupling], self.settings.window)
+        watched = CouplingMonitor(Gate(first), window, InvalidSpans(), InvalidSpans())
+        watched.closed.add(BEGINNING, first + FAST_STEP, reasons.UNSETTLED)
         watched.unsettled.add(BEGINNING, -(-first // STEP) * STEP + STEP)
         watch.couplings[version] = watched
 
-    def take(self, watch: Watch, block: Block) -> None:
+    def push(self, watch: MonitorState, block: Block) -> None:
         """Take the strain and the source's state of the next block."""
         span = block.span
         if isinstance(block.strain, Gap):
@@ -103,7 +105,9 @@ class Supervisor:
             watch.unfit.add(start, end)
         watch.strain.append(first, samples[None])
 
-    def advance(self, watch: Watch, streams: Mapping[Version, Stream], until: int) -> None:
+    def advance(
+        self, watch: MonitorState, streams: Mapping[Version, EstimateStream], until: int
+    ) -> None:
         """Look at every slot that ends by `until` (GPS nanoseconds)."""
         last = until // SLOT
         if last <= watch.slot:
@@ -116,10 +120,10 @@ class Supervisor:
                 level = float(levels[version][watch.slot - first])
                 self._see_slot(watched, streams[version], start, level)
             watch.slot += 1
-            if (start + SLOT) % TICK == 0:
+            if (start + SLOT) % FAST_STEP == 0:
                 self._tick(watch, streams, start + SLOT)
 
-    def forget(self, watch: Watch, oldest: int) -> int:
+    def trim(self, watch: MonitorState, oldest: int) -> int:
         """Drop what nobody needs; return from where on the estimates are needed (GPS ns).
 
         Args:
@@ -135,7 +139,9 @@ class Supervisor:
             watched.unsettled.drop_before(oldest)
         return needed
 
-    def gain(self, watched: Watched, span: Span, ramp: int) -> tuple[Float64, tuple[str, ...]]:
+    def gain(
+        self, watched: CouplingMonitor, span: Span, ramp: int
+    ) -> tuple[Float64, tuple[str, ...]]:
         """Return the gate's gain over a span, and why it is below 1 somewhere.
 
         Args:
@@ -152,13 +158,15 @@ class Supervisor:
         why = watched.closed.reasons(span.start - fade, span.end + ramp)
         return gain, tuple({*why, *watched.faded.reasons(span.start - fade, span.end + fade)})
 
-    def _levels(self, bandpassed: Track, first: int, last: int) -> Float64:
+    def _levels(self, bandpassed: StreamBuffer, first: int, last: int) -> Float64:
         """Return the root mean square of each slot."""
         count = self._model_rate // 16
         samples = bandpassed.read(first * count, last * count)[0].reshape(-1, count)
         return np.asarray(np.sqrt(np.mean(samples**2, axis=1)))
 
-    def _see_slot(self, watched: Watched, stream: Stream, start: int, level: float) -> None:
+    def _see_slot(
+        self, watched: CouplingMonitor, stream: EstimateStream, start: int, level: float
+    ) -> None:
         """Close the gate where the estimate has jumped, until it has been looked at closely."""
         end = start + SLOT
         if start % STEP == 0:
@@ -169,11 +177,11 @@ class Supervisor:
         if not valid or usual is None or strain is None:
             return
         # Below the strain's own level in the band, an estimate does little harm.
-        known = max(usual, *watched.proofs)
+        known = max(usual, *watched.proven_levels)
         if level > max(self.settings.jump * known, strain.rms):
-            watched.closed.add(start + self._delay, end + TICK + self._delay, reasons.JUMP)
+            watched.closed.add(start + self._delay, end + FAST_STEP + self._delay, reasons.JUMP)
 
-    def _learn_usual(self, watched: Watched) -> None:
+    def _learn_usual(self, watched: CouplingMonitor) -> None:
         count = self.settings.window // SLOT
         while len(watched.levels) > count:
             watched.levels.popleft()
@@ -181,27 +189,33 @@ class Supervisor:
         levels = levels[np.isfinite(levels)]
         watched.usual = float(np.median(levels)) if 2 * len(levels) > count else None
 
-    def _tick(self, watch: Watch, streams: Mapping[Version, Stream], instant: int) -> None:
+    def _tick(
+        self, watch: MonitorState, streams: Mapping[Version, EstimateStream], instant: int
+    ) -> None:
         """Measure, judge and step the gates at a multiple of the tick."""
         slow = self._transform(watch, instant, SEGMENT) if instant % STEP == 0 else None
-        fast = self._transform(watch, instant, BRIEF)
+        fast = self._transform(watch, instant, FAST_SEGMENT)
         for version, watched in watch.couplings.items():
             stream, measured = streams[version], None
             if instant % STEP == 0:
                 measured = self._measure(watched, stream, instant, slow)
             latest = self._brief(version.coupling, watched, stream, instant, fast)
             level = self._last(watched)
-            watched.briefs.append(latest)
-            watched.proofs.append(level if proves(latest, self.settings) else 0.0)
-            while len(watched.briefs) > self.settings.window // TICK:
-                watched.briefs.popleft()
-                watched.proofs.popleft()
+            watched.fast_history.append(latest)
+            watched.proven_levels.append(
+                level if improves_significantly(latest, self.settings) else 0.0
+            )
+            while len(watched.fast_history) > self.settings.window // FAST_STEP:
+                watched.fast_history.popleft()
+                watched.proven_levels.popleft()
             vanished = watched.usual is not None and level * self.settings.jump < watched.usual
-            verdict = conclude(measured, watched.briefs, self.settings, vanished=vanished)
-            pressing = verdict is Verdict.BAD and presses(latest, self.settings)
+            verdict = conclude(measured, watched.fast_history, self.settings, vanished=vanished)
+            pressing = verdict is Verdict.BAD and is_urgent(latest, self.settings)
             self._step(watched, instant, verdict, pressing=pressing)
 
-    def _step(self, watched: Watched, instant: int, verdict: Verdict, *, pressing: bool) -> None:
+    def _step(
+        self, watched: CouplingMonitor, instant: int, verdict: Verdict, *, pressing: bool
+    ) -> None:
         """Step the gate; where it is closed, say from when on: at once, or when it has faded."""
         was, acts = watched.gate.state, instant + self._delay
         if watched.gate.step(instant, verdict, self.settings) is GateState.ON:
@@ -212,22 +226,22 @@ class Supervisor:
         elif was is GateState.ON:
             # No longer than it rests, so that it is closed before it can open again.
             watched.closes = acts + min(self.settings.fade, self.settings.dwell)
-            watched.faded.add(watched.closes, watched.closes + TICK, reason)
+            watched.faded.add(watched.closes, watched.closes + FAST_STEP, reason)
         if acts >= watched.closes:
-            watched.closed.add(acts, acts + TICK, reason)
+            watched.closed.add(acts, acts + FAST_STEP, reason)
 
-    def _last(self, watched: Watched) -> float:
+    def _last(self, watched: CouplingMonitor) -> float:
         """Return the root mean square of the last second's levels; NaN where one is not valid."""
-        levels, count = watched.levels, BRIEF // SLOT
+        levels, count = watched.levels, FAST_SEGMENT // SLOT
         last = [levels[-1 - i] for i in range(min(count, len(levels)))]
         return math.sqrt(sum(level * level for level in last) / count)
 
     def _measure(
-        self, watched: Watched, stream: Stream, instant: int, strain: Complex | None
+        self, watched: CouplingMonitor, stream: EstimateStream, instant: int, strain: Complex | None
     ) -> Quality | None:
         """Bring the running spectra up to a whole second; return the measure, if there is one."""
         window = watched.window
-        window.forget(instant)
+        window.drop_before(instant)
         if strain is None:
             # What the strain was before it was lost says nothing of what comes.
             window.clear()
@@ -250,32 +264,36 @@ class Supervisor:
     def _brief(
         self,
         name: str,
-        watched: Watched,
-        stream: Stream,
+        watched: CouplingMonitor,
+        stream: EstimateStream,
         instant: int,
         strain: Complex | None,
-    ) -> Brief | None:
+    ) -> BandPower | None:
         if strain is None or watched.level is None:
             return None
-        estimate = self._estimate(stream, instant, BRIEF)
+        estimate = self._estimate(stream, instant, FAST_SEGMENT)
         if estimate is None:
             return None
         # The lowest of late: an estimate that goes bad slowly must not count as the floor.
         floor = np.min([floor for _, floor in watched.floors], axis=0)
         level = replace(watched.level, usual=np.maximum(watched.level.usual, floor), floor=floor)
         # The last second's is what is judged.
-        earlier = [b.noise for b in list(watched.briefs)[: -(BRIEF // TICK)] if b is not None]
+        earlier = [
+            b.noise
+            for b in list(watched.fast_history)[: -(FAST_SEGMENT // FAST_STEP)]
+            if b is not None
+        ]
         highest = np.max(earlier, axis=0) if earlier else 0.0
-        return brief(strain, estimate, self._fast[name], self._slow[name], level, highest)
+        return band_power(strain, estimate, self._fast[name], self._slow[name], level, highest)
 
-    def _transform(self, watch: Watch, instant: int, duration: int) -> Complex | None:
+    def _transform(self, watch: MonitorState, instant: int, duration: int) -> Complex | None:
         """Return the transform of the strain before an instant; None where it is not fit."""
         if watch.unfit.overlapping(instant - duration, instant):
             return None
         low, high = ((t * self._strain_rate) // NS for t in (instant - duration, instant))
         return transform(watch.strain.read(low, high)[0], self._strain_rate, self._stop)
 
-    def _estimate(self, stream: Stream, instant: int, duration: int) -> Complex | None:
+    def _estimate(self, stream: EstimateStream, instant: int, duration: int) -> Complex | None:
         """Return the transform of an estimate before an instant; None where it is not valid."""
         if stream.invalid.overlapping(instant - duration, instant):
             return None

@@ -32,10 +32,10 @@ SEGMENT = 2 * NS
 STEP = NS
 """From one slow transform to the next: they overlap by half."""
 
-BRIEF = NS
+FAST_SEGMENT = NS
 """Length of a fast transform."""
 
-TICK = NS // 2
+FAST_STEP = NS // 2
 """From one fast transform to the next: they overlap by half too."""
 
 LOWEST = 10.0
@@ -80,7 +80,7 @@ def median_bias(count: int) -> float:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Level:
+class StrainLevel:
     """What the strain holds of a coupling's band, at the slow transform's bins there.
 
     Args:
@@ -138,7 +138,7 @@ class _Densities(NamedTuple):
     outside_after: Float64
 
 
-class Window:
+class RunningSpectra:
     """The slow transforms of the last window: of the strain, and of one coupling's estimate.
 
     Args:
@@ -152,9 +152,9 @@ class Window:
         self._near = np.concatenate([bins.inside, bins.guard])
         self._densities: deque[_Densities] = deque()
 
-    def copy(self) -> Window:
+    def copy(self) -> RunningSpectra:
         """Return an independent copy; the densities are shared, for nobody changes them."""
-        twin = Window(self._bins, self._duration)
+        twin = RunningSpectra(self._bins, self._duration)
         twin._densities = self._densities.copy()
         return twin
 
@@ -162,7 +162,7 @@ class Window:
         """Forget all transforms."""
         self._densities.clear()
 
-    def forget(self, instant: int) -> None:
+    def drop_before(self, instant: int) -> None:
         """Forget the transforms that begin before the window that ends at `instant`."""
         while self._densities and self._densities[0].start < instant - self._duration:
             self._densities.popleft()
@@ -186,7 +186,7 @@ class Window:
         return 2 * len(self._densities) > (self._duration - SEGMENT) // STEP + 1
 
     @np.errstate(divide="ignore", invalid="ignore", over="ignore")
-    def measure(self) -> tuple[Quality, Level]:
+    def measure(self) -> tuple[Quality, StrainLevel]:
         """Return what the transforms say together; there is at least one."""
         bins, held = self._bins, self._densities
         lower = np.median([one.before for one in held], axis=0)
@@ -209,11 +209,11 @@ class Window:
             outside=float(np.sqrt(np.mean(outside))) if len(bins.outside) else 1.0,
         )
         usual, floor = lower[:inside] / bias, np.minimum(upper, lower)[:inside] / bias
-        return quality, Level(usual, floor, float(np.sqrt(usual.sum() * bins.width)))
+        return quality, StrainLevel(usual, floor, float(np.sqrt(usual.sum() * bins.width)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Brief:
+class BandPower:
     """Powers in a coupling's band over the last second, in two kinds of unit.
 
     First each bin in units of its usual power: so it counts as in the mean of the ratio of two
@@ -241,14 +241,14 @@ class Brief:
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
-def brief(
+def band_power(
     raw: Complex,
     estimate: Complex,
     bins: Bins,
     slow: Bins,
-    level: Level,
+    level: StrainLevel,
     highest: Float64 | float = 0.0,
-) -> Brief:
+) -> BandPower:
     """Return the powers of one fast transform.
 
     With `r` the raw strain and `n` the estimate, cleaning changes the power by
@@ -271,17 +271,17 @@ def brief(
         for one in (level.usual, level.floor)
     )
     r, n = raw[bins.inside], estimate[bins.inside]
-    before, after, noise = (density(x, BRIEF) for x in (r, r - n, n))
+    before, after, noise = (density(x, FAST_SEGMENT) for x in (r, r - n, n))
     weighted = n.conj() / floor
     product, power = (r * weighted).sum(), (n * weighted).sum().real
-    rest = density(r - (product / power if power > 0 else 0.0) * n, BRIEF)
+    rest = density(r - (product / power if power > 0 else 0.0) * n, FAST_SEGMENT)
     # A line is wider in a fast transform than in a slow one: a quarter is one bin away.
     beside = np.pad(usual, 1) / 4
     wide = np.maximum(usual, np.maximum(beside[:-2], beside[2:]))
     rest = np.maximum(np.minimum(rest, before), before - LOUD * wide) / floor
     rest = np.maximum(rest, max(LEAST, float(np.median(rest)) / math.log(2))) * floor
     units = np.stack([usual, floor])
-    return Brief(
+    return BandPower(
         (before / units).sum(axis=1),
         (after / units).sum(axis=1),
         (noise / units).sum(axis=1),

@@ -6,9 +6,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from deepclean.core.block import Float64, Quality, Version
-from deepclean.core.buffer import Track
-from deepclean.core.gain import Invalid
-from deepclean.core.gate.quality import Brief, Level, Window
+from deepclean.core.buffer import StreamBuffer
+from deepclean.core.gain import InvalidSpans
+from deepclean.core.gate.quality import BandPower, RunningSpectra, StrainLevel
 from deepclean.core.gate.table import Gate
 from deepclean.core.time import NS
 
@@ -20,7 +20,7 @@ BEGINNING = -(1 << 62)
 
 
 @dataclass(slots=True)
-class Watched:
+class CouplingMonitor:
     """One version of a coupling's model under watch.
 
     Args:
@@ -41,22 +41,22 @@ class Watched:
     """
 
     gate: Gate
-    window: Window
-    closed: Invalid
-    unsettled: Invalid
-    faded: Invalid = field(default_factory=Invalid)
+    window: RunningSpectra
+    closed: InvalidSpans
+    unsettled: InvalidSpans
+    faded: InvalidSpans = field(default_factory=InvalidSpans)
     closes: int = BEGINNING
     quality: Quality | None = None
-    level: Level | None = None
+    level: StrainLevel | None = None
     levels: deque[float] = field(default_factory=deque)
     usual: float | None = None
-    proofs: deque[float] = field(default_factory=deque)
-    briefs: deque[Brief | None] = field(default_factory=deque)
+    proven_levels: deque[float] = field(default_factory=deque)
+    fast_history: deque[BandPower | None] = field(default_factory=deque)
     floors: deque[tuple[int, Float64]] = field(default_factory=deque)
 
-    def copy(self) -> Watched:
+    def copy(self) -> CouplingMonitor:
         """Return an independent copy."""
-        return Watched(
+        return CouplingMonitor(
             self.gate.copy(),
             self.window.copy(),
             self.closed.copy(),
@@ -67,14 +67,14 @@ class Watched:
             self.level,
             self.levels.copy(),
             self.usual,
-            self.proofs.copy(),
-            self.briefs.copy(),
+            self.proven_levels.copy(),
+            self.fast_history.copy(),
             self.floors.copy(),
         )
 
 
 @dataclass(slots=True)
-class Watch:
+class MonitorState:
     """All that changes while the couplings of an engine are watched.
 
     Args:
@@ -85,18 +85,18 @@ class Watch:
     """
 
     slot: int
-    couplings: dict[Version, Watched] = field(default_factory=dict)
-    strain: Track = field(default_factory=lambda: Track(1))
-    unfit: Invalid = field(default_factory=Invalid)
+    couplings: dict[Version, CouplingMonitor] = field(default_factory=dict)
+    strain: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
+    unfit: InvalidSpans = field(default_factory=InvalidSpans)
 
-    def copy(self) -> Watch:
+    def copy(self) -> MonitorState:
         """Return an independent copy."""
         couplings = {name: watched.copy() for name, watched in self.couplings.items()}
-        return Watch(self.slot, couplings, self.strain.copy(), self.unfit.copy())
+        return MonitorState(self.slot, couplings, self.strain.copy(), self.unfit.copy())
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class EstimateStream:
     """What there is to see of one coupling.
 
     Args:
@@ -104,5 +104,5 @@ class Stream:
         invalid: where that is not valid.
     """
 
-    bandpassed: Track
-    invalid: Invalid
+    bandpassed: StreamBuffer
+    invalid: InvalidSpans

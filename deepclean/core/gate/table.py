@@ -27,7 +27,7 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.block import Float64, Quality
-from deepclean.core.gate.quality import TICK, Brief
+from deepclean.core.gate.quality import FAST_STEP, BandPower
 from deepclean.core.time import NS
 
 
@@ -83,7 +83,7 @@ class GateSettings:
         return self.memory + self.dwell + 4 * self.window + 2 * self.fade + 2 * NS
 
 
-BRIEFS = ((1, (3.0, 1.0)), (2, (1.0, 1.0)), (4, (1.0, 1.0)))
+HARM_TESTS = ((1, (3.0, 1.0)), (2, (1.0, 1.0)), (4, (1.0, 1.0)))
 """Seconds looked at together, and by how many standard deviations cleaning must do harm there.
 
 In the units of a Brief.
@@ -95,10 +95,10 @@ SLIGHT = 1.01
 GAINS = 3.0
 """Standard deviations by which a window must be better than raw to count as good."""
 
-PRESSING = 1.21
+URGENT = 1.21
 """Ratio of powers over the band from which on a second is so bad that the gate shuts at once."""
 
-PRESSING_CHANCE = 1.5
+URGENT_CHANCE = 1.5
 """Standard deviations that this must be."""
 
 SPIKE = 16.0
@@ -122,7 +122,7 @@ def judge(quality: Quality | None, settings: GateSettings) -> Verdict:
 
 def conclude(
     quality: Quality | None,
-    latest: Sequence[Brief | None],
+    latest: Sequence[BandPower | None],
     settings: GateSettings,
     *,
     vanished: bool = False,
@@ -136,14 +136,14 @@ def conclude(
         vanished: as `judge_briefs` takes it.
     """
     latest = list(latest)
-    if judge_briefs(latest, settings, vanished=vanished) is Verdict.BAD:
+    if harms(latest, settings, vanished=vanished) is Verdict.BAD:
         return Verdict.BAD
     verdict = judge(quality, settings)
-    return Verdict.FAIR if verdict is Verdict.GOOD and not gains(latest) else verdict
+    return Verdict.FAIR if verdict is Verdict.GOOD and not gains_significantly(latest) else verdict
 
 
-def judge_briefs(
-    latest: Sequence[Brief | None], settings: GateSettings, *, vanished: bool = False
+def harms(
+    latest: Sequence[BandPower | None], settings: GateSettings, *, vanished: bool = False
 ) -> Verdict:
     """Return BAD where cleaning makes the last seconds worse, else UNKNOWN.
 
@@ -162,8 +162,8 @@ def judge_briefs(
     """
     if latest and latest[-1] is not None and not latest[-1].worst < SPIKE:
         return Verdict.BAD
-    for seconds, clear in BRIEFS:
-        count = (seconds - 1) * NS // TICK + 1
+    for seconds, clear in HARM_TESTS:
+        count = (seconds - 1) * NS // FAST_STEP + 1
         parts = [part for part in latest[-count:] if part is not None]
         if len(parts) < count:
             break
@@ -177,7 +177,7 @@ def judge_briefs(
     return Verdict.UNKNOWN
 
 
-def _total(parts: Sequence[Brief]) -> tuple[Float64, Float64, Float64, Float64]:
+def _total(parts: Sequence[BandPower]) -> tuple[Float64, Float64, Float64, Float64]:
     """Return the powers of several and the standard deviation of `clean - raw`."""
     raw, clean, power, variance = np.sum(
         [(part.raw, part.clean, part.power, part.variance) for part in parts], axis=0
@@ -185,7 +185,7 @@ def _total(parts: Sequence[Brief]) -> tuple[Float64, Float64, Float64, Float64]:
     return raw, clean, power, np.sqrt(1.05 * variance)
 
 
-def gains(latest: Sequence[Brief | None]) -> bool:
+def gains_significantly(latest: Sequence[BandPower | None]) -> bool:
     """Return whether cleaning has made a window better beyond chance."""
     parts = [part for part in latest if part is not None]
     if not parts:
@@ -194,15 +194,15 @@ def gains(latest: Sequence[Brief | None]) -> bool:
     return bool(raw[1] - clean[1] > GAINS * chance[1])
 
 
-def presses(part: Brief | None, settings: GateSettings) -> bool:
+def is_urgent(part: BandPower | None, settings: GateSettings) -> bool:
     """Return whether the last second is so bad over the whole band that the gate shuts at once."""
-    if part is None or judge_briefs([part], settings) is not Verdict.BAD:
+    if part is None or harms([part], settings) is not Verdict.BAD:
         return False
     raw, clean, _, chance = (float(one[0]) for one in _total([part]))
-    return not clean - raw <= max((PRESSING - 1) * raw, chance * PRESSING_CHANCE)
+    return not clean - raw <= max((URGENT - 1) * raw, chance * URGENT_CHANCE)
 
 
-def proves(part: Brief | None, settings: GateSettings) -> bool:
+def improves_significantly(part: BandPower | None, settings: GateSettings) -> bool:
     """Return whether a last second is better than raw beyond chance."""
     if part is None:
         return False

@@ -22,7 +22,14 @@ from deepclean.core.block import CleanedBlock, Estimate, Version
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.state import Role
-from deepclean.core.rollout.rules import Probation, Sight, Trial, TrialSettings, Verdict, number
+from deepclean.core.rollout.rules import (
+    Probation,
+    Trial,
+    TrialBlock,
+    TrialSettings,
+    TrialVerdict,
+    number,
+)
 from deepclean.core.state_vector import not_ready
 from deepclean.core.time import NS
 
@@ -64,7 +71,7 @@ class Event:
 
 
 @dataclass(slots=True)
-class _Course:
+class _CouplingRollout:
     """How a coupling's models stand beside production."""
 
     incoming: Version | None = None
@@ -79,7 +86,7 @@ class _Course:
         return {self.incoming, self.canary, self.former}
 
 
-class Lifecycle:
+class Rollout:
     """Decides which versions of an engine's models are at work.
 
     Args:
@@ -90,7 +97,7 @@ class Lifecycle:
     def __init__(self, engine: Engine, settings: TrialSettings) -> None:
         self._engine = engine
         self._settings = settings
-        self._courses = {coupling.name: _Course() for coupling in engine.couplings}
+        self._courses = {coupling.name: _CouplingRollout() for coupling in engine.couplings}
 
     def production(self, coupling: str) -> Version:
         """Return the version in production from the next block on."""
@@ -157,7 +164,7 @@ class Lifecycle:
             self._drop_canary(course)
         return Event(instant, "withdrawn", version, role)
 
-    def see(self, block: CleanedBlock) -> list[Event]:
+    def step(self, block: CleanedBlock) -> list[Event]:
         """Take the next block that came out; return what was decided on it."""
         found: list[Event] = []
         if not block.others or block.cleaned is None:
@@ -174,7 +181,7 @@ class Lifecycle:
         return found
 
     def _bring_in(
-        self, course: _Course, block: CleanedBlock, now: Estimate, counts: bool
+        self, course: _CouplingRollout, block: CleanedBlock, now: Estimate, counts: bool
     ) -> Event | None:
         """Let an incoming version take over as soon as nothing is lost by it."""
         version = course.incoming
@@ -200,7 +207,7 @@ class Lifecycle:
         return Event(self._instant(block), "refused", version, "production", None, why)
 
     def _try(
-        self, course: _Course, block: CleanedBlock, now: Estimate, counts: bool
+        self, course: _CouplingRollout, block: CleanedBlock, now: Estimate, counts: bool
     ) -> Event | None:
         """Go on with the canary's trial."""
         version, trial = course.canary, course.trial
@@ -214,11 +221,11 @@ class Lifecycle:
         sight = _sight(block, one, now) if counts else None
         if sight is None:
             return None
-        verdict = trial.see(sight)
-        if verdict is Verdict.WAIT:
+        verdict = trial.step(sight)
+        if verdict is TrialVerdict.WAIT:
             return None
         figures = asdict(trial.figures())
-        if verdict is Verdict.BAD:
+        if verdict is TrialVerdict.BAD:
             why = trial.why()
             self._drop_canary(course)
             return Event(self._instant(block), "rejected", version, "canary", None, why, figures)
@@ -226,7 +233,7 @@ class Lifecycle:
         return self._take_over("promoted", course, version, now, "trial passed", figures)
 
     def _watch(
-        self, course: _Course, block: CleanedBlock, now: Estimate, counts: bool
+        self, course: _CouplingRollout, block: CleanedBlock, now: Estimate, counts: bool
     ) -> Event | None:
         """Go on with production's probation."""
         version, probation = course.former, course.probation
@@ -234,12 +241,12 @@ class Lifecycle:
         if version is None or probation is None or one is None:
             return None
         sight = _sight(block, now, one) if counts else None
-        verdict = Verdict.WAIT if sight is None else probation.see(sight)
-        if verdict is Verdict.WAIT:
+        verdict = TrialVerdict.WAIT if sight is None else probation.step(sight)
+        if verdict is TrialVerdict.WAIT:
             return None
         course.former = course.probation = None
         current = self.production(version.coupling)
-        if verdict is Verdict.BAD:
+        if verdict is TrialVerdict.BAD:
             self._engine.promote(version)
             self._let_go(current)
             return Event(
@@ -257,7 +264,7 @@ class Lifecycle:
     def _take_over(
         self,
         what: What,
-        course: _Course,
+        course: _CouplingRollout,
         version: Version,
         now: Estimate,
         why: str,
@@ -283,12 +290,12 @@ class Lifecycle:
         if version not in kept and self.runs(version):
             self._engine.remove(version)
 
-    def _drop_incoming(self, course: _Course) -> None:
+    def _drop_incoming(self, course: _CouplingRollout) -> None:
         version, course.incoming = course.incoming, None
         if version is not None:
             self._let_go(version)
 
-    def _drop_canary(self, course: _Course) -> None:
+    def _drop_canary(self, course: _CouplingRollout) -> None:
         version, course.canary, course.trial = course.canary, None, None
         if version is not None:
             self._engine.set_canary(version.coupling, None)
@@ -304,13 +311,13 @@ def _counts(block: CleanedBlock) -> bool:
     return not not_ready(block.source) and all(f.reason == reasons.ZERO for f in block.faults)
 
 
-def _sight(block: CleanedBlock, candidate: Estimate, other: Estimate) -> Sight | None:
+def _sight(block: CleanedBlock, candidate: Estimate, other: Estimate) -> TrialBlock | None:
     """Return what is seen of two versions; None where a measure of either is not complete."""
     if not all(_valid(e) and not e.unsettled and e.quality for e in (candidate, other)):
         return None
     assert candidate.quality is not None
     assert other.quality is not None
-    return Sight(
+    return TrialBlock(
         block.span.duration,
         number(candidate.quality.in_band),
         _open(candidate),

@@ -16,7 +16,7 @@ from math import isfinite
 from deepclean.core.time import NS
 
 
-class Verdict(Enum):
+class TrialVerdict(Enum):
     """What a rule says of the version that it watches."""
 
     WAIT = "wait"
@@ -44,7 +44,7 @@ class TrialSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class TrialBlock:
     """Two versions over one block that counts.
 
     Args:
@@ -63,7 +63,7 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class TrialFigures:
     """What a rule rests on.
 
     Args:
@@ -88,11 +88,11 @@ class Trial:
 
     def __init__(self, settings: TrialSettings) -> None:
         self._settings = settings
-        self._seen: deque[Sight] = deque()
+        self._seen: deque[TrialBlock] = deque()
         self._held = 0
         self._counted = 0
 
-    def see(self, sight: Sight) -> Verdict:
+    def step(self, sight: TrialBlock) -> TrialVerdict:
         """Take the next block that counts; return GOOD to promote, BAD to reject."""
         settings = self._settings
         self._seen.append(sight)
@@ -107,12 +107,12 @@ class Trial:
             and figures.in_spec == self._held
             and figures.candidate <= (1 + settings.margin) * figures.other
         ):
-            return Verdict.GOOD
-        return Verdict.BAD if self._counted >= settings.patience else Verdict.WAIT
+            return TrialVerdict.GOOD
+        return TrialVerdict.BAD if self._counted >= settings.patience else TrialVerdict.WAIT
 
-    def figures(self) -> Figures:
+    def figures(self) -> TrialFigures:
         """Return what it rests on as things stand."""
-        return Figures(
+        return TrialFigures(
             self._counted,
             sum(one.duration for one in self._seen if one.candidate_in_spec),
             self._mean([(one.duration, one.candidate) for one in self._seen]),
@@ -148,7 +148,7 @@ class Probation:
         self._counted = 0
         self._out = 0
 
-    def see(self, sight: Sight) -> Verdict:
+    def step(self, sight: TrialBlock) -> TrialVerdict:
         """Take the next block that counts; return BAD to roll back, GOOD to let the former go.
 
         A block in which both or neither are out of spec ends a run of bad ones: then going back
@@ -158,8 +158,8 @@ class Probation:
         worse = not sight.candidate_in_spec and sight.other_in_spec
         self._out = self._out + sight.duration if worse else 0
         if self._out >= self._settings.rollback_after:
-            return Verdict.BAD
-        return Verdict.GOOD if self._counted >= self._settings.probation else Verdict.WAIT
+            return TrialVerdict.BAD
+        return TrialVerdict.GOOD if self._counted >= self._settings.probation else TrialVerdict.WAIT
 
     def figures(self) -> dict[str, float]:
         """Return what it rests on as things stand, nanoseconds."""

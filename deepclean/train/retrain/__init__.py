@@ -6,7 +6,7 @@ against production by the engine and the gates of a live run, `lock` keeps a sec
 production elsewhere.
 """
 
-from deepclean.train.retrain.log import Record
+from deepclean.train.retrain.log import RetrainRecord
 from deepclean.train.retrain.run import Job, retrain
 
-__all__ = ["Job", "Record", "retrain"]
+__all__ = ["Job", "RetrainRecord", "retrain"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepclean.errors import OutputError
-from deepclean.models import directory as place
+from deepclean.models import directory as coupling_directory
 from deepclean.system import atomic
 from deepclean.system.lock import claim
 
@@ -23,7 +23,7 @@ def alone(directory: Path) -> Iterator[None]:
     Raises:
         OutputError: another process is at it, or the file system refused.
     """
-    with place.changing(directory):  # makes it as every writer of the store does
+    with coupling_directory.changing(directory):  # makes it as every writer of the store does
         pass
     try:
         descriptor = atomic.open_shared(directory / LOCK)

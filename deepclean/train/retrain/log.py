@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deepclean.core.time import NS, Span
-from deepclean.models import log as changes
-from deepclean.system import jsonl as lines
+from deepclean.models import log as model_log
+from deepclean.system import jsonl
 
 LOG = "retrain.jsonl"
 
@@ -21,7 +21,7 @@ Seconds = list[tuple[int, int]]
 
 
 @dataclass(slots=True)
-class Record:
+class RetrainRecord:
     """A retraining of one coupling, filled in as it goes on. Times are whole GPS seconds.
 
     Args:
@@ -50,19 +50,19 @@ class Record:
     asd_ratio: dict[str, float | None] = field(default_factory=dict)
     criteria: list[dict[str, Any]] = field(default_factory=list)
 
-    def close(self, verdict: Verdict, why: str) -> Record:
+    def close(self, verdict: Verdict, why: str) -> RetrainRecord:
         """Say what came of it."""
         self.verdict, self.why = verdict, why
         return self
 
-    def keep(self, directory: Path) -> None:
+    def append(self, directory: Path) -> None:
         """Add it to the log of a coupling's directory, signed.
 
         Raises:
             OutputError: the file system refused.
         """
-        when, who = changes.signed()
-        lines.append(directory / LOG, {"when": when, "who": who, **asdict(self)})
+        when, who = model_log.signed()
+        jsonl.append(directory / LOG, {"when": when, "who": who, **asdict(self)})
 
 
 def in_seconds(spans: Sequence[Span]) -> Seconds:

@@ -14,23 +14,23 @@ from deepclean import factory
 from deepclean.config import Config
 from deepclean.core.time import NS, Span
 from deepclean.errors import ModelError, OutputError
-from deepclean.io.source import Past
+from deepclean.io.source import ChannelHistory
 from deepclean.models import load as models
 from deepclean.models import loading, store, versions
 from deepclean.models.load import Model
 from deepclean.models.manifest import Manifest, sha256
-from deepclean.train.data import SiteData, Source, TrainingData
+from deepclean.train.data import DataSource, SiteData, TrainingData
 from deepclean.train.loop import Progress
 from deepclean.train.retrain import verdict
 from deepclean.train.retrain.lock import alone, scratch
-from deepclean.train.retrain.log import Record, in_seconds
+from deepclean.train.retrain.log import RetrainRecord, in_seconds
 from deepclean.train.retrain.split import divide, newest, seconds
 from deepclean.train.run import train
 
 _log = logging.getLogger(__name__)
 
 
-class Data(Source, Past, Protocol):
+class RetrainData(DataSource, ChannelHistory, Protocol):
     """What can be trained on and validated with: io.history.History, io.datafind.Fetched."""
 
 
@@ -49,7 +49,7 @@ class Job:
     config: Config
     coupling: str
     end: int
-    open_data: Callable[[Span], tuple[Data, Data]]
+    open_data: Callable[[Span], tuple[RetrainData, RetrainData]]
     check: store.Check
 
     @property
@@ -66,7 +66,7 @@ class Job:
         return Span(self.end - back * NS, self.end)
 
 
-def retrain(job: Job) -> Record:
+def retrain(job: Job) -> RetrainRecord:
     """Train a candidate from production on the newest data and make it the canary if it is better.
 
     What came of it is added to the coupling's log, also where it failed.
@@ -77,20 +77,20 @@ def retrain(job: Job) -> Record:
         ModelError: production cannot be loaded or trusted, or the training diverged.
         OutputError: another process retrains this coupling, or the file system refused.
     """
-    record = Record()
+    record = RetrainRecord()
     with alone(job.directory):
         try:
             _retrain(job, record)
         except Exception as error:
             record.close("failed", f"{type(error).__name__}: {error}")
             with suppress(OutputError):  # the fault itself says more
-                record.keep(job.directory)
+                record.append(job.directory)
             raise
-        record.keep(job.directory)
+        record.append(job.directory)
     return record
 
 
-def _retrain(job: Job, record: Record) -> Record:
+def _retrain(job: Job, record: RetrainRecord) -> RetrainRecord:
     """Go through the steps, and fill the record in."""
     root = job.config.models.directory
     production = versions.read_pointer(job.directory, "production", root)
@@ -128,7 +128,7 @@ def _retrain(job: Job, record: Record) -> Record:
 
 
 def _stretches(
-    job: Job, data: tuple[Data, Data], record: Record
+    job: Job, data: tuple[RetrainData, RetrainData], record: RetrainRecord
 ) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
     """Return what is trained on and what is held out; nothing where there is too little data."""
     config, retrain = job.config, job.config.retrain
@@ -155,7 +155,7 @@ def _stretches(
     return training, held_out
 
 
-def _site(job: Job, data: tuple[Data, Data]) -> SiteData:
+def _site(job: Job, data: tuple[RetrainData, RetrainData]) -> SiteData:
     """Return the coupling's data.
 
     Raises:
@@ -178,7 +178,7 @@ def _load(job: Job, production: int) -> Model:
 
 def _train(
     job: Job,
-    data: tuple[Data, Data],
+    data: tuple[RetrainData, RetrainData],
     training: tuple[Span, ...],
     parent: Model | None,
     place: Path,
@@ -215,7 +215,7 @@ def _say(coupling: str, told: Progress) -> None:
         _log.info("%s: epoch %d, ASD ratio %.4f", coupling, told.epoch, told.asd_ratio)
 
 
-def _moved(job: Job, record: Record, compared: int | None) -> str | None:
+def _moved(job: Job, record: RetrainRecord, compared: int | None) -> str | None:
     """Return which pointer was moved since the beginning, in words; None where none was."""
     root = job.config.models.directory
     canary = versions.read_pointer(job.directory, "canary", root)
@@ -227,14 +227,16 @@ def _moved(job: Job, record: Record, compared: int | None) -> str | None:
     return None
 
 
-def _figures(record: Record) -> dict[str, float]:
+def _figures(record: RetrainRecord) -> dict[str, float]:
     """Return what the manifest says of the held-out data, beside the training's own figures."""
     ratios = {f"held_out_{name}": ratio for name, ratio in record.asd_ratio.items() if ratio}
     start, end = float(record.held_out[0][0]), float(record.held_out[-1][1])
     return {"held_out_start": start, "held_out_end": end, **ratios}
 
 
-def _publish(job: Job, record: Record, content: dict[str, bytes], manifest: Manifest) -> Record:
+def _publish(
+    job: Job, record: RetrainRecord, content: dict[str, bytes], manifest: Manifest
+) -> RetrainRecord:
     """Put the candidate into the store and make it the canary."""
     ratio, before = (record.asd_ratio.get(name) for name in ("candidate", "production"))
     held_out = f"over GPS {record.held_out[0][0]} to {record.held_out[-1][1]}"

@@ -12,15 +12,15 @@ import torch
 from deepclean.config import Config
 from deepclean.config.types import FrozenMap
 from deepclean.core.time import Span
-from deepclean.io.source import HistorySource, Past
+from deepclean.io.source import ChannelHistory, HistorySource
 from deepclean.run.cleaner import channels_of
-from deepclean.validate.judge import limits
-from deepclean.validate.run import Asked, validate
-from deepclean.validate.shards import Run
+from deepclean.validate.criteria import limits
+from deepclean.validate.run import ValidationRequest, validate
+from deepclean.validate.shards import ValidationRun
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Judgement:
     """What the held-out data says.
 
     Args:
@@ -74,11 +74,11 @@ def judge(
     coupling: str,
     candidate: Path,
     held_out: Sequence[Span],
-    recordings: tuple[Past, Past],
+    recordings: tuple[ChannelHistory, ChannelHistory],
     *,
     compared: bool,
     device: str,
-) -> Judged:
+) -> Judgement:
     """Clean held-out data with a candidate, and with production where there is one.
 
     Args:
@@ -98,7 +98,7 @@ def judge(
     directories = [candidate, None] if compared else [candidate]
     source = HistorySource(channels_of(alone(config, coupling, candidate, device)), *recordings)
     runs = [
-        Run(
+        ValidationRun(
             "candidate" if model else "production",
             alone(config, coupling, model, device),
             lambda: source,
@@ -106,14 +106,14 @@ def judge(
         for model in directories
     ]
     span = Span(held_out[0].start, held_out[-1].end)
-    asked = Asked(span, held_out, (), criteria(config, compared=compared))
+    asked = ValidationRequest(span, held_out, (), criteria(config, compared=compared))
     threads = torch.get_num_threads()
     try:
         report = validate(runs, asked).report
     finally:
         torch.set_num_threads(threads)  # a validation takes one
     figures = {run["name"]: run for run in report["runs"]}
-    return Judged(
+    return Judgement(
         sha256=figures["candidate"]["models"][coupling]["sha256"],
         production=figures["production"]["models"][coupling]["version"] if compared else None,
         asd_ratio={

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deepclean.core import reasons
 from deepclean.core.block import Series
-from deepclean.core.engine.frames import Assembler, Joiner
+from deepclean.core.engine.frames import Assembler, FrameJoiner
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.frame import CleanedFrame, InputFrame
 from deepclean.core.time import NS, Span
@@ -114,7 +114,7 @@ def test_a_frame_that_bypasses_comes_at_once_and_cleaning_begins_anew() -> None:
 
 
 def joined(frames: list[CleanedFrame], duration: int | None) -> list[CleanedFrame]:
-    joiner = Joiner(duration)
+    joiner = FrameJoiner(duration)
     return [f for frame in frames for f in joiner.push(frame)] + joiner.flush()
 
 
@@ -145,7 +145,7 @@ def test_joined_frames_end_before_a_hole() -> None:
 def test_frames_may_stay_as_they_are() -> None:
     frames = passed(frames_of([1, 3]))
     assert joined(frames, None) == frames
-    assert Joiner(NS).flush() == []
+    assert FrameJoiner(NS).flush() == []
 
 
 @pytest.mark.parametrize("refill", [0, 1, 2])

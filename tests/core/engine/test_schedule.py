@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from deepclean.core.engine.schedule import CouplingPlan, EngineSettings, Plan
+from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings, Schedule
 from deepclean.core.predict import Geometry, PredictSettings, geometry
 from deepclean.core.resample import ResampleSettings
 from deepclean.core.time import NS
@@ -30,7 +30,7 @@ def geometries(draw: st.DrawFn, hop: int) -> Geometry:
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Plan:
+def plans(draw: st.DrawFn) -> Schedule:
     """Draw a plan of one or two couplings, at rates where hops are whole samples."""
     model_rate = draw(st.sampled_from([512, 1024, 4096]))
     shared = EngineSettings(
@@ -41,13 +41,15 @@ def plans(draw: st.DrawFn) -> Plan:
         resample=ResampleSettings(max_delay=Fraction(draw(st.integers(1, 8)), 8)),
     )
     couplings = {
-        name: CouplingPlan.of(shared, draw(st.integers(1, 500)), draw(geometries(shared.hop_model)))
+        name: CouplingSchedule.of(
+            shared, draw(st.integers(1, 500)), draw(geometries(shared.hop_model))
+        )
         for name in draw(st.sampled_from(["A", "AB"]))
     }
-    return Plan(shared, couplings)
+    return Schedule(shared, couplings)
 
 
-def reads(plan: CouplingPlan, settings: EngineSettings) -> tuple[int, int]:
+def reads(plan: CouplingSchedule, settings: EngineSettings) -> tuple[int, int]:
     """Return which resampled witnesses a hop at 0 rests on, walking back through the stages.
 
     Each stage gives whole hops, those that begin at its offset from a multiple of the hop.
@@ -64,7 +66,7 @@ def reads(plan: CouplingPlan, settings: EngineSettings) -> tuple[int, int]:
 
 
 @given(plans())
-def test_lookahead_and_history_cover_what_is_read(plan: Plan) -> None:
+def test_lookahead_and_history_cover_what_is_read(plan: Schedule) -> None:
     settings = plan.settings
     reach = settings.resample.lookahead
     for coupling in plan.couplings.values():
@@ -78,7 +80,7 @@ def test_lookahead_and_history_cover_what_is_read(plan: Plan) -> None:
 
 @settings(max_examples=500)
 @given(plans(), st.integers(-3, 3))
-def test_no_gap_beyond_them_touches_the_gain(plan: Plan, number: int) -> None:
+def test_no_gap_beyond_them_touches_the_gain(plan: Schedule, number: int) -> None:
     """The gain is 1 where nothing is invalid within a ramp."""
     assert_no_gap_touches(plan, number)
 
@@ -95,11 +97,11 @@ def test_no_gap_touches_the_gain_where_little_is_lost_to_hops(
     shared = EngineSettings(512, 512, NS // 16, ramp)
     laid = geometry(shape, shared.hop_model, None, None)
     for more in range(32):
-        plan = Plan(shared, {"A": CouplingPlan.of(shared, settle_in + more, laid)})
+        plan = Schedule(shared, {"A": CouplingSchedule.of(shared, settle_in + more, laid)})
         assert_no_gap_touches(plan, 0)
 
 
-def assert_no_gap_touches(plan: Plan, number: int) -> None:
+def assert_no_gap_touches(plan: Schedule, number: int) -> None:
     hop, ramp = plan.settings.hop, plan.settings.ramp
     start = (1_400_000_000 * NS // hop + number) * hop
     for coupling in plan.couplings.values():
@@ -112,7 +114,7 @@ def assert_no_gap_touches(plan: Plan, number: int) -> None:
 
 
 @given(plans(), st.integers(-(10**9), 10**9), st.integers(1, 10**9))
-def test_a_gap_spoils_what_may_rest_on_it(plan: Plan, start: int, length: int) -> None:
+def test_a_gap_spoils_what_may_rest_on_it(plan: Schedule, start: int, length: int) -> None:
     """By distances, from the input to the estimate, each stage on its own."""
     rate = plan.settings.model_rate
     reach = plan.settings.resample.lookahead
@@ -131,7 +133,7 @@ def test_a_gap_spoils_what_may_rest_on_it(plan: Plan, start: int, length: int) -
 
 
 @given(plans())
-def test_stages_stand_in_order(plan: Plan) -> None:
+def test_stages_stand_in_order(plan: Schedule) -> None:
     shared = plan.settings
     for coupling in plan.couplings.values():
         shape = coupling.geometry
@@ -145,8 +147,8 @@ def test_stages_stand_in_order(plan: Plan) -> None:
 
 
 @given(plans())
-def test_the_engine_looks_as_far_as_its_widest_coupling(plan: Plan) -> None:
-    alone = [Plan(plan.settings, {n: c}) for n, c in plan.couplings.items()]
+def test_the_engine_looks_as_far_as_its_widest_coupling(plan: Schedule) -> None:
+    alone = [Schedule(plan.settings, {n: c}) for n, c in plan.couplings.items()]
     assert plan.lookahead == max(p.lookahead for p in alone)
     assert plan.history == max(p.history for p in alone)
 
@@ -155,7 +157,7 @@ def test_the_budget_adds_up() -> None:
     """The plan of the 60 Hz coupling at LIGO, by hand."""
     shared = EngineSettings(strain_rate=16384)
     shape = geometry(PredictSettings("auto", 4096, 128), shared.hop_model, 96, 16)
-    coupling = CouplingPlan.of(shared, 1271, shape)
+    coupling = CouplingSchedule.of(shared, 1271, shape)
     assert (coupling.interpolation, coupling.ramp, shape.before, shape.after) == (
         16,
         1024,
@@ -164,7 +166,7 @@ def test_the_budget_adds_up() -> None:
     )
     assert coupling.predicted == 2320  # 16 + 1271 + 1024, aligned to 16
     assert coupling.alignment == 9
-    plan = Plan(shared, {"60Hz": coupling})
+    plan = Schedule(shared, {"60Hz": coupling})
     assert plan.lookahead == 847_656_250  # (2320 + 128) / 4096 s and 1/4 s for a slow witness
 
 

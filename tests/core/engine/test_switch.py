@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter1d
 
 from deepclean.core.block import CleanedBlock, Estimate, Float64, Series, Version
-from deepclean.core.engine import crossfade as handover
+from deepclean.core.engine import crossfade
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.state import Switch
@@ -343,7 +343,7 @@ def test_a_closed_gate_takes_over_smoothly() -> None:
     at = 30 * 512
     assert (gains[at - 512 : at] == 1).all()
     assert (gains[at + ramp :] == 0).all()
-    weight = handover.weight(
+    weight = crossfade.weight(
         Span.of_seconds(START + 30, 2), 512, (START + 30) * NS, GATED.crossfade
     )
     np.testing.assert_allclose(gains[at : at + 1024], 1 - weight, atol=1e-15)
@@ -359,19 +359,19 @@ def test_who_is_in_force() -> None:
     switches = [one, *others, two]
     expected = {9: (a, None), 10: (b, one), 19: (b, one), 20: (c, two), 99: (c, two)}
     for instant, answer in expected.items():
-        assert handover.in_force(switches, "x", "production", instant, c) == answer
-    assert handover.in_force(switches, "x", "canary", 9, a) == (None, None)
-    assert handover.in_force([], "x", "production", 0, c) == (c, None)
+        assert crossfade.in_force(switches, "x", "production", instant, c) == answer
+    assert crossfade.in_force(switches, "x", "canary", 9, a) == (None, None)
+    assert crossfade.in_force([], "x", "production", 0, c) == (c, None)
 
 
 @given(st.integers(0, 40), st.integers(1, 40))
 def test_weights_add_up_however_they_are_cut(cut: int, length: int) -> None:
     rate, ramp, instant = 64, NS // 2, START * NS
     sixteenth = NS // 16
-    whole = handover.weight(Span(instant - NS, instant + 4 * NS), rate, instant, ramp)
+    whole = crossfade.weight(Span(instant - NS, instant + 4 * NS), rate, instant, ramp)
     begin = instant - NS + cut * sixteenth
     span = Span(begin, begin + length * sixteenth)
-    part = handover.weight(span, rate, instant, ramp)
+    part = crossfade.weight(span, rate, instant, ramp)
     overlap = part[: len(whole) - cut * 4]
     assert np.array_equal(overlap, whole[cut * 4 : cut * 4 + len(overlap)])
     assert (whole[:64] == 0).all()
@@ -384,7 +384,7 @@ def test_an_estimate_that_is_mixed_ungates_both_parts() -> None:
     ones, half = np.ones(8), np.full(8, 0.5)
     one = Estimate(2 * ones, 0 * ones, 1, (), ones, 0 * ones)
     two = Estimate(4 * ones, ones, 2, (), ones, ones)
-    both = handover.mixed(one, two, half)
+    both = crossfade.mixed(one, two, half)
     assert (both.subtracted() == 2.0).all()
     assert (both.ungated().subtracted() == 3.0).all()
     assert (both.gain == 0.5).all()

@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 
 from deepclean.core import reasons
 from deepclean.core.block import Block, CleanedBlock, Gap, Quality, Series
-from deepclean.core.gate.quality import TICK, Brief
+from deepclean.core.gate.quality import FAST_STEP, BandPower
 from deepclean.core.gate.table import (
     Gate,
     GateSettings,
     GateState,
     Verdict,
     conclude,
+    harms,
+    improves_significantly,
+    is_urgent,
     judge,
-    judge_briefs,
-    presses,
-    proves,
 )
 from deepclean.core.products import State, state_bits
 from deepclean.core.time import NS, Span
@@ -43,13 +43,13 @@ from tests.helpers.gated_stream import GATED, GATES, RATE, engine, gate_of, reco
 
 verdicts = st.lists(st.sampled_from(Verdict), min_size=1, max_size=120)
 
-TABLE = GateSettings(window=4 * NS, dwell=4 * TICK, memory=10 * TICK)
-REACH = (TABLE.memory + TABLE.dwell) // TICK
+TABLE = GateSettings(window=4 * NS, dwell=4 * FAST_STEP, memory=10 * FAST_STEP)
+REACH = (TABLE.memory + TABLE.dwell) // FAST_STEP
 
 
 def walked(start: int, given: Sequence[Verdict]) -> list[GateState]:
-    gate = Gate(start * TICK)
-    return [gate.step((start + i) * TICK, v, TABLE) for i, v in enumerate(given)]
+    gate = Gate(start * FAST_STEP)
+    return [gate.step((start + i) * FAST_STEP, v, TABLE) for i, v in enumerate(given)]
 
 
 @given(verdicts)
@@ -79,9 +79,9 @@ def test_its_memory_ends(given: list[Verdict], skipped: int) -> None:
 def test_every_state_and_verdict_has_one_outcome(
     state: GateState, verdict: Verdict, rested: bool, stale: bool
 ) -> None:
-    now = 1000 * TICK
-    bad = now - TABLE.dwell - 20 * TICK if rested else now - TICK
-    good = now - TABLE.memory if stale else now - TICK
+    now = 1000 * FAST_STEP
+    bad = now - TABLE.dwell - 20 * FAST_STEP if rested else now - FAST_STEP
+    good = now - TABLE.memory if stale else now - FAST_STEP
     gate = Gate(bad, good, state)
     expected = {
         Verdict.BAD: GateState.OFF,
@@ -92,10 +92,10 @@ def test_every_state_and_verdict_has_one_outcome(
 
 def last(
     raw: float, clean: float, chance: float, *, power: float = 50.0, worst: float = 0.0
-) -> Brief:
+) -> BandPower:
     """Return a brief whose difference in power has a standard deviation `chance`."""
     variance = chance**2 / 1.05
-    return Brief(
+    return BandPower(
         raw=np.full(2, raw),
         clean=np.full(2, clean),
         power=np.full(2, power),
@@ -116,8 +116,8 @@ WELL = Quality(in_band=0.7, worst=1.2, guard=1.0, outside=1.0)
 def test_what_is_no_number_never_opens(name: str, value: float) -> None:
     assert judge(replace(WELL, **{name: value}), GATES) is Verdict.BAD
     for part in (last(value, 1, 1), last(1, value, 1), last(1, 1, value)):
-        assert judge_briefs([part], GATES) is Verdict.BAD
-    assert judge_briefs([last(1, 1, 1, worst=abs(value))], GATES) is Verdict.BAD
+        assert harms([part], GATES) is Verdict.BAD
+    assert harms([last(1, 1, 1, worst=abs(value))], GATES) is Verdict.BAD
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ def test_the_thresholds(quality: Quality | None, verdict: Verdict) -> None:
         (replace(last(100, 131, 10), excess=-0.1), Verdict.UNKNOWN),
     ],
 )
-def test_brief_harm(part: Brief, verdict: Verdict) -> None:
-    assert judge_briefs([part], GATES) is verdict
+def test_brief_harm(part: BandPower, verdict: Verdict) -> None:
+    assert harms([part], GATES) is verdict
 
 
 def test_over_the_band_one_second_must_be_worse_than_several() -> None:
@@ -164,41 +164,41 @@ def test_over_the_band_one_second_must_be_worse_than_several() -> None:
         raw=np.array([100.0, 100.0]),
         clean=np.array([119.0, 60.0]),  # the lines themselves are better
     )
-    assert judge_briefs([part], GATES) is Verdict.UNKNOWN
-    assert judge_briefs([part] * 3, GATES) is Verdict.BAD
-    assert judge_briefs([part, part, None], GATES) is Verdict.UNKNOWN
-    assert judge_briefs([], GATES) is Verdict.UNKNOWN
+    assert harms([part], GATES) is Verdict.UNKNOWN
+    assert harms([part] * 3, GATES) is Verdict.BAD
+    assert harms([part, part, None], GATES) is Verdict.UNKNOWN
+    assert harms([], GATES) is Verdict.UNKNOWN
 
 
 def test_what_has_vanished_has_nothing_to_lose() -> None:
     part = last(100, 102, 10, power=2)
-    assert judge_briefs([part] * 3, GATES) is Verdict.UNKNOWN
-    assert judge_briefs([part] * 3, GATES, vanished=True) is Verdict.BAD
-    assert judge_briefs([last(100, 99, 10)] * 3, GATES, vanished=True) is Verdict.UNKNOWN
-    assert judge_briefs([last(100, 100, 0)] * 3, GATES, vanished=True) is Verdict.UNKNOWN
+    assert harms([part] * 3, GATES) is Verdict.UNKNOWN
+    assert harms([part] * 3, GATES, vanished=True) is Verdict.BAD
+    assert harms([last(100, 99, 10)] * 3, GATES, vanished=True) is Verdict.UNKNOWN
+    assert harms([last(100, 100, 0)] * 3, GATES, vanished=True) is Verdict.UNKNOWN
 
 
 def test_what_is_bad_over_the_whole_band_presses() -> None:
-    assert presses(last(100, 131, 10), GATES)
-    assert not presses(last(100, 115, 2), GATES)
+    assert is_urgent(last(100, 131, 10), GATES)
+    assert not is_urgent(last(100, 115, 2), GATES)
     lines = replace(last(100, 150, 10), clean=np.array([125.0, 150.0]))
-    assert presses(replace(lines, variance=np.array([16.0**2, 10.0]) / 1.05), GATES)
-    assert not presses(replace(lines, variance=np.array([17.0**2, 10.0]) / 1.05), GATES)
-    assert presses(last(np.nan, 1, 1), GATES)
-    assert not presses(None, GATES)
+    assert is_urgent(replace(lines, variance=np.array([16.0**2, 10.0]) / 1.05), GATES)
+    assert not is_urgent(replace(lines, variance=np.array([17.0**2, 10.0]) / 1.05), GATES)
+    assert is_urgent(last(np.nan, 1, 1), GATES)
+    assert not is_urgent(None, GATES)
 
 
 def test_a_bin_that_stands_out_is_bad_at_once() -> None:
-    assert judge_briefs([last(100, 99, 10, worst=15.9)], GATES) is Verdict.UNKNOWN
-    assert judge_briefs([last(100, 99, 10, worst=16.1)], GATES) is Verdict.BAD
-    assert judge_briefs([last(100, 99, 10, worst=16.1), None], GATES) is Verdict.UNKNOWN
+    assert harms([last(100, 99, 10, worst=15.9)], GATES) is Verdict.UNKNOWN
+    assert harms([last(100, 99, 10, worst=16.1)], GATES) is Verdict.BAD
+    assert harms([last(100, 99, 10, worst=16.1), None], GATES) is Verdict.UNKNOWN
 
 
 def test_what_is_better_beyond_chance_is_proven() -> None:
-    assert proves(last(100, 49, 10), GATES)
-    assert not proves(last(100, 51, 10), GATES)
-    assert not proves(replace(last(100, 49, 10), excess=0.1), GATES)
-    assert not proves(None, GATES)
+    assert improves_significantly(last(100, 49, 10), GATES)
+    assert not improves_significantly(last(100, 51, 10), GATES)
+    assert not improves_significantly(replace(last(100, 49, 10), excess=0.1), GATES)
+    assert not improves_significantly(None, GATES)
 
 
 def test_good_is_only_what_gains_beyond_chance() -> None:

@@ -17,8 +17,7 @@ from scipy import signal
 from deepclean.core.block import Series
 from deepclean.core.time import NS
 from deepclean.simulate.injection import Injection
-from tests.helpers import adversary
-from tests.helpers import gated_stream as gated
+from tests.helpers import adversary, gated_stream
 from tests.helpers.adversary import CASES
 from tests.helpers.builders import NOISE, Record, clean, raw_of, same_bits, strain_of
 from tests.helpers.cbc_injection import FAR, NEAR, recovered, replayed
@@ -150,8 +149,8 @@ def test_a_real_merger_keeps_its_signal_to_noise_ratio(event: str, test_data: Pa
 
 def test_ramps_leave_no_trace_in_the_spectrum() -> None:
     """Neither out of band nor at the block rate, however often the gate moves."""
-    seconds, rate = 300, gated.RATE
-    data = gated.record(seconds)
+    seconds, rate = 300, gated_stream.RATE
+    data = gated_stream.record(seconds)
     time = np.arange(seconds * rate) / rate
     line = 0.3 * np.sin(2 * np.pi * 60.0 * time)
     # The model's sign turns over a second, again and again, so that no edge is in the estimate.
@@ -165,10 +164,12 @@ def test_ramps_leave_no_trace_in_the_spectrum() -> None:
         Series(data.span, rate, noise + NOISE * line),
         {"FAST": Series(data.span, rate, line * sign)},
     )
-    fades = replace(gated.GATES, fade=2 * NS)
-    cleaned = clean(gated.engine(replace(gated.GATED, ramp=NS // 4, gate=fades)), data.blocks())
-    gate = gated.gate_of(cleaned)
-    assert len(gated.shut(gate)) >= 10
+    fades = replace(gated_stream.GATES, fade=2 * NS)
+    cleaned = clean(
+        gated_stream.engine(replace(gated_stream.GATED, ramp=NS // 4, gate=fades)), data.blocks()
+    )
+    gate = gated_stream.gate_of(cleaned)
+    assert len(gated_stream.shut(gate)) >= 10
     raw, official = raw_of(cleaned), strain_of(cleaned)
     assert same_bits(official[gate == 0], raw[gate == 0])
     # The mean, not the median, which would not see what is rare.

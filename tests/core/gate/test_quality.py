@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from deepclean.core.gate.quality import (
-    BRIEF,
+    FAST_SEGMENT,
     LEAST,
     SEGMENT,
+    BandPower,
     Bins,
-    Brief,
-    Level,
-    Window,
-    brief,
+    RunningSpectra,
+    StrainLevel,
+    band_power,
     density,
     median_bias,
     transform,
@@ -34,9 +34,9 @@ def noise(seed: int, seconds: int = SECONDS, rate: int = RATE) -> NDArray[np.flo
     return np.random.default_rng(seed).standard_normal(seconds * rate)
 
 
-def window_over(raw: NDArray[np.float64], estimate: NDArray[np.float64]) -> Window:
+def window_over(raw: NDArray[np.float64], estimate: NDArray[np.float64]) -> RunningSpectra:
     """Return a window that has seen all of these."""
-    window = Window(Bins(BANDS, 6.0, STOP, SEGMENT), SECONDS * NS)
+    window = RunningSpectra(Bins(BANDS, 6.0, STOP, SEGMENT), SECONDS * NS)
     for start in range(SECONDS - 1):
         part = slice(start * RATE, (start + 2) * RATE)
         spectra = [transform(samples[part], RATE, STOP) for samples in (raw, estimate)]
@@ -118,7 +118,7 @@ def test_a_strain_of_zeros_is_no_measure() -> None:
 def test_a_window_forgets() -> None:
     window = window_over(noise(5), 0.1 * noise(6))
     assert window.full
-    window.forget(9 * NS)
+    window.drop_before(9 * NS)
     assert not window.full
     assert window.enough
     window.forget(13 * NS)
@@ -144,7 +144,7 @@ def test_bins_of_bands(bands: tuple[tuple[float, float], ...], inside: list[int]
     assert sorted(every.tolist()) == list(range(20, 201))
 
 
-FAST = Bins(BANDS, 6.0, STOP, BRIEF)
+FAST = Bins(BANDS, 6.0, STOP, FAST_SEGMENT)
 SLOW = Bins(BANDS, 6.0, STOP, SEGMENT)
 WHITE = np.full(len(SLOW.inside), 2.0 / RATE)
 """The density of noise of variance 1."""
@@ -156,11 +156,11 @@ def briefly(
     *,
     highest: float = 0.0,
     usual: float = 1.0,
-) -> Brief:
+) -> BandPower:
     """Return the brief of a second, in a band whose floor is white noise."""
-    level = Level(floor=WHITE / LEAST, usual=usual * WHITE, rms=1.0)
+    level = StrainLevel(floor=WHITE / LEAST, usual=usual * WHITE, rms=1.0)
     strain, other = (transform(samples, RATE, STOP) for samples in (raw, estimate))
-    return brief(strain, other, FAST, SLOW, level, highest)
+    return band_power(strain, other, FAST, SLOW, level, highest)
 
 
 def test_brief_powers_are_in_units_of_what_is_usual_and_of_the_floor() -> None:
@@ -214,7 +214,7 @@ def test_a_bin_that_was_as_loud_before_does_not_stand_out() -> None:
 def test_excess_is_the_mean_of_what_is_added() -> None:
     raw = noise(1, 1)
     assert briefly(raw, -0.1 * raw).excess == pytest.approx(
-        0.1 * np.sqrt(density(transform(raw, RATE, STOP), BRIEF)[55:66] / WHITE[0]).mean()
+        0.1 * np.sqrt(density(transform(raw, RATE, STOP), FAST_SEGMENT)[55:66] / WHITE[0]).mean()
     )
     assert briefly(raw, raw).excess < 0
     assert briefly(raw, 0 * raw).excess == 0
@@ -225,7 +225,7 @@ def test_the_skirt_of_a_line_is_no_signal() -> None:
     """A pure line is wider over one second than over two."""
     two = 100 * np.sin(2 * np.pi * 60 * np.arange(2 * RATE) / RATE)
     usual = WHITE + density(transform(two, RATE, STOP), SEGMENT)[SLOW.inside]
-    level = Level(floor=WHITE / LEAST, usual=usual, rms=1.0)
+    level = StrainLevel(floor=WHITE / LEAST, usual=usual, rms=1.0)
     raw, line = (transform(x, RATE, STOP) for x in (noise(1, 1) + two[:RATE], two[:RATE]))
-    found = brief(raw, line, FAST, SLOW, level)
+    found = band_power(raw, line, FAST, SLOW, level)
     assert found.raw[1] - found.clean[1] > 20 * np.sqrt(found.variance[1])

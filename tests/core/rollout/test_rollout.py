@@ -16,8 +16,15 @@ from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.predict import Network
-from deepclean.core.rollout.rollout import Event, Lifecycle
-from deepclean.core.rollout.rules import Probation, Sight, Trial, TrialSettings, Verdict, number
+from deepclean.core.rollout.rollout import Event, Rollout
+from deepclean.core.rollout.rules import (
+    Probation,
+    Trial,
+    TrialBlock,
+    TrialSettings,
+    TrialVerdict,
+    number,
+)
 from deepclean.core.time import NS
 from tests.helpers.builders import NOISE, START, first_channel, same_bits, strain_of, transparent
 from tests.helpers.gated_stream import BANDS, GATED, RATE, record
@@ -66,7 +73,7 @@ class Stage:
 
     def __init__(self, engine: Engine | None = None, rules: TrialSettings = RULES) -> None:
         self.engine = engine or engine_of()
-        self.life = Lifecycle(self.engine, rules)
+        self.life = Rollout(self.engine, rules)
         self.events: list[Event] = []
         self.cleaned: list[CleanedBlock] = []
 
@@ -91,7 +98,7 @@ class Stage:
                 acts[second](block.span.start)
             for cleaned in self.engine.push(block):
                 self.cleaned.append(cleaned)
-                self.events += self.life.see(cleaned)
+                self.events += self.life.step(cleaned)
         return [(e.instant // NS - START, e.what, e.version.number) for e in self.events]
 
     def versions(self) -> list[int]:
@@ -333,7 +340,7 @@ def test_the_same_data_lead_to_the_same_decisions() -> None:
 # the rules by themselves
 
 sights = st.builds(
-    Sight,
+    TrialBlock,
     st.just(NS),
     st.sampled_from([0.5, 0.9, 1.2, number(float("nan"))]),
     st.booleans(),
@@ -344,39 +351,39 @@ sights = st.builds(
 
 @given(st.lists(sights, max_size=60))
 @settings(max_examples=200)
-def test_a_trial_ends_by_the_rule(seen: list[Sight]) -> None:
+def test_a_trial_ends_by_the_rule(seen: list[TrialBlock]) -> None:
     """Compared with the rule written down directly: the last ten sights, the count of all."""
     trial = Trial(RULES)
     for count, sight in enumerate(seen, start=1):
-        verdict, last = trial.see(sight), seen[max(count - 10, 0) : count]
+        verdict, last = trial.step(sight), seen[max(count - 10, 0) : count]
         mean = sum(s.candidate for s in last) / len(last)
         other = sum(s.other if s.other_in_spec else 1.0 for s in last) / len(last)
         passed = len(last) == 10 and all(s.candidate_in_spec for s in last)
         if passed and mean <= 1.05 * other * (1 + 1e-12):
-            assert verdict in (Verdict.GOOD, Verdict.WAIT, Verdict.BAD)
+            assert verdict in (TrialVerdict.GOOD, TrialVerdict.WAIT, TrialVerdict.BAD)
             if mean < 1.05 * other * (1 - 1e-12):
-                assert verdict is Verdict.GOOD
+                assert verdict is TrialVerdict.GOOD
         else:
-            assert verdict is (Verdict.BAD if count >= 25 else Verdict.WAIT)
-        if verdict is not Verdict.WAIT:
+            assert verdict is (TrialVerdict.BAD if count >= 25 else TrialVerdict.WAIT)
+        if verdict is not TrialVerdict.WAIT:
             break
 
 
 @given(st.lists(sights, max_size=60))
-def test_a_probation_ends_by_the_rule(seen: list[Sight]) -> None:
+def test_a_probation_ends_by_the_rule(seen: list[TrialBlock]) -> None:
     probation = Probation(RULES)
     for count, sight in enumerate(seen, start=1):
-        verdict = probation.see(sight)
+        verdict = probation.step(sight)
         last = seen[max(count - 4, 0) : count]
         worse = len(last) == 4 and all(not s.candidate_in_spec and s.other_in_spec for s in last)
-        expected = Verdict.GOOD if count >= 30 else Verdict.WAIT
-        assert verdict is (Verdict.BAD if worse else expected)
-        if verdict is not Verdict.WAIT:
+        expected = TrialVerdict.GOOD if count >= 30 else TrialVerdict.WAIT
+        assert verdict is (TrialVerdict.BAD if worse else expected)
+        if verdict is not TrialVerdict.WAIT:
             break
 
 
 def test_blocks_of_any_length_count_by_their_time() -> None:
-    half = [Sight(NS // 2, 0.5, True, 0.5, True)] * 20
+    half = [TrialBlock(NS // 2, 0.5, True, 0.5, True)] * 20
     trial = Trial(RULES)
-    verdicts = [trial.see(sight) for sight in half]
-    assert verdicts == [Verdict.WAIT] * 19 + [Verdict.GOOD]
+    verdicts = [trial.step(sight) for sight in half]
+    assert verdicts == [TrialVerdict.WAIT] * 19 + [TrialVerdict.GOOD]

@@ -17,7 +17,7 @@ from deepclean.config import Config
 from deepclean.core.time import NS, Span
 from deepclean.io.history import History
 from deepclean.models import load as models
-from deepclean.models import log as changes
+from deepclean.models import log as model_log
 from deepclean.models import store, versions
 from deepclean.models.manifest import sha256
 from deepclean.train import train
@@ -116,7 +116,7 @@ def test_a_drifted_coupling_gets_a_canary(
     assert kept.weights_hash == line["weights"]
     assert manifest["validation"]["held_out_production"] == ratio["production"]
     assert max(end for _, end in manifest["training"]) <= line["training"][-1][1] * 10**9
-    *_, published, canary = changes.read(coupling).changes
+    *_, published, canary = model_log.read(coupling).changes
     assert (published.what, published.after) == ("train", 2)
     assert (canary.what, canary.before, canary.after) == ("canary", None, 2)
     assert published.why == canary.why == line["why"]
@@ -143,7 +143,7 @@ def test_what_has_not_drifted_is_left_alone(
     assert (line["verdict"], unmet) == ("not better", ["relative"])
     assert line["weights"] is not None
     assert not (coupling / ".retrain").exists()
-    assert len(changes.read(coupling).changes) == 2
+    assert len(model_log.read(coupling).changes) == 2
     # A file of 8 s without a witness is a gap in what is trained on, no more.
     gap = START + 40
     assert line["training"] == [[START, gap], [gap + 8, START + SECONDS - 65 - 40]]

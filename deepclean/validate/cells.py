@@ -20,7 +20,7 @@ _FINE = 256.0
 _PER_OCTAVE = 100
 
 
-class Grid:
+class Cells:
     """Cells of the slow transform's bins: one bin each up to 256 Hz and near bands, above wider.
 
     Args:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Lt
 from pydantic import Strict
 
-from deepclean.config.faults import Fault, Key, show_key
+from deepclean.config.faults import ConfigFault, Key, show_key
 from deepclean.config.types import Count, Device, Flag, Fraction, Positive, Section
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ SHORTEST = 64
 Seconds = Annotated[int, Strict(), Ge(0), Lt(2**31)]
 
 
-class Retrain(Section):
+class RetrainConfig(Section):
     """How `deepclean retrain` makes the next candidate. All seconds are whole ones."""
 
     strain: tuple[Path, ...] = ()
@@ -64,29 +64,29 @@ class Retrain(Section):
     """Where it runs. Not the daemon's: training would be in its way."""
 
 
-def faults(config: Config) -> Iterator[Fault]:
+def faults(config: Config) -> Iterator[ConfigFault]:
     """Yield a fault for each length that leaves nothing to do."""
     retrain = config.retrain
     held_out: Key = ("retrain", "held_out")
     least: Key = ("retrain", "min_ready")
     span: Key = ("retrain", "span")
     if retrain.held_out < SHORTEST:
-        yield Fault(
+        yield ConfigFault(
             f"{retrain.held_out} s are too few to judge by; use at least {SHORTEST}", (held_out,)
         )
     if retrain.held_out >= retrain.min_ready:
-        yield Fault(
+        yield ConfigFault(
             f"all {retrain.min_ready} s of {show_key(least)} are held out; use less",
             (held_out, least),
         )
     if retrain.min_ready > retrain.span:
-        yield Fault(
+        yield ConfigFault(
             f"{retrain.min_ready} s are more than the {retrain.span} s of {show_key(span)}; "
             "use less",
             (least, span),
         )
     if retrain.within < retrain.span:
-        yield Fault(
+        yield ConfigFault(
             f"{retrain.within} s are less than the {retrain.span} s of {show_key(span)}; use more",
             (("retrain", "within"), span),
         )

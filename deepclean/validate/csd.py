@@ -22,7 +22,7 @@ _INDEPENDENT = 0.947
 
 
 @dataclass(slots=True)
-class Cross:
+class SpectralMatrix:
     """Sum of the spectral matrices of transforms.
 
     Args:
@@ -34,7 +34,7 @@ class Cross:
     count: int = 0
 
     @classmethod
-    def empty(cls, witnesses: int, bins: int) -> Cross:
+    def empty(cls, witnesses: int, bins: int) -> SpectralMatrix:
         """Return a sum of nothing."""
         size = WITNESSES + witnesses
         return cls(np.zeros((size, size, bins), dtype=np.complex128))
@@ -44,7 +44,7 @@ class Cross:
         self.matrix += spectra[:, None] * spectra[None].conj()
         self.count += 1
 
-    def merge(self, other: Cross) -> None:
+    def merge(self, other: SpectralMatrix) -> None:
         """Add what another holds."""
         self.matrix += other.matrix
         self.count += other.count

@@ -16,7 +16,7 @@ PRODUCTS = ("RAW", "OUT_DQ", "PRODUCTION")
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class Second:
     """A second that counts.
 
     Args:
@@ -30,7 +30,7 @@ class Counted:
     whole: frozenset[str]
 
     @classmethod
-    def of(cls, block: CleanedBlock) -> Counted:
+    def of(cls, block: CleanedBlock) -> Second:
         """Return what a block of one second holds, of which `unfit` says nothing."""
         strain = block.source.strain
         assert isinstance(strain, Series)
@@ -45,7 +45,7 @@ class Counted:
         )
 
 
-class Heard:
+class WitnessSpectra:
     """Transforms of the witnesses over two seconds, each made once.
 
     Args:

@@ -15,8 +15,8 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
 
 if TYPE_CHECKING:
-    from deepclean.cluster.plan import Asked, Cut, Plan
-    from deepclean.cluster.verify import Unfinished
+    from deepclean.cluster.plan import ReplayRequest, ShardLimits, ShardPlan
+    from deepclean.cluster.verify import UnfinishedShards
     from deepclean.io.source import HistorySource
     from deepclean.models.load import Model
 
@@ -113,21 +113,20 @@ def replay(
         InputError: there is no strain.
         OutputError: the plan cannot be written.
     """
-    from deepclean.cluster import condor, slurm
-    from deepclean.cluster import plan as plans
-    from deepclean.cluster import submit as handed
+    from deepclean.cluster import condor, slurm, submit
+    from deepclean.cluster import plan as shard_plan
     from deepclean.factory import make_engine
 
     if scheduler not in {"condor", "slurm"}:
         raise ConfigError(f"--scheduler {scheduler}: condor or slurm, please")
-    settings = handed.settings(given, condor.OURS if scheduler == "condor" else slurm.OURS)
-    site = handed.Site(settings, jobs, retries)
+    settings = submit.settings(given, condor.OURS if scheduler == "condor" else slurm.OURS)
+    site = submit.SubmitSite(settings, jobs, retries)
     begin, end = span.start // NS, span.end // NS
     output = output.absolute()
     directory = (place or output.with_name(f"{output.name}-plan") / f"{begin}-{end}").absolute()
     source = history_source(config, span, strain, witnesses, fetch)
     source.check()
-    asked = plans.Asked(
+    asked = shard_plan.ReplayRequest(
         start=begin,
         end=end,
         duration=duration,
@@ -138,16 +137,16 @@ def replay(
         counting=_counting_said(segments, flag),
     )
     sent = (settings.get("should_transfer_files") or "no").lower() != "no"
-    longest = shard or (SHIPPED_LONGEST if sent else plans.LONGEST // NS)
-    if (directory / plans.PLAN).exists():
+    longest = shard or (SHIPPED_LONGEST if sent else shard_plan.LONGEST // NS)
+    if (directory / shard_plan.PLAN).exists():
         plan, loaded, left = _taken_up(config, asked, source, directory)
         todo = [one.number for one in left if one.number is not None]
     else:
-        how = plans.Cut(longest * NS, jobs or 1)
+        how = shard_plan.ShardLimits(longest * NS, jobs or 1)
         plan, loaded = _made(config, asked, source, _counting(span, segments, flag), how)
         left, todo = [], list(plan.numbered)
         if todo:
-            plans.write(plan, directory, config, loaded)
+            shard_plan.write(plan, directory, config, loaded)
     engine = make_engine(config, loaded)
     _describe(plan, todo, engine.history)
     models = ", ".join(f"{name} version {model.version}" for name, model in loaded.items())
@@ -161,12 +160,16 @@ def replay(
         _to_condor(command, plan_only)
     else:
         _to_slurm(directory, slurm.write(plan, directory, config, todo, site), plan_only, max(todo))
-    print(f"how far it is: {shlex.join([*plans.program(), 'shards', str(directory)])}")
+    print(f"how far it is: {shlex.join([*shard_plan.program(), 'shards', str(directory)])}")
 
 
 def _made(
-    config: Config, asked: Asked, source: HistorySource, counting: list[Span] | None, how: Cut
-) -> tuple[Plan, dict[str, Model]]:
+    config: Config,
+    asked: ReplayRequest,
+    source: HistorySource,
+    counting: list[Span] | None,
+    how: ShardLimits,
+) -> tuple[ShardPlan, dict[str, Model]]:
     """Return a new plan, and the models that are in force now."""
     from deepclean.cluster.plan import make
     from deepclean.factory import make_engine
@@ -180,15 +183,15 @@ def _made(
 
 
 def _taken_up(
-    config: Config, asked: Asked, source: HistorySource, directory: Path
-) -> tuple[Plan, dict[str, Model], list[Unfinished]]:
+    config: Config, asked: ReplayRequest, source: HistorySource, directory: Path
+) -> tuple[ShardPlan, dict[str, Model], list[UnfinishedShards]]:
     """Return the plan that is there, its models, and what of it is not all done."""
     from deepclean.cluster import condor, slurm
-    from deepclean.cluster.pinned import load_pinned
-    from deepclean.cluster.plan import PINNED, Plan, require_same
+    from deepclean.cluster.pins import load_pinned
+    from deepclean.cluster.plan import PINNED, ShardPlan, require_same
     from deepclean.cluster.verify import gather, unfinished
 
-    plan = Plan.read(directory)
+    plan = ShardPlan.read(directory)
     require_same(plan, asked, config, directory)
     slurm.require_idle(directory)
     condor.require_idle(directory)
@@ -200,12 +203,12 @@ def _taken_up(
 
 
 def _to_condor(command: list[str], plan_only: bool) -> None:
-    from deepclean.cluster import submit as handed
+    from deepclean.cluster import submit
 
     if plan_only:
         print(f"submit it with\n  {shlex.join(command)}")
         return
-    handed.run(command)
+    submit.run(command)
     print("submitted; at its end logs/verify.log says what is done")
 
 
@@ -228,12 +231,12 @@ def shards(
     Frames that were transferred back are moved into the output first. Exit status 0: all is done;
     1: not so, and what is missing may be done again; 2: the plan or the input is of no use.
     """
-    from deepclean.cluster import plan as plans
+    from deepclean.cluster import plan as shard_plan
     from deepclean.cluster.verify import gather, unfinished
 
     directory = plan.absolute()
-    made = plans.Plan.read(directory)
-    config = prepare(directory / plans.CONFIG, None)
+    made = shard_plan.ShardPlan.read(directory)
+    config = prepare(directory / shard_plan.CONFIG, None)
     asked = made.asked
     source = history_source(
         config, asked.span, list(asked.strain) or None, list(asked.witnesses) or None, asked.fetch
@@ -249,7 +252,7 @@ def shards(
         raise typer.Exit(1)
 
 
-def _tell(plan: Plan, directory: Path, left: list[Unfinished]) -> None:
+def _tell(plan: ShardPlan, directory: Path, left: list[UnfinishedShards]) -> None:
     """Name what is not all done, each with the command that does it alone."""
     from deepclean.cluster.plan import command
 
@@ -272,7 +275,7 @@ def _counting(span: Span, segments: Path | None, flag: str | None) -> list[Span]
     return None if flag is None else within(query_segments(flag, span), span)
 
 
-def _describe(plan: Plan, todo: list[int], history: int) -> None:
+def _describe(plan: ShardPlan, todo: list[int], history: int) -> None:
     wanted = sum(end - start for start, end in plan.wanted)
     asked = plan.asked
     print(

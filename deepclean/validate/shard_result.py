@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deepclean.core.block import Float64
 from deepclean.core.time import NS, Span
-from deepclean.validate.cross import Cross
+from deepclean.validate.csd import SpectralMatrix
 
 STRETCH = 8
 """Seconds of a stretch, counted from GPS 0: spectra are medians over one."""
@@ -45,7 +45,7 @@ class Sampling:
 
 
 @dataclass(slots=True)
-class CouplingPart:
+class CouplingResult:
     """One coupling over a stretch.
 
     Args:
@@ -58,7 +58,7 @@ class CouplingPart:
     """
 
     rows: dict[str, Float64]
-    cross: Cross
+    cross: SpectralMatrix
     quadratures: list[NDArray[np.complex64]] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     clean: float = 0.0
@@ -66,7 +66,7 @@ class CouplingPart:
 
 
 @dataclass(slots=True)
-class Part:
+class ShardResult:
     """What a shard was measured to be.
 
     Args:
@@ -88,7 +88,7 @@ class Part:
     left_out: Counter[str]
     faults: Counter[tuple[str, str]]
     clean: float
-    couplings: dict[str, CouplingPart]
+    couplings: dict[str, CouplingResult]
     starts: list[int] = field(default_factory=list)
     spectra: list[NDArray[np.float32]] = field(default_factory=list)
     ranges: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)

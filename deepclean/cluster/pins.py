@@ -31,7 +31,7 @@ _FILES = (
 """What a model directory may consist of, ours or deepcleanv2's."""
 
 
-class PinnedModel(BaseModel):
+class ModelPin(BaseModel):
     """A model: where its copy lies, seen from the file that says so, its number and its hash."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,7 +41,7 @@ class PinnedModel(BaseModel):
     sha256: Sha256
 
 
-class Pinned(BaseModel):
+class RunPin(BaseModel):
     """What a shard runs with.
 
     Args:
@@ -54,7 +54,7 @@ class Pinned(BaseModel):
 
     deepclean: str
     configuration: Sha256
-    models: Mapping[str, PinnedModel]
+    models: Mapping[str, ModelPin]
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -71,7 +71,7 @@ class Pinned(BaseModel):
             raise InputError("pins no models: name the pinned.json of a plan", path=path) from error
 
 
-def pin(config: Config, loaded: Mapping[str, Model], path: Path) -> Pinned:
+def pin(config: Config, loaded: Mapping[str, Model], path: Path) -> RunPin:
     """Copy models beside a file that pins them, and write that file.
 
     Raises:
@@ -82,8 +82,8 @@ def pin(config: Config, loaded: Mapping[str, Model], path: Path) -> Pinned:
     for name, model in loaded.items():
         place = Path("models", name, str(model.version))
         _copy(model.path, path.parent / place)
-        pinned[name] = PinnedModel(path=place, version=model.version, sha256=model.hash)
-    whole = Pinned(deepclean=__version__, configuration=config.hash, models=pinned)
+        pinned[name] = ModelPin(path=place, version=model.version, sha256=model.hash)
+    whole = RunPin(deepclean=__version__, configuration=config.hash, models=pinned)
     publish(path, (whole.model_dump_json(indent=2) + "\n").encode())
     load_pinned(config, path, "cpu")
     return whole
@@ -103,7 +103,7 @@ def load_pinned(config: Config, path: Path, place: str | None = None) -> dict[st
         ModelError: a model is not there, or another one.
         DeviceError: as models.loading.load_models.
     """
-    pinned = Pinned.read(path)
+    pinned = RunPin.read(path)
     if pinned.deepclean != __version__:
         raise ConfigError(
             f"planned with deepclean {pinned.deepclean}, this is {__version__}: run that one, or "

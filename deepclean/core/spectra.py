@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import scipy
@@ -93,7 +92,7 @@ def median_bias(count: int) -> float:
 
 
 def in_bands(
-    frequencies: NDArray[np.floating[Any]], bands: Sequence[Band], width: float, beside: float = 0.0
+    frequencies: Float64, bands: Sequence[Band], width: float, beside: float = 0.0
 ) -> NDArray[np.bool_]:
     """Return which frequencies are in any band or beside it; those on an edge are.
 
@@ -106,7 +105,7 @@ def in_bands(
     [False, True, False, False]
 
     Args:
-        frequencies: Hz, any shape.
+        frequencies: Hz, shape `(n,)`.
         bands: `(low, high)` in Hz.
         width: Hz from one frequency to the next.
         beside: Hz on either side of each band that count too.

@@ -25,16 +25,20 @@ class GateSettings:
         fade: nanoseconds of the ramp up, and of that down where nothing is urgent.
     """
 
-    # Seven transforms of 2 s: the median of fewer lets a glitch through, a longer window is slow.
+    # Seven transforms of 2 s. A glitch is in two of them, or in three, and moves no median of seven.
     window: int = 8 * NS
-    # An estimate of nothing has a ratio of exactly 1. The first limit lets a thousandth of rounding
-    # and of quiet bins count as no harm, the second is the harm that may go on unnoticed.
+    # An estimate of nothing has a ratio of exactly 1. A thousandth above that counts as no harm;
+    # three thousandths are the harm that the gate lets stand.
     open_below: float = 1.001
     close_above: float = 1.003
-    # Ten times that in the guard bands, which hold 24 bins of the median's fluctuation.
+    # Ten times that in the guard bands: their 24 bins fluctuate more than the many outside.
     guard_above: float = 1.03
+    # Nine times the raw power in a single bin, by the median of the window and by its mean.
     worst_above: float = 3.0
     guard: float = 6.0
+    # A slot is shorter than noise of a 10-Hz band takes to change, so the square of its level is
+    # exponentially distributed, with a median of ln 2 of its mean. Above 6 times the median level
+    # are exp(-36 ln 2) = 2^-36 of all slots: one in 130 years.
     jump: float = 6.0
     # P(Gaussian > 5) = 2.9e-7. A day has 172,800 verdicts, each in two units: 0.1 false alarms in a
     # coupling too faint to gain anything. Four standard deviations would give 11.

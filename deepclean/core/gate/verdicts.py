@@ -13,7 +13,7 @@ raw strain, `n` the estimate and `q` what `r` holds beside `n`:
     r = q      (it has nothing to do with the strain)  gives  mean +power, variance V
 
 So cleaning does harm where `H` is above 0 by some standard deviations `sqrt(V)`, and an estimate is
-wrong where `H + power` is. Both sums and variances of independent looks add up.
+wrong where `H + power` is. For several looks, both the powers and the variances are summed.
 """
 
 from __future__ import annotations

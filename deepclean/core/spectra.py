@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from deepclean.core.bandpass import Band
-from deepclean.core.block import Float64
+from deepclean.core.block import Float64, Samples
 from deepclean.core.time import NS
 
 Complex = NDArray[np.complex128]
@@ -92,7 +92,7 @@ def median_bias(count: int) -> float:
 
 
 def in_bands(
-    frequencies: Float64, bands: Sequence[Band], width: float, beside: float = 0.0
+    frequencies: Samples, bands: Sequence[Band], width: float, beside: float = 0.0
 ) -> NDArray[np.bool_]:
     """Return which frequencies are in any band or beside it; those on an edge are.
 

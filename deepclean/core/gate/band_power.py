@@ -156,7 +156,7 @@ def _residual(r: Complex, n: Complex, usual: Float64, floor: Float64, before: Fl
     beside = np.pad(usual, 1) / 4
     wide = np.maximum(usual, np.maximum(beside[:-2], beside[2:]))
     rest = np.maximum(np.minimum(rest, before), before - LOUD * wide) / floor
-    # The floor is the lowest of late: in units of it the power of noise has a mean of LEAST. Signals
-    # are wide, an estimate is where its lines are: no bin counts as quieter than the mean of the
-    # band. Of exponentially distributed powers the median is ln 2 of that mean.
+    # The floor is the lowest of late: in units of it the power of noise has a mean of LEAST.
+    # Signals are wide, an estimate is where its lines are: no bin counts as quieter than the mean
+    # of the band. Of exponentially distributed powers the median is ln 2 of that mean.
     return np.maximum(rest, max(LEAST, float(np.median(rest)) / math.log(2))) * floor

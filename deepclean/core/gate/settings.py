@@ -25,7 +25,7 @@ class GateSettings:
         fade: nanoseconds of the ramp up, and of that down where nothing is urgent.
     """
 
-    # Seven transforms of 2 s. A glitch is in two of them, or in three, and moves no median of seven.
+    # Seven transforms of 2 s. A glitch is in two of them, or in three, and moves no median of 7.
     window: int = 8 * NS
     # An estimate of nothing has a ratio of exactly 1. A thousandth above that counts as no harm;
     # three thousandths are the harm that the gate lets stand.
@@ -38,7 +38,7 @@ class GateSettings:
     guard: float = 6.0
     # A slot is shorter than noise of a 10-Hz band takes to change, so the square of its level is
     # exponentially distributed, with a median of ln 2 of its mean. Above 6 times the median level
-    # are exp(-36 ln 2) = 2^-36 of all slots: one in 130 years.
+    # are exp(-36 ln 2) = 2^-36 of all slots: one in 136 years.
     jump: float = 6.0
     # P(Gaussian > 5) = 2.9e-7. A day has 172,800 verdicts, each in two units: 0.1 false alarms in a
     # coupling too faint to gain anything. Four standard deviations would give 11.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepclean.core.block import Float64
-from deepclean.core.gate.quality import Complex
+from deepclean.core.spectra import Complex
 
 RAW, CLEANED, WITNESSES = 0, 1, 2
 """Rows of the matrix: the strain before and after, then the witnesses."""

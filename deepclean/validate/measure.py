@@ -17,15 +17,8 @@ import numpy as np
 
 from deepclean.core.block import CleanedBlock, Float64, Quality
 from deepclean.core.engine.engine import Engine
-from deepclean.core.gate.quality import (
-    SEGMENT,
-    Bins,
-    Complex,
-    RunningSpectra,
-    density,
-    median_bias,
-    transform,
-)
+from deepclean.core.gate.quality import RunningSpectra
+from deepclean.core.spectra import SEGMENT, Bins, Complex, density, median_bias, transform
 from deepclean.core.time import NS, Span
 from deepclean.validate.cells import Cells
 from deepclean.validate.csd import SpectralMatrix

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from deepclean.core.block import Float64
-from deepclean.core.gate.quality import Complex
+from deepclean.core.spectra import Complex
 from deepclean.errors import InputError
 from deepclean.witnesses import significance
 from deepclean.witnesses.coherence import LEAST, Ranking, share

@@ -17,7 +17,7 @@ from scipy import signal
 
 from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64, Gap, Series
-from deepclean.core.gate.quality import Bins, Complex, transform
+from deepclean.core.spectra import Bins, Complex, transform
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, hint
 from deepclean.train.data import DataSource

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from deepclean.config import Config, load
-from deepclean.core.gate.quality import median_bias
-from deepclean.core.spectra import band_ratio
+from deepclean.core.spectra import band_ratio, median_bias
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError
 from deepclean.simulate.injection import Injection

@@ -14,7 +14,7 @@ from fractions import Fraction
 from math import ceil, floor
 
 from deepclean.core.forecast import ForecastSettings
-from deepclean.core.gate.table import GateSettings
+from deepclean.core.gate.settings import GateSettings
 from deepclean.core.predict import Geometry
 from deepclean.core.resample import Resampler, ResampleSettings
 from deepclean.core.splice import back

@@ -28,6 +28,7 @@ from deepclean.core.block import (
     Version,
     WitnessFault,
 )
+from deepclean.core.copying import copy_state
 from deepclean.core.engine.coupling import Coupling, schedule_of
 from deepclean.core.engine.forecasting import Forecasting
 from deepclean.core.engine.lookahead import LookAhead, Strategy
@@ -148,7 +149,7 @@ class Engine:
         kept = self._state.stream
         if kept is None or not kept.pending:
             return []
-        stream = kept.copy()
+        stream = copy_state(kept)
         kept.pending.clear()
         end = stream.frontier + 2 * self.lookahead + 2 * self.settings.hop
         self._pipeline.skip(stream, end, reasons.NO_LOOKAHEAD)

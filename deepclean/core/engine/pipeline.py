@@ -14,6 +14,7 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.block import Block, Estimate, Version, WitnessFault
+from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.coupling import Coupling, CouplingPipeline
 from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.lookahead import Strategy
@@ -79,7 +80,8 @@ class Pipeline:
     def begin(self, stream: StreamState, version: Version) -> None:
         """Begin the streams of a version at the frontier; it has no witnesses before that."""
         pipeline = self.couplings[version]
-        state = CouplingState(len(pipeline.coupling.witnesses))
+        rows = len(pipeline.coupling.witnesses)
+        state = CouplingState(StreamBuffer(rows, np.float32))
         pipeline.mark_missing(state, BEGINNING, stream.frontier, reasons.NO_HISTORY)
         stream.couplings[version] = state
         if self._monitor and stream.gates:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from deepclean.core.block import Block, Float64, Version, WitnessFault
 from deepclean.core.buffer import StreamBuffer
@@ -30,31 +28,31 @@ class Overlap(NamedTuple):
     gain: float
 
 
+@dataclass(slots=True)
 class CouplingState:
     """The streams between the stages of one version, and where its estimate is not valid.
 
     Where nothing waits there are no streams before the bandpass, and the gain is a stream.
 
-    Attributes:
+    Args:
+        standardised: witnesses at the model rate, one row each, float32.
+        predicted: output of the network at the model rate, in strain units.
+        bandpassed: the prediction, confined to the bands.
+        noise: the estimate at the strain's rate.
+        valid: gain by what the estimate rests on; only where nothing waits.
+        overlap: what the last hop thought of the start of the next; only where nothing waits.
+        invalid: where the estimate is not valid, and why.
         error: what the network raised last; None if it never did.
     """
 
-    def __init__(self, witnesses: int) -> None:
-        self.standardised = StreamBuffer(witnesses, np.float32)
-        self.predicted = StreamBuffer(1)
-        self.bandpassed = StreamBuffer(1)
-        self.noise = StreamBuffer(1)
-        self.valid = StreamBuffer(1)
-        self.overlap: Overlap | None = None
-        self.invalid = InvalidSpans()
-        self.error: Exception | None = None
-
-    def copy(self) -> CouplingState:
-        """Return an independent copy; the samples are shared, for nobody changes them."""
-        twin = CouplingState(0)
-        for name, value in vars(self).items():
-            setattr(twin, name, _copied(value))
-        return twin
+    standardised: StreamBuffer
+    predicted: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
+    bandpassed: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
+    noise: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
+    valid: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
+    overlap: Overlap | None = None
+    invalid: InvalidSpans = field(default_factory=InvalidSpans)
+    error: Exception | None = None
 
 
 class Switch(NamedTuple):
@@ -109,21 +107,6 @@ class StreamState:
     def oldest(self) -> int:
         """Start of the oldest block inside, GPS nanoseconds; the frontier where there is none."""
         return self.pending[0][0].span.start if self.pending else self.frontier
-
-    def copy(self) -> StreamState:
-        """Return an independent copy; the samples are shared, for nobody changes them."""
-        twin = replace(self)
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if isinstance(value, dict):
-                value = {key: _copied(one) for key, one in value.items()}
-            setattr(twin, name, _copied(value))
-        return twin
-
-
-def _copied(value: Any) -> Any:
-    """Return a copy of what can change; numbers and frozen values are shared."""
-    return value.copy() if hasattr(value, "copy") else value
 
 
 @dataclass(slots=True)

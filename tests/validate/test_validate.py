@@ -21,8 +21,7 @@ from deepclean.validate import shards
 from deepclean.validate.criteria import CRITERIA, judge, limits
 from deepclean.validate.csd import CLEANED, RAW, SpectralMatrix
 from deepclean.validate.json_numbers import array
-from deepclean.validate.page import html
-from deepclean.validate.report import serialise
+from deepclean.validate.report import html, serialise
 from deepclean.validate.run import ValidationRequest, validate
 from deepclean.validate.shard_result import Sampling, add_gap
 from deepclean.validate.shards import ValidationRun

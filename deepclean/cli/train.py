@@ -64,7 +64,8 @@ def train(
     sources: tuple[DataSource, DataSource]
     if fetch:
         channels = stored.channels(settings, coupling)
-        sources = (fetched(channels, span, settings.strain.state_vector),) * 2
+        data = fetched(channels, span, settings.strain.state_vector)
+        sources = data, data
     else:
         sources = options.histories(settings, strain, witnesses)
     directory = stored.directory(settings, coupling)

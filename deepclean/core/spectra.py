@@ -1,14 +1,18 @@
-"""How clean the strain is: amplitude spectral densities and their ratios in a band."""
+"""Spectra of stretches of data: amplitude spectral densities, their ratios, cross spectra."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 
 from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64
+
+Complex = NDArray[np.complex128]
 
 FFT_SECONDS = 2
 """Length of the transforms: half a hertz of resolution resolves a line's sidebands."""
@@ -74,3 +78,50 @@ def worst_outside(
         outside &= (frequencies < begin - guard) | (frequencies > end + guard)
     ratio = upper[outside] / lower[outside]
     return float(ratio[np.argmax(np.abs(ratio - 1))])
+
+
+@dataclass(slots=True, eq=False)
+class CrossSpectra:
+    """The cross spectra of several streams, summed over transforms.
+
+        S_ij(f) = sum_t conj(X_i(f, t)) X_j(f, t)
+
+    Args:
+        matrix: `S`, shape `(bins, streams, streams)`.
+        count: number of transforms.
+    """
+
+    matrix: Complex
+    count: int = 0
+
+    @classmethod
+    def empty(cls, streams: int, bins: int) -> CrossSpectra:
+        """Return the sum over no transforms."""
+        return cls(np.zeros((bins, streams, streams), dtype=np.complex128))
+
+    def add(self, spectra: Complex) -> None:
+        """Add transforms of all streams, shape `(transforms, bins, streams)`."""
+        self.matrix += np.einsum("tfi,tfj->fij", spectra.conj(), spectra)
+        self.count += len(spectra)
+
+    def merge(self, other: CrossSpectra) -> None:
+        """Add the sums of other transforms of the same streams."""
+        self.matrix += other.matrix
+        self.count += other.count
+
+    def coherence(self, stream: int) -> Float64:
+        """Return the coherence of one stream with each stream.
+
+            C_ij(f) = |S_ij|^2 / (S_ii S_jj)
+
+        Returns:
+            Shape `(streams, bins)`, in [0, 1]; NaN where a stream has no power.
+        """
+        power = np.einsum("fii->if", self.matrix).real
+        return power_ratio(np.abs(self.matrix[:, stream].T) ** 2, power[stream] * power)
+
+
+def power_ratio(part: Float64, whole: Float64) -> Float64:
+    """Return `part / whole`, NaN where the whole is 0 and, despite rounding, at most 1."""
+    ratio = np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
+    return np.minimum(ratio, 1.0)

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from deepclean.errors import OutputError
+from deepclean.errors import output_errors
 from deepclean.system.atomic import publish
 from deepclean.validate.figures import Figure, draw
 from deepclean.validate.run import ValidationResult
@@ -26,11 +26,9 @@ def write(validated: ValidationResult, into: Path) -> Path:
     Raises:
         OutputError: the folder cannot be written.
     """
-    try:
+    with output_errors(into, "no report"):
         into.mkdir(parents=True, exist_ok=True)
         figures = draw(validated.report, validated.spectrograms, into)
-    except OSError as error:
-        raise OutputError(f"no report: {error}", path=into, errno=error.errno) from error
     page = into / "index.html"
     publish(into / "report.json", serialise(validated.report))
     publish(page, html(validated.report, figures).encode())

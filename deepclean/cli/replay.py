@@ -148,7 +148,7 @@ def _clean(
             span,
             duration=duration,
             progress=progress,
-            life=None if recorded is None else recorded.life,
+            updates=None if recorded is None else recorded.updates,
         )
         return parallel.ParallelReplay(done, [str(each) for each in source.faults], [])
 

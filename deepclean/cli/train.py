@@ -56,18 +56,17 @@ def train(
     from deepclean.io.datafind import fetch as fetched
     from deepclean.models import load as models
     from deepclean.models import store
-    from deepclean.train.data import DataSource, TrainingData
+    from deepclean.train.data import TrainingData
     from deepclean.train.loop import Progress
     from deepclean.train.run import train as fit
 
     options.limit_threads(settings)
-    sources: tuple[DataSource, DataSource]
     if fetch:
         channels = stored.channels(settings, coupling)
-        data = fetched(channels, span, settings.strain.state_vector)
-        sources = data, data
+        held = fetched(channels, span, settings.strain.state_vector)
+        data = TrainingData(held, held, span)
     else:
-        sources = options.histories(settings, strain, witnesses)
+        data = TrainingData(*options.histories(settings, strain, witnesses), span)
     directory = stored.directory(settings, coupling)
     start_from = None
     if parent is not None:
@@ -93,7 +92,7 @@ def train(
         path = fit(
             settings,
             coupling,
-            TrainingData(*sources, span),
+            data,
             resume=resume,
             parent=start_from,
             progress=report,

@@ -122,7 +122,7 @@ def parity(
     # The starts of frames without a frame before them. The start of the span is none of them.
     starts = [each.start // NS for each in archive.spans()]
     engine = OpenRun(run).engine()
-    reach = -(-(engine.plan.forecast + engine.settings.ramp) // NS) + 1
+    reach = -(-(engine.schedule.forecast + engine.settings.ramp) // NS) + 1
     return Parity(span, compared, explain(found, starts, -(-engine.history // NS), reach))
 
 

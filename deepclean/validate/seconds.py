@@ -11,7 +11,6 @@ from deepclean.core.block import Block, CleanedBlock, Float64, Gap, Series
 from deepclean.core.gate.quality import transform
 from deepclean.core.spectra import Complex
 from deepclean.core.state_vector import not_ready
-from deepclean.core.subtract import subtract
 
 PRODUCTS = ("RAW", "OUT_DQ", "PRODUCTION")
 
@@ -35,14 +34,14 @@ class Second:
         """Return the content of a block of one second that has cleaned strain."""
         strain = block.source.strain
         assert isinstance(strain, Series)
-        assert block.cleaned is not None
+        assert block.products is not None
         raw = np.asarray(strain.samples, dtype=np.float64)
-        ungated = {name: estimate.ungated() for name, estimate in block.estimates.items()}
-        production = subtract(raw, ungated.values())
+        cleaned = block.products
+        valid = {name: one.ungated().gain for name, one in block.estimates.items()}
         return cls(
-            {"RAW": raw, "OUT_DQ": block.cleaned, "PRODUCTION": production},
+            {"RAW": raw, "OUT_DQ": cleaned.out_dq, "PRODUCTION": cleaned.production},
             block.source.witnesses,
-            frozenset(name for name, estimate in ungated.items() if (estimate.gain == 1).all()),
+            frozenset(name for name, gain in valid.items() if (gain == 1).all()),
         )
 
 

@@ -62,7 +62,7 @@ def recover(opened: OpenRun, injection: Injection) -> dict[str, Any]:
     touched = Span(first // rate * NS, -(-(first + len(wave)) // rate) * NS)
     for frame in opened.cleaned(span, lambda frame: _louder(frame, signal)):
         (block,) = frame.blocks
-        if isinstance(block.source.strain, Gap) or block.cleaned is None:
+        if isinstance(block.source.strain, Gap) or block.products is None:
             raise InputError(f"no strain over {block.span}, beside the signal")
         for product, samples in Second.of(block).products.items():
             held[product].append(samples)

@@ -163,7 +163,12 @@ def test_durations_as_nanoseconds(minimal: Path) -> None:
 def test_nothing_can_be_changed(minimal: Path) -> None:
     config = read(minimal, "training.architecture_options={hidden: [8, {a: 1}]}")
     seen = list(sections(config))
-    assert {type(section).__name__ for section in seen} >= {"Config", "Frames", "Predict", "Log"}
+    assert {type(section).__name__ for section in seen} >= {
+        "Config",
+        "FramesConfig",
+        "PredictConfig",
+        "LogConfig",
+    }
     for section in seen:
         for name in type(section).model_fields:
             with pytest.raises(ValidationError, match="frozen"):

@@ -220,7 +220,7 @@ def test_a_garbled_watchdog_is_none(
 
 
 def test_the_process_environment_is_the_default(manager: Manager, address: str) -> None:
-    code = "from deepclean.telemetry.notify import Health; Health().ready()"
+    code = "from deepclean.telemetry.notify import ServiceNotifier; ServiceNotifier().ready()"
     environment = {**os.environ, "NOTIFY_SOCKET": address}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
     assert manager.heard() == ["READY=1"]

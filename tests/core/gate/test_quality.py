@@ -121,7 +121,7 @@ def test_a_window_forgets() -> None:
     window.drop_before(9 * NS)
     assert not window.full
     assert window.enough
-    window.forget(13 * NS)
+    window.drop_before(13 * NS)
     assert not window.enough
     twin = window.copy()
     window.clear()

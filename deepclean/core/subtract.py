@@ -25,8 +25,8 @@ def subtract(strain: Samples, estimates: Iterable[Estimate]) -> Float64:
     Returns:
         Shape `(n,)`, float64, a new array.
     """
-    # float64, because the noise at tens of Hz lies many orders of magnitude below the strain's motion
-    # at low frequencies, and float32 keeps seven digits of their sum.
+    # float64, because the noise at tens of Hz lies orders of magnitude below the strain's motion at
+    # low frequencies, and float32 keeps seven digits of their sum.
     cleaned = np.array(strain, dtype=np.float64)
     total = np.zeros(len(cleaned))
     for estimate in estimates:

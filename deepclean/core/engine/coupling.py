@@ -107,25 +107,25 @@ class CouplingPipeline:
         rate = self._settings.strain_rate
         return gain_over(span, rate, state.invalid, self._settings.ramp * rate // NS)
 
-    def trim(self, state: CouplingState, step: int, oldest: int, watched: int) -> None:
+    def trim(self, state: CouplingState, step: int, oldest: int, monitored: int) -> None:
         """Drop what no later hop and no block that is still inside needs.
 
         Args:
             state: the streams.
             step: the next hop to compute.
             oldest: start of the oldest block inside, GPS nanoseconds.
-            watched: index from which on the gate needs the bandpassed prediction.
+            monitored: index from which on the gate needs the bandpassed prediction.
         """
         settings, schedule = self._settings, self.schedule
         start = step * settings.hop_model
         state.standardised.drop_before(start + schedule.predicted - schedule.geometry.before)
         state.predicted.drop_before(start + schedule.bandpassed - schedule.settle_in)
         low, _ = self._interpolator.needs(step * settings.hop_strain, 1)
-        state.bandpassed.drop_before(min(low, watched))
+        state.bandpassed.drop_before(min(low, monitored))
         state.noise.drop_before(oldest * settings.strain_rate // NS)
         # What a block's gain may still depend on.
         near = oldest - settings.ramp - NS
-        state.invalid.drop_before(min(near, watched * NS // settings.model_rate))
+        state.invalid.drop_before(min(near, monitored * NS // settings.model_rate))
 
     def _rows(self, resampled: Mapping[str, Float64]) -> Float64:
         """Return the coupling's witnesses in the network's order."""

@@ -163,9 +163,9 @@ class ForecastingPipeline(CouplingPipeline):
         """Return the gain by what the estimate rests on, over a span whose hops are computed."""
         return np.asarray(state.valid.read(*span.indices(self._settings.strain_rate))[0])
 
-    def trim(self, state: CouplingState, step: int, oldest: int, watched: int) -> None:
+    def trim(self, state: CouplingState, step: int, oldest: int, monitored: int) -> None:
         """Drop what no later hop and no block that is still inside needs; as CouplingPipeline."""
-        super().trim(state, step, oldest, watched)
+        super().trim(state, step, oldest, monitored)
         state.valid.drop_before(oldest * self._settings.strain_rate // NS)
 
     def _publish(

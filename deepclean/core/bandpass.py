@@ -179,9 +179,9 @@ class ButterworthBandpass:
 
     def apply(self, window: Float64) -> Float64:
         """Filter a window of shape `(n + 2 * settle_in,)` into the `(n,)` samples in its middle."""
-        # The forward pass rings on after the window, and the backward pass brings that back. With
-        # zeros after the window only the inputs there are lost. The response falls exponentially:
-        # to the tolerance over one settle-in, to about its fourth power over four.
+        # The forward pass rings on after the window, and the backward pass brings that back. The
+        # response falls exponentially: to the tolerance over one settle-in, so to about its fourth
+        # power over the four that follow the window here.
         ringing = np.concatenate([window, np.zeros(4 * self.settle_in)])
         total = np.zeros(len(window) - 2 * self.settle_in)
         for sos in self._filters:
@@ -199,9 +199,6 @@ class ButterworthBandpass:
 
 def _fir_taps(bands: Sequence[Band], rate: int, half: int, transition: float) -> Float64:
     """Return the taps of a FIR bandpass, shape `(2 * half + 1,)`, symmetric.
-
-    The taps are windowed ideal bandpasses. The window is the Kaiser window of that length and
-    transition, so that every sample of length lowers the ripple.
 
     >>> taps = _fir_taps([(55.0, 65.0)], rate=512, half=160, transition=6.0)
     >>> len(taps), bool(np.array_equal(taps, taps[::-1]))
@@ -224,7 +221,8 @@ def _fir_taps(bands: Sequence[Band], rate: int, half: int, transition: float) ->
         for edge, sign in ((high + transition / 2, 1.0), (low - transition / 2, -1.0)):
             cutoff = 2 * min(max(edge, 0.0), rate / 2) / rate
             ideal += sign * cutoff * np.sinc(cutoff * lags)
-    # Kaiser's formula (see `_kaiser_transition`), solved for the attenuation.
+    # Kaiser's formula (see `_kaiser_transition`), solved for the attenuation: the window belongs to
+    # that length and transition, so every sample of length lowers the ripple.
     attenuation = 7.95 + 2.285 * 2 * half * 2 * pi * transition / rate
     window = np.kaiser(len(lags), kaiser_beta(attenuation))
     return np.asarray(ideal * window, dtype=np.float64)
@@ -291,8 +289,7 @@ def _shortest_fir(bands: Sequence[Band], rate: int, transition: float, tolerance
 def _shortest_padding(sos: Float64, rate: int, tolerance: float) -> int:
     """Return the smallest padding, in samples, that cuts off at most `tolerance**2` of the energy.
 
-    White noise of variance 1 that goes through the cut response differs from the whole one's output
-    by the energy cut off: the root mean square error is `tolerance` of the output's.
+    The root mean square error that this makes of white noise is `tolerance` of the output's.
 
     >>> sos = scipy.signal.butter(4, (55.0, 65.0), btype="bandpass", fs=512, output="sos")
     >>> _shortest_padding(sos, rate=512, tolerance=1e-1), _shortest_padding(sos, 512, 1e-3)
@@ -325,8 +322,6 @@ def _is_stopped(frequency: float, bands: Sequence[Band], transition: float) -> b
 def _bisect(meets: Callable[[int], bool], high: int) -> int:
     """Return a value that meets a condition which the value below it does not meet.
 
-    The search doubles from 1 until the condition is met, then halves the interval.
-
     >>> _bisect(lambda value: value >= 37, high=100)
     37
 
@@ -334,6 +329,7 @@ def _bisect(meets: Callable[[int], bool], high: int) -> int:
         ValueError: no power of two up to `high` meets the condition.
     """
     low, stop = 0, 1
+    # Double until the condition is met, then halve the interval.
     while not meets(stop):
         low, stop = stop, stop * 2
         if stop > high:

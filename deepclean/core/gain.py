@@ -138,7 +138,7 @@ def gain_at(
         Shape `(stop - first,)`, float64.
     """
     # sin^2(pi d / (2 ramp)) = (1 - cos(pi d / ramp)) / 2, the raised cosine: value and slope are
-    # continuous at both ends, so the strain gets no step and no kink, and what leaks out of the
+    # continuous at both ends, so the strain gets no step and no kink, and the leakage out of the
     # band falls as the cube of the distance in frequency.
     gain = np.ones(stop - first)
     rise = ramp if rise is None else rise

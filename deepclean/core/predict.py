@@ -138,8 +138,7 @@ def geometry(
         ValueError: the configured mode does not suit the network or the hop.
     """
     # A shift of the input by a period shifts the output by as much. So where hops are whole
-    # periods, every pass treats a sample alike, and where the field fits the edge, the ends do not
-    # matter.
+    # periods, all passes treat a sample alike; where the field fits the edge, the ends do no harm.
     kernel, edge = settings.kernel, settings.edge
     if 2 * edge >= kernel:
         raise ValueError(f"an edge of {edge} samples leaves nothing of a kernel of {kernel}")
@@ -264,8 +263,8 @@ class Predictor:
         )
         if shape.mode == "windows":
             return outputs[:, kernel - edge - stride : kernel - edge].reshape(-1)
-        # Kernel outputs [edge, kernel - edge) stand at [low, high) of the hop; what is outside of
-        # it is cut off.
+        # The outputs [edge, kernel - edge) of a kernel stand at [low, high) of the hop, which may
+        # begin before it and end after it.
         total = np.zeros(hop)
         for start, output in zip(starts, outputs, strict=True):
             low, high = start + edge - shape.before, start + kernel - edge - shape.before

@@ -34,8 +34,7 @@ from scipy.special import i0
 from deepclean.core.block import Float64
 
 # A matrix has a row for each of these inputs and for each input of the filter's two sides. With
-# many more rows it is mostly zeros; with far fewer the sides are read again for a handful of
-# outputs.
+# many more it is mostly zeros; with far fewer the sides are read again for a handful of outputs.
 _CYCLE_INPUTS = 64
 """The number of input samples, about, that one matrix advances by."""
 
@@ -160,8 +159,8 @@ class Resampler:
             return np.array(inputs, dtype=np.float64)
         layout = self._layout(first * self.down % self.up, count)
         channels = inputs.shape[0]
-        # The last cycle may be longer than what is asked for. Its surplus outputs, computed with
-        # zeros, are cut off.
+        # The last cycle may give more outputs than `count`. These, computed with zeros, are cut
+        # off.
         padded = np.zeros((channels, layout.inputs))
         padded[:, : stop - start] = inputs
         outputs = np.empty((channels, layout.cycles, layout.cycle_outputs))
@@ -189,7 +188,7 @@ class Resampler:
         """
         # After up outputs the position has moved by up down, which is down inputs: the phases
         # repeat, and so does the matrix. A cycle is as many of these periods as consume
-        # _CYCLE_INPUTS inputs, one at least, and no more than what is asked for.
+        # _CYCLE_INPUTS inputs, one at least, and no more than cover the count.
         repeats = max(1, min(_CYCLE_INPUTS // self.down, -(-count // self.up)))
         cycle_outputs, cycle_inputs = self.up * repeats, self.down * repeats
         cycles = -(-count // cycle_outputs)
@@ -282,7 +281,7 @@ def kaiser_beta(attenuation: float) -> float:
     [7.85726, 2.11662, 0.0]
     """
     # Kaiser's fit (1974) to the ripple that a windowed ideal filter has, A dB below 1. A greater
-    # beta has lower side lobes and a wider transition; 21 dB is what the rectangular window has.
+    # beta has lower side lobes and a wider transition; the rectangular window has 21 dB.
     if attenuation > 50:
         return 0.1102 * (attenuation - 8.7)
     if attenuation > 21:

@@ -142,8 +142,7 @@ class CouplingSchedule:
         """
         # The gain at a sample is known when all bad samples within a ramp after it are. A
         # prediction p spoils the estimate from p - I - s on (the filters' reach), so the gain from
-        # p - I - s - r on: whatever the prediction at I + s + r after the hop turns out to be, the
-        # hop is safe.
+        # p - I - s - r on. No prediction that is I + s + r or more after a hop can change it.
         rate = settings.model_rate
         interpolation = ceil(settings.interpolator().half_length * rate)
         ramp = 0 if settings.forecast else ceil(Fraction(settings.ramp * rate, NS))
@@ -184,8 +183,7 @@ class CouplingSchedule:
         """
         # The samples read: the interpolation reads I before the hop. That sample lies in an earlier
         # hop of bandpassed prediction, whose every sample rests on s before that hop's first
-        # sample; that one lies in a hop of predictions, whose kernels begin `before` its first
-        # sample.
+        # sample; that one lies in a hop of predictions, whose first kernel begins `before` it.
         first = -self.interpolation
         first = _hop_start(first, self.bandpassed, hop) - self.settle_in
         first = _hop_start(first, self.predicted, hop) - self.geometry.before

@@ -58,6 +58,7 @@ class Aligner:
                 shared = piece.span.overlap(span)
                 if shared is not None:
                     edges |= {shared.start, shared.end}
+        # No piece begins or ends between two neighbouring edges, so it covers a block or misses it.
         return [
             Block(
                 part,

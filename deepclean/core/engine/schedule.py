@@ -240,6 +240,33 @@ def _hop_start(index: int, offset: int, hop: int) -> int:
 class Schedule:
     """The schedules of all couplings, and the engine's two constants, look-ahead and history.
 
+    The 60 Hz coupling of `CouplingSchedule`: (2320 + 128) / 4096 s, and 1/4 s for a slow witness.
+
+    >>> settings = EngineSettings(
+    ...     strain_rate=16384,
+    ...     model_rate=4096,
+    ...     hop=NS,
+    ...     ramp=NS // 4,
+    ...     crossfade=CROSSFADE,
+    ...     resample=ResampleSettings(16, Fraction(1, 4), attenuation=80.0, slowest_rate=16),
+    ...     witness=WitnessSettings(frozen=None, limits={}),
+    ...     gate=None,
+    ...     interpolation_zeros=16,
+    ...     interpolation_attenuation=80.0,
+    ...     forecast=None,
+    ... )
+    >>> laid = Geometry("pass", 128, 128, 16, 0, stride=4096, kernel=4352, edge=128)
+    >>> coupling = CouplingSchedule.of(settings, 1271, laid)
+    >>> Schedule(settings, {"60Hz": coupling}).lookahead / NS
+    0.84765625
+
+    The gap of a witness from 10 s to 11 s spoils the estimate by the same reach, without the ramp
+    and the alignment:
+
+    >>> start, end = coupling.spoilt_by_gap(settings, 10 * NS, 11 * NS)
+    >>> (10 * NS - start) / NS, (end - 11 * NS) / NS
+    (0.595458985, 0.595458985)
+
     Args:
         settings: the engine's settings.
         couplings: the schedule of each coupling, by its name.

@@ -165,6 +165,8 @@ def asd(samples: Float64, rate: int) -> tuple[Float64, Float64]:
     Returns:
         Frequencies in Hz and the density in units of the samples per root Hz.
     """
+    # scipy divides the median by its bias for the number of windows, so white noise has the density
+    # that the mean would give. The mean of each window is taken out: an offset is no noise.
     frequencies, power = scipy.signal.welch(
         samples, rate, nperseg=FFT_SECONDS * rate, average="median", detrend="constant"
     )

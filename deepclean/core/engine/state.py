@@ -1,4 +1,4 @@
-"""All that changes while an engine runs, as one value that can be copied."""
+"""The state of a running engine, as one value that can be copied."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from deepclean.core.gate.state import MonitorState
 from deepclean.core.witness_checks import ConstantRun
 
 Role = Literal["production", "canary"]
-"""Of a version: what is subtracted from the strain, and what is tried beside it."""
+"""The role of a version: it is subtracted from the strain, or it is tried beside that."""
 
 
 class Overlap(NamedTuple):
-    """What a hop that did not wait thought of the start of the next one.
+    """The start of a hop as the hop before it computed it from forecasts.
 
     Args:
-        given: what it would have subtracted, at the model rate, up to the next hop's first sample.
-        gain: at that sample.
+        given: gain times noise at the model rate, shape `(back,)`, in strain units. The last sample
+            is the first of the next hop.
+        gain: the gain at that sample.
     """
 
     given: Float64
@@ -30,7 +31,7 @@ class Overlap(NamedTuple):
 
 @dataclass(slots=True)
 class CouplingState:
-    """The streams between the stages of one version, and where its estimate is not valid.
+    """The streams between the stages of one version, and the spans where its estimate is invalid.
 
     Where nothing waits there are no streams before the bandpass, and the gain is a stream.
 
@@ -56,14 +57,14 @@ class CouplingState:
 
 
 class Switch(NamedTuple):
-    """A version takes over from another.
+    """The change of a role from one version to another.
 
     Args:
-        instant: GPS nanoseconds, between two blocks.
-        coupling: whose.
-        role: of the two.
-        before: None where there was no canary.
-        after: likewise.
+        instant: the switch between two blocks, GPS nanoseconds.
+        coupling: the coupling's name.
+        role: the role that changes hands.
+        before: the version that had the role; None where there was no canary.
+        after: the version that has the role now; None where there is no canary any more.
     """
 
     instant: int
@@ -75,20 +76,20 @@ class Switch(NamedTuple):
 
 @dataclass(slots=True)
 class StreamState:
-    """What an engine holds of its stream: input, streams between stages, blocks not yet out.
+    """The state of an engine's stream: input, streams between stages, blocks not yet out.
 
     Args:
-        frontier: where the input ends, GPS nanoseconds.
-        step: the next hop to compute, counted from GPS 0.
+        frontier: the end of the input, GPS nanoseconds.
+        step: the number of the next hop to compute, counted from GPS 0.
         couplings: the streams of each version at work.
-        inputs: samples of each witness, by witness and rate.
+        inputs: the samples of each witness, by witness and rate.
         rates: the last rate of each witness, Hz.
         gates: the state of the gates; None where there are none.
         constant: the run of equal samples with which each witness ended.
-        good_since: since when every sample of a witness is usable, GPS nanoseconds.
-        decimated: fast witnesses at the model rate, where they are forecast at that rate.
-        pending: blocks that went in and have not come out, with the faults of their witnesses.
-        switches: from version to version, as far as blocks inside depend on them, in order.
+        good_since: the instant since which every sample of a witness is usable, GPS nanoseconds.
+        decimated: the fast witnesses at the model rate, where they are forecast at that rate.
+        pending: the blocks that went in and have not come out, with the faults of their witnesses.
+        switches: the switches on which blocks inside depend, in order.
     """
 
     frontier: int
@@ -105,19 +106,19 @@ class StreamState:
 
     @property
     def oldest(self) -> int:
-        """Start of the oldest block inside, GPS nanoseconds; the frontier where there is none."""
+        """The start of the oldest block inside, GPS ns; the frontier where there is none."""
         return self.pending[0][0].span.start if self.pending else self.frontier
 
 
 @dataclass(slots=True)
 class EngineState:
-    """All that changes while an engine runs.
+    """The state of a running engine.
 
     Args:
-        roles: which version has which role from the next block on.
-        leaving: until when a version that was let go is needed, GPS nanoseconds.
-        errors: what the network of a version raised last.
-        stream: None before the first block.
+        roles: the version of each coupling and role, in force from the next block on.
+        leaving: the instant up to which a version that was let go is needed, GPS nanoseconds.
+        errors: the last error that the network of a version raised.
+        stream: the state of the stream; None before the first block.
     """
 
     roles: dict[tuple[str, Role], Version]

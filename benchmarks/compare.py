@@ -4,9 +4,8 @@
     benchmarks/compare.py before.json after.json
     benchmarks/compare.py before.json after.json --only median --beyond 1.1
 
-The files are those that `--json` of any scripts/bench_*.py writes. The status says only whether
-they can be compared: what a ratio means depends on what else the machine did, which is printed
-above the table.
+The files are those that `--json` of any benchmark writes. The status says only whether they can be
+compared: what a ratio means depends on what else the machine did, which is printed above the table.
 """
 
 from __future__ import annotations
@@ -17,16 +16,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.report import flat, load_of, table
+from benchmarks.common import flat, load_of, table
 from deepclean.errors import InputError
 
 
 def main() -> int:
     """Print the comparison; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     parser.add_argument("--only", default="", help="figures whose name holds this")
@@ -35,12 +33,11 @@ def main() -> int:
     )
     options = parser.parse_args()
     try:
-        before, after = read(options.before), read(options.after)
-        text = compare(before, after, only=options.only, beyond=options.beyond)
+        runs = read(options.before), read(options.after)
+        print(compare(*runs, only=options.only, beyond=options.beyond))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    print(text)
     return 0
 
 
@@ -79,37 +76,27 @@ def compare(
             "two of one"
         )
     lines = [f"before: {load_of(before)}", f"after:  {load_of(after)}"]
-    asked = [before.get("settings", {}), after.get("settings", {})]
-    for key in sorted(asked[0].keys() | asked[1].keys()):
-        one, other = (settings.get(key) for settings in asked)
-        if one != other:
-            lines.append(f"settings differ: {key}: {one} before, {other} after")
-    one, other = flat(before["figures"]), flat(after["figures"])
-    rows = [
-        (name, _shown(one.get(name)), _shown(other.get(name)), _ratio(one, other, name))
-        for name in dict.fromkeys([*one, *other])
-        if only in name and _changed(one.get(name), other.get(name), beyond)
+    asked, told = before.get("settings", {}), after.get("settings", {})
+    lines += [
+        f"settings differ: {key}: {asked.get(key)} before, {told.get(key)} after"
+        for key in sorted(asked.keys() | told.keys())
+        if asked.get(key) != told.get(key)
     ]
+    one, other = flat(before["figures"]), flat(after["figures"])
+    rows = []
+    for name in dict.fromkeys([*one, *other]):
+        pair = one.get(name), other.get(name)
+        if only in name and _changed(*pair, beyond):
+            shown = ("-" if value is None else f"{value:.4g}" for value in pair)
+            ratio = f"{pair[1] / pair[0]:.3f}" if pair[0] and pair[1] is not None else "-"
+            rows.append((name, *shown, ratio))
     return "\n".join([*lines, "", table(("figure", "before", "after", "ratio"), rows)])
 
 
 def _changed(before: float | None, after: float | None, factor: float) -> bool:
     if before is None or after is None or before == after == 0:
         return before is None or after is None or factor <= 1
-    if before * after <= 0:
-        return True
-    ratio = after / before
-    return max(ratio, 1 / ratio) >= factor
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
-def _ratio(before: dict[str, float], after: dict[str, float], name: str) -> str:
-    if name not in before or name not in after or not before[name]:
-        return "-"
-    return f"{after[name] / before[name]:.3f}"
+    return before * after <= 0 or max(after / before, before / after) >= factor
 
 
 if __name__ == "__main__":

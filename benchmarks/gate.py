@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Measure the gate: what it lets through when things go wrong, what it costs when nothing does.
 
-The cases are those of tests/helpers/adversary.py, on the demo's simulated site with the model.
+The cases are those that the tests hold the gate to (tests/helpers/adversary.py), on the
+demonstration's site with its model.
 
-    benchmarks/gate.py                        all cases, as a table
+    benchmarks/gate.py                        all cases
     benchmarks/gate.py --figure docs/gate.png draw some of them too
     benchmarks/gate.py --quiet 6              hours of quiet data, one seed an hour
     benchmarks/gate.py --mergers 1000         signal-to-noise ratios before and after
@@ -12,21 +13,20 @@ The cases are those of tests/helpers/adversary.py, on the demo's simulated site 
 
 from __future__ import annotations
 
-import os
-
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
-
 import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import common
+
+common.limit_threads()
 
 import numpy as np
 import torch
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
 from deepclean.core.block import Block
 from deepclean.core.engine.schedule import EngineSettings
@@ -50,7 +50,7 @@ DRAWN = (
 
 def main() -> None:
     """Do what is asked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = common.parser(__doc__)
     parser.add_argument("--quiet", type=int, metavar="HOURS", help="watch quiet data instead")
     parser.add_argument("--mergers", type=int, metavar="N", help="add mergers instead")
     parser.add_argument("--bursts", type=int, metavar="N", help="add sine-Gaussians instead")
@@ -60,75 +60,73 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="only cases whose name or group holds this")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    before = common.machine()
     if options.quiet:
-        quiet(options.quiet)
+        figures = quiet(options.quiet)
     elif options.mergers:
-        mergers(options.mergers)
+        figures = mergers(options.mergers)
     elif options.bursts:
-        bursts(options.bursts)
+        figures = bursts(options.bursts)
     else:
-        cases(options.names, options.seeds, options.figure, zero_wait=options.zero_wait)
+        figures = cases(options)
+    common.save(options.json, common.document("gate", before, options, figures))
 
 
-def cases(names: list[str], seeds: int, figure: Path | None, *, zero_wait: bool) -> None:
-    """Run the cases and print the table; the worst of the seeds."""
+def cases(options: argparse.Namespace) -> dict[str, Any]:
+    """Run the cases and print the table; of several seeds the worst excess, and mean times."""
 
     def settings(usual: EngineSettings) -> EngineSettings:
-        return replace(usual, forecast=ForecastSettings()) if zero_wait else usual
+        return replace(usual, forecast=ForecastSettings()) if options.zero_wait else usual
 
-    print(
-        "| | case | excess without the gate | with it | as measured | closed after | for "
-        "| needlessly | bits |\n|---|---|---|---|---|---|---|---|---|"
-    )
-    drawn = {}
+    print("excess of 8 s in the band over the raw strain, %; times in s\n")
+    print(common.table(("", "case", *HEAD), []))
+    drawn, figures = {}, {}
     for case in adversary.CASES:
-        if names and not any(name in f"{case.group}: {case.name}" for name in names):
+        name = f"{case.group}: {case.name}"
+        if options.names and not any(part in name for part in options.names):
             continue
-        found = [case.outcome(7 + seed, settings) for seed in range(seeds)]
-        print(row(case.group, case.name, found), flush=True)
+        found = [case.outcome(7 + seed, settings) for seed in range(options.seeds)]
+        figures[name] = figures_of(found)
+        shown = ("" if value is None else f"{value:.1f}" for value in figures[name].values())
+        equal = "equal" if all(one.exact for one in found) else "DIFFER"
+        print("| " + " | ".join((case.group, case.name, *shown, equal)) + " |", flush=True)
         if case.name in DRAWN:
             drawn[case.name] = found[0]
         adversary.scene.cache_clear()
-    if figure:
-        draw(drawn, figure)
+    if options.figure:
+        draw(drawn, options.figure)
+    return figures
 
 
-def row(group: str, name: str, found: list[Outcome]) -> str:
-    """Return a line of the table."""
-    first = found[0]
-    late = [low - T0 for low, _ in first.closed if low > T0 - 1]
-    cells = [
-        group,
-        name,
-        f"{100 * max(one.excess_free for one in found):+.1f} %",
-        f"{100 * max(one.excess for one in found):+.1f} %",
-        f"{100 * max(one.excess_measured for one in found):+.1f} %",
-        f"{late[0]:.1f} s" if late else "",
-        f"{np.mean([one.lost for one in found]):.0f} s" if first.lost else "",
-        f"{np.mean([one.wrongly for one in found]):.0f} s" if first.lost else "",
-        "equal" if all(one.exact for one in found) else "DIFFER",
-    ]
-    return "| " + " | ".join(cells) + " |"
+HEAD = ("without the gate", "with it", "measured", "closed after", "for", "needlessly", "bits")
+
+
+def figures_of(found: list[Outcome]) -> dict[str, float | None]:
+    """Return the figures of a case: excess in percent, seconds; None where the gate stays open."""
+    late = [low - T0 for low, _ in found[0].closed if low > T0 - 1]
+    shut = bool(found[0].lost)
+    return {
+        "excess_free": 100 * max(one.excess_free for one in found),
+        "excess": 100 * max(one.excess for one in found),
+        "excess_measured": 100 * max(one.excess_measured for one in found),
+        "closed_after_s": late[0] if late else None,
+        "lost_s": float(np.mean([one.lost for one in found])) if shut else None,
+        "needlessly_s": float(np.mean([one.wrongly for one in found])) if shut else None,
+    }
 
 
 def draw(found: dict[str, Outcome], path: Path) -> None:
     """Draw the ratio over 8 s with and without the gate, and the gate."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(len(found), 1, figsize=(8, 1.9 * len(found)), sharex=True)
+    count = len(found)
+    figure, axes = common.pyplot().subplots(
+        count, 1, figsize=(8, 1.9 * count), sharex=True, squeeze=False
+    )
+    axes = axes[:, 0]
     for axis, (name, one) in zip(axes, found.items(), strict=True):
         middles = np.arange(len(one.ratio)) / 2 + 4 - T0
         gate = one.gate[:: len(one.gate) // 600]
-        axis.fill_between(
-            np.linspace(-T0, len(one.gate) / adversary.RATE - T0, len(gate)),
-            gate * 2,
-            color="0.9",
-            lw=0,
-            label="gate",
-        )
+        at = np.linspace(-T0, len(one.gate) / adversary.RATE - T0, len(gate))
+        axis.fill_between(at, gate * 2, color="0.9", lw=0, label="gate")
         axis.plot(middles, one.free, color="tab:red", lw=1, label="without the gate")
         axis.plot(middles, one.ratio, color="tab:blue", lw=1.5, label="official product")
         axis.axhline(1, color="k", lw=0.5)
@@ -140,8 +138,8 @@ def draw(found: dict[str, Outcome], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def quiet(hours: int) -> None:
-    """Print how often the gate closes on quiet data, and what that costs."""
+def quiet(hours: int) -> dict[str, Any]:
+    """Print and return how often the gate closes on quiet data, and what that costs."""
     config = adversary.configuration()
     names = [config.strain.channel, *config.witness_channels]
     models = load_models(config)
@@ -167,32 +165,42 @@ def quiet(hours: int) -> None:
             f"{100 * lost / seen:.4f} %",
             flush=True,
         )
+    return {"hours": seen / 3600, "closings": closings, "lost_s": lost}
 
 
-def mergers(count: int) -> None:
-    """Print what cleaning does to the signal-to-noise ratio of mergers, a hundred a stream."""
+def mergers(count: int) -> dict[str, Any]:
+    """Print and return what cleaning does to the signal-to-noise ratio of mergers."""
+    figures = {}
     for strength, distance in ((1.0, FAR), (1.0, NEAR), (0.0, FAR)):
         found = []
-        for seed in range(max(1, count // 100)):
+        for seed in range(max(1, count // 100)):  # a hundred a stream
             found.append(recovered(100, 10.0, strength, seed, distance))
             adversary.scene.cache_clear()
         ratios = np.concatenate([one.ratios for one in found])
         what = "the demo's coupling" if strength else "nothing to clean"
+        name = f"{what}, {len(ratios)} mergers at {distance[0]:g} to {distance[1]:g} Mpc"
+        moved, seconds = sum(one.moved for one in found), sum(one.seconds for one in found)
         print(
-            f"{what}, {len(ratios)} mergers at {distance[0]:g} to {distance[1]:g} Mpc: the gain "
-            f"differs in {sum(one.moved for one in found)} of "
-            f"{sum(one.seconds for one in found)} s; cleaned / raw: mean {ratios.mean():.5f}, "
-            f"least {ratios.min():.5f}, highest {ratios.max():.5f}",
+            f"{name}: the gain differs in {moved} of {seconds} s; cleaned / raw: mean "
+            f"{ratios.mean():.5f}, least {ratios.min():.5f}, highest {ratios.max():.5f}",
             flush=True,
         )
+        figures[name] = {
+            "moved_s": moved,
+            "seconds": seconds,
+            "mean": float(ratios.mean()),
+            "least": float(ratios.min()),
+            "highest": float(ratios.max()),
+        }
+    return figures
 
 
-def bursts(count: int) -> None:
-    """Print how many sine-Gaussians in the band, as loud as can be, close the gate."""
+def bursts(count: int) -> dict[str, Any]:
+    """Print and return how many sine-Gaussians in the band, as loud as can be, close the gate."""
     closings, total = 0, 0
     for seed in range(max(1, count // 100)):
         rng = np.random.default_rng(seed)
-        changed = adversary.scene(1060, seed=20 + seed)
+        usual = changed = adversary.scene(1060, seed=20 + seed)
         for instant in 30 + 10 * (np.arange(100) + rng.uniform(0, 0.2, 100)):
             quality = float(np.exp(rng.uniform(np.log(5), np.log(100))))
             frequency, amplitude = rng.uniform(55, 65), 10 ** rng.uniform(-23, -18)
@@ -203,12 +211,13 @@ def bursts(count: int) -> None:
             phase = 2 * np.pi * (frequency * t + rng.uniform())
             wave[around] = amplitude * np.exp(-((t / width) ** 2)) * np.sin(phase)
             changed = changed.plus(wave)
-        made = adversary.engine()
-        cleaned = [one for block in changed.blocks() for one in made.push(block)]
-        outcome = Outcome(cleaned, adversary.scene(1060, seed=20 + seed), changed)
-        closings, total = closings + len(outcome.closed), total + 100
+        engine = adversary.engine()
+        cleaned = [one for block in changed.blocks() for one in engine.push(block)]
+        closings += len(Outcome(cleaned, usual, changed).closed)
+        total += 100
         adversary.scene.cache_clear()
         print(f"{total} sine-Gaussians: {closings} closings", flush=True)
+    return {"bursts": total, "closings": closings}
 
 
 if __name__ == "__main__":

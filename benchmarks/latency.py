@@ -12,8 +12,6 @@ raw strain frame's rename to the cleaned frame's: median, p99, worst, frames mis
     benchmarks/latency.py --busy 2 --under "chrt --fifo 10" --env OMP_WAIT_POLICY=active
     benchmarks/latency.py --table a.json b.json        runs that --json wrote, one a line
 
-What is printed is Markdown, as documents have it.
-
 Frames shorter than a second have no file names (LIGO-T050017 counts whole seconds), so the daemon
 cannot tail them: with such a `--frame` the daemon's step, from reading a file to the rename of the
 cleaned one, is fed in real time by benchmarks/blocks.py, and only the tailing is left out.
@@ -24,12 +22,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import shlex
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -37,15 +32,25 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import report as bench_report
+from benchmarks import common
+from benchmarks.common import ROOT, spread
 from benchmarks.compare import read
-from benchmarks.site import CONFIG, SHORT, START, Made, make
-from benchmarks.stream import Appeared, Published, Watcher, Writer, busy, environment, render
+from benchmarks.processes import (
+    Daemon,
+    busy,
+    free_port,
+    processor,
+    resident,
+    service_environment,
+)
+from benchmarks.site import SHORT, START, wide_site
+from benchmarks.stream import Appeared, Published, Watcher, Writer
 from deepclean.core.channels import state_vector
 from deepclean.core.time import NS, Span
+from deepclean.factory import make_engine
+from deepclean.models.loading import load_models
 
 SETTLE = 15
 """Seconds of the stream that the daemon has to start; what comes then is measured."""
@@ -60,30 +65,17 @@ def main() -> None:
     if options.table:
         print(rows([read(path) for path in options.table]))
         return
-    before = bench_report.machine()
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(
-        prefix="deepclean-bench-", dir=options.directory or (shared if shared.is_dir() else None)
-    ) as place:
-        measured = measure if options.frame >= 1 else measure_blocks
-        figures = measured(Path(place), options)
-    settings = {
-        "frame": str(options.frame),
-        "minutes": options.minutes,
-        "busy": options.busy,
-        "busy_under": options.busy_under,
-        "under": options.under,
-        "env": options.env,
-        "set": options.set,
-    }
-    run = bench_report.document("latency", before, settings, figures)
+    before, memory = common.machine(), Path("/dev/shm")
+    measured = measure if options.frame >= 1 else measure_blocks
+    with common.scratch(options.directory or (memory if memory.is_dir() else None)) as place:
+        figures = measured(place, options)
+    run = common.document("latency", before, options, figures)
     print(markdown(run))
-    if options.json:
-        bench_report.save(options.json, run)
+    common.save(options.json, run)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = common.parser(__doc__)
     add = parser.add_argument
     add("--minutes", type=float, default=15.0, help="of the stream that are measured")
     add("--frame", type=Fraction, default=Fraction(1), help="seconds a frame: 1, 4, 1/2 ... 1/16")
@@ -94,23 +86,12 @@ def _options() -> argparse.Namespace:
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="of the configuration")
     add("--short", action="store_true", help="as --set, with what shortens the look-ahead")
     add("--directory", type=Path, help="where to work; default: /dev/shm")
-    add("--json", type=Path, help="write the figures here")
     add("--table", type=Path, nargs="+", metavar="FILE", help="only show these runs")
     options = parser.parse_args()
     options.set = [*(SHORT if options.short else ()), *options.set]
-    whole = options.frame.denominator == 1
-    if options.frame <= 0 or not (whole or (16 % options.frame.denominator == 0)):
+    if options.frame <= 0 or 16 % options.frame.denominator:
         parser.error(f"--frame {options.frame}: whole seconds, or a multiple of 1/16")
     return options
-
-
-def lookahead_and_history(made: Made) -> tuple[int, int]:
-    """Return both in nanoseconds, the history with the hop that a start reads beside it."""
-    from deepclean.factory import make_engine
-    from deepclean.models.loading import load_models
-
-    engine = make_engine(made.config, load_models(made.config))
-    return engine.lookahead, engine.history + engine.settings.hop
 
 
 def measure(place: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -119,61 +100,59 @@ def measure(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         RuntimeError: the daemon ended, or cleaned nothing in time.
     """
-    made, frame = make(place, options.set), int(options.frame)
-    lookahead, history = lookahead_and_history(made)
-    history_s = -(-math.ceil(history / NS) // frame) * frame + frame
+    site, frame = wide_site(place, options.set), int(options.frame)
+    config = site.config
+    engine = make_engine(config, load_models(config))
+    history = -(-(engine.history + engine.settings.hop) // (frame * NS)) * frame + frame
     wanted = math.ceil(options.minutes * 60 / frame)
-    settle, tail = -(-SETTLE // frame), math.ceil(lookahead / NS / frame) + 1
-    begin = START + history_s
-    render(made, Span(START * NS, begin * NS), frame, place)
-    seconds = (settle + wanted + tail) * frame
-    names = render(made, Span.of_seconds(begin, seconds), frame, place / "store")
-    state = state_vector(made.config.interferometer)
-    watcher = Watcher(place / "cleaned", made.config.output.description, state)
+    settle, tail = -(-SETTLE // frame), math.ceil(engine.lookahead / NS / frame) + 1
+    begin = START + history
+    site.write(Span(START * NS, begin * NS), frame)
+    span = Span.of_seconds(begin, (settle + wanted + tail) * frame)
+    files = site.write(span, frame, into=place / "store")
+    names = [path.name for path in files if path.parent.name == "strain"]
+    state = state_vector(config.interferometer)
+    watcher = Watcher(place / "cleaned", config.output.description, state)
+    overrides = (f"metrics.port={free_port()}", *site.overrides)
     with busy(options.busy, options.busy_under):
         writer = Writer(place, names, began := time.time_ns() + 2 * NS)
         try:
             time.sleep(max(began - time.time_ns(), 0) / NS)
             executed = time.time_ns()
-            process = start(made, options.under, options.env, place)
-            try:
-                memory, used = follow(process, writer, place / "log")
-                published = writer.published()
-                measured = published[settle : settle + wanted]
-                await_frames(watcher, measured)
-                process.terminate()
-                status = process.wait(timeout=30)
-            finally:
-                process.kill()
-                process.wait()
+            with Daemon(
+                site.path,
+                overrides,
+                place / "log",
+                command=("-m", "benchmarks.daemon", str(place / "notes"), "run"),
+                under=options.under,
+                env=service_environment(options.env),
+            ) as daemon:
+                memory, used = follow(daemon, writer)
+                published = writer.published()[settle : settle + wanted]
+                expected = {raw.start for raw in published}
+                with suppress(RuntimeError):  # what does not come in time is counted as missing
+                    daemon.until(
+                        lambda: expected <= {one.start for one in watcher.seen},
+                        limit=PATIENCE,
+                        pause=0.05,
+                    )
+                status = daemon.stop()
         finally:
             writer.kill()
     if status != 0 or not watcher.seen:
         raise RuntimeError(f"the daemon ended with status {status}:\n{(place / 'log').read_text()}")
     moments = json.loads((place / "notes").read_text())
     return {
-        "latency_ms": latencies(measured, watcher.seen),
+        "latency_ms": latencies(published, watcher.seen),
         "cold_start_s": cold_start(executed, moments, watcher.seen),
         "resident_mb": memory,
         "cpu_ms_per_s": used,
-        "lookahead_ms": lookahead / 1e6,
-        "writer_late_ms": bench_report.spread([(p.moment - p.due) / 1e6 for p in measured]),
+        "lookahead_ms": engine.lookahead / 1e6,
+        "writer_late_ms": spread([(raw.moment - raw.due) / 1e6 for raw in published]),
     }
 
 
-def start(made: Made, under: str, env: Sequence[str], place: Path) -> subprocess.Popen[bytes]:
-    """Run the daemon, which notes the moments of its start."""
-    command = [*shlex.split(under), sys.executable, str(ROOT / "benchmarks" / "daemon.py")]
-    command += [str(place / "notes"), "run", "-c", str(CONFIG)]
-    for override in (f"metrics.port={_free_port()}", *made.overrides):
-        command += ["--set", override]
-    with (place / "log").open("wb") as log:
-        return subprocess.Popen(command, stderr=log, env=environment(env))
-
-
-def follow(
-    process: subprocess.Popen[bytes], writer: Writer, log: Path
-) -> tuple[dict[str, float], float]:
+def follow(daemon: Daemon, writer: Writer) -> tuple[dict[str, float], float]:
     """Watch a daemon until the writer has ended.
 
     Returns:
@@ -181,54 +160,23 @@ def follow(
         milliseconds of processor time per second from then on.
 
     Raises:
-        RuntimeError: it ended.
+        RuntimeError: it ended, or wrote nothing in time.
     """
+    daemon.until(lambda: daemon.says("first frame written"), pause=0.5)
     sizes: list[tuple[float, float]] = []
-    began, used = 0.0, 0.0
-    while writer.writes:
-        time.sleep(0.5)
-        if process.poll() is not None:
-            raise RuntimeError(f"the daemon ended:\n{log.read_text()}")
+    began, used = time.monotonic(), processor(daemon.pid)
+
+    def looks() -> bool:
         now = time.monotonic()
-        if "first frame written" not in log.read_text():
-            continue
-        if not sizes:
-            began, used = now, processor(process.pid)
         if not sizes or now - sizes[-1][0] >= 5:
-            sizes.append((now, resident(process.pid)))
-    if len(sizes) < 2:
-        raise RuntimeError(f"the daemon wrote nothing in time:\n{log.read_text()}")
+            sizes.append((now, resident(daemon.pid)))
+        return not writer.writes
+
+    daemon.until(looks, limit=math.inf, pause=0.5)
     minute = next((size for when, size in sizes if when >= began + 60), sizes[-1][1])
-    spent, lasted = processor(process.pid) - used, time.monotonic() - began
+    spent, lasted = processor(daemon.pid) - used, time.monotonic() - began
     memory = {"start": sizes[0][1], "minute": minute, "end": sizes[-1][1]}
     return memory | {"most": max(size for _, size in sizes)}, 1e3 * spent / lasted
-
-
-def resident(pid: int) -> float:
-    """Return a process's resident memory in MB (1e6 bytes)."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise RuntimeError(f"process {pid} is gone")
-
-
-def processor(pid: int) -> float:
-    """Return the seconds of a core that a process has used, to a hundredth."""
-    times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-def await_frames(watcher: Watcher, published: Sequence[Published]) -> None:
-    """Wait until all have come out, or long enough."""
-    end, wanted = time.monotonic() + PATIENCE, {frame.start for frame in published}
-    while time.monotonic() < end and not wanted <= {frame.start for frame in watcher.seen}:
-        time.sleep(0.05)
 
 
 def latencies(published: Sequence[Published], seen: Sequence[Appeared]) -> dict[str, float]:
@@ -246,7 +194,7 @@ def latencies(published: Sequence[Published], seen: Sequence[Appeared]) -> dict[
     if not found:
         raise RuntimeError("none of the frames came out")
     return {
-        **bench_report.spread([(clean.moment - raw.moment) / 1e6 for raw, clean in found]),
+        **spread([(clean.moment - raw.moment) / 1e6 for raw, clean in found]),
         "frames": len(published),
         "missing": len(published) - len(found),
         "not_cleaned": sum(not clean.cleaned for _, clean in found),
@@ -283,13 +231,13 @@ def measure_blocks(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         subprocess.CalledProcessError: it failed.
     """
-    command = [*shlex.split(options.under), sys.executable, "-m", "benchmarks.blocks"]
-    command += [str(place), "--frame", str(options.frame), "--seconds", str(options.minutes * 60)]
-    for override in options.set:
-        command += ["--set", override]
+    command = [*shlex.split(options.under), sys.executable, "-m", "benchmarks.blocks", str(place)]
+    command += ["--frame", str(options.frame), "--seconds", str(options.minutes * 60)]
+    command += [word for override in options.set for word in ("--set", override)]
+    environment = service_environment(options.env)
     with busy(options.busy, options.busy_under):
         done = subprocess.run(
-            command, check=True, stdout=subprocess.PIPE, cwd=ROOT, env=environment(options.env)
+            command, check=True, stdout=subprocess.PIPE, cwd=ROOT, env=environment
         )
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
@@ -300,21 +248,18 @@ def markdown(run: Mapping[str, Any]) -> str:
     figures = run["figures"]
     latency = figures["latency_ms"]
     lines = [(f"{key} (ms)", f"{latency[key]:.1f}") for key in ("median", "p99", "worst")]
-    lines += [
-        (f"frames {k.replace('_', ' ')}", f"{latency[k]}") for k in ("missing", "not_cleaned")
-    ]
-    lines.append(("look-ahead (ms)", f"{figures['lookahead_ms']:.1f}"))
-    lines.append(("processor (ms per s of data)", f"{figures['cpu_ms_per_s']:.1f}"))
+    lines += [("frames missing", str(latency["missing"]))]
+    lines += [("frames not cleaned", str(latency["not_cleaned"]))]
+    lines += [("look-ahead (ms)", f"{figures['lookahead_ms']:.1f}")]
+    lines += [("processor (ms per s of data)", f"{figures['cpu_ms_per_s']:.1f}")]
     if late := figures.get("writer_late_ms"):
         shown = f"{late['median']:.1f}, {late['p99']:.1f}"
         lines.append(("the writer itself late: median, p99 (ms)", shown))
     for name, seconds in figures.get("cold_start_s", {}).items():
         lines.append((f"start: {name} (s)", "never" if seconds is None else f"{seconds:.2f}"))
-    for name, size in figures["resident_mb"].items():
-        lines.append((f"resident, {name} (MB)", f"{size:.0f}"))
+    lines += [(f"resident, {name} (MB)", f"{x:.0f}") for name, x in figures["resident_mb"].items()]
     head = ("raw rename to cleaned rename", f"of {latency['frames']} frames")
-    said = f"{described(run)}; {bench_report.load_of(dict(run))}"
-    return f"{said}\n\n{bench_report.table(head, lines)}"
+    return f"{described(run)}; {common.load_of(dict(run))}\n\n{common.table(head, lines)}"
 
 
 def described(run: Mapping[str, Any]) -> str:
@@ -330,18 +275,15 @@ def described(run: Mapping[str, Any]) -> str:
 
 def rows(runs: Sequence[Mapping[str, Any]]) -> str:
     """Return runs as a table, one a line."""
-    keys = ("median", "p99", "worst")
-    lines = [
-        (
-            described(run),
-            *(f"{run['figures']['latency_ms'][key]:.0f}" for key in keys),
-            *(f"{run['figures']['latency_ms'][key]}" for key in ("missing", "not_cleaned")),
-            f"{run['machine']['load_before']:.1f}, {run['machine']['load_after']:.1f}",
-        )
-        for run in runs
-    ]
+    lines = []
+    for run in runs:
+        latency, facts = run["figures"]["latency_ms"], run["machine"]
+        counts = (str(latency["missing"]), str(latency["not_cleaned"]))
+        load = f"{facts['load_before']:.1f}, {facts['load_after']:.1f}"
+        times = (f"{latency[key]:.0f}" for key in ("median", "p99", "worst"))
+        lines.append((described(run), *times, *counts, load))
     head = ("run", "median (ms)", "p99", "worst", "missing", "not cleaned", "load before, after")
-    return bench_report.table(head, lines)
+    return common.table(head, lines)
 
 
 if __name__ == "__main__":

@@ -8,33 +8,26 @@ comparison, as it would be with other answers to the question what comes next:
     it is continued by linear prediction;
     the same, and at a seam the old forecast itself is faded out.
 
-    benchmarks/zero_wait.py                  all cases, a table
-    benchmarks/zero_wait.py --json FILE      the figures as JSON beside the table
+    benchmarks/zero_wait.py                  all cases, 900 s each
 """
 
 from __future__ import annotations
 
-import os
-
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
-
-import argparse
-import json
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import common
+
+common.limit_threads()
 
 import numpy as np
 from scipy import signal
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from deepclean.config import Config, load
+from benchmarks.site import START, demo_site
 from deepclean.config.settings import engine_settings
 from deepclean.core.bandpass import Band, BandpassSettings, make_bandpass
 from deepclean.core.block import Block, Float64, Series
@@ -47,15 +40,8 @@ from deepclean.core.spectra import band_ratio
 from deepclean.core.splice import Seam, back
 from deepclean.core.time import Span
 from deepclean.factory import make_coupling
-from deepclean.io.history import History
 from deepclean.models.loading import load_models
-from deepclean.run.cleaner import channels_of
-from deepclean.simulate.configured import site_of
-from deepclean.simulate.files import Layout
-from deepclean.simulate.history import write_history
-from deepclean.simulate.simulator import Simulator
 
-START = 1_420_000_000
 WARM = 40
 """Seconds before anything is compared."""
 
@@ -98,52 +84,36 @@ class Case:
 
 def main() -> None:
     """Run the cases and print what they measured."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = common.parser(__doc__)
     parser.add_argument("--seconds", type=int, default=900, help="of data per case")
-    parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
-    results = {}
-    with tempfile.TemporaryDirectory(prefix="deepclean-bench-") as scratch:
-        for case in cases(Path(scratch), options.seconds):
-            results[case.about] = measure(case)
-            show(case.about, results[case.about])
-    if options.json:
-        options.json.write_text(
-            json.dumps({"bench": "zero_wait", "cases": results}, indent=2) + "\n"
-        )
+    before, results = common.machine(), {}
+    for case in cases(options.seconds):
+        results[case.about] = measure(case)
+        print(markdown(case.about, results[case.about]), flush=True)
+    common.save(options.json, common.document("zero_wait", before, options, results))
 
 
-def cases(place: Path, seconds: int) -> Any:
+def cases(seconds: int) -> Iterator[Case]:
     """Yield what is cleaned."""
-    yield lines(place, seconds)
+    yield lines(seconds)
     floor = np.random.default_rng(11).standard_normal(seconds * 4096)
     for noise in (0.1, 0.5):
         yield broad(floor, noise)
 
 
-def lines(place: Path, seconds: int) -> Case:
+def lines(seconds: int) -> Case:
     """Return the demonstration's site: mains with sidebands, six witnesses, its trained network."""
-    config = load(ROOT / "config" / "demo.yaml")
-    simulator = Simulator(site_of(config, motions=3, seed=7))
-    layout = Layout(strain=place / "strain", witnesses=place / "witnesses", truth=place / "truth")
-    span = Span.of_seconds(START, seconds)
-    for _ in write_history(simulator, layout, span):
-        pass
+    with common.scratch() as place:
+        site = demo_site(place)
+    config, span = site.config, Span.of_seconds(START, seconds)
     (name,) = config.enabled_couplings
     coupling = make_coupling(config, name, load_models(config)[name])
     truth = f"{config.interferometer}:TRUTH-BACKGROUND"
-    floor = History([place / "truth"]).read([truth], span)[truth]
+    floor = site.simulator.read([truth], span)[truth]
     settings = replace(engine_settings(config), gate=None)
-    block = read(config, place, span)
-    assert isinstance(floor, Series)
-    return Case("mains with sidebands, trained network", block, floor.samples, [coupling], settings)
-
-
-def read(config: Config, place: Path, span: Span) -> Block:
-    """Return what was written."""
-    wanted = channels_of(config)
-    strain = History([place / "strain"]).read([wanted.strain], span)[wanted.strain]
-    return Block(span, strain, History([place / "witnesses"]).read(wanted.witnesses, span))
+    about = "mains with sidebands, trained network"
+    return Case(about, site.block(span), floor.samples, [coupling], settings)
 
 
 def broad(floor: Float64, noise: float, rate: int = 4096) -> Case:
@@ -289,13 +259,18 @@ def figures(case: Case, samples: Float64, waited: Float64) -> dict[str, float]:
     }
 
 
-def show(about: str, found: dict[str, dict[str, float]]) -> None:
-    """Print one case's table."""
-    print(f"\n{about}\n")
-    print("| | residual / floor | over waiting | outside, mean | worst Hz | at the hops' rate |")
-    print("|---|---|---|---|---|---|")
-    for name, each in found.items():
-        print(f"| {name} | " + " | ".join(f"{value:.5f}" for value in each.values()) + " |")
+def markdown(about: str, found: dict[str, dict[str, float]]) -> str:
+    """Return one case's table."""
+    head = (
+        "",
+        "residual / floor",
+        "over waiting",
+        "outside, mean",
+        "worst Hz",
+        "at the hops' rate",
+    )
+    rows = [(name, *(f"{value:.5f}" for value in each.values())) for name, each in found.items()]
+    return f"\n{about}\n\n{common.table(head, rows)}"
 
 
 if __name__ == "__main__":

@@ -14,16 +14,12 @@ canary is rejected, production that turns bad is rolled back, and every second h
 
 from __future__ import annotations
 
-import os
-
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
-
-import argparse
-import json
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from benchmarks import common
+
+common.limit_threads()
 
 import torch
 
@@ -120,17 +116,17 @@ def publish_flipped(place: Place) -> None:
 
 def main() -> None:
     """Rehearse, and say what happened."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = common.parser(__doc__)
     parser.add_argument("--fast", action="store_true", help="low rates and short times")
     parser.add_argument("--out", type=Path, help="an empty directory for all files; default: none")
     parser.add_argument("--figure", type=Path, help="where to draw the residual")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as temporary:
-        root = options.out or Path(temporary)
+    with common.scratch() as temporary:
+        root = options.out or temporary
         root.mkdir(parents=True, exist_ok=True)
         done = rehearse(root, fast=options.fast)
-        (root / "seconds.json").write_text(json.dumps([asdict(one) for one in done.seconds]))
+        common.save(options.json, {"seconds": [asdict(one) for one in done.seconds]})
         print(table(done.place.plan, done.events, done.retrained, done.seconds))
         if options.figure:
             draw(done.place.plan, done.events, done.seconds, options.figure)

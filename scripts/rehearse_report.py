@@ -12,14 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import common
 from deepclean.core.block import Float64, Series
 from deepclean.core.channels import canary_version, gain, model_version, product_names
 from deepclean.core.rollout.rollout import Event
 from deepclean.core.spectra import band_ratio
-from deepclean.core.time import NS, Span
+from deepclean.core.time import NS
 from deepclean.io.history import History
 from deepclean.train.retrain import Record
 from scripts.rehearse_site import COUPLING, DRIFTED, START, Place, Plan
+
+FIRST, GOOD, BAD = 1, 2, 3
+"""The versions: the one that everything begins with, the retrained one, the one made on purpose."""
 
 WINDOW = 8
 """Seconds over which the spectra of a residual are averaged."""
@@ -27,12 +31,8 @@ WINDOW = 8
 ALLOWED = 1.05
 """Mean residual in units of the floor, to which cleaning has to come back."""
 
-
-FIRST, GOOD, BAD = 1, 2, 3
-"""The versions: the one that everything begins with, the retrained one, the one made on purpose."""
-
 SCATTER = 1.1
-"""What 8 s of it may come to by chance."""
+"""The residual of 8 s by chance, at most."""
 
 SLOW = 4
 """Seconds that the gate may take to see that production is out of spec."""
@@ -72,52 +72,43 @@ def measure(place: Place) -> list[Second]:
     """
     config = place.config
     ifo, strain = config.interferometer, config.strain.channel
-    names = product_names(strain, ["OUT_DQ", "CANARY"])
+    names = product_names(strain, ["OUT_DQ", "CANARY"]).values()
     numbers = [model_version(ifo, COUPLING), canary_version(ifo, COUPLING), gain(ifo, COUPLING)]
-    files = [*names.values(), *numbers]
-    cleaned = _read(config.output.directory, files, place.span)
-    (raw,) = _read(config.input.strain.directory, [strain], place.span)
-    (floor,) = _read(place.root / "truth", [f"{ifo}:TRUTH-BACKGROUND"], place.span)
+
+    def samples(directory: Path, *channels: str) -> list[Float64]:
+        read = History([directory]).read(channels, place.span)
+        series = [one for one in read.values() if isinstance(one, Series)]
+        assert len(series) == len(channels), f"{directory} has gaps: {read}"
+        return [np.asarray(one.samples, dtype=np.float64) for one in series]
+
+    out, candidate, version, tried, gains = samples(config.output.directory, *names, *numbers)
+    (raw,) = samples(config.input.strain.directory, strain)
+    (floor,) = samples(place.root / "truth", f"{ifo}:TRUTH-BACKGROUND")
     bands, rate = config.couplings[COUPLING].bands, config.strain.rate
-    out, candidate, version, tried, gains = cleaned
     found = []
     for end in range(WINDOW, place.plan.end + 1):
         inside = slice((end - WINDOW) * rate, end * rate)
         counts = slice(16 * (end - 1), 16 * end)
         at_test = bool((tried[16 * (end - WINDOW) : 16 * end] > 0).all())
-
-        def residual(samples: Float64, inside: slice = inside) -> float:
-            return band_ratio(samples[inside], floor[inside], rate, bands)
-
+        residuals = [
+            band_ratio(one[inside], floor[inside], rate, bands) for one in (raw, out, candidate)
+        ]
         found.append(
             Second(
-                START + end - 1,
-                residual(raw),
-                residual(out),
-                residual(candidate) if at_test else None,
-                int(version[counts][-1]),
-                int(tried[counts][-1]),
-                float(gains[counts].min()),
+                gps=START + end - 1,
+                raw=residuals[0],
+                cleaned=residuals[1],
+                canary=residuals[2] if at_test else None,
+                version=int(version[counts][-1]),
+                tried=int(tried[counts][-1]),
+                gain=float(gains[counts].min()),
             )
         )
     return found
 
 
-def _read(directory: Path, names: Sequence[str], span: Span) -> list[Float64]:
-    read = History([directory]).read(names, span)
-    for name, one in read.items():
-        assert isinstance(one, Series), f"{name}: {one.reason}"
-    return [np.asarray(read[name].samples, dtype=np.float64) for name in names]  # type: ignore[union-attr]
-
-
 def assert_sound(place: Place, seconds: Sequence[Second], events: Sequence[Event]) -> None:
-    """Raise AssertionError unless all came as it has to.
-
-    Args:
-        place: with the plan and the rules.
-        seconds: as measured.
-        events: of the run's record.
-    """
+    """Raise AssertionError unless all came as it has to in what was measured and recorded."""
     plan, rules = place.plan, place.config.models.trial
     came = [e for e in events if e.what not in ("started", "offered")]
     told = [(e.what, e.version.number) for e in came]
@@ -142,16 +133,7 @@ def _over_raw(seconds: Sequence[Second]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The residual of OUT_DQ over some time.
-
-    Args:
-        when: in words.
-        low: seconds since the start.
-        high: likewise, where it ends.
-        mean: of the seconds' residuals.
-        lowest: of them.
-        highest: of them.
-    """
+    """The residual of OUT_DQ over some time, which is in seconds since the start."""
 
     when: str
     low: int
@@ -192,33 +174,28 @@ def table(
     rows = [(START + second, said) for second, said in _of_the_site(plan)]
     rows += [(gps, f"retrained: {_came_of(each)}") for gps, each in retrained.items()]
     rows += [(event.instant // NS, _said(event)) for event in events]
-    lines = [
-        "| GPS second | since start | what | OUT_DQ / floor | raw / floor |",
-        "|---|---|---|---|---|",
-    ]
+    lines = []
     for gps, said in sorted(rows, key=lambda row: row[0]):
         one = by_gps.get(gps - 1)  # the last second before it
-        figures = f"{one.cleaned:.3f} | {one.raw:.2f}" if one else " | "
-        lines.append(f"| {gps} | {gps - START} | {said} | {figures} |")
-    lines += [
-        "",
-        "| OUT_DQ / floor | seconds | mean | lowest | highest 8 s |",
-        "|---|---|---|---|---|",
+        figures = (f"{one.cleaned:.3f}", f"{one.raw:.2f}") if one else ("", "")
+        lines.append((str(gps), str(gps - START), said, *figures))
+    head = ("GPS second", "since start", "what", "OUT_DQ / floor", "raw / floor")
+    over = [
+        (
+            each.when,
+            f"{each.low} to {each.high}",
+            *(f"{ratio:.3f}" for ratio in (each.mean, each.lowest, each.highest)),
+        )
+        for each in stretches(plan, events, seconds)
     ]
-    for each in stretches(plan, events, seconds):
-        figures = f"{each.mean:.3f} | {each.lowest:.3f} | {each.highest:.3f}"
-        lines.append(f"| {each.when} | {each.low} to {each.high} | {figures} |")
-    lines += ["", f"OUT_DQ over raw, highest 8 s: {_over_raw(seconds):.3f}"]
-    return "\n".join(lines)
+    below = ("OUT_DQ / floor", "seconds", "mean", "lowest", "highest 8 s")
+    harm = f"OUT_DQ over raw, highest 8 s: {_over_raw(seconds):.3f}"
+    return f"{common.table(head, lines)}\n\n{common.table(below, over)}\n\n{harm}"
 
 
 def draw(plan: Plan, events: Sequence[Event], seconds: Sequence[Second], path: Path) -> None:
     """Draw the residuals over time, with what happened."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = common.pyplot()
     figure, (axis, below) = plt.subplots(
         2, 1, figsize=(10, 6), sharex=True, height_ratios=(5, 1), layout="constrained"
     )
@@ -230,7 +207,7 @@ def draw(plan: Plan, events: Sequence[Event], seconds: Sequence[Second], path: P
     axis.axhspan(1 / ALLOWED, ALLOWED, color="tab:green", alpha=0.3, lw=0, label="floor, 5 %")
     axis.axvspan(*plan.drift, color="0.93", zorder=0)
     axis.set(yscale="log", ylim=(0.9, 80), ylabel="ASD in the band, in units of the floor")
-    axis.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+    axis.yaxis.set_major_formatter("{x:g}")
     marks = [(second, said) for second, said in _of_the_site(plan) if second != plan.drift[1]]
     marks += [
         (event.instant // NS - START, f"{event.version.number} {_WORDS[event.what]}")

@@ -1,4 +1,4 @@
-"""The simulated site of `scripts.rehearse_models`: its configuration, its drift, its timetable."""
+"""The simulated site of `scripts.rehearse_models`: its configuration, drift and timetable."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from deepclean.config import Config, load
+from benchmarks.site import START, SiteDirectory, lay_out
+from deepclean.config import Config
 from deepclean.core.block import Float64, Series
-from deepclean.core.time import NS, Span
-from deepclean.simulate import Layout, Simulator, Site, site_of, write_history
+from deepclean.core.time import Span
+from deepclean.simulate import Simulator, Site
 from deepclean.simulate.site import Hum, noise_channel
-
-START = 1_420_000_000
-"""GPS second at which the run begins; what was before is history."""
 
 COUPLING = "Table"
 """The hum of a table that shakes; a linear filter of its witnesses removes it."""
@@ -158,12 +156,18 @@ class Place:
 
     root: Path
     plan: Plan
-    config: Config = field(init=False)
+    site: SiteDirectory = field(init=False)
 
     def __post_init__(self) -> None:
         path = self.root / "site.yaml"
         path.write_text(_CONFIGURATION.format(rate=self.plan.rate))
-        object.__setattr__(self, "config", load(path, self.plan.overrides, environ={}))
+        site = lay_out(self.root, path, self.plan.overrides, simulator=self._simulator)
+        object.__setattr__(self, "site", site)
+
+    @property
+    def config(self) -> Config:
+        """What is cleaned and how."""
+        return self.site.config
 
     @property
     def span(self) -> Span:
@@ -177,22 +181,14 @@ class Place:
 
     def write(self) -> None:
         """Write the frame files of all data, and the truth behind them."""
+        seconds = self.plan.history + self.plan.end + 4
+        self.site.write(Span.of_seconds(START - self.plan.history, seconds), truth=True)
+
+    def _simulator(self, site: Site) -> Simulator:
         (low, high), swap = self.plan.drift, self.plan.swap_at
         knots = ((low, 1.0), (high, DRIFTED), (swap - 1e-6, DRIFTED), (swap, 1.0))
-        streams = self.config.input
-        layout = Layout(
-            strain=streams.strain.directory,
-            witnesses=streams.witnesses[0].directory,
-            truth=self.root / "truth",
-        )
-        span = Span(self.span.start - self.plan.history * NS, self.span.end + 4 * NS)
-        site = site_of(self.config)
         (hum,) = site.carriers
         assert isinstance(hum, Hum)
-        site = replace(
-            site,
-            carriers=(replace(hum, width=WIDTH),),
-            witnesses=tuple(replace(w, rate=self.plan.witness_rate) for w in site.witnesses),
-        )
-        for _ in write_history(Drifting(site, knots), layout, span):
-            pass
+        witnesses = tuple(replace(w, rate=self.plan.witness_rate) for w in site.witnesses)
+        wide = replace(site, carriers=(replace(hum, width=WIDTH),), witnesses=witnesses)
+        return Drifting(wide, knots)

@@ -12,32 +12,35 @@ that can be read must have one frame, with the very bytes of the undisturbed run
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-import argparse
-import json
 import random
 import sys
-import tempfile
 import time
-from collections import Counter
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from benchmarks import common
+
+common.limit_threads()
+
+from benchmarks.processes import Daemon, exit_on_sigterm
+from benchmarks.site import START, SiteDirectory, demo_site
+from deepclean.core.time import Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
+from deepclean.io.t050017 import FrameName
+from deepclean.simulate import Fault
 from deepclean.telemetry import status_file as account
-from scripts.soak_made import Stream
-from scripts.soak_site import START, Site, differences, ends_on_sigterm, running
+from scripts.soak_stream import RATE
 
 DEADLINE = 2.0
 """Seconds, of data that never come and of the look-ahead: longer than any pause of the stream."""
 
 OVERRIDES = (
+    RATE,
     "input.max_lag=null",  # everything is cleaned, however long nobody was there to do it
     f"input.deadline={DEADLINE}",
     "output.retention.age=null",
@@ -48,7 +51,7 @@ OVERRIDES = (
 MOMENTS = ("starting", "working", "writing", "idle")
 
 
-@dataclass(slots=True)
+@dataclass
 class Report:
     """What came of it.
 
@@ -71,6 +74,75 @@ class Report:
     wall: float = 0.0
 
 
+class HeldStream:
+    """The site's files, made ahead and let appear second by second.
+
+    Every 900 s a strain file is missing, another is cut short, and a witness file is missing.
+
+    Args:
+        site: it has its input directories empty.
+        seconds: of data from `START` on.
+    """
+
+    def __init__(self, site: SiteDirectory, seconds: int) -> None:
+        self.site, self.shown, self.end = site, START, START + seconds
+        self._cleaned = 0
+        faults, unreadable = [], set()
+        for second in range(START, self.end, 900):
+            for late, kind, target in (
+                (10, "missing", "strain"),
+                (20, "truncated", "strain"),
+                (30, "missing", "witnesses"),
+            ):
+                faults.append(Fault(kind, Span.of_seconds(second + late, 1), target))
+            unreadable |= {second + 10, second + 20}
+        self.readable = [second for second in range(START, self.end) if second not in unreadable]
+        store = site.root / "store"
+        self._links: dict[int, list[tuple[Path, Path]]] = defaultdict(list)
+        for path in sorted(site.write(Span.of_seconds(START, seconds), into=store, faults=faults)):
+            name = FrameName.parse(path.name)
+            assert name is not None
+            # Witnesses first: what is there with the strain is never a matter of time.
+            self._links[name.start].insert(0, (site.root / path.relative_to(store), path))
+
+    def show(self, end: int) -> None:
+        """Let the files of the seconds before `end` appear, as far as they have not."""
+        for second in range(self.shown, min(end, self.end)):
+            for path, held in self._links[second]:
+                path.hardlink_to(held)
+            self.shown = second + 1
+
+    def hide(self) -> None:
+        """Take all away again."""
+        for path, _ in (link for links in self._links.values() for link in links):
+            path.unlink(missing_ok=True)
+        self.shown, self._cleaned = START, 0
+
+    @property
+    def cleanable(self) -> int:
+        """How many of the readable seconds that appeared have their look-ahead."""
+        return max(bisect_left(self.readable, self.shown) - 1, 0)
+
+    @property
+    def cleaned(self) -> int:
+        """How many of the readable seconds have their frame."""
+        while self._cleaned < len(self.readable) and self._next().exists():
+            self._cleaned += 1
+        return self._cleaned
+
+    @property
+    def writing(self) -> bool:
+        """Whether the next frame lies there unfinished."""
+        if self.cleaned == len(self.readable):
+            return False
+        return self._next().with_name(f".{self._next().name}.tmp").exists()
+
+    def _next(self) -> Path:
+        output = self.site.config.output
+        name = FrameName("H", output.description, self.readable[self._cleaned], 1)
+        return output.directory / str(name)
+
+
 def rehearse(
     place: Path, kills: int, seconds: int, seed: int = 0, say: Callable[[str], None] = print
 ) -> Report:
@@ -80,12 +152,12 @@ def rehearse(
         RuntimeError: the daemon ended by itself, or hung.
     """
     began = time.monotonic()
-    stream = Stream(Site(place, *OVERRIDES), place / "store", seconds)
+    stream = HeldStream(demo_site(place, OVERRIDES), seconds)
     report = Report(seconds, readable=len(stream.readable))
     say(f"{seconds} s of data are made")
     undisturbed = place / "undisturbed"
     report.start_up = _undisturbed(stream, place / "log")
-    stream.site.cleaned.rename(undisturbed)
+    stream.site.config.output.directory.rename(undisturbed)
     say(f"cleaned undisturbed; {time.monotonic() - began:.0f} s so far")
     stream.hide()
     _disturbed(stream, place / "log", kills, random.Random(seed), report, say)
@@ -94,10 +166,14 @@ def rehearse(
     return report
 
 
-def _undisturbed(stream: Stream, log: Path) -> float:
+def _daemon(site: SiteDirectory, log: Path) -> Daemon:
+    return Daemon(site.path, site.overrides, log)
+
+
+def _undisturbed(stream: HeldStream, log: Path) -> float:
     """Clean the stream in one life; return how long the start took, in seconds."""
     stream.show(START + 1)
-    with running(stream.site, log) as daemon:
+    with _daemon(stream.site, log) as daemon:
         since = time.monotonic()
         daemon.until(lambda: daemon.reads)
         start_up = time.monotonic() - since
@@ -107,14 +183,14 @@ def _undisturbed(stream: Stream, log: Path) -> float:
     return start_up
 
 
-def _finish(stream: Stream, until: Callable[..., None]) -> None:
+def _finish(stream: HeldStream, until: Callable[..., None]) -> None:
     """Show the rest; wait until only the last frame is inside."""
     stream.show(stream.end)
     until(lambda: stream.cleaned >= stream.cleanable, limit=600)
 
 
 def _disturbed(
-    stream: Stream,
+    stream: HeldStream,
     log: Path,
     kills: int,
     chance: random.Random,
@@ -129,7 +205,7 @@ def _disturbed(
     # the newest frame, as it must.
     for number, end in enumerate([START + 3, *ends]):
         aim = "working" if number == 0 else chance.choice(MOMENTS)
-        with running(stream.site, log) as daemon:
+        with _daemon(stream.site, log) as daemon:
             since = time.monotonic()
             if aim == "starting":
                 _show_slowly(stream, end, chance.uniform(0, median(starts_up)))
@@ -143,14 +219,14 @@ def _disturbed(
         _check_account(stream.site, report)
         if number % 20 == 19:
             say(f"{number + 1} kills, GPS {end - START} s: {dict(report.kills)}")
-    with running(stream.site, log) as daemon:
+    with _daemon(stream.site, log) as daemon:
         _finish(stream, daemon.until)
         if (status := daemon.stop()) != 0:
             report.faults.append(f"the last life ended with status {status}")
     report.start_up = median(starts_up)
 
 
-def _show_slowly(stream: Stream, end: int, duration: float) -> None:
+def _show_slowly(stream: HeldStream, end: int, duration: float) -> None:
     """Let files appear while a process starts, and return in the midst of it."""
     limit = time.monotonic() + duration
     # Never so slowly that a frame would be given out without its look-ahead.
@@ -161,7 +237,7 @@ def _show_slowly(stream: Stream, end: int, duration: float) -> None:
     time.sleep(max(limit - time.monotonic(), 0))
 
 
-def _await(aim: str, stream: Stream, until: Callable[..., None], chance: random.Random) -> None:
+def _await(aim: str, stream: HeldStream, until: Callable[..., None], chance: random.Random) -> None:
     """Return at a random moment of the kind that is aimed at, if one comes."""
     last = stream.cleanable
     if aim == "idle" or stream.cleaned >= last:
@@ -179,7 +255,7 @@ def _await(aim: str, stream: Stream, until: Callable[..., None], chance: random.
         pass  # the moment is too short for a pause
 
 
-def _found(stream: Stream, reads: bool) -> str:
+def _found(stream: HeldStream, reads: bool) -> str:
     """Return what a process that is dead now was doing, from what it left."""
     if not reads:
         return "starting"
@@ -188,7 +264,7 @@ def _found(stream: Stream, reads: bool) -> str:
     return "working" if stream.cleaned < stream.cleanable else "idle"
 
 
-def _check_account(site: Site, report: Report) -> None:
+def _check_account(site: SiteDirectory, report: Report) -> None:
     """Whenever a process dies its account can be read, and balances."""
     output = site.config.output
     try:
@@ -200,12 +276,16 @@ def _check_account(site: Site, report: Report) -> None:
         report.faults.append(f"the ledger does not balance: {kept.ledger}")
 
 
-def _compare(stream: Stream, undisturbed: Path, report: Report) -> None:
+def _compare(stream: HeldStream, undisturbed: Path, report: Report) -> None:
     """Note what is not as in the undisturbed run."""
     frames = stream.site.outputs()
     report.frames = len(frames)
-    if wrong := differences(stream.readable, frames):
-        report.faults.append(wrong)
+    for seconds, what in (
+        (set(stream.readable) - frames.keys(), "missing"),
+        (frames.keys() - set(stream.readable), "too many"),
+    ):
+        if seconds:
+            report.faults.append(f"{len(seconds)} {what}, the first GPS {min(seconds)}")
     for path in frames.values():
         twin = undisturbed / path.name
         if not twin.exists() or path.read_bytes() != twin.read_bytes():
@@ -214,7 +294,8 @@ def _compare(stream: Stream, undisturbed: Path, report: Report) -> None:
             gwf.read(path, list(gwf.channels(path)), checksum=True)
         except InputError as fault:
             report.faults.append(str(fault))
-    left = {path.name for path in stream.site.cleaned.iterdir()} - {p.name for p in frames.values()}
+    left = {path.name for path in stream.site.config.output.directory.iterdir()}
+    left -= {path.name for path in frames.values()}
     kept = (".lock", ".account.json", ".models.jsonl")
     if strange := {name for name in left if not name.endswith(kept)}:
         report.faults.append(f"left behind: {sorted(strange)}")
@@ -232,28 +313,24 @@ def show(report: Report) -> None:
         "start of a process, median": f"{report.start_up:.1f} s",
         "all of it": f"{report.wall:.0f} s",
     }
-    for label, value in rows.items():
-        print(f"| {label:<30} | {value:>8} |")
+    print(common.table(("", ""), rows.items()))
     for fault in report.faults[:20]:
         print(fault)
 
 
 def main() -> None:
     """Run it and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = common.parser(__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=3600, help="of data")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--directory", type=Path, help="where to work; default: the system's own")
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
     options = parser.parse_args()
-    ends_on_sigterm()
-    with tempfile.TemporaryDirectory(dir=options.directory) as place:
-        report = rehearse(Path(place), options.kills, options.seconds, options.seed)
+    exit_on_sigterm()
+    with common.scratch(options.directory) as place:
+        report = rehearse(place, options.kills, options.seconds, options.seed)
     show(report)
-    if options.json:
-        facts = {name: getattr(report, name) for name in Report.__slots__}
-        options.json.write_text(json.dumps(facts, indent=2) + "\n")
+    common.save(options.json, vars(report))
     sys.exit(1 if report.faults else 0)
 
 

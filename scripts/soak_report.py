@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from scripts.soak_stream import KEPT, Stream
+from benchmarks.common import table
+from scripts.soak_stream import KEPT, DaemonClock
 
 STEEPEST = 5.0
 """MB per day of data by which memory may seem to grow."""
@@ -14,7 +15,7 @@ LEAST = 6 * 3600
 """Seconds of data that it takes to tell a slope from settling."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sample:
     """How the daemon is at a moment at which it has nothing to do.
 
@@ -39,7 +40,7 @@ class Sample:
     balanced: bool
 
 
-@dataclass(slots=True)
+@dataclass
 class Report:
     """What came of it.
 
@@ -55,7 +56,7 @@ class Report:
         faults: what should not be; empty where all is well.
     """
 
-    frames: int = 0
+    frames: int
     samples: list[Sample] = field(default_factory=list)
     happened: Counter[str] = field(default_factory=Counter)
     ledger: dict[str, Any] = field(default_factory=dict)
@@ -65,7 +66,7 @@ class Report:
     faults: list[str] = field(default_factory=list)
 
 
-def judge(report: Report, stream: Stream) -> None:
+def judge(report: Report, stream: DaemonClock) -> None:
     """Note what should not be."""
     faults = report.faults = report.faults + stream.faults
     report.checked = stream.checked
@@ -138,7 +139,6 @@ def show(report: Report) -> None:
         "lines logged": str(report.lines),
         "what should not be": str(len(report.faults)),
     }
-    for label, value in rows.items():
-        print(f"| {label:<24} | {value}")
+    print(table(("", ""), rows.items()))
     for fault in report.faults[:20]:
         print(fault)

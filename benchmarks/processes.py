@@ -1,0 +1,157 @@
+"""The daemon and other work as processes: their start, their end, and what they use."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+from benchmarks.common import ROOT
+
+RUN = ("-m", "deepclean", "run")
+
+
+class Daemon:
+    """`deepclean run` as a process, killed where its block ends.
+
+    Args:
+        config: its configuration file.
+        overrides: of the configuration, as `--set` takes them.
+        log: file for what it says.
+        command: what Python runs.
+        under: command line that it runs under: chrt, taskset.
+        env: its environment; None: this process's.
+    """
+
+    def __init__(
+        self,
+        config: Path,
+        overrides: Sequence[str],
+        log: Path,
+        *,
+        command: Sequence[str] = RUN,
+        under: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._log = log
+        words = [*shlex.split(under), sys.executable, *command, "--config", str(config)]
+        words += [word for override in overrides for word in ("--set", override)]
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(words, stderr=stream, cwd=ROOT, env=env)
+        self.pid = self.process.pid
+
+    def __enter__(self) -> Self:
+        """Give the daemon."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self.kill()
+
+    def says(self, words: str) -> bool:
+        """Return whether its log holds these words."""
+        return words in self._log.read_text()
+
+    @property
+    def reads(self) -> bool:
+        """Whether it has started and reads frames."""
+        return self.says("cleaning from GPS")
+
+    def until(
+        self, condition: Callable[[], bool], *, limit: float = 120.0, pause: float = 0.001
+    ) -> None:
+        """Wait for something that the daemon does, looking every `pause` seconds.
+
+        Raises:
+            RuntimeError: it ended, or did not do it within `limit` seconds.
+        """
+        end = time.monotonic() + limit
+        while not condition():
+            if self.process.poll() is not None or time.monotonic() > end:
+                said = "\n".join(self._log.read_text().splitlines()[-20:])
+                raise RuntimeError(f"the daemon ended, or does not go on:\n{said}")
+            time.sleep(pause)
+
+    def kill(self) -> None:
+        """End it at once, as the kernel does where memory is short."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Tell it to stop; return its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+def resident(pid: int | str = "self") -> float:
+    """Return a process's resident memory in MB (1e6 bytes)."""
+    return 1024 * int(status(pid, "VmRSS").split()[0]) / 1e6
+
+
+def status(pid: int | str, field: str) -> str:
+    """Return a field of a process's status, as the kernel gives it.
+
+    Raises:
+        RuntimeError: the process is gone.
+    """
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return line.partition(":")[2].strip()
+    raise RuntimeError(f"process {pid} is gone")
+
+
+def processor(pid: int) -> float:
+    """Return the seconds of a core that a process has used, to a hundredth."""
+    times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@contextmanager
+def busy(count: int, under: str = "") -> Iterator[None]:
+    """Keep so many processes spinning until the block ends.
+
+    Args:
+        count: number of processes.
+        under: command line that they run under, `taskset -c 0` for one.
+    """
+    command = [*shlex.split(under), sys.executable, "-c", "while True: pass"]
+    spinning = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
+
+
+def service_environment(settings: Sequence[str]) -> dict[str, str]:
+    """Return the environment of the service, and `NAME=VALUE` beside it."""
+    ours = ("OMP_", "GOMP", "OPENBLAS_", "MKL_")
+    plain = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    service = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    return plain | service | dict(setting.split("=", 1) for setting in settings)
+
+
+def exit_on_sigterm() -> None:
+    """Let SIGTERM end this process as an exception does, so that no daemon is left behind."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -98,64 +99,57 @@ def main() -> None:
 
 def measure(site: SiteDirectory, length: int, seconds: float) -> dict[str, object]:
     """Return the figures of blocks of `length` nanoseconds, over some seconds of them."""
-    loaded = load_models(site.config)
-    engine, sink = make_engine(site.config, loaded), block_sink(site.config, loaded)
-    cleaning = Cleaning(site.config, engine, sink)
-    history = -(-(engine.history + engine.settings.hop) // NS) + 1
+    config, loaded = site.config, load_models(site.config)
+    engine, sink = make_engine(config, loaded), block_sink(config, loaded)
+    cleaning = Cleaning(config, engine, sink)
     counted = math.ceil(seconds * NS / length)
-    begin = (START + history) * NS
     wanted = SETTLE + counted + -(-engine.lookahead // length) + 1
-    blocks = [
-        (piece.span, _write(site, piece))
-        for second in range(START + history, START + history + -(-wanted * length // NS))
-        for piece in cut(site.block(Span.of_seconds(second, 1)), length)
-        if piece.span.start < begin + wanted * length
-    ]
-    for second in range(START, START + history):
+    begin = START - (-(engine.history + engine.settings.hop) // NS) + 1
+    whole = (
+        site.block(Span.of_seconds(s, 1)) for s in range(begin, begin + wanted * length // NS + 1)
+    )
+    pieces = islice((piece for block in whole for piece in cut(block, length)), wanted)
+    blocks = [(piece.span, _write(site, piece)) for piece in pieces]
+    for second in range(START, begin):
         span = Span.of_seconds(second, 1)
         cleaning.take(InputFrame(span, [site.block(span)], wanted=False))
-    began, due, sizes, used = time.monotonic() + 0.5, {}, [], time.process_time()
+    began, sizes, used = time.monotonic() + 0.5, [], time.process_time()
+    late = []
     for number, (span, paths) in enumerate(blocks):
-        due[span.start] = began + number * length / NS
-        time.sleep(max(due[span.start] - time.monotonic(), 0))
-        cleaning.take(InputFrame(span, [_read(site.config, span, *paths)]))
+        due = began + number * length / NS
+        time.sleep(max(due - time.monotonic(), 0))
+        cleaning.take(InputFrame(span, [_read(config, span, *paths)]))
+        late.append((span.start, due))
         if number % (60 * NS // length) == SETTLE:
             sizes.append(resident())
     sizes.append(resident())
     lasted, used = time.monotonic() - began, time.process_time() - used
-    measured = [span.start for span, _ in blocks[SETTLE : SETTLE + counted]]
-    found = [(due[start], *sink.seen[start]) for start in measured if start in sink.seen]
+    measured = late[SETTLE : SETTLE + counted]
+    found = [(due, *sink.seen[start]) for start, due in measured if start in sink.seen]
+    latency = {
+        **spread([1e3 * (moment - due) for due, moment, _ in found]),
+        "frames": len(measured),
+        "missing": len(measured) - len(found),
+        "not_cleaned": sum(not cleaned for _, _, cleaned in found),
+    }
+    memory = {"start": sizes[0], "minute": sizes[1], "end": sizes[-1], "most": max(sizes)}
     return {
-        "latency_ms": {
-            **spread([1e3 * (moment - then) for then, moment, _ in found]),
-            "frames": len(measured),
-            "missing": len(measured) - len(found),
-            "not_cleaned": sum(not cleaned for _, _, cleaned in found),
-        },
+        "latency_ms": latency,
         "lookahead_ms": engine.lookahead / 1e6,
-        "resident_mb": {
-            "start": sizes[0],
-            "minute": sizes[1],
-            "end": sizes[-1],
-            "most": max(sizes),
-        },
+        "resident_mb": memory,
         "cpu_ms_per_s": 1e3 * used / lasted,
     }
 
 
-def _write(site: SiteDirectory, block: Block) -> tuple[Path, Path]:
-    """Write a block's two files; return their paths."""
+def _write(site: SiteDirectory, block: Block) -> list[Path]:
+    """Write a block's two files, strain and witnesses; return their paths."""
     strain, state = site.config.strain.channel, str(site.config.strain.state_vector)
-    paths = []
-    for kind, channels in (
-        ("strain", {strain: block.strain, state: block.state}),
-        ("witnesses", block.witnesses),
-    ):
+    held = {"strain": {strain: block.strain, state: block.state}, "witnesses": block.witnesses}
+    paths = [site.root / kind / f"{format_gps(block.span.start)}.gwf" for kind in held]
+    for path, channels in zip(paths, held.values(), strict=True):
         outputs = {n: OutputChannel(s) for n, s in channels.items() if isinstance(s, Series)}
-        path = site.root / kind / f"{format_gps(block.span.start)}.gwf"
         path.write_bytes(gwf.serialise(block.span, outputs))
-        paths.append(path)
-    return paths[0], paths[1]
+    return paths
 
 
 def _read(config: Config, span: Span, strain: Path, witnesses: Path) -> Block:

@@ -7,11 +7,12 @@ import json
 import math
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,19 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def run_inside(module: str, *arguments: str) -> dict[str, Any]:
-    """Return the JSON that a benchmark's module prints, run in a process of its own."""
-    command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT)
+def run_inside(
+    module: str, *arguments: str, under: str = "", env: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the JSON that a benchmark's module prints, run in a process of its own.
+
+    Args:
+        module: name of the module.
+        arguments: its command line.
+        under: command line that it runs under: chrt, taskset.
+        env: its environment; None for this process's.
+    """
+    command = [*shlex.split(under), sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT, env=env)
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
 
@@ -73,14 +83,7 @@ def machine() -> dict[str, Any]:
 def document(
     bench: str, before: dict[str, Any], options: argparse.Namespace, figures: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return a run as its file holds it.
-
-    Args:
-        bench: name of the benchmark.
-        before: `machine()`, from before the work.
-        options: the command line.
-        figures: the results, nested by case.
-    """
+    """Return a run as its file holds it: figures by case, `machine()` from before the work."""
     after = {"load_after": os.getloadavg()[0], "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     settings = {name: value for name, value in vars(options).items() if name not in _OUTPUTS}
     return {"bench": bench, "machine": before | after, "settings": settings, "figures": figures}

@@ -8,19 +8,13 @@ nanoseconds). From then on the process is the daemon and nothing else.
 
 from __future__ import annotations
 
-import time
-
-MOMENTS = {"interpreter": time.time_ns()}
-
 import json
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from deepclean.config import Config
-    from deepclean.core.frame import InputFrame
-    from deepclean.run.cleaner import Cleaning
+MOMENTS: dict[str, int] = {}
 
 
 def main() -> None:
@@ -28,25 +22,28 @@ def main() -> None:
     notes = Path(sys.argv.pop(1))
 
     from deepclean import cli
-    from deepclean.run import cleaner, daemon
+    from deepclean.core.frame import InputFrame
+    from deepclean.models.loading import load_models_or_former as load
+    from deepclean.run import daemon
+    from deepclean.run.cleaner import Cleaning
 
     MOMENTS["imports"] = time.time_ns()
-    load, take = daemon.load_models_or_former, cleaner.Cleaning.take
+    take = Cleaning.take
 
-    def loading(config: Config) -> Any:
-        loaded = load(config)
+    def noted_load(*arguments: Any) -> Any:
+        loaded = load(*arguments)
         MOMENTS["models"] = time.time_ns()
         return loaded
 
-    def taking(cleaning: Cleaning, frame: InputFrame) -> list[Path]:
+    def noted_take(cleaning: Cleaning, frame: InputFrame) -> list[Path]:
         if frame.wanted:
             MOMENTS["history"] = time.time_ns()
             notes.write_text(json.dumps(MOMENTS))
-            setattr(cleaner.Cleaning, take.__name__, take)
+            setattr(Cleaning, take.__name__, take)
         return take(cleaning, frame)
 
-    setattr(daemon, load.__name__, loading)
-    setattr(cleaner.Cleaning, take.__name__, taking)
+    setattr(daemon, load.__name__, noted_load)
+    setattr(Cleaning, take.__name__, noted_take)
     cli.main()
 
 

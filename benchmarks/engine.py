@@ -44,6 +44,7 @@ from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.pipeline import Hops
 from deepclean.core.frame import InputFrame
 from deepclean.core.gate.monitor import Supervisor
+from deepclean.core.products import render
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
 from deepclean.io.history import History
@@ -86,7 +87,9 @@ def main() -> None:
     parser.add_argument("--inside", help="measure one case here and print JSON")
     options = parser.parse_args()
     if options.inside:
-        print(json.dumps(measure(options.inside, options.seconds, hour=options.hour)))
+        with common.scratch() as place:
+            made = prepare(options.inside, place, options.seconds)
+            print(json.dumps(clean(*made, options.seconds, hour=options.hour)))
         return
     before, figures = common.machine(), {}
     for case in options.case or CASES:
@@ -98,16 +101,10 @@ def main() -> None:
     common.save(options.json, run)
 
 
-def measure(case: str, seconds: int, *, hour: bool) -> dict[str, Any]:
-    """Return the figures of one case."""
-    with common.scratch() as place:
-        return clean(*prepare(case, place, seconds), seconds, hour=hour)
-
-
 def prepare(
     case: str, place: Path, seconds: int, length: int = 1
 ) -> tuple[SiteDirectory, dict[str, Model]]:
-    """Write the frames of a case, of a length in s, and its models; return the site and both."""
+    """Write the frames, of a length in s, and the models of a case; return the site and these."""
     ifo, chosen, dummies, wait = CASES[case]
     path = CONFIGURATIONS / f"{ifo}.yaml"
     overrides = [f"couplings.{name}.wait={wait}" for name in load(path, environ={}).couplings]
@@ -125,14 +122,9 @@ def clean(
     length: int = NS,
     hour: bool = False,
 ) -> dict[str, Any]:
-    """Clean the frames that a site wrote; return what it took.
+    """Clean the seconds of data that a site wrote, in blocks of `length` ns; return what it took.
 
-    Args:
-        site: its frames begin at `START`.
-        models: of its couplings.
-        seconds: of data that are there.
-        length: nanoseconds of the blocks.
-        hour: watch the memory for an hour of data as well.
+    With `hour` the memory is watched over an hour of data as well.
     """
     torch.set_num_threads(1)
     config = site.config
@@ -190,11 +182,9 @@ def per_second(per_block: list[float], length: float) -> list[float]:
 
     Shorter blocks of one second are added up; a longer one's seconds count alike.
     """
-    if length >= 1:
-        return [took / length for took in per_block]
-    count = round(1 / length)
-    whole = len(per_block) // count * count
-    return [sum(per_block[first : first + count]) for first in range(0, whole, count)]
+    count = max(round(1 / length), 1)
+    whole = range(0, len(per_block) - count + 1, count)
+    return [sum(per_block[first : first + count]) / max(length, 1) for first in whole]
 
 
 @contextmanager
@@ -229,7 +219,7 @@ def stages() -> Iterator[dict[str, float]]:
         (Runner, Runner._interpolate, "interpolate"),
         (Supervisor, Supervisor.advance, "quality, gate"),
         (Engine, Engine._finish, "gain, subtract"),
-        (cleaner, cleaner.render, "render"),
+        (cleaner, render, "render"),
         (FrameSink, FrameSink.write, "write"),
         (BlockSink, BlockSink.write, "write"),
     ]
@@ -272,17 +262,15 @@ def markdown(run: dict[str, Any]) -> str:
     rows += [
         [label, *(format(r[key], form) for r in results.values())] for key, label, form in ROWS
     ]
-    parts = [
-        f"One thread; milliseconds of compute per second of data; {common.load_of(run)}\n",
-        common.table(["", *(f"{case} witnesses" for case in results)], rows),
+    said = [
+        f"{case} witnesses, an hour of data: resident {sizes[0]:.1f} MB after a minute, "
+        f"{sizes[29]:.1f} after 30, {sizes[-1]:.1f} after 60"
+        for case, result in results.items()
+        if (sizes := result.get("hour_rss_mb"))
     ]
-    for case, result in results.items():
-        if sizes := result.get("hour_rss_mb"):
-            parts.append(
-                f"{case} witnesses, an hour of data: resident {sizes[0]:.1f} MB after a minute, "
-                f"{sizes[29]:.1f} after 30, {sizes[-1]:.1f} after 60"
-            )
-    return "\n".join(parts)
+    shown = common.table(["", *(f"{case} witnesses" for case in results)], rows)
+    head = f"One thread; milliseconds of compute per second of data; {common.load_of(run)}"
+    return "\n".join([head, "", shown, *said])
 
 
 if __name__ == "__main__":

@@ -22,20 +22,19 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import common
-from benchmarks.common import ROOT, spread
+from benchmarks.common import run_inside, spread
 from benchmarks.compare import read
 from benchmarks.processes import (
     Daemon,
@@ -109,13 +108,12 @@ def measure(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     begin = START + history
     site.write(Span(START * NS, begin * NS), frame)
     span = Span.of_seconds(begin, (settle + wanted + tail) * frame)
-    files = site.write(span, frame, into=place / "store")
-    names = [path.name for path in files if path.parent.name == "strain"]
+    site.write(span, frame, into=place / "store")
     state = state_vector(config.interferometer)
     watcher = Watcher(place / "cleaned", config.output.description, state)
     overrides = (f"metrics.port={free_port()}", *site.overrides)
     with busy(options.busy, options.busy_under):
-        writer = Writer(place, names, began := time.time_ns() + 2 * NS)
+        writer = Writer(place, began := time.time_ns() + 2 * NS)
         try:
             time.sleep(max(began - time.time_ns(), 0) / NS)
             executed = time.time_ns()
@@ -182,10 +180,6 @@ def follow(daemon: Daemon, writer: Writer) -> tuple[dict[str, float], float]:
 def latencies(published: Sequence[Published], seen: Sequence[Appeared]) -> dict[str, float]:
     """Return median, p99 and worst in ms, how many frames are missing and how many not cleaned.
 
-    Args:
-        published: raw frames that are to have a cleaned one.
-        seen: cleaned frames.
-
     Raises:
         RuntimeError: none of them has one.
     """
@@ -208,39 +202,28 @@ def cold_start(
 
     Args:
         executed: Unix nanoseconds at which the process began.
-        moments: what it noted.
+        moments: what it noted (benchmarks/daemon.py).
         seen: cleaned frames, in order.
     """
-    steps = {
-        "imports": moments["imports"],
-        "configuration and models": moments["models"],
-        "history": moments["history"],
-        "first frame": seen[0].moment,
-    }
-    stages, before = {}, executed
-    for name, moment in steps.items():
-        stages[name], before = (moment - before) / NS, moment
-    whole = next((frame.moment for frame in seen if frame.cleaned), None)
-    total = None if whole is None else (whole - executed) / NS
-    return {**stages, "to the first fully cleaned frame": total}
+    names = ("imports", "configuration and models", "history", "first frame")
+    noted = [
+        executed,
+        *(moments[each] for each in ("imports", "models", "history")),
+        seen[0].moment,
+    ]
+    took = [(after - before) / NS for before, after in pairwise(noted)]
+    whole = [(frame.moment - executed) / NS for frame in seen if frame.cleaned]
+    total = whole[0] if whole else None
+    return {**dict(zip(names, took, strict=True)), "to the first fully cleaned frame": total}
 
 
 def measure_blocks(place: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the figures of the daemon's step over blocks shorter than a second.
-
-    Raises:
-        subprocess.CalledProcessError: it failed.
-    """
-    command = [*shlex.split(options.under), sys.executable, "-m", "benchmarks.blocks", str(place)]
-    command += ["--frame", str(options.frame), "--seconds", str(options.minutes * 60)]
-    command += [word for override in options.set for word in ("--set", override)]
+    """Return the figures of the daemon's step over blocks shorter than a second."""
+    asked = [str(place), "--frame", str(options.frame), "--seconds", str(options.minutes * 60)]
+    asked += [word for override in options.set for word in ("--set", override)]
     environment = service_environment(options.env)
     with busy(options.busy, options.busy_under):
-        done = subprocess.run(
-            command, check=True, stdout=subprocess.PIPE, cwd=ROOT, env=environment
-        )
-    figures: dict[str, Any] = json.loads(done.stdout)
-    return figures
+        return run_inside("benchmarks.blocks", *asked, under=options.under, env=environment)
 
 
 def markdown(run: Mapping[str, Any]) -> str:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Self
 
 from benchmarks.common import ROOT
@@ -29,7 +28,7 @@ class Daemon:
         log: file for what it says.
         command: what Python runs.
         under: command line that it runs under: chrt, taskset.
-        env: its environment; None: this process's.
+        env: its environment; None for this process's.
     """
 
     def __init__(
@@ -50,11 +49,9 @@ class Daemon:
         self.pid = self.process.pid
 
     def __enter__(self) -> Self:
-        """Give the daemon."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
         self.kill()
 
     def says(self, words: str) -> bool:
@@ -92,21 +89,15 @@ class Daemon:
         return self.process.wait(timeout=30)
 
 
+def status(pid: int | str = "self") -> dict[str, str]:
+    """Return the fields of a process's status, as the kernel gives them."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
 def resident(pid: int | str = "self") -> float:
     """Return a process's resident memory in MB (1e6 bytes)."""
-    return 1024 * int(status(pid, "VmRSS").split()[0]) / 1e6
-
-
-def status(pid: int | str, field: str) -> str:
-    """Return a field of a process's status, as the kernel gives it.
-
-    Raises:
-        RuntimeError: the process is gone.
-    """
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return line.partition(":")[2].strip()
-    raise RuntimeError(f"process {pid} is gone")
+    return 1024 * int(status(pid)["VmRSS"].split()[0]) / 1e6
 
 
 def processor(pid: int) -> float:
@@ -118,18 +109,12 @@ def processor(pid: int) -> float:
 def free_port() -> int:
     """Return a TCP port of the loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+        return int(server.getsockname()[1])
 
 
 @contextmanager
 def busy(count: int, under: str = "") -> Iterator[None]:
-    """Keep so many processes spinning until the block ends.
-
-    Args:
-        count: number of processes.
-        under: command line that they run under, `taskset -c 0` for one.
-    """
+    """Keep so many processes spinning until the block ends, under a command line (taskset)."""
     command = [*shlex.split(under), sys.executable, "-c", "while True: pass"]
     spinning = [subprocess.Popen(command) for _ in range(count)]
     try:
@@ -150,8 +135,4 @@ def service_environment(settings: Sequence[str]) -> dict[str, str]:
 
 def exit_on_sigterm() -> None:
     """Let SIGTERM end this process as an exception does, so that no daemon is left behind."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

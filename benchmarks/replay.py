@@ -36,7 +36,6 @@ from deepclean.core.channels import product_names
 from deepclean.core.time import NS
 from deepclean.io import gwf
 from deepclean.io.history import History
-from deepclean.models.load import Model
 
 MARGIN = 128
 """Seconds of data before the span, for the gate's history, and after it."""
@@ -73,18 +72,15 @@ def measure(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of all cases."""
     site, models = prepare("21", place, options.seconds + 2 * MARGIN, options.length)
     live = site.config.engine.hop_ns / NS
+    chosen = [f"couplings.{name}.model={model.path}" for name, model in models.items()]
     results: dict[str, dict[str, float]] = {}
-    places = []
-    for jobs, hop in (
-        (1, live),
-        (options.jobs, live),
-        (1, options.hop),
-        (options.jobs, options.hop),
-    ):
-        places.append(place / str(len(places)))
-        overrides = (f"engine.hop={hop}",)
-        name = f"jobs {jobs}, hop {hop:g} s"
-        results[name] = replay(site, models, jobs, overrides, options, places[-1])
+    places: list[Path] = []
+    for hop in (live, options.hop):
+        for jobs in (1, options.jobs):
+            places.append(place / str(len(places)))
+            overrides = (*chosen, f"engine.hop={hop}")
+            taken = replay(site, overrides, jobs, options, places[-1])
+            results[f"jobs {jobs}, hop {hop:g} s"] = taken
     one, several, larger, both = places
     apart = max(largest_difference(site, one, other) for other in (larger, both))
     return {
@@ -99,19 +95,17 @@ def measure(place: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def replay(
     site: SiteDirectory,
-    models: dict[str, Model],
-    jobs: int,
     overrides: tuple[str, ...],
+    jobs: int,
     options: argparse.Namespace,
     into: Path,
 ) -> dict[str, float]:
     """Run one case; return what it took."""
-    chosen = (f"couplings.{name}.model={model.path}" for name, model in models.items())
     command = [sys.executable, "-m", "deepclean", "replay", "--config", str(site.path)]
     command += ["--start", str(START + MARGIN), "--end", str(START + MARGIN + options.seconds)]
     command += ["--strain", str(site.root / "strain"), "--witnesses", str(site.root / "witnesses")]
     command += ["--output", str(into), "--duration", str(options.duration), "--jobs", str(jobs)]
-    for override in (*site.overrides, *overrides, *chosen):
+    for override in (*site.overrides, *overrides):
         command += ["--set", override]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, check=True, stdout=sys.stderr, cwd=common.ROOT)

@@ -9,17 +9,17 @@ no help: the clock that it is taken from stands still between ticks, on a busy m
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
+import json
 import os
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.common import ROOT
 from deepclean.core.block import Series
 from deepclean.core.time import NS
 from deepclean.io.t050017 import FrameName
@@ -40,13 +40,7 @@ class Published(NamedTuple):
 
 
 class Appeared(NamedTuple):
-    """A cleaned frame that appeared.
-
-    Attributes:
-        start: GPS seconds.
-        moment: Unix nanoseconds, as this module's docstring says.
-        cleaned: whether every sample of it is fully cleaned, the gate's statistics complete.
-    """
+    """A cleaned frame that appeared: GPS seconds, Unix ns, and whether all of it is cleaned."""
 
     start: int
     moment: int
@@ -58,49 +52,47 @@ class Writer:
 
     Args:
         place: holds `store`, where the files lie, and the directories where they are to appear.
-        names: of the strain's files; each has its witnesses' under the description of theirs.
         began: Unix nanoseconds at which the first one's data begin.
     """
 
-    def __init__(self, place: Path, names: Sequence[str], began: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._receiver, sender = context.Pipe(duplex=False)
-        self._process = context.Process(target=_publish, args=(place, names, began, sender))
-        self._process.start()
-        sender.close()
+    def __init__(self, place: Path, began: int) -> None:
+        self._report = place / "published"
+        command = [sys.executable, "-m", "benchmarks.stream", str(place), str(began)]
+        with self._report.open("wb") as file:
+            self._process = subprocess.Popen(command, stdout=file, cwd=ROOT)
 
     @property
     def writes(self) -> bool:
-        """Whether it has not reported yet."""
-        return not self._receiver.poll() and self._process.is_alive()
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
 
     def published(self) -> list[Published]:
         """Wait for its end; return what it did."""
-        done: list[Published] = self._receiver.recv()
-        self._process.join()
-        return done
+        self._process.wait()
+        return [Published(*each) for each in json.loads(self._report.read_text())]
 
     def kill(self) -> None:
         """End it now."""
         self._process.kill()
-        self._process.join()
+        self._process.wait()
 
 
-def _publish(place: Path, names: Sequence[str], began: int, sender: Connection) -> None:
+def publish(place: Path, began: int) -> list[Published]:
     """Do the writer's work; the witnesses come first, so that the strain is what is waited for."""
-    frames = [(name, FrameName.parse(name)) for name in names]
-    first, done = frames[0][1], []
-    for name, parsed in frames:
+    done: list[Published] = []
+    begin = 0
+    for path in sorted((place / "store/strain").iterdir()):
+        parsed = FrameName.parse(path.name)
         assert parsed is not None
-        assert first is not None
-        companion = name.replace("_llhoft-", "_lldetchar-")
-        due = began + (parsed.start + parsed.duration - first.start) * NS
+        begin = begin or parsed.start
+        companion = path.name.replace("_llhoft-", "_lldetchar-")
+        due = began + (parsed.start + parsed.duration - begin) * NS
         time.sleep(max(due - time.time_ns(), 0) / NS)
         (place / "store/witnesses" / companion).rename(place / "witnesses" / companion)
         moment = time.time_ns()
-        (place / "store/strain" / name).rename(place / "strain" / name)
+        path.rename(place / "strain" / path.name)
         done.append(Published(parsed.start, due, moment))
-    sender.send(done)
+    return done
 
 
 class Watcher:
@@ -150,3 +142,7 @@ def names_in(events: bytes) -> list[str]:
         names.append(os.fsdecode(events[_HEADER : _HEADER + length].rstrip(b"\0")))
         events = events[_HEADER + length :]
     return names
+
+
+if __name__ == "__main__":
+    print(json.dumps(publish(Path(sys.argv[1]), int(sys.argv[2]))))

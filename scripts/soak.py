@@ -125,7 +125,7 @@ def _sample(
         cpu=processor(daemon.pid),
         rss=resident(daemon.pid),
         descriptors=_descriptors(daemon.pid, before[0].descriptors if before else 0),
-        threads=int(status(daemon.pid, "Threads")),
+        threads=int(status(daemon.pid)["Threads"]),
         outputs=len(site.outputs()),
         balanced=_ledger(site).balanced,
     )

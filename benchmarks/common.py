@@ -95,8 +95,10 @@ def save(path: Path | None, run: dict[str, Any]) -> None:
         path.write_text(json.dumps(run, indent=2, default=_plain) + "\n")
 
 
-def _plain(value: object) -> object:
-    """Return a value that JSON does not know as its fields, or as text."""
+def _plain(value: Any) -> object:
+    """Return a value that JSON does not know as a number, as its fields, or as text."""
+    if hasattr(value, "item"):
+        return value.item()
     return vars(value) if hasattr(value, "__dataclass_fields__") else str(value)
 
 

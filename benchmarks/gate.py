@@ -61,14 +61,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     before = common.machine()
-    if options.quiet:
-        figures = quiet(options.quiet)
-    elif options.mergers:
-        figures = mergers(options.mergers)
-    elif options.bursts:
-        figures = bursts(options.bursts)
-    else:
-        figures = cases(options)
+    asked = ((options.quiet, quiet), (options.mergers, mergers), (options.bursts, bursts))
+    done = [measure(count) for count, measure in asked if count]
+    figures = done[0] if done else cases(options)
     common.save(options.json, common.document("gate", before, options, figures))
 
 
@@ -78,8 +73,9 @@ def cases(options: argparse.Namespace) -> dict[str, Any]:
     def settings(usual: EngineSettings) -> EngineSettings:
         return replace(usual, forecast=ForecastSettings()) if options.zero_wait else usual
 
+    head = "|case|without the gate|with it|measured|closed after|for|needlessly|bits".split("|")
     print("excess of 8 s in the band over the raw strain, %; times in s\n")
-    print(common.table(("", "case", *HEAD), []))
+    print(common.table(head, []))
     drawn, figures = {}, {}
     for case in adversary.CASES:
         name = f"{case.group}: {case.name}"
@@ -96,9 +92,6 @@ def cases(options: argparse.Namespace) -> dict[str, Any]:
     if options.figure:
         draw(drawn, options.figure)
     return figures
-
-
-HEAD = ("without the gate", "with it", "measured", "closed after", "for", "needlessly", "bits")
 
 
 def figures_of(found: list[Outcome]) -> dict[str, float | None]:
@@ -185,13 +178,8 @@ def mergers(count: int) -> dict[str, Any]:
             f"{ratios.mean():.5f}, least {ratios.min():.5f}, highest {ratios.max():.5f}",
             flush=True,
         )
-        figures[name] = {
-            "moved_s": moved,
-            "seconds": seconds,
-            "mean": float(ratios.mean()),
-            "least": float(ratios.min()),
-            "highest": float(ratios.max()),
-        }
+        spread = {"mean": ratios.mean(), "least": ratios.min(), "highest": ratios.max()}
+        figures[name] = {"moved_s": moved, "seconds": seconds} | spread
     return figures
 
 

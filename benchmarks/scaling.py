@@ -52,21 +52,13 @@ FITTED = ("witnesses", "witnesses in couplings of 20", "couplings")
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What is cleaned.
+    """What is cleaned."""
 
-    Args:
-        witnesses: of each coupling; no two share one.
-        couplings: how many.
-        strain_rate: Hz.
-        block: seconds, also of the hop.
-        seconds: of data.
-    """
-
-    witnesses: int = 21
+    witnesses: int = 21  # of each coupling; no two share one
     couplings: int = 1
-    strain_rate: int = 16384
-    block: float = 1.0
-    seconds: int = 40
+    strain_rate: int = 16384  # Hz
+    block: float = 1.0  # seconds, also of the hop
+    seconds: int = 40  # of data
 
 
 SERIES: dict[str, dict[float, Point]] = {
@@ -89,10 +81,10 @@ def main() -> None:
     parser.add_argument("--series", choices=SERIES, action="append", help="only this one")
     parser.add_argument("--repeat", type=int, default=1, help="runs of each point; the best counts")
     parser.add_argument("--figure", type=Path, help="draw them here")
-    parser.add_argument("--inside", help="measure one point here and print JSON")
+    parser.add_argument("--inside", type=json.loads, help="measure one point; print JSON")
     options = parser.parse_args()
     if options.inside:
-        print(json.dumps(measure(Point(**json.loads(options.inside)))))
+        print(json.dumps(measure(Point(**options.inside))))
         return
     before, figures = common.machine(), {}
     for name in options.series or SERIES:
@@ -161,9 +153,9 @@ def configuration(place: Path, point: Point) -> Path:
 def fits(points: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the straight lines through a series: through the whole, and what it consists of."""
     at = [float(value) for value in points]
-    lines = {"all": [point["processor_ms_median"] for point in points.values()]}
-    lines |= {group: [of_group(point, group) for point in points.values()] for group in GROUPS}
-    return {"fit": {name: line_fit(at, values) for name, values in lines.items()}}
+    parts = {"all": [point["processor_ms_median"] for point in points.values()]}
+    parts |= {group: [of_group(point, group) for point in points.values()] for group in GROUPS}
+    return {"fit": {name: line_fit(at, values) for name, values in parts.items()}}
 
 
 def of_group(point: dict[str, Any], group: str) -> float:
@@ -175,26 +167,16 @@ def markdown(run: dict[str, Any]) -> str:
     """Return a run as tables."""
     parts = [common.load_of(run)]
     for name, series in run["figures"].items():
-        rows = [
-            (
-                value,
-                *(f"{point[key]:.1f}" for key in ("frame_ms_median", "frame_ms_p99")),
-                f"{point['processor_ms_median']:.1f}",
-                *(f"{of_group(point, group):.1f}" for group in GROUPS),
-                f"{point['peak_rss_mb']:.0f}",
-            )
-            for value, point in series["points"].items()
-        ]
+        rows = []
+        for value, point in series["points"].items():
+            times = [point[key] for key in ("frame_ms_median", "frame_ms_p99")]
+            times += [point["processor_ms_median"], *(of_group(point, group) for group in GROUPS)]
+            rows.append((value, *(f"{ms:.1f}" for ms in times), f"{point['peak_rss_mb']:.0f}"))
         parts.append(table((name, "median", "p99", "processor", *GROUPS, "peak memory (MB)"), rows))
-        lines = [
-            (
-                what,
-                f"{line['intercept']:.1f} + {line['slope']:.3f} n",
-                f"{line['r2']:.4f}",
-                f"{100 * line['worst']:.1f} %",
-            )
-            for what, line in series.get("fit", {}).items()
-        ]
+        lines = []
+        for what, fit in series.get("fit", {}).items():
+            said = f"{fit['intercept']:.1f} + {fit['slope']:.3f} n"
+            lines.append((what, said, f"{fit['r2']:.4f}", f"{100 * fit['worst']:.1f} %"))
         if lines:
             head = ("straight line", "ms per s", "r2", "farthest point, of the largest")
             parts.append(table(head, lines))

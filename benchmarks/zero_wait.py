@@ -54,21 +54,13 @@ Continue = Callable[[Float64, int], Float64]
 
 @dataclass(frozen=True)
 class Case:
-    """Something to clean.
-
-    Args:
-        about: what it is.
-        block: all of the data.
-        floor: the strain without what is witnessed.
-        couplings: one.
-        settings: of an engine that waits, without gates.
-    """
+    """Something to clean."""
 
     about: str
-    block: Block
-    floor: Float64
-    couplings: list[Coupling]
-    settings: EngineSettings
+    block: Block  # all of the data
+    floor: Float64  # the strain without what is witnessed
+    couplings: list[Coupling]  # one
+    settings: EngineSettings  # of an engine that waits, without gates
 
     @property
     def strain(self) -> Float64:
@@ -78,7 +70,7 @@ class Case:
 
     @property
     def bands(self) -> list[Band]:
-        """Of the coupling."""
+        """The coupling's bands."""
         return list(self.couplings[0].bands)
 
 
@@ -156,17 +148,15 @@ def cleaned(case: Case, settings: EngineSettings) -> Float64:
     return np.concatenate([one.cleaned for one in blocks if one.cleaned is not None])
 
 
-class Open:
+class _Open:
     """A bandpass that lets everything pass."""
 
     settle_in = 0
 
     def apply(self, window: Float64) -> Float64:
-        """Return it."""
         return window
 
     def response(self, frequencies: Float64) -> Float64:
-        """Return 1 throughout."""
         return np.ones_like(frequencies)
 
 
@@ -177,17 +167,12 @@ def predicted(case: Case) -> tuple[Float64, int]:
     (coupling,) = case.couplings
     span = case.block.span
     nothing = Series(span, rate, np.zeros(span.samples(rate)))
-    engine = Engine(settings, [replace(coupling, bandpass=Open())])
+    engine = Engine(settings, [replace(coupling, bandpass=_Open())])
     blocks = [*engine.push(replace(case.block, strain=nothing)), *engine.release()]
     slowest = min(w.rate for w in case.block.witnesses.values() if isinstance(w, Series))
     half = 0.0 if slowest == rate else min(0.25, settings.resample.zeros / slowest)
     edge = engine.plan.couplings[coupling.name].geometry.after
     return blocks[0].estimates[coupling.name].noise, edge + round(half * rate)
-
-
-def nothing(past: Float64, count: int) -> Float64:
-    """Continue with zeros."""
-    return np.zeros(count)
 
 
 def linear(past: Float64, count: int) -> Float64:
@@ -196,7 +181,7 @@ def linear(past: Float64, count: int) -> Float64:
 
 
 OTHERS: dict[str, tuple[Continue, bool]] = {
-    "network's output: zeros": (nothing, True),
+    "network's output: zeros": (lambda past, count: np.zeros(count), True),
     "network's output continued": (linear, True),
     "network's output continued, old one faded out": (linear, False),
 }
@@ -206,12 +191,8 @@ OTHERS: dict[str, tuple[Continue, bool]] = {
 def by_hop(case: Case, known: Float64, unknown: int, ahead: Continue, *, sine: bool) -> Float64:
     """Return what is subtracted, at the strain's rate, second by second without waiting.
 
-    Args:
-        case: with band and rates.
-        known: the network's output.
-        unknown: how much of it, at a second's end, is not known.
-        ahead: continues it.
-        sine: join by `core.splice`; else the old forecast fades out.
+    At a second's end the last `unknown` samples of the network's output are not known: `ahead`
+    continues what is. Hops are joined by `core.splice` (`sine`), or the old forecast fades out.
     """
     settings, (coupling,) = case.settings, case.couplings
     rate, before, pad = settings.model_rate, back(settings.model_rate), coupling.bandpass.settle_in
@@ -261,14 +242,7 @@ def figures(case: Case, samples: Float64, waited: Float64) -> dict[str, float]:
 
 def markdown(about: str, found: dict[str, dict[str, float]]) -> str:
     """Return one case's table."""
-    head = (
-        "",
-        "residual / floor",
-        "over waiting",
-        "outside, mean",
-        "worst Hz",
-        "at the hops' rate",
-    )
+    head = "|residual / floor|over waiting|outside, mean|worst Hz|at the hops' rate".split("|")
     rows = [(name, *(f"{value:.5f}" for value in each.values())) for name, each in found.items()]
     return f"\n{about}\n\n{common.table(head, rows)}"
 

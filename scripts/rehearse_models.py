@@ -23,6 +23,7 @@ common.limit_threads()
 
 import torch
 
+from benchmarks.site import START
 from deepclean.cli.options import histories
 from deepclean.cli.stored import fits
 from deepclean.core.rollout.rollout import Event
@@ -36,25 +37,18 @@ from deepclean.rollout import record
 from deepclean.run.cleaner import channels_of
 from deepclean.train.retrain import Job, Record, retrain
 from scripts.rehearse_report import BAD, FIRST, GOOD, Second, assert_sound, draw, measure, table
-from scripts.rehearse_site import COUPLING, FAST, FULL, START, Place
+from scripts.rehearse_site import COUPLING, FAST, FULL, Place
 from tests.helpers.model_stream import Stream
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """What happened.
-
-    Args:
-        place: where the frames, the store and the records are.
-        events: of the run's record.
-        retrained: what came of each retraining, by GPS second.
-        seconds: what was measured of each frame.
-    """
+    """What happened."""
 
     place: Place
-    events: list[Event]
-    retrained: dict[int, Record]
-    seconds: list[Second]
+    events: list[Event]  # of the run's record
+    retrained: dict[int, Record]  # what came of each retraining, by GPS second
+    seconds: list[Second]  # what was measured of each frame
 
     def require(self) -> None:
         """Raise AssertionError unless all came as it has to."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import common
+from benchmarks.site import START
 from deepclean.core.block import Float64, Series
 from deepclean.core.channels import canary_version, gain, model_version, product_names
 from deepclean.core.rollout.rollout import Event
@@ -20,7 +21,7 @@ from deepclean.core.spectra import band_ratio
 from deepclean.core.time import NS
 from deepclean.io.history import History
 from deepclean.train.retrain import Record
-from scripts.rehearse_site import COUPLING, DRIFTED, START, Place, Plan
+from scripts.rehearse_site import COUPLING, DRIFTED, Place, Plan
 
 FIRST, GOOD, BAD = 1, 2, 3
 """The versions: the one that everything begins with, the retrained one, the one made on purpose."""
@@ -43,25 +44,15 @@ FADED = 3
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """A second of the run; residuals over the `WINDOW` seconds that end with it.
+    """A second of the run; residuals over the `WINDOW` seconds that end with it."""
 
-    Args:
-        gps: its start.
-        raw: of the strain as it came.
-        cleaned: of OUT_DQ.
-        canary: of CANARY; None where there is none over all the window.
-        version: in force at its end.
-        tried: the canary at its end; 0: none.
-        gain: of production, the lowest.
-    """
-
-    gps: int
-    raw: float
-    cleaned: float
-    canary: float | None
-    version: int
-    tried: int
-    gain: float
+    gps: int  # its start
+    raw: float  # residual of the strain as it came
+    cleaned: float  # of OUT_DQ
+    canary: float | None  # of CANARY; None where there is none over all the window
+    version: int  # in force at its end
+    tried: int  # the canary at its end; 0: none
+    gain: float  # of production, the lowest
 
 
 def measure(place: Place) -> list[Second]:
@@ -83,7 +74,7 @@ def measure(place: Place) -> list[Second]:
 
     out, candidate, version, tried, gains = samples(config.output.directory, *names, *numbers)
     (raw,) = samples(config.input.strain.directory, strain)
-    (floor,) = samples(place.root / "truth", f"{ifo}:TRUTH-BACKGROUND")
+    (floor,) = samples(place.site.root / "truth", f"{ifo}:TRUTH-BACKGROUND")
     bands, rate = config.couplings[COUPLING].bands, config.strain.rate
     found = []
     for end in range(WINDOW, place.plan.end + 1):

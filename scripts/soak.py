@@ -17,9 +17,10 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks import common
 
@@ -32,11 +33,52 @@ from deepclean.core.time import NS, Span
 from deepclean.simulate import Fault, Pace, random_faults, stream
 from deepclean.simulate.faults import KINDS
 from deepclean.telemetry import status_file as account
-from scripts.soak_report import Report, Sample, judge, line, show
 from scripts.soak_stream import BURST, KEPT, LATE, RATE, DaemonClock
 
 DEADLINE = 0.2
 """Seconds that what is missing is waited for, in real time, however fast the data come."""
+
+
+STEEPEST = 5.0
+"""MB per day of data by which memory may seem to grow."""
+
+LEAST = 6 * 3600
+"""Seconds of data that it takes to tell a slope from settling."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How the daemon is at a moment at which it has nothing to do."""
+
+    second: int  # of the stream
+    wall: float  # seconds since its start
+    cpu: float  # seconds of a core that the daemon has used
+    rss: float  # resident memory, MB
+    descriptors: int
+    threads: int
+    outputs: int  # cleaned frames in the output directory
+    balanced: bool  # the ledger
+
+    def __str__(self) -> str:
+        return (
+            f"{self.second / 3600:6.2f} h of data, {self.wall:6.0f} s: {self.rss:6.1f} MB, "
+            f"{self.descriptors} descriptors, {self.threads} threads, {self.outputs} outputs, "
+            f"ledger {'balanced' if self.balanced else 'NOT BALANCED'}"
+        )
+
+
+@dataclass
+class Report:
+    """What came of it."""
+
+    seconds: int  # of data
+    happened: Counter[str]  # faults that were made, by kind
+    samples: list[Sample] = field(default_factory=list)
+    ledger: dict[str, Any] = field(default_factory=dict)  # at the end
+    checked: int = 0  # frames that were read back whole
+    lines: int = 0  # that the daemon logged
+    slope: float | None = None  # of the memory, MB per day of data; None: too little to tell
+    faults: list[str] = field(default_factory=list)  # what should not be
 
 
 def soak(
@@ -45,9 +87,9 @@ def soak(
     fault_rate: float,
     every: int,
     seed: int = 0,
-    say: Callable[[str], None] = print,
+    say: Callable[[Sample], None] = print,
 ) -> Report:
-    """Run it below an empty directory.
+    """Run it below an empty directory; return what came of it.
 
     Args:
         place: the directory.
@@ -63,18 +105,21 @@ def soak(
     port = free_port()
     overrides = (RATE, f"input.deadline={DEADLINE}", f"metrics.port={port}")
     site = demo_site(place, (*overrides, f"output.retention={{age: null, count: {KEPT}}}"))
-    span, chance, report = Span.of_seconds(START, seconds), random.Random(seed), Report(seconds)
+    span, chance = Span.of_seconds(START, seconds), random.Random(seed)
     faults = faults_of(site, span, fault_rate, chance)
-    often = fault_rate * BURST / len(KINDS)  # as often as any kind of fault
-    bursts = {second for second in range(BURST, seconds, BURST) if chance.random() < often}
-    report.happened = Counter(fault.kind for fault in faults) + Counter(burst=len(bursts))
+    step = 3 * BURST
+    often = step * fault_rate / len(KINDS)  # as often as any kind of fault
+    bursts = {second for second in range(BURST, seconds, step) if chance.random() < often}
+    happened = Counter(fault.kind for fault in faults) + Counter(burst=len(bursts))
+    report = Report(seconds, happened)
     with Daemon(site.path, site.overrides, place / "log") as daemon:
         began = time.monotonic()
 
         def sample() -> None:
             _scrape(port)
-            report.samples.append(_sample(site, daemon, clock.second, began, report.samples))
-            say(line(report.samples[-1]))
+            usual = report.samples[0].descriptors if report.samples else 0
+            report.samples.append(_sample(site, daemon, clock.second, began, usual))
+            say(report.samples[-1])
 
         clock = DaemonClock(site, daemon, span, faults, bursts, every, sample)
         pace = Pace(retention=KEPT, ahead=BURST + 16)
@@ -85,7 +130,8 @@ def soak(
             report.faults.append(f"the daemon ended with status {ended}")
     report.ledger = account.facts(_ledger(site))
     report.lines = len((place / "log").read_text().splitlines())
-    judge(report, clock)
+    report.checked, report.slope = clock.checked, _slope(report.samples)
+    report.faults += [*clock.faults, *_wrong(report, clock)]
     return report
 
 
@@ -116,15 +162,13 @@ def _scrape(port: int) -> None:
         answer.read()
 
 
-def _sample(
-    site: SiteDirectory, daemon: Daemon, second: int, began: float, before: list[Sample]
-) -> Sample:
+def _sample(site: SiteDirectory, daemon: Daemon, second: int, began: float, usual: int) -> Sample:
     return Sample(
-        frames=second,
+        second=second,
         wall=time.monotonic() - began,
         cpu=processor(daemon.pid),
         rss=resident(daemon.pid),
-        descriptors=_descriptors(daemon.pid, before[0].descriptors if before else 0),
+        descriptors=_descriptors(daemon.pid, usual),
         threads=int(status(daemon.pid)["Threads"]),
         outputs=len(site.outputs()),
         balanced=_ledger(site).balanced,
@@ -148,6 +192,71 @@ def _ledger(site: SiteDirectory) -> Ledger:
     return account.read(account.path_in(output.directory, output.description), time.time()).ledger
 
 
+def _wrong(report: Report, clock: DaemonClock) -> list[str]:
+    """Return what should not be."""
+    ledger, samples = report.ledger, report.samples
+    lost = clock.wanted - clock.seen
+    invented = clock.seen - clock.wanted - clock.possible
+    out = sum(ledger["written"].values())
+    descriptors, threads = ({getattr(s, n) for s in samples} for n in ("descriptors", "threads"))
+    found = {
+        f"no frame of {len(lost)} seconds: {sorted(lost)[:9]}": lost,
+        f"a frame of {len(invented)} seconds without strain: {sorted(invented)[:9]}": invented,
+        f"the ledger does not balance: {ledger}": (
+            ledger["frames_in"] != out or ledger["inside"] or ledger["lost"]
+        ),
+        f"{out} frames in the ledger, {len(clock.seen)} seen": out != len(clock.seen),
+        "the ledger did not balance at some sample": not all(s.balanced for s in samples),
+        "more outputs than the retention allows": max(s.outputs for s in samples) > KEPT,
+        f"descriptors are not constant: {sorted(descriptors)}": len(descriptors) > 1,
+        f"threads are not constant: {sorted(threads)}": len(threads) > 1,
+        f"memory grows by {report.slope} MB per day of data": (report.slope or 0) > STEEPEST,
+    }
+    return [said for said, so in found.items() if so]
+
+
+def _slope(samples: list[Sample]) -> float | None:
+    """Return the growth of memory in MB per day of data, by the median slope of all pairs.
+
+    The first fifth, in which memory settles, does not count.
+    """
+    from scipy.stats import theilslopes
+
+    settled = [sample for sample in samples if sample.second > samples[-1].second / 5]
+    if len(settled) < 10 or settled[-1].second < LEAST:
+        return None
+    days = [sample.second / 86_400 for sample in settled]
+    return float(theilslopes([sample.rss for sample in settled], days).slope)
+
+
+def markdown(report: Report) -> str:
+    """Return what came of it as a table."""
+    ledger, memory = report.ledger, [sample.rss for sample in report.samples]
+    first, last = report.samples[0], report.samples[-1]
+    spent = 1000 * (last.cpu - first.cpu) / max(last.second - first.second, 1)
+
+    def counted(counts: Mapping[str, int]) -> str:
+        return ", ".join(f"{number} {word}" for word, number in counts.items())
+
+    rows = {
+        "data": f"{report.seconds} s in {last.wall:.0f} s",
+        "compute of the daemon": f"{spent:.1f} ms per second of data",
+        "faults made": f"{report.happened.total()} of {len(report.happened)} kinds",
+        "frames in": str(ledger["frames_in"]),
+        "out, by reason": counted(ledger["written"]),
+        "lost": counted(ledger["lost"]),
+        "seconds without strain": counted(ledger["gaps"]),
+        "files passed over": counted(ledger["ignored"]),
+        "read back whole": str(report.checked),
+        "memory, least and most": f"{min(memory):.1f}, {max(memory):.1f} MB",
+        "memory, slope": f"{report.slope} MB per day of data",
+        "descriptors, threads": f"{last.descriptors}, {last.threads}",
+        "lines logged": str(report.lines),
+        "what should not be": "; ".join(report.faults[:20]) or "nothing",
+    }
+    return common.table(("", ""), rows.items())
+
+
 def main() -> None:
     """Run it and print what came of it."""
     parser = common.parser(__doc__)
@@ -161,7 +270,7 @@ def main() -> None:
     seconds = round(options.hours * 3600)
     with common.scratch(options.directory) as place:
         report = soak(place, seconds, options.fault_rate, options.every, options.seed)
-    show(report)
+    print(markdown(report))
     common.save(options.json, vars(report))
     sys.exit(1 if report.faults else 0)
 

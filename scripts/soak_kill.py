@@ -50,53 +50,40 @@ OVERRIDES = (
 
 MOMENTS = ("starting", "working", "writing", "idle")
 
+FAULTS = (("missing", "strain", 10), ("truncated", "strain", 20), ("missing", "witnesses", 30))
+"""Every 900 s: what goes wrong for good, with which files, after how many seconds."""
+
 
 @dataclass
 class Report:
-    """What came of it.
+    """What came of it."""
 
-    Args:
-        seconds: of data streamed.
-        readable: seconds whose strain can be read.
-        frames: that were there in the end.
-        kills: by what the daemon was doing.
-        faults: what should not be; empty where all is well.
-        start_up: seconds from the start of a process to its first look at the data, median.
-        wall: seconds that it all took.
-    """
-
-    seconds: int
-    readable: int = 0
-    frames: int = 0
-    kills: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
-    start_up: float = 0.0
-    wall: float = 0.0
+    seconds: int  # of data streamed
+    readable: int = 0  # seconds whose strain can be read
+    frames: int = 0  # that were there in the end
+    kills: Counter[str] = field(default_factory=Counter)  # by what the daemon was doing
+    start_up: float = 0.0  # seconds from a process's start to its first look at the data, median
+    wall: float = 0.0  # seconds that it all took
+    faults: list[str] = field(default_factory=list)  # what should not be
 
 
 class HeldStream:
-    """The site's files, made ahead and let appear second by second.
-
-    Every 900 s a strain file is missing, another is cut short, and a witness file is missing.
+    """The site's files, made ahead and let appear second by second, with `FAULTS`.
 
     Args:
-        site: it has its input directories empty.
+        site: its input directories are empty.
         seconds: of data from `START` on.
     """
 
     def __init__(self, site: SiteDirectory, seconds: int) -> None:
         self.site, self.shown, self.end = site, START, START + seconds
-        self._cleaned = 0
-        faults, unreadable = [], set()
-        for second in range(START, self.end, 900):
-            for late, kind, target in (
-                (10, "missing", "strain"),
-                (20, "truncated", "strain"),
-                (30, "missing", "witnesses"),
-            ):
-                faults.append(Fault(kind, Span.of_seconds(second + late, 1), target))
-            unreadable |= {second + 10, second + 20}
-        self.readable = [second for second in range(START, self.end) if second not in unreadable]
+        self.cleaned_frames, self._cleaned = site.config.output.directory, 0
+        faults = [
+            Fault(kind, Span.of_seconds(start + late, 1), target)
+            for start in range(START, self.end, 900)
+            for kind, target, late in FAULTS
+        ]
+        self.readable = [n for n in range(START, self.end) if (n - START) % 900 not in (10, 20)]
         store = site.root / "store"
         self._links: dict[int, list[tuple[Path, Path]]] = defaultdict(list)
         for path in sorted(site.write(Span.of_seconds(START, seconds), into=store, faults=faults)):
@@ -114,8 +101,9 @@ class HeldStream:
 
     def hide(self) -> None:
         """Take all away again."""
-        for path, _ in (link for links in self._links.values() for link in links):
-            path.unlink(missing_ok=True)
+        for links in self._links.values():
+            for path, _ in links:
+                path.unlink(missing_ok=True)
         self.shown, self._cleaned = START, 0
 
     @property
@@ -138,9 +126,9 @@ class HeldStream:
         return self._next().with_name(f".{self._next().name}.tmp").exists()
 
     def _next(self) -> Path:
-        output = self.site.config.output
-        name = FrameName("H", output.description, self.readable[self._cleaned], 1)
-        return output.directory / str(name)
+        description = self.site.config.output.description
+        name = FrameName("H", description, self.readable[self._cleaned], 1)
+        return self.cleaned_frames / str(name)
 
 
 def rehearse(
@@ -156,42 +144,40 @@ def rehearse(
     report = Report(seconds, readable=len(stream.readable))
     say(f"{seconds} s of data are made")
     undisturbed = place / "undisturbed"
-    report.start_up = _undisturbed(stream, place / "log")
-    stream.site.config.output.directory.rename(undisturbed)
+    stream.show(START + 1)
+    with _daemon(stream) as daemon:
+        report.start_up = _started(daemon)
+        _finish(stream, daemon, report)
+    stream.cleaned_frames.rename(undisturbed)
     say(f"cleaned undisturbed; {time.monotonic() - began:.0f} s so far")
     stream.hide()
-    _disturbed(stream, place / "log", kills, random.Random(seed), report, say)
+    _disturb(stream, kills, random.Random(seed), report, say)
     _compare(stream, undisturbed, report)
     report.wall = time.monotonic() - began
     return report
 
 
-def _daemon(site: SiteDirectory, log: Path) -> Daemon:
-    return Daemon(site.path, site.overrides, log)
+def _daemon(stream: HeldStream) -> Daemon:
+    return Daemon(stream.site.path, stream.site.overrides, stream.site.root / "log")
 
 
-def _undisturbed(stream: HeldStream, log: Path) -> float:
-    """Clean the stream in one life; return how long the start took, in seconds."""
-    stream.show(START + 1)
-    with _daemon(stream.site, log) as daemon:
-        since = time.monotonic()
-        daemon.until(lambda: daemon.reads)
-        start_up = time.monotonic() - since
-        _finish(stream, daemon.until)
-        if daemon.stop() != 0:
-            raise RuntimeError(f"the daemon did not end well: {log.read_text()}")
-    return start_up
+def _started(daemon: Daemon) -> float:
+    """Wait until a daemon reads; return the seconds since."""
+    since = time.monotonic()
+    daemon.until(lambda: daemon.reads)
+    return time.monotonic() - since
 
 
-def _finish(stream: HeldStream, until: Callable[..., None]) -> None:
-    """Show the rest; wait until only the last frame is inside."""
+def _finish(stream: HeldStream, daemon: Daemon, report: Report) -> None:
+    """Show the rest, wait until only the last frame is inside, and end the daemon."""
     stream.show(stream.end)
-    until(lambda: stream.cleaned >= stream.cleanable, limit=600)
+    daemon.until(lambda: stream.cleaned >= stream.cleanable, limit=600)
+    if (status := daemon.stop()) != 0:
+        report.faults.append(f"a daemon that was told to stop ended with status {status}")
 
 
-def _disturbed(
+def _disturb(
     stream: HeldStream,
-    log: Path,
     kills: int,
     chance: random.Random,
     report: Report,
@@ -199,30 +185,26 @@ def _disturbed(
 ) -> None:
     """Clean the stream in many lives."""
     ends = sorted(chance.sample(range(START + 3, stream.end), kills - 1))
-    starts_up: list[float] = [report.start_up]
+    starts_up = [report.start_up]
     stream.show(START + 1)
     # The first life is killed when something is written: where nothing is, a start begins with
     # the newest frame, as it must.
     for number, end in enumerate([START + 3, *ends]):
         aim = "working" if number == 0 else chance.choice(MOMENTS)
-        with _daemon(stream.site, log) as daemon:
-            since = time.monotonic()
+        with _daemon(stream) as daemon:
             if aim == "starting":
                 _show_slowly(stream, end, chance.uniform(0, median(starts_up)))
             else:
-                daemon.until(lambda: daemon.reads)
-                starts_up.append(time.monotonic() - since)
+                starts_up.append(_started(daemon))
                 stream.show(end)
-                _await(aim, stream, daemon.until, chance)
+                _await(aim, stream, daemon, chance)
             daemon.kill()
-            report.kills[_found(stream, daemon.reads)] += 1
+            report.kills[_found(stream, daemon)] += 1
         _check_account(stream.site, report)
         if number % 20 == 19:
             say(f"{number + 1} kills, GPS {end - START} s: {dict(report.kills)}")
-    with _daemon(stream.site, log) as daemon:
-        _finish(stream, daemon.until)
-        if (status := daemon.stop()) != 0:
-            report.faults.append(f"the last life ended with status {status}")
+    with _daemon(stream) as daemon:
+        _finish(stream, daemon, report)
     report.start_up = median(starts_up)
 
 
@@ -237,27 +219,27 @@ def _show_slowly(stream: HeldStream, end: int, duration: float) -> None:
     time.sleep(max(limit - time.monotonic(), 0))
 
 
-def _await(aim: str, stream: HeldStream, until: Callable[..., None], chance: random.Random) -> None:
+def _await(aim: str, stream: HeldStream, daemon: Daemon, chance: random.Random) -> None:
     """Return at a random moment of the kind that is aimed at, if one comes."""
     last = stream.cleanable
     if aim == "idle" or stream.cleaned >= last:
-        until(lambda: stream.cleaned >= last)
+        daemon.until(lambda: stream.cleaned >= last)
         time.sleep(chance.uniform(0, 0.3))
         return
     some = chance.randrange(stream.cleaned, last)
     if aim == "working":
-        until(lambda: stream.cleaned > some)
+        daemon.until(lambda: stream.cleaned > some)
         time.sleep(chance.uniform(0, 0.02))
         return
-    until(lambda: stream.cleaned >= some)
+    daemon.until(lambda: stream.cleaned >= some)
     limit = time.monotonic() + 60
     while not stream.writing and stream.cleaned < last and time.monotonic() < limit:
         pass  # the moment is too short for a pause
 
 
-def _found(stream: HeldStream, reads: bool) -> str:
+def _found(stream: HeldStream, daemon: Daemon) -> str:
     """Return what a process that is dead now was doing, from what it left."""
-    if not reads:
+    if not daemon.reads:
         return "starting"
     if stream.writing:
         return "writing"
@@ -278,11 +260,11 @@ def _check_account(site: SiteDirectory, report: Report) -> None:
 
 def _compare(stream: HeldStream, undisturbed: Path, report: Report) -> None:
     """Note what is not as in the undisturbed run."""
-    frames = stream.site.outputs()
+    frames, readable = stream.site.outputs(), set(stream.readable)
     report.frames = len(frames)
-    for seconds, what in (
-        (set(stream.readable) - frames.keys(), "missing"),
-        (frames.keys() - set(stream.readable), "too many"),
+    for what, seconds in (
+        ("missing", readable - frames.keys()),
+        ("too many", frames.keys() - readable),
     ):
         if seconds:
             report.faults.append(f"{len(seconds)} {what}, the first GPS {min(seconds)}")
@@ -294,28 +276,25 @@ def _compare(stream: HeldStream, undisturbed: Path, report: Report) -> None:
             gwf.read(path, list(gwf.channels(path)), checksum=True)
         except InputError as fault:
             report.faults.append(str(fault))
-    left = {path.name for path in stream.site.config.output.directory.iterdir()}
-    left -= {path.name for path in frames.values()}
-    kept = (".lock", ".account.json", ".models.jsonl")
+    left = {path.name for path in stream.cleaned_frames.iterdir()}
+    kept = (".lock", ".account.json", ".models.jsonl", *(path.name for path in frames.values()))
     if strange := {name for name in left if not name.endswith(kept)}:
         report.faults.append(f"left behind: {sorted(strange)}")
 
 
-def show(report: Report) -> None:
-    """Print the table."""
+def markdown(report: Report) -> str:
+    """Return what came of it as a table."""
     rows = {
-        "seconds of data": str(report.seconds),
-        "with strain that can be read": str(report.readable),
-        "kills": str(report.kills.total()),
-        **{f"  while {moment}": str(report.kills[moment]) for moment in MOMENTS},
-        "frames in the end": str(report.frames),
-        "faults": str(len(report.faults)),
-        "start of a process, median": f"{report.start_up:.1f} s",
-        "all of it": f"{report.wall:.0f} s",
+        "seconds of data": report.seconds,
+        "with strain that can be read": report.readable,
+        "kills": report.kills.total(),
+        **{f"while {moment}": report.kills[moment] for moment in MOMENTS},
+        "frames in the end": report.frames,
+        "start of a process, median (s)": round(report.start_up, 1),
+        "all of it (s)": round(report.wall),
+        "what should not be": "; ".join(report.faults[:20]) or "nothing",
     }
-    print(common.table(("", ""), rows.items()))
-    for fault in report.faults[:20]:
-        print(fault)
+    return common.table(("", ""), ((label, str(value)) for label, value in rows.items()))
 
 
 def main() -> None:
@@ -329,7 +308,7 @@ def main() -> None:
     exit_on_sigterm()
     with common.scratch(options.directory) as place:
         report = rehearse(place, options.kills, options.seconds, options.seed)
-    show(report)
+    print(markdown(report))
     common.save(options.json, vars(report))
     sys.exit(1 if report.faults else 0)
 

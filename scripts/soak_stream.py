@@ -60,14 +60,7 @@ class DaemonClock:
         faults: of the stream.
         bursts: seconds after which the next `BURST` seconds pass at once.
         every: seconds from one sample to the next.
-        sample: called when the daemon has nothing to do, every so often.
-
-    Attributes:
-        wanted: GPS seconds that appeared and must have a frame.
-        possible: those that may have one.
-        seen: those that have had one.
-        checked: how many frames were read back whole.
-        faults: what was wrong with those.
+        sample: called so often, when the daemon has nothing to do.
     """
 
     def __init__(
@@ -93,11 +86,11 @@ class DaemonClock:
         self._missing: deque[int] = deque()
         self._newest = START - 1
         self.second = 0
-        self.wanted: set[int] = set()
-        self.possible: set[int] = set()
-        self.seen: set[int] = set()
-        self.checked = 0
-        self.faults: list[str] = []
+        self.wanted: set[int] = set()  # GPS seconds that appeared and must have a frame
+        self.possible: set[int] = set()  # those that may have one
+        self.seen: set[int] = set()  # those that have had one
+        self.checked = 0  # frames that were read back whole
+        self.faults: list[str] = []  # what was wrong with those
 
     def monotonic(self) -> float:
         """Return the seconds of data that have passed."""

@@ -6,14 +6,15 @@ witness file are read, checksums verified, the block goes through engine, gate a
 every cleaned block is written to a file and renamed. A block's latency is from the moment at which
 it was due to the return of the cleaned block's rename.
 
-`benchmarks/latency.py` runs `python -m benchmarks.blocks DIR --frame 1/16 --seconds 60`.
+`benchmarks/latency.py` runs `python -m benchmarks.blocks DIRECTORY 1/16 60 KEY=VALUE ...`: an empty
+directory, seconds of a block, seconds that are measured, overrides of the configuration.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -86,15 +87,10 @@ def cut(block: Block, length: int) -> Iterator[Block]:
 
 def main() -> None:
     """Stream the blocks; print the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("place", type=Path, help="an empty directory")
-    parser.add_argument("--frame", type=Fraction, required=True, help="seconds a block")
-    parser.add_argument("--seconds", type=float, required=True, help="of data that are measured")
-    parser.add_argument("--set", action="append", default=[], help="of the configuration")
-    options = parser.parse_args()
-    site = wide_site(options.place, options.set)
+    place, frame, seconds, *overrides = sys.argv[1:]
+    site = wide_site(Path(place), overrides)
     torch.set_num_threads(site.config.runtime.threads)
-    print(json.dumps(measure(site, round(options.frame * NS), options.seconds)))
+    print(json.dumps(measure(site, round(Fraction(frame) * NS), float(seconds))))
 
 
 def measure(site: SiteDirectory, length: int, seconds: float) -> dict[str, object]:

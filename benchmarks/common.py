@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,28 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
         yield Path(place)
 
 
+def run(
+    bench: str,
+    options: argparse.Namespace,
+    measure: Callable[[argparse.Namespace], dict[str, Any]],
+    markdown: Callable[[dict[str, Any]], str],
+) -> dict[str, Any]:
+    """Measure, print the figures, write them where that is asked for; return them.
+
+    Args:
+        bench: name of the benchmark.
+        options: the command line.
+        measure: returns the figures, nested by case.
+        markdown: returns a run (`document`) as text to print.
+    """
+    before = machine()
+    figures = measure(options)
+    made = document(bench, before, options, figures)
+    print(markdown(made))
+    save(options.json, made)
+    return figures
+
+
 def machine() -> dict[str, Any]:
     """Return what a figure depends on beside the code. It is called before the work."""
     import torch
@@ -83,7 +105,7 @@ def machine() -> dict[str, Any]:
 def document(
     bench: str, before: dict[str, Any], options: argparse.Namespace, figures: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return a run as its file holds it: figures by case, `machine()` from before the work."""
+    """Return a run as its file holds it; `before` is `machine()` from before the work."""
     after = {"load_after": os.getloadavg()[0], "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     settings = {name: value for name, value in vars(options).items() if name not in _OUTPUTS}
     return {"bench": bench, "machine": before | after, "settings": settings, "figures": figures}
@@ -92,14 +114,7 @@ def document(
 def save(path: Path | None, run: dict[str, Any]) -> None:
     """Write a run's file, where one is asked for."""
     if path is not None:
-        path.write_text(json.dumps(run, indent=2, default=_plain) + "\n")
-
-
-def _plain(value: Any) -> object:
-    """Return a value that JSON does not know as a number, as its fields, or as text."""
-    if hasattr(value, "item"):
-        return value.item()
-    return vars(value) if hasattr(value, "__dataclass_fields__") else str(value)
+        path.write_text(json.dumps(run, indent=2, default=str) + "\n")
 
 
 def load_of(run: dict[str, Any]) -> str:
@@ -112,11 +127,7 @@ def load_of(run: dict[str, Any]) -> str:
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
-    """Return the smallest of the values that at least so many percent do not exceed.
-
-    Raises:
-        ValueError: there are no values.
-    """
+    """Return the smallest of the values that at least so many percent do not exceed."""
     ordered = sorted(values)
     if not ordered:
         raise ValueError("no values, so no percentile")

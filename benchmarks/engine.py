@@ -12,6 +12,7 @@ The networks have the published architecture with random weights, which cost wha
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import statistics
@@ -91,14 +92,18 @@ def main() -> None:
             made = prepare(options.inside, place, options.seconds)
             print(json.dumps(clean(*made, options.seconds, hour=options.hour)))
         return
-    before, figures = common.machine(), {}
-    for case in options.case or CASES:
-        asked = ["--inside", case, "--seconds", str(options.seconds)]
-        asked += ["--hour"] * (options.hour and case == "21")
-        figures[case] = common.run_inside("benchmarks.engine", *asked)
-    run = common.document("engine", before, options, figures)
-    print(markdown(run))
-    common.save(options.json, run)
+    common.run("engine", options, measure, markdown)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the figures of the cases, each from a process of its own."""
+    seconds, hour = ("--seconds", str(options.seconds)), ("--hour",) * options.hour
+    return {
+        case: common.run_inside(
+            "benchmarks.engine", "--inside", case, *seconds, *(hour if case == "21" else ())
+        )
+        for case in options.case or CASES
+    }
 
 
 def prepare(

@@ -60,11 +60,14 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="only cases whose name or group holds this")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    before = common.machine()
+    common.run("gate", options, measure, common.load_of)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the figures that are asked for."""
     asked = ((options.quiet, quiet), (options.mergers, mergers), (options.bursts, bursts))
-    done = [measure(count) for count, measure in asked if count]
-    figures = done[0] if done else cases(options)
-    common.save(options.json, common.document("gate", before, options, figures))
+    done = [each(count) for count, each in asked if count]
+    return done[0] if done else cases(options)
 
 
 def cases(options: argparse.Namespace) -> dict[str, Any]:
@@ -178,8 +181,12 @@ def mergers(count: int) -> dict[str, Any]:
             f"{ratios.mean():.5f}, least {ratios.min():.5f}, highest {ratios.max():.5f}",
             flush=True,
         )
-        spread = {"mean": ratios.mean(), "least": ratios.min(), "highest": ratios.max()}
-        figures[name] = {"moved_s": moved, "seconds": seconds} | spread
+        spread = zip(
+            ("least", "mean", "highest"),
+            map(float, (ratios.min(), ratios.mean(), ratios.max())),
+            strict=True,
+        )
+        figures[name] = {"moved_s": moved, "seconds": seconds, **dict(spread)}
     return figures
 
 

@@ -36,14 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import common
 from benchmarks.common import run_inside, spread
 from benchmarks.compare import read
-from benchmarks.processes import (
-    Daemon,
-    busy,
-    free_port,
-    processor,
-    resident,
-    service_environment,
-)
+from benchmarks.processes import Daemon, busy, free_port, processor, resident, service_environment
 from benchmarks.site import SHORT, START, wide_site
 from benchmarks.stream import Appeared, Published, Watcher, Writer
 from deepclean.core.channels import state_vector
@@ -64,13 +57,9 @@ def main() -> None:
     if options.table:
         print(rows([read(path) for path in options.table]))
         return
-    before, memory = common.machine(), Path("/dev/shm")
-    measured = measure if options.frame >= 1 else measure_blocks
+    measured, memory = (measure if options.frame >= 1 else measure_blocks), Path("/dev/shm")
     with common.scratch(options.directory or (memory if memory.is_dir() else None)) as place:
-        figures = measured(place, options)
-    run = common.document("latency", before, options, figures)
-    print(markdown(run))
-    common.save(options.json, run)
+        common.run("latency", options, lambda options: measured(place, options), markdown)
 
 
 def _options() -> argparse.Namespace:
@@ -219,8 +208,7 @@ def cold_start(
 
 def measure_blocks(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of the daemon's step over blocks shorter than a second."""
-    asked = [str(place), "--frame", str(options.frame), "--seconds", str(options.minutes * 60)]
-    asked += [word for override in options.set for word in ("--set", override)]
+    asked = (str(place), str(options.frame), str(options.minutes * 60), *options.set)
     environment = service_environment(options.env)
     with busy(options.busy, options.busy_under):
         return run_inside("benchmarks.blocks", *asked, under=options.under, env=environment)

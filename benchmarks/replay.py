@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import filecmp
 import os
 import resource
 import subprocess
@@ -59,12 +60,8 @@ def main() -> int:
     options = parser.parse_args()
     # The command's workers are children of a server that ends after it; their times count as well.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    before = common.machine()
     with common.scratch() as place:
-        figures = measure(place, options)
-    run = common.document("replay", before, options, figures)
-    print(markdown(run))
-    common.save(options.json, run)
+        figures = common.run("replay", options, lambda asked: measure(place, asked), markdown)
     return 0 if figures["exact"] and figures["equal_to_rounding"] else 1
 
 
@@ -125,10 +122,9 @@ def replay(
 
 def same_files(one: Path, other: Path) -> bool:
     """Return whether two directories hold the same files, byte for byte."""
-    names = sorted(path.name for path in one.iterdir())
-    if not names or names != sorted(path.name for path in other.iterdir()):
-        return False
-    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
+    names, others = (sorted(path.name for path in place.iterdir()) for place in (one, other))
+    same, _, _ = filecmp.cmpfiles(one, other, names, shallow=False)
+    return bool(names) and names == others == sorted(same)
 
 
 def largest_difference(site: SiteDirectory, one: Path, other: Path) -> float:
@@ -138,31 +134,26 @@ def largest_difference(site: SiteDirectory, one: Path, other: Path) -> float:
     raw = History([site.root / "strain"])
     largest, scale = 0.0, 0.0
     for path in sorted(one.glob("*.gwf")):
-        strain = _samples(raw.read([name], gwf.span(path))[name])
+        strain = raw.read([name], gwf.span(path))[name]
         ours, theirs = gwf.read(path, products), gwf.read(other / path.name, products)
         for product in products:
-            cleaned = _samples(ours[product])
-            scale = max(scale, float(np.abs(cleaned - strain).max()))
-            largest = max(largest, float(np.abs(cleaned - _samples(theirs[product])).max()))
+            cleaned, again = ours[product], theirs[product]
+            assert isinstance(strain, Series)
+            assert isinstance(cleaned, Series)
+            assert isinstance(again, Series)
+            scale = max(scale, float(np.abs(cleaned.samples - strain.samples).max()))
+            largest = max(largest, float(np.abs(cleaned.samples - again.samples).max()))
     return largest / scale if scale else float("inf")
 
 
-def _samples(series: object) -> Any:
-    assert isinstance(series, Series)
-    return series.samples
+COLUMNS = {"times_real_time": ".0f", "elapsed_s": ".1f", "cpu_ms_per_s": ".1f", "cores_had": ".2f"}
 
 
 def markdown(run: dict[str, Any]) -> str:
     """Return a run as a table."""
     figures = run["figures"]
     rows = [
-        (
-            name,
-            f"{each['times_real_time']:.0f}",
-            f"{each['elapsed_s']:.1f}",
-            f"{each['cpu_ms_per_s']:.1f}",
-            f"{each['cores_had']:.2f}",
-        )
+        (name, *(format(each[key], form) for key, form in COLUMNS.items()))
         for name, each in figures["cases"].items()
     ]
     head = ("", "times real time", "elapsed (s)", "CPU (ms per s of data)", "cores had")

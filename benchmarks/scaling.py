@@ -15,6 +15,7 @@ of them, one coupling, strain at 16384 Hz, and blocks (which are the hop as well
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from dataclasses import asdict, dataclass, replace
@@ -86,18 +87,21 @@ def main() -> None:
     if options.inside:
         print(json.dumps(measure(Point(**options.inside))))
         return
-    before, figures = common.machine(), {}
+    figures = common.run("scaling", options, measure_all, markdown)
+    if options.figure:
+        draw(figures, options.figure)
+
+
+def measure_all(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the figures of the series."""
+    figures = {}
     for name in options.series or SERIES:
-        measured = {
+        points = {
             f"{value:g}": least_disturbed(point, options.repeat)
             for value, point in SERIES[name].items()
         }
-        figures[name] = {"points": measured} | (fits(measured) if name in FITTED else {})
-    run = common.document("scaling", before, options, figures)
-    print(markdown(run))
-    common.save(options.json, run)
-    if options.figure:
-        draw(figures, options.figure)
+        figures[name] = {"points": points} | (fits(points) if name in FITTED else {})
+    return figures
 
 
 def least_disturbed(point: Point, count: int) -> dict[str, Any]:

@@ -13,10 +13,12 @@ comparison, as it would be with other answers to the question what comes next:
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -79,11 +81,16 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--seconds", type=int, default=900, help="of data per case")
     options = parser.parse_args()
-    before, results = common.machine(), {}
+    common.run("zero_wait", options, measure_all, common.load_of)
+
+
+def measure_all(options: argparse.Namespace) -> dict[str, Any]:
+    """Print and return the figures of all cases."""
+    results = {}
     for case in cases(options.seconds):
         results[case.about] = measure(case)
         print(markdown(case.about, results[case.about]), flush=True)
-    common.save(options.json, common.document("zero_wait", before, options, results))
+    return results
 
 
 def cases(seconds: int) -> Iterator[Case]:

@@ -155,10 +155,7 @@ def stretches(plan: Plan, events: Sequence[Event], seconds: Sequence[Second]) ->
 
 
 def table(
-    plan: Plan,
-    events: Sequence[Event],
-    retrained: Mapping[int, Record],
-    seconds: Sequence[Second],
+    plan: Plan, events: Sequence[Event], retrained: Mapping[int, Record], seconds: Sequence[Second]
 ) -> str:
     """Return what happened and when, as a table."""
     by_gps = {one.gps: one for one in seconds}

@@ -20,6 +20,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATIONS = ROOT / "config"
 
+Figures = dict[str, Any]
+
 _OUTPUTS = ("json", "figure", "inside")
 """Options that say where results go, not what is measured."""
 
@@ -39,18 +41,11 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 def run_inside(
     module: str, *arguments: str, under: str = "", env: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """Return the JSON that a benchmark's module prints, run in a process of its own.
-
-    Args:
-        module: name of the module.
-        arguments: its command line.
-        under: command line that it runs under: chrt, taskset.
-        env: its environment; None for this process's.
-    """
+) -> Figures:
+    """Return the JSON that a module prints, run as a process, under another command (taskset)."""
     command = [*shlex.split(under), sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT, env=env)
-    figures: dict[str, Any] = json.loads(done.stdout)
+    figures: Figures = json.loads(done.stdout)
     return figures
 
 
@@ -64,26 +59,32 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
 def run(
     bench: str,
     options: argparse.Namespace,
-    measure: Callable[[argparse.Namespace], dict[str, Any]],
-    markdown: Callable[[dict[str, Any]], str],
-) -> dict[str, Any]:
-    """Measure, print the figures, write them where that is asked for; return them.
+    measure: Callable[[argparse.Namespace], Figures],
+    markdown: Callable[[Figures], str],
+) -> Figures:
+    """Measure, print the run as text, write its file where that is asked for.
 
-    Args:
-        bench: name of the benchmark.
-        options: the command line.
-        measure: returns the figures, nested by case.
-        markdown: returns a run (`document`) as text to print.
+    A run has the name of its benchmark, the facts of the machine before and after the work, the
+    settings that were asked for, and the figures, nested by case. The figures are returned.
     """
-    before = machine()
+    facts = machine()
     figures = measure(options)
-    made = document(bench, before, options, figures)
+    facts |= {"load_after": os.getloadavg()[0], "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    settings = {name: value for name, value in vars(options).items() if name not in _OUTPUTS}
+    made = {"bench": bench, "machine": facts, "settings": settings, "figures": figures}
     print(markdown(made))
     save(options.json, made)
     return figures
 
 
-def machine() -> dict[str, Any]:
+def save(path: Path | None, facts: Figures) -> None:
+    """Write facts as JSON, where a file is asked for; objects as their attributes, or as text."""
+    if path is not None:
+        text = json.dumps(facts, indent=2, default=lambda one: getattr(one, "__dict__", str(one)))
+        path.write_text(text + "\n")
+
+
+def machine() -> Figures:
     """Return what a figure depends on beside the code. It is called before the work."""
     import torch
 
@@ -102,22 +103,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def document(
-    bench: str, before: dict[str, Any], options: argparse.Namespace, figures: dict[str, Any]
-) -> dict[str, Any]:
-    """Return a run as its file holds it; `before` is `machine()` from before the work."""
-    after = {"load_after": os.getloadavg()[0], "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-    settings = {name: value for name, value in vars(options).items() if name not in _OUTPUTS}
-    return {"bench": bench, "machine": before | after, "settings": settings, "figures": figures}
-
-
-def save(path: Path | None, run: dict[str, Any]) -> None:
-    """Write a run's file, where one is asked for."""
-    if path is not None:
-        path.write_text(json.dumps(run, indent=2, default=str) + "\n")
-
-
-def load_of(run: dict[str, Any]) -> str:
+def load_of(run: Figures) -> str:
     """Return in words where a run was made and how busy the machine was."""
     facts = run["machine"]
     return (
@@ -142,22 +128,16 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def line_fit(x: Sequence[float], y: Sequence[float]) -> dict[str, float]:
     """Return the straight line of least squares through points of at least two different `x`.
 
-    Returns:
-        `slope` and `intercept`; `r2`, the share of the variance that the line explains; `worst`,
-        the largest distance of a point from the line in units of the largest |y|.
+    `r2` is the share of the variance that it explains, `worst` the largest distance of a point
+    from it in units of the largest |y|.
     """
     import numpy as np
 
-    at, values = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    slope, intercept = np.polyfit(at, values, 1)
-    rest = values - (slope * at + intercept)
-    total = float(((values - values.mean()) ** 2).sum())
-    return {
-        "slope": float(slope),
-        "intercept": float(intercept),
-        "r2": 1 - float((rest**2).sum()) / total if total else 1.0,
-        "worst": float(np.abs(rest).max() / np.abs(values).max()),
-    }
+    slope, intercept = np.polyfit(x, y, 1)
+    rest = np.asarray(y) - (slope * np.asarray(x) + intercept)
+    total, worst = float(np.var(y)), float(np.abs(rest).max() / np.abs(y).max())
+    r2 = 1 - float(np.mean(rest**2)) / total if total else 1.0
+    return {"slope": float(slope), "intercept": float(intercept), "r2": r2, "worst": worst}
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

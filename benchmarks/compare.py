@@ -59,13 +59,7 @@ def read(path: Path) -> dict[str, Any]:
 def compare(
     before: dict[str, Any], after: dict[str, Any], *, only: str = "", beyond: float = 1.0
 ) -> str:
-    """Return the comparison as text.
-
-    Args:
-        before: one run.
-        after: another of the same benchmark.
-        only: figures whose name holds this.
-        beyond: leave out figures that changed by less than this factor.
+    """Return the comparison as text, of figures whose name holds a word and that changed so much.
 
     Raises:
         InputError: runs of two benchmarks.

@@ -7,7 +7,6 @@ The networks have the published architecture with random weights, which cost wha
 
     benchmarks/engine.py                 all cases
     benchmarks/engine.py --case 21       one case
-    benchmarks/engine.py --hour          resident memory over an hour of data as well
 """
 
 from __future__ import annotations
@@ -33,12 +32,10 @@ common.limit_threads()
 import torch
 
 from benchmarks.blocks import BlockSink, block_sink, cut
-from benchmarks.common import CONFIGURATIONS, percentile
-from benchmarks.processes import resident
+from benchmarks.common import CONFIGURATIONS, Figures, percentile
 from benchmarks.site import START, SiteDirectory, lay_out, only, write_random_models
 from deepclean.config import load
 from deepclean.core.bandpass import FirBandpass
-from deepclean.core.block import Block, Series
 from deepclean.core.engine.coupling import Runner
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.intake import Intake
@@ -84,26 +81,20 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--case", choices=CASES, action="append", help="only this case")
     parser.add_argument("--seconds", type=int, default=60, help="of data per case")
-    parser.add_argument("--hour", action="store_true", help="watch the memory for an hour of data")
     parser.add_argument("--inside", help="measure one case here and print JSON")
     options = parser.parse_args()
     if options.inside:
         with common.scratch() as place:
-            made = prepare(options.inside, place, options.seconds)
-            print(json.dumps(clean(*made, options.seconds, hour=options.hour)))
-        return
-    common.run("engine", options, measure, markdown)
+            site, models = prepare(options.inside, place, options.seconds)
+            print(json.dumps(clean(site, models, options.seconds)))
+    else:
+        common.run("engine", options, measure, markdown)
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
+def measure(options: argparse.Namespace) -> Figures:
     """Return the figures of the cases, each from a process of its own."""
-    seconds, hour = ("--seconds", str(options.seconds)), ("--hour",) * options.hour
-    return {
-        case: common.run_inside(
-            "benchmarks.engine", "--inside", case, *seconds, *(hour if case == "21" else ())
-        )
-        for case in options.case or CASES
-    }
+    asked = ("benchmarks.engine", "--seconds", str(options.seconds), "--inside")
+    return {case: common.run_inside(*asked, case) for case in options.case or CASES}
 
 
 def prepare(
@@ -119,18 +110,8 @@ def prepare(
     return site, write_random_models(site.config, place / "models")
 
 
-def clean(
-    site: SiteDirectory,
-    models: dict[str, Model],
-    seconds: int,
-    *,
-    length: int = NS,
-    hour: bool = False,
-) -> dict[str, Any]:
-    """Clean the seconds of data that a site wrote, in blocks of `length` ns; return what it took.
-
-    With `hour` the memory is watched over an hour of data as well.
-    """
+def clean(site: SiteDirectory, models: dict[str, Model], seconds: int, length: int = NS) -> Figures:
+    """Clean the data that a site wrote, in blocks of `length` ns; return what it took."""
     torch.set_num_threads(1)
     config = site.config
     source = HistorySource(
@@ -158,7 +139,7 @@ def clean(
         cleaning.release()
         lasted = time.perf_counter() - began
     each = per_second(elapsed, length / NS)
-    figures = {
+    return {
         "witnesses": sum(len(coupling.witnesses) for coupling in engine.couplings),
         "channels": len(engine.witnesses),
         "couplings": len(engine.couplings),
@@ -169,9 +150,6 @@ def clean(
         "replay_times_real_time": span.duration / NS / lasted,
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    if hour:
-        figures["hour_rss_mb"] = watch_memory(source, cleaning, span)
-    return figures
 
 
 def frames_of(source: HistorySource, span: Span, length: int) -> Iterator[InputFrame]:
@@ -237,26 +215,7 @@ def stages() -> Iterator[dict[str, float]]:
             setattr(owner, call.__name__, call)
 
 
-def watch_memory(source: HistorySource, cleaning: Cleaning, span: Span) -> list[float]:
-    """Clean an hour of data, the frames of `span` over and over; return the memory by minute."""
-    blocks = [frame.blocks[0] for frame in frames_of(source, span, NS)]
-    now, sizes = span.end + 100 * NS, []
-    for second in range(3600):
-        block, here = blocks[second % len(blocks)], Span(now, now + NS)
-        strain, *others = (
-            Series(here, one.rate, one.samples)
-            for one in (block.strain, *block.witnesses.values())
-            if isinstance(one, Series)
-        )
-        moved = Block(here, strain, dict(zip(block.witnesses, others, strict=True)))
-        cleaning.take(InputFrame(here, [moved]))
-        now = here.end
-        if second % 60 == 59:
-            sizes.append(resident())
-    return sizes
-
-
-def markdown(run: dict[str, Any]) -> str:
+def markdown(run: Figures) -> str:
     """Return a run as a table."""
     results = run["figures"]
     names = dict.fromkeys(stage for r in results.values() for stage in r["stages_ms_per_s"])
@@ -267,15 +226,9 @@ def markdown(run: dict[str, Any]) -> str:
     rows += [
         [label, *(format(r[key], form) for r in results.values())] for key, label, form in ROWS
     ]
-    said = [
-        f"{case} witnesses, an hour of data: resident {sizes[0]:.1f} MB after a minute, "
-        f"{sizes[29]:.1f} after 30, {sizes[-1]:.1f} after 60"
-        for case, result in results.items()
-        if (sizes := result.get("hour_rss_mb"))
-    ]
     shown = common.table(["", *(f"{case} witnesses" for case in results)], rows)
     head = f"One thread; milliseconds of compute per second of data; {common.load_of(run)}"
-    return "\n".join([head, "", shown, *said])
+    return f"{head}\n\n{shown}"
 
 
 if __name__ == "__main__":

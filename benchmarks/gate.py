@@ -17,7 +17,6 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -28,6 +27,7 @@ common.limit_threads()
 import numpy as np
 import torch
 
+from benchmarks.common import Figures
 from deepclean.core.block import Block
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings
@@ -63,14 +63,14 @@ def main() -> None:
     common.run("gate", options, measure, common.load_of)
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
+def measure(options: argparse.Namespace) -> Figures:
     """Return the figures that are asked for."""
     asked = ((options.quiet, quiet), (options.mergers, mergers), (options.bursts, bursts))
     done = [each(count) for count, each in asked if count]
     return done[0] if done else cases(options)
 
 
-def cases(options: argparse.Namespace) -> dict[str, Any]:
+def cases(options: argparse.Namespace) -> Figures:
     """Run the cases and print the table; of several seeds the worst excess, and mean times."""
 
     def settings(usual: EngineSettings) -> EngineSettings:
@@ -134,7 +134,7 @@ def draw(found: dict[str, Outcome], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def quiet(hours: int) -> dict[str, Any]:
+def quiet(hours: int) -> Figures:
     """Print and return how often the gate closes on quiet data, and what that costs."""
     config = adversary.configuration()
     names = [config.strain.channel, *config.witness_channels]
@@ -164,7 +164,7 @@ def quiet(hours: int) -> dict[str, Any]:
     return {"hours": seen / 3600, "closings": closings, "lost_s": lost}
 
 
-def mergers(count: int) -> dict[str, Any]:
+def mergers(count: int) -> Figures:
     """Print and return what cleaning does to the signal-to-noise ratio of mergers."""
     figures = {}
     for strength, distance in ((1.0, FAR), (1.0, NEAR), (0.0, FAR)):
@@ -176,21 +176,17 @@ def mergers(count: int) -> dict[str, Any]:
         what = "the demo's coupling" if strength else "nothing to clean"
         name = f"{what}, {len(ratios)} mergers at {distance[0]:g} to {distance[1]:g} Mpc"
         moved, seconds = sum(one.moved for one in found), sum(one.seconds for one in found)
+        least, mean, highest = (float(x) for x in (ratios.min(), ratios.mean(), ratios.max()))
         print(
             f"{name}: the gain differs in {moved} of {seconds} s; cleaned / raw: mean "
-            f"{ratios.mean():.5f}, least {ratios.min():.5f}, highest {ratios.max():.5f}",
+            f"{mean:.5f}, least {least:.5f}, highest {highest:.5f}",
             flush=True,
         )
-        spread = zip(
-            ("least", "mean", "highest"),
-            map(float, (ratios.min(), ratios.mean(), ratios.max())),
-            strict=True,
-        )
-        figures[name] = {"moved_s": moved, "seconds": seconds, **dict(spread)}
+        figures[name] = {"mean": mean, "least": least, "highest": highest, "moved_s": moved}
     return figures
 
 
-def bursts(count: int) -> dict[str, Any]:
+def bursts(count: int) -> Figures:
     """Print and return how many sine-Gaussians in the band, as loud as can be, close the gate."""
     closings, total = 0, 0
     for seed in range(max(1, count // 100)):

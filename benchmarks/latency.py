@@ -29,14 +29,13 @@ from contextlib import suppress
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import common
-from benchmarks.common import run_inside, spread
+from benchmarks.common import Figures, run_inside, spread
 from benchmarks.compare import read
-from benchmarks.processes import Daemon, busy, free_port, processor, resident, service_environment
+from benchmarks.processes import Daemon, busy, free_port, processor, resident, service_env
 from benchmarks.site import SHORT, START, wide_site
 from benchmarks.stream import Appeared, Published, Watcher, Writer
 from deepclean.core.channels import state_vector
@@ -82,7 +81,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def measure(place: Path, options: argparse.Namespace) -> dict[str, Any]:
+def measure(place: Path, options: argparse.Namespace) -> Figures:
     """Return the figures of the daemon over frames of whole seconds.
 
     Raises:
@@ -101,33 +100,22 @@ def measure(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     state = state_vector(config.interferometer)
     watcher = Watcher(place / "cleaned", config.output.description, state)
     overrides = (f"metrics.port={free_port()}", *site.overrides)
-    with busy(options.busy, options.busy_under):
-        writer = Writer(place, began := time.time_ns() + 2 * NS)
-        try:
-            time.sleep(max(began - time.time_ns(), 0) / NS)
-            executed = time.time_ns()
-            with Daemon(
-                site.path,
-                overrides,
-                place / "log",
-                command=("-m", "benchmarks.daemon", str(place / "notes"), "run"),
-                under=options.under,
-                env=service_environment(options.env),
-            ) as daemon:
-                memory, used = follow(daemon, writer)
-                published = writer.published()[settle : settle + wanted]
-                expected = {raw.start for raw in published}
-                with suppress(RuntimeError):  # what does not come in time is counted as missing
-                    daemon.until(
-                        lambda: expected <= {one.start for one in watcher.seen},
-                        limit=PATIENCE,
-                        pause=0.05,
-                    )
-                status = daemon.stop()
-        finally:
-            writer.kill()
+    command = ("-m", "benchmarks.daemon", str(place / "notes"), "run")
+    log, began = place / "log", time.time_ns() + 2 * NS
+    with busy(options.busy, options.busy_under), Writer(place, began) as writer:
+        time.sleep(max(began - time.time_ns(), 0) / NS)
+        executed, env = time.time_ns(), service_env(options.env)
+        with Daemon(site.path, overrides, log, command, options.under, env) as daemon:
+            memory, used = follow(daemon, writer)
+            published = writer.published()[settle : settle + wanted]
+            expected = {raw.start for raw in published}
+            with suppress(RuntimeError):  # what does not come in time is counted as missing
+                daemon.until(
+                    lambda: expected <= {one.start for one in watcher.seen}, PATIENCE, pause=0.05
+                )
+            status = daemon.stop()
     if status != 0 or not watcher.seen:
-        raise RuntimeError(f"the daemon ended with status {status}:\n{(place / 'log').read_text()}")
+        raise RuntimeError(f"the daemon ended with status {status}:\n{log.read_text()}")
     moments = json.loads((place / "notes").read_text())
     return {
         "latency_ms": latencies(published, watcher.seen),
@@ -139,31 +127,28 @@ def measure(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def follow(daemon: Daemon, writer: Writer) -> tuple[dict[str, float], float]:
-    """Watch a daemon until the writer has ended.
+def follow(daemon: Daemon, writer: Writer) -> tuple[Figures, float]:
+    """Watch a daemon from its first frame until the writer has ended.
 
     Returns:
-        Its resident memory in MB when it was running, a minute later, at the end and at most; and
-        milliseconds of processor time per second from then on.
+        Its resident memory in MB at first, a minute later, at the end and at most; and milliseconds
+        of processor time per second.
 
     Raises:
         RuntimeError: it ended, or wrote nothing in time.
     """
     daemon.until(lambda: daemon.says("first frame written"), pause=0.5)
-    sizes: list[tuple[float, float]] = []
-    began, used = time.monotonic(), processor(daemon.pid)
+    began, used, sizes = time.monotonic(), processor(daemon.pid), [resident(daemon.pid)]
 
-    def looks() -> bool:
-        now = time.monotonic()
-        if not sizes or now - sizes[-1][0] >= 5:
-            sizes.append((now, resident(daemon.pid)))
+    def ended() -> bool:
+        if time.monotonic() >= began + 5 * len(sizes):
+            sizes.append(resident(daemon.pid))
         return not writer.writes
 
-    daemon.until(looks, limit=math.inf, pause=0.5)
-    minute = next((size for when, size in sizes if when >= began + 60), sizes[-1][1])
+    daemon.until(ended, math.inf, pause=0.5)
     spent, lasted = processor(daemon.pid) - used, time.monotonic() - began
-    memory = {"start": sizes[0][1], "minute": minute, "end": sizes[-1][1]}
-    return memory | {"most": max(size for _, size in sizes)}, 1e3 * spent / lasted
+    memory = {"start": sizes[0], "minute": sizes[: 60 // 5 + 1][-1], "end": sizes[-1]}
+    return memory | {"most": max(sizes)}, 1e3 * spent / lasted
 
 
 def latencies(published: Sequence[Published], seen: Sequence[Appeared]) -> dict[str, float]:
@@ -206,23 +191,25 @@ def cold_start(
     return {**dict(zip(names, took, strict=True)), "to the first fully cleaned frame": total}
 
 
-def measure_blocks(place: Path, options: argparse.Namespace) -> dict[str, Any]:
+def measure_blocks(place: Path, options: argparse.Namespace) -> Figures:
     """Return the figures of the daemon's step over blocks shorter than a second."""
     asked = (str(place), str(options.frame), str(options.minutes * 60), *options.set)
-    environment = service_environment(options.env)
+    environment = service_env(options.env)
     with busy(options.busy, options.busy_under):
         return run_inside("benchmarks.blocks", *asked, under=options.under, env=environment)
 
 
-def markdown(run: Mapping[str, Any]) -> str:
+def markdown(run: Figures) -> str:
     """Return a run as a table and what goes with it."""
     figures = run["figures"]
     latency = figures["latency_ms"]
     lines = [(f"{key} (ms)", f"{latency[key]:.1f}") for key in ("median", "p99", "worst")]
-    lines += [("frames missing", str(latency["missing"]))]
-    lines += [("frames not cleaned", str(latency["not_cleaned"]))]
-    lines += [("look-ahead (ms)", f"{figures['lookahead_ms']:.1f}")]
-    lines += [("processor (ms per s of data)", f"{figures['cpu_ms_per_s']:.1f}")]
+    lines += [
+        ("frames missing", str(latency["missing"])),
+        ("frames not cleaned", str(latency["not_cleaned"])),
+        ("look-ahead (ms)", f"{figures['lookahead_ms']:.1f}"),
+        ("processor (ms per s of data)", f"{figures['cpu_ms_per_s']:.1f}"),
+    ]
     if late := figures.get("writer_late_ms"):
         shown = f"{late['median']:.1f}, {late['p99']:.1f}"
         lines.append(("the writer itself late: median, p99 (ms)", shown))
@@ -230,21 +217,21 @@ def markdown(run: Mapping[str, Any]) -> str:
         lines.append((f"start: {name} (s)", "never" if seconds is None else f"{seconds:.2f}"))
     lines += [(f"resident, {name} (MB)", f"{x:.0f}") for name, x in figures["resident_mb"].items()]
     head = ("raw rename to cleaned rename", f"of {latency['frames']} frames")
-    return f"{described(run)}; {common.load_of(dict(run))}\n\n{common.table(head, lines)}"
+    return f"{described(run)}; {common.load_of(run)}\n\n{common.table(head, lines)}"
 
 
-def described(run: Mapping[str, Any]) -> str:
+def described(run: Figures) -> str:
     """Return in words what was asked for."""
     asked = run["settings"]
     what = f"{asked['frame']}-s frames, {asked['minutes']:g} min, {asked['busy']} busy"
-    for name, said in (("under", "under"), ("busy_under", "the busy ones under")):
-        what += f", {said} `{asked[name]}`" if asked[name] else ""
+    what += f", under `{asked['under']}`" if asked["under"] else ""
+    what += f", the busy ones under `{asked['busy_under']}`" if asked["busy_under"] else ""
     given = [*asked["env"], *(setting for setting in asked["set"] if setting not in SHORT)]
     what += f", `{' '.join(given)}`" if given else ""
     return what + (", short look-ahead" if set(SHORT) <= set(asked["set"]) else "")
 
 
-def rows(runs: Sequence[Mapping[str, Any]]) -> str:
+def rows(runs: Sequence[Figures]) -> str:
     """Return runs as a table, one a line."""
     lines = []
     for run in runs:

@@ -36,7 +36,6 @@ class Daemon:
         config: Path,
         overrides: Sequence[str],
         log: Path,
-        *,
         command: Sequence[str] = RUN,
         under: str = "",
         env: Mapping[str, str] | None = None,
@@ -64,7 +63,7 @@ class Daemon:
         return self.says("cleaning from GPS")
 
     def until(
-        self, condition: Callable[[], bool], *, limit: float = 120.0, pause: float = 0.001
+        self, condition: Callable[[], bool], limit: float = 120.0, *, pause: float = 0.001
     ) -> None:
         """Wait for something that the daemon does, looking every `pause` seconds.
 
@@ -125,7 +124,7 @@ def busy(count: int, under: str = "") -> Iterator[None]:
             process.wait()
 
 
-def service_environment(settings: Sequence[str]) -> dict[str, str]:
+def service_env(settings: Sequence[str]) -> dict[str, str]:
     """Return the environment of the service, and `NAME=VALUE` beside it."""
     ours = ("OMP_", "GOMP", "OPENBLAS_", "MKL_")
     plain = {key: value for key, value in os.environ.items() if not key.startswith(ours)}

@@ -20,7 +20,6 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -30,6 +29,7 @@ common.limit_threads()
 
 import numpy as np
 
+from benchmarks.common import Figures
 from benchmarks.engine import prepare
 from benchmarks.site import START, SiteDirectory
 from deepclean.core.block import Series
@@ -65,7 +65,7 @@ def main() -> int:
     return 0 if figures["exact"] and figures["equal_to_rounding"] else 1
 
 
-def measure(place: Path, options: argparse.Namespace) -> dict[str, Any]:
+def measure(place: Path, options: argparse.Namespace) -> Figures:
     """Return the figures of all cases."""
     site, models = prepare("21", place, options.seconds + 2 * MARGIN, options.length)
     live = site.config.engine.hop_ns / NS
@@ -149,7 +149,7 @@ def largest_difference(site: SiteDirectory, one: Path, other: Path) -> float:
 COLUMNS = {"times_real_time": ".0f", "elapsed_s": ".1f", "cpu_ms_per_s": ".1f", "cores_had": ".2f"}
 
 
-def markdown(run: dict[str, Any]) -> str:
+def markdown(run: Figures) -> str:
     """Return a run as a table."""
     figures = run["figures"]
     rows = [

@@ -20,7 +20,6 @@ import json
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -28,7 +27,7 @@ from benchmarks import common
 
 common.limit_threads()
 
-from benchmarks.common import line_fit, table
+from benchmarks.common import Figures, line_fit, table
 from benchmarks.engine import clean
 from benchmarks.site import START, lay_out, write_random_models
 from deepclean.core.time import NS, Span
@@ -85,42 +84,37 @@ def main() -> None:
     parser.add_argument("--inside", type=json.loads, help="measure one point; print JSON")
     options = parser.parse_args()
     if options.inside:
-        print(json.dumps(measure(Point(**options.inside))))
+        print(json.dumps(measure_point(Point(**options.inside))))
         return
-    figures = common.run("scaling", options, measure_all, markdown)
+    figures = common.run("scaling", options, measure, markdown)
     if options.figure:
         draw(figures, options.figure)
 
 
-def measure_all(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the figures of the series."""
+def measure(options: argparse.Namespace) -> Figures:
+    """Return the figures of the series, of each point those of its least disturbed run."""
     figures = {}
     for name in options.series or SERIES:
-        points = {
-            f"{value:g}": least_disturbed(point, options.repeat)
-            for value, point in SERIES[name].items()
-        }
+        points = {}
+        for value, point in SERIES[name].items():
+            asked = ("benchmarks.scaling", "--inside", json.dumps(asdict(point)))
+            runs = [common.run_inside(*asked) for _ in range(options.repeat)]
+            points[f"{value:g}"] = min(runs, key=lambda each: float(each["processor_ms_median"]))
         figures[name] = {"points": points} | (fits(points) if name in FITTED else {})
     return figures
 
 
-def least_disturbed(point: Point, count: int) -> dict[str, Any]:
-    """Return the best of some runs of a point, each in a process of its own."""
-    asked = ("--inside", json.dumps(asdict(point)))
-    runs = [common.run_inside("benchmarks.scaling", *asked) for _ in range(count)]
-    return min(runs, key=lambda figures: float(figures["processor_ms_median"]))
-
-
-def measure(point: Point) -> dict[str, Any]:
+def measure_point(point: Point) -> Figures:
     """Return the figures of a point."""
     with common.scratch() as place:
-        site = lay_out(place, configuration(place, point), simulator=_at_one_rate)
+        site = lay_out(place, configuration(place, point), simulator=at_one_rate)
         site.write(Span.of_seconds(START, point.seconds))
         models = write_random_models(site.config, place / "models")
         return clean(site, models, point.seconds, length=round(point.block * NS))
 
 
-def _at_one_rate(site: Site) -> Simulator:
+def at_one_rate(site: Site) -> Simulator:
+    """Return the simulator of a site with all witnesses at `RATE`."""
     same = tuple(replace(witness, rate=RATE) for witness in site.witnesses)
     return Simulator(replace(site, witnesses=same))
 
@@ -130,16 +124,13 @@ def configuration(place: Path, point: Point) -> Path:
 
     The bands have one width and lie one beside another; each coupling has witnesses of its own.
     """
-    couplings = {
-        f"C{number:02d}": {
+    couplings = {}
+    for number in range(point.couplings):
+        ours = range(number * point.witnesses, (number + 1) * point.witnesses)
+        couplings[f"C{number:02d}"] = {
             "band": [20.0 + 10 * number, 26.0 + 10 * number],
-            "witnesses": [
-                f"PEM-CS_ACC_SIM{number * point.witnesses + witness:04d}_DQ"
-                for witness in range(point.witnesses)
-            ],
+            "witnesses": [f"PEM-CS_ACC_SIM{witness:04d}_DQ" for witness in ours],
         }
-        for number in range(point.couplings)
-    }
     content = {
         "interferometer": "H1",
         "strain": {"rate": point.strain_rate},
@@ -154,7 +145,7 @@ def configuration(place: Path, point: Point) -> Path:
     return path
 
 
-def fits(points: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def fits(points: dict[str, Figures]) -> Figures:
     """Return the straight lines through a series: through the whole, and what it consists of."""
     at = [float(value) for value in points]
     parts = {"all": [point["processor_ms_median"] for point in points.values()]}
@@ -162,12 +153,12 @@ def fits(points: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {"fit": {name: line_fit(at, values) for name, values in parts.items()}}
 
 
-def of_group(point: dict[str, Any], group: str) -> float:
+def of_group(point: Figures, group: str) -> float:
     """Return what the stages of a group took at a point."""
     return float(sum(point["stages_ms_per_s"].get(stage, 0.0) for stage in GROUPS[group]))
 
 
-def markdown(run: dict[str, Any]) -> str:
+def markdown(run: Figures) -> str:
     """Return a run as tables."""
     parts = [common.load_of(run)]
     for name, series in run["figures"].items():
@@ -187,7 +178,7 @@ def markdown(run: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def draw(figures: dict[str, Any], path: Path) -> None:
+def draw(figures: Figures, path: Path) -> None:
     """Draw each series: the whole and what it consists of."""
     columns = min(len(figures), 3)
     rows = -(-len(figures) // columns)
@@ -207,8 +198,6 @@ def draw(figures: dict[str, Any], path: Path) -> None:
             axis.plot(at, [line["intercept"] + line["slope"] * x for x in at], "k:", lw=1)
         if name == "block (s)":
             axis.set_xscale("log", base=4)
-        else:
-            axis.locator_params(axis="x", nbins=5)
         axis.set(xlabel=name, ylabel="ms per s of data", ylim=(0, None))
     axes.flat[0].legend(fontsize=7)
     figure.tight_layout()

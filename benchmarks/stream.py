@@ -17,7 +17,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from benchmarks.common import ROOT
 from deepclean.core.block import Series
@@ -71,8 +71,10 @@ class Writer:
         self._process.wait()
         return [Published(*each) for each in json.loads(self._report.read_text())]
 
-    def kill(self) -> None:
-        """End it now."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
 
@@ -96,12 +98,9 @@ def publish(place: Path, began: int) -> list[Published]:
 
 
 class Watcher:
-    """A thread that notes when files get their name in a directory, and what they hold.
+    """A thread that notes when frames of a description appear in a directory, and what they hold.
 
-    Args:
-        directory: that of the cleaned frames.
-        description: of those that count; others may be written beside them.
-        state: full name of the cleaned frames' state vector.
+    `state` is the full name of the frames' state vector.
     """
 
     def __init__(self, directory: Path, description: str, state: str) -> None:

@@ -18,7 +18,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -29,6 +28,7 @@ common.limit_threads()
 import numpy as np
 from scipy import signal
 
+from benchmarks.common import Figures
 from benchmarks.site import START, demo_site
 from deepclean.config.settings import engine_settings
 from deepclean.core.bandpass import Band, BandpassSettings, make_bandpass
@@ -49,6 +49,8 @@ WARM = 40
 
 TRANSITION = 6.0
 """Hz beside a band in which the bandpass falls off."""
+
+HEAD = "|residual / floor|over waiting|outside, mean|worst Hz|at the hops' rate".split("|")
 
 Continue = Callable[[Float64, int], Float64]
 """Says of a stream, up to now, what its next samples are."""
@@ -81,15 +83,23 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--seconds", type=int, default=900, help="of data per case")
     options = parser.parse_args()
-    common.run("zero_wait", options, measure_all, common.load_of)
+    common.run("zero_wait", options, measure, common.load_of)
 
 
-def measure_all(options: argparse.Namespace) -> dict[str, Any]:
-    """Print and return the figures of all cases."""
-    results = {}
+def measure(options: argparse.Namespace) -> Figures:
+    """Print and return the figures of all cases, by what is done about the future."""
+    results: Figures = {}
     for case in cases(options.seconds):
-        results[case.about] = measure(case)
-        print(markdown(case.about, results[case.about]), flush=True)
+        waited = cleaned(case, case.settings)
+        hasty = replace(case.settings, forecast=ForecastSettings())
+        found = {"waits": waited, "witnesses forecast (wait: 0)": cleaned(case, hasty)}
+        prediction, unknown = predicted(case)
+        for name, (ahead, sine) in OTHERS.items():
+            found[name] = case.strain - by_hop(case, prediction, unknown, ahead, sine=sine)
+        each = {name: figures(case, samples, waited) for name, samples in found.items()}
+        rows = [(name, *(f"{one:.5f}" for one in ratios.values())) for name, ratios in each.items()]
+        print(f"\n{case.about}\n\n{common.table(HEAD, rows)}", flush=True)
+        results[case.about] = each
     return results
 
 
@@ -135,17 +145,6 @@ def broad(floor: Float64, noise: float, rate: int = 4096) -> Case:
     coupling = Coupling("hum", ("W",), predictor, PredictSettings(edge=0), bandpass, [band])
     about = f"20 Hz wide, five times the floor, witness with {noise:.0%} of noise"
     return Case(about, block, floor, [coupling], EngineSettings(strain_rate=rate))
-
-
-def measure(case: Case) -> dict[str, dict[str, float]]:
-    """Return the figures of a case by what is done about the future."""
-    waited = cleaned(case, case.settings)
-    hasty = replace(case.settings, forecast=ForecastSettings())
-    found = {"waits": waited, "witnesses forecast (wait: 0)": cleaned(case, hasty)}
-    prediction, unknown = predicted(case)
-    for name, (ahead, sine) in OTHERS.items():
-        found[name] = case.strain - by_hop(case, prediction, unknown, ahead, sine=sine)
-    return {name: figures(case, samples, waited) for name, samples in found.items()}
 
 
 def cleaned(case: Case, settings: EngineSettings) -> Float64:
@@ -245,13 +244,6 @@ def figures(case: Case, samples: Float64, waited: Float64) -> dict[str, float]:
         "outside_worst_hertz": float(np.sqrt(broadly[np.argmax(np.abs(broadly - 1))])),
         "at_hop_rate": float(np.sqrt(ratio[at_hops].mean() / ratio[~at_hops].mean())),
     }
-
-
-def markdown(about: str, found: dict[str, dict[str, float]]) -> str:
-    """Return one case's table."""
-    head = "|residual / floor|over waiting|outside, mean|worst Hz|at the hops' rate".split("|")
-    rows = [(name, *(f"{value:.5f}" for value in each.values())) for name, each in found.items()]
-    return f"\n{about}\n\n{common.table(head, rows)}"
 
 
 if __name__ == "__main__":

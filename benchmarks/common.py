@@ -56,11 +56,17 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
         yield Path(place)
 
 
+def listing(run: Figures) -> str:
+    """Return a run as text: the machine, and every figure by its name, which has its unit."""
+    rows = [(name, f"{value:.6g}") for name, value in flat(run["figures"]).items()]
+    return f"{load_of(run)}\n\n{table(('figure', 'value'), rows)}"
+
+
 def run(
     bench: str,
     options: argparse.Namespace,
     measure: Callable[[argparse.Namespace], Figures],
-    markdown: Callable[[Figures], str],
+    markdown: Callable[[Figures], str] = listing,
 ) -> Figures:
     """Measure, print the run as text, write its file where that is asked for.
 
@@ -73,15 +79,9 @@ def run(
     settings = {name: value for name, value in vars(options).items() if name not in _OUTPUTS}
     made = {"bench": bench, "machine": facts, "settings": settings, "figures": figures}
     print(markdown(made))
-    save(options.json, made)
+    if options.json:
+        options.json.write_text(json.dumps(made, indent=2, default=str) + "\n")
     return figures
-
-
-def save(path: Path | None, facts: Figures) -> None:
-    """Write facts as JSON, where a file is asked for; objects as their attributes, or as text."""
-    if path is not None:
-        text = json.dumps(facts, indent=2, default=lambda one: getattr(one, "__dict__", str(one)))
-        path.write_text(text + "\n")
 
 
 def machine() -> Figures:

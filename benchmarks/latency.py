@@ -58,7 +58,7 @@ def main() -> None:
         return
     measured, memory = (measure if options.frame >= 1 else measure_blocks), Path("/dev/shm")
     with common.scratch(options.directory or (memory if memory.is_dir() else None)) as place:
-        common.run("latency", options, lambda options: measured(place, options), markdown)
+        common.run("latency", options, lambda options: measured(place, options))
 
 
 def _options() -> argparse.Namespace:
@@ -197,27 +197,6 @@ def measure_blocks(place: Path, options: argparse.Namespace) -> Figures:
     environment = service_env(options.env)
     with busy(options.busy, options.busy_under):
         return run_inside("benchmarks.blocks", *asked, under=options.under, env=environment)
-
-
-def markdown(run: Figures) -> str:
-    """Return a run as a table and what goes with it."""
-    figures = run["figures"]
-    latency = figures["latency_ms"]
-    lines = [(f"{key} (ms)", f"{latency[key]:.1f}") for key in ("median", "p99", "worst")]
-    lines += [
-        ("frames missing", str(latency["missing"])),
-        ("frames not cleaned", str(latency["not_cleaned"])),
-        ("look-ahead (ms)", f"{figures['lookahead_ms']:.1f}"),
-        ("processor (ms per s of data)", f"{figures['cpu_ms_per_s']:.1f}"),
-    ]
-    if late := figures.get("writer_late_ms"):
-        shown = f"{late['median']:.1f}, {late['p99']:.1f}"
-        lines.append(("the writer itself late: median, p99 (ms)", shown))
-    for name, seconds in figures.get("cold_start_s", {}).items():
-        lines.append((f"start: {name} (s)", "never" if seconds is None else f"{seconds:.2f}"))
-    lines += [(f"resident, {name} (MB)", f"{x:.0f}") for name, x in figures["resident_mb"].items()]
-    head = ("raw rename to cleaned rename", f"of {latency['frames']} frames")
-    return f"{described(run)}; {common.load_of(run)}\n\n{common.table(head, lines)}"
 
 
 def described(run: Figures) -> str:

@@ -61,7 +61,9 @@ def main() -> int:
     # The command's workers are children of a server that ends after it; their times count as well.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     with common.scratch() as place:
-        figures = common.run("replay", options, lambda asked: measure(place, asked), markdown)
+        figures = common.run("replay", options, lambda asked: measure(place, asked))
+    for what in ("exact", "equal_to_rounding"):
+        print(f"{what}: {'yes' if figures[what] else 'NO'}")
     return 0 if figures["exact"] and figures["equal_to_rounding"] else 1
 
 
@@ -81,12 +83,10 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
     one, several, larger, both = places
     apart = max(largest_difference(site, one, other) for other in (larger, both))
     return {
-        "witnesses": len(site.config.witness_channels),
-        "strain_rate": site.config.strain.rate,
-        "cases": results,
+        **results,
         "exact": same_files(one, several) and same_files(larger, both),
         "equal_to_rounding": apart <= ROUNDING,
-        "largest_difference_between_hops": apart,
+        "largest difference between hops, of the largest noise estimate": apart,
     }
 
 
@@ -144,30 +144,6 @@ def largest_difference(site: SiteDirectory, one: Path, other: Path) -> float:
             scale = max(scale, float(np.abs(cleaned.samples - strain.samples).max()))
             largest = max(largest, float(np.abs(cleaned.samples - again.samples).max()))
     return largest / scale if scale else float("inf")
-
-
-COLUMNS = {"times_real_time": ".0f", "elapsed_s": ".1f", "cpu_ms_per_s": ".1f", "cores_had": ".2f"}
-
-
-def markdown(run: Figures) -> str:
-    """Return a run as a table."""
-    figures = run["figures"]
-    rows = [
-        (name, *(format(each[key], form) for key, form in COLUMNS.items()))
-        for name, each in figures["cases"].items()
-    ]
-    head = ("", "times real time", "elapsed (s)", "CPU (ms per s of data)", "cores had")
-    said = "yes" if figures["equal_to_rounding"] else "NO"
-    apart = figures["largest_difference_between_hops"]
-    return "\n".join(
-        [
-            f"{run['settings']['seconds']} s of data, {figures['witnesses']} witnesses, strain at "
-            f"{figures['strain_rate']} Hz; {common.load_of(run)}\n",
-            common.table(head, rows),
-            f"several processes, bit for bit those of one: {'yes' if figures['exact'] else 'NO'}",
-            f"hops equal to rounding: {said}, {apart:.1e} of the largest noise estimate",
-        ]
-    )
 
 
 if __name__ == "__main__":

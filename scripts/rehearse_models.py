@@ -120,8 +120,9 @@ def main() -> None:
         root = options.out or temporary
         root.mkdir(parents=True, exist_ok=True)
         done = rehearse(root, fast=options.fast)
-        common.save(options.json, {"seconds": [asdict(one) for one in done.seconds]})
-        print(table(done.place.plan, done.events, done.retrained, done.seconds))
+        told = table(done.place.plan, done.events, done.retrained, done.seconds)
+        figures = {"seconds": [asdict(one) for one in done.seconds]}
+        common.run("rehearse_models", options, lambda _: figures, lambda _: told)
         if options.figure:
             draw(done.place.plan, done.events, done.seconds, options.figure)
         done.require()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 
@@ -110,48 +111,40 @@ def assert_sound(place: Place, seconds: Sequence[Second], events: Sequence[Event
     assert {one.version for one in seconds} == {FIRST, GOOD}, "the bad one was in force"
     harm = _over_raw(seconds)
     assert harm <= 1.01, f"OUT_DQ is {harm:.3f} times the raw strain"
-    found = {one.when: one for one in stretches(plan, events, seconds)}
-    degraded = found.pop("drifted, until the promotion")
-    assert degraded.lowest > 2, f"production does not degrade: {degraded.lowest:.3f}"
-    for one in found.values():
-        assert one.mean <= ALLOWED, f"{one.when}: {one.mean:.3f} of the floor"
-        assert one.highest <= SCATTER, f"{one.when}: {one.highest:.3f} of the floor"
+    found = {name: each for name, (_, _, each) in stretches(plan, events, seconds).items()}
+    degraded = min(found.pop("drifted, until the promotion"))
+    assert degraded > 2, f"production does not degrade: {degraded:.3f}"
+    for name, each in found.items():
+        assert mean(each) <= ALLOWED, f"{name}: {mean(each):.3f} of the floor"
+        assert max(each) <= SCATTER, f"{name}: {max(each):.3f} of the floor"
 
 
 def _over_raw(seconds: Sequence[Second]) -> float:
     return max(one.cleaned / one.raw for one in seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """The residual of OUT_DQ over some time, which is in seconds since the start."""
+def stretches(
+    plan: Plan, events: Sequence[Event], seconds: Sequence[Second]
+) -> dict[str, tuple[int, int, list[float]]]:
+    """Return the residuals of OUT_DQ where nothing changes, away from what changes.
 
-    when: str
-    low: int
-    high: int
-    mean: float
-    lowest: float
-    highest: float
-
-
-def stretches(plan: Plan, events: Sequence[Event], seconds: Sequence[Second]) -> list[Stretch]:
-    """Return the residual where nothing changes, away from what changes by a window and a fade."""
+    By name: begin and end in seconds since the start, and the residual of each second; a window
+    and a fade after a change are left out.
+    """
     promoted, back = (
         next(event.instant // NS - START for event in events if event.what == what)
         for what in ("promoted", "rolled_back")
     )
-    found = []
-    for when, begin, high in (
-        ("before the drift", 0, plan.drift[0]),
-        ("drifted, until the promotion", plan.drift[1], promoted),
-        ("from the promotion on", promoted + FADED, plan.swap_at),
-        ("from the rollback on", back + FADED, plan.end),
-    ):
-        low = begin + WINDOW - 1
-        inside = [one.cleaned for one in seconds if low <= one.gps - START < high]
-        mean = sum(inside) / len(inside)
-        found.append(Stretch(when, begin, high, mean, min(inside), max(inside)))
-    return found
+    spans = {
+        "before the drift": (0, plan.drift[0]),
+        "drifted, until the promotion": (plan.drift[1], promoted),
+        "from the promotion on": (promoted + FADED, plan.swap_at),
+        "from the rollback on": (back + FADED, plan.end),
+    }
+    return {
+        name: (low, high, [s.cleaned for s in seconds if low + WINDOW - 1 <= s.gps - START < high])
+        for name, (low, high) in spans.items()
+    }
 
 
 def table(
@@ -169,12 +162,8 @@ def table(
         lines.append((str(gps), str(gps - START), said, *figures))
     head = ("GPS second", "since start", "what", "OUT_DQ / floor", "raw / floor")
     over = [
-        (
-            each.when,
-            f"{each.low} to {each.high}",
-            *(f"{ratio:.3f}" for ratio in (each.mean, each.lowest, each.highest)),
-        )
-        for each in stretches(plan, events, seconds)
+        (name, f"{low} to {high}", *(f"{x:.3f}" for x in (mean(each), min(each), max(each))))
+        for name, (low, high, each) in stretches(plan, events, seconds).items()
     ]
     below = ("OUT_DQ / floor", "seconds", "mean", "lowest", "highest 8 s")
     harm = f"OUT_DQ over raw, highest 8 s: {_over_raw(seconds):.3f}"
@@ -203,22 +192,15 @@ def draw(plan: Plan, events: Sequence[Event], seconds: Sequence[Second], path: P
         if event.what in _WORDS
     ]
     for number, (second, said) in enumerate(sorted(marks)):
-        late = second > 0.8 * plan.end
         axis.axvline(second, color="k", lw=0.5, ls=":")
-        axis.text(
-            *(second, 60 / 1.25 ** (number % 4), f" {said} "),
-            fontsize=8,
-            va="center",
-            ha="right" if late else "left",
-        )
+        side, height = ("right" if second > 0.8 * plan.end else "left"), 60 / 1.25 ** (number % 4)
+        axis.text(second, height, f" {said} ", fontsize=8, va="center", ha=side)
     axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0.0, 0.85))
     below.step(time, [one.version for one in seconds], where="post", color="tab:blue", lw=1.5)
     on_trial = [one.tried or np.nan for one in seconds]
     below.step(time, on_trial, where="post", color="tab:orange", lw=1.5)
-    below.set(
-        ylabel="version", xlabel="seconds since the start", xlim=(0, plan.end), ylim=(0.5, 3.5)
-    )
-    below.set_yticks([1, 2, 3])
+    below.set(xlabel="seconds since the start", xlim=(0, plan.end))
+    below.set(ylabel="version", ylim=(0.5, 3.5), yticks=[1, 2, 3])
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -229,50 +229,40 @@ def _slope(samples: list[Sample]) -> float | None:
     return float(theilslopes([sample.rss for sample in settled], days).slope)
 
 
-def markdown(report: Report) -> str:
-    """Return what came of it as a table."""
+def figures_of(report: Report) -> common.Figures:
+    """Return what came of it as figures, by name."""
     ledger, memory = report.ledger, [sample.rss for sample in report.samples]
     first, last = report.samples[0], report.samples[-1]
     spent = 1000 * (last.cpu - first.cpu) / max(last.second - first.second, 1)
-
-    def counted(counts: Mapping[str, int]) -> str:
-        return ", ".join(f"{number} {word}" for word, number in counts.items())
-
-    rows = {
-        "data": f"{report.seconds} s in {last.wall:.0f} s",
-        "compute of the daemon": f"{spent:.1f} ms per second of data",
-        "faults made": f"{report.happened.total()} of {len(report.happened)} kinds",
-        "frames in": str(ledger["frames_in"]),
-        "out, by reason": counted(ledger["written"]),
-        "lost": counted(ledger["lost"]),
-        "seconds without strain": counted(ledger["gaps"]),
-        "files passed over": counted(ledger["ignored"]),
-        "read back whole": str(report.checked),
-        "memory, least and most": f"{min(memory):.1f}, {max(memory):.1f} MB",
-        "memory, slope": f"{report.slope} MB per day of data",
-        "descriptors, threads": f"{last.descriptors}, {last.threads}",
-        "lines logged": str(report.lines),
-        "what should not be": "; ".join(report.faults[:20]) or "nothing",
+    return {
+        "data_s": report.seconds,
+        "lasted_s": last.wall,
+        "daemon_ms_per_s": spent,
+        "faults made": report.happened,
+        "frames_in": ledger["frames_in"],
+        **{name: ledger[name] for name in ("written", "lost", "gaps", "ignored")},
+        "read back whole": report.checked,
+        "memory_mb": {"least": min(memory), "most": max(memory), "per day": report.slope},
+        "descriptors": last.descriptors,
+        "threads": last.threads,
+        "lines logged": report.lines,
     }
-    return common.table(("", ""), rows.items())
 
 
 def main() -> None:
-    """Run it and print what came of it."""
+    """Run it, print what came of it and what of that should not be."""
     parser = common.parser(__doc__)
     parser.add_argument("--hours", type=float, default=24.0, help="of data")
     parser.add_argument("--fault-rate", type=float, default=0.01, help="faults a second of data")
     parser.add_argument("--every", type=int, default=600, help="seconds of data between samples")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--directory", type=Path, help="where to work; default: the system's own")
-    options = parser.parse_args()
+    asked = parser.parse_args()
     exit_on_sigterm()
-    seconds = round(options.hours * 3600)
-    with common.scratch(options.directory) as place:
-        report = soak(place, seconds, options.fault_rate, options.every, options.seed)
-    print(markdown(report))
-    common.save(options.json, vars(report))
-    sys.exit(1 if report.faults else 0)
+    with common.scratch(asked.directory) as place:
+        report = soak(place, round(asked.hours * 3600), asked.fault_rate, asked.every, asked.seed)
+    common.run("soak", asked, lambda _: figures_of(report))
+    sys.exit("\n".join(report.faults))
 
 
 if __name__ == "__main__":

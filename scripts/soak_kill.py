@@ -62,8 +62,8 @@ class Report:
     readable: int = 0  # seconds whose strain can be read
     frames: int = 0  # that were there in the end
     kills: Counter[str] = field(default_factory=Counter)  # by what the daemon was doing
-    start_up: float = 0.0  # seconds from a process's start to its first look at the data, median
-    wall: float = 0.0  # seconds that it all took
+    start_up_s: float = 0.0  # from a process's start to its first look at the data, median
+    lasted_s: float = 0.0
     faults: list[str] = field(default_factory=list)  # what should not be
 
 
@@ -146,14 +146,14 @@ def rehearse(
     undisturbed = place / "undisturbed"
     stream.show(START + 1)
     with _daemon(stream) as daemon:
-        report.start_up = _started(daemon)
+        report.start_up_s = _started(daemon)
         _finish(stream, daemon, report)
     stream.cleaned_frames.rename(undisturbed)
     say(f"cleaned undisturbed; {time.monotonic() - began:.0f} s so far")
     stream.hide()
     _disturb(stream, kills, random.Random(seed), report, say)
     _compare(stream, undisturbed, report)
-    report.wall = time.monotonic() - began
+    report.lasted_s = time.monotonic() - began
     return report
 
 
@@ -185,7 +185,7 @@ def _disturb(
 ) -> None:
     """Clean the stream in many lives."""
     ends = sorted(chance.sample(range(START + 3, stream.end), kills - 1))
-    starts_up = [report.start_up]
+    starts_up = [report.start_up_s]
     stream.show(START + 1)
     # The first life is killed when something is written: where nothing is, a start begins with
     # the newest frame, as it must.
@@ -205,7 +205,7 @@ def _disturb(
             say(f"{number + 1} kills, GPS {end - START} s: {dict(report.kills)}")
     with _daemon(stream) as daemon:
         _finish(stream, daemon, report)
-    report.start_up = median(starts_up)
+    report.start_up_s = median(starts_up)
 
 
 def _show_slowly(stream: HeldStream, end: int, duration: float) -> None:
@@ -282,35 +282,19 @@ def _compare(stream: HeldStream, undisturbed: Path, report: Report) -> None:
         report.faults.append(f"left behind: {sorted(strange)}")
 
 
-def markdown(report: Report) -> str:
-    """Return what came of it as a table."""
-    rows = {
-        "seconds of data": report.seconds,
-        "with strain that can be read": report.readable,
-        "kills": report.kills.total(),
-        **{f"while {moment}": report.kills[moment] for moment in MOMENTS},
-        "frames in the end": report.frames,
-        "start of a process, median (s)": round(report.start_up, 1),
-        "all of it (s)": round(report.wall),
-        "what should not be": "; ".join(report.faults[:20]) or "nothing",
-    }
-    return common.table(("", ""), ((label, str(value)) for label, value in rows.items()))
-
-
 def main() -> None:
-    """Run it and print what came of it."""
+    """Run it, print what came of it and what of that should not be."""
     parser = common.parser(__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=3600, help="of data")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--directory", type=Path, help="where to work; default: the system's own")
-    options = parser.parse_args()
+    asked = parser.parse_args()
     exit_on_sigterm()
-    with common.scratch(options.directory) as place:
-        report = rehearse(place, options.kills, options.seconds, options.seed)
-    print(markdown(report))
-    common.save(options.json, vars(report))
-    sys.exit(1 if report.faults else 0)
+    with common.scratch(asked.directory) as place:
+        report = rehearse(place, asked.kills, asked.seconds, asked.seed)
+    common.run("soak_kill", asked, lambda _: vars(report))
+    sys.exit("\n".join(report.faults))
 
 
 if __name__ == "__main__":

@@ -19,19 +19,18 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 
 import torch
 
-from benchmarks.common import spread
+from benchmarks.common import Figures
 from benchmarks.processes import resident
 from benchmarks.site import START, SiteDirectory, wide_site
+from benchmarks.stream import Appeared, Published, is_cleaned, latencies
 from deepclean.config import Config
 from deepclean.core.block import Block, Series
 from deepclean.core.channels import state_vector
 from deepclean.core.frame import InputFrame
-from deepclean.core.products import State
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.factory import make_engine
 from deepclean.io import gwf
@@ -52,22 +51,16 @@ KEPT = 300
 class BlockSink(FrameSink):
     """Writes blocks of any length, under names with the nanoseconds that file names lack."""
 
-    seen: dict[int, tuple[float, bool]] = field(default_factory=dict)
-    """By the block's start: when its cleaned file had its name, and whether it is fully cleaned."""
+    seen: list[Appeared] = field(default_factory=list)
 
     def write(self, span: Span, channels: Mapping[str, Series]) -> Path:
-        """Write one block.
-
-        Raises:
-            OutputError: it did not appear.
-        """
+        """Write one block, as FrameSink does."""
         path = self.directory / f"{span.start}-{span.duration}.block"
         outputs = {n: OutputChannel(s, self.units.get(n, "")) for n, s in channels.items()}
         data = gwf.serialise(span, outputs, history=self.history, compression=self.compression)
         gwf.publish(path, data, fsync=self.fsync)
-        moment, wanted = time.monotonic(), State.CLEANED | State.SETTLED
-        state = channels[state_vector(self.interferometer)].samples
-        self.seen[span.start] = moment, bool((state & wanted == wanted).all())
+        state = channels[state_vector(self.interferometer)]
+        self.seen.append(Appeared(span.start, time.time_ns(), is_cleaned(state)))
         old = span.start - KEPT * span.duration
         path.with_name(f"{old}-{span.duration}.block").unlink(missing_ok=True)
         return path
@@ -93,7 +86,7 @@ def main() -> None:
     print(json.dumps(measure(site, round(Fraction(frame) * NS), float(seconds))))
 
 
-def measure(site: SiteDirectory, length: int, seconds: float) -> dict[str, object]:
+def measure(site: SiteDirectory, length: int, seconds: float) -> Figures:
     """Return the figures of blocks of `length` nanoseconds, over some seconds of them."""
     config, loaded = site.config, load_models(site.config)
     engine, sink = make_engine(config, loaded), block_sink(config, loaded)
@@ -101,38 +94,34 @@ def measure(site: SiteDirectory, length: int, seconds: float) -> dict[str, objec
     counted = math.ceil(seconds * NS / length)
     wanted = SETTLE + counted + -(-engine.lookahead // length) + 1
     begin = START - (-(engine.history + engine.settings.hop) // NS) + 1
-    whole = (
-        site.block(Span.of_seconds(s, 1)) for s in range(begin, begin + wanted * length // NS + 1)
-    )
-    pieces = islice((piece for block in whole for piece in cut(block, length)), wanted)
-    blocks = [(piece.span, _write(site, piece)) for piece in pieces]
+    blocks = [
+        (piece.span, _write(site, piece))
+        for second in range(begin, begin + wanted * length // NS + 1)
+        for piece in cut(site.block(Span.of_seconds(second, 1)), length)
+    ]
     for second in range(START, begin):
         span = Span.of_seconds(second, 1)
         cleaning.take(InputFrame(span, [site.block(span)], wanted=False))
-    began, sizes, used = time.monotonic() + 0.5, [], time.process_time()
-    late = []
-    for number, (span, paths) in enumerate(blocks):
-        due = began + number * length / NS
-        time.sleep(max(due - time.monotonic(), 0))
+    began, used, sizes, published = time.time_ns() + NS // 2, time.process_time(), [], []
+    for number, (span, paths) in enumerate(blocks[:wanted]):
+        due = began + number * length
+        time.sleep(max(due - time.time_ns(), 0) / NS)
         cleaning.take(InputFrame(span, [_read(config, span, *paths)]))
-        late.append((span.start, due))
+        published.append(Published(span.start, due, due))
         if number % (60 * NS // length) == SETTLE:
             sizes.append(resident())
     sizes.append(resident())
-    lasted, used = time.monotonic() - began, time.process_time() - used
-    measured = late[SETTLE : SETTLE + counted]
-    found = [(due, *sink.seen[start]) for start, due in measured if start in sink.seen]
-    latency = {
-        **spread([1e3 * (moment - due) for due, moment, _ in found]),
-        "frames": len(measured),
-        "missing": len(measured) - len(found),
-        "not_cleaned": sum(not cleaned for _, _, cleaned in found),
-    }
+    used, lasted = time.process_time() - used, (time.time_ns() - began) / NS
     memory = {"start": sizes[0], "minute": sizes[1], "end": sizes[-1], "most": max(sizes)}
     return {
-        "latency_ms": latency,
+        "latency_ms": latencies(published[SETTLE : SETTLE + counted], sink.seen),
         "lookahead_ms": engine.lookahead / 1e6,
-        "resident_mb": memory,
+        "resident_mb": {
+            "start": sizes[0],
+            "minute": sizes[1],
+            "end": sizes[-1],
+            "most": max(sizes),
+        },
         "cpu_ms_per_s": 1e3 * used / lasted,
     }
 

@@ -37,7 +37,7 @@ from benchmarks.common import Figures, run_inside, spread
 from benchmarks.compare import read
 from benchmarks.processes import Daemon, busy, free_port, processor, resident, service_env
 from benchmarks.site import SHORT, START, wide_site
-from benchmarks.stream import Appeared, Published, Watcher, Writer
+from benchmarks.stream import Appeared, Watcher, Writer, latencies
 from deepclean.core.channels import state_vector
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
@@ -149,24 +149,6 @@ def follow(daemon: Daemon, writer: Writer) -> tuple[Figures, float]:
     spent, lasted = processor(daemon.pid) - used, time.monotonic() - began
     memory = {"start": sizes[0], "minute": sizes[: 60 // 5 + 1][-1], "end": sizes[-1]}
     return memory | {"most": max(sizes)}, 1e3 * spent / lasted
-
-
-def latencies(published: Sequence[Published], seen: Sequence[Appeared]) -> dict[str, float]:
-    """Return median, p99 and worst in ms, how many frames are missing and how many not cleaned.
-
-    Raises:
-        RuntimeError: none of them has one.
-    """
-    out = {frame.start: frame for frame in reversed(seen)}  # the first of each time
-    found = [(raw, out[raw.start]) for raw in published if raw.start in out]
-    if not found:
-        raise RuntimeError("none of the frames came out")
-    return {
-        **spread([(clean.moment - raw.moment) / 1e6 for raw, clean in found]),
-        "frames": len(published),
-        "missing": len(published) - len(found),
-        "not_cleaned": sum(not clean.cleaned for _, clean in found),
-    }
 
 
 def cold_start(

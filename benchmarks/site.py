@@ -42,21 +42,13 @@ SHORT = (
 
 @dataclass(frozen=True, slots=True)
 class SiteDirectory:
-    """A simulated site with directories of its own.
+    """A simulated site with directories of its own."""
 
-    Args:
-        root: holds `strain`, `witnesses`, `cleaned` and, where it is asked for, `truth`.
-        path: file of the configuration.
-        overrides: of that file, as `--set` takes them.
-        config: the two together.
-        simulator: makes the data.
-    """
-
-    root: Path
-    path: Path
-    overrides: tuple[str, ...]
-    config: Config
-    simulator: Simulator
+    root: Path  # holds `strain`, `witnesses`, `cleaned` and, where it is asked for, `truth`
+    path: Path  # file of the configuration
+    overrides: tuple[str, ...]  # of that file, as `--set` takes them
+    config: Config  # the two together
+    simulator: Simulator  # makes the data
 
     def write(
         self,
@@ -67,14 +59,10 @@ class SiteDirectory:
         truth: bool = False,
         faults: Sequence[Fault] = (),
     ) -> list[Path]:
-        """Write the frame files of a span; return their paths in order of time.
+        """Write the frame files of a span, of a length in s; return their paths in order of time.
 
-        Args:
-            span: whole seconds.
-            length: seconds a file.
-            into: directory that gets `strain` and `witnesses`; None: the root.
-            truth: write what the strain is the sum of, too.
-            faults: what goes wrong.
+        They go below the root or below another directory, with what the strain is the sum of
+        (`truth`) where that is asked for.
         """
         layout = self.layout(into, length, truth=truth)
         return list(write_history(self.simulator, layout, span, faults=faults))
@@ -116,18 +104,10 @@ def lay_out(
     seed: int = 0,
     simulator: Callable[[Site], Simulator] = Simulator,
 ) -> SiteDirectory:
-    """Return the site that a configuration describes, its directories below an empty one.
+    """Return the site that a configuration's file describes, its directories below an empty one.
 
-    Args:
-        root: the empty directory.
-        path: file of the configuration.
-        overrides: of that file, as `--set` takes them.
-        motions: slow motions of the site; None: see `deepclean.simulate.compose`.
-        seed: of the noise.
-        simulator: makes the site's simulator; it may change the site.
-
-    Raises:
-        ConfigError: an override that cannot be.
+    `motions` and `seed` are those of `deepclean.simulate.site_of`; `simulator` makes the site's
+    simulator, and may change the site.
     """
     described = load(path, environ={}).interferometer + "_lldetchar"
     overrides = (
@@ -223,12 +203,9 @@ def _description(config: Config, name: str, kernel: int, edge: int) -> Descripti
 
 
 def widened(model: Model, channels: int, ours: Sequence[int]) -> torch.nn.Module:
-    """Return a model's network with more inputs, the same function of those it had.
+    """Return a model's network with more inputs, the same function of those it had (`ours`).
 
-    Args:
-        model: its network has, at its first and last layers, one channel for each input.
-        channels: how many inputs.
-        ours: which of them are the model's own, in its order.
+    Its first and last layers have one channel for each input.
     """
     network = build(dict(model.architecture), channels)
     weights: dict[str, Any] = network.state_dict()
@@ -238,10 +215,8 @@ def widened(model: Model, channels: int, ours: Sequence[int]) -> torch.nn.Module
             wide.copy_(narrow)
             continue
         wide.fill_(1.0 if name.endswith("running_var") else 0.0)
-        places = [
-            torch.tensor(ours) if one != other else torch.arange(one)
-            for one, other in zip(wide.shape, narrow.shape, strict=True)
-        ]
+        sizes = zip(wide.shape, narrow.shape, strict=True)
+        places = [torch.tensor(ours) if one != other else torch.arange(one) for one, other in sizes]
         wide[torch.meshgrid(*places, indexing="ij")] = narrow
     network.load_state_dict(weights)
     return network.eval()

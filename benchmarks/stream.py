@@ -15,13 +15,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from benchmarks.common import ROOT
-from deepclean.core.block import Series
+from benchmarks.common import ROOT, spread
+from deepclean.core.block import Gap, Series
+from deepclean.core.products import State
 from deepclean.core.time import NS
+from deepclean.io import gwf
 from deepclean.io.t050017 import FrameName
 
 _IN_MOVED_TO = 0x80
@@ -121,16 +124,14 @@ class Watcher:
             for name in names_in(events):
                 parsed = FrameName.parse(name)
                 if parsed is not None and parsed.description == self._description:
-                    cleaned = self._is_cleaned(self._directory / name)
-                    self.seen.append(Appeared(parsed.start, told, cleaned))
+                    state = gwf.read(self._directory / name, [self._state])[self._state]
+                    self.seen.append(Appeared(parsed.start, told, is_cleaned(state)))
 
-    def _is_cleaned(self, path: Path) -> bool:
-        from deepclean.core.products import State
-        from deepclean.io import gwf
 
-        wanted = State.CLEANED | State.SETTLED
-        state = gwf.read(path, [self._state])[self._state]
-        return isinstance(state, Series) and bool((state.samples & wanted == wanted).all())
+def is_cleaned(state: Series | Gap) -> bool:
+    """Return whether all is fully cleaned with a settled gate, by the state vector."""
+    wanted = State.CLEANED | State.SETTLED
+    return isinstance(state, Series) and bool((state.samples & wanted == wanted).all())
 
 
 def names_in(events: bytes) -> list[str]:
@@ -141,6 +142,24 @@ def names_in(events: bytes) -> list[str]:
         names.append(os.fsdecode(events[_HEADER : _HEADER + length].rstrip(b"\0")))
         events = events[_HEADER + length :]
     return names
+
+
+def latencies(published: Sequence[Published], seen: Sequence[Appeared]) -> dict[str, float]:
+    """Return median, p99 and worst in ms, how many frames are missing and how many not cleaned.
+
+    Raises:
+        RuntimeError: none of them has one.
+    """
+    out = {frame.start: frame for frame in reversed(seen)}  # the first of each time
+    found = [(raw, out[raw.start]) for raw in published if raw.start in out]
+    if not found:
+        raise RuntimeError("none of the frames came out")
+    return {
+        **spread([(clean.moment - raw.moment) / 1e6 for raw, clean in found]),
+        "frames": len(published),
+        "missing": len(published) - len(found),
+        "not_cleaned": sum(not clean.cleaned for _, clean in found),
+    }
 
 
 if __name__ == "__main__":

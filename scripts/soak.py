@@ -12,6 +12,7 @@ the ledger must balance, and neither memory nor descriptors nor threads may have
 
 from __future__ import annotations
 
+import argparse
 import random
 import sys
 import time
@@ -246,6 +247,7 @@ def figures_of(report: Report) -> common.Figures:
         "descriptors": last.descriptors,
         "threads": last.threads,
         "lines logged": report.lines,
+        "faults": report.faults,
     }
 
 
@@ -257,12 +259,15 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=600, help="seconds of data between samples")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--directory", type=Path, help="where to work; default: the system's own")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     exit_on_sigterm()
-    with common.scratch(asked.directory) as place:
-        report = soak(place, round(asked.hours * 3600), asked.fault_rate, asked.every, asked.seed)
-    common.run("soak", asked, lambda _: figures_of(report))
-    sys.exit("\n".join(report.faults))
+
+    def measure(asked: argparse.Namespace) -> common.Figures:
+        seconds = round(asked.hours * 3600)
+        with common.scratch(asked.directory) as place:
+            return figures_of(soak(place, seconds, asked.fault_rate, asked.every, asked.seed))
+
+    sys.exit("\n".join(common.run("soak", options, measure)["faults"]) or 0)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ that can be read must have one frame, with the very bytes of the undisturbed run
 
 from __future__ import annotations
 
+import argparse
 import random
 import sys
 import time
@@ -289,12 +290,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3600, help="of data")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--directory", type=Path, help="where to work; default: the system's own")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     exit_on_sigterm()
-    with common.scratch(asked.directory) as place:
-        report = rehearse(place, asked.kills, asked.seconds, asked.seed)
-    common.run("soak_kill", asked, lambda _: vars(report))
-    sys.exit("\n".join(report.faults))
+
+    def measure(asked: argparse.Namespace) -> common.Figures:
+        with common.scratch(asked.directory) as place:
+            return vars(rehearse(place, asked.kills, asked.seconds, asked.seed))
+
+    sys.exit("\n".join(common.run("soak_kill", options, measure)["faults"]) or 0)
 
 
 if __name__ == "__main__":

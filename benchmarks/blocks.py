@@ -116,12 +116,7 @@ def measure(site: SiteDirectory, length: int, seconds: float) -> Figures:
     return {
         "latency_ms": latencies(published[SETTLE : SETTLE + counted], sink.seen),
         "lookahead_ms": engine.lookahead / 1e6,
-        "resident_mb": {
-            "start": sizes[0],
-            "minute": sizes[1],
-            "end": sizes[-1],
-            "most": max(sizes),
-        },
+        "resident_mb": memory,
         "cpu_ms_per_s": 1e3 * used / lasted,
     }
 

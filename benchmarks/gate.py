@@ -6,7 +6,7 @@ demonstration's site with its model.
 
     benchmarks/gate.py                        all cases
     benchmarks/gate.py --figure docs/gate.png draw some of them too
-    benchmarks/gate.py --quiet 6              hours of quiet data, one seed an hour
+    benchmarks/gate.py --quiet 6              hours of quiet data, a seed every half hour
     benchmarks/gate.py --mergers 1000         signal-to-noise ratios before and after
     benchmarks/gate.py --bursts 1000          how many of so many on the line close the gate
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -28,15 +29,10 @@ import numpy as np
 import torch
 
 from benchmarks.common import Figures
-from deepclean.core.block import Block
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings
-from deepclean.core.time import NS, Span
-from deepclean.factory import make_engine
-from deepclean.models.loading import load_models
-from deepclean.simulate.simulator import Simulator
 from tests.helpers import adversary
-from tests.helpers.adversary import T0, Outcome
+from tests.helpers.adversary import T0, Case, Outcome
 from tests.helpers.cbc_injection import FAR, NEAR, recovered
 
 DRAWN = (
@@ -60,14 +56,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="only cases whose name or group holds this")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    common.run("gate", options, measure, common.load_of)
-
-
-def measure(options: argparse.Namespace) -> Figures:
-    """Return the figures that are asked for."""
     asked = ((options.quiet, quiet), (options.mergers, mergers), (options.bursts, bursts))
-    done = [each(count) for count, each in asked if count]
-    return done[0] if done else cases(options)
+    chosen = [partial(measure, count) for count, measure in asked if count]
+    if chosen:
+        common.run("gate", options, lambda _: chosen[0]())
+    else:
+        common.run("gate", options, cases, common.load_of)
 
 
 def cases(options: argparse.Namespace) -> Figures:
@@ -135,37 +129,20 @@ def draw(found: dict[str, Outcome], path: Path) -> None:
 
 
 def quiet(hours: int) -> Figures:
-    """Print and return how often the gate closes on quiet data, and what that costs."""
-    config = adversary.configuration()
-    names = [config.strain.channel, *config.witness_channels]
-    models = load_models(config)
-    seen = lost = 0.0
-    closings = 0
-    for seed in range(100, 100 + hours):
-        simulator, engine = Simulator(adversary.demo_site(seed)), make_engine(config, models)
-        was = False
-        for second in range(adversary.START, adversary.START + 3640):
-            span = Span.of_seconds(second, 1)
-            read = simulator.read(names, span)
-            witnesses = {name: read[name] for name in names[1:]}
-            for block in engine.push(Block(span, read[names[0]], witnesses)):
-                gate = block.estimates["60Hz"].gate
-                assert gate is not None
-                if block.span.start < (adversary.START + 39) * NS:
-                    continue
-                seen, lost = seen + 1, lost + float((1 - gate).mean())
-                shut = bool((gate == 0).any())
-                closings, was = closings + (shut and not was), shut
-        print(
-            f"{seen / 3600:.2f} hours: {closings} closings, {lost:.1f} s lost, "
-            f"{100 * lost / seen:.4f} %",
-            flush=True,
-        )
-    return {"hours": seen / 3600, "closings": closings, "lost_s": lost}
+    """Return how often the gate closes on quiet data, and what that costs."""
+    case = Case("quiet", "nothing", lambda scene: scene, seconds=1840)  # 1800 of them count
+    closings, lost, seconds = 0, 0.0, 0
+    for seed in range(100, 100 + 2 * hours):
+        outcome = case.outcome(seed)
+        gate = outcome.gate[39 * adversary.RATE :]
+        closings, lost = closings + len(outcome.closed), lost + float((1 - gate).sum())
+        seconds += len(gate) // adversary.RATE
+        adversary.scene.cache_clear()
+    return {"seconds": seconds, "closings": closings, "lost_s": lost / adversary.RATE}
 
 
 def mergers(count: int) -> Figures:
-    """Print and return what cleaning does to the signal-to-noise ratio of mergers."""
+    """Return what cleaning does to the signal-to-noise ratio of mergers, cleaned over raw."""
     figures = {}
     for strength, distance in ((1.0, FAR), (1.0, NEAR), (0.0, FAR)):
         found = []
@@ -174,20 +151,19 @@ def mergers(count: int) -> Figures:
             adversary.scene.cache_clear()
         ratios = np.concatenate([one.ratios for one in found])
         what = "the demo's coupling" if strength else "nothing to clean"
-        name = f"{what}, {len(ratios)} mergers at {distance[0]:g} to {distance[1]:g} Mpc"
-        moved, seconds = sum(one.moved for one in found), sum(one.seconds for one in found)
-        least, mean, highest = (float(x) for x in (ratios.min(), ratios.mean(), ratios.max()))
-        print(
-            f"{name}: the gain differs in {moved} of {seconds} s; cleaned / raw: mean "
-            f"{mean:.5f}, least {least:.5f}, highest {highest:.5f}",
-            flush=True,
-        )
-        figures[name] = {"mean": mean, "least": least, "highest": highest, "moved_s": moved}
+        figures[f"{what}, mergers at {distance[0]:g} to {distance[1]:g} Mpc"] = {
+            "mergers": len(ratios),
+            "seconds": sum(one.seconds for one in found),
+            "seconds in which the gain differs": sum(one.moved for one in found),
+            "mean": float(ratios.mean()),
+            "least": float(ratios.min()),
+            "highest": float(ratios.max()),
+        }
     return figures
 
 
 def bursts(count: int) -> Figures:
-    """Print and return how many sine-Gaussians in the band, as loud as can be, close the gate."""
+    """Return how often sine-Gaussians in the band, as loud as can be, close the gate."""
     closings, total = 0, 0
     for seed in range(max(1, count // 100)):
         rng = np.random.default_rng(seed)
@@ -204,10 +180,8 @@ def bursts(count: int) -> Figures:
             changed = changed.plus(wave)
         engine = adversary.engine()
         cleaned = [one for block in changed.blocks() for one in engine.push(block)]
-        closings += len(Outcome(cleaned, usual, changed).closed)
-        total += 100
+        closings, total = closings + len(Outcome(cleaned, usual, changed).closed), total + 100
         adversary.scene.cache_clear()
-        print(f"{total} sine-Gaussians: {closings} closings", flush=True)
     return {"bursts": total, "closings": closings}
 
 

@@ -18,8 +18,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,6 @@ from scripts.soak_stream import BURST, KEPT, LATE, RATE, DaemonClock
 
 DEADLINE = 0.2
 """Seconds that what is missing is waited for, in real time, however fast the data come."""
-
 
 STEEPEST = 5.0
 """MB per day of data by which memory may seem to grow."""
@@ -68,29 +66,8 @@ class Sample:
         )
 
 
-@dataclass
-class Report:
-    """What came of it."""
-
-    seconds: int  # of data
-    happened: Counter[str]  # faults that were made, by kind
-    samples: list[Sample] = field(default_factory=list)
-    ledger: dict[str, Any] = field(default_factory=dict)  # at the end
-    checked: int = 0  # frames that were read back whole
-    lines: int = 0  # that the daemon logged
-    slope: float | None = None  # of the memory, MB per day of data; None: too little to tell
-    faults: list[str] = field(default_factory=list)  # what should not be
-
-
-def soak(
-    place: Path,
-    seconds: int,
-    fault_rate: float,
-    every: int,
-    seed: int = 0,
-    say: Callable[[Sample], None] = print,
-) -> Report:
-    """Run it below an empty directory; return what came of it.
+def soak(place: Path, seconds: int, fault_rate: float, every: int, seed: int = 0) -> common.Figures:
+    """Run it below an empty directory, and print how the daemon is now and then.
 
     Args:
         place: the directory.
@@ -98,7 +75,9 @@ def soak(
         fault_rate: faults a second of data.
         every: seconds of data from one sample to the next.
         seed: of the faults.
-        say: told of every sample.
+
+    Returns:
+        What came of it, by name; `wrong` is what should not be.
 
     Raises:
         RuntimeError: the daemon ended by itself, or hung.
@@ -111,29 +90,38 @@ def soak(
     step = 3 * BURST
     often = step * fault_rate / len(KINDS)  # as often as any kind of fault
     bursts = {second for second in range(BURST, seconds, step) if chance.random() < often}
-    happened = Counter(fault.kind for fault in faults) + Counter(burst=len(bursts))
-    report = Report(seconds, happened)
+    samples: list[Sample] = []
     with Daemon(site.path, site.overrides, place / "log") as daemon:
         began = time.monotonic()
 
         def sample() -> None:
             _scrape(port)
-            usual = report.samples[0].descriptors if report.samples else 0
-            report.samples.append(_sample(site, daemon, clock.second, began, usual))
-            say(report.samples[-1])
+            samples.append(_sample(site, daemon, clock.second, began, samples))
+            print(samples[-1], flush=True)
 
         clock = DaemonClock(site, daemon, span, faults, bursts, every, sample)
         pace = Pace(retention=KEPT, ahead=BURST + 16)
         for _ in stream(site.simulator, site.layout(), span, clock, pace=pace, faults=faults):
             pass  # the clock does the rest
         clock.finish()
-        if (ended := daemon.stop()) != 0:
-            report.faults.append(f"the daemon ended with status {ended}")
-    report.ledger = account.facts(_ledger(site))
-    report.lines = len((place / "log").read_text().splitlines())
-    report.checked, report.slope = clock.checked, _slope(report.samples)
-    report.faults += [*clock.faults, *_wrong(report, clock)]
-    return report
+        ended = daemon.stop()
+    ledger, memory = account.facts(_ledger(site)), [sample.rss for sample in samples]
+    spent = samples[-1].cpu - samples[0].cpu, samples[-1].second - samples[0].second
+    slope = _slope(samples)
+    return {
+        "data_s": seconds,
+        "lasted_s": samples[-1].wall,
+        "daemon_ms_per_s": 1000 * spent[0] / max(spent[1], 1),
+        "faults made": Counter(fault.kind for fault in faults) + Counter(burst=len(bursts)),
+        "ledger": ledger,
+        "read back whole": clock.checked,
+        "memory_mb": {"least": min(memory), "most": max(memory), "slope per day": slope},
+        "descriptors": samples[-1].descriptors,
+        "threads": samples[-1].threads,
+        "lines logged": len((place / "log").read_text().splitlines()),
+        "samples": [str(sample) for sample in samples],
+        "wrong": [*clock.wrong, *_wrong(ledger, samples, slope, clock, ended)],
+    }
 
 
 def faults_of(
@@ -143,9 +131,7 @@ def faults_of(
 
     What comes late does so around the deadline or far behind it (`soak_stream.LATE`).
     """
-    seconds = span.duration // NS
-    longest = min(900, seconds // 10)
-    found = []
+    longest, found = min(900, span.duration // NS // 10), []
     later = Span(span.start + 4 * NS, span.end)  # the daemon begins with a frame that is there
     for fault in random_faults(chance.randrange(1 << 32), 1000 * rate, later, site.simulator.site):
         where = fault.span
@@ -163,13 +149,15 @@ def _scrape(port: int) -> None:
         answer.read()
 
 
-def _sample(site: SiteDirectory, daemon: Daemon, second: int, began: float, usual: int) -> Sample:
+def _sample(
+    site: SiteDirectory, daemon: Daemon, second: int, began: float, before: list[Sample]
+) -> Sample:
     return Sample(
         second=second,
         wall=time.monotonic() - began,
         cpu=processor(daemon.pid),
         rss=resident(daemon.pid),
-        descriptors=_descriptors(daemon.pid, usual),
+        descriptors=_descriptors(daemon.pid, before[0].descriptors if before else 0),
         threads=int(status(daemon.pid)["Threads"]),
         outputs=len(site.outputs()),
         balanced=_ledger(site).balanced,
@@ -193,25 +181,30 @@ def _ledger(site: SiteDirectory) -> Ledger:
     return account.read(account.path_in(output.directory, output.description), time.time()).ledger
 
 
-def _wrong(report: Report, clock: DaemonClock) -> list[str]:
+def _wrong(
+    ledger: dict[str, Any],
+    samples: list[Sample],
+    slope: float | None,
+    clock: DaemonClock,
+    ended: int,
+) -> list[str]:
     """Return what should not be."""
-    ledger, samples = report.ledger, report.samples
     lost = clock.wanted - clock.seen
     invented = clock.seen - clock.wanted - clock.possible
     out = sum(ledger["written"].values())
     descriptors, threads = ({getattr(s, n) for s in samples} for n in ("descriptors", "threads"))
     found = {
+        f"the daemon ended with status {ended}": ended,
         f"no frame of {len(lost)} seconds: {sorted(lost)[:9]}": lost,
         f"a frame of {len(invented)} seconds without strain: {sorted(invented)[:9]}": invented,
-        f"the ledger does not balance: {ledger}": (
-            ledger["frames_in"] != out or ledger["inside"] or ledger["lost"]
-        ),
+        f"{ledger['frames_in']} frames in, {out} out": ledger["frames_in"] != out,
+        f"inside or lost: {ledger}": ledger["inside"] or ledger["lost"],
         f"{out} frames in the ledger, {len(clock.seen)} seen": out != len(clock.seen),
         "the ledger did not balance at some sample": not all(s.balanced for s in samples),
         "more outputs than the retention allows": max(s.outputs for s in samples) > KEPT,
         f"descriptors are not constant: {sorted(descriptors)}": len(descriptors) > 1,
         f"threads are not constant: {sorted(threads)}": len(threads) > 1,
-        f"memory grows by {report.slope} MB per day of data": (report.slope or 0) > STEEPEST,
+        f"memory grows by {slope} MB per day of data": (slope or 0) > STEEPEST,
     }
     return [said for said, so in found.items() if so]
 
@@ -230,27 +223,6 @@ def _slope(samples: list[Sample]) -> float | None:
     return float(theilslopes([sample.rss for sample in settled], days).slope)
 
 
-def figures_of(report: Report) -> common.Figures:
-    """Return what came of it as figures, by name."""
-    ledger, memory = report.ledger, [sample.rss for sample in report.samples]
-    first, last = report.samples[0], report.samples[-1]
-    spent = 1000 * (last.cpu - first.cpu) / max(last.second - first.second, 1)
-    return {
-        "data_s": report.seconds,
-        "lasted_s": last.wall,
-        "daemon_ms_per_s": spent,
-        "faults made": report.happened,
-        "frames_in": ledger["frames_in"],
-        **{name: ledger[name] for name in ("written", "lost", "gaps", "ignored")},
-        "read back whole": report.checked,
-        "memory_mb": {"least": min(memory), "most": max(memory), "per day": report.slope},
-        "descriptors": last.descriptors,
-        "threads": last.threads,
-        "lines logged": report.lines,
-        "faults": report.faults,
-    }
-
-
 def main() -> None:
     """Run it, print what came of it and what of that should not be."""
     parser = common.parser(__doc__)
@@ -265,9 +237,9 @@ def main() -> None:
     def measure(asked: argparse.Namespace) -> common.Figures:
         seconds = round(asked.hours * 3600)
         with common.scratch(asked.directory) as place:
-            return figures_of(soak(place, seconds, asked.fault_rate, asked.every, asked.seed))
+            return soak(place, seconds, asked.fault_rate, asked.every, asked.seed)
 
-    sys.exit("\n".join(common.run("soak", options, measure)["faults"]) or 0)
+    sys.exit("\n".join(common.run("soak", options, measure)["wrong"]) or 0)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import sys
 import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -65,7 +64,7 @@ class Report:
     kills: Counter[str] = field(default_factory=Counter)  # by what the daemon was doing
     start_up_s: float = 0.0  # from a process's start to its first look at the data, median
     lasted_s: float = 0.0
-    faults: list[str] = field(default_factory=list)  # what should not be
+    wrong: list[str] = field(default_factory=list)  # what should not be
 
 
 class HeldStream:
@@ -132,9 +131,7 @@ class HeldStream:
         return self.cleaned_frames / str(name)
 
 
-def rehearse(
-    place: Path, kills: int, seconds: int, seed: int = 0, say: Callable[[str], None] = print
-) -> Report:
+def rehearse(place: Path, kills: int, seconds: int, seed: int = 0) -> Report:
     """Run it all below an empty directory.
 
     Raises:
@@ -143,16 +140,14 @@ def rehearse(
     began = time.monotonic()
     stream = HeldStream(demo_site(place, OVERRIDES), seconds)
     report = Report(seconds, readable=len(stream.readable))
-    say(f"{seconds} s of data are made")
     undisturbed = place / "undisturbed"
     stream.show(START + 1)
     with _daemon(stream) as daemon:
         report.start_up_s = _started(daemon)
         _finish(stream, daemon, report)
     stream.cleaned_frames.rename(undisturbed)
-    say(f"cleaned undisturbed; {time.monotonic() - began:.0f} s so far")
     stream.hide()
-    _disturb(stream, kills, random.Random(seed), report, say)
+    _disturb(stream, kills, random.Random(seed), report)
     _compare(stream, undisturbed, report)
     report.lasted_s = time.monotonic() - began
     return report
@@ -174,16 +169,10 @@ def _finish(stream: HeldStream, daemon: Daemon, report: Report) -> None:
     stream.show(stream.end)
     daemon.until(lambda: stream.cleaned >= stream.cleanable, limit=600)
     if (status := daemon.stop()) != 0:
-        report.faults.append(f"a daemon that was told to stop ended with status {status}")
+        report.wrong.append(f"a daemon that was told to stop ended with status {status}")
 
 
-def _disturb(
-    stream: HeldStream,
-    kills: int,
-    chance: random.Random,
-    report: Report,
-    say: Callable[[str], None],
-) -> None:
+def _disturb(stream: HeldStream, kills: int, chance: random.Random, report: Report) -> None:
     """Clean the stream in many lives."""
     ends = sorted(chance.sample(range(START + 3, stream.end), kills - 1))
     starts_up = [report.start_up_s]
@@ -203,7 +192,7 @@ def _disturb(
             report.kills[_found(stream, daemon)] += 1
         _check_account(stream.site, report)
         if number % 20 == 19:
-            say(f"{number + 1} kills, GPS {end - START} s: {dict(report.kills)}")
+            print(f"{number + 1} kills, second {end - START}: {dict(report.kills)}", flush=True)
     with _daemon(stream) as daemon:
         _finish(stream, daemon, report)
     report.start_up_s = median(starts_up)
@@ -253,10 +242,10 @@ def _check_account(site: SiteDirectory, report: Report) -> None:
     try:
         kept = account.read(account.path_in(output.directory, output.description), time.time())
     except InputError as fault:
-        report.faults.append(str(fault))
+        report.wrong.append(str(fault))
         return
     if not kept.ledger.balanced:
-        report.faults.append(f"the ledger does not balance: {kept.ledger}")
+        report.wrong.append(f"the ledger does not balance: {kept.ledger}")
 
 
 def _compare(stream: HeldStream, undisturbed: Path, report: Report) -> None:
@@ -268,19 +257,19 @@ def _compare(stream: HeldStream, undisturbed: Path, report: Report) -> None:
         ("too many", frames.keys() - readable),
     ):
         if seconds:
-            report.faults.append(f"{len(seconds)} {what}, the first GPS {min(seconds)}")
+            report.wrong.append(f"{len(seconds)} {what}, the first GPS {min(seconds)}")
     for path in frames.values():
         twin = undisturbed / path.name
         if not twin.exists() or path.read_bytes() != twin.read_bytes():
-            report.faults.append(f"{path.name} differs")
+            report.wrong.append(f"{path.name} differs")
         try:
             gwf.read(path, list(gwf.channels(path)), checksum=True)
         except InputError as fault:
-            report.faults.append(str(fault))
+            report.wrong.append(str(fault))
     left = {path.name for path in stream.cleaned_frames.iterdir()}
     kept = (".lock", ".account.json", ".models.jsonl", *(path.name for path in frames.values()))
     if strange := {name for name in left if not name.endswith(kept)}:
-        report.faults.append(f"left behind: {sorted(strange)}")
+        report.wrong.append(f"left behind: {sorted(strange)}")
 
 
 def main() -> None:
@@ -297,7 +286,7 @@ def main() -> None:
         with common.scratch(asked.directory) as place:
             return vars(rehearse(place, asked.kills, asked.seconds, asked.seed))
 
-    sys.exit("\n".join(common.run("soak_kill", options, measure)["faults"]) or 0)
+    sys.exit("\n".join(common.run("soak_kill", options, measure)["wrong"]) or 0)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class DaemonClock:
         self.possible: set[int] = set()  # those that may have one
         self.seen: set[int] = set()  # those that have had one
         self.checked = 0  # frames that were read back whole
-        self.faults: list[str] = []  # what was wrong with those
+        self.wrong: list[str] = []  # what was wrong with those
 
     def monotonic(self) -> float:
         """Return the seconds of data that have passed."""
@@ -141,10 +141,10 @@ class DaemonClock:
         try:
             cleaned = gwf.read(path, list(gwf.channels(path)), checksum=True)[self._out_dq]
         except (InputError, KeyError) as fault:
-            self.faults.append(f"GPS {second}: {fault}")
+            self.wrong.append(f"GPS {second}: {fault}")
             return
         self.checked += 1
         finite = isinstance(cleaned, Series) and bool(np.isfinite(cleaned.samples).all())
         kinds = self._kinds[second]
         if finite == bool(kinds & NOT_FINITE) and not kinds & OVERWRITE:
-            self.faults.append(f"GPS {second}: not finite where the strain is, or the reverse")
+            self.wrong.append(f"GPS {second}: not finite where the strain is, or the reverse")

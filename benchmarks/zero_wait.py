@@ -126,12 +126,9 @@ def lines(seconds: int) -> Case:
 
 
 def broad(floor: Float64, noise: float, rate: int = 4096) -> Case:
-    """Return noise 20 Hz wide, five times the floor, which a witness sees with noise of its own.
+    """Return noise 20 Hz wide, five times a white floor, which a witness sees.
 
-    Args:
-        floor: white.
-        noise: of the witness over all frequencies, in units of what it sees.
-        rate: of everything, Hz.
+    The witness has `noise` of its own over all frequencies, in units of what it sees.
     """
     rng, band = np.random.default_rng(5), (110.0, 130.0)
     frequencies = np.fft.rfftfreq(len(floor), 1 / rate)

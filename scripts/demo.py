@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import track
+from rich.table import Table
 
 from benchmarks import common
 from benchmarks.processes import Daemon
@@ -20,7 +21,6 @@ common.limit_threads()
 
 if TYPE_CHECKING:
     from deepclean.config import Config
-    from deepclean.core.time import Span
 
 OUTPUT = common.ROOT / "demo-output"
 CONFIG = common.CONFIGURATIONS / "demo.yaml"
@@ -86,18 +86,25 @@ def frames(kind: str = "cleaned") -> list[Path]:
 def report(seconds: int) -> None:
     """Print the table and draw the picture."""
     from deepclean.config import load
+    from deepclean.core.block import Gap
     from deepclean.core.channels import product_names
     from deepclean.core.spectra import band_ratio
     from deepclean.core.time import Span
+    from deepclean.io.history import History
 
     config = load(CONFIG)
     name = config.strain.channel
     span = Span.of_seconds(START, seconds - 1)  # the last second had no look-ahead
-    strains = {
-        "raw": samples("strain", name, span),
-        "cleaned": samples("cleaned", product_names(name, ["OUT_DQ"])["OUT_DQ"], span),
-        "true floor": samples("truth", f"{config.interferometer}:TRUTH-BACKGROUND", span),
-    }
+    strains = {}
+    for label, kind, channel in (
+        ("raw", "strain", name),
+        ("cleaned", "cleaned", product_names(name, ["OUT_DQ"])["OUT_DQ"]),
+        ("true floor", "truth", f"{config.interferometer}:TRUTH-BACKGROUND"),
+    ):
+        read = History([OUTPUT / kind]).read([channel], span)[channel]
+        if isinstance(read, Gap):
+            sys.exit(f"{kind}: {channel} over {span}: {read.reason}")
+        strains[label] = read.samples
     (coupling,) = config.enabled_couplings.values()
     band = " and ".join(f"{low:g}-{high:g} Hz" for low, high in coupling.bands)
     late = latencies(config)
@@ -115,23 +122,13 @@ def report(seconds: int) -> None:
         ("latency, raw frame to cleaned frame, median", f"{median(late):.3f} s"),
         ("latency, p99", f"{common.percentile(late, 99):.3f} s"),
     )
-    console.print(f"{seconds - 1} s of a simulated {config.interferometer}, {band}\n")
-    console.print(common.table(("", ""), rows))
+    table = Table("", "", title=f"{seconds - 1} s of a simulated {config.interferometer}, {band}")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
     console.print("Of the latency one second is the wait for the look-ahead: the next frame.")
-    picture = OUTPUT / "spectra.png"
-    draw(picture, config, strains)
-    console.print(f"Spectra before and after: {picture.relative_to(common.ROOT)}")
-
-
-def samples(kind: str, channel: str, span: Span) -> Any:
-    """Return a channel's samples over a span from a directory of files."""
-    from deepclean.core.block import Gap
-    from deepclean.io.history import History
-
-    read = History([OUTPUT / kind]).read([channel], span)[channel]
-    if isinstance(read, Gap):
-        sys.exit(f"{kind}: {channel} over {span}: {read.reason}")
-    return read.samples
+    draw(OUTPUT / "spectra.png", config, strains)
+    console.print("Spectra before and after: demo-output/spectra.png")
 
 
 def latencies(config: Config) -> list[float]:
@@ -150,19 +147,15 @@ def draw(picture: Path, config: Config, strains: dict[str, Any]) -> None:
     from gwpy.plot import Plot
     from gwpy.timeseries import TimeSeries
 
-    styles = {
-        "raw": {"color": "#b2182b", "linewidth": 1.0},
-        "cleaned": {"color": "#2166ac", "linewidth": 1.6},
-        "true floor": {"color": "black", "linewidth": 0.9, "linestyle": "--"},
-    }
+    styles = {"raw": ("#b2182b", 1.0, "-"), "cleaned": ("#2166ac", 1.6, "-")}
+    styles["true floor"] = ("black", 0.9, "--")
     plot = Plot(figsize=(12, 5))
     wide, near = plot.add_subplot(1, 2, 1), plot.add_subplot(1, 2, 2)
     for label, strain in strains.items():
         series = TimeSeries(strain, sample_rate=config.strain.rate, t0=START, unit="strain")
-        density = series.asd(2, 1, method="median")
+        density, (color, width, dashes) = series.asd(2, 1, method="median")[1:], styles[label]
         for axes in (wide, near):
-            at, values = density.frequencies.value[1:], density.value[1:]
-            axes.plot(at, values, label=label, **styles[label])
+            axes.plot(density, label=label, color=color, lw=width, ls=dashes)
             axes.set(yscale="log", xlabel="Frequency [Hz]")
     wide.set(xscale="log", xlim=(15, 2000), ylim=(2e-24, 3e-21))
     near.set(xlim=(50, 70), ylim=(2e-24, 3e-22))

@@ -1,9 +1,6 @@
 #!/usr/bin/env python3
 """Compare two runs of a benchmark: figure, before, after, ratio.
 
-    benchmarks/compare.py before.json after.json
-    benchmarks/compare.py before.json after.json --only median --beyond 1.1
-
 The files are those that `--json` of any benchmark writes. The status says only whether they can be
 compared: what a ratio means depends on what else the machine did, which is printed above the table.
 """

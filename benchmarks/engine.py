@@ -4,9 +4,6 @@
 Each case runs in a process of its own over simulated frames on disk, through the very code of
 `deepclean replay`: read, align, resample, predict, bandpass, interpolate, subtract, render, write.
 The networks have the published architecture with random weights, which cost what trained ones do.
-
-    benchmarks/engine.py                 all cases
-    benchmarks/engine.py --case 21       one case
 """
 
 from __future__ import annotations

@@ -3,12 +3,6 @@
 
 The cases are those that the tests hold the gate to (tests/helpers/adversary.py), on the
 demonstration's site with its model.
-
-    benchmarks/gate.py                        all cases
-    benchmarks/gate.py --figure docs/gate.png draw some of them too
-    benchmarks/gate.py --quiet 6              hours of quiet data, a seed every half hour
-    benchmarks/gate.py --mergers 1000         signal-to-noise ratios before and after
-    benchmarks/gate.py --bursts 1000          how many of so many on the line close the gate
 """
 
 from __future__ import annotations

@@ -5,13 +5,6 @@
 directories. A writer's process lets frames that were made before appear at their time. From the
 raw strain frame's rename to the cleaned frame's: median, p99, worst, frames missing.
 
-    benchmarks/latency.py                              15 minutes of 1-s frames
-    benchmarks/latency.py --minutes 2 --busy           with a process that spins beside it
-    benchmarks/latency.py --set couplings.60Hz.wait=0  any key of the configuration
-    benchmarks/latency.py --frame 1/16 --short         1/16-s blocks, with a short look-ahead
-    benchmarks/latency.py --busy 2 --under "chrt --fifo 10" --env OMP_WAIT_POLICY=active
-    benchmarks/latency.py --table a.json b.json        runs that --json wrote, one a line
-
 Frames shorter than a second have no file names (LIGO-T050017 counts whole seconds), so the daemon
 cannot tail them: with such a `--frame` the daemon's step, from reading a file to the rename of the
 cleaned one, is fed in real time by benchmarks/blocks.py, and only the tailing is left out.

@@ -20,24 +20,15 @@ RUN = ("-m", "deepclean", "run")
 
 
 class Daemon:
-    """`deepclean run` as a process, killed where its block ends.
-
-    Args:
-        config: its configuration file.
-        overrides: of the configuration, as `--set` takes them.
-        log: file for what it says.
-        command: what Python runs.
-        under: command line that it runs under: chrt, taskset.
-        env: its environment; None for this process's.
-    """
+    """`deepclean run` as a process, killed where its block ends."""
 
     def __init__(
         self,
-        config: Path,
-        overrides: Sequence[str],
-        log: Path,
-        command: Sequence[str] = RUN,
-        under: str = "",
+        config: Path,  # file of the configuration
+        overrides: Sequence[str],  # of the configuration, as `--set` takes them
+        log: Path,  # file for what it says
+        command: Sequence[str] = RUN,  # what Python runs
+        under: str = "",  # command line that it runs under: chrt, taskset
         env: Mapping[str, str] | None = None,
     ) -> None:
         self._log = log

@@ -4,8 +4,6 @@
 Simulated frames on disk, 21 witnesses, strain at 16384 Hz, one coupling with its gate; every case
 is the command `deepclean replay`, from its start to its end. The samples of several processes must
 be those of one, bit for bit; those of a larger hop equal to rounding: otherwise the status is 1.
-
-    benchmarks/replay.py                 half an hour of data, two processes, hops of 1 and 16 s
 """
 
 from __future__ import annotations

@@ -7,10 +7,6 @@ shown is milliseconds of compute per second of data, reading and writing include
 the seconds, by the clock and of the processor, which a busy machine disturbs less and which the
 straight lines are laid through. Witnesses are at 512 Hz; where nothing else is said there are 21
 of them, one coupling, strain at 16384 Hz, and blocks (which are the hop as well) of 1 s.
-
-    benchmarks/scaling.py                            all series
-    benchmarks/scaling.py --series witnesses         one of them
-    benchmarks/scaling.py --repeat 3 --json FILE --figure docs/scaling.png
 """
 
 from __future__ import annotations

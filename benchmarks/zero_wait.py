@@ -7,8 +7,6 @@ comparison, as it would be with other answers to the question what comes next:
     the network's output, beyond what is known of it, is taken to be zero;
     it is continued by linear prediction;
     the same, and at a seam the old forecast itself is faded out.
-
-    benchmarks/zero_wait.py                  all cases, 900 s each
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks import common
 from benchmarks.site import START
 from deepclean.core.block import Float64, Series
-from deepclean.core.channels import canary_version, gain, model_version, product_names
+from deepclean.core.channels import canary_version, model_version, product_names
 from deepclean.core.rollout.rollout import Event
 from deepclean.core.spectra import band_ratio
 from deepclean.core.time import NS
@@ -53,19 +53,14 @@ class Second:
     canary: float | None  # of CANARY; None where there is none over all the window
     version: int  # in force at its end
     tried: int  # the canary at its end; 0: none
-    gain: float  # of production, the lowest
 
 
 def measure(place: Place) -> list[Second]:
-    """Measure every frame that was written, but for the first seconds.
-
-    Raises:
-        AssertionError: a second of the run has no frame, or what is in it cannot be read.
-    """
+    """Measure every frame that was written, but for the first seconds."""
     config = place.config
     ifo, strain = config.interferometer, config.strain.channel
     names = product_names(strain, ["OUT_DQ", "CANARY"]).values()
-    numbers = [model_version(ifo, COUPLING), canary_version(ifo, COUPLING), gain(ifo, COUPLING)]
+    numbers = model_version(ifo, COUPLING), canary_version(ifo, COUPLING)
 
     def samples(directory: Path, *channels: str) -> list[Float64]:
         read = History([directory]).read(channels, place.span)
@@ -73,29 +68,20 @@ def measure(place: Place) -> list[Second]:
         assert len(series) == len(channels), f"{directory} has gaps: {read}"
         return [np.asarray(one.samples, dtype=np.float64) for one in series]
 
-    out, candidate, version, tried, gains = samples(config.output.directory, *names, *numbers)
+    out, candidate, version, tried = samples(config.output.directory, *names, *numbers)
     (raw,) = samples(config.input.strain.directory, strain)
     (floor,) = samples(place.site.root / "truth", f"{ifo}:TRUTH-BACKGROUND")
     bands, rate = config.couplings[COUPLING].bands, config.strain.rate
     found = []
     for end in range(WINDOW, place.plan.end + 1):
         inside = slice((end - WINDOW) * rate, end * rate)
-        counts = slice(16 * (end - 1), 16 * end)
         at_test = bool((tried[16 * (end - WINDOW) : 16 * end] > 0).all())
-        residuals = [
+        before, after, canary = (
             band_ratio(one[inside], floor[inside], rate, bands) for one in (raw, out, candidate)
-        ]
-        found.append(
-            Second(
-                gps=START + end - 1,
-                raw=residuals[0],
-                cleaned=residuals[1],
-                canary=residuals[2] if at_test else None,
-                version=int(version[counts][-1]),
-                tried=int(tried[counts][-1]),
-                gain=float(gains[counts].min()),
-            )
         )
+        versions = int(version[16 * end - 1]), int(tried[16 * end - 1])
+        canary = canary if at_test else None
+        found.append(Second(START + end - 1, before, after, canary, *versions))
     return found
 
 

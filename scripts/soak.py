@@ -28,12 +28,11 @@ common.limit_threads()
 
 from benchmarks.processes import Daemon, exit_on_sigterm, free_port, processor, resident, status
 from benchmarks.site import START, SiteDirectory, demo_site
-from deepclean.core.accounting import Ledger
 from deepclean.core.time import NS, Span
 from deepclean.simulate import Fault, Pace, random_faults, stream
 from deepclean.simulate.faults import KINDS
 from deepclean.telemetry import status_file as account
-from scripts.soak_stream import BURST, KEPT, LATE, RATE, DaemonClock
+from scripts.soak_stream import BURST, KEPT, LATE, RATE, DaemonClock, ledger
 
 DEADLINE = 0.2
 """Seconds that what is missing is waited for, in real time, however fast the data come."""
@@ -105,7 +104,7 @@ def soak(place: Path, seconds: int, fault_rate: float, every: int, seed: int = 0
             pass  # the clock does the rest
         clock.finish()
         ended = daemon.stop()
-    ledger, memory = account.facts(_ledger(site)), [sample.rss for sample in samples]
+    facts, memory = account.facts(ledger(site)), [sample.rss for sample in samples]
     spent = samples[-1].cpu - samples[0].cpu, samples[-1].second - samples[0].second
     slope = _slope(samples)
     return {
@@ -113,14 +112,14 @@ def soak(place: Path, seconds: int, fault_rate: float, every: int, seed: int = 0
         "lasted_s": samples[-1].wall,
         "daemon_ms_per_s": 1000 * spent[0] / max(spent[1], 1),
         "faults made": Counter(fault.kind for fault in faults) + Counter(burst=len(bursts)),
-        "ledger": ledger,
+        "ledger": facts,
         "read back whole": clock.checked,
         "memory_mb": {"least": min(memory), "most": max(memory), "slope per day": slope},
         "descriptors": samples[-1].descriptors,
         "threads": samples[-1].threads,
         "lines logged": len((place / "log").read_text().splitlines()),
         "samples": [str(sample) for sample in samples],
-        "wrong": [*clock.wrong, *_wrong(ledger, samples, slope, clock, ended)],
+        "wrong": [*clock.wrong, *_wrong(facts, samples, slope, clock, ended)],
     }
 
 
@@ -160,7 +159,7 @@ def _sample(
         descriptors=_descriptors(daemon.pid, before[0].descriptors if before else 0),
         threads=int(status(daemon.pid)["Threads"]),
         outputs=len(site.outputs()),
-        balanced=_ledger(site).balanced,
+        balanced=ledger(site).balanced,
     )
 
 
@@ -174,11 +173,6 @@ def _descriptors(pid: int, usual: int) -> int:
         looks.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
         time.sleep(0.005)
     return min(looks)
-
-
-def _ledger(site: SiteDirectory) -> Ledger:
-    output = site.config.output
-    return account.read(account.path_in(output.directory, output.description), time.time()).ledger
 
 
 def _wrong(

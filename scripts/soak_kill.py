@@ -33,8 +33,7 @@ from deepclean.errors import InputError
 from deepclean.io import gwf
 from deepclean.io.t050017 import FrameName
 from deepclean.simulate import Fault
-from deepclean.telemetry import status_file as account
-from scripts.soak_stream import RATE
+from scripts.soak_stream import RATE, ledger
 
 DEADLINE = 2.0
 """Seconds, of data that never come and of the look-ahead: longer than any pause of the stream."""
@@ -238,14 +237,12 @@ def _found(stream: HeldStream, daemon: Daemon) -> str:
 
 def _check_account(site: SiteDirectory, report: Report) -> None:
     """Whenever a process dies its account can be read, and balances."""
-    output = site.config.output
     try:
-        kept = account.read(account.path_in(output.directory, output.description), time.time())
+        account = ledger(site)
     except InputError as fault:
         report.wrong.append(str(fault))
-        return
-    if not kept.ledger.balanced:
-        report.wrong.append(f"the ledger does not balance: {kept.ledger}")
+    else:
+        report.wrong += [] if account.balanced else [f"the ledger does not balance: {account}"]
 
 
 def _compare(stream: HeldStream, undisturbed: Path, report: Report) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -10,12 +11,14 @@ import numpy as np
 
 from benchmarks.processes import Daemon
 from benchmarks.site import START, SiteDirectory
+from deepclean.core.accounting import Ledger
 from deepclean.core.block import Series
 from deepclean.core.channels import product_names
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
 from deepclean.simulate import Fault
+from deepclean.telemetry import status_file as account
 
 RATE = "strain.rate=4096"
 """A quarter of the demo's, which makes reading and writing cheaper."""
@@ -148,3 +151,9 @@ class DaemonClock:
         kinds = self._kinds[second]
         if finite == bool(kinds & NOT_FINITE) and not kinds & OVERWRITE:
             self.wrong.append(f"GPS {second}: not finite where the strain is, or the reverse")
+
+
+def ledger(site: SiteDirectory) -> Ledger:
+    """Return the ledger that a daemon keeps on disk."""
+    output = site.config.output
+    return account.read(account.path_in(output.directory, output.description), time.time()).ledger

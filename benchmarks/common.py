@@ -57,9 +57,10 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
 
 
 def listing(run: Figures) -> str:
-    """Return a run as text: the machine, and every figure by its name, which has its unit."""
+    """Return a run as text: what was asked for, and every figure by name and unit."""
     rows = [(name, f"{value:.6g}") for name, value in flat(run["figures"]).items()]
-    return f"{load_of(run)}\n\n{table(('figure', 'value'), rows)}"
+    asked = ", ".join(f"{name} {value}" for name, value in run["settings"].items() if value)
+    return f"{asked}; {load_of(run)}\n\n{table(('figure', 'value'), rows)}"
 
 
 def run(

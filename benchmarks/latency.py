@@ -27,7 +27,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import common
 from benchmarks.common import Figures, run_inside, spread
-from benchmarks.compare import read
 from benchmarks.processes import Daemon, busy, free_port, processor, resident, service_env
 from benchmarks.site import SHORT, START, wide_site
 from benchmarks.stream import Appeared, Watcher, Writer, latencies
@@ -46,9 +45,6 @@ PATIENCE = 10.0
 def main() -> None:
     """Run the stream; print what was measured."""
     options = _options()
-    if options.table:
-        print(rows([read(path) for path in options.table]))
-        return
     measured, memory = (measure if options.frame >= 1 else measure_blocks), Path("/dev/shm")
     with common.scratch(options.directory or (memory if memory.is_dir() else None)) as place:
         common.run("latency", options, lambda options: measured(place, options))
@@ -66,7 +62,6 @@ def _options() -> argparse.Namespace:
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="of the configuration")
     add("--short", action="store_true", help="as --set, with what shortens the look-ahead")
     add("--directory", type=Path, help="where to work; default: /dev/shm")
-    add("--table", type=Path, nargs="+", metavar="FILE", help="only show these runs")
     options = parser.parse_args()
     options.set = [*(SHORT if options.short else ()), *options.set]
     if options.frame <= 0 or 16 % options.frame.denominator:
@@ -172,30 +167,6 @@ def measure_blocks(place: Path, options: argparse.Namespace) -> Figures:
     environment = service_env(options.env)
     with busy(options.busy, options.busy_under):
         return run_inside("benchmarks.blocks", *asked, under=options.under, env=environment)
-
-
-def described(run: Figures) -> str:
-    """Return in words what was asked for."""
-    asked = run["settings"]
-    what = f"{asked['frame']}-s frames, {asked['minutes']:g} min, {asked['busy']} busy"
-    what += f", under `{asked['under']}`" if asked["under"] else ""
-    what += f", the busy ones under `{asked['busy_under']}`" if asked["busy_under"] else ""
-    given = [*asked["env"], *(setting for setting in asked["set"] if setting not in SHORT)]
-    what += f", `{' '.join(given)}`" if given else ""
-    return what + (", short look-ahead" if set(SHORT) <= set(asked["set"]) else "")
-
-
-def rows(runs: Sequence[Figures]) -> str:
-    """Return runs as a table, one a line."""
-    lines = []
-    for run in runs:
-        latency, facts = run["figures"]["latency_ms"], run["machine"]
-        counts = (str(latency["missing"]), str(latency["not_cleaned"]))
-        load = f"{facts['load_before']:.1f}, {facts['load_after']:.1f}"
-        times = (f"{latency[key]:.0f}" for key in ("median", "p99", "worst"))
-        lines.append((described(run), *times, *counts, load))
-    head = ("run", "median (ms)", "p99", "worst", "missing", "not cleaned", "load before, after")
-    return common.table(head, lines)
 
 
 if __name__ == "__main__":

@@ -80,8 +80,8 @@ def measure(place: Place) -> list[Second]:
             band_ratio(one[inside], floor[inside], rate, bands) for one in (raw, out, candidate)
         )
         versions = int(version[16 * end - 1]), int(tried[16 * end - 1])
-        canary = canary if at_test else None
-        found.append(Second(START + end - 1, before, after, canary, *versions))
+        tested = canary if at_test else None
+        found.append(Second(START + end - 1, before, after, tested, *versions))
     return found
 
 

@@ -71,8 +71,8 @@ def run(
 ) -> Figures:
     """Measure, print the run as text, write its file where that is asked for.
 
-    A run has the name of its benchmark, the facts of the machine before and after the work, the
-    settings that were asked for, and the figures, nested by case. The figures are returned.
+    A run has the name of its benchmark, the facts of the machine, the settings that were asked
+    for, and the figures, nested by case. The figures are returned.
     """
     facts = machine()
     figures = measure(options)

@@ -70,11 +70,7 @@ def _options() -> argparse.Namespace:
 
 
 def measure(place: Path, options: argparse.Namespace) -> Figures:
-    """Return the figures of the daemon over frames of whole seconds.
-
-    Raises:
-        RuntimeError: the daemon ended, or cleaned nothing in time.
-    """
+    """Return the figures of the daemon over frames of whole seconds."""
     site, frame = wide_site(place, options.set), int(options.frame)
     config = site.config
     engine = make_engine(config, load_models(config))
@@ -118,12 +114,8 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
 def follow(daemon: Daemon, writer: Writer) -> tuple[Figures, float]:
     """Watch a daemon from its first frame until the writer has ended.
 
-    Returns:
-        Its resident memory in MB at first, a minute later, at the end and at most; and milliseconds
-        of processor time per second.
-
-    Raises:
-        RuntimeError: it ended, or wrote nothing in time.
+    Returns its resident memory in MB at first, a minute later, at the end and at most; and
+    milliseconds of processor time per second.
     """
     daemon.until(lambda: daemon.says("first frame written"), pause=0.5)
     began, used, sizes = time.monotonic(), processor(daemon.pid), [resident(daemon.pid)]
@@ -144,10 +136,7 @@ def cold_start(
 ) -> dict[str, float | None]:
     """Return how long the stages of the start took, and the whole, in seconds.
 
-    Args:
-        executed: Unix nanoseconds at which the process began.
-        moments: what it noted (benchmarks/daemon.py).
-        seen: cleaned frames, in order.
+    The process began at `executed` (Unix ns) and noted `moments` (benchmarks/daemon.py).
     """
     names = ("imports", "configuration and models", "history", "first frame")
     noted = [

@@ -16,8 +16,6 @@ from typing import Self
 
 from benchmarks.common import ROOT
 
-RUN = ("-m", "deepclean", "run")
-
 
 class Daemon:
     """`deepclean run` as a process, killed where its block ends."""
@@ -27,7 +25,7 @@ class Daemon:
         config: Path,  # file of the configuration
         overrides: Sequence[str],  # of the configuration, as `--set` takes them
         log: Path,  # file for what it says
-        command: Sequence[str] = RUN,  # what Python runs
+        command: Sequence[str] = ("-m", "deepclean", "run"),  # what Python runs
         under: str = "",  # command line that it runs under: chrt, taskset
         env: Mapping[str, str] | None = None,
     ) -> None:

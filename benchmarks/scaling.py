@@ -20,9 +20,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import common
-
-common.limit_threads()
-
 from benchmarks.common import Figures, line_fit, table
 from benchmarks.engine import clean
 from benchmarks.site import START, lay_out, write_random_models

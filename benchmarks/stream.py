@@ -35,27 +35,26 @@ _HEADER = 16
 
 
 class Published(NamedTuple):
-    """A raw frame that appeared: GPS seconds, and Unix ns of when it was due and when it did."""
+    """A raw frame that appeared."""
 
-    start: int
-    due: int
-    moment: int
+    start: int  # GPS seconds
+    due: int  # Unix nanoseconds at which it was to appear
+    moment: int  # and when it did
 
 
 class Appeared(NamedTuple):
-    """A cleaned frame that appeared: GPS seconds, Unix ns, and whether all of it is cleaned."""
+    """A cleaned frame that appeared."""
 
-    start: int
-    moment: int
-    cleaned: bool
+    start: int  # GPS seconds
+    moment: int  # Unix nanoseconds, as this module's docstring says
+    cleaned: bool  # whether all of it is, with a settled gate
 
 
 class Writer:
     """A process that lets frames appear at their time, by renames and nothing else.
 
-    Args:
-        place: holds `store`, where the files lie, and the directories where they are to appear.
-        began: Unix nanoseconds at which the first one's data begin.
+    They lie in `store` below a place, in whose other directories they are to appear; the data of
+    the first begin at `began`, in Unix nanoseconds.
     """
 
     def __init__(self, place: Path, began: int) -> None:

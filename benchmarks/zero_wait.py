@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -87,7 +88,8 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> Figures:
     """Print and return the figures of all cases, by what is done about the future."""
     results: Figures = {}
-    for case in cases(options.seconds):
+    for prepare in (lines, partial(broad, 0.1), partial(broad, 0.5)):
+        case = prepare(options.seconds)
         waited = cleaned(case, case.settings)
         hasty = replace(case.settings, forecast=ForecastSettings())
         found = {"waits": waited, "witnesses forecast (wait: 0)": cleaned(case, hasty)}
@@ -99,14 +101,6 @@ def measure(options: argparse.Namespace) -> Figures:
         print(f"\n{case.about}\n\n{common.table(HEAD, rows)}", flush=True)
         results[case.about] = each
     return results
-
-
-def cases(seconds: int) -> Iterator[Case]:
-    """Yield what is cleaned."""
-    yield lines(seconds)
-    floor = np.random.default_rng(11).standard_normal(seconds * 4096)
-    for noise in (0.1, 0.5):
-        yield broad(floor, noise)
 
 
 def lines(seconds: int) -> Case:
@@ -123,17 +117,18 @@ def lines(seconds: int) -> Case:
     return Case(about, site.block(span), floor.samples, [coupling], settings)
 
 
-def broad(floor: Float64, noise: float, rate: int = 4096) -> Case:
+def broad(noise: float, seconds: int) -> Case:
     """Return noise 20 Hz wide, five times a white floor, which a witness sees.
 
     The witness has `noise` of its own over all frequencies, in units of what it sees.
     """
-    rng, band = np.random.default_rng(5), (110.0, 130.0)
+    rng, rate, band = np.random.default_rng(5), 4096, (110.0, 130.0)
+    floor = np.random.default_rng(11).standard_normal(seconds * rate)
     frequencies = np.fft.rfftfreq(len(floor), 1 / rate)
     shape = 1 / np.sqrt(1 + ((frequencies - 120) / 10) ** 16)
     hum = 5 * np.fft.irfft(np.fft.rfft(rng.standard_normal(len(floor))) * shape, len(floor))
     witness = hum + noise * hum.std() * rng.standard_normal(len(floor))
-    span = Span.of_seconds(START, len(floor) // rate)
+    span = Span.of_seconds(START, seconds)
     block = Block(span, Series(span, rate, floor + hum), {"W": Series(span, rate, witness)})
     predictor = Predictor(lambda x: x[:, 0], np.zeros(1), np.ones(1), 0.0, 1.0, 0, 1)
     bandpass = make_bandpass(BandpassSettings(), [band], rate)

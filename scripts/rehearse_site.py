@@ -100,10 +100,7 @@ FAST = Plan(
 class Drifting(Simulator):
     """A site of one coupling whose strength changes with time.
 
-    Args:
-        site: as it is at strength 1.
-        knots: seconds since `START`, in order, and the strength at each; it is linear between
-            them and constant beyond.
+    The knots are seconds since `START` and the strength at each; it is linear between them.
     """
 
     def __init__(self, site: Site, knots: tuple[tuple[float, float], ...]) -> None:
@@ -125,12 +122,7 @@ class Drifting(Simulator):
 
 
 class Place:
-    """Where the rehearsal has its files.
-
-    Args:
-        root: an empty directory.
-        plan: of the rehearsal.
-    """
+    """Where the rehearsal has its files, below an empty directory."""
 
     def __init__(self, root: Path, plan: Plan) -> None:
         (low, high), swap = plan.drift, plan.swap_at

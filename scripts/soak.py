@@ -66,14 +66,7 @@ class Sample:
 
 
 def soak(place: Path, seconds: int, fault_rate: float, every: int, seed: int = 0) -> common.Figures:
-    """Run it below an empty directory, and print how the daemon is now and then.
-
-    Args:
-        place: the directory.
-        seconds: of data to stream.
-        fault_rate: faults a second of data.
-        every: seconds of data from one sample to the next.
-        seed: of the faults.
+    """Run it below an empty directory, and print how the daemon is every so many seconds of data.
 
     Returns:
         What came of it, by name; `wrong` is what should not be.
@@ -126,10 +119,7 @@ def soak(place: Path, seconds: int, fault_rate: float, every: int, seed: int = 0
 def faults_of(
     site: SiteDirectory, span: Span, rate: float, chance: random.Random
 ) -> tuple[Fault, ...]:
-    """Return the faults of the stream: of every kind, outages of minutes where it lasts for hours.
-
-    What comes late does so around the deadline or far behind it (`soak_stream.LATE`).
-    """
+    """Return faults of every kind; outages last for minutes where the stream does for hours."""
     longest, found = min(900, span.duration // NS // 10), []
     later = Span(span.start + 4 * NS, span.end)  # the daemon begins with a frame that is there
     for fault in random_faults(chance.randrange(1 << 32), 1000 * rate, later, site.simulator.site):

@@ -67,12 +67,7 @@ class Report:
 
 
 class HeldStream:
-    """The site's files, made ahead and let appear second by second, with `FAULTS`.
-
-    Args:
-        site: its input directories are empty.
-        seconds: of data from `START` on.
-    """
+    """The site's files with `FAULTS`, made ahead and let appear second by second."""
 
     def __init__(self, site: SiteDirectory, seconds: int) -> None:
         self.site, self.shown, self.end = site, START, START + seconds

@@ -55,15 +55,6 @@ class DaemonClock:
     """The clock of a stream (`deepclean.simulate.stream`) that a daemon's progress drives.
 
     Its seconds are seconds of data. They pass as soon as the daemon is near enough.
-
-    Args:
-        site: of the stream.
-        daemon: that cleans it.
-        span: of the stream.
-        faults: of the stream.
-        bursts: seconds after which the next `BURST` seconds pass at once.
-        every: seconds from one sample to the next.
-        sample: called so often, when the daemon has nothing to do.
     """
 
     def __init__(
@@ -72,9 +63,9 @@ class DaemonClock:
         daemon: Daemon,
         span: Span,
         faults: Sequence[Fault],
-        bursts: Collection[int],
-        every: int,
-        sample: Callable[[], None],
+        bursts: Collection[int],  # seconds after which the next `BURST` seconds pass at once
+        every: int,  # seconds from one sample to the next
+        sample: Callable[[], None],  # called so often, when the daemon has nothing to do
     ) -> None:
         self._site, self._daemon, self._bursts = site, daemon, bursts
         self._every, self._sample = every, sample

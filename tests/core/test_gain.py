@@ -136,6 +136,9 @@ def test_it_may_rise_more_slowly_than_it_falls() -> None:
     invalid.add((FIRST + 40) * NS // RATE, (FIRST + 50) * NS // RATE)
     span = Span.of_samples(FIRST, 100, RATE)
     slow, fast = (gain_over(span, RATE, invalid, 8, rise) for rise in (32, None))
+    # The ramp goes on in a part that begins further after what is not valid than a fall is long.
+    later = Span.of_samples(FIRST + 64, 36, RATE)
+    assert same_bits(gain_over(later, RATE, invalid, 8, 32), slow[64:])
     assert same_bits(slow[:50], fast[:50])
     assert slow[49 + 16] == pytest.approx(0.5)
     assert (slow[50:81] < 1).all()

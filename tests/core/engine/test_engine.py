@@ -108,12 +108,6 @@ def test_release_is_like_a_gap_after_the_input() -> None:
     assert same_bits(estimate(head, "all").gain, estimate(expected, "all").gain)
 
 
-def test_before_any_input_there_is_nothing_to_release() -> None:
-    engine = linear("FAST")
-    assert engine.release() == []
-    assert engine.pending == 0
-
-
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -16,6 +16,7 @@ import pytest
 from deepclean.run import parallel
 from tests.helpers import small_site as site
 from tests.helpers.commands import Run
+from tests.helpers.site_runs import files
 from tests.helpers.small_site import START
 
 with warnings.catch_warnings():
@@ -28,22 +29,14 @@ SPAN = f"-c small.yaml --start {BEGIN} --end {END}"
 PLAN = f"replay {SPAN} --output out --plan plan --scheduler condor --plan-only --shard 8"
 SENT = f"{PLAN} --submit should_transfer_files=YES"
 
-Files = dict[str, bytes]
 Vars = Mapping[str, str]
-
-
-def files(directory: Path) -> Files:
-    """Return every file of a directory, hidden ones too."""
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A site with its model and 40 s of data, in which strain is missing."""
     monkeypatch.setattr(parallel, "WORTH", 1)
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    site.write_site(config, START, 40, no_strain=GAPS)
+    site.make_site(tmp_path, seconds=40, no_strain=GAPS)
     return tmp_path
 
 

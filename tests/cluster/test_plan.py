@@ -17,6 +17,7 @@ from deepclean.models.loading import load_models
 from deepclean.run import parallel
 from tests.helpers import small_site as site
 from tests.helpers.commands import Done, Run
+from tests.helpers.site_runs import files
 from tests.helpers.small_site import START
 from tests.models.test_deepcleanv2_cleans import write_deepcleanv2
 
@@ -25,20 +26,11 @@ BEGIN, END = START + 5, START + 37
 SPAN = f"-c small.yaml --start {BEGIN} --end {END}"
 PLAN = f"replay {SPAN} --output out --plan plan --scheduler slurm --plan-only --shard 8"
 
-Files = dict[str, bytes]
-
-
-def files(directory: Path) -> Files:
-    """Return every file of a directory, hidden ones too."""
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
-
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A site with its model and 40 s of data, in which strain is missing."""
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    site.write_site(config, START, 40, no_strain=GAPS, no_witnesses=[START + 18])
+    site.make_site(tmp_path, seconds=40, no_strain=GAPS, no_witnesses=[START + 18])
     return tmp_path
 
 

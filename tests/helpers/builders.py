@@ -287,6 +287,14 @@ def assert_same_bits(found: Sequence[Float64], expected: Sequence[Float64]) -> N
         assert same_bits(one, other)
 
 
+def same_series(one: Series | Gap, other: Series | Gap) -> bool:
+    """Return whether two series have the same span, rate and bits."""
+    assert isinstance(one, Series)
+    assert isinstance(other, Series)
+    same_place = (one.span, one.rate) == (other.span, other.rate)
+    return same_place and same_bits(one.samples, other.samples)
+
+
 def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:
     """Return whether two arrays have the same dtype, shape and bits (also NaN and -0)."""
     return (

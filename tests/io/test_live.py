@@ -203,17 +203,6 @@ def test_files_of_unequal_length_meet_by_gps(tmp_path: Path) -> None:
         np.testing.assert_array_equal(series.samples, expected.astype(np.float32))
 
 
-def test_absent_channel_is_a_gap_and_comes_back(config: Config) -> None:
-    site.write_site(config, START, 3)
-    gwf.publish(
-        site.witness_path(config, START + 1), site.witness_frame(START + 1, absent=["H1:FAST"])
-    )
-    given = frames(make(config, FakeClock(), resume=START), 3)
-    kinds = [type(witness(frame, "H1:FAST")) for frame in given]
-    assert kinds == [Series, Gap, Series]
-    assert all(isinstance(witness(frame, "H1:SLOW"), Series) for frame in given)
-
-
 def test_witnesses_in_the_strain_files(tmp_path: Path) -> None:
     config = site.small_config(tmp_path, "input.witnesses=[]")
     directory = config.input.strain.directory
@@ -244,18 +233,6 @@ def test_overdue_look_ahead_is_said_once_a_lull(config: Config) -> None:
     assert kinds == [InputFrame, InputFrame, Overdue, InputFrame, Overdue]
 
 
-def test_long_silence_is_waited_out(config: Config) -> None:
-    clock = FakeClock()
-    site.write_site(config, START, 1)
-    clock.at(600, lambda: site.write_site(config, START + 600, 2))
-    given = frames(make(config, clock, history=2, resume=START), 6)
-    assert seconds(given)[0] == START
-    assert seconds(given)[-2:] == [START + 600, START + 601]
-    absent = given[1:-2]
-    assert all(not has_strain(frame) for frame in absent)
-    assert sum(frame.span.duration for frame in absent) == 599 * NS
-
-
 def test_stop_ends_the_source(config: Config) -> None:
     clock = FakeClock()
     site.write_site(config, START, 1)
@@ -277,21 +254,6 @@ def test_wrong_site_stops_the_start(tmp_path: Path, override: str, message: str)
     site.write_site(config, START, 1)
     with pytest.raises(InputError, match=message):
         frames(make(config, FakeClock(), resume=START), 1)
-
-
-def test_changed_rate_in_mid_stream_is_a_gap(config: Config) -> None:
-    site.write_site(config, START, 3)
-    from deepclean.core.time import Span
-    from deepclean.system.atomic import OutputChannel
-
-    span = Span.of_seconds(START + 1, 1)
-    series = Series(span, 1024, np.zeros(1024))
-    gwf.publish(
-        site.strain_path(config, START + 1),
-        gwf.serialise(span, {site.STRAIN: OutputChannel(series, "strain")}),
-    )
-    given = frames(make(config, FakeClock(), resume=START), 3)
-    assert [has_strain(frame) for frame in given] == [True, False, True]
 
 
 def test_far_behind_frames_pass_through_until_the_newest(config: Config) -> None:

@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from deepclean.errors import ModelError
-from deepclean.models import deepcleanv2, import_v2, permissions, store, verify, versions
+from deepclean.models import (
+    deepcleanv2,
+    import_v2,
+    permissions,
+    rejections,
+    store,
+    verify,
+    versions,
+)
 from deepclean.models import load as models
 from deepclean.models import log as model_log
 from deepclean.models.manifest import sha256
@@ -210,7 +218,7 @@ def test_a_pickle_in_a_models_file_is_not_run(
     assert not (tmp_path / "sprung").exists()
 
 
-@pytest.mark.parametrize("name", ["production", "canary", "changes.jsonl"])
+@pytest.mark.parametrize("name", ["production", "canary", "changes.jsonl", "rejected-2.json"])
 def test_a_pickle_beside_the_versions_is_not_run(
     coupling: Path, tmp_path: Path, bomb: bytes, name: str
 ) -> None:
@@ -220,6 +228,7 @@ def test_a_pickle_beside_the_versions_is_not_run(
             with pytest.raises(ModelError, match="not a version number"):
                 versions.read_pointer(coupling, pointer)
     assert len(model_log.read(coupling).changes) == (name != "changes.jsonl")
+    assert rejections.read(coupling, 2) is None
     assert verify.coupling(coupling, coupling.parents[1])
     assert not (tmp_path / "sprung").exists()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -23,8 +22,8 @@ from deepclean.rollout.recorded import RecordedUpdates, RunModels
 from deepclean.run.cleaner import channels_of
 from tests.helpers.commands import Done, Run
 from tests.helpers.model_stream import Stream, directory, faulty, point, put
+from tests.helpers.site_runs import daemon, is_written, stop, until
 from tests.helpers.small_site import START, small_config, write_site
-from tests.run.test_daemon import daemon, is_written, until
 
 SETTINGS = (
     "gate.enabled=true",
@@ -250,8 +249,7 @@ def test_a_daemon_and_its_replay_agree(deepclean: Run, tmp_path: Path) -> None:
             seen = {what: what in told for what in seen}
             if all(seen.values()):
                 break
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        stop(process)
     assert all(seen.values())
     write_site(config, last + 1, 3)
     done = deepclean(

@@ -22,7 +22,6 @@ from deepclean.errors import ModelError, OutputError
 from deepclean.io import gwf
 from deepclean.models import load as models
 from deepclean.models import loading, rejections, store, versions
-from deepclean.models.manifest import sha256
 from deepclean.models.networks import Wiener
 from deepclean.rollout import store_follower
 from deepclean.system.malloc import Trimmer
@@ -34,12 +33,11 @@ from tests.helpers.model_stream import (
     directory,
     faulty,
     kinds,
-    pickled,
     point,
     put,
 )
+from tests.helpers.site_runs import OUT_DQ
 from tests.helpers.small_site import START, FakeClock, small_config
-from tests.run.test_replay import OUT_DQ
 
 VERSION = "H1:DEEPCLEAN-60HZ_MODEL_VERSION"
 
@@ -254,39 +252,6 @@ def test_where_it_is_so_configured_the_store_is_not_followed(config: Config) -> 
     stream = Stream(config, threaded=True)
     with stream.follower:
         assert not [t for t in threading.enumerate() if t.name == "store follower"]
-
-
-@pytest.mark.parametrize("name", ["manifest.json", models.WEIGHTS, models.SCALERS, models.GOLDEN])
-def test_no_file_is_opened_as_a_pickle(config: Config, name: str, tmp_path: Path) -> None:
-    """A malicious pickle in each file's place, with the right hash where there is one."""
-    witness = tmp_path / "executed"
-    stream = Stream(config)
-    stream.steps(4)
-    path = put(config, 2)
-    data = pickled(witness)
-    (path / name).write_bytes(data)
-    if name != "manifest.json":
-        manifest = (path / "manifest.json").read_text()
-        old = next(line for line in manifest.splitlines() if f'"{name}"' in line)
-        digest = sha256(data)
-        new = old[: old.index(":")] + f': "{digest}"' + ("," if old.endswith(",") else "")
-        (path / "manifest.json").write_text(manifest.replace(old, new))
-    point(config, 2)
-    stream.steps(5)
-    assert stream.figures.reloads == {"rejected": 1}
-    assert not witness.exists()
-
-
-@pytest.mark.parametrize("where", ["production", "canary", "rejected-2.json", "changes.jsonl"])
-def test_nor_is_any_file_beside_the_versions(config: Config, where: str, tmp_path: Path) -> None:
-    witness = tmp_path / "executed"
-    stream = Stream(config)
-    stream.steps(4)
-    put(config, 2)
-    (directory(config) / where).write_bytes(pickled(witness))
-    stream.steps(4)
-    assert not witness.exists()
-    assert set(in_force(stream)) == {1}
 
 
 def test_a_start_with_a_useless_production_takes_the_former_one(

@@ -195,8 +195,7 @@ def test_a_backlog_of_six_hundred_frames_is_passed_to_the_newest(config: Config)
 def test_where_it_is_so_configured_all_is_cleaned_however_late(
     tmp_path: Path, max_lag: str, late: int
 ) -> None:
-    config = site.small_config(tmp_path, f"input.max_lag={max_lag}")
-    site.publish_model(config)
+    config = site.make_site(tmp_path, f"input.max_lag={max_lag}")
     run = Run(config)
     run.clock.at(0.1, partial(whole, config, START))
     run.clock.at(3.0, partial(restored, run, 30))

@@ -17,6 +17,7 @@ from tests.helpers.rehearsal_run import (
     DEADLINE,
     GPS,
     SPAN,
+    TIMING,
     Seen,
     Streamed,
     assert_others,
@@ -25,7 +26,7 @@ from tests.helpers.rehearsal_run import (
     strain_file,
     witness_file,
 )
-from tests.simulate.test_stream import TIMING, FakeClock
+from tests.helpers.small_site import FakeClock
 
 site = rehearsal_run.site
 streamed = rehearsal_run.streamed

@@ -12,6 +12,7 @@ from deepclean.errors import ConfigError, InputError, OutputError
 from deepclean.io import gwf, hdf5
 from deepclean.io.t050017 import FrameName
 from deepclean.simulate import Layout, Simulator, with_dummies, write_history
+from tests.helpers.builders import same_series
 from tests.helpers.sites import configured_site, demo_site
 
 GPS = 1370000000
@@ -31,10 +32,7 @@ def listed(directory: Path) -> list[str]:
 def assert_same(found: dict[str, Series], expected: dict[str, Series]) -> None:
     assert set(found) == set(expected)
     for name, series in expected.items():
-        assert found[name].span == series.span
-        assert found[name].rate == series.rate
-        assert found[name].samples.dtype == series.samples.dtype
-        assert found[name].samples.tobytes() == series.samples.tobytes(), name
+        assert same_series(found[name], series), name
 
 
 def test_history_is_read_back_bit_for_bit(tmp_path: Path, simulator: Simulator) -> None:

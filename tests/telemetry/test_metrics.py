@@ -39,9 +39,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    config = site.small_config(tmp_path_factory.mktemp("site"))
-    site.publish_model(config)
-    return config
+    return site.make_site(tmp_path_factory.mktemp("site"))
 
 
 def names(series: dict[str, float]) -> set[str]:

@@ -27,8 +27,8 @@ from tests.helpers import small_site
 from tests.helpers import validation_site as site
 from tests.helpers.commands import Run as Command
 from tests.helpers.metrics_run import Run, whole
+from tests.helpers.site_runs import daemon, is_written, until
 from tests.helpers.training_site import LINE, START, STRAIN
-from tests.run.test_daemon import daemon, is_written, until
 
 LOW, HIGH = 40, 100
 """Seconds of the toy that are run live; there is more history than the gates remember."""
@@ -331,8 +331,7 @@ def flipped(config: Config, second: int) -> None:
 def test_replay_refuses_the_damaged_files_that_the_live_run_refused(
     deepclean: Command, tmp_path: Path
 ) -> None:
-    config = small_site.small_config(tmp_path)
-    small_site.publish_model(config)
+    config = small_site.make_site(tmp_path)
     run = Run(config)
     run.over(16, {10: flipped})
     span = f"--start {small_site.START} --end {small_site.START + 16}"
@@ -343,8 +342,7 @@ def test_replay_refuses_the_damaged_files_that_the_live_run_refused(
 
 @pytest.mark.slow
 def test_daemon_whose_witness_was_late(tmp_path: Path) -> None:
-    config = small_site.small_config(tmp_path)
-    small_site.publish_model(config)
+    config = small_site.make_site(tmp_path)
     small_site.write_site(config, small_site.START, 8)
     late = small_site.START + 10
     with daemon(config, tmp_path / "log") as process:

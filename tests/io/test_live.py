@@ -130,18 +130,6 @@ def test_witnesses_past_the_deadline_are_a_gap(config: Config) -> None:
     assert source.counts["witnesses", "missing"] == 1
 
 
-def test_witnesses_that_come_after_the_decision_are_ignored(config: Config) -> None:
-    clock = FakeClock()
-    site.write_site(config, START, 3, no_witnesses=[START + 1])
-    clock.at(
-        2.5,
-        lambda: gwf.publish(site.witness_path(config, START + 1), site.witness_frame(START + 1)),
-    )
-    given = frames(make(config, clock, resume=START), 3)
-    assert isinstance(witness(given[1], "H1:FAST"), Gap)
-    assert isinstance(witness(given[2], "H1:FAST"), Series)
-
-
 def test_missing_strain_is_a_gap_that_keeps_its_witnesses(config: Config) -> None:
     clock = FakeClock()
     site.write_site(config, START, 4, no_strain=[START + 1, START + 2])
@@ -168,21 +156,6 @@ def test_unreadable_strain_is_a_gap_after_the_deadline(config: Config) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     given = frames(make(config, FakeClock(), resume=START), 3)
     assert [has_strain(frame) for frame in given] == [True, False, True]
-
-
-def test_file_still_being_written_is_read_when_complete(config: Config) -> None:
-    clock = FakeClock()
-    site.write_site(config, START, 2)
-    path = site.strain_path(config, START + 1)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:1000])
-
-    def finish() -> None:
-        path.write_bytes(whole)
-
-    clock.at(1.0, finish)
-    given = frames(make(config, clock, resume=START), 2)
-    assert all(map(has_strain, given))
 
 
 def test_files_of_unequal_length_meet_by_gps(tmp_path: Path) -> None:
@@ -338,19 +311,6 @@ def test_frame_that_has_just_come_is_not_jumped_over(tmp_path: Path) -> None:
     assert [has_strain(frame) for frame in given] == [True, False, True, True]
 
 
-def test_late_and_duplicate_files_are_counted_by_reason(config: Config) -> None:
-    clock = FakeClock()
-    site.write_site(config, START, 6, no_strain=[START + 2], no_witnesses=[START + 1])
-    # Both streams: what was missing comes, and once more what was taken.
-    clock.at(5.0, lambda: site.write_site(config, START + 1, 2))
-    clock.at(6.5, lambda: site.write_site(config, START + 6, 1))
-    clock.at(8.0, lambda: site.write_site(config, START + 7, 1))
-    source = make(config, clock, history=3, resume=START)
-    given = frames(source, 8)
-    assert [has_strain(frame) for frame in given] == [second != 2 for second in range(8)]
-    assert source.ignored == {"late": 2, "duplicate": 2}
-
-
 def test_file_that_began_before_gives_the_rest(config: Config) -> None:
     """Frames of another length, which overlap those before: no second twice, none left out."""
     site.write_site(config, START, 2)
@@ -372,17 +332,6 @@ def test_frame_in_which_the_last_output_ended_is_taken_from_there(config: Config
     given = frames(make(config, FakeClock(), history=4, resume=START + 6), 2)
     spans = [(f.span.start // NS - START, f.span.end // NS - START, f.wanted) for f in given]
     assert spans == [(4, 6, False), (6, 8, True)]
-
-
-def test_after_a_restart_a_late_frame_is_waited_for(config: Config) -> None:
-    clock = FakeClock()
-    site.write_site(config, START, 4, no_strain=[START + 2])
-    clock.at(
-        1.0, lambda: gwf.publish(site.strain_path(config, START + 2), site.strain_frame(START + 2))
-    )
-    given = frames(make(config, clock, history=2, resume=START + 2), 4)
-    assert seconds(given) == [START, START + 1, START + 2, START + 3]
-    assert all(map(has_strain, given))
 
 
 def test_long_strain_frame_takes_the_witnesses_beside_a_missing_one(config: Config) -> None:

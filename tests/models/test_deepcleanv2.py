@@ -130,12 +130,6 @@ def test_it_predicts_as_deepcleanv2_does(directory: Path) -> None:
     assert torch.allclose(output, expected, rtol=0, atol=1e-6)
 
 
-def test_loading_warns_of_nothing(directory: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        load(directory)
-
-
 def test_an_output_with_a_channel_dimension_is_flattened(directory: Path) -> None:
     torch.manual_seed(4)
     script(Autoencoder(3, keep=True), directory / "model.pt")

@@ -273,10 +273,6 @@ def test_a_copied_directory_keeps_its_number(written: Path) -> None:
     assert "holds version 1" in fault(written.with_name("2"))
 
 
-def test_a_directory_with_nothing_in_it_is_refused(tmp_path: Path) -> None:
-    assert "manifest.json" in fault(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -349,18 +349,6 @@ def test_a_canary_that_is_no_good_makes_room_for_the_next(gated: Config) -> None
     assert stream.count("withdrawn") == 0
 
 
-def test_a_canary_that_is_withdrawn_is_gone(gated: Config) -> None:
-    stream = Stream(gated)
-    stream.steps(6)
-    put(gated, 2, seed=2)
-    store.set_canary(directory(gated), 2, lambda path: None)
-    stream.until(lambda: stream.count("offered") == 1, limit=5)
-    store.set_canary(directory(gated), None, lambda path: None)
-    stream.until(lambda: stream.count("withdrawn") == 1, limit=5)
-    stream.steps(3)
-    assert len(stream.engine.versions.at_work) == 1
-
-
 @pytest.mark.parametrize(
     "fault", [OutputError("cannot be written: Read-only file system"), PermissionError(13, "no")]
 )

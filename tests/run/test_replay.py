@@ -45,12 +45,6 @@ def test_every_second_is_cleaned(config: Config, whole: dict[int, bytes]) -> Non
         assert (cleaned != raw).all()
 
 
-def test_shards_agree_bit_for_bit(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
-    for start in range(START + 5, START + 35, 10):
-        clean(config, start, start + 10, tmp_path)
-    assert contents(tmp_path) == whole
-
-
 def test_interrupted_replay_is_resumed(
     config: Config, whole: dict[int, bytes], tmp_path: Path
 ) -> None:

@@ -112,18 +112,6 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(
     assert model.version == 1
 
 
-def test_the_same_checkpoint_resumed_twice_ends_the_same(tmp_path: Path) -> None:
-    with pytest.raises(StoppedError):
-        trained(tmp_path, progress=stop_after(3))
-    kept = (tmp_path / "models/H1/30Hz/.training/checkpoint.pt").read_bytes()
-    finished = trained(tmp_path, resume=True)
-    (tmp_path / "models/H1/30Hz/.training").mkdir()
-    (tmp_path / "models/H1/30Hz/.training/checkpoint.pt").write_bytes(kept)
-    again = trained(tmp_path, resume=True)
-    assert again.version == 2
-    assert same(finished, again)
-
-
 def test_without_resume_a_checkpoint_is_ignored(reference: Model, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         trained(tmp_path, progress=stop_after(2))
@@ -247,8 +235,3 @@ def test_a_checkpoint_that_cannot_be_written_is_the_outputs_fault(tmp_path: Path
     (tmp_path / "models/H1/30Hz/.training").write_text("in the way")
     with pytest.raises(OutputError, match="the checkpoint could not be written"):
         trained(tmp_path)
-
-
-def test_an_unknown_coupling_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no coupling 31Hz; did you mean 30Hz"):
-        train(toy_config(tmp_path), "31Hz", toy_data(SECONDS))

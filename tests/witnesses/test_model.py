@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -184,11 +183,3 @@ def test_too_little_data_for_the_model_is_refused(config: Config, model: Model) 
     short = TrainingData(held.strain, held.witnesses, Span.of_seconds(START, 7))
     with pytest.raises(InputError, match="leaves 4 s for the model"):
         ask(config, model, short)
-
-
-def test_a_witness_that_the_data_lacks_is_named(
-    config: Config, model: Model, tmp_path: Path
-) -> None:
-    changed = replace(model, channels=(LINE, "H1:MOTIOM"))
-    with pytest.raises(InputError, match="H1:MOTIOM"):
-        ask(config, changed, line_only())

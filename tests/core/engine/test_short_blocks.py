@@ -65,15 +65,6 @@ def test_the_latency_is_below_half_a_second(runs: Runs) -> None:
     assert engine.settings.hop + engine.lookahead <= 0.4 * NS
 
 
-def test_every_block_leaves_when_its_look_ahead_is_in(runs: Runs) -> None:
-    engine = Engine(runs.engine.settings, runs.engine.versions.production)
-    late = -(-runs.engine.lookahead // SIXTEENTH)
-    for number, block in enumerate(cleaned.source for cleaned in runs.short[: 2 * late]):
-        out = engine.push(block)
-        expected = [runs.short[number - late].span] if number >= late else []
-        assert [one.span for one in out] == expected
-
-
 def test_the_samples_are_those_of_blocks_of_one_second(runs: Runs) -> None:
     short, cut, long = (strain_of(blocks) for blocks in (runs.short, runs.cut, runs.long))
     assert same_bits(short, cut)

@@ -14,8 +14,8 @@ from deepclean.config import Config
 from deepclean.models import log as model_log
 from tests.helpers import small_site as site
 from tests.helpers.commands import Run
+from tests.helpers.faultsite import LOST, SHORT
 from tests.helpers.small_site import START
-from tests.run.test_faults_device import LOST, SHORT
 
 REPLAY = f"replay -c small.yaml --start {START + 2} --end {START + 4}"
 

@@ -14,8 +14,8 @@ from deepclean.models import loading, rejections, store
 from deepclean.models import log as model_log
 from tests.helpers import small_site as site
 from tests.helpers.commands import Done, Run
+from tests.helpers.deepcleanv2_directory import original
 from tests.helpers.store_site import anything, state
-from tests.models.test_deepcleanv2 import original
 
 __all__ = ["original"]
 

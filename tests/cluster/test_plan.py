@@ -17,9 +17,9 @@ from deepclean.models.loading import load_models
 from deepclean.run import parallel
 from tests.helpers import small_site as site
 from tests.helpers.commands import Done, Run
+from tests.helpers.deepcleanv2_directory import write_deepcleanv2
 from tests.helpers.site_runs import files
 from tests.helpers.small_site import START
-from tests.models.test_deepcleanv2_cleans import write_deepcleanv2
 
 GAPS = (START + 11, START + 23, START + 24)
 BEGIN, END = START + 5, START + 37

@@ -33,6 +33,11 @@ ROUNDING = 1e-6 * 1e-22
 """The network's output is of the order of 1e-22."""
 
 
+SHORT = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+LOST = torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nAnd more.")
+"""Errors of the device, as torch reports them."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Output:
     """A second of output, a row a sixteenth."""

@@ -22,8 +22,7 @@ from deepclean.system.lock import OutputLock
 from tests.helpers import small_site as site
 from tests.helpers.builders import same_bits
 from tests.helpers.small_site import START, STRAIN
-from tests.helpers.tmpfs import SMALL, Mount
-from tests.system.test_lock import open_files
+from tests.helpers.tmpfs import SMALL, Mount, open_files
 
 LENGTH = 8
 BEGIN = START // LENGTH * LENGTH

@@ -1,6 +1,5 @@
 """Frame files as other programs make them: many frames, holes, flags, wrong lengths."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import gwframe
@@ -9,36 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepclean.core.block import Gap, Samples, Series
+from deepclean.core.block import Gap, Samples
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
+from tests.helpers.frame_files import samples_of, store_frames
 
 GPS = 1370000000
 SECOND = Span.of_seconds(GPS, 1)
-
-
-def store_frames(
-    path: Path,
-    starts: list[float],
-    channels: Mapping[str, tuple[int, list[Samples]]],
-    kind: str = "proc",
-) -> Path:
-    """Write one frame a start, 1 s each, straight through the library."""
-    with gwframe.FrameWriter(path) as writer:
-        for index, start in enumerate(starts):
-            frame = gwframe.Frame(start, 1.0, name="H1")
-            for name, (rate, pieces) in channels.items():
-                frame.add_channel(
-                    name, pieces[index], rate, channel_type=kind, aux_mask=kind == "adc"
-                )
-            writer.write_frame(frame)
-    return path
-
-
-def samples_of(read: Series | Gap) -> Samples:
-    assert isinstance(read, Series)
-    return read.samples
 
 
 @pytest.fixture(scope="module")

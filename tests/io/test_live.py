@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -10,61 +9,15 @@ import numpy as np
 import pytest
 
 from deepclean.config import Config
-from deepclean.core.block import Gap, Series, concatenate
+from deepclean.core.block import Gap, Series
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS
 from deepclean.errors import InputError
 from deepclean.io import gwf
-from deepclean.io.live import LiveSource, Overdue
-from deepclean.io.tail import FrameTail
-from deepclean.run.cleaner import channels_of
+from deepclean.io.live import Overdue
 from tests.helpers import small_site as site
+from tests.helpers.frame_files import frames, has_strain, make, seconds, witness
 from tests.helpers.small_site import START, FakeClock
-
-
-def make(
-    config: Config,
-    clock: FakeClock,
-    *,
-    history: int = 0,
-    resume: int | None = None,
-    stopped: Callable[[], bool] = lambda: False,
-) -> LiveSource:
-    strain = config.input.strain
-    return LiveSource(
-        channels=channels_of(config),
-        strain=FrameTail(strain.directory, strain.description, clock),
-        witnesses=[FrameTail(f.directory, f.description, clock) for f in config.input.witnesses],
-        clock=clock,
-        deadline=config.input.deadline,
-        probe=config.input.probe,
-        history=history * NS,
-        stopped=stopped,
-        resume=None if resume is None else resume * NS,
-    )
-
-
-def frames(source: LiveSource, count: int) -> list[InputFrame]:
-    events = (event for event in source.events() if isinstance(event, InputFrame))
-    return list(islice(events, count))
-
-
-def seconds(given: list[InputFrame]) -> list[int]:
-    return [frame.span.start // NS for frame in given]
-
-
-def has_strain(frame: InputFrame) -> bool:
-    return all(isinstance(block.strain, Series) for block in frame.blocks)
-
-
-def witness(frame: InputFrame, name: str) -> Series | Gap:
-    pieces = [block.witnesses[name] for block in frame.blocks]
-    series = [piece for piece in pieces if isinstance(piece, Series)]
-    return (
-        concatenate(series)
-        if len(series) == len(pieces)
-        else next(piece for piece in pieces if isinstance(piece, Gap))
-    )
 
 
 @pytest.fixture

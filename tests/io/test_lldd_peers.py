@@ -20,9 +20,9 @@ from deepclean.core.block import Series
 from deepclean.core.frame import InputFrame
 from tests.helpers import peer_environment
 from tests.helpers import small_site as site
+from tests.helpers.frame_files import frames, has_strain, make, seconds, witness
 from tests.helpers.peer_environment import Peer
 from tests.helpers.small_site import START, FakeClock
-from tests.io.test_live import frames, has_strain, make, seconds, witness
 
 MEMORY = Path("/dev/shm")
 

@@ -13,6 +13,7 @@ import pytest
 from deepclean.core.time import NS
 from deepclean.io.tail import FrameTail
 from deepclean.system.clock import gps_now
+from tests.helpers.frame_files import WRITERS, in_place, renamed_inside
 from tests.helpers.small_site import FakeClock
 
 T0 = 1_400_000_000
@@ -20,32 +21,6 @@ T0 = 1_400_000_000
 
 def name(second: int, description: str = "H1_llhoft") -> str:
     return f"H-{description}-{second}-1.gwf"
-
-
-def in_place(directory: Path, filename: str, content: bytes = b"x") -> None:
-    (directory / filename).write_bytes(content)
-
-
-def renamed_inside(directory: Path, filename: str, content: bytes = b"x") -> None:
-    temporary = directory / f".{filename}.tmp"
-    temporary.write_bytes(content)
-    temporary.replace(directory / filename)
-
-
-def renamed_from_outside(directory: Path, filename: str, content: bytes = b"x") -> None:
-    temporary = directory.parent / f".{filename}.tmp"
-    temporary.write_bytes(content)
-    temporary.rename(directory / filename)
-
-
-def hard_linked(directory: Path, filename: str, content: bytes = b"x") -> None:
-    temporary = directory.parent / filename
-    temporary.write_bytes(content)
-    os.link(temporary, directory / filename)
-    temporary.unlink()
-
-
-WRITERS = [in_place, renamed_inside, renamed_from_outside, hard_linked]
 
 
 @pytest.mark.parametrize("write", WRITERS)

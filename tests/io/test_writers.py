@@ -17,10 +17,10 @@ from deepclean.config import Config
 from deepclean.io.watch import DirectoryWatch
 from deepclean.system.clock import SystemClock
 from tests.helpers import small_site as site
+from tests.helpers.frame_files import WRITERS, renamed_inside
 from tests.helpers.site_runs import contents, daemon, is_written, until
 from tests.helpers.small_site import START, FakeClock
 from tests.helpers.turned_clock_daemon import Daemon
-from tests.io.test_tail import WRITERS, renamed_inside
 
 SECONDS = 5
 

@@ -24,7 +24,7 @@ from deepclean.models import load as models
 from deepclean.models import log as model_log
 from deepclean.models.manifest import sha256
 from tests.helpers import store_site
-from tests.models.test_deepcleanv2 import Danger, directory, original
+from tests.helpers.deepcleanv2_directory import Danger, directory, original
 
 __all__ = ["directory", "original"]
 

@@ -33,9 +33,8 @@ from tests.helpers.faultsite import (
     real,
     touched,
 )
-from tests.helpers.metrics_run import Run, whole
+from tests.helpers.metrics_run import PERIOD, WATCHDOG, Manager, Run, whole
 from tests.helpers.small_site import START
-from tests.telemetry.test_notify import PERIOD, WATCHDOG, Manager
 
 
 def all_at_once(config: Config, first: int, count: int) -> None:

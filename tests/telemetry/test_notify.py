@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,28 +13,8 @@ from pathlib import Path
 import pytest
 
 from deepclean.telemetry.notify import ServiceNotifier
+from tests.helpers.metrics_run import PERIOD, WATCHDOG, Manager
 from tests.helpers.small_site import FakeClock
-
-PERIOD = 30.0
-WATCHDOG = {"WATCHDOG_USEC": "30000000"}
-
-
-class Manager:
-    """The service manager's end of the socket."""
-
-    def __init__(self, address: str) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(address)
-        self.socket.setblocking(False)
-
-    def heard(self) -> list[str]:
-        """Return what came since the last call, a string a message."""
-        messages = []
-        while True:
-            try:
-                messages.append(self.socket.recv(4096).decode())
-            except BlockingIOError:
-                return messages
 
 
 @pytest.fixture

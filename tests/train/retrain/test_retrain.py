@@ -26,9 +26,9 @@ from deepclean.train.retrain.split import divide, newest
 from tests.helpers import validation_site as site
 from tests.helpers.commands import Run
 from tests.helpers.datafind_service import somewhere
+from tests.helpers.deepcleanv2_directory import Danger
 from tests.helpers.store_site import state
 from tests.helpers.training_site import LINE, START, STATE, channels, toy_config, toy_data
-from tests.models.test_deepcleanv2 import Danger
 
 SECONDS = 264
 """Of data: with 64 held out and 40 between, the gates of the candidates stay open."""

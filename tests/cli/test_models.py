@@ -346,9 +346,7 @@ def test_a_damaged_version_is_one_message_and_changes_nothing(
 
 
 @pytest.mark.parametrize("command", ["show", "rollback", "prune --keep 1 --yes"])
-def test_a_damaged_pointer_is_one_message_and_changes_nothing(
-    run: Models, directory: Path, command: str
-) -> None:
+def test_a_damaged_pointer_is_one_message(run: Models, directory: Path, command: str) -> None:
     (directory / "production").write_text("x\n")
     name, _, rest = command.partition(" ")
     done = run(f"{name} 60Hz {rest}", status=2)
@@ -395,9 +393,7 @@ NEED_ARGUMENTS = "show log diff publish import promote clear-canary rollback".sp
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_a_command_cannot_do_without_is_named(
-    deepclean: Run, place: Path, command: str
-) -> None:
+def test_a_missing_argument_is_named(deepclean: Run, place: Path, command: str) -> None:
     if command in NEED_ARGUMENTS:
         done = deepclean(place, f"models {command} -c small.yaml")
         assert "Missing argument" in done.stderr
@@ -408,9 +404,7 @@ def test_what_a_command_cannot_do_without_is_named(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_configuration_that_is_not_there_is_one_message(
-    deepclean: Run, tmp_path: Path, command: str
-) -> None:
+def test_no_configuration_is_one_message(deepclean: Run, tmp_path: Path, command: str) -> None:
     arguments = {"publish": "d", "import": "d 60Hz", "diff": "60Hz 1 2", "promote": "60Hz 1"}
     rest = arguments.get(command, "60Hz" if command in NEED_ARGUMENTS else "")
     done = deepclean(tmp_path, f"models {command} -c nowhere.yaml {rest}")

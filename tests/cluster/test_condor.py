@@ -227,15 +227,13 @@ def test_dag_that_is_at_work_is_left_alone(place: Path, deepclean: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ["a plan", "plan$(x)", "pl,an"])
-def test_path_that_htcondor_would_take_apart_is_refused(
-    place: Path, deepclean: Run, name: str
-) -> None:
+def test_path_with_special_characters_is_refused(place: Path, deepclean: Run, name: str) -> None:
     done = deepclean(place, PLAN.replace("--plan plan", f"--plan {shlex.quote(name)}"))
     assert done.returncode == 2
     assert "HTCondor cannot be told of" in done.stderr
 
 
-def test_without_ezdag_one_message_says_how_to_get_it(
+def test_missing_ezdag_is_said(
     place: Path, deepclean: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ezdag", None)

@@ -182,9 +182,7 @@ def test_default_place_of_the_plan(place: Path, deepclean: Run) -> None:
         ("--output elsewhere", "with another output"),
     ],
 )
-def test_plan_of_something_else_is_not_taken_up(
-    place: Path, deepclean: Run, change: str, said: str
-) -> None:
+def test_other_plan_is_refused(place: Path, deepclean: Run, change: str, said: str) -> None:
     deepclean(place, PLAN)
     before = {path: path.read_bytes() for path in (place / "plan").rglob("*") if path.is_file()}
     done = deepclean(place, f"{PLAN} {change}")
@@ -288,9 +286,7 @@ def test_wrong_calls_are_refused(place: Path, deepclean: Run, command: str, said
     assert not (place / "plan").exists()
 
 
-def test_where_the_engine_is_not_the_plan_is_written(
-    place: Path, deepclean: Run, tmp_path: Path
-) -> None:
+def test_plan_is_written_without_scheduler(place: Path, deepclean: Run, tmp_path: Path) -> None:
     command = PLAN.replace("--plan-only ", "")
     done = deepclean(place, command, PATH=str(tmp_path))
     assert done.returncode == 2

@@ -139,7 +139,7 @@ def processes(begin: int) -> list[int]:
     return found
 
 
-def test_killed_shards_are_named_and_resumed(
+def test_killed_shards_resume(
     place: Path, cluster: Environ, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two are cancelled, of one the process is killed; one of the two is then done alone.

@@ -67,9 +67,7 @@ def kernels(draw: st.DrawFn, mode: str) -> tuple[Geometry, int]:
 
 @pytest.mark.parametrize("mode", ["windows", "average"])
 @given(data=st.data(), start=st.integers(-50, 50))
-def test_each_sample_comes_from_the_kernels_stated(
-    mode: str, data: st.DataObject, start: int
-) -> None:
+def test_samples_come_from_kernels_stated(mode: str, data: st.DataObject, start: int) -> None:
     """In windows it is the first kernel that keeps the sample; averaged, every one that does."""
     shape, hop = data.draw(kernels(mode))
     first = shape.align(BASE + start)
@@ -178,9 +176,7 @@ def test_pass_and_windows_give_the_same_samples(sixteens: int, edge: int, hop: i
 
 
 @pytest.mark.parametrize("make", [autoencoder, wiener], ids=["autoencoder", "wiener"])
-def test_averaging_changes_nothing_beyond_the_receptive_field(
-    make: Callable[[int], tuple[Network, int, int]],
-) -> None:
+def test_averages_agree_beyond_the_field(make: Callable[[int], tuple[Network, int, int]]) -> None:
     network, reach, period = make(3)
     predictor = make_predictor(network, 3, reach, period, std=1.0)
     noise = np.random.default_rng(6).standard_normal((3, 6000))
@@ -239,7 +235,7 @@ def test_no_gradient_is_kept() -> None:
         ("windows", 96, 16, "windows"),
     ],
 )
-def test_the_mode_suits_the_network(
+def test_mode_suits_network(
     mode: str, reach: int | None, period: int | None, expected: str
 ) -> None:
     assert geometry(PredictSettings(mode), 4096, reach, period).mode == expected

@@ -179,9 +179,7 @@ def test_same_rate_is_untouched_and_any_other_is_not(source: int, target: int) -
 @pytest.mark.parametrize(("source", "target"), [(16, 512), (256, 512), (1040, 512), (75, 64)])
 @settings(max_examples=30)
 @given(data=st.data())
-def test_pieces_anchored_alike_have_the_same_bits(
-    source: int, target: int, data: st.DataObject
-) -> None:
+def test_pieces_have_the_bits_of_the_whole(source: int, target: int, data: st.DataObject) -> None:
     resampler = Resampler(source, target)
     hops, hop = 6, 64
     start, stop = resampler.needs(SECOND * target, hops * hop)

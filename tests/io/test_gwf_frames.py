@@ -54,9 +54,7 @@ def test_a_span_that_the_file_does_not_hold(many_frames: Path) -> None:
 
 
 @pytest.mark.parametrize("starts", [[0, 2], [0, 0.5], [1, 0]])
-def test_frames_that_do_not_follow_one_another_are_not_joined(
-    tmp_path: Path, starts: list[float]
-) -> None:
+def test_separate_frames_are_not_joined(tmp_path: Path, starts: list[float]) -> None:
     pieces = {"H1:A": (16, [np.zeros(16), np.ones(16)])}
     path = store_frames(tmp_path / "frames.gwf", [GPS + start for start in starts], pieces)
     whole = gwf.span(path)

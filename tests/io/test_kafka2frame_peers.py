@@ -84,7 +84,7 @@ class Site:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unsafe", [False, True], ids=["atomic", "unsafe"])
-def test_daemon_takes_what_kafka2frame_writes(
+def test_frames_of_kafka2frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unsafe: bool
 ) -> None:
     """Frames through the distribution's own processes, retention on; ours come out the same."""

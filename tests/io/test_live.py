@@ -213,9 +213,7 @@ def test_behind_by_less_everything_is_cleaned(config: Config) -> None:
     assert not any(frame.bypass for frame in frames(source, 12))
 
 
-def test_channel_that_is_absent_at_the_start_is_taken_when_it_comes(
-    config: Config, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_absent_channel_is_taken_later(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     site.write_site(config, START, 3)
     for second in (START, START + 1):
         absent = site.witness_frame(second, absent=["H1:FAST"])

@@ -178,9 +178,7 @@ def test_unsafe_write_that_stays_cut_is_one_gap(writer: Peer, config: Config) ->
 
 
 @pytest.mark.parametrize("events", [True, False])
-def test_what_retention_deletes_first_is_a_gap(
-    distribution: Distribution, config: Config, events: bool
-) -> None:
+def test_deleted_frame_is_a_gap(distribution: Distribution, config: Config, events: bool) -> None:
     """A burst longer than the ring: what is left is taken, with the events of all files or none."""
     distribution = replace(distribution, ring=2)
     clock = FakeClock()

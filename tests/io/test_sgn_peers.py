@@ -67,9 +67,7 @@ def test_file_source_reads_every_second(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_watching_source_follows_the_daemon(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_source_follows_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     peer_environment.python()
     monkeypatch.setenv("DEEPCLEAN__INPUT__DEADLINE", "60")  # no frame goes on before the next
     config = site.make_site(tmp_path, seconds=8)

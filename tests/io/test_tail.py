@@ -179,9 +179,7 @@ def test_file_of_a_second_given_up_is_late_once(taker: Taker) -> None:
 
 @pytest.mark.parametrize("second", [T0, T0 + 2])
 @pytest.mark.parametrize("site", ["H", "L"])
-def test_file_of_a_second_that_was_taken_is_a_duplicate_once(
-    taker: Taker, second: int, site: str
-) -> None:
+def test_file_of_a_taken_second_is_a_duplicate(taker: Taker, second: int, site: str) -> None:
     taker.look()  # one listing knows the inode of what was taken
     assert taker.appears(f"{site}-H1_llhoft-{second}-1.gwf") == {"duplicate": 1}
     assert taker.appears(f"{site}-H1_llhoft-{second}-1.gwf") == {"duplicate": 2}  # one more file
@@ -226,9 +224,7 @@ def test_what_was_never_waited_for_is_not_counted(taker: Taker, filename: str) -
     assert not taker.appears(filename)
 
 
-def test_listing_that_lags_behind_does_not_double_a_file(
-    taker: Taker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_listing_doubles_no_file(taker: Taker, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a network file system's may: the probe has found the file before."""
     taker.look()
     before = list(os.scandir(taker.directory))

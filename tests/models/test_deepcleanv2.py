@@ -123,9 +123,7 @@ def test_several_bands_are_read(directory: Path) -> None:
         ({"channels": CHANNELS[:3]}, "3 witness mean values for 2 channels"),
     ],
 )
-def test_an_unsuitable_config_is_refused(
-    directory: Path, changed: dict[str, Any], said: str
-) -> None:
+def test_unsuitable_config_is_refused(directory: Path, changed: dict[str, Any], said: str) -> None:
     config(directory, **changed)
     assert said in fault(directory)
 

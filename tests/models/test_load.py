@@ -184,9 +184,7 @@ def test_a_file_that_is_no_tensor_file_is_refused(written: Path) -> None:
         ("witness_mean", [1.0, 1.0], "2 witness mean values for 3 channels"),
     ],
 )
-def test_unsuitable_scalers_are_refused(
-    written: Path, name: str, value: list[float], said: str
-) -> None:
+def test_bad_scalers_are_refused(written: Path, name: str, value: list[float], said: str) -> None:
     tensors = load_file(written / "scalers.safetensors")
     tensors[name] = torch.tensor(value, dtype=torch.float64)
     replace_file(written, "scalers.safetensors", tensors)
@@ -214,9 +212,7 @@ def test_an_absent_scaler_is_named(written: Path) -> None:
         ({"channels": [{"name": f"H1:{n}", "rate": 256} for n in "ABC"]}, "another order of them"),
     ],
 )
-def test_an_unsuitable_manifest_is_refused(
-    written: Path, changed: dict[str, Any], said: str
-) -> None:
+def test_unsuitable_manifest_is_refused(written: Path, changed: dict[str, Any], said: str) -> None:
     edit_manifest(written, **changed)
     with pytest.raises(ModelError) as caught:
         load(written)
@@ -242,9 +238,7 @@ def test_a_copied_directory_keeps_its_number(written: Path) -> None:
         ({"channels": (Channel(name="H1:A", rate=16),)}, "3 witness mean values"),
     ],
 )
-def test_what_does_not_fit_is_not_written(
-    tmp_path: Path, changed: dict[str, Any], said: str
-) -> None:
+def test_unfit_model_is_not_written(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
     with pytest.raises(ModelError, match=said):
         write_model(tmp_path, network(), scalers(), description(**changed))
     assert not list(tmp_path.rglob("*.safetensors"))

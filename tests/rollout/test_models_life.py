@@ -104,9 +104,7 @@ def assert_equal(config: Config, into: Path) -> None:
     assert again == made
 
 
-def test_a_replay_makes_the_same_decisions_at_the_same_seconds(
-    deepclean: Run, gated: Config, tmp_path: Path
-) -> None:
+def test_a_replay_decides_the_same(deepclean: Run, gated: Config, tmp_path: Path) -> None:
     told = ran(gated, {8: candidate(gated, 2), 38: production(gated, 3)})
     assert told == [
         ("started", 1),
@@ -129,7 +127,7 @@ def test_a_replay_makes_the_same_decisions_at_the_same_seconds(
     assert after == before
 
 
-def test_without_the_record_a_replay_has_one_version_throughout(
+def test_replay_without_record_has_one_version(
     deepclean: Run, gated: Config, tmp_path: Path
 ) -> None:
     """That the frames above agree says something: with other models they do not."""
@@ -169,9 +167,7 @@ def test_a_mind_that_was_changed_is_changed_in_the_replay_too(
     assert_equal(gated, tmp_path / "again")
 
 
-def test_what_was_refused_is_refused_in_the_replay_too(
-    deepclean: Run, gated: Config, tmp_path: Path
-) -> None:
+def test_refusals_are_replayed(deepclean: Run, gated: Config, tmp_path: Path) -> None:
     """By the follower, as it cannot be loaded: it still cannot, or it has been mended since."""
     said = faulty(gated, 4, "truncated")
     faulty(gated, 5, "a channel too few")
@@ -328,9 +324,7 @@ def test_a_run_that_began_anew_is_replayed_in_two_parts(gated: Config, tmp_path:
     assert loaded == [1, 2]
 
 
-def test_a_version_that_is_gone_from_the_store_is_refused_in_the_replay(
-    deepclean: Run, gated: Config, tmp_path: Path
-) -> None:
+def test_version_gone_is_refused_in_replay(deepclean: Run, gated: Config, tmp_path: Path) -> None:
     ran(gated, {8: candidate(gated, 2)})
     (directory(gated) / "2" / "manifest.json").unlink()
     done = replayed(deepclean, gated, tmp_path / "again")

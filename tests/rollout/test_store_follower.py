@@ -68,9 +68,7 @@ def _series(path: Path) -> list[np.ndarray]:
     return [np.asarray(one.samples) for one in found if isinstance(one, Series)]
 
 
-def test_a_pointer_that_changes_changes_the_model_in_force(
-    config: Config, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_pointer_changes_the_model(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     stream = Stream(config)
     stream.steps(6)
     put(config, 2)
@@ -135,7 +133,7 @@ def test_a_rejection_is_taken_back_when_the_version_is_mended(config: Config) ->
     assert rejections.read(directory(config), 2) is None
 
 
-def test_a_version_that_is_changed_in_place_while_it_is_at_work_is_refused(
+def test_version_changed_in_place_is_refused(
     config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     stream = Stream(config)
@@ -148,9 +146,7 @@ def test_a_version_that_is_changed_in_place_while_it_is_at_work_is_refused(
 
 
 @pytest.mark.parametrize("content", ["x\n", "", "7\n", "../1\n"])
-def test_a_damaged_pointer_is_not_followed(
-    config: Config, content: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_pointer(config: Config, content: str, caplog: pytest.LogCaptureFixture) -> None:
     stream = Stream(config)
     stream.steps(4)
     (directory(config) / "production").write_text(content)
@@ -254,9 +250,7 @@ def test_where_it_is_so_configured_the_store_is_not_followed(config: Config) -> 
         assert not [t for t in threading.enumerate() if t.name == "store follower"]
 
 
-def test_a_start_with_a_useless_production_takes_the_former_one(
-    config: Config, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_start_takes_the_former_version(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     put(config, 2)
     for number in (1, 2):
         store.promote(directory(config), number, lambda path: None)

@@ -45,9 +45,7 @@ def version_of(config: Config, second: int) -> set[int]:
     return set(series.samples.tolist())
 
 
-def test_what_is_promoted_comes_into_force_while_the_stream_runs(
-    config: Config, tmp_path: Path
-) -> None:
+def test_promotion_comes_into_force_during_the_stream(config: Config, tmp_path: Path) -> None:
     log, second = tmp_path / "log", START + 4
     with daemon(config, log, "--set", "models.probe=0.02") as process:
 

@@ -45,9 +45,7 @@ def test_every_second_is_cleaned(config: Config, whole: dict[int, bytes]) -> Non
         assert (cleaned != raw).all()
 
 
-def test_interrupted_replay_is_resumed(
-    config: Config, whole: dict[int, bytes], tmp_path: Path
-) -> None:
+def test_replay_is_resumed(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
     clean(config, START + 9, START + 12, tmp_path)
     clean(config, START + 20, START + 21, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
@@ -57,9 +55,7 @@ def test_interrupted_replay_is_resumed(
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 
-def test_long_output_files_hold_the_same(
-    config: Config, whole: dict[int, bytes], tmp_path: Path
-) -> None:
+def test_long_output_files(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
     clean(config, START + 5, START + 35, tmp_path, duration=8)
     assert contents(tmp_path) == whole
     names = [FrameName.parse(path.name) for path in tmp_path.iterdir()]
@@ -80,9 +76,7 @@ def test_joined_frames_keep_the_ledger_balanced(config: Config, tmp_path: Path) 
     assert (cleaning.ledger.written.total(), cleaning.ledger.inside) == (20, 0)
 
 
-def test_other_hop_agrees_to_rounding(
-    config: Config, whole: dict[int, bytes], tmp_path: Path
-) -> None:
+def test_other_hops_agree(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
     for hop in (0.0625, 4):
         other = site.small_config(config.input.strain.directory.parent, f"engine.hop={hop}")
         into = tmp_path / str(hop)
@@ -93,9 +87,7 @@ def test_other_hop_agrees_to_rounding(
             assert difference.max() < 1e-6 * 1e-22
 
 
-def test_history_in_hdf5_and_long_frames_gives_the_same(
-    config: Config, whole: dict[int, bytes], tmp_path: Path
-) -> None:
+def test_history_in_hdf5_is_same(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
     from deepclean.io import hdf5
     from deepclean.system.atomic import OutputChannel
 
@@ -112,9 +104,7 @@ def test_history_in_hdf5_and_long_frames_gives_the_same(
     assert contents(tmp_path / "cleaned") == whole
 
 
-def test_second_without_strain_gives_no_frame_and_spoils_no_other(
-    whole: dict[int, bytes], tmp_path: Path
-) -> None:
+def test_second_without_strain_gives_no_frame(whole: dict[int, bytes], tmp_path: Path) -> None:
     config = site.make_site(tmp_path, seconds=40, no_strain=[START + 17])
     done = clean(config, START + 5, START + 35, tmp_path / "out", duration=8)
     assert done.gaps == 1
@@ -122,9 +112,7 @@ def test_second_without_strain_gives_no_frame_and_spoils_no_other(
     assert held == {second: w for second, w in whole.items() if second != START + 17}
 
 
-def test_second_without_witnesses_is_passed_through(
-    config: Config, whole: dict[int, bytes], tmp_path: Path
-) -> None:
+def test_no_witnesses_pass_through(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
     site_of_gap = site.make_site(tmp_path, seconds=40, no_witnesses=[START + 17])
     clean(site_of_gap, START + 5, START + 35, tmp_path / "out")
     held = contents(tmp_path / "out")

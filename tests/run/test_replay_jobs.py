@@ -144,9 +144,7 @@ def test_number_of_processes_changes_nothing(
         assert files(tmp_path / str(jobs)) == whole(duration)
 
 
-def test_shard_of_a_killed_process_is_named_and_can_be_repeated(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_shard(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the configuration's own directory, of which a live run keeps three files."""
     monkeypatch.setattr(parallel, "WORTH", 1)
     here = config.input.strain.directory.parent
@@ -174,9 +172,7 @@ def test_shard_of_a_killed_process_is_named_and_can_be_repeated(
 
 
 @pytest.mark.slow  # 6 s: three processes
-def test_shard_that_fails_holds_up_no_other(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failing_shard(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also not the next one of the same process."""
     monkeypatch.setattr(parallel, "WORTH", 1)
     monkeypatch.setattr(parallel, "LONGEST", 8 * NS)
@@ -191,9 +187,7 @@ def test_shard_that_fails_holds_up_no_other(
 
 
 @pytest.mark.slow  # 10 s: two processes that import gwpy
-def test_processes_fetch_what_one_reads_from_files(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_fetch(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "WORTH", 1)
     there, apart = tmp_path / "all", tmp_path / "apart"
     there.mkdir()
@@ -218,9 +212,7 @@ def test_processes_fetch_what_one_reads_from_files(
     assert len(files(tmp_path / "one")) == END - BEGIN
 
 
-def test_input_without_the_channels_begins_no_process_and_makes_no_directory(
-    config: Config, tmp_path: Path
-) -> None:
+def test_missing_channel_begins_no_process(config: Config, tmp_path: Path) -> None:
     other = site.small_config(config.input.strain.directory.parent, "strain.channel=H1:OTHER")
     with pytest.raises(InputError, match="H1:OTHER"):
         parallel.replay(

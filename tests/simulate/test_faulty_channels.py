@@ -98,9 +98,7 @@ def test_samples_go_wrong_inside_the_span_only(
         assert same_series(series, Series(series.span, sound[channel].rate, samples)), channel
 
 
-def test_frozen_channel_holds_its_value_across_files(
-    streamed: Streamed, undisturbed: dict[str, Seen]
-) -> None:
+def test_frozen_channel_holds_its_value(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
     found = streamed("frozen:SLOW@+1.5+2")
     assert_others(found, undisturbed, *(witness_file(second) for second in (1, 2, 3)))
     sound = Simulator(streamed.site).read([SLOW], SPAN)[SLOW].samples

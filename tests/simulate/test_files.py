@@ -57,9 +57,7 @@ def test_history_is_read_back_bit_for_bit(tmp_path: Path, simulator: Simulator) 
         assert_same(read(path, channels), simulator.read(channels, name.span))
 
 
-def test_frame_files_hold_their_channels_and_no_others(
-    tmp_path: Path, simulator: Simulator
-) -> None:
+def test_frame_files_hold_their_channels(tmp_path: Path, simulator: Simulator) -> None:
     layout = Layout(strain=tmp_path / "strain", witnesses=tmp_path / "witnesses")
     strain, witnesses = write_history(simulator, layout, Span.of_seconds(GPS, 1))
     rates = SITE.channels
@@ -127,9 +125,7 @@ def test_a_span_of_parts_of_seconds_is_refused(tmp_path: Path, simulator: Simula
     assert not (tmp_path / "x").exists()
 
 
-def test_a_directory_that_cannot_be_made_is_an_output_error(
-    tmp_path: Path, simulator: Simulator
-) -> None:
+def test_unmade_directory_is_an_output_error(tmp_path: Path, simulator: Simulator) -> None:
     (tmp_path / "file").touch()
     layout = Layout(strain=tmp_path / "file" / "strain")
     with pytest.raises(OutputError, match="file/strain: cannot be made") as caught:

@@ -45,9 +45,7 @@ def whole() -> dict[str, Series]:
 
 @settings(max_examples=10)
 @given(cuts=st.sets(st.integers(1, 8 * 16 - 1), max_size=6), order=st.randoms())
-def test_any_pieces_in_any_order_make_the_whole_bit_for_bit(
-    whole: dict[str, Series], cuts: set[int], order: Random
-) -> None:
+def test_any_pieces_make_the_whole(whole: dict[str, Series], cuts: set[int], order: Random) -> None:
     edges = [0, *sorted(cuts), 8 * 16]
     spans = [
         Span(WHOLE.start + start * SIXTEENTH, WHOLE.start + end * SIXTEENTH)
@@ -63,9 +61,7 @@ def test_any_pieces_in_any_order_make_the_whole_bit_for_bit(
 
 @settings(max_examples=20)
 @given(start=st.integers(0, 7 * 512), count=st.integers(1, 512))
-def test_a_span_need_not_end_on_whole_seconds(
-    whole: dict[str, Series], start: int, count: int
-) -> None:
+def test_span_of_part_seconds(whole: dict[str, Series], start: int, count: int) -> None:
     # Of 16384 samples a second every 32nd stands on a whole nanosecond.
     span = Span.of_samples(GPS * 512 + start, count, 512)
     made = Simulator(rich()).read([STRAIN], span)[STRAIN]

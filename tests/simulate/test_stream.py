@@ -137,9 +137,7 @@ def test_a_reader_that_deletes_first_does_no_harm(layout: Layout) -> None:
     assert list(layout.strain.iterdir()) == []
 
 
-def test_files_appear_by_rename_from_a_hidden_name(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_appear_by_rename(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     renamed = []
     replace = Path.replace
 

@@ -87,9 +87,7 @@ def test_a_training_publishes_a_model_with_its_manifest(reference: Model) -> Non
     assert read_pointer(reference.path.parent, "production") is None
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_does_not(
-    reference: Model, tmp_path: Path
-) -> None:
+def test_seed_decides_the_weights(reference: Model, tmp_path: Path) -> None:
     before = torch.get_rng_state()
     again = trained(tmp_path)
     assert same(reference, again)
@@ -98,9 +96,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
-def test_an_interrupted_training_ends_as_if_it_had_not_been(
-    reference: Model, tmp_path: Path, epoch: int
-) -> None:
+def test_interrupted_training_ends_the_same(reference: Model, tmp_path: Path, epoch: int) -> None:
     with pytest.raises(StoppedError):
         trained(tmp_path, progress=stop_after(epoch))
     assert (tmp_path / "models/H1/30Hz/.training/checkpoint.pt").exists()
@@ -175,9 +171,7 @@ def test_a_parent_of_another_kind_is_refused(reference: Model, tmp_path: Path) -
         trained(tmp_path, *WIENER, parent=baseline)
 
 
-def test_the_network_beats_the_wiener_filter_where_the_coupling_is_not_linear(
-    tmp_path: Path,
-) -> None:
+def test_network_beats_the_wiener_filter_at_a_product(tmp_path: Path) -> None:
     data = toy_data(300)
     baseline = trained(tmp_path, *WIENER, data=data)
     learned = trained(tmp_path, *QUICK, data=data)

@@ -130,9 +130,7 @@ def test_browser_draws_it(page: Path, tmp_path: Path) -> None:
     assert struct.unpack(">II", picture.read_bytes()[16:24]) == (1200, 800)
 
 
-def test_status_3_where_criteria_are_not_met(
-    deepclean: Run, place: Path, command: str, tmp_path: Path
-) -> None:
+def test_status_3_is_not_in_spec(deepclean: Run, place: Path, command: str, tmp_path: Path) -> None:
     done = deepclean(place, f"{command} {SPAN} --out {tmp_path} --criteria asd_ratio=0.5")
     assert done.returncode == 3, done.stderr
     assert "NOT MET asd_ratio (30Hz) 0.8" in done.stdout
@@ -176,9 +174,7 @@ def test_status_2_where_something_has_to_be_mended(
     assert "Traceback" not in done.stderr
 
 
-def test_replay_of_what_gwpy_fetches_is_that_of_the_files(
-    deepclean: Run, place: Path, command: str, tmp_path: Path
-) -> None:
+def test_replay_of_fetched_data(deepclean: Run, place: Path, command: str, tmp_path: Path) -> None:
     asked = f"{command.replace('validate', 'replay')} --start {START + 40} --end {START + 44}"
     assert deepclean(place, f"{asked} --output {tmp_path / 'a'}").returncode == 0
     with somewhere(place / "strain"):
@@ -212,9 +208,7 @@ def test_status_2_where_gwpy_cannot_get_it(
     assert "Traceback" not in done.stderr
 
 
-def test_parity_of_a_replay_and_of_what_was_changed(
-    deepclean: Run, place: Path, command: str, tmp_path: Path
-) -> None:
+def test_parity_of_a_replay(deepclean: Run, place: Path, command: str, tmp_path: Path) -> None:
     sets = command.removeprefix("validate ")
     span = f"--start {START + 40} --end {START + 50}"
     assert deepclean(place, f"replay {sets} {span} --output {tmp_path / 'a'}").returncode == 0

@@ -181,9 +181,7 @@ def test_run_without_its_history_is_explained(config: Config, tmp_path: Path) ->
     assert {s: why[s] for s in why if s >= 50} == dict.fromkeys(range(50, 56), "restart")
 
 
-def test_other_model_is_explained_by_its_version(
-    config: Config, archive: Path, tmp_path: Path
-) -> None:
+def test_other_model_is_explained(config: Config, archive: Path, tmp_path: Path) -> None:
     from deepclean.config import load
     from deepclean.models import load as models
     from deepclean.models.manifest import Description, Manifest
@@ -222,9 +220,7 @@ def test_the_crossfade_after_a_switch_is_the_switch_s() -> None:
 
 
 @pytest.mark.parametrize("product", ["out", "production"])
-def test_one_changed_bit_is_found(
-    config: Config, archive: Path, tmp_path: Path, product: str
-) -> None:
+def test_changed_bit_is_found(config: Config, archive: Path, tmp_path: Path, product: str) -> None:
     def flip(samples: Samples) -> Samples:
         samples.view(np.uint64)[17] ^= 1
         return samples
@@ -241,9 +237,7 @@ def test_one_changed_bit_is_found(
     assert list(found.lines())[-1] == "1 unexplained difference"
 
 
-def test_gain_that_fell_without_a_cause_is_not_explained(
-    config: Config, archive: Path, tmp_path: Path
-) -> None:
+def test_gain_without_cause_is_unexplained(config: Config, archive: Path, tmp_path: Path) -> None:
     # The frame's account and its samples agree, but nothing made the gate close.
     second = Span.of_seconds(START + QUIET, 1)
     raw = site.open_source(config).strain.read([STRAIN], second)[STRAIN]
@@ -279,9 +273,7 @@ def test_damage_beside_an_explained_difference_is_found(config: Config, tmp_path
     assert not found.passed
 
 
-def test_bit_without_a_cause_is_not_explained(
-    config: Config, archive: Path, tmp_path: Path
-) -> None:
+def test_bit_without_cause_is_unexplained(config: Config, archive: Path, tmp_path: Path) -> None:
     found = compared(config, tampered(archive, tmp_path / "a", QUIET, state=lambda bits: bits ^ 16))
     assert reasons(found) == {QUIET: UNEXPLAINED}
 
@@ -328,9 +320,7 @@ def flipped(config: Config, second: int) -> None:
     assert caught.value.channels == (name,)
 
 
-def test_replay_refuses_the_damaged_files_that_the_live_run_refused(
-    deepclean: Command, tmp_path: Path
-) -> None:
+def test_replay_refuses_the_same_damaged_files(deepclean: Command, tmp_path: Path) -> None:
     config = small_site.make_site(tmp_path)
     run = Run(config)
     run.over(16, {10: flipped})

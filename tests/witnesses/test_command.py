@@ -171,9 +171,7 @@ def test_a_fault_is_one_message(deepclean: Run, place: Path, options: str, said:
         ("--start 1.5 --end 9 --band 25-35 --strain strain", "whole GPS seconds"),
     ],
 )
-def test_without_configuration_a_fault_is_one_message(
-    deepclean: Run, place: Path, command: str, said: str
-) -> None:
+def test_plain_fault_is_one_message(deepclean: Run, place: Path, command: str, said: str) -> None:
     done = deepclean(place, f"witnesses {command}")
     assert done.returncode == 2
     assert said in done.stderr

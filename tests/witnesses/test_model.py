@@ -98,9 +98,7 @@ def test_the_asd_ratio_is_what_the_engine_would_give(config: Config, model: Mode
     )  # not the same ends
 
 
-def test_only_so_much_data_is_asked_about(
-    config: Config, model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_is_bounded(config: Config, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saliency, "SECONDS", 20)
     assert ask(config, model, line_only()).seconds < 20
 
@@ -159,9 +157,7 @@ def test_saliency_is_the_rms_change_under_other_noise_of_the_witness(model: Mode
     np.testing.assert_allclose(found, np.sqrt((changes**2).mean(axis=0)), rtol=0.25)
 
 
-def test_saliency_does_not_depend_on_how_kernels_are_batched(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_saliency_does_not_depend_on_batches(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     multiplied = replace(model, network=Multiplied())
     long = drawn(2, 256 * 30)
     whole = saliency.saliency(multiplied, [long], BANDS)
@@ -170,9 +166,7 @@ def test_saliency_does_not_depend_on_how_kernels_are_batched(
     assert whole[0] == pytest.approx(whole[1], rel=0.1)
 
 
-def test_a_model_that_says_nothing_has_no_saliency_rather_than_nan(
-    config: Config, model: Model
-) -> None:
+def test_a_silent_model_has_no_saliency(config: Config, model: Model) -> None:
     asked = ask(config, replace(model, network=Silent(), strain_mean=0.0), line_only(60))
     assert [worth.saliency for worth in asked.worths.values()] == [0, 0]
     assert asked.asd_ratio == 1

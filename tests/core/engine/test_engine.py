@@ -82,9 +82,7 @@ def test_release_is_like_a_gap_after_the_input() -> None:
     ],
     ids=["again", "rate"],
 )
-def test_what_is_refused_changes_nothing(
-    spoil: Callable[[list[Block]], Block], message: str
-) -> None:
+def test_refused_block_changes_nothing(spoil: Callable[[list[Block]], Block], message: str) -> None:
     blocks = record().blocks()
     engine = linear("FAST")
     cleaned = push_all(engine, blocks[:5])

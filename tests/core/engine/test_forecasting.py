@@ -75,7 +75,7 @@ def faulty(data: Record, bad: Sequence[tuple[str, int, int, bool]]) -> list[Bloc
 @pytest.mark.parametrize("hop", [SIXTEENTH, NS])
 @settings(max_examples=8)
 @given(bad=faults, absent=st.integers(0, 14))
-def test_nothing_that_comes_later_is_known(
+def test_the_future_is_not_used(
     hop: int, bad: list[tuple[str, int, int, bool]], absent: int
 ) -> None:
     """What leaves with the input up to an instant is what leaves when more follows."""

@@ -86,9 +86,7 @@ lengths = st.lists(
 )
 @settings(max_examples=8)
 @given(start=st.integers(0, 20 * 16), end=st.integers(40 * 16, 70 * 16), cuts=lengths)
-def test_any_cut_and_any_start_give_the_same_bits(
-    kind: str, coupling: str, start: int, end: int, cuts: list[int]
-) -> None:
+def test_any_cut_and_start(kind: str, coupling: str, start: int, end: int, cuts: list[int]) -> None:
     whole = at_once(coupling, kind)
     engine = make_engine(SETTINGS[kind], COUPLINGS[coupling])
     fed = record().between(start * SIXTEENTH, end * SIXTEENTH)
@@ -123,9 +121,7 @@ faults = st.lists(
 @pytest.mark.parametrize("hop", [SIXTEENTH, NS])
 @settings(max_examples=8)
 @given(faults, lengths)
-def test_faults_in_any_cut_give_the_same_bits(
-    hop: int, bad: list[tuple[str, int, int]], cuts: list[int]
-) -> None:
+def test_faults_in_any_cut(hop: int, bad: list[tuple[str, int, int]], cuts: list[int]) -> None:
     data = record().between(0, 10 * NS)
     for name, start, count in bad:
         begin = data.span.start + start * SIXTEENTH
@@ -178,9 +174,7 @@ def assert_equals_whole(
 
 @every_hop
 @pytest.mark.parametrize("coupling", COUPLINGS)
-def test_every_hop_and_mode_equals_the_whole(
-    coupling: str, hop: int, seconds: int, margin: int
-) -> None:
+def test_every_hop_and_mode_is_whole(coupling: str, hop: int, seconds: int, margin: int) -> None:
     engine = make_engine(replace(SMALL, hop=hop), COUPLINGS[coupling])
     data = record().between(0, seconds * NS)
     (cleaned,) = clean(engine, [data.block(data.span)])
@@ -203,7 +197,7 @@ def test_production_rates_equal_the_whole(strain_rate: int) -> None:
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-4])
 @every_hop
-def test_butterworth_equals_the_whole_to_its_tolerance(
+def test_butterworth_to_its_tolerance(
     hop: int, seconds: int, margin: int, tolerance: float
 ) -> None:
     """Each sample of a hop lacks two tails at most, each of the tolerance's energy."""

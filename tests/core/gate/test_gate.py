@@ -76,9 +76,7 @@ def test_its_memory_ends(given: list[Verdict], skipped: int) -> None:
 @pytest.mark.parametrize("verdict", Verdict)
 @pytest.mark.parametrize("rested", [False, True])
 @pytest.mark.parametrize("stale", [False, True])
-def test_every_state_and_verdict_has_one_outcome(
-    state: GateState, verdict: Verdict, rested: bool, stale: bool
-) -> None:
+def test_every_transition(state: GateState, verdict: Verdict, rested: bool, stale: bool) -> None:
     now = 1000 * FAST_STEP
     bad = now - TABLE.dwell - 20 * FAST_STEP if rested else now - FAST_STEP
     good = now - TABLE.memory if stale else now - FAST_STEP
@@ -293,9 +291,7 @@ bad_times = st.lists(
 
 @settings(max_examples=15, deadline=None)
 @given(bad_times, st.integers(0, 20 * 16))
-def test_wherever_an_engine_starts_it_agrees_after_its_history(
-    bad: list[tuple[float, float, float]], skipped: int
-) -> None:
+def test_engines_agree_after_history(bad: list[tuple[float, float, float]], skipped: int) -> None:
     data = record(60)
     for low, length, factor in bad:
         data = scaled(data, low, low + length, factor)

@@ -92,9 +92,7 @@ def coupling(toy: Config) -> Path:
     return toy.models.directory / "H1" / "30Hz"
 
 
-def test_a_drifted_coupling_gets_a_canary(
-    deepclean: Run, toy: Config, coupling: Path, tmp_path: Path
-) -> None:
+def test_drift_gets_a_canary(deepclean: Run, toy: Config, coupling: Path, tmp_path: Path) -> None:
     write(toy, DRIFTED)
     (coupling / ".retrain" / "H1").mkdir(parents=True)  # of a retraining that was killed
     done = deepclean(tmp_path, COMMAND)
@@ -130,9 +128,7 @@ def test_a_drifted_coupling_gets_a_canary(
     assert log(coupling)[-1]["verdict"] == "canary in place"
 
 
-def test_what_has_not_drifted_is_left_alone(
-    deepclean: Run, toy: Config, coupling: Path, tmp_path: Path
-) -> None:
+def test_no_drift_no_canary(deepclean: Run, toy: Config, coupling: Path, tmp_path: Path) -> None:
     write(toy, AS_MADE, without={(LINE, 5)})
     done = deepclean(tmp_path, COMMAND)
     assert done.returncode == 0, done.stderr
@@ -149,9 +145,7 @@ def test_what_has_not_drifted_is_left_alone(
     assert line["training"] == [[START, gap], [gap + 8, START + SECONDS - 65 - 40]]
 
 
-def test_a_criterion_that_is_not_met_keeps_a_better_one_back(
-    deepclean: Run, toy: Config, coupling: Path, tmp_path: Path
-) -> None:
+def test_unmet_criterion(deepclean: Run, toy: Config, coupling: Path, tmp_path: Path) -> None:
     write(toy, DRIFTED)
     done = deepclean(tmp_path, f"{COMMAND} --set retrain.criteria=[outside=0.5]")
     assert done.returncode == 0, done.stderr
@@ -264,9 +258,7 @@ def test_a_parent_that_cannot_be_trusted_is_refused(
         assert kept["training"] == []  # it is refused before anything is done
 
 
-def test_a_second_one_is_refused_and_told_who(
-    deepclean: Run, toy: Config, coupling: Path, tmp_path: Path
-) -> None:
+def test_second_is_refused(deepclean: Run, toy: Config, coupling: Path, tmp_path: Path) -> None:
     write(toy, DRIFTED)
     with (coupling / ".retrain.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_SH)  # with which only an exclusive one does not go together
@@ -281,9 +273,7 @@ def test_a_second_one_is_refused_and_told_who(
 
 
 @pytest.mark.parametrize("pointer", versions.POINTERS)
-def test_a_pointer_that_moved_meanwhile_is_not_overruled(
-    toy: Config, coupling: Path, pointer: versions.Pointer
-) -> None:
+def test_moved_pointer_is_kept(toy: Config, coupling: Path, pointer: versions.Pointer) -> None:
     """It moves between the last look and the lock under which the canary is set."""
     write(toy, DRIFTED)
 
@@ -307,9 +297,7 @@ OTHER = """
 training:"""
 
 
-def test_a_fault_of_one_coupling_does_not_keep_the_others_waiting(
-    deepclean: Run, toy: Config, coupling: Path, tmp_path: Path
-) -> None:
+def test_faults_stay_apart(deepclean: Run, toy: Config, coupling: Path, tmp_path: Path) -> None:
     not_observing(toy)
     text = (tmp_path / "toy.yaml").read_text()
     (tmp_path / "toy.yaml").write_text(text.replace("\ntraining:", OTHER))
@@ -355,18 +343,14 @@ def test_what_a_person_has_to_mend_is_one_message(
     assert state(coupling) == ((1,), 1, None)
 
 
-def test_the_device_may_come_from_the_environment(
-    deepclean: Run, toy: Config, tmp_path: Path
-) -> None:
+def test_device_from_the_environment(deepclean: Run, toy: Config, tmp_path: Path) -> None:
     write(toy, DRIFTED)
     done = deepclean(tmp_path, COMMAND, DEEPCLEAN_RETRAIN_DEVICE="cuda:9")
     assert done.returncode == 2
     assert "cuda:9: " in done.stderr
 
 
-def test_data_may_come_through_gwpy(
-    deepclean: Run, toy: Config, coupling: Path, tmp_path: Path
-) -> None:
+def test_data_through_gwpy(deepclean: Run, toy: Config, coupling: Path, tmp_path: Path) -> None:
     write(toy, AS_MADE)
     toy.input.strain.directory.rename(tmp_path / "away")
     with somewhere(tmp_path / "away"):
@@ -392,9 +376,7 @@ NETWORK = [
 
 
 @pytest.mark.slow
-def test_a_network_is_fine_tuned_from_production_and_twice_the_same(
-    deepclean: Run, tmp_path: Path
-) -> None:
+def test_fine_tuning_is_repeatable(deepclean: Run, tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     config = toy_config(tmp_path / "made", *SETTINGS, *NETWORK)
     first = train(config, "30Hz", toy_data(SECONDS, line=AS_MADE))

@@ -407,10 +407,7 @@ def test_a_missing_argument_is_named(deepclean: Run, place: Path, command: str) 
 def test_no_configuration_is_one_message(deepclean: Run, tmp_path: Path, command: str) -> None:
     arguments = {"publish": "d", "import": "d 60Hz", "diff": "60Hz 1 2", "promote": "60Hz 1"}
     rest = arguments.get(command, "60Hz" if command in NEED_ARGUMENTS else "")
-    done = deepclean(tmp_path, f"models {command} -c nowhere.yaml {rest}")
-    assert done.returncode == 2
-    assert "nowhere.yaml" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    deepclean(tmp_path, f"models {command} -c nowhere.yaml {rest}").refused("nowhere.yaml", lines=1)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -420,8 +417,7 @@ def test_help_explains_every_option(deepclean: Run, tmp_path: Path, command: str
     from deepclean.cli.models import app
 
     assert f" {command} " in deepclean(tmp_path, "models --help").stdout
-    done = deepclean(tmp_path, f"models {command} --help", COLUMNS="200")
-    assert done.returncode == 0
+    done = deepclean(tmp_path, f"models {command} --help", COLUMNS="200").good()
     told = " ".join(done.stdout.split())
     group: Any = get_command(app)
     one = group.commands[command]
@@ -432,6 +428,4 @@ def test_help_explains_every_option(deepclean: Run, tmp_path: Path, command: str
 
 
 def test_a_command_that_is_not_there_is_refused(deepclean: Run, tmp_path: Path) -> None:
-    done = deepclean(tmp_path, "models lsit -c small.yaml")
-    assert done.returncode == 2
-    assert "No such command 'lsit'" in done.stderr
+    deepclean(tmp_path, "models lsit -c small.yaml").refused("No such command 'lsit'")

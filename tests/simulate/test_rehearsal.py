@@ -133,8 +133,7 @@ SIMULATE = f"simulate -c small.yaml --start {START} --end {START + 8}"
 
 
 def test_table_of_faults_needs_no_configuration(deepclean: Run, tmp_path: Path) -> None:
-    done = deepclean(tmp_path, "simulate --list-faults", COLUMNS="80")
-    assert done.returncode == 0
+    done = deepclean(tmp_path, "simulate --list-faults", COLUMNS="80").good()
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     listed = [line.split()[0] for line in lines[1 : lines.index("")] if line[0] != " "]

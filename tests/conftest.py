@@ -115,9 +115,7 @@ def config(tmp_path: Path) -> Config:
     """The small site with its model, where a file has no configuration of its own."""
     from tests.helpers import small_site
 
-    config = small_site.small_config(tmp_path)
-    small_site.publish_model(config)
-    return config
+    return small_site.make_site(tmp_path)
 
 
 @pytest.fixture

@@ -91,9 +91,7 @@ def test_enabled_couplings_and_their_witnesses(minimal: Path) -> None:
     assert both.witness_channels == ("H1:ASC-PITCH", "H1:PEM-MAINS")
 
 
-def test_relative_paths_stand_beside_the_file_that_says_so(
-    minimal: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_relative_paths(minimal: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     base = tmp_path / "common"
     base.mkdir()
     (base / "base.yaml").write_text("output: {directory: ../cleaned}")

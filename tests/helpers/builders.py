@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import cycle, pairwise
@@ -228,6 +228,19 @@ def push_all(engine: Engine, blocks: Iterable[Block]) -> list[CleanedBlock]:
     return [cleaned for block in blocks for cleaned in engine.push(block)]
 
 
+def play(
+    engine: Engine, blocks: Sequence[Block], acts: Mapping[int, Callable[[], object]]
+) -> list[CleanedBlock]:
+    """Return what the blocks complete; before the block of a second (from the first), act."""
+    found = []
+    for block in blocks:
+        second, rest = divmod(block.span.start - blocks[0].span.start, NS)
+        if not rest and second in acts:
+            acts[second]()
+        found += engine.push(block)
+    return found
+
+
 def clean(engine: Engine, blocks: Iterable[Block]) -> list[CleanedBlock]:
     """Return all blocks cleaned, the last without look-ahead."""
     return push_all(engine, blocks) + engine.release()
@@ -249,10 +262,37 @@ def strain_of(cleaned: Sequence[CleanedBlock]) -> Float64:
     return np.concatenate([piece for piece in pieces if piece is not None])
 
 
+def over(cleaned: Sequence[CleanedBlock], span: Span) -> list[Float64]:
+    """Return the cleaned strain, the noise and the gain of one coupling over a span of blocks."""
+    inside = [block for block in cleaned if block.span.overlap(span)]
+    assert Span(inside[0].span.start, inside[-1].span.end).covers(span)
+    assert all(one.span.end == other.span.start for one, other in pairwise(inside))
+    strain = inside[0].source.strain
+    assert isinstance(strain, Series)
+    first, _ = inside[0].span.indices(strain.rate)
+    low, high = (index - first for index in span.indices(strain.rate))
+    found = estimate(inside, *inside[0].estimates)
+    return [samples[low:high] for samples in (strain_of(inside), found.noise, found.gain)]
+
+
 def raw_of(cleaned: Sequence[CleanedBlock]) -> NDArray[Any]:
     """Return the raw strain of consecutive blocks as one."""
     pieces = [block.source.strain for block in cleaned]
     return np.concatenate([piece.samples for piece in pieces if isinstance(piece, Series)])
+
+
+def assert_same_bits(found: Sequence[Float64], expected: Sequence[Float64]) -> None:
+    """Assert that two lists of arrays have the same bits, one by one."""
+    for one, other in zip(found, expected, strict=True):
+        assert same_bits(one, other)
+
+
+def same_series(one: Series | Gap, other: Series | Gap) -> bool:
+    """Return whether two series have the same span, rate and bits."""
+    assert isinstance(one, Series)
+    assert isinstance(other, Series)
+    same_place = (one.span, one.rate) == (other.span, other.rate)
+    return same_place and same_bits(one.samples, other.samples)
 
 
 def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:

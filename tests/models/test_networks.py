@@ -123,9 +123,7 @@ def test_windows_and_one_long_pass_agree_inside_the_measured_field() -> None:
         ({"name": "autoencoder", "kernel_size": True}, "architecture.kernel_size"),
     ],
 )
-def test_a_wrong_architecture_is_refused_in_one_line(
-    architecture: dict[str, object], said: str
-) -> None:
+def test_wrong_architecture_is_one_message(architecture: dict[str, object], said: str) -> None:
     with pytest.raises(ModelError) as caught:
         build(architecture, 3)
     assert said in str(caught.value)

@@ -55,9 +55,7 @@ def test_a_stretch_is_standardised_and_loses_its_margins(tmp_path: Path) -> None
     assert np.allclose([row.std(dtype=float) for row in rows], 1, atol=1e-5)
 
 
-def test_pieces_give_the_samples_of_the_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pieces_are_those_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reference, made = whole(tmp_path, seconds=60)
     monkeypatch.setattr(prepare, "PIECE", 7)
     (stretch,), _ = made.prepare([Span.of_seconds(START, 60)])

@@ -90,7 +90,7 @@ def test_no_gap_beyond_them_touches_the_gain(plan: Schedule, number: int) -> Non
     [(PredictSettings("windows", 222, 76), 246), (PredictSettings("average", 472, 68, 16), 118)],
 )
 @pytest.mark.parametrize("ramp", [NS // 64, NS // 128])
-def test_no_gap_touches_the_gain_where_little_is_lost_to_hops(
+def test_no_gap_touches_gain_at_short_hops(
     shape: PredictSettings, settle_in: int, ramp: int
 ) -> None:
     """A gap spoils whole kernels, which may begin before those that the samples come from."""

@@ -13,12 +13,12 @@ import pytest
 
 from benchmarks.site import SHORT, START, SiteDirectory, wide_site
 from deepclean.config import load
-from deepclean.core.block import Block, CleanedBlock, Series
+from deepclean.core.block import CleanedBlock
 from deepclean.core.engine.engine import Engine
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
 from deepclean.models.loading import load_models
-from tests.helpers.builders import SIXTEENTH, Record, clean, estimate, same_bits, strain_of
+from tests.helpers.builders import SIXTEENTH, Record, clean, estimate, raw_of, same_bits, strain_of
 
 SECONDS = 24
 """Of data: the gate is open after 17."""
@@ -64,32 +64,13 @@ def test_the_latency_is_below_half_a_second(runs: Runs) -> None:
     assert engine.settings.hop + engine.lookahead <= 0.4 * NS
 
 
-def test_every_block_leaves_when_its_look_ahead_is_in(runs: Runs) -> None:
-    engine = make_engine_like(runs.engine)
-    late = -(-runs.engine.lookahead // SIXTEENTH)
-    for number, block in enumerate(cleaned.source for cleaned in runs.short[: 2 * late]):
-        out = engine.push(block)
-        expected = [runs.short[number - late].span] if number >= late else []
-        assert [one.span for one in out] == expected
-
-
-def make_engine_like(engine: Engine) -> Engine:
-    return Engine(engine.settings, engine.versions.production)
-
-
 def test_the_samples_are_those_of_blocks_of_one_second(runs: Runs) -> None:
     short, cut, long = (strain_of(blocks) for blocks in (runs.short, runs.cut, runs.long))
     assert same_bits(short, cut)
     gains = [estimate(blocks).gain[COMPARED] for blocks in (runs.short, runs.long)]
     assert (gains[0] == 1).all()
     assert same_bits(*gains)
-    raw = np.concatenate([strain(block.source) for block in runs.long])
-    noise = (raw - long)[COMPARED]
+    noise = (raw_of(runs.long) - long)[COMPARED]
     difference = (short - long)[COMPARED]
     assert np.sqrt(np.mean(difference**2)) <= 1e-6 * noise.std()
     assert np.abs(difference).max() <= 5e-6 * noise.std()
-
-
-def strain(block: Block) -> np.ndarray:
-    assert isinstance(block.strain, Series)
-    return block.strain.samples

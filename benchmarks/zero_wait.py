@@ -36,7 +36,7 @@ from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings, forecast
-from deepclean.core.predict import Predictor, PredictSettings
+from deepclean.core.predict import Predictor, PredictSettings, Reach
 from deepclean.core.spectra import band_ratio
 from deepclean.core.splice import Splice, back
 from deepclean.core.time import Span
@@ -130,7 +130,7 @@ def broad(noise: float, seconds: int) -> Case:
     witness = hum + noise * hum.std() * rng.standard_normal(len(floor))
     span = Span.of_seconds(START, seconds)
     block = Block(span, Series(span, rate, floor + hum), {"W": Series(span, rate, witness)})
-    predictor = Predictor(lambda x: x[:, 0], np.zeros(1), np.ones(1), 0.0, 1.0, 0, 1)
+    predictor = Predictor(lambda x: x[:, 0], np.zeros(1), np.ones(1), 0.0, 1.0, Reach.both(0), 1)
     bandpass = make_bandpass(BandpassSettings(), [band], rate)
     coupling = Coupling("hum", ("W",), predictor, PredictSettings(edge=0), bandpass, [band])
     about = f"20 Hz wide, five times the floor, witness with {noise:.0%} of noise"

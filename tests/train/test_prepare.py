@@ -9,7 +9,7 @@ from deepclean.config.settings import engine_settings
 from deepclean.core.block import Float64
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
-from deepclean.core.predict import Geometry, Predictor, PredictSettings
+from deepclean.core.predict import Geometry, Predictor, PredictSettings, Reach
 from deepclean.core.resample import Resampler
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
@@ -97,7 +97,7 @@ def test_the_network_sees_in_training_what_it_sees_in_the_engine(tmp_path: Path)
         witness_std=scalers.witness_std,
         strain_mean=0.0,
         strain_std=1.0,
-        field=0,
+        reach=Reach.both(0),
         period=1,
     )
     settings = engine_settings(config)

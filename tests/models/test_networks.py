@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from deepclean.core.predict import Reach
 from deepclean.errors import ModelError

@@ -14,7 +14,7 @@ from deepclean.core.resample import Resampler
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import coupling_bandpass
-from deepclean.train import TrainingData, prepare
+from deepclean.train import TrainingData, data
 from deepclean.train.data import SiteData
 from deepclean.train.prepare import Preparer, TrainingStretch
 from tests.helpers.training_site import (
@@ -57,7 +57,7 @@ def test_a_stretch_is_standardised_and_loses_its_margins(tmp_path: Path) -> None
 
 def test_pieces_are_those_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reference, made = whole(tmp_path, seconds=60)
-    monkeypatch.setattr(prepare, "PIECE", 7)
+    monkeypatch.setattr(data, "PIECE", 7)
     (stretch,), _ = made.prepare([Span.of_seconds(START, 60)])
     assert np.allclose(stretch.witnesses, reference.witnesses, rtol=0, atol=2e-6)
     assert np.allclose(stretch.target, reference.target, rtol=0, atol=2e-6)

@@ -89,7 +89,7 @@ def main() -> int:
 def measure(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of all cases."""
     config, models = prepare("21", place, options.seconds + 2 * MARGIN, options.length)
-    live = config.engine.hop_ns / 1e9
+    live = config.engine.hop / 1e9
     cases = [Case(1, live), Case(options.jobs, live), Case(1, options.hop)]
     cases += [Case(options.jobs, options.hop)]
     results = {}

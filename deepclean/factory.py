@@ -70,7 +70,7 @@ def make_coupling(config: Config, name: str, loaded: Model) -> Coupling:
     """
     coupling = config.couplings[name]
     predict, model = predict_settings(coupling, config.engine.rate), predictor(loaded)
-    hop = config.engine.hop_ns * config.engine.rate // NS
+    hop = config.engine.hop * config.engine.rate // NS
     try:
         geometry(predict, hop, model.field, model.period)
     except ValueError as error:

@@ -213,7 +213,7 @@ def test_points_of_the_scaling_are_what_they_say(tmp_path: Path) -> None:
     config = configuration(tmp_path, Point(witnesses=18, couplings=16, strain_rate=20000, block=4))
     assert len(config.enabled_couplings) == 16
     assert len(config.witness_channels) == 16 * 18
-    assert (config.strain.rate, config.engine.hop_ns) == (20000, 4 * NS)
+    assert (config.strain.rate, config.engine.hop) == (20000, 4 * NS)
 
 
 def options(**changed: Any) -> argparse.Namespace:

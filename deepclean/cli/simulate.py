@@ -17,7 +17,7 @@ from deepclean.cli.options import (
     prepare,
     whole_span,
 )
-from deepclean.core.time import format_gps, seconds_to_ns
+from deepclean.core.time import NS, format_gps, seconds_to_ns
 from deepclean.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _faults(
     """Return the faults that are asked for and the random ones, by time."""
     from deepclean.simulate.faults import parse_fault, random_faults
 
-    deadline = config.input.deadline
+    deadline = config.input.deadline / NS
     wrong: list[str] = []
     faults: list[Fault] = []
     for text in texts:

@@ -30,7 +30,7 @@ def faults(config: Config) -> Iterator[ConfigFault]:
     """Yield whatever does not go together in a configuration whose values are valid each."""
     yield from _hop(config)
     yield from whole_samples(
-        config.engine.ramp_ns, config.strain.rate, ("engine", "ramp"), STRAIN_RATE
+        config.engine.ramp, config.strain.rate, ("engine", "ramp"), STRAIN_RATE
     )
     yield from _slowest_witness(config)
     yield from _limits(config)
@@ -51,7 +51,7 @@ def faults(config: Config) -> Iterator[ConfigFault]:
 
 def _hop(config: Config) -> Iterator[ConfigFault]:
     key: Key = ("engine", "hop")
-    hop = config.engine.hop_ns
+    hop = config.engine.hop
     if hop not in _HOPS:
         yield ConfigFault(
             f"{format_gps(hop)} s is not 1/16, 1/8, 1/4, 1/2 or a whole number of seconds up to "
@@ -70,10 +70,10 @@ def _hop(config: Config) -> Iterator[ConfigFault]:
 
 def _slowest_witness(config: Config) -> Iterator[ConfigFault]:
     resample = config.engine.resample
-    if resample.max_delay_ns * resample.slowest_rate < NS:
+    if resample.max_delay * resample.slowest_rate < NS:
         least = -(-NS // resample.slowest_rate)
         yield ConfigFault(
-            f"{format_gps(resample.max_delay_ns)} s is less than one sample at "
+            f"{format_gps(resample.max_delay)} s is less than one sample at "
             f"{resample.slowest_rate} Hz (slowest_rate); use at least {format_gps(least)}",
             (("engine", "resample", "max_delay"), ("engine", "resample", "slowest_rate")),
         )
@@ -92,13 +92,13 @@ def _limits(config: Config) -> Iterator[ConfigFault]:
 
 def _gate(config: Config) -> Iterator[ConfigFault]:
     """Yield a fault for each time that the gates cannot be computed with."""
-    gate, ramp, rate = config.gate, config.engine.ramp_ns, config.engine.rate
+    gate, ramp, rate = config.gate, config.engine.ramp, config.engine.rate
     if not gate.enabled:
         return
     switch: Key = ("gate", "enabled")
-    if gate.window_ns % NS or gate.window_ns < 4 * NS:
+    if gate.window % NS or gate.window < 4 * NS:
         yield ConfigFault(
-            f"{format_gps(gate.window_ns)} s is not a whole number of seconds from 4 on",
+            f"{format_gps(gate.window)} s is not a whole number of seconds from 4 on",
             (("gate", "window"), switch),
         )
     if ramp % (NS // 16) and not ramp * config.strain.rate % NS:
@@ -107,7 +107,7 @@ def _gate(config: Config) -> Iterator[ConfigFault]:
             "use one, or switch the gates off",
             (("engine", "ramp"), switch),
         )
-    if rate % 16 and not config.engine.hop_ns * rate % NS:
+    if rate % 16 and not config.engine.hop * rate % NS:
         yield ConfigFault(
             f"{rate} Hz is not a multiple of 16 Hz, as gates need; use one, or switch them off",
             (RATE, switch),
@@ -118,10 +118,10 @@ def _gate(config: Config) -> Iterator[ConfigFault]:
             (("gate", "open_below"), ("gate", "close_above")),
         )
     # Else the ramp down would have to begin before the verdict that it follows from.
-    if gate.fade_ns > gate.dwell_ns:
+    if gate.fade > gate.dwell:
         yield ConfigFault(
-            f"{format_gps(gate.fade_ns)} s is longer than dwell, "
-            f"{format_gps(gate.dwell_ns)} s; shorten it",
+            f"{format_gps(gate.fade)} s is longer than dwell, "
+            f"{format_gps(gate.dwell)} s; shorten it",
             (("gate", "fade"), ("gate", "dwell"), switch),
         )
 
@@ -171,7 +171,8 @@ def _archive(config: Config) -> Iterator[ConfigFault]:
     if archive.directory is None:
         return
     least = archive.length + _MERGE
-    for name, unit, kept in (("age", "s", retention.age), ("count", "files", retention.count)):
+    age = None if retention.age is None else retention.age / NS
+    for name, unit, kept in (("age", "s", age), ("count", "files", retention.count)):
         if kept is not None and kept < least:
             yield ConfigFault(
                 f"{kept:.10g} {unit} are gone before the archive has merged {archive.length} s "
@@ -232,7 +233,7 @@ def _none_enabled(config: Config) -> Iterator[ConfigFault]:
 def _training(config: Config) -> Iterator[ConfigFault]:
     rate = config.engine.rate
     window_key, overlap_key = ("training", "window"), ("training", "overlap")
-    window, overlap = config.training.window_ns, config.training.overlap_ns
+    window, overlap = config.training.window, config.training.overlap
     yield from whole_samples(window, rate, window_key, RATE)
     yield from whole_samples(overlap, rate, overlap_key, RATE)
     if overlap >= window:
@@ -246,10 +247,10 @@ def _training(config: Config) -> Iterator[ConfigFault]:
 def _trial(config: Config) -> Iterator[ConfigFault]:
     """Yield a fault where a canary could never be promoted."""
     trial = config.models.trial
-    if trial.patience_ns < trial.validation_time_ns:
+    if trial.patience < trial.validation_time:
         yield ConfigFault(
-            f"{format_gps(trial.patience_ns)} s is shorter than validation_time, "
-            f"{format_gps(trial.validation_time_ns)} s: no canary could be promoted; raise it",
+            f"{format_gps(trial.patience)} s is shorter than validation_time, "
+            f"{format_gps(trial.validation_time)} s: no canary could be promoted; raise it",
             (
                 ("models", "trial", "patience"),
                 ("models", "trial", "validation_time"),

@@ -89,7 +89,7 @@ def _bands(config: Config, coupling: CouplingConfig, key: Key) -> Iterator[Confi
 
 def _transition(coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
     bandpass = coupling.bandpass
-    if bandpass.filter != "fir" or bandpass.settle_in != "auto":
+    if bandpass.filter != "fir" or bandpass.settle_in is not None:
         return  # nothing is built from the transition
     lowest = min(min(band) for band in coupling.bands)
     if 0 < lowest <= bandpass.transition:
@@ -103,7 +103,7 @@ def _transition(coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
 
 def _windows(config: Config, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
     predict, rate = coupling.predict, config.engine.rate
-    kernel, edge, stride = predict.kernel_ns, predict.edge_ns, predict.stride_ns
+    kernel, edge, stride = predict.kernel, predict.edge, predict.stride
     kernel_key, edge_key, stride_key = ((*key, name) for name in ("kernel", "edge", "stride"))
     yield from whole_samples(kernel, rate, kernel_key, RATE)
     yield from whole_samples(edge, rate, edge_key, RATE)
@@ -124,7 +124,7 @@ def _windows(config: Config, coupling: CouplingConfig, key: Key) -> Iterator[Con
 
 
 def _settle_in(config: Config, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
-    settle_in = coupling.bandpass.settle_in_ns
+    settle_in = coupling.bandpass.settle_in
     if settle_in is not None:
         yield from whole_samples(settle_in, config.engine.rate, key, RATE)
 

@@ -7,8 +7,16 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, field_serializer
 
-from deepclean.config.types import Channel, Count, Duration, FrozenMap, Pause, Positive, Section
-from deepclean.core.time import seconds_to_ns
+from deepclean.config.types import (
+    Channel,
+    Count,
+    Duration,
+    FrozenMap,
+    Pause,
+    Positive,
+    Section,
+    seconds,
+)
 
 
 class ResampleConfig(Section):
@@ -17,7 +25,7 @@ class ResampleConfig(Section):
     zeros: Count = 16
     """Half its length, in samples at the slower of both rates."""
 
-    max_delay: Duration = 0.25
+    max_delay: Duration = seconds(0.25)
     """Seconds that half the filter may span at most: it shortens the filters of slow witnesses."""
 
     attenuation: Positive = 80.0
@@ -25,11 +33,6 @@ class ResampleConfig(Section):
 
     slowest_rate: Count = 16
     """Hz of the slowest witness that is taken; it fixes the look-ahead."""
-
-    @property
-    def max_delay_ns(self) -> int:
-        """Longest half-length in nanoseconds."""
-        return seconds_to_ns(self.max_delay)
 
 
 class InterpolationConfig(Section):
@@ -45,7 +48,7 @@ class InterpolationConfig(Section):
 class WitnessesConfig(Section):
     """Which samples of the witnesses are unusable: they count as missing."""
 
-    frozen: Duration | None = 2.0
+    frozen: Duration | None = seconds(2.0)
     """Seconds after which a value that stays the same, and is not zero, is frozen; null: never."""
 
     limits: Annotated[Mapping[Channel, Positive], AfterValidator(FrozenMap)] = Field(
@@ -58,11 +61,6 @@ class WitnessesConfig(Section):
     def _plain(self, limits: Mapping[str, float], handler: Any) -> Any:
         return handler(dict(limits))
 
-    @property
-    def frozen_ns(self) -> int | None:
-        """How long a value may stay the same, in nanoseconds, where there is a limit."""
-        return None if self.frozen is None else seconds_to_ns(self.frozen)
-
 
 class EngineConfig(Section):
     """How the cleaning computes: its rate, its steps in time, its filters."""
@@ -70,10 +68,10 @@ class EngineConfig(Section):
     rate: Count = 4096
     """Samples per second at which networks run."""
 
-    hop: Duration = 1.0
+    hop: Duration = seconds(1.0)
     """Seconds computed at a time, anchored to GPS 0: 1/16, 1/8, 1/4, 1/2 or whole up to 64."""
 
-    ramp: Pause = 0.25
+    ramp: Pause = seconds(0.25)
     """Seconds of raised cosine on each side of a gap."""
 
     witnesses: WitnessesConfig = WitnessesConfig()
@@ -84,13 +82,3 @@ class EngineConfig(Section):
 
     interpolation: InterpolationConfig = InterpolationConfig()
     """From the engine's rate to the strain's."""
-
-    @property
-    def hop_ns(self) -> int:
-        """Computed at a time, in nanoseconds."""
-        return seconds_to_ns(self.hop)
-
-    @property
-    def ramp_ns(self) -> int:
-        """Length of a ramp in nanoseconds."""
-        return seconds_to_ns(self.ramp)

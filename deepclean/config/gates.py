@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from deepclean.config.types import Duration, Flag, Pause, Positive, Section
-from deepclean.core.time import seconds_to_ns
+from deepclean.config.types import Duration, Flag, NotNegative, Positive, Section, seconds
 
 
 class GateConfig(Section):
@@ -12,7 +11,7 @@ class GateConfig(Section):
     enabled: Flag = True
     """Whether there are gates; without, OUT_DQ is as PRODUCTION."""
 
-    window: Duration = 8.0
+    window: Duration = seconds(8.0)
     """Seconds over which spectra are averaged, a whole number, at least 4."""
 
     open_below: Positive = 1.001
@@ -21,7 +20,7 @@ class GateConfig(Section):
     close_above: Positive = 1.003
     """One above which it is bad, in the band or far from it."""
 
-    guard: Pause = 6.0
+    guard: NotNegative = 6.0
     """Hz beside a band that are judged by themselves: the bandpass's transition."""
 
     guard_above: Positive = 1.03
@@ -37,33 +36,13 @@ class GateConfig(Section):
     """Standard deviations of chance that one or a few seconds must be from what a good estimate
     gains to be bad."""
 
-    dwell: Duration = 8.0
+    dwell: Duration = seconds(8.0)
     """Seconds that a gate stays closed after something bad, at least."""
 
-    memory: Duration = 32.0
+    memory: Duration = seconds(32.0)
     """Seconds that a gate stays open without anything good, at most. With `dwell`, four windows and
     two fades it is the history that a restart reads."""
 
-    fade: Duration = 2.0
+    fade: Duration = seconds(2.0)
     """Seconds of the ramp by which a gate opens, and closes where nothing presses. Where it is
     shorter, a strong line spills more into the bins beside it. At most `dwell`."""
-
-    @property
-    def window_ns(self) -> int:
-        """Over which spectra are averaged, in nanoseconds."""
-        return seconds_to_ns(self.window)
-
-    @property
-    def dwell_ns(self) -> int:
-        """How long a gate stays closed, in nanoseconds."""
-        return seconds_to_ns(self.dwell)
-
-    @property
-    def memory_ns(self) -> int:
-        """How long it stays open without anything good, in nanoseconds."""
-        return seconds_to_ns(self.memory)
-
-    @property
-    def fade_ns(self) -> int:
-        """How long it takes to open, in nanoseconds."""
-        return seconds_to_ns(self.fade)

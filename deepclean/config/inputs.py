@@ -7,8 +7,16 @@ from pathlib import Path
 from pydantic import Field
 
 from deepclean.config import names
-from deepclean.config.types import Channel, Count, Description, Duration, Flag, Pause, Section
-from deepclean.core.time import seconds_to_ns
+from deepclean.config.types import (
+    Channel,
+    Count,
+    Description,
+    Duration,
+    Flag,
+    Pause,
+    Section,
+    seconds,
+)
 
 
 class StrainConfig(Section):
@@ -43,31 +51,16 @@ class InputConfig(Section):
     witnesses: tuple[FramesConfig, ...] = ()
     """The witnesses' frame files; an empty list: they are in the strain's own files."""
 
-    deadline: Pause = 2.0
+    deadline: Pause = seconds(2.0)
     """Seconds after a strain frame's arrival until its missing witnesses count as a gap."""
 
-    max_lag: Duration | None = 60.0
+    max_lag: Duration | None = seconds(60.0)
     """Seconds behind the newest strain beyond which frames pass through until the newest is
     reached; null: everything is cleaned, however late."""
 
-    probe: Duration = 0.05
+    probe: Duration = seconds(0.05)
     """Seconds between looks for the next expected file, whatever the file watcher says."""
 
     checksum: Flag = True
     """Whether every frame file's checksum is verified: a flipped bit then costs a gap, not the
     memory that a garbled length asks for. About 4 ms per MB of file."""
-
-    @property
-    def deadline_ns(self) -> int:
-        """How long missing witnesses are waited for, in nanoseconds."""
-        return seconds_to_ns(self.deadline)
-
-    @property
-    def max_lag_ns(self) -> int | None:
-        """How far behind cleaning goes on, in nanoseconds; None: however far."""
-        return None if self.max_lag is None else seconds_to_ns(self.max_lag)
-
-    @property
-    def probe_ns(self) -> int:
-        """From one look for the next expected file to the next, in nanoseconds."""
-        return seconds_to_ns(self.probe)

@@ -7,8 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from deepclean.config.types import Count, Description, Duration, Flag, Section
-from deepclean.core.time import seconds_to_ns
+from deepclean.config.types import Count, Description, Duration, Flag, Section, seconds
 
 
 class RetentionConfig(Section):
@@ -17,13 +16,8 @@ class RetentionConfig(Section):
     count: Count | None = None
     """Keep this many of the newest files; null: no such limit."""
 
-    age: Duration | None = 600.0
+    age: Duration | None = seconds(600.0)
     """Delete files whose data is older than this many seconds; null: no such limit."""
-
-    @property
-    def age_ns(self) -> int | None:
-        """Limit of age in nanoseconds, where there is one."""
-        return None if self.age is None else seconds_to_ns(self.age)
 
 
 class ArchiveRetentionConfig(Section):
@@ -34,11 +28,6 @@ class ArchiveRetentionConfig(Section):
 
     age: Duration | None = None
     """Delete files whose data is older than this many seconds; null: no such limit."""
-
-    @property
-    def age_ns(self) -> int | None:
-        """Limit of age in nanoseconds, where there is one."""
-        return None if self.age is None else seconds_to_ns(self.age)
 
 
 class ArchiveConfig(Section):
@@ -55,11 +44,6 @@ class ArchiveConfig(Section):
 
     retention: ArchiveRetentionConfig = ArchiveRetentionConfig()
     """How many files are kept."""
-
-    @property
-    def length_ns(self) -> int:
-        """Of a file, in nanoseconds."""
-        return seconds_to_ns(self.length)
 
 
 class OutputConfig(Section):

@@ -26,15 +26,15 @@ def engine_settings(config: Config) -> EngineSettings:
     return EngineSettings(
         strain_rate=config.strain.rate,
         model_rate=engine.rate,
-        hop=engine.hop_ns,
-        ramp=engine.ramp_ns,
+        hop=engine.hop,
+        ramp=engine.ramp,
         resample=ResampleSettings(
             zeros=engine.resample.zeros,
-            max_delay=Fraction(engine.resample.max_delay_ns, NS),
+            max_delay=Fraction(engine.resample.max_delay, NS),
             attenuation=engine.resample.attenuation,
             slowest_rate=engine.resample.slowest_rate,
         ),
-        witness=WitnessSettings(frozen=engine.witnesses.frozen_ns, limits=engine.witnesses.limits),
+        witness=WitnessSettings(frozen=engine.witnesses.frozen, limits=engine.witnesses.limits),
         gate=gate_settings(config),
         interpolation_zeros=engine.interpolation.zeros,
         interpolation_attenuation=engine.interpolation.attenuation,
@@ -48,7 +48,7 @@ def gate_settings(config: Config) -> GateSettings | None:
     if not gate.enabled:
         return None
     return GateSettings(
-        window=gate.window_ns,
+        window=gate.window,
         open_below=gate.open_below,
         close_above=gate.close_above,
         guard_above=gate.guard_above,
@@ -56,20 +56,20 @@ def gate_settings(config: Config) -> GateSettings | None:
         guard=gate.guard,
         jump=gate.jump,
         sigma=gate.sigma,
-        dwell=gate.dwell_ns,
-        memory=gate.memory_ns,
-        fade=gate.fade_ns,
+        dwell=gate.dwell,
+        memory=gate.memory,
+        fade=gate.fade,
     )
 
 
 def predict_settings(coupling: CouplingConfig, rate: int) -> PredictSettings:
     """Return how a coupling's network is laid over the stream; lengths become samples."""
     predict = coupling.predict
-    stride = predict.stride_ns
+    stride = predict.stride
     return PredictSettings(
         mode=predict.mode,
-        kernel=predict.kernel_ns * rate // NS,
-        edge=predict.edge_ns * rate // NS,
+        kernel=predict.kernel * rate // NS,
+        edge=predict.edge * rate // NS,
         stride=None if stride is None else stride * rate // NS,
     )
 
@@ -77,7 +77,7 @@ def predict_settings(coupling: CouplingConfig, rate: int) -> PredictSettings:
 def bandpass_settings(coupling: CouplingConfig) -> BandpassSettings:
     """Return how a coupling's prediction is confined."""
     bandpass = coupling.bandpass
-    settle_in = bandpass.settle_in_ns
+    settle_in = bandpass.settle_in
     return BandpassSettings(
         filter=bandpass.filter,
         order=bandpass.order,
@@ -91,9 +91,9 @@ def trial_settings(config: Config) -> TrialSettings:
     """Return when a canary is promoted or rejected, and production rolled back."""
     trial = config.models.trial
     return TrialSettings(
-        validation_time=trial.validation_time_ns,
-        patience=trial.patience_ns,
+        validation_time=trial.validation_time,
+        patience=trial.patience,
         margin=trial.margin,
-        rollback_after=trial.rollback_after_ns,
-        probation=trial.probation_ns,
+        rollback_after=trial.rollback_after,
+        probation=trial.probation,
     )

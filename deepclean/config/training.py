@@ -16,8 +16,8 @@ from deepclean.config.types import (
     Positive,
     Section,
     Seed,
+    seconds,
 )
-from deepclean.core.time import seconds_to_ns
 
 
 class TrainConfig(Section):
@@ -51,10 +51,10 @@ class TrainConfig(Section):
     weight_decay: NotNegative = 1e-5
     """Of the optimiser."""
 
-    window: Duration = 4.0
+    window: Duration = seconds(4.0)
     """Seconds of data per training example."""
 
-    overlap: Pause = 0.0
+    overlap: Pause = seconds(0.0)
     """Seconds that consecutive examples would share, were they not drawn at random: the more, the
     more of them make an epoch."""
 
@@ -65,7 +65,7 @@ class TrainConfig(Section):
     validation_fraction: Fraction = 0.2
     """Share of the data, at its end, that is kept for validation."""
 
-    validation_seconds: Duration = 64.0
+    validation_seconds: Duration = seconds(64.0)
     """Seconds of it, at most, that the engine cleans after each epoch; after the last, all."""
 
     seed: Seed = 0
@@ -73,18 +73,3 @@ class TrainConfig(Section):
 
     device: Literal["cpu", "cuda", "auto"] = "auto"
     """Where it runs; auto: a GPU where there is one."""
-
-    @property
-    def window_ns(self) -> int:
-        """Length of a training example in nanoseconds."""
-        return seconds_to_ns(self.window)
-
-    @property
-    def validation_ns(self) -> int:
-        """What is cleaned after each epoch, in nanoseconds."""
-        return seconds_to_ns(self.validation_seconds)
-
-    @property
-    def overlap_ns(self) -> int:
-        """What consecutive examples share, in nanoseconds."""
-        return seconds_to_ns(self.overlap)

@@ -20,12 +20,14 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
+    PlainValidator,
     Strict,
     WithJsonSchema,
 )
 
-from deepclean.core.time import seconds_to_ns
+from deepclean.core.time import NS, seconds_to_ns
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -116,26 +118,51 @@ def _number(value: object) -> float | None:
     return number if abs(number) <= _LONGEST else None
 
 
-def _seconds(value: Any) -> float:
+def seconds(default: float | Literal["auto"]) -> Any:
+    """Declare a duration with its default, as a file states it."""
+    return Field(default=default, validate_default=True)
+
+
+def _nanoseconds(value: Any) -> int:
+    """Return the nanoseconds in a number or decimal string of seconds, exactly."""
     number = _number(value)
     if number is None:
         raise ValueError(f"must be a number of seconds, not {show(value)}")
     try:
-        exact = seconds_to_ns(number) == seconds_to_ns(value)
+        duration = seconds_to_ns(value)
+        exact = seconds_to_ns(number) == duration
     except ValueError:
         exact = False
     if not exact:
         raise ValueError(f"{value} s is finer than a nanosecond; give at most nine decimals")
-    return number
+    return duration
 
 
-def _auto_or_seconds(value: Any) -> Literal["auto"] | float:
+def _duration(value: Any) -> int:
+    duration = _nanoseconds(value)
+    if duration <= 0:
+        raise ValueError(f"must be greater than 0, not {show(float(value))}")
+    return duration
+
+
+def _pause(value: Any) -> int:
+    duration = _nanoseconds(value)
+    if duration < 0:
+        raise ValueError(f"must be greater than or equal to 0, not {show(float(value))}")
+    return duration
+
+
+def _auto_duration(value: Any) -> int | None:
     if value == "auto":
-        return "auto"
+        return None
     number = _number(value)
     if number is None or number <= 0:
         raise ValueError(f"must be auto or a positive number of seconds, not {show(value)}")
-    return _seconds(value)
+    return _nanoseconds(value)
+
+
+def _in_seconds(duration: int | None) -> float | Literal["auto"]:
+    return "auto" if duration is None else duration / NS
 
 
 def _band(value: Any) -> tuple[float, float]:
@@ -174,8 +201,6 @@ def _matching(pattern: str, remedy: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-_SECONDS_SCHEMA = WithJsonSchema({"type": ["number", "string"]})
-
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict(), Gt(0), Lt(2**31)]
 """A whole number, at least 1."""
@@ -199,18 +224,22 @@ Positive = Annotated[float, Strict(), Gt(0)]
 NotNegative = Annotated[float, Strict(), Ge(0)]
 Fraction = Annotated[float, Strict(), Gt(0), Lt(1)]
 
-Duration = Annotated[float, Gt(0), BeforeValidator(_seconds), _SECONDS_SCHEMA]
-"""Seconds, more than 0: a number or a decimal string, exact to the nanosecond."""
+_AS_SECONDS = PlainSerializer(_in_seconds)
+_SECONDS_SCHEMA = WithJsonSchema({"type": ["number", "string"]})
 
-Pause = Annotated[float, Ge(0), BeforeValidator(_seconds), _SECONDS_SCHEMA]
-"""Seconds, 0 allowed."""
+Duration = Annotated[int, PlainValidator(_duration), _AS_SECONDS, _SECONDS_SCHEMA]
+"""Nanoseconds, more than 0. A file states seconds: a number or a decimal string, exact to 1 ns."""
+
+Pause = Annotated[int, PlainValidator(_pause), _AS_SECONDS, _SECONDS_SCHEMA]
+"""A duration that may be 0."""
 
 AutoDuration = Annotated[
-    Literal["auto"] | float,
-    BeforeValidator(_auto_or_seconds),
+    int | None,
+    PlainValidator(_auto_duration),
+    _AS_SECONDS,
     WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": ["number", "string"]}]}),
 ]
-"""`auto` or seconds, more than 0."""
+"""A duration, or None where a file states `auto`."""
 
 Band = Annotated[
     tuple[float, float],

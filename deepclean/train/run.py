@@ -111,7 +111,9 @@ def _descend(
         network = build_network(task.architecture, len(task.site.witnesses))
     if task.parent is not None:
         network.load_state_dict(task.parent.network.state_dict())
-    held_out = HeldOut(task.site, longest_parts(task.held_out, settings.validation_ns), keep=True)
+    held_out = HeldOut(
+        task.site, longest_parts(task.held_out, settings.validation_seconds), keep=True
+    )
     # Too little held-out data is found out now rather than after an epoch.
     task.validate(network.to(task.device).eval(), scalers, held_out)
     best = descend(

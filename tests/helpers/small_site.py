@@ -81,7 +81,7 @@ def publish_model(
                 sample_rate=config.engine.rate,
                 bands=coupling.bands,
                 kernel=config.engine.rate,
-                edge=coupling.predict.edge_ns * config.engine.rate // NS,
+                edge=coupling.predict.edge * config.engine.rate // NS,
             ),
         )
         directory = config.models.directory / config.interferometer / name

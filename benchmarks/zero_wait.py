@@ -36,13 +36,13 @@ sys.path.insert(0, str(ROOT))
 
 from deepclean.config import Config, load
 from deepclean.config.settings import engine_settings
-from deepclean.core.bandpass import Band, BandpassSettings, make_bandpass
+from deepclean.core.bandpass import Band, make_bandpass
 from deepclean.core.block import Block, Float64, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings, forecast
-from deepclean.core.predict import Predictor, PredictSettings
+from deepclean.core.predict import Predictor
 from deepclean.core.spectra import band_ratio
 from deepclean.core.splice import Splice, back
 from deepclean.core.time import Span
@@ -54,6 +54,7 @@ from deepclean.simulate.configured import site_of
 from deepclean.simulate.files import Layout
 from deepclean.simulate.history import write_history
 from deepclean.simulate.simulator import Simulator
+from tests.helpers import settings as usual
 
 START = 1_420_000_000
 WARM = 40
@@ -162,10 +163,10 @@ def broad(floor: Float64, noise: float, rate: int = 4096) -> Case:
     span = Span.of_seconds(START, len(floor) // rate)
     block = Block(span, Series(span, rate, floor + hum), {"W": Series(span, rate, witness)})
     predictor = Predictor(lambda x: x[:, 0], np.zeros(1), np.ones(1), 0.0, 1.0, 0, 1)
-    bandpass = make_bandpass(BandpassSettings(), [band], rate)
-    coupling = Coupling("hum", ("W",), predictor, PredictSettings(edge=0), bandpass, [band])
+    bandpass = make_bandpass(usual.bandpass_settings(), [band], rate)
+    coupling = Coupling("hum", ("W",), predictor, usual.predict_settings(edge=0), bandpass, [band])
     about = f"20 Hz wide, five times the floor, witness with {noise:.0%} of noise"
-    return Case(about, block, floor, [coupling], EngineSettings(strain_rate=rate))
+    return Case(about, block, floor, [coupling], usual.engine_settings(strain_rate=rate))
 
 
 def measure(case: Case) -> dict[str, dict[str, float]]:

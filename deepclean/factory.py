@@ -31,8 +31,9 @@ def coupling_bandpass(config: Config, name: str) -> Bandpass:
         ConfigError: no filter meets what is configured.
     """
     coupling = config.couplings[name]
+    settings = bandpass_settings(coupling.bandpass)
     try:
-        return make_bandpass(bandpass_settings(coupling), coupling.bands, config.engine.rate)
+        return make_bandpass(settings, coupling.bands, config.engine.rate)
     except ValueError as error:
         raise ConfigError(f"couplings.{name}.bandpass: {error}") from error
 

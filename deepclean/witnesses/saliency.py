@@ -192,7 +192,7 @@ class _Layout:
     def of(
         cls, model: Model, settings: EngineSettings, bandpass: Bandpass, bands: Sequence[Band]
     ) -> _Layout:
-        wanted = PredictSettings(kernel=model.kernel, edge=model.edge)
+        wanted = PredictSettings("auto", model.kernel, model.edge, stride=None)
         hop = settings.hop_model
         shape = geometry(wanted, hop, model.receptive_field, model.period)
         return cls(predictor(model), shape, hop, model.sample_rate, bandpass, bands)

@@ -49,33 +49,19 @@ class GateState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    """When the gate opens and closes.
+    """Configured by `gate`; durations in nanoseconds."""
 
-    Args:
-        window: nanoseconds of the running spectra, whole seconds.
-        open_below: mean ASD ratio in the band that is good.
-        close_above: one that is bad, there or outside band and guard bands.
-        guard_above: one in the guard bands that is bad; few bins fluctuate.
-        worst_above: ratio of any one bin of the band that is bad.
-        guard: Hz beside a band.
-        jump: factor over its usual level at which an estimate has jumped.
-        sigma: standard deviations that a second or few must be from what a good estimate gains.
-        dwell: nanoseconds that the gate stays closed after a bad verdict, at least.
-        memory: nanoseconds that it stays open without a good one, at most.
-        fade: nanoseconds of the ramp up, and of that down where nothing presses.
-    """
-
-    window: int = 8 * NS
-    open_below: float = 1.001
-    close_above: float = 1.003
-    guard_above: float = 1.03
-    worst_above: float = 3.0
-    guard: float = 6.0
-    jump: float = 6.0
-    sigma: float = 5.0
-    dwell: int = 8 * NS
-    memory: int = 32 * NS
-    fade: int = 2 * NS
+    window: int
+    open_below: float
+    close_above: float
+    guard_above: float
+    worst_above: float
+    guard: float
+    jump: float
+    sigma: float
+    dwell: int
+    memory: int
+    fade: int
 
     @property
     def reach(self) -> int:

@@ -16,7 +16,6 @@ from deepclean.core.block import Block, CleanedBlock, Gap, Quality, Series
 from deepclean.core.gate.quality import FAST_STEP, BandPower
 from deepclean.core.gate.table import (
     Gate,
-    GateSettings,
     GateState,
     Verdict,
     conclude,
@@ -40,10 +39,11 @@ from tests.helpers.builders import (
 )
 from tests.helpers.faulty_input import assert_sound
 from tests.helpers.gated_stream import GATED, GATES, RATE, engine, gate_of, record, scaled, shut
+from tests.helpers.settings import gate_settings
 
 verdicts = st.lists(st.sampled_from(Verdict), min_size=1, max_size=120)
 
-TABLE = GateSettings(window=4 * NS, dwell=4 * FAST_STEP, memory=10 * FAST_STEP)
+TABLE = gate_settings(window=4 * NS, dwell=4 * FAST_STEP, memory=10 * FAST_STEP)
 REACH = (TABLE.memory + TABLE.dwell) // FAST_STEP
 
 

@@ -140,9 +140,9 @@ def clean(
         elapsed = time.perf_counter() - began
     each = per_second(per_block, length / NS)
     figures = {
-        "witnesses": sum(len(c.witnesses) for c in engine.couplings),
+        "witnesses": sum(len(c.witnesses) for c in engine.versions.production),
         "channels": len(engine.witnesses),
-        "couplings": len(engine.couplings),
+        "couplings": len(engine.versions.production),
         "stages_ms_per_s": {k: 1e3 * v * NS / span.duration for k, v in spent.items()},
         "frame_ms_median": 1e3 * statistics.median(each),
         "frame_ms_p99": 1e3 * percentile(each, 99),

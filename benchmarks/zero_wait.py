@@ -212,7 +212,7 @@ def predicted(case: Case) -> tuple[Float64, int]:
     blocks = [*engine.push(replace(case.block, strain=nothing)), *engine.release()]
     slowest = min(w.rate for w in case.block.witnesses.values() if isinstance(w, Series))
     half = 0.0 if slowest == rate else min(0.25, settings.resample.zeros / slowest)
-    edge = engine.plan.couplings[coupling.name].geometry.after
+    edge = engine.schedule.couplings[coupling.name].geometry.after
     return blocks[0].estimates[coupling.name].noise, edge + round(half * rate)
 
 

@@ -88,7 +88,7 @@ def rehearse(root: Path, *, fast: bool) -> Rehearsed:
             publish_flipped(place)
         stream.take(frame)
     stream.cleaning.release()
-    stream.keeper.poll()
+    stream.follower.poll()
     ledger = stream.cleaning.ledger
     assert (len(stream.written), ledger.lost.total()) == (plan.end, 0), "a frame is missing"
     path = record.path_in(place.config.output.directory, place.config.output.description)

@@ -205,7 +205,7 @@ class _Replay:
                 span,
                 duration=nanoseconds,
                 progress=progress,
-                life=None if past is None else past.life,
+                updates=None if past is None else past.updates,
             )
             return ParallelReplay(done, [str(each) for each in source.faults], [])
 

@@ -203,13 +203,27 @@ class WitnessFault:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class StrainProducts:
+    """The strain that a cleaned block offers, each product float64, shape `(n,)`.
+
+    Args:
+        out_dq: the official product: the strain minus the estimates, each under its full gain.
+        production: the same without the gates: subtracted wherever an estimate rests on data.
+        canary: as `production`, with the versions that are tried; the same array without a canary.
+    """
+
+    out_dq: Float64
+    production: Float64
+    canary: Float64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class CleanedBlock:
     """One stretch of output, of the same span as the input block that it came from.
 
     Args:
         source: the input block.
-        cleaned: strain minus the gained estimates, float64, shape `(n,)`; None where the
-            strain itself is a gap.
+        products: the cleaned strain; None where the strain itself is a gap.
         estimates: by coupling name, of the version in production.
         faults: of the witnesses, inside the block.
         canary: by coupling name, where any coupling has a canary: its estimate, or production's.
@@ -217,7 +231,7 @@ class CleanedBlock:
     """
 
     source: Block
-    cleaned: Float64 | None
+    products: StrainProducts | None
     estimates: Mapping[str, Estimate]
     faults: tuple[WitnessFault, ...] = ()
     canary: Mapping[str, Estimate] = field(default_factory=dict)
@@ -227,3 +241,8 @@ class CleanedBlock:
     def span(self) -> Span:
         """The stretch it covers."""
         return self.source.span
+
+    @property
+    def cleaned(self) -> Float64 | None:
+        """The official product; None where the strain is a gap."""
+        return None if self.products is None else self.products.out_dq

@@ -26,11 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepclean.core import channels, reasons
-from deepclean.core.block import CleanedBlock, Estimate, Samples, Series, concatenate
+from deepclean.core.block import CleanedBlock, Samples, Series, concatenate
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.frame import CleanedFrame
 from deepclean.core.state_vector import READY
-from deepclean.core.subtract import subtract
 from deepclean.core.time import NS, Span
 
 
@@ -60,9 +59,8 @@ def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[st
         ValueError: the frame has no strain.
     """
     interferometer = strain.split(":", maxsplit=1)[0]
-    made = {"OUT_DQ": _cleaned, "PRODUCTION": _ungated, "CANARY": _canary}
     rendered = {
-        name: concatenate([made[product](block) for block in frame.blocks])
+        name: concatenate([_strain_product(block, product) for block in frame.blocks])
         for product, name in channels.product_names(strain, products).items()
     }
     state = concatenate([_accounting(block, state_bits(block)) for block in frame.blocks])
@@ -111,24 +109,11 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
     return bits
 
 
-def _cleaned(block: CleanedBlock) -> Series:
+def _strain_product(block: CleanedBlock, product: str) -> Series:
+    """Return a strain product of a block, at the strain's rate."""
     strain = _strain(block)
-    assert block.cleaned is not None
-    return Series(block.span, strain.rate, block.cleaned)
-
-
-def _ungated(block: CleanedBlock) -> Series:
-    return _less(block, block.estimates.values())
-
-
-def _canary(block: CleanedBlock) -> Series:
-    """Return what `PRODUCTION` would be with the canaries; where there is none, it is that."""
-    return _less(block, (block.canary or block.estimates).values())
-
-
-def _less(block: CleanedBlock, estimates: Iterable[Estimate]) -> Series:
-    strain, ungated = _strain(block), [estimate.ungated() for estimate in estimates]
-    return Series(block.span, strain.rate, subtract(strain.samples, ungated))
+    assert block.products is not None
+    return Series(block.span, strain.rate, getattr(block.products, product.lower()))
 
 
 def _strain(block: CleanedBlock) -> Series:

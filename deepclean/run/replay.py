@@ -50,7 +50,7 @@ def replay(
     *,
     duration: int = NS,
     progress: Progress = lambda done: None,
-    life: Callable[[Engine], ModelUpdates] | None = None,
+    updates: Callable[[Engine], ModelUpdates] | None = None,
 ) -> ReplayResult:
     """Clean a span of history into frames.
 
@@ -62,7 +62,7 @@ def replay(
         span: whole seconds.
         duration: nanoseconds of an output frame, whole seconds.
         progress: told how the work gets on.
-        life: gives an engine's models their life, where they are not to stay as they are.
+        updates: gives the updates of an engine's models, where they are not to stay as they are.
 
     Raises:
         InputError: the span or the duration is not whole seconds, a channel is not there, or the
@@ -77,8 +77,14 @@ def replay(
     written, gaps = 0, 0
     for part in parts:
         engine = make_engine()
-        cleaning = FrameCleaner(config, engine, sink, duration=duration, strict=True)
-        cleaning.life = life(engine) if life else None
+        cleaning = FrameCleaner(
+            config,
+            engine,
+            sink,
+            duration=duration,
+            strict=True,
+            updates=updates(engine) if updates else None,
+        )
         written += clean(cleaning, engine, source.frames(part, engine.needs(part)), progress)
         gaps += cleaning.ledger.gaps.total()
     return ReplayResult(written, skipped, gaps)

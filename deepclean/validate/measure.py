@@ -67,7 +67,9 @@ class Bands:
         self.stop = 0.45 * rates.strain_rate
         # The gate's own: nothing of the estimate is above it.
         self.judged = 0.45 * min(rates.strain_rate, rates.model_rate)
-        self.bins = {c.name: Bins(c.bands, guard, self.judged, SEGMENT) for c in engine.couplings}
+        self.bins = {
+            c.name: Bins(c.bands, guard, self.judged, SEGMENT) for c in engine.versions.production
+        }
         self.near = {
             name: np.sort(np.concatenate([bins.inside, bins.guard]))
             for name, bins in self.bins.items()

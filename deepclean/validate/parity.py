@@ -122,7 +122,7 @@ def parity(
     # Where frames begin that have none before them; the span's own start is no such place.
     starts = [each.start // NS for each in archive.spans()]
     engine = OpenRun(run).engine()
-    reach = -(-(engine.plan.forecast + engine.settings.ramp) // NS) + 1
+    reach = -(-(engine.schedule.forecast + engine.settings.ramp) // NS) + 1
     return Parity(span, compared, explain(found, starts, -(-engine.history // NS), reach))
 
 

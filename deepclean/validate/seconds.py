@@ -10,7 +10,6 @@ import numpy as np
 from deepclean.core.block import Block, CleanedBlock, Float64, Gap, Series
 from deepclean.core.gate.quality import Complex, transform
 from deepclean.core.state_vector import not_ready
-from deepclean.core.subtract import subtract
 
 PRODUCTS = ("RAW", "OUT_DQ", "PRODUCTION")
 
@@ -34,14 +33,14 @@ class Second:
         """Return what a block of one second holds, of which `unfit` says nothing."""
         strain = block.source.strain
         assert isinstance(strain, Series)
-        assert block.cleaned is not None
+        assert block.products is not None
         raw = np.asarray(strain.samples, dtype=np.float64)
-        ungated = {name: estimate.ungated() for name, estimate in block.estimates.items()}
-        production = subtract(raw, ungated.values())
+        made = block.products
+        valid = {name: one.ungated().gain for name, one in block.estimates.items()}
         return cls(
-            {"RAW": raw, "OUT_DQ": block.cleaned, "PRODUCTION": production},
+            {"RAW": raw, "OUT_DQ": made.out_dq, "PRODUCTION": made.production},
             block.source.witnesses,
-            frozenset(name for name, estimate in ungated.items() if (estimate.gain == 1).all()),
+            frozenset(name for name, gain in valid.items() if (gain == 1).all()),
         )
 
 

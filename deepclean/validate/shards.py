@@ -114,7 +114,7 @@ def measure(
     """
     engine = opened.engine()
     bands = Bands(engine, opened.config.gate.guard)
-    witnesses = {coupling.name: coupling.witnesses for coupling in engine.couplings}
+    witnesses = {coupling.name: coupling.witnesses for coupling in engine.versions.production}
     meter = Meter(shard, bands, witnesses, sampling, sensemon)
     for frame in opened.cleaned(Span(shard.start - LEAD, shard.end)):
         (block,) = frame.blocks

@@ -14,7 +14,6 @@ import numpy as np
 from deepclean.core.block import Float64, Gap, Series
 from deepclean.core.frame import InputFrame
 from deepclean.core.spectra import FFT_SECONDS, asd
-from deepclean.core.subtract import subtract
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import InputError
 from deepclean.simulate.injection import Injection, injected, waveform
@@ -65,12 +64,11 @@ def recover(opened: OpenRun, injection: Injection) -> dict[str, Any]:
     for frame in opened.cleaned(span, lambda frame: _louder(frame, signal)):
         (block,) = frame.blocks
         strain = block.source.strain
-        if isinstance(strain, Gap) or block.cleaned is None:
+        if isinstance(strain, Gap) or block.products is None:
             raise InputError(f"no strain over {block.span}, beside the signal")
         held["RAW"].append(np.asarray(strain.samples, dtype=np.float64))
-        held["OUT_DQ"].append(block.cleaned)
-        ungated = [each.ungated() for each in block.estimates.values()]
-        held["PRODUCTION"].append(subtract(strain.samples, ungated))
+        held["OUT_DQ"].append(block.products.out_dq)
+        held["PRODUCTION"].append(block.products.production)
         if touched.covers(block.span):
             for name, estimate in block.estimates.items():
                 gains[name] = min(gains.get(name, 1.0), float(estimate.gain.min()))

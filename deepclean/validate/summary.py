@@ -43,7 +43,7 @@ class Summary:
         self._opened, self._sampling, self._counting = opened, sampling, counting
         engine = opened.engine()
         self._bands = Bands(engine, opened.config.gate.guard)
-        self._couplings = {c.name: c for c in engine.couplings}
+        self._couplings = {c.name: c for c in engine.versions.production}
         self._left_out: Counter[str] = Counter()
         self._faults: Counter[tuple[str, str]] = Counter()
         self._clean = 0.0

@@ -142,7 +142,7 @@ def _loaded() -> Any:
 def engine(settings: Callable[[EngineSettings], EngineSettings] = lambda s: s) -> Engine:
     """Return the demo's engine; its network's output is multiplied by the last witness."""
     made = make_engine(configuration(), _loaded())
-    (coupling,) = made.couplings
+    (coupling,) = made.versions.production
     network = coupling.predictor.network
 
     def multiplied(inputs: torch.Tensor) -> torch.Tensor:

@@ -18,8 +18,9 @@ from deepclean.factory import make_engine
 from deepclean.io.watch import DirectoryWatch
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, sink_of
-from deepclean.run.daemon import live_source, work
+from deepclean.run.daemon import live_source, tails_of, work
 from deepclean.system.clock import SystemClock
+from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.counters import Counters
 from deepclean.telemetry.metrics import Metrics
 from deepclean.telemetry.notify import ServiceNotifier
@@ -80,7 +81,7 @@ class Run:
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.config = config
-        self.clock = FakeClock()
+        self.clock, self._end = FakeClock(), 0.0
         self._health = ServiceNotifier(environment, self.clock)
         loaded = load_models(config)
         self.engine = make_engine(config, loaded)
@@ -89,28 +90,25 @@ class Run:
                 self.engine.settings,
                 [
                     replace(coupling, predictor=replace(coupling.predictor, network=network))
-                    for coupling in self.engine.couplings
+                    for coupling in self.engine.versions.production
                 ],
             )
         self.figures = Counters(models=loaded)
+        accounts = Accounts(counters=self.figures)
+        self.timings = accounts.timings
         sink = sink_of(config, loaded)
         self.source = live_source(
-            config, self.engine, sink, self.clock, lambda: self.clock.now > self._end
+            *(config, self.engine, sink, self.clock, lambda: self.clock.now > self._end),
+            *(tails_of(config, self.clock), self._health.watchdog, accounts),
         )
-        self.source.turn = self._health.watchdog
-        self.timings = self.source.timings
-        self.figures.inputs = self.source.counts
         self.cleaning = FrameCleaner(
             config,
             self.engine,
             sink,
             self.clock.monotonic,
-            figures=self.figures,
-            timings=self.timings,
+            accounts=accounts,
         )
-        self.cleaning.ledger.ignored = self.source.ignored
         self.metrics = made(config, self.cleaning.ledger, self.figures, self.timings)
-        self._end = 0.0
 
     def over(self, seconds: int, faults: Mapping[int, Second] | None = None) -> None:
         """Let that many frames come, one a second from START on, and clean them.

@@ -24,8 +24,9 @@ from deepclean.core.time import NS, Span
 from deepclean.io import gwf
 from deepclean.io.live import LiveSource, Overdue
 from deepclean.run.cleaner import FrameCleaner, sink_of
-from deepclean.run.daemon import live_source
+from deepclean.run.daemon import live_source, tails_of
 from deepclean.system.clock import Clock
+from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.status_file import StatusFile, path_in
 from tests.helpers import small_site as site
 from tests.helpers.builders import clean, same_bits, strain_of, transparent
@@ -60,15 +61,16 @@ class Daemon:
     ) -> None:
         self.stopping = False
         self._noted = noted
-        engine, sink = make_engine(), sink_of(config, {})
-        sink.guard = guard
-        self.source: LiveSource = live_source(config, engine, sink, clock, lambda: self.stopping)
-        self.cleaning = FrameCleaner(config, engine, sink, clock.monotonic)
-        self.ledger = self.cleaning.ledger
-        self.ledger.ignored = self.source.ignored
-        output = config.output
-        account = StatusFile(path_in(output.directory, output.description), clock)
-        self.source.turn = lambda: account.write(self.ledger)
+        engine, sink = make_engine(), sink_of(config, {}, guard=guard)
+        accounts, output = Accounts(), config.output
+        self.ledger = accounts.ledger
+        status_file = StatusFile(path_in(output.directory, output.description), clock)
+        self.source: LiveSource = live_source(
+            *(config, engine, sink, clock, lambda: self.stopping, tails_of(config, clock)),
+            lambda: status_file.write(self.ledger),
+            accounts,
+        )
+        self.cleaning = FrameCleaner(config, engine, sink, clock.monotonic, accounts=accounts)
 
     def stop(self) -> None:
         self.stopping = True

@@ -74,7 +74,7 @@ def ran(config: Config, acts: Acts) -> list[tuple[str, int]]:
     for frame in source.frames(SPAN, needed):
         acts.get(frame.span.start // NS - START, lambda: None)()
         stream.take(frame)
-    stream.keeper.poll()
+    stream.follower.poll()
     assert len(stream.written) == SECONDS
     return [(event.what, event.version.number) for event in record.read(record_of(config))]
 
@@ -173,7 +173,7 @@ def test_a_mind_that_was_changed_is_changed_in_the_replay_too(
 def test_what_was_refused_is_refused_in_the_replay_too(
     deepclean: Run, gated: Config, tmp_path: Path
 ) -> None:
-    """By the keeper, as it cannot be loaded: it still cannot, or it has been mended since."""
+    """By the follower, as it cannot be loaded: it still cannot, or it has been mended since."""
     said = faulty(gated, 4, "truncated")
     faulty(gated, 5, "a channel too few")
     told = ran(

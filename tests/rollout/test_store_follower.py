@@ -126,14 +126,14 @@ def test_a_rejection_is_taken_back_when_the_version_is_mended(config: Config) ->
     (path / models.WEIGHTS).write_bytes(whole[:50])
     point(config, 2)
     stream.steps(3)
-    stream.keeper.poll()
+    stream.follower.poll()
     assert rejections.read(directory(config), 2) is not None
     (path / models.WEIGHTS).write_bytes(whole)
     stream.steps(3)
     assert stream.count("in_force") == 0  # nothing was said: the pointer is as it was
     point(config, 2)
     stream.until(lambda: stream.count("in_force") == 1, limit=10)
-    stream.keeper.poll()
+    stream.follower.poll()
     assert rejections.read(directory(config), 2) is None
 
 
@@ -176,7 +176,7 @@ def test_a_pointer_that_is_taken_away_leaves_production_as_it_is(config: Config)
 def test_the_loader_may_take_as_long_as_it_likes(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Frames go out one for one while a version is being loaded, by the keeper's own thread."""
+    """Frames go out one for one while a version is being loaded, by the follower's own thread."""
     config = config.model_copy(update={"models": config.models.model_copy(update={"probe": 0.001})})
     load, begun, go_on = loading.load_model, threading.Event(), threading.Event()
 
@@ -187,7 +187,7 @@ def test_the_loader_may_take_as_long_as_it_likes(
 
     monkeypatch.setattr(store_follower, "load_model", slow)
     stream = Stream(config, threaded=True)
-    with stream.keeper:
+    with stream.follower:
         stream.steps(4)
         put(config, 2)
         point(config, 2)
@@ -215,14 +215,14 @@ def test_a_fault_in_the_life_of_models_does_not_stop_the_stream(
         patch.setattr(Rollout, step, failing)
         stream.steps(4)
     stream.steps(8)
-    assert "are not attended to" in caplog.text
+    assert "the models are not updated" in caplog.text
     assert in_force(stream)[:6] == [1] * 6
 
 
 def test_some_seconds_are_kept_to_try_versions_on(config: Config) -> None:
     stream = Stream(config)
     stream.steps(20)
-    assert [b.span.start // 10**9 - START for b in stream.life.recent] == list(range(8, 20))
+    assert [b.span.start // 10**9 - START for b in stream.recent.blocks] == list(range(8, 20))
 
 
 def test_a_keeper_that_fails_goes_on(
@@ -230,7 +230,7 @@ def test_a_keeper_that_fails_goes_on(
 ) -> None:
     config = config.model_copy(update={"models": config.models.model_copy(update={"probe": 0.001})})
     stream, failed = Stream(config, threaded=True), threading.Event()
-    turn = stream.keeper.poll
+    turn = stream.follower.poll
 
     def failing() -> None:
         if not failed.is_set():
@@ -238,8 +238,8 @@ def test_a_keeper_that_fails_goes_on(
             raise MemoryError("no room")
         turn()
 
-    monkeypatch.setattr(stream.keeper, "poll", failing)
-    with stream.keeper:
+    monkeypatch.setattr(stream.follower, "poll", failing)
+    with stream.follower:
         assert failed.wait(30)
         put(config, 2)
         point(config, 2)
@@ -252,8 +252,8 @@ def test_where_it_is_so_configured_the_store_is_not_followed(config: Config) -> 
         update={"models": config.models.model_copy(update={"follow": False})}
     )
     stream = Stream(config, threaded=True)
-    with stream.keeper:
-        assert not [t for t in threading.enumerate() if t.name == "keeper"]
+    with stream.follower:
+        assert not [t for t in threading.enumerate() if t.name == "store follower"]
 
 
 @pytest.mark.parametrize("name", ["manifest.json", models.WEIGHTS, models.SCALERS, models.GOLDEN])
@@ -376,7 +376,7 @@ def test_a_canary_that_is_no_good_makes_room_for_the_next(gated: Config) -> None
     said = faulty(gated, 2, "a byte flipped")
     store.set_canary(directory(gated), 2, lambda path: None)
     stream.steps(3)
-    stream.keeper.poll()
+    stream.follower.poll()
     assert versions.read_pointer(directory(gated), "canary") is None
     told = rejections.read(directory(gated), 2)
     assert told is not None
@@ -393,7 +393,7 @@ def test_a_canary_that_is_withdrawn_is_gone(gated: Config) -> None:
     store.set_canary(directory(gated), None, lambda path: None)
     stream.until(lambda: stream.count("withdrawn") == 1, limit=5)
     stream.steps(3)
-    assert len(stream.engine.versions) == 1
+    assert len(stream.engine.versions.at_work) == 1
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ def test_switches_half_of_them_to_versions_that_are_no_good(config: Config, coun
             refused = stream.count("refused")
             point(config, number)
             stream.until(lambda was=refused: stream.count("refused") == was + 1, limit=5)  # type: ignore[misc]
-            stream.keeper.poll()
+            stream.follower.poll()
             told = rejections.read(directory(config), number)
             assert told is not None
             assert said in told["why"]

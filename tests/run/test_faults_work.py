@@ -65,7 +65,7 @@ def test_a_prediction_beyond_all_bounds_gives_no_infinity(config: Config) -> Non
     """What is finite when it leaves the network may overflow in what comes after."""
     wrong = at_calls(real(config), range(9, 11), lambda w: torch.full_like(w[:, 0], 3e38))
     run = Run(config, wrong)
-    (coupling,) = run.engine.couplings
+    (coupling,) = run.engine.versions.production
     object.__setattr__(coupling.predictor, "strain_std", 5e269)
     run.over(20)
     held = outputs(config.output.directory)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from deepclean.core import reasons
-from deepclean.core.block import CleanedBlock, Estimate, Gap, WitnessFault
+from deepclean.core.block import CleanedBlock, Estimate, Gap, StrainProducts, WitnessFault
 from deepclean.core.engine.engine import Engine
 from deepclean.core.frame import CleanedFrame, InputFrame
 from deepclean.core.time import Span
@@ -78,11 +78,13 @@ class Assembler:
             nothing = np.zeros(len(raw.samples))
             estimates = {
                 coupling.name: Estimate(nothing, nothing, coupling.predictor.version, (reason,))
-                for coupling in self.engine.couplings
+                for coupling in self.engine.versions.production
             }
             # Nobody has looked at the witnesses: none of them is said to be good.
             faults = tuple(WitnessFault(name, reason, block.span) for name in self.engine.witnesses)
-            blocks.append(CleanedBlock(block, raw.samples.astype(np.float64), estimates, faults))
+            samples = raw.samples.astype(np.float64)
+            products = StrainProducts(samples, samples, samples)
+            blocks.append(CleanedBlock(block, products, estimates, faults))
         return CleanedFrame(frame, blocks)
 
     def _collect(self, cleaned: Iterable[CleanedBlock]) -> None:

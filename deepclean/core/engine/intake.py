@@ -11,7 +11,7 @@ from deepclean.core import reasons
 from deepclean.core.block import Block, Float64, Gap, Samples, Series, WitnessFault
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.engine.state import EngineState
+from deepclean.core.engine.state import StreamState
 from deepclean.core.forecast import forecast
 from deepclean.core.nonfinite import finite
 from deepclean.core.resample import Resampler
@@ -41,18 +41,18 @@ class Intake:
         self._witnesses = witnesses
         self._resamplers: dict[int, Resampler] = {}
 
-    def push(self, state: EngineState, block: Block, miss: Miss) -> tuple[WitnessFault, ...]:
+    def push(self, state: StreamState, block: Block, miss: Miss) -> tuple[WitnessFault, ...]:
         """Add the witnesses of a block to the input; return what is wrong with them there."""
         return tuple(f for name in self._witnesses for f in self._take(state, name, block, miss))
 
-    def resample(self, state: EngineState, first: int, count: int) -> dict[str, Float64]:
+    def resample(self, state: StreamState, first: int, count: int) -> dict[str, Float64]:
         """Return `count` samples from `first` at the model rate of every witness."""
         return self._together(
             state.inputs, first, count, lambda key, needed: state.inputs[key].read(*needed)[0]
         )
 
     def extrapolate(
-        self, state: EngineState, first: int, count: int, instant: int
+        self, state: StreamState, first: int, count: int, instant: int
     ) -> dict[str, Float64]:
         """Return `count` samples from `first` at the model rate, as far as known at an instant.
 
@@ -83,13 +83,13 @@ class Intake:
             total[key[0]] = total[key[0]] + row
         return total
 
-    def uncertain(self, state: EngineState, instant: int) -> list[str]:
+    def uncertain(self, state: StreamState, instant: int) -> list[str]:
         """Return the witnesses that are there, but not for long enough to be forecast."""
         assert self._settings.forecast is not None
         least = self._settings.forecast.least
         return [w for w in self._witnesses if 0 < instant - state.good_since[w] < least]
 
-    def trim(self, state: EngineState, first: int, count: int, instant: int) -> None:
+    def trim(self, state: StreamState, first: int, count: int, instant: int) -> None:
         """Drop what no later hop needs.
 
         Args:
@@ -113,7 +113,7 @@ class Intake:
             if len(track) == 0:
                 del state.decimated[key]
 
-    def skip(self, state: EngineState, instant: int) -> None:
+    def skip(self, state: StreamState, instant: int) -> None:
         """Note that there was no input up to an instant (GPS nanoseconds)."""
         state.good_since = dict.fromkeys(self._witnesses, instant)
 
@@ -165,7 +165,7 @@ class Intake:
         """Return whether an input is forecast at the model rate, which is below its own."""
         return key[1] > self._settings.model_rate
 
-    def _slow(self, state: EngineState, key: Key, instant: int) -> tuple[StreamBuffer, int]:
+    def _slow(self, state: StreamState, key: Key, instant: int) -> tuple[StreamBuffer, int]:
         """Bring one more hop of a fast witness to the model rate; return all, and its end."""
         hop, end = self._settings.hop_model, self._slow_end(key[1], instant)
         track = state.decimated.setdefault(key, StreamBuffer(1))
@@ -180,7 +180,7 @@ class Intake:
         return index_at(instant, self._settings.model_rate) - half
 
     def _take(
-        self, state: EngineState, witness: str, block: Block, miss: Miss
+        self, state: StreamState, witness: str, block: Block, miss: Miss
     ) -> list[WitnessFault]:
         span = block.span
         channel = block.witnesses.get(witness, Gap(span, reasons.MISSING))
@@ -217,7 +217,7 @@ class Intake:
         state.inputs.setdefault((witness, rate), StreamBuffer(1)).append(first, samples[None])
         return faults
 
-    def _frozen(self, state: EngineState, witness: str, channel: Series, first: int) -> list[Run]:
+    def _frozen(self, state: StreamState, witness: str, channel: Series, first: int) -> list[Run]:
         duration = self._settings.witness.frozen
         if duration is None:
             return []

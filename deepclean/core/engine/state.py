@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,9 @@ class CouplingState:
     """The streams between the stages of one version, and where its estimate is not valid.
 
     Where nothing waits there are no streams before the bandpass, and the gain is a stream.
+
+    Attributes:
+        error: what the network raised last; None if it never did.
     """
 
     def __init__(self, witnesses: int) -> None:
@@ -44,14 +47,13 @@ class CouplingState:
         self.valid = StreamBuffer(1)
         self.overlap: Overlap | None = None
         self.invalid = InvalidSpans()
+        self.error: Exception | None = None
 
     def copy(self) -> CouplingState:
         """Return an independent copy; the samples are shared, for nobody changes them."""
-        twin = CouplingState(self.standardised.rows)
-        twin.standardised, twin.predicted = self.standardised.copy(), self.predicted.copy()
-        twin.bandpassed, twin.noise = self.bandpassed.copy(), self.noise.copy()
-        twin.valid, twin.overlap = self.valid.copy(), self.overlap
-        twin.invalid = self.invalid.copy()
+        twin = CouplingState(0)
+        for name, value in vars(self).items():
+            setattr(twin, name, _copied(value))
         return twin
 
 
@@ -74,26 +76,26 @@ class Switch(NamedTuple):
 
 
 @dataclass(slots=True)
-class EngineState:
-    """Input not yet used up, streams between stages, blocks not yet out.
+class StreamState:
+    """What an engine holds of its stream: input, streams between stages, blocks not yet out.
 
     Args:
         frontier: where the input ends, GPS nanoseconds.
         step: the next hop to compute, counted from GPS 0.
-        paths: each version's streams.
-        inputs: by witness and rate.
-        rates: each witness's last rate.
-        gates: of what the couplings do to the strain, where there are gates.
-        held: what each witness's samples ended with.
-        sound: since when each witness's samples are all good, GPS nanoseconds.
-        slowed: fast witnesses at the model rate, where they are forecast at that.
-        pending: blocks taken in and not given out, with the faults of their witnesses.
-        switches: of versions, as far as blocks inside still depend on them, in order.
+        couplings: the streams of each version at work.
+        inputs: samples of each witness, by witness and rate.
+        rates: the last rate of each witness, Hz.
+        gates: the state of the gates; None where there are none.
+        constant: the run of equal samples with which each witness ended.
+        good_since: since when every sample of a witness is usable, GPS nanoseconds.
+        decimated: fast witnesses at the model rate, where they are forecast at that rate.
+        pending: blocks that went in and have not come out, with the faults of their witnesses.
+        switches: from version to version, as far as blocks inside depend on them, in order.
     """
 
     frontier: int
     step: int
-    paths: dict[Version, CouplingState]
+    couplings: dict[Version, CouplingState] = field(default_factory=dict)
     inputs: dict[tuple[str, int], StreamBuffer] = field(default_factory=dict)
     rates: dict[str, int] = field(default_factory=dict)
     gates: MonitorState | None = None
@@ -103,18 +105,39 @@ class EngineState:
     pending: deque[tuple[Block, tuple[WitnessFault, ...]]] = field(default_factory=deque)
     switches: list[Switch] = field(default_factory=list)
 
-    def copy(self) -> EngineState:
+    @property
+    def oldest(self) -> int:
+        """Start of the oldest block inside, GPS nanoseconds; the frontier where there is none."""
+        return self.pending[0][0].span.start if self.pending else self.frontier
+
+    def copy(self) -> StreamState:
         """Return an independent copy; the samples are shared, for nobody changes them."""
-        return EngineState(
-            self.frontier,
-            self.step,
-            {name: path.copy() for name, path in self.paths.items()},
-            {key: track.copy() for key, track in self.inputs.items()},
-            self.rates.copy(),
-            None if self.gates is None else self.gates.copy(),
-            self.constant.copy(),
-            self.good_since.copy(),
-            {key: track.copy() for key, track in self.decimated.items()},
-            self.pending.copy(),
-            self.switches.copy(),
-        )
+        twin = replace(self)
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, dict):
+                value = {key: _copied(one) for key, one in value.items()}
+            setattr(twin, name, _copied(value))
+        return twin
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of what can change; numbers and frozen values are shared."""
+    return value.copy() if hasattr(value, "copy") else value
+
+
+@dataclass(slots=True)
+class EngineState:
+    """All that changes while an engine runs.
+
+    Args:
+        roles: which version has which role from the next block on.
+        leaving: until when a version that was let go is needed, GPS nanoseconds.
+        errors: what the network of a version raised last.
+        stream: None before the first block.
+    """
+
+    roles: dict[tuple[str, Role], Version]
+    leaving: dict[Version, int] = field(default_factory=dict)
+    errors: dict[Version, Exception] = field(default_factory=dict)
+    stream: StreamState | None = None

@@ -97,15 +97,17 @@ class Rollout:
     def __init__(self, engine: Engine, settings: TrialSettings) -> None:
         self._engine = engine
         self._settings = settings
-        self._courses = {coupling.name: _CouplingRollout() for coupling in engine.couplings}
+        self._courses = {
+            coupling.name: _CouplingRollout() for coupling in engine.versions.production
+        }
 
     def production(self, coupling: str) -> Version:
         """Return the version in production from the next block on."""
-        return next(c.version for c in self._engine.couplings if c.name == coupling)
+        return next(c.version for c in self._engine.versions.production if c.name == coupling)
 
     def runs(self, version: Version) -> bool:
         """Return whether a version is at work."""
-        return version in self._engine.versions
+        return version in self._engine.versions.at_work
 
     def standing(self, coupling: str) -> str:
         """Return in words which versions of a coupling are at work, and what they wait for."""
@@ -135,17 +137,17 @@ class Rollout:
             model: of that version; None where it is at work.
 
         Raises:
-            ValueError: the engine cannot take it (Engine.add). Nothing is changed.
+            ValueError: the engine cannot take it (ActiveVersions.add). Nothing is changed.
         """
         course, name = self._courses[version.coupling], version.coupling
         if version == self.production(name):
             return self.withdraw(instant, name, role)
         if model is not None and not self.runs(version):
-            self._engine.add(model)
+            self._engine.versions.add(model)
         if role == "canary":
             before, course.canary, course.trial = course.canary, version, Trial(self._settings)
             if before is not None and before != version:
-                self._engine.set_canary(name, None)
+                self._engine.versions.set_canary(name, None)
                 self._let_go(before)
         elif version != course.incoming:
             self._drop_incoming(course)
@@ -173,7 +175,7 @@ class Rollout:
         for name, course in self._courses.items():
             for step in (self._bring_in, self._try, self._watch):
                 # One switch at a time: what else is due is decided on the next block.
-                if not self._engine.can_switch(name):
+                if not self._engine.versions.can_switch(name):
                     break
                 event = step(course, block, block.estimates[name], counts)
                 if event is not None:
@@ -214,10 +216,10 @@ class Rollout:
         one = block.others.get(version) if version else None
         if version is None or trial is None or one is None:
             return None
-        if self._engine.canary(version.coupling) != version:
+        if self._engine.versions.canary(version.coupling) != version:
             if not _valid(one):
                 return None
-            self._engine.set_canary(version.coupling, version)
+            self._engine.versions.set_canary(version.coupling, version)
         sight = _sight(block, one, now) if counts else None
         if sight is None:
             return None
@@ -247,7 +249,7 @@ class Rollout:
         course.former = course.probation = None
         current = self.production(version.coupling)
         if verdict is TrialVerdict.BAD:
-            self._engine.promote(version)
+            self._engine.versions.promote(version)
             self._let_go(current)
             return Event(
                 self._instant(block),
@@ -272,7 +274,7 @@ class Rollout:
     ) -> Event:
         """Let a version take over; the former is kept ready where there are gates to judge by."""
         before, older = self.production(version.coupling), course.former
-        instant = self._engine.promote(version)
+        instant = self._engine.versions.promote(version)
         assert instant is not None
         if course.canary == version:
             course.canary = course.trial = None
@@ -288,7 +290,7 @@ class Rollout:
         """Let a version go that nobody here keeps."""
         kept = {*self._courses[version.coupling].kept, self.production(version.coupling)}
         if version not in kept and self.runs(version):
-            self._engine.remove(version)
+            self._engine.versions.remove(version)
 
     def _drop_incoming(self, course: _CouplingRollout) -> None:
         version, course.incoming = course.incoming, None
@@ -298,7 +300,7 @@ class Rollout:
     def _drop_canary(self, course: _CouplingRollout) -> None:
         version, course.canary, course.trial = course.canary, None, None
         if version is not None:
-            self._engine.set_canary(version.coupling, None)
+            self._engine.versions.set_canary(version.coupling, None)
             self._let_go(version)
 
     def _instant(self, block: CleanedBlock) -> int:

@@ -356,27 +356,27 @@ def test_gate_acts_later_by_the_ramp_and_never_in_a_step() -> None:
 @pytest.mark.parametrize(("wanted", "said"), [(0.5, "rests on more"), (0.2, None)])
 def test_version_that_needs_more_is_refused(wanted: float, said: str | None) -> None:
     engine = through()
-    coupling = engine.couplings[0]
+    coupling = engine.versions.production[0]
     bandpass = make_bandpass(bandpass_settings(settle_in=wanted), BAND, RATE)
     other = replace(coupling, bandpass=bandpass, predictor=replace(coupling.predictor, version=2))
     if said is None:
-        engine.add(other)
-        assert len(engine.versions) == 2
+        engine.versions.add(other)
+        assert len(engine.versions.at_work) == 2
     else:
         with pytest.raises(ValueError, match=said):
-            engine.add(other)
+            engine.versions.add(other)
 
 
 def test_canary_changes_no_bit_of_production() -> None:
     data = mains(26)
     alone = push_all(through(), data.blocks())
     engine = through()
-    coupling = engine.couplings[0]
+    coupling = engine.versions.production[0]
     other = replace(coupling, predictor=replace(coupling.predictor, strain_std=2.0, version=2))
     blocks = data.blocks()
     found = push_all(engine, blocks[:8])
-    engine.add(other)
-    engine.set_canary("60Hz", other.version)
+    engine.versions.add(other)
+    engine.versions.set_canary("60Hz", other.version)
     found += push_all(engine, blocks[8:])
     assert same_bits(strain_of(found), strain_of(alone))
     assert found[-1].canary["60Hz"].version == 2
@@ -392,5 +392,5 @@ def test_bands_are_the_constants_of_the_plan() -> None:
     waiting = make_engine(replace(HASTY, forecast=None), COUPLINGS["pass"])
     assert engine.lookahead == 0
     # All that is waited for else, but for the ramp, which follows.
-    assert engine.plan.forecast == waiting.lookahead - HASTY.ramp
+    assert engine.schedule.forecast == waiting.lookahead - HASTY.ramp
     assert engine.history > FORECAST.memory

@@ -75,7 +75,7 @@ def test_every_block_leaves_when_its_look_ahead_is_in(runs: Runs) -> None:
 
 
 def make_engine_like(engine: Engine) -> Engine:
-    return Engine(engine.settings, engine.couplings)
+    return Engine(engine.settings, engine.versions.production)
 
 
 def test_the_samples_are_those_of_blocks_of_one_second(runs: Runs) -> None:

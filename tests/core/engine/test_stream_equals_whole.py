@@ -207,7 +207,7 @@ def assert_equals_whole(
 ) -> None:
     """Assert that a cleaned record is the independent computation, `margin` seconds inside."""
     shared = engine.settings
-    noise = independent(data, engine.couplings[0], spec, shared)
+    noise = independent(data, engine.versions.production[0], spec, shared)
     inside = slice(margin * shared.strain_rate, -margin * shared.strain_rate)
     (part,) = found.estimates.values()
     assert (part.gain[inside] == 1).all()
@@ -265,7 +265,7 @@ def test_butterworth_equals_the_whole_to_its_tolerance(
     engine = make_engine(replace(SMALL, hop=hop), spec)
     data = record().between(0, seconds * NS)
     (cleaned,) = clean(engine, [data.block(data.span)])
-    noise = independent(data, engine.couplings[0], spec, engine.settings)
+    noise = independent(data, engine.versions.production[0], spec, engine.settings)
     inside = slice(margin * SMALL.strain_rate, -margin * SMALL.strain_rate)
     difference = (cleaned.estimates["60Hz"].noise - noise)[inside]
     assert 0 < np.sqrt(np.mean(difference**2)) <= np.sqrt(2) * tolerance * noise.std()

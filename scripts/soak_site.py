@@ -16,10 +16,10 @@ from deepclean.config import Config, load
 from deepclean.core.block import Series
 from deepclean.core.time import Span
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.io.t050017 import FrameName
 from deepclean.simulate.configured import site_of
 from deepclean.simulate.simulator import Simulator
-from deepclean.system.atomic import OutputChannel
 
 ROOT = Path(__file__).resolve().parent.parent
 START = 1_420_000_000

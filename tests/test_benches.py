@@ -35,8 +35,8 @@ from deepclean.core.products import State
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.models import load as models
-from deepclean.system.atomic import OutputChannel
 
 STATE = "H1:DEEPCLEAN-STATE_VECTOR"
 

@@ -17,7 +17,7 @@ from deepclean.core.block import Gap, Series, concatenate
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io.catalogue import DataFile, Held, catalogue
-from deepclean.system.atomic import absent_channels
+from deepclean.io.channels import absent_channels
 
 _PIECE = 64 * NS
 """What is read of a file at once and kept: reading it second by second costs one decompression."""

@@ -83,7 +83,7 @@ def train(
         "worst_outside": final.worst_outside,
         "seconds": float(final.seconds),
     }
-    version = versions.next_version(store, config.interferometer, coupling)
+    version = versions.next_version(store / config.interferometer / coupling)
     path = model_store.add_trained(store, network, scalers, task.describe(version, figures))
     shutil.rmtree(unfinished, ignore_errors=True)
     return path

@@ -12,11 +12,11 @@ from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.run.cleaner import channels_of
 from deepclean.simulate.injection import Injection
-from deepclean.system.atomic import OutputChannel
 from deepclean.train.run import train
 from deepclean.validate.criteria import limits
 from deepclean.validate.run import ValidationRequest, ValidationResult, validate

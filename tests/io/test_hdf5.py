@@ -13,7 +13,7 @@ from deepclean.core.block import Gap, Samples, Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, OutputError
 from deepclean.io import hdf5
-from deepclean.system.atomic import OutputChannel
+from deepclean.io.channels import OutputChannel
 
 GPS = 1370000000
 EVENT = "H-H1_LOSC_4_V2-1126259446-32.hdf5"

@@ -15,8 +15,8 @@ from deepclean.core.block import Gap, Samples, Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf, hdf5
+from deepclean.io.channels import OutputChannel
 from deepclean.io.history import History
-from deepclean.system.atomic import OutputChannel
 
 GPS = 1370000000
 RATES = {"H1:FAST": 512, "H1:SLOW": 16}

@@ -218,7 +218,7 @@ def test_witnesses_in_the_strain_files(tmp_path: Path) -> None:
     config = site.small_config(tmp_path, "input.witnesses=[]")
     directory = config.input.strain.directory
     directory.mkdir()
-    from deepclean.system.atomic import OutputChannel
+    from deepclean.io.channels import OutputChannel
 
     for second in range(START, START + 2):
         both: dict[str, OutputChannel] = {}
@@ -282,7 +282,7 @@ def test_wrong_site_stops_the_start(tmp_path: Path, override: str, message: str)
 def test_changed_rate_in_mid_stream_is_a_gap(config: Config) -> None:
     site.write_site(config, START, 3)
     from deepclean.core.time import Span
-    from deepclean.system.atomic import OutputChannel
+    from deepclean.io.channels import OutputChannel
 
     span = Span.of_seconds(START + 1, 1)
     series = Series(span, 1024, np.zeros(1024))

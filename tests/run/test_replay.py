@@ -141,7 +141,7 @@ def test_history_in_hdf5_and_long_frames_gives_the_same(
     config: Config, whole: dict[int, bytes], tmp_path: Path
 ) -> None:
     from deepclean.io import hdf5
-    from deepclean.system.atomic import OutputChannel
+    from deepclean.io.channels import OutputChannel
 
     span = Span.of_seconds(START, 40)
     strain = History([config.input.strain.directory]).read([site.STRAIN, site.STATE], span)

@@ -29,6 +29,7 @@ from deepclean.errors import (
 )
 from deepclean.factory import make_engine
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_models
@@ -36,7 +37,6 @@ from deepclean.run import parallel
 from deepclean.run.cleaner import channels_of, sink_of
 from deepclean.run.parallel import ReplayTask, begin, cut
 from deepclean.run.replay import ReplayResult, replay
-from deepclean.system.atomic import OutputChannel
 from tests.helpers import small_site as site
 from tests.helpers.datafind_service import open_fetched, somewhere
 from tests.helpers.failing_source import open_dying, open_failing, open_source

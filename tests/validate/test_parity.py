@@ -18,9 +18,9 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import make_engine
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, sink_of
-from deepclean.system.atomic import OutputChannel
 from deepclean.validate.compare import DifferentSecond
 from deepclean.validate.parity import UNEXPLAINED, Parity, explain, parity, write
 from tests.helpers import small_site

@@ -60,16 +60,17 @@ def train(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from deepclean.io.datafind import fetch as fetched
+    from deepclean.io.source import ChannelHistory
     from deepclean.models import load as models
     from deepclean.models import store, versions
     from deepclean.models.manifest import Manifest
-    from deepclean.train.data import DataSource, TrainingData
+    from deepclean.train.data import TrainingData
     from deepclean.train.loop import Progress as Epoch
     from deepclean.train.run import train as fit
 
     limit_threads(settings)
-    of_strain: DataSource
-    of_witnesses: DataSource
+    of_strain: ChannelHistory
+    of_witnesses: ChannelHistory
     if fetch:
         channels = stored.channels(settings, coupling)
         of_strain = of_witnesses = fetched(channels, span, settings.strain.state_vector)

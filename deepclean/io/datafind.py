@@ -24,7 +24,7 @@ _KEPT = 2
 
 
 class RemoteData:
-    """Channels that gwpy fetched; satisfies train.data.Source and io.source.Past.
+    """Channels that gwpy fetched; satisfies io.source.ChannelHistory.
 
     Args:
         series: by full channel name, all over one span. Not-a-number marks what is missing.
@@ -59,7 +59,7 @@ class RemoteData:
             )
         return self.channels(wanted)
 
-    def spans(self, channel: str | None = None) -> Sequence[Span]:
+    def spans(self, channel: str | None = None) -> list[Span]:
         """Return the stretch that was fetched of a channel."""
         held = [s.span for name, s in self._series.items() if channel in (None, name)]
         return held[:1]
@@ -70,7 +70,7 @@ class RemoteData:
 
 
 class RemoteHistory:
-    """A span of history that is fetched as it is read; satisfies io.source.Past.
+    """A span of history that is fetched as it is read; satisfies io.source.ChannelHistory.
 
     It can be made in any process. Processes that share a span each fetch what they read of it: to
     fetch it once for all of them would take memory for all of it, and once more in each of them.
@@ -91,17 +91,25 @@ class RemoteHistory:
         """What could not be had so far."""
         return list(self._faults.values())
 
+    def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
+        """Return the rate in Hz of those wanted channels that can be had at the span's start."""
+        return self._piece(frozenset(wanted or ()), self._span.start // PIECE).channels()
+
     def require(self, wanted: Collection[str]) -> dict[str, int]:
         """Return the rate in Hz of every wanted channel, at the start of the span.
 
         Raises:
             InputError: they cannot be had there.
         """
-        key = (frozenset(wanted), self._span.start // PIECE)
-        rates = self._piece(*key).channels()
-        if key in self._faults:
-            raise self._faults[key]
+        rates = self.channels(wanted)
+        fault = self._faults.get((frozenset(wanted), self._span.start // PIECE))
+        if fault is not None:
+            raise fault
         return {name: rates[name] for name in wanted}
+
+    def spans(self, channel: str | None = None) -> list[Span]:
+        """Return the span: whether a service has all of it, only a read can tell."""
+        return [self._span]
 
     def read(self, wanted: Collection[str], span: Span) -> dict[str, Series | Gap]:
         """Return, by channel, its samples over the span, or a gap where some are missing.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,10 +48,16 @@ class _Dying:
     def faults(self) -> list[InputError]:
         return self.past.faults
 
+    def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
+        return self.past.channels(wanted)
+
+    def spans(self, channel: str | None = None) -> list[Span]:
+        return self.past.spans(channel)
+
     def require(self, wanted: Collection[str]) -> dict[str, int]:
         return self.past.require(wanted)
 
-    def read(self, wanted: Collection[str], span: Span) -> Mapping[str, Series | Gap]:
+    def read(self, wanted: Collection[str], span: Span) -> dict[str, Series | Gap]:
         if span.start == self.second * NS:
             if self.spared is None:
                 raise DeviceError("out of memory", coupling="60Hz")

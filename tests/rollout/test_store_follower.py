@@ -460,7 +460,8 @@ def test_switches_half_of_them_to_versions_that_are_no_good(config: Config, coun
             point(config, number)
             stream.until(lambda was=done: stream.count("in_force") == was + 1, limit=10)  # type: ignore[misc]
             current = number
-            expected.append((stream.second - START, current))
+            # What is in force is told before the next frame goes in.
+            expected.append((stream.second - START - 1, current))
         if len(stream.written) > 200:
             resident.append(_resident())
             _check(stream, expected)

@@ -25,11 +25,12 @@ from typing import Self
 
 from deepclean.config import Config
 from deepclean.core.channels import product_names
+from deepclean.core.segments import difference
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, OutputError
 from deepclean.io.merge import Content, FilePiece, Merger, read, runs
 from deepclean.io.retention import Retention, held
-from deepclean.io.t050017 import FrameName, remaining
+from deepclean.io.t050017 import FrameName
 from deepclean.system.atomic import sweep
 from deepclean.system.lock import OutputLock
 
@@ -224,7 +225,7 @@ class _ArchiveFolder:
         name = self._merger.name(stretch)
         if not retention.allows(name):
             return
-        missing = list(remaining(stretch, finished))
+        missing = difference([stretch], (name.span for name in finished))
         parts = [
             FilePiece(piece.path, part)
             for piece in pieces

@@ -16,7 +16,7 @@ from deepclean.factory import make_engine
 from deepclean.io import gwf
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
-from deepclean.io.t050017 import FrameName, remaining
+from deepclean.io.t050017 import FrameName
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
 from deepclean.run.replay import ReplayResult, replay
@@ -201,14 +201,3 @@ def test_span_must_be_whole_seconds(config: Config, tmp_path: Path) -> None:
             sink_of(config, loaded, tmp_path),
             Span(START * NS, START * NS + NS // 2),
         )
-
-
-def test_remaining_is_what_no_file_covers() -> None:
-    def name(start: int, duration: int) -> FrameName:
-        return FrameName("H", "X", start, duration)
-
-    span = Span.of_seconds(10, 10)
-    finished = [name(5, 6), name(12, 2), name(13, 3), name(18, 9)]
-    parts = [(part.start // NS, part.end // NS) for part in remaining(span, finished)]
-    assert parts == [(11, 12), (16, 18)]
-    assert list(remaining(span, [name(0, 100)])) == []

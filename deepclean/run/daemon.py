@@ -150,15 +150,7 @@ def build(
         trimmer.step()
 
     source = live_source(config, engine, sink, clock, stopped, tails, turn, accounts)
-    metrics = Metrics(
-        config,
-        accounts.ledger,
-        accounts.counters,
-        accounts.timings,
-        watch,
-        lookahead=engine.lookahead,
-        history=engine.history,
-    )
+    metrics = Metrics(config, accounts, watch, lookahead=engine.lookahead, history=engine.history)
     _log.info(
         "deepclean %s: %s, look-ahead %.3f s, history %.3f s, output %s",
         __version__,

@@ -26,7 +26,7 @@ class PredictConfig(Section):
     """How the network is run over the witnesses."""
 
     mode: Literal["auto", "pass", "windows", "average"] = "auto"
-    """One pass per hop, windows with their edges dropped, or overlapping windows averaged;
+    """One pass per hop, windows with their edges dropped, or overlapping windows averaged.
     auto: a pass where the model's measured receptive field allows it, else windows."""
 
     kernel: Duration = seconds(1.0)
@@ -46,7 +46,7 @@ class BandpassConfig(Section):
     """Linear-phase FIR (finite support, no truncation error) or zero-phase Butterworth."""
 
     order: Count = 8
-    """Of the Butterworth, per edge and direction."""
+    """Order of the Butterworth, per edge and direction."""
 
     transition: Positive = 6.0
     """Hz between a band's edge and where the FIR's stop band begins."""
@@ -56,7 +56,7 @@ class BandpassConfig(Section):
     the fraction of its response's energy that the settle-in may cut off."""
 
     settle_in: AutoDuration = seconds("auto")
-    """Seconds of data needed on either side; auto: the shortest that meets the tolerance."""
+    """Seconds of data needed on either side; auto: the least that meets the tolerance."""
 
 
 class CouplingConfig(Section):
@@ -75,9 +75,9 @@ class CouplingConfig(Section):
     """The channels that see the noise; the interferometer's prefix may be left out."""
 
     wait: Literal[0, 1, "auto"] = 1
-    """1: a frame is cleaned when its look-ahead is there, which is the next frame. 0: at once; what
-    the look-ahead would tell is forecast. auto: 0 where what is left in the band grows by no more
-    than 1%, measured at the start. A frame that waits for one coupling waits for all."""
+    """1: a frame is cleaned when its look-ahead is there, which is the next frame. 0: a frame is
+    cleaned at once, and its look-ahead is forecast. auto: 0 where the residual in the band grows by
+    no more than 1%, measured at the start. A frame that waits for one coupling waits for all."""
 
     predict: PredictConfig = PredictConfig()
     """How the network is run over the witnesses."""

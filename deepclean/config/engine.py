@@ -1,4 +1,4 @@
-"""How the cleaning computes: rates, steps in time, filters, and samples that are of no use."""
+"""How the cleaning computes: rates, steps in time, filters, unusable samples; and the gates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from deepclean.config.types import (
     Channel,
     Count,
     Duration,
+    Flag,
     FrozenMap,
+    NotNegative,
     Pause,
     Positive,
     Section,
@@ -23,13 +25,13 @@ class ResampleConfig(Section):
     """The filter that brings a witness to the engine's rate."""
 
     zeros: Count = 16
-    """Half its length, in samples at the slower of both rates."""
+    """Half the filter's length, in samples at the slower of both rates."""
 
     max_delay: Duration = seconds(0.25)
     """Seconds that half the filter may span at most: it shortens the filters of slow witnesses."""
 
     attenuation: Positive = 80.0
-    """Of the images and aliases, in dB."""
+    """Attenuation of the images and aliases, in dB."""
 
     slowest_rate: Count = 16
     """Hz of the slowest witness that is taken; it fixes the look-ahead."""
@@ -39,10 +41,10 @@ class InterpolationConfig(Section):
     """The filter that brings the predicted noise to the strain's rate."""
 
     zeros: Count = 16
-    """Half its length, in samples at the slower of both rates."""
+    """Half the filter's length, in samples at the slower of both rates."""
 
     attenuation: Positive = 80.0
-    """Of the images, in dB."""
+    """Attenuation of the images, in dB."""
 
 
 class WitnessesConfig(Section):
@@ -82,3 +84,46 @@ class EngineConfig(Section):
 
     interpolation: InterpolationConfig = InterpolationConfig()
     """From the engine's rate to the strain's."""
+
+
+class GateConfig(Section):
+    """When a coupling's estimate is kept out of the official product (OUT_DQ)."""
+
+    enabled: Flag = True
+    """Whether there are gates; without, OUT_DQ is as PRODUCTION."""
+
+    window: Duration = seconds(8.0)
+    """Seconds over which spectra are averaged, a whole number, at least 4."""
+
+    open_below: Positive = 1.001
+    """Mean ratio of cleaned over raw ASD in the band, below which the estimate is good."""
+
+    close_above: Positive = 1.003
+    """Mean ratio above which the estimate is bad, in the band or far from it."""
+
+    guard: NotNegative = 6.0
+    """Hz beside a band that are judged by themselves: the bandpass's transition."""
+
+    guard_above: Positive = 1.03
+    """Mean ratio in the guard bands above which the estimate is bad. Their few bins fluctuate."""
+
+    worst_above: Positive = 3.0
+    """Ratio of any single bin of the band above which the estimate is bad."""
+
+    jump: Positive = 6.0
+    """Factor over its usual level at which an estimate is not believed."""
+
+    sigma: Positive = 5.0
+    """Standard deviations by which one or a few seconds must differ from what a good estimate gains
+    to be bad."""
+
+    dwell: Duration = seconds(8.0)
+    """Seconds that a gate stays closed after something bad, at least."""
+
+    memory: Duration = seconds(32.0)
+    """Seconds that a gate stays open without anything good, at most. With `dwell`, four windows and
+    two fades it is the history that a restart reads."""
+
+    fade: Duration = seconds(2.0)
+    """Seconds of the ramp by which a gate opens, and closes where nothing is urgent. Where it is
+    shorter, a strong line spills more into the bins beside it. At most `dwell`."""

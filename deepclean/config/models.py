@@ -18,10 +18,10 @@ class TrialConfig(Section):
     """Seconds that a canary has to be in spec, and not worse than production, to be promoted."""
 
     patience: Duration = seconds(600.0)
-    """Seconds after which one that was not is rejected."""
+    """Seconds after which a canary that was not promoted is rejected."""
 
     margin: NotNegative = 0.01
-    """By how much its mean ASD ratio may be above production's, as a part of that."""
+    """By how much a canary's mean ASD ratio may be above production's, as a part of that."""
 
     rollback_after: Duration = seconds(30.0)
     """Seconds that new production may be out of spec where the former version is not."""
@@ -37,11 +37,11 @@ class ModelsConfig(Section):
     """Holds <interferometer>/<coupling>/<version>. Relative to the file that says so."""
 
     follow: Flag = True
-    """Whether a running daemon takes what `production` and `canary` name when they change, tries
-    canaries, promotes them and rolls back. Without, it keeps what it began with."""
+    """Whether a running daemon takes the versions that `production` and `canary` name when they
+    change, tries canaries, promotes them and rolls back. Without, it keeps its first versions."""
 
     probe: Positive = 1.0
-    """Seconds between two looks at these pointers."""
+    """Seconds between two readings of these pointers."""
 
     plausible: Positive = 10.0
     """Times the strain's own level in the band that a new version's estimate may have over the last

@@ -12,8 +12,7 @@ from inspect import signature
 from typing import Any, TypeVar
 
 from deepclean.config.couplings import BandpassConfig, CouplingConfig
-from deepclean.config.engine import EngineConfig
-from deepclean.config.gates import GateConfig
+from deepclean.config.engine import EngineConfig, GateConfig
 from deepclean.config.schema import Config
 from deepclean.config.types import Section
 from deepclean.core.bandpass import BandpassSettings

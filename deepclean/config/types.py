@@ -1,7 +1,7 @@
-"""What the configuration's sections are made of: the frozen base and the checked value types.
+"""The frozen base of the configuration's sections, and the checked types of their values.
 
-Each type refuses what a person may mistake for it (`true` for a number, one band for a list of
-bands) with a message that says what it wants.
+Each type refuses a value that a person may mistake for it (`true` for a number, one band for a list
+of bands) with a message that names the valid form.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def thaw(value: Any) -> Any:
 
 
 def show(value: object) -> str:
-    """Return how a message quotes a value: as YAML would, long ones by their kind alone."""
+    """Return a value as messages quote it: as YAML would; a mapping or a list by its kind."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list | tuple):
@@ -108,7 +108,7 @@ def show(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    """Return a finite number of sensible size that `value` states, or None."""
+    """Return the number that `value` states, or None where it is none or too large."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -123,8 +123,8 @@ def seconds(default: float | Literal["auto"]) -> Any:
     return Field(default=default, validate_default=True)
 
 
-def _nanoseconds(value: Any) -> int:
-    """Return the nanoseconds in a number or decimal string of seconds, exactly."""
+def _duration(value: Any, *, zero: bool = False) -> int:
+    """Return the nanoseconds of a number or decimal string of seconds, exactly."""
     number = _number(value)
     if number is None:
         raise ValueError(f"must be a number of seconds, not {show(value)}")
@@ -135,21 +135,14 @@ def _nanoseconds(value: Any) -> int:
         exact = False
     if not exact:
         raise ValueError(f"{value} s is finer than a nanosecond; give at most nine decimals")
-    return duration
-
-
-def _duration(value: Any) -> int:
-    duration = _nanoseconds(value)
-    if duration <= 0:
-        raise ValueError(f"must be greater than 0, not {show(float(value))}")
+    if duration < 0 or (duration == 0 and not zero):
+        wanted = "greater than or equal to 0" if zero else "greater than 0"
+        raise ValueError(f"must be {wanted}, not {show(number)}")
     return duration
 
 
 def _pause(value: Any) -> int:
-    duration = _nanoseconds(value)
-    if duration < 0:
-        raise ValueError(f"must be greater than or equal to 0, not {show(float(value))}")
-    return duration
+    return _duration(value, zero=True)
 
 
 def _auto_duration(value: Any) -> int | None:
@@ -158,7 +151,7 @@ def _auto_duration(value: Any) -> int | None:
     number = _number(value)
     if number is None or number <= 0:
         raise ValueError(f"must be auto or a positive number of seconds, not {show(value)}")
-    return _nanoseconds(value)
+    return _duration(value)
 
 
 def _in_seconds(duration: int | None) -> float | Literal["auto"]:
@@ -206,19 +199,19 @@ Count = Annotated[int, Strict(), Gt(0), Lt(2**31)]
 """A whole number, at least 1."""
 
 Seed = Annotated[int, Strict(), Ge(0), Lt(2**32)]
-"""What every library takes for a seed."""
+"""A seed that every library takes."""
 
 Device = Annotated[
     str,
     _matching(r"cpu|auto|cuda(:[0-9])?", "is not cpu, auto, cuda or one GPU; write it like cuda:1"),
 ]
-"""Where networks run; auto: a GPU where there is one."""
+"""The device on which networks run; auto: a GPU where there is one."""
 
 Port = Annotated[int, Strict(), Gt(0), Lt(2**16)]
-"""Of TCP."""
+"""A TCP port."""
 
 Address = Annotated[str, AfterValidator(_address)]
-"""Of IP, version 4 or 6: never a name, which would have to be looked up."""
+"""An IP address, version 4 or 6, never a name: a name would need a look-up."""
 
 Positive = Annotated[float, Strict(), Gt(0)]
 NotNegative = Annotated[float, Strict(), Ge(0)]
@@ -276,4 +269,4 @@ Description = Annotated[
 Options = Annotated[
     Mapping[str, Any], AfterValidator(freeze), PlainSerializer(thaw, return_type=dict)
 ]
-"""Free keys, given to whatever is named beside them."""
+"""Free keys: options of the network or loss that is named beside them."""

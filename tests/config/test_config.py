@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from deepclean.config import Config, load
-from deepclean.config.engine import EngineConfig
-from deepclean.config.gates import GateConfig
+from deepclean.config.engine import EngineConfig, GateConfig
 from deepclean.config.settings import gate_settings
 from deepclean.config.types import Section
 from deepclean.core.gate.table import GateSettings

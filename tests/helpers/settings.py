@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from deepclean.config import settings
 from deepclean.config.couplings import BandpassConfig, CouplingConfig
-from deepclean.config.engine import EngineConfig, WitnessesConfig
-from deepclean.config.gates import GateConfig
+from deepclean.config.engine import EngineConfig, GateConfig, WitnessesConfig
 from deepclean.core.bandpass import BandpassSettings
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.gate.table import GateSettings

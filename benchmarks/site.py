@@ -102,23 +102,17 @@ def _write_model(models_directory: Path, config: Config) -> None:
 
     from deepclean.models import load as models
     from deepclean.models.manifest import Channel, Description
-    from deepclean.models.tensors import Scalers
 
     demo = models.load(ROOT / "models" / "H1" / COUPLING / "1")
     coupling = config.couplings[COUPLING]
     rates = {witness.channel: witness.rate for witness in site_of(config).witnesses}
     ours = [coupling.witnesses.index(name) for name in demo.channels]
     mean, std = np.zeros(len(coupling.witnesses)), np.ones(len(coupling.witnesses))
-    mean[ours], std[ours] = demo.witness_mean, demo.witness_std
+    mean[ours], std[ours] = demo.scalers.witness_mean, demo.scalers.witness_std
     models.write_model(
         models_directory,
         widened(demo, len(coupling.witnesses), ours),
-        Scalers(
-            witness_mean=mean,
-            witness_std=std,
-            strain_mean=demo.strain_mean,
-            strain_std=demo.strain_std,
-        ),
+        replace(demo.scalers, witness_mean=mean, witness_std=std),
         Description(
             interferometer=config.interferometer,
             coupling=COUPLING,

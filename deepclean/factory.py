@@ -40,13 +40,13 @@ def coupling_bandpass(config: Config, name: str) -> Bandpass:
 
 def predictor(model: Model) -> Predictor:
     """Return what the engine needs of a model; on a GPU it has a spare on the CPU."""
-    on_cpu = model.device == "cpu"
+    on_cpu, scalers = model.device == "cpu", model.scalers
     return Predictor(
-        network=model.predict if on_cpu else device.spared(model),
-        witness_mean=model.witness_mean,
-        witness_std=model.witness_std,
-        strain_mean=model.strain_mean,
-        strain_std=model.strain_std,
+        network=model.predict if on_cpu else device.with_cpu_fallback(model),
+        witness_mean=scalers.witness_mean,
+        witness_std=scalers.witness_std,
+        strain_mean=scalers.strain_mean,
+        strain_std=scalers.strain_std,
         field=model.receptive_field,
         period=model.period,
         version=model.version,

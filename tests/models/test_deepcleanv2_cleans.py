@@ -55,9 +55,14 @@ def write_deepcleanv2(model: Model, strain: str, directory: Path) -> None:
         scripted = torch.jit.script(Reordered(model.network, order))
         scripted.save(str(directory / "model.pt"))  # type: ignore[no-untyped-call]
     position = [model.channels.index(name) for name in witnesses]
+    scalers = model.scalers
     for name, mean, std in (
-        ("X_scaler.pt", model.witness_mean[position], model.witness_std[position]),
-        ("y_scaler.pt", np.array([model.strain_mean]), np.array([model.strain_std])),
+        ("X_scaler.pt", scalers.witness_mean[position], scalers.witness_std[position]),
+        (
+            "y_scaler.pt",
+            np.array([scalers.strain_mean]),
+            np.array([scalers.strain_std]),
+        ),
     ):
         state = {"mean": torch.from_numpy(mean), "std": torch.from_numpy(std)}
         torch.save(state, directory / name)

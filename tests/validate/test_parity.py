@@ -192,7 +192,7 @@ def test_other_model_is_explained_by_its_version(
     model = models.load(shipped)
     manifest = Manifest.parse((shipped / "manifest.json").read_bytes(), shipped)
     described = manifest.model_dump(include=set(Description.model_fields)) | {"version": 2}
-    scalers = replace(model.scalers, strain_std=0.5 * model.strain_std)
+    scalers = replace(model.scalers, strain_std=0.5 * model.scalers.strain_std)
     path = models.write_model(tmp_path, model.network, scalers, Description(**described))
     file = config.models.directory.parent / "toy.yaml"
     other = load(file, [f"couplings.30Hz.model={path}", *site.GATES], {})

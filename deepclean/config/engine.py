@@ -92,38 +92,52 @@ class GateConfig(Section):
     enabled: Flag = True
     """Whether there are gates; without, OUT_DQ is as PRODUCTION."""
 
+    # Seven transforms of 2 s. A glitch is in two of them, or in three, and moves no median of 7.
     window: Duration = seconds(8.0)
     """Seconds over which spectra are averaged, a whole number, at least 4."""
 
+    # An estimate of nothing has a ratio of exactly 1. A thousandth above that counts as no harm;
+    # three thousandths are the harm that the gate lets stand.
     open_below: Positive = 1.001
-    """Mean ratio of cleaned over raw ASD in the band, below which the estimate is good."""
+    """Mean ratio of cleaned over raw ASD in the band up to which the estimate is good."""
 
     close_above: Positive = 1.003
-    """Mean ratio above which the estimate is bad, in the band or far from it."""
+    """Mean ratio above which the estimate is bad, in the band or outside band and guard bands."""
 
     guard: NotNegative = 6.0
-    """Hz beside a band that are judged by themselves: the bandpass's transition."""
+    """Width in Hz of the guard band on either side of a band: the bandpass's transition. Guard
+    bands are judged by themselves."""
 
+    # Ten times the harm of `close_above`: their 24 bins fluctuate more than the many outside.
     guard_above: Positive = 1.03
-    """Mean ratio in the guard bands above which the estimate is bad. Their few bins fluctuate."""
+    """Mean ratio in the guard bands above which the estimate is bad."""
 
+    # Nine times the raw power in a single bin, by the median of the window and by its mean.
     worst_above: Positive = 3.0
     """Ratio of any single bin of the band above which the estimate is bad."""
 
+    # A slot is shorter than noise of a 10-Hz band takes to change, so the square of its level is
+    # exponentially distributed, with a median of ln 2 of its mean. Above 6 times the median level
+    # are exp(-36 ln 2) = 2^-36 of all slots: one in 136 years.
     jump: Positive = 6.0
     """Factor over its usual level at which an estimate is not believed."""
 
+    # P(Gaussian > 5) = 2.9e-7. A day has 172,800 verdicts, each in two units: 0.1 false alarms in a
+    # coupling too faint to gain anything. Four standard deviations would give 11.
     sigma: Positive = 5.0
     """Standard deviations by which one or a few seconds must differ from what a good estimate gains
     to be bad."""
 
+    # After one window nothing of what was bad is in the measure any more.
     dwell: Duration = seconds(8.0)
     """Seconds that a gate stays closed after something bad, at least."""
 
+    # Four windows that share nothing, and none of them with a gain beyond chance.
     memory: Duration = seconds(32.0)
     """Seconds that a gate stays open without anything good, at most. With `dwell`, four windows and
     two fades it is the history that a restart reads."""
 
+    # The slow transform's length: a line that fades over 2 s stays within its own bins.
     fade: Duration = seconds(2.0)
     """Seconds of the ramp by which a gate opens, and closes where nothing is urgent. Where it is
     shorter, a strong line spills more into the bins beside it. At most `dwell`."""

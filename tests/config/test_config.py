@@ -15,7 +15,7 @@ from deepclean.config import Config, load
 from deepclean.config.engine import EngineConfig, GateConfig
 from deepclean.config.settings import gate_settings
 from deepclean.config.types import Section
-from deepclean.core.gate.table import GateSettings
+from deepclean.core.gate.settings import GateSettings
 from deepclean.core.time import NS, format_gps
 
 MINIMAL = """
@@ -90,9 +90,7 @@ def test_enabled_couplings_and_their_witnesses(minimal: Path) -> None:
     assert both.witness_channels == ("H1:ASC-PITCH", "H1:PEM-MAINS")
 
 
-def test_relative_paths_stand_beside_the_file_that_says_so(
-    minimal: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_relative_paths(minimal: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     base = tmp_path / "common"
     base.mkdir()
     (base / "base.yaml").write_text("output: {directory: ../cleaned}")

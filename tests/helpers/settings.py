@@ -14,7 +14,7 @@ from deepclean.config.couplings import BandpassConfig, CouplingConfig
 from deepclean.config.engine import EngineConfig, GateConfig, WitnessesConfig
 from deepclean.core.bandpass import BandpassSettings
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.gate.table import GateSettings
+from deepclean.core.gate.settings import GateSettings
 from deepclean.core.predict import PredictSettings
 from deepclean.core.resample import Resampler, ResampleSettings
 

@@ -10,7 +10,7 @@ from torch import nn
 from deepclean.errors import ModelError
 from deepclean.models import import_v2, store
 from deepclean.models import load as models
-from tests.models.test_deepcleanv2 import (
+from tests.helpers.deepcleanv2_directory import (
     WITNESSES,
     Autoencoder,
     config,

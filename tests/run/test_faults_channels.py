@@ -26,9 +26,9 @@ from tests.helpers.faultsite import (
     raw,
     touched,
 )
+from tests.helpers.frame_files import store_frames
 from tests.helpers.metrics_run import Run, whole
 from tests.helpers.small_site import RATES, START
-from tests.io.test_gwf_frames import store_frames
 
 # 11: a witness that is of no use, each on its own
 

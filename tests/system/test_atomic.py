@@ -16,9 +16,7 @@ NAME = "H-H1_DEEPCLEAN-1370000000-1.gwf"
 
 
 @pytest.mark.parametrize("fsync", [False, True])
-def test_the_final_name_holds_all_bytes_and_nothing_else_is_left(
-    tmp_path: Path, fsync: bool
-) -> None:
+def test_final_name_holds_all_bytes(tmp_path: Path, fsync: bool) -> None:
     publish(tmp_path / NAME, b"frame" * 100_000, fsync=fsync)
     assert (tmp_path / NAME).read_bytes() == b"frame" * 100_000
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
@@ -46,9 +44,7 @@ def test_the_temporary_of_an_interrupted_run_is_in_nobodys_way(tmp_path: Path) -
     assert (tmp_path / NAME).read_bytes() == b"frame"
 
 
-def test_the_temporary_has_the_distribution_writers_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_temporary_has_the_writers_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, bytes, list[str]]] = []
     replace = Path.replace
 
@@ -138,9 +134,7 @@ def test_a_file_that_does_not_fit_never_appears_cut(tmp_path: Path, earlier: byt
     assert left == ({} if earlier is None else {NAME: earlier})
 
 
-def test_another_writers_temporary_is_neither_published_nor_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_others_temporary_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     temporary = tmp_path / f".{NAME}.tmp"
     sync = os.fsync
 

@@ -64,9 +64,7 @@ def aligned(cleaned: Sequence[CleanedBlock], values: Float64, like: Record) -> F
 @every_fault
 @pytest.mark.parametrize("witness", RATES)
 @pytest.mark.parametrize("span", SPANS, ids=str)
-def test_a_fault_silences_what_rests_on_it_and_no_more(
-    fault: Fault, witness: str, span: Span
-) -> None:
+def test_fault_silences_what_rests_on_it(fault: Fault, witness: str, span: Span) -> None:
     data = record()
     whole = estimate(clean(linear(witness), data.blocks()), "all")
     wild = data.replaced(**{witness: changed(data.witnesses[witness], span, 1e3)})

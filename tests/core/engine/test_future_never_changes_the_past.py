@@ -22,11 +22,12 @@ from tests.helpers.builders import (
     SMALL,
     Record,
     Small,
+    assert_same_bits,
     kernel_start,
     make_engine,
     make_record,
+    over,
     push_all,
-    same_bits,
     transparent,
 )
 from tests.helpers.settings import engine_settings, predict_settings
@@ -77,36 +78,13 @@ def engine_and_whole(name: str) -> tuple[Engine, list[Float64]]:
     """Return a template of an engine, and the unperturbed record through it."""
     engine = ENGINES[name]()
     data = record(engine.settings.strain_rate)
-    return engine, through(ENGINES[name](), data.blocks(), hops(engine, 4, 9))
+    return engine, over(push_all(ENGINES[name](), data.blocks()), hops(engine, 4, 9))
 
 
 def hops(engine: Engine, start: int, end: int) -> Span:
     """Return the span of these hops' seconds, from the record's start."""
     begin = record(engine.settings.strain_rate).span.start
     return Span(begin + start * NS, begin + end * NS)
-
-
-def through(engine: Engine, blocks: Sequence[Block], span: Span) -> list[Float64]:
-    """Return the cleaned strain, noise and gain over a span; the blocks must suffice for it."""
-    cleaned = push_all(engine, blocks)
-    rate = engine.settings.strain_rate
-    first, stop = span.indices(rate)
-    found = []
-    for pick in ("cleaned", "noise", "gain"):
-        samples = np.full(stop - first, np.nan)
-        for block in cleaned:
-            shared = block.span.overlap(span)
-            if shared is None:
-                continue
-            assert block.cleaned is not None
-            (part,) = block.estimates.values()
-            values = block.cleaned if pick == "cleaned" else getattr(part, pick)
-            begin, _ = block.span.indices(rate)
-            low, high = shared.indices(rate)
-            samples[low - first : high - first] = values[low - begin : high - begin]
-        assert np.isfinite(samples).all()
-        found.append(samples)
-    return found
 
 
 def altered(block: Block, names: Sequence[str], kind: str, rng: np.random.Generator) -> list[Block]:
@@ -190,11 +168,10 @@ def test_what_is_outside_changes_no_bit(
     span = hops(engine, start, start + count)
     kept = Span(span.start - engine.history, span.end + engine.lookahead)
     blocks = perturbed(data, names, kind, kept, cuts, np.random.default_rng(seed))
-    found = through(ENGINES[name](), blocks, span)
+    found = over(push_all(ENGINES[name](), blocks), span)
     rate = engine.settings.strain_rate
     part = slice((start - 4) * rate, (start + count - 4) * rate)
-    for samples, expected in zip(found, whole, strict=True):
-        assert same_bits(samples, expected[part])
+    assert_same_bits(found, [samples[part] for samples in whole])
     assert (found[2] == 1).all()
 
 
@@ -218,11 +195,7 @@ def test_what_it_rests_on_is_enough(name: str, start: int) -> None:
     assert [len(found) for found in cleaned] == [0] * (len(blocks) - 1) + [1]
     rate = engine.settings.strain_rate
     part = slice((start - 4) * rate, (start - 3) * rate)
-    (block,) = cleaned[-1]
-    (found,) = block.estimates.values()
-    assert block.cleaned is not None
-    for samples, expected in zip((block.cleaned, found.noise, found.gain), whole, strict=True):
-        assert same_bits(samples, expected[part])
+    assert_same_bits(over(cleaned[-1], span), [samples[part] for samples in whole])
 
 
 @pytest.mark.parametrize(("kind", "pick"), [("samples", 1), ("nan", 2)], ids=["samples", "gain"])
@@ -239,7 +212,7 @@ def test_what_is_just_inside_matters(kind: str, pick: int, side: str) -> None:
     else:
         kept = Span(data.span.start, kept.end - inside)
     blocks = perturbed(data, ["SLOW"], kind, kept, (16,), np.random.default_rng(0))
-    found = through(even(), blocks, span)
+    found = over(push_all(even(), blocks), span)
     rate = engine.settings.strain_rate
     changed = np.flatnonzero(found[pick] != whole[pick][rate : 2 * rate])
     # At the near end of the hop, and only there.
@@ -256,6 +229,5 @@ def test_strain_outside_its_block_is_nothing_to_it(name: str) -> None:
     strain = np.full(len(data.strain.samples), np.nan)
     strain[5 * rate : 6 * rate] = data.strain.samples[5 * rate : 6 * rate]
     other = Record(data.span, Series(data.span, rate, strain), data.witnesses)
-    found = through(ENGINES[name](), other.blocks(), hops(engine, 5, 6))
-    for samples, expected in zip(found, whole, strict=True):
-        assert same_bits(samples, expected[rate : 2 * rate])
+    found = over(push_all(ENGINES[name](), other.blocks()), hops(engine, 5, 6))
+    assert_same_bits(found, [samples[rate : 2 * rate] for samples in whole])

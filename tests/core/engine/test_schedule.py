@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings, Schedule
-from deepclean.core.predict import Geometry, PredictSettings, geometry
+from deepclean.core.predict import Geometry, PredictSettings, Reach, geometry
 from deepclean.core.time import NS
 from tests.helpers.settings import engine_settings, predict_settings, resample_settings
 
@@ -23,7 +23,10 @@ def geometries(draw: st.DrawFn, hop: int) -> Geometry:
     if mode == "pass":
         periods = [p for p in (1, 2, 4, 8, 16) if hop % p == 0]
         return geometry(
-            predict_settings(mode, 4096, edge), hop, edge, draw(st.sampled_from(periods))
+            predict_settings(mode, 4096, edge),
+            hop,
+            Reach.both(edge),
+            draw(st.sampled_from(periods)),
         )
     kept = draw(st.integers(1, 400))
     return geometry(predict_settings(mode, kept + 2 * edge, edge), hop, None, None)
@@ -90,7 +93,7 @@ def test_no_gap_beyond_them_touches_the_gain(plan: Schedule, number: int) -> Non
     [(predict_settings("windows", 222, 76), 246), (predict_settings("average", 472, 68, 16), 118)],
 )
 @pytest.mark.parametrize("ramp", [NS // 64, NS // 128])
-def test_no_gap_touches_the_gain_where_little_is_lost_to_hops(
+def test_no_gap_touches_gain_at_short_hops(
     shape: PredictSettings, settle_in: int, ramp: int
 ) -> None:
     """A gap spoils whole kernels, which may begin before those that the samples come from."""
@@ -156,7 +159,7 @@ def test_the_engine_looks_as_far_as_its_widest_coupling(plan: Schedule) -> None:
 def test_the_budget_adds_up() -> None:
     """The plan of the 60 Hz coupling at LIGO, by hand."""
     shared = engine_settings(strain_rate=16384)
-    shape = geometry(predict_settings("auto", 4096, 128), shared.hop_model, 96, 16)
+    shape = geometry(predict_settings("auto", 4096, 128), shared.hop_model, Reach.both(96), 16)
     coupling = CouplingSchedule.of(shared, 1271, shape)
     assert (coupling.interpolation, coupling.ramp, shape.before, shape.after) == (
         16,

@@ -190,7 +190,7 @@ class _Reading:
     def of(
         cls, model: Model, settings: EngineSettings, bandpass: Bandpass, bands: Sequence[Band]
     ) -> _Reading:
-        wanted = PredictSettings(kernel=model.kernel, edge=model.edge)
+        wanted = PredictSettings("auto", model.kernel, model.edge, stride=None)
         hop = settings.hop_model
         shape = geometry(wanted, hop, model.reach, model.period)
         return cls(predictor(model), shape, hop, model.sample_rate, bandpass, bands)

@@ -12,8 +12,8 @@ from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.simulate.injection import Injection
-from deepclean.system.atomic import OutputChannel
 from deepclean.train.run import train
 from deepclean.validate.criteria import limits
 from deepclean.validate.run import ValidationRequest, ValidationResult, validate

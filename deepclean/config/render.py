@@ -58,6 +58,6 @@ def json_schema() -> dict[str, Any]:
         "type": "string",
         "description": "The file that this one starts from, relative to this one.",
     }
-    coupling = schema["$defs"]["Coupling"]["properties"]
+    coupling = schema["$defs"]["CouplingConfig"]["properties"]
     coupling["band"] = {**coupling["bands"]["items"], "description": "Short for a single band."}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

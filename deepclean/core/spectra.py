@@ -1,13 +1,15 @@
 """Spectra: transforms and densities of stretches of a stream, the bins of bands, and ASD ratios.
 
 The gate, the validation and the witness search transform stretch by stretch (`transform`,
-`density`) and average as they need. A whole stretch of strain has one density (`asd`). Frequencies
-are in Hz, densities in squares of the samples' unit per Hz.
+`density`) and average as they need. A whole stretch of strain has one density (`asd`), and
+`CrossSpectra` sums the products of several streams' transforms. Frequencies are in Hz, densities in
+squares of the samples' unit per Hz.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -163,6 +165,8 @@ def asd(samples: Float64, rate: int) -> tuple[Float64, Float64]:
     Returns:
         Frequencies in Hz and the density in units of the samples per root Hz.
     """
+    # scipy divides the median by its bias for the number of windows, so white noise has the density
+    # that the mean would give. The mean of each window is taken out: an offset is no noise.
     frequencies, power = scipy.signal.welch(
         samples, rate, nperseg=FFT_SECONDS * rate, average="median", detrend="constant"
     )
@@ -213,3 +217,55 @@ def worst_outside(
     outside &= ~in_bands(frequencies, bands, 1 / FFT_SECONDS, guard)
     ratio = upper[outside] / lower[outside]
     return float(ratio[np.argmax(np.abs(ratio - 1))])
+
+
+@dataclass(slots=True, eq=False)
+class CrossSpectra:
+    """The cross spectra of several streams, summed over transforms.
+
+        S_ij(f) = sum_t conj(X_i(f, t)) X_j(f, t)
+
+    >>> spectra = CrossSpectra.empty(streams=2, bins=1)
+    >>> spectra.add(np.array([[[1.0, 1.0]], [[1.0, -1.0]], [[1.0, 1.0]]], dtype=np.complex128))
+    >>> spectra.count, spectra.coherence(0).round(3).tolist()
+    (3, [[1.0], [0.111]])
+
+    Args:
+        matrix: the sum `S`, shape `(bins, streams, streams)`.
+        count: the number of transforms.
+    """
+
+    matrix: Complex
+    count: int = 0
+
+    @classmethod
+    def empty(cls, streams: int, bins: int) -> CrossSpectra:
+        """Return the sum over no transforms."""
+        return cls(np.zeros((bins, streams, streams), dtype=np.complex128))
+
+    def add(self, spectra: Complex) -> None:
+        """Add transforms of all streams, shape `(transforms, bins, streams)`."""
+        self.matrix += np.einsum("tfi,tfj->fij", spectra.conj(), spectra)
+        self.count += len(spectra)
+
+    def merge(self, other: CrossSpectra) -> None:
+        """Add the sums of other transforms of the same streams."""
+        self.matrix += other.matrix
+        self.count += other.count
+
+    def coherence(self, stream: int) -> Float64:
+        """Return the coherence of one stream with each stream.
+
+            C_ij(f) = |S_ij|^2 / (S_ii S_jj)
+
+        Returns:
+            Shape `(streams, bins)`, in [0, 1]; NaN where a stream has no power.
+        """
+        power = np.einsum("fii->if", self.matrix).real
+        return power_ratio(np.abs(self.matrix[:, stream].T) ** 2, power[stream] * power)
+
+
+def power_ratio(part: Float64, whole: Float64) -> Float64:
+    """Return `part / whole`, NaN where the whole is 0 and, despite rounding, at most 1."""
+    ratio = np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
+    return np.minimum(ratio, 1.0)

@@ -143,8 +143,8 @@ class RunModels:
         self._events = [event for event in events if event.instant >= span.start]
         self._record = ModelRecord(path_in(directory, config.output.description))
 
-    def life(self, engine: Engine) -> ModelUpdates:
-        """Return the life of the models in an engine."""
+    def updates(self, engine: Engine) -> ModelUpdates:
+        """Return the updates of the models of an engine."""
         offers = RecordedUpdates(self._config, self._events, self._record)
         rules = trial_settings(self._config)
         return ModelUpdates(engine, rules, self.loaded, offers, Counters(models=self.loaded))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from deepclean.config import Config
 from deepclean.config.settings import engine_settings
-from deepclean.core.block import Block, Version
+from deepclean.core.block import Version
 from deepclean.core.engine.state import Role
 from deepclean.core.rollout.rollout import Event
 from deepclean.errors import DeepCleanError, ModelError
@@ -30,7 +30,7 @@ from deepclean.models.loading import load_model, resolve_device
 from deepclean.models.pointers import PointerTarget
 from deepclean.rollout.dry_run import dry_run, warm_up
 from deepclean.rollout.record import ModelRecord
-from deepclean.rollout.updates import Offer
+from deepclean.rollout.updates import Offer, RecentBlocks
 
 T = TypeVar("T")
 
@@ -44,9 +44,7 @@ class StoreFollower:
         config: of the run.
         loaded: what it began with, by coupling.
         record: of what happens to the models.
-
-    Attributes:
-        recent: returns the last blocks of live data.
+        recent: the last blocks of live data.
     """
 
     def __init__(
@@ -54,10 +52,11 @@ class StoreFollower:
         config: Config,
         loaded: Mapping[str, Model],
         record: ModelRecord,
+        recent: RecentBlocks,
     ) -> None:
         self._config = config
         self._record = record
-        self.recent: Callable[[], tuple[Block, ...]] = tuple
+        self._recent = recent
         self._device = resolve_device(config.runtime.device)
         self._settings = engine_settings(config)
         self._followed = [n for n, c in config.enabled_couplings.items() if c.model is None]
@@ -74,7 +73,7 @@ class StoreFollower:
         self._unwritten: list[Event] = []
         self._said: Event | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="keeper", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="store follower", daemon=True)
 
     def __enter__(self) -> StoreFollower:
         if self._followed and self._config.models.follow:
@@ -162,7 +161,13 @@ class StoreFollower:
         model = load_model(self._config, name, path, self._device)
         engine_coupling = make_coupling(self._config, name, model)
         warm_up(self._settings, engine_coupling)
-        dry_run(self._settings, engine_coupling, self.recent(), self._config.models.plausible, path)
+        dry_run(
+            self._settings,
+            engine_coupling,
+            self._recent.blocks,
+            self._config.models.plausible,
+            path,
+        )
         self._hashes[version] = model.hash
         return Offer(role, name, version, model, engine_coupling)
 

@@ -1,7 +1,7 @@
-"""The life of the models in a stream: between two frames, what is offered is taken or refused.
+"""Updates of the models in a running stream: between two frames, each offer is taken or refused.
 
-It stands between the work loop and whoever knows which models are to come: the keeper of a store
-in the daemon (deepclean.rollout.store_follower), a record in a replay (deepclean.rollout.recorded).
+The updates stand between the work loop and whoever knows which models are to come: the follower of
+the store in the daemon (rollout.store_follower), a record in a replay (rollout.recorded).
 """
 
 from __future__ import annotations
@@ -79,15 +79,35 @@ class OfferSource(Protocol):
         ...
 
 
+class RecentBlocks:
+    """The last seconds of input, for the dry runs of new versions.
+
+    The work loop pushes frames; the thread that follows the store reads `blocks`.
+
+    Attributes:
+        blocks: the last blocks that went in, in order.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: tuple[Block, ...] = ()
+
+    def push(self, frame: InputFrame) -> None:
+        """Add a frame; drop what ends too long before it."""
+        since = frame.span.end - _RECENT
+        held = (*self.blocks, *frame.blocks)
+        self.blocks = tuple(block for block in held if block.span.end > since)
+
+
 class ModelUpdates:
     """Takes offers into an engine and follows what becomes of them.
 
     Args:
         engine: of the stream.
         settings: of trials.
-        loaded: what the engine began with, by coupling.
+        loaded: the models that the engine began with, by coupling.
         offers: where models come from.
-        figures: told of what happens.
+        counters: told of what happens.
+        recent: told of every frame that goes in.
     """
 
     def __init__(
@@ -96,21 +116,28 @@ class ModelUpdates:
         settings: TrialSettings,
         loaded: Mapping[str, Model],
         offers: OfferSource,
-        figures: Counters,
+        counters: Counters,
+        recent: RecentBlocks | None = None,
     ) -> None:
         self._engine = engine
-        self._lifecycle = Rollout(engine, settings)
+        self._rollout = Rollout(engine, settings)
         self._known = {
             Version(n, m.version): ModelIdentity(m.version, m.hash) for n, m in loaded.items()
         }
         self._offers = offers
-        self._figures = figures
+        self._counters = counters
+        self._recent = recent or RecentBlocks()
         self._started = False
-        self.recent: tuple[Block, ...] = ()
-        """The last blocks that went in."""
 
-    def before(self, frame: InputFrame) -> None:
-        """Take what is offered before a frame goes in."""
+    def step(self, finished: Iterable[CleanedFrame], frame: InputFrame) -> None:
+        """Decide on the frames that came out, then take what is offered before the next goes in.
+
+        Args:
+            finished: the frames that came out since the last call.
+            frame: the frame that goes in next.
+        """
+        wanted = [cleaned for cleaned in finished if cleaned.source.wanted]
+        self._tell([e for f in wanted for block in f.blocks for e in self._rollout.step(block)])
         if frame.bypass or not frame.wanted:
             return
         instant, events = frame.span.start, list[Event]()
@@ -122,20 +149,13 @@ class ModelUpdates:
             if event is not None:
                 events.append(event)
         self._tell(events)
-        since = frame.span.end - _RECENT
-        held = (*self.recent, *frame.blocks)
-        self.recent = tuple(block for block in held if block.span.end > since)
-
-    def after(self, frames: Iterable[CleanedFrame]) -> None:
-        """See what came out, and decide on it."""
-        wanted = [frame for frame in frames if frame.source.wanted]
-        self._tell([e for f in wanted for block in f.blocks for e in self._lifecycle.step(block)])
+        self._recent.push(frame)
 
     def standings(self) -> dict[str, str]:
         """Return in words which versions are at work, by coupling."""
-        return {c.name: self._lifecycle.standing(c.name) for c in self._engine.couplings}
+        return {c.name: self._rollout.standing(c.name) for c in self._engine.versions.production}
 
-    def in_force(self, frame: CleanedFrame) -> dict[str, ModelIdentity]:
+    def identities(self, frame: CleanedFrame) -> dict[str, ModelIdentity]:
         """Return the models in production at the end of a frame, by coupling."""
         estimates = frame.blocks[-1].estimates.items()
         return {name: self._known[Version(name, one.version)] for name, one in estimates}
@@ -147,40 +167,40 @@ class ModelUpdates:
             return self._without(instant, offer)
         if offer.fault:
             return self._refusal(instant, version, role, offer.fault)
-        if offer.engine_coupling is None and not self._lifecycle.runs(version):
+        if offer.engine_coupling is None and not self._rollout.runs(version):
             self._offers.again(offer.coupling, role)
             return None
         try:
-            event = self._lifecycle.offer(instant, version, role, offer.engine_coupling)
+            event = self._rollout.offer(instant, version, role, offer.engine_coupling)
         except ValueError as error:
             return self._refusal(instant, version, role, str(error))
         if offer.model is not None:
             self._known[version] = ModelIdentity(version.number, offer.model.hash)
         if event is not None and event.what == "offered":
-            self._figures.reloads["accepted"] += 1
+            self._counters.reloads["accepted"] += 1
         return event
 
     def _without(self, instant: int, offer: Offer) -> Event | None:
         """Take that a pointer names nothing."""
         if not offer.fault:
-            return self._lifecycle.withdraw(instant, offer.coupling, offer.role)
-        self._figures.reloads["rejected"] += 1
+            return self._rollout.withdraw(instant, offer.coupling, offer.role)
+        self._counters.reloads["rejected"] += 1
         where = f"the {offer.role} pointer of {offer.coupling} is not followed"
         _log.error("GPS %s: %s: %s", format_gps(instant), where, offer.fault)
         return None
 
     def _refusal(self, instant: int, version: Version, role: Role, why: str) -> Event:
-        self._figures.reloads["rejected"] += 1
+        self._counters.reloads["rejected"] += 1
         return Event(instant, "refused", version, role, None, why)
 
     def _tell(self, events: list[Event]) -> None:
         """Log and count what happened, and hand it on."""
         for event in events:
-            self._figures.model_events[event.version.coupling, event.what] += 1
+            self._counters.model_events[event.version.coupling, event.what] += 1
             if event.what != "started":
                 _log.log(_LEVELS.get(event.what, logging.INFO), "%s", _said(event))
         if events:
-            self._offers.became(events, self._engine.versions)
+            self._offers.became(events, self._engine.versions.at_work)
 
 
 def _said(event: Event) -> str:

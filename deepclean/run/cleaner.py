@@ -11,7 +11,6 @@ from pathlib import Path
 
 from deepclean import __version__
 from deepclean.config import Config
-from deepclean.core.accounting import Ledger
 from deepclean.core.block import Block, Gap, Series, Version, concatenate
 from deepclean.core.channels import product_names
 from deepclean.core.engine.engine import Engine
@@ -22,10 +21,11 @@ from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
 from deepclean.io.sink import FrameSink
 from deepclean.io.source import Channels
+from deepclean.io.t050017 import FrameName
 from deepclean.models.load import Model
 from deepclean.rollout.updates import ModelIdentity, ModelUpdates
-from deepclean.telemetry.counters import Counters, IdentifiesModel
-from deepclean.telemetry.timings import Timings
+from deepclean.telemetry.accounts import Accounts
+from deepclean.telemetry.counters import IdentifiesModel
 
 _log = logging.getLogger(__name__)
 
@@ -40,11 +40,8 @@ class FrameCleaner:
         now: monotonic seconds, for the latencies; None where there is nothing to measure.
         duration: nanoseconds of a written frame; None: as the input's.
         strict: raise where a frame cannot be written, rather than count it as lost.
-        figures: told of every cleaned frame.
-        timings: told how long things take.
-
-    Attributes:
-        life: of the models; None where those that the engine began with stay.
+        updates: of the models; None where those that the engine began with stay.
+        accounts: are told of every frame.
     """
 
     def __init__(
@@ -53,10 +50,11 @@ class FrameCleaner:
         engine: Engine,
         sink: FrameSink,
         now: Callable[[], float] | None = None,
+        *,
         duration: int | None = None,
         strict: bool = False,
-        figures: Counters | None = None,
-        timings: Timings | None = None,
+        updates: ModelUpdates | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         self._strain = config.strain.channel
         self._state = config.strain.state_vector
@@ -65,15 +63,16 @@ class FrameCleaner:
         self._failed: dict[Version, Exception] = {}
         self._failing: dict[Version, Exception] = {}
         self._assembler = Assembler(engine)
+        self._finished: list[CleanedFrame] = []
         self._joiner = FrameJoiner(duration)
         self._strict = strict
-        self._figures = figures or Counters()
-        self._timings = timings or Timings()
-        self.life: ModelUpdates | None = None
+        self._updates = updates
+        accounts = accounts or Accounts()
+        self._counters, self._timings = accounts.counters, accounts.timings
         self._sink = sink
         self._now = now
         self._writing = True
-        self.ledger = Ledger()
+        self.ledger = accounts.ledger
         self.latencies: deque[float] = deque(maxlen=4096)
         """Seconds from a strain frame's arrival to its cleaned frame, the last ones."""
 
@@ -81,12 +80,21 @@ class FrameCleaner:
         """Clean the next frame; return the files that this completes."""
         if frame.wanted:
             self._enter(frame)
-        if self.life is not None:
-            self._live(partial(self.life.before, frame))
+        self._update_models(frame)
         with self._timings.stage("clean"):
             finished = self._attempt(partial(self._assembler.push, frame), frame)
         self._say_failures(frame)
         return self._write(finished)
+
+    def release(self) -> list[Path]:
+        """Write what is inside, without its look-ahead (Engine.release)."""
+        written = self._write(self._attempt(self._assembler.release))
+        return written + self._write_each(self._joiner.flush())
+
+    @property
+    def model_errors(self) -> Mapping[Version, Exception]:
+        """What the networks raised over the last frame taken, by version."""
+        return self._failing
 
     def _attempt(
         self, work: Callable[[], list[CleanedFrame]], frame: InputFrame | None = None
@@ -100,19 +108,21 @@ class FrameCleaner:
             _log.exception("the cleaning failed and begins anew; what is inside passes through")
             return self._assembler.abandon(frame)
 
-    def _live(self, step: Callable[[], None]) -> None:
-        """Take a step in the life of the models; where that fails, all stays as it is."""
+    def _update_models(self, frame: InputFrame) -> None:
+        """Let the models come and go before a frame goes in; where that fails, all stays as it is.
+
+        What was decided on frames that came out is in force from this frame on: no earlier frame
+        can be changed by it.
+        """
+        finished, self._finished = self._finished, []
+        if self._updates is None:
+            return
         try:
-            step()
+            self._updates.step(finished, frame)
         except Exception:
             if self._strict:
                 raise
-            _log.exception("the models that come and go are not attended to")
-
-    @property
-    def model_errors(self) -> Mapping[Version, Exception]:
-        """What the networks raised over the last frame taken, by version."""
-        return self._failing
+            _log.exception("the models are not updated")
 
     def _say_failures(self, frame: InputFrame) -> None:
         """Log which networks began to fail and which work again: transitions only."""
@@ -135,14 +145,10 @@ class FrameCleaner:
         else:
             self.ledger.gaps[gap.reason] += frame.span.duration // NS
 
-    def release(self) -> list[Path]:
-        """Write what is inside, without its look-ahead (Engine.release)."""
-        written = self._write(self._attempt(self._assembler.release))
-        return written + self._write_each(self._joiner.flush())
-
     def _write(self, frames: Sequence[CleanedFrame]) -> list[Path]:
-        if self.life is not None:
-            self._live(partial(self.life.after, frames))
+        """Write the frames that are wanted, joined to the length that is configured."""
+        if self._updates is not None:
+            self._finished += frames
         wanted = (f for f in frames if f.source.wanted and _has_strain(f.source.blocks))
         return self._write_each(joined for f in wanted for joined in self._joiner.push(f))
 
@@ -180,9 +186,9 @@ class FrameCleaner:
         """Write one frame."""
         with self._timings.stage("render"):
             channels = render(frame, self._strain, self._products)
-        self._figures.cleaned(frame, channels)
-        if self.life is not None:
-            self._note_models(self.life.in_force(frame))
+        self._counters.cleaned(frame, channels)
+        if self._updates is not None:
+            self._note_models(self._updates.identities(frame))
         if self._state is not None:
             channels |= _copied(frame, self._state)
         with self._timings.stage("write"):
@@ -190,8 +196,8 @@ class FrameCleaner:
 
     def _note_models(self, models: Mapping[str, ModelIdentity]) -> None:
         """Say in the frames and to whoever asks which models are in force."""
-        if models != self._figures.models:
-            self._figures.models = models
+        if models != self._counters.models:
+            self._counters.models = models
             self._sink.history = {**self._sink.history, **models_record(models)}
 
 
@@ -211,6 +217,8 @@ def sink_of(
     directory: Path | None = None,
     *,
     sweeps: bool = True,
+    guard: Callable[[], None] = lambda: None,
+    appeared: Callable[[FrameName], None] = lambda name: None,
 ) -> FrameSink:
     """Return the sink of a configuration.
 
@@ -219,7 +227,9 @@ def sink_of(
         loaded: the models in force.
         directory: where to; nothing is deleted there. None: the configuration's own, with its
             retention.
-        sweeps: as of FrameSink.
+        sweeps: see FrameSink.
+        guard: see FrameSink.
+        appeared: see FrameSink.
 
     Raises:
         OutputError: the directory cannot be used.
@@ -238,8 +248,10 @@ def sink_of(
         compression=output.compression,
         fsync=output.fsync,
         keep_count=None if elsewhere else output.retention.count,
-        keep_age=None if elsewhere else output.retention.age_ns,
+        keep_age=None if elsewhere else output.retention.age,
         sweeps=sweeps,
+        guard=guard,
+        appeared=appeared,
     )
 
 

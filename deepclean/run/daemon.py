@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
 from types import FrameType
 
 from deepclean import __version__
 from deepclean.config import Config
-from deepclean.config.inputs import FramesConfig
 from deepclean.config.settings import trial_settings
 from deepclean.core.accounting import Ledger
 from deepclean.core.block import Version
@@ -32,12 +31,13 @@ from deepclean.models.loading import load_models_or_former
 from deepclean.rollout.record import ModelRecord
 from deepclean.rollout.record import path_in as record_path
 from deepclean.rollout.store_follower import StoreFollower
-from deepclean.rollout.updates import ModelUpdates
+from deepclean.rollout.updates import ModelUpdates, RecentBlocks
 from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
 from deepclean.run.lookahead import decided_live
 from deepclean.system.clock import Clock, SystemClock
 from deepclean.system.lock import OutputLock
 from deepclean.system.malloc import Trimmer
+from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.counters import Counters
 from deepclean.telemetry.exporter import Exporter
 from deepclean.telemetry.metrics import Metrics
@@ -57,73 +57,116 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
         DeviceError: as load_models, and as work.
     """
     clock = clock or SystemClock()
-    health = ServiceNotifier(clock=clock)
-    output = config.output
-    lock = OutputLock(output.directory, output.description)
+    lock = OutputLock(config.output.directory, config.output.description)
     with _stop_on_signal(clock) as stopped, lock:
-        loaded = load_models_or_former(config)
-        config = decided_live(config, loaded)
-        engine = make_engine(config, loaded)
-        sink = sink_of(config, loaded)
-        sink.guard = lock.hold  # a directory that was made again could be locked by another
-        source = live_source(config, engine, sink, clock, stopped)
-        _log.info(
-            "deepclean %s: %s, look-ahead %.3f s, history %.3f s, output %s",
-            __version__,
-            ", ".join(f"{name} version {model.version}" for name, model in loaded.items()),
-            engine.lookahead / NS,
-            engine.history / NS,
-            sink.directory,
-        )
-        archive = FrameArchive(config)
-        record = ModelRecord(record_path(output.directory, output.description))
-        figures = Counters(
-            models=loaded,
-            inputs=source.counts,
-            archived=archive.written,
-            archive_failures=archive.failures,
-        )
-        keeper = StoreFollower(config, loaded, record)
-        life = ModelUpdates(engine, trial_settings(config), loaded, keeper, figures)
-        keeper.recent = lambda: life.recent
-        cleaning = FrameCleaner(
-            config,
-            engine,
-            sink,
-            clock.monotonic,
-            figures=figures,
-            timings=source.timings,
-        )
-        cleaning.life = life
-        cleaning.ledger.ignored = source.ignored
-        watch = DirectoryWatch((source.strain, *source.witnesses), clock)
-        metrics = Metrics(
-            config,
-            cleaning.ledger,
-            figures,
-            source.timings,
-            watch,
-            lookahead=engine.lookahead,
-            history=engine.history,
-        )
-        account = StatusFile(path_in(output.directory, output.description), clock, life.standings)
-        sink.appeared = archive.appeared
-        trimmer = Trimmer(clock)
-        with watch, Exporter(config.metrics, metrics.registry), archive, keeper:
+        daemon = build(config, clock, stopped, guard=lock.hold)
+        daemon.serve()
+    _report(daemon.cleaner.ledger, daemon.cleaner.latencies)
+    return daemon.cleaner.ledger
 
-            def turn() -> None:
-                health.watchdog()
-                watch.check()
-                account.write(cleaning.ledger)
-                trimmer.step()
 
-            source.turn = turn
+@dataclass(frozen=True, slots=True, eq=False)
+class Daemon:
+    """The parts of a daemon that work together while it serves.
+
+    Args:
+        source: gives the frames.
+        cleaner: cleans and writes them.
+        notifier: tells the service manager.
+        status_file: tells `deepclean status`.
+        services: run beside the loop: watch, metrics, archive, the follower of the model store.
+    """
+
+    source: LiveSource
+    cleaner: FrameCleaner
+    notifier: ServiceNotifier
+    status_file: StatusFile
+    services: Sequence[AbstractContextManager[object]]
+
+    def serve(self) -> None:
+        """Clean until told to stop.
+
+        Raises:
+            DeviceError: as work.
+        """
+        with ExitStack() as stack:
+            for service in self.services:
+                stack.enter_context(service)
             try:
-                work(source, cleaning, health)
+                work(self.source, self.cleaner, self.notifier)
             finally:
-                account.write(cleaning.ledger, now=True)
-    _report(cleaning.ledger, cleaning.latencies)
-    return cleaning.ledger
+                self.status_file.write(self.cleaner.ledger, now=True)
+
+
+def build(
+    config: Config, clock: SystemClock, stopped: Callable[[], bool], guard: Callable[[], None]
+) -> Daemon:
+    """Return the daemon of a configuration, ready to serve.
+
+    Args:
+        config: of the site.
+        clock: for waiting.
+        stopped: says whether the daemon is to stop.
+        guard: holds the output lock. A directory that was made again could be locked by another.
+
+    Raises:
+        ConfigError, ModelError, OutputError, DeviceError: as run.
+    """
+    loaded = load_models_or_former(config)
+    config = decided_live(config, loaded)
+    output = config.output
+    engine = make_engine(config, loaded)
+    archive = FrameArchive(config)
+    sink = sink_of(config, loaded, guard=guard, appeared=archive.appeared)
+    counters = Counters(models=loaded, archived=archive.written, archive_failures=archive.failures)
+    accounts = Accounts(counters=counters)
+    recent = RecentBlocks()
+    record = ModelRecord(record_path(output.directory, output.description))
+    follower = StoreFollower(config, loaded, record, recent)
+    updates = ModelUpdates(engine, trial_settings(config), loaded, follower, counters, recent)
+    cleaner = FrameCleaner(
+        config,
+        engine,
+        sink,
+        clock.monotonic,
+        updates=updates,
+        accounts=accounts,
+    )
+    tails = tails_of(config, clock)
+    watch, notifier, trimmer = (
+        DirectoryWatch(tails, clock),
+        ServiceNotifier(clock=clock),
+        Trimmer(clock),
+    )
+    status_file = StatusFile(
+        path_in(output.directory, output.description), clock, updates.standings
+    )
+
+    def turn() -> None:
+        """Do what is due at every turn of the loop, idle ones too."""
+        notifier.watchdog()
+        watch.check()
+        status_file.write(accounts.ledger)
+        trimmer.step()
+
+    source = live_source(config, engine, sink, clock, stopped, tails, turn, accounts)
+    metrics = Metrics(config, accounts, watch, lookahead=engine.lookahead, history=engine.history)
+    _log.info(
+        "deepclean %s: %s, look-ahead %.3f s, history %.3f s, output %s",
+        __version__,
+        ", ".join(f"{name} version {model.version}" for name, model in loaded.items()),
+        engine.lookahead / NS,
+        engine.history / NS,
+        sink.directory,
+    )
+    exporter = Exporter(config.metrics, metrics.registry)
+    return Daemon(source, cleaner, notifier, status_file, (watch, exporter, archive, follower))
+
+
+def tails_of(config: Config, clock: Clock) -> list[FrameTail]:
+    """Return the tails of the input directories: the strain's, then the witnesses'."""
+    frames = (config.input.strain, *config.input.witnesses)
+    return [FrameTail(one.directory, one.description, clock) for one in frames]
 
 
 def live_source(
@@ -132,36 +175,44 @@ def live_source(
     sink: FrameSink,
     clock: Clock,
     stopped: Callable[[], bool],
+    tails: Sequence[FrameTail],
+    turn: Callable[[], None],
+    accounts: Accounts,
 ) -> LiveSource:
     """Return the source of a configuration's directories, resuming after the last output."""
     finished = sink.finished()
+    strain, *witnesses = tails
     return LiveSource(
         channels=channels_of(config),
-        strain=_tail(config.input.strain, clock),
-        witnesses=[_tail(frames, clock) for frames in config.input.witnesses],
+        strain=strain,
+        witnesses=witnesses,
         clock=clock,
-        deadline=config.input.deadline,
-        probe=config.input.probe,
+        deadline=config.input.deadline / NS,
+        probe=config.input.probe / NS,
         history=engine.history + engine.settings.hop,
         stopped=stopped,
-        max_lag=config.input.max_lag_ns,
+        turn=turn,
+        max_lag=config.input.max_lag,
         resume=finished[-1].span.end if finished else None,
         checksum=config.input.checksum,
+        timings=accounts.timings,
+        counts=accounts.counters.inputs,
+        ignored=accounts.ledger.ignored,
     )
 
 
-def work(source: LiveSource, cleaning: FrameCleaner, health: ServiceNotifier) -> None:
+def work(source: LiveSource, cleaner: FrameCleaner, notifier: ServiceNotifier) -> None:
     """Take what the source gives; at the end give out what is inside.
 
     Raises:
         DeviceError: the device of a network serves errors only. Until here the strain passed
             through.
     """
-    health.status("waiting for strain")
+    notifier.status("waiting for strain")
     started, fault = False, None
     for event in source.events():
-        written = cleaning.push(event) if isinstance(event, InputFrame) else cleaning.release()
-        fault = _lost_device(cleaning.model_errors)
+        written = cleaner.push(event) if isinstance(event, InputFrame) else cleaner.release()
+        fault = _lost_device(cleaner.model_errors)
         if fault is not None:
             break
         if not written:
@@ -170,10 +221,10 @@ def work(source: LiveSource, cleaning: FrameCleaner, health: ServiceNotifier) ->
             started = True
             _log.info("first frame written: %s", written[0].name)
         # Only a frame that is through shows that everything works.
-        health.ready()
-        health.status(f"{written[-1].name} written, {cleaning.ledger.written.total()} so far")
-    health.stopping()
-    cleaning.release()
+        notifier.ready()
+        notifier.status(f"{written[-1].name} written, {cleaner.ledger.written.total()} so far")
+    notifier.stopping()
+    cleaner.release()
     if fault is not None:
         raise fault
 
@@ -185,10 +236,6 @@ def _lost_device(errors: Mapping[Version, Exception]) -> DeviceError | None:
             said = str(error).partition("\n")[0]
             return DeviceError(f"the device is lost: {said}", coupling=version.coupling)
     return None
-
-
-def _tail(frames: FramesConfig, clock: Clock) -> FrameTail:
-    return FrameTail(frames.directory, frames.description, clock)
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from deepclean.config import Config
 from deepclean.core.engine.engine import Engine
 from deepclean.core.frame import InputFrame
+from deepclean.core.segments import difference
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, ModelError
 from deepclean.io.sink import FrameSink
 from deepclean.io.source import HistorySource
-from deepclean.io.t050017 import remaining
 from deepclean.rollout.updates import ModelUpdates
 from deepclean.run.cleaner import FrameCleaner
 
@@ -50,7 +50,7 @@ def replay(
     *,
     duration: int = NS,
     progress: Progress = lambda done: None,
-    life: Callable[[Engine], ModelUpdates] | None = None,
+    updates: Callable[[Engine], ModelUpdates] | None = None,
 ) -> ReplayResult:
     """Clean a span of history into frames.
 
@@ -62,7 +62,7 @@ def replay(
         span: whole seconds.
         duration: nanoseconds of an output frame, whole seconds.
         progress: told how the work gets on.
-        life: gives an engine's models their life, where they are not to stay as they are.
+        updates: gives the updates of an engine's models, where they are not to stay as they are.
 
     Raises:
         InputError: the span or the duration is not whole seconds, a channel is not there, or the
@@ -77,8 +77,14 @@ def replay(
     written, gaps = 0, 0
     for part in parts:
         engine = make_engine()
-        cleaning = FrameCleaner(config, engine, sink, duration=duration, strict=True)
-        cleaning.life = life(engine) if life else None
+        cleaning = FrameCleaner(
+            config,
+            engine,
+            sink,
+            duration=duration,
+            strict=True,
+            updates=updates(engine) if updates else None,
+        )
         written += clean(cleaning, engine, source.frames(part, engine.needs(part)), progress)
         gaps += cleaning.ledger.gaps.total()
     return ReplayResult(written, skipped, gaps)
@@ -93,7 +99,7 @@ def unfinished(span: Span, duration: int, sink: FrameSink) -> list[Span]:
     """
     if span.start % NS or span.end % NS or duration % NS or duration < NS:
         raise InputError(f"{span} in frames of {duration / NS} s: only whole seconds are replayed")
-    return list(remaining(span, sink.finished()))
+    return difference([span], (name.span for name in sink.finished()))
 
 
 def clean(

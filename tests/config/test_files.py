@@ -94,7 +94,7 @@ def test_schema_describes_every_key() -> None:
     schema = json_schema()
     parts = {"Config": schema, **schema["$defs"]}
     assert set(schema["properties"]) == {*Config.model_fields, "extends"}
-    assert {"band", "bands"} <= set(parts["Coupling"]["properties"])
+    assert {"band", "bands"} <= set(parts["CouplingConfig"]["properties"])
     for part, content in parts.items():
         assert content["additionalProperties"] is False, part
         assert "required" not in content, part

@@ -10,7 +10,15 @@ import pytest
 from numpy.typing import NDArray
 
 from deepclean.core import channels
-from deepclean.core.block import Block, CleanedBlock, Estimate, Gap, Series, WitnessFault
+from deepclean.core.block import (
+    Block,
+    CleanedBlock,
+    Estimate,
+    Gap,
+    Series,
+    StrainProducts,
+    WitnessFault,
+)
 from deepclean.core.frame import CleanedFrame, InputFrame
 from deepclean.core.products import State, outcome, render, state_bits
 from deepclean.core.reasons import CLEANED
@@ -56,7 +64,8 @@ def cleaned_block(
         for number, (name, gain) in enumerate((gains or {"60Hz": 1.0}).items())
     }
     block = Block(span, Series(span, RATE, raw), {}, state)
-    return CleanedBlock(block, subtract(raw, estimates.values()), estimates)
+    cleaned = subtract(raw, estimates.values())
+    return CleanedBlock(block, StrainProducts(cleaned, cleaned, cleaned), estimates)
 
 
 def frame(*blocks: CleanedBlock) -> CleanedFrame:
@@ -93,7 +102,9 @@ def test_strain_that_is_no_number_is_said_where_it_is(value: float, index: int) 
 
 
 def test_an_output_that_is_no_number_is_not_the_strains_fault() -> None:
-    block = replace(cleaned_block(state=READY), cleaned=with_one(np.ones(RATE), RATE - 1, np.nan))
+    spoilt = with_one(np.ones(RATE), RATE - 1, np.nan)
+    products = StrainProducts(spoilt, spoilt, spoilt)
+    block = replace(cleaned_block(state=READY), products=products)
     assert lacking(block) == at(15, "OUTPUT_VALID")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -18,8 +19,9 @@ from deepclean.factory import make_engine
 from deepclean.io.watch import DirectoryWatch
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, sink_of
-from deepclean.run.daemon import live_source, work
+from deepclean.run.daemon import live_source, tails_of, work
 from deepclean.system.clock import SystemClock
+from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.counters import Counters
 from deepclean.telemetry.metrics import Metrics
 from deepclean.telemetry.notify import ServiceNotifier
@@ -53,13 +55,33 @@ def made(
     """Return metrics of what is given, and of nothing at all for the rest."""
     return Metrics(
         config,
-        ledger or Ledger(),
-        figures or Counters(),
-        timings or Timings(),
+        Accounts(ledger or Ledger(), figures or Counters(), timings or Timings()),
         watch or DirectoryWatch((), SystemClock()),
         lookahead=NS // 2,
         history=2 * NS,
     )
+
+
+PERIOD = 30.0
+WATCHDOG = {"WATCHDOG_USEC": "30000000"}
+
+
+class Manager:
+    """The service manager's end of the socket."""
+
+    def __init__(self, address: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(address)
+        self.socket.setblocking(False)
+
+    def heard(self) -> list[str]:
+        """Return what came since the last call, a string a message."""
+        messages = []
+        while True:
+            try:
+                messages.append(self.socket.recv(4096).decode())
+            except BlockingIOError:
+                return messages
 
 
 class Run:
@@ -80,7 +102,7 @@ class Run:
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.config = config
-        self.clock = FakeClock()
+        self.clock, self._end = FakeClock(), 0.0
         self._health = ServiceNotifier(environment, self.clock)
         loaded = load_models(config)
         self.engine = make_engine(config, loaded)
@@ -89,28 +111,25 @@ class Run:
                 self.engine.settings,
                 [
                     replace(coupling, predictor=replace(coupling.predictor, network=network))
-                    for coupling in self.engine.couplings
+                    for coupling in self.engine.versions.production
                 ],
             )
         self.figures = Counters(models=loaded)
+        accounts = Accounts(counters=self.figures)
+        self.timings = accounts.timings
         sink = sink_of(config, loaded)
         self.source = live_source(
-            config, self.engine, sink, self.clock, lambda: self.clock.now > self._end
+            *(config, self.engine, sink, self.clock, lambda: self.clock.now > self._end),
+            *(tails_of(config, self.clock), self._health.watchdog, accounts),
         )
-        self.source.turn = self._health.watchdog
-        self.timings = self.source.timings
-        self.figures.inputs = self.source.counts
         self.cleaning = FrameCleaner(
             config,
             self.engine,
             sink,
             self.clock.monotonic,
-            figures=self.figures,
-            timings=self.timings,
+            accounts=accounts,
         )
-        self.cleaning.ledger.ignored = self.source.ignored
         self.metrics = made(config, self.cleaning.ledger, self.figures, self.timings)
-        self._end = 0.0
 
     def over(self, seconds: int, faults: Mapping[int, Second] | None = None) -> None:
         """Let that many frames come, one a second from START on, and clean them.

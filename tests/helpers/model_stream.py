@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -28,8 +27,9 @@ from deepclean.models.networks import build
 from deepclean.models.tensors import Scalers, serialise
 from deepclean.rollout.record import ModelRecord, path_in
 from deepclean.rollout.store_follower import StoreFollower
-from deepclean.rollout.updates import ModelUpdates
+from deepclean.rollout.updates import ModelUpdates, RecentBlocks
 from deepclean.run.cleaner import FrameCleaner, sink_of
+from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.counters import Counters
 from tests.helpers.small_site import RATES, START, STRAIN, STRAIN_RATE, samples
 
@@ -98,7 +98,7 @@ class Stream:
     Args:
         config: of the small site or another; its store has a production version.
         loaded: what it begins with; by default what the store says.
-        threaded: let the keeper's own thread follow the store; else it does at each frame.
+        threaded: let the follower's own thread follow the store; else it does at each frame.
     """
 
     def __init__(
@@ -114,20 +114,24 @@ class Stream:
         self.figures = Counters(models=loaded)
         self.record = ModelRecord(path_in(config.output.directory, config.output.description))
         self.sink = sink_of(config, loaded)
-        self.keeper = StoreFollower(config, loaded, self.record)
-        self.life = ModelUpdates(
-            self.engine, trial_settings(config), loaded, self.keeper, self.figures
+        self.recent = RecentBlocks()
+        self.follower = StoreFollower(config, loaded, self.record, self.recent)
+        rules = trial_settings(config)
+        self.updates = ModelUpdates(
+            self.engine, rules, loaded, self.follower, self.figures, self.recent
         )
-        self.keeper.recent = lambda: self.life.recent
-        self.cleaning = FrameCleaner(config, self.engine, self.sink, figures=self.figures)
-        self.cleaning.life = self.life
+        self.cleaning = FrameCleaner(
+            *(config, self.engine, self.sink),
+            updates=self.updates,
+            accounts=Accounts(counters=self.figures),
+        )
         self.second = START
         self.written: list[Path] = []
 
     def take(self, frame: InputFrame) -> list[Path]:
         """Let a frame come, from wherever; return what is written for it."""
         if not self.threaded:
-            self.keeper.poll()
+            self.follower.poll()
         out = self.cleaning.push(frame)
         self.written += out
         return out
@@ -156,20 +160,10 @@ class Stream:
 
     def events(self) -> list[dict[str, object]]:
         """Return the lines of the record; what is decided is written down first."""
-        self.keeper.poll()
+        self.follower.poll()
         if not self.record.path.exists():
             return []
         return [json.loads(line) for line in self.record.path.read_text().splitlines()]
-
-
-class Bomb:
-    """A pickle that says when it was opened."""
-
-    def __init__(self, witness: Path) -> None:
-        self._witness = witness
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return os.mkdir, (str(self._witness),)
 
 
 def _rewritten(path: Path, name: str, data: bytes) -> None:
@@ -257,8 +251,3 @@ def kinds() -> Iterator[str]:
     """Return every kind of useless version, over and over."""
     while True:
         yield from (*BROKEN, *MISFITS)
-
-
-def pickled(witness: Path) -> bytes:
-    """Return a pickle that makes a directory when it is opened."""
-    return pickle.dumps(Bomb(witness))

@@ -12,20 +12,19 @@ import numpy as np
 import pytest
 
 from deepclean.config import Config, load
-from deepclean.core.spectra import band_ratio, median_bias
+from deepclean.core.spectra import CrossSpectra, band_ratio, median_bias
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError
 from deepclean.simulate.injection import Injection
 from deepclean.validate import shards
 from deepclean.validate.criteria import CRITERIA, judge, limits
-from deepclean.validate.csd import CLEANED, RAW, SpectralMatrix
 from deepclean.validate.json_numbers import array
-from deepclean.validate.page import html
-from deepclean.validate.report import serialise
+from deepclean.validate.report import html, serialise
 from deepclean.validate.run import ValidationRequest, validate
 from deepclean.validate.shard_result import Sampling, add_gap
 from deepclean.validate.shards import ValidationRun
 from deepclean.validate.signals import matched
+from deepclean.validate.spectra import CLEANED, RAW, linear_limit
 from tests.helpers import validation_site as site
 from tests.helpers.datafind_service import open_fetched, somewhere
 from tests.helpers.training_site import FLOOR, LINE, MOTION, START, STATE, STRAIN, channels
@@ -155,9 +154,7 @@ def test_where_shards_end_changes_nothing(config: Config, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-def test_number_of_processes_changes_no_bit(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_change_no_bit(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "SHARD", 64 * NS)
     one, two, three = (
         validated(config, injections=[SIGNAL], processes=processes) for processes in (1, 2, 3)
@@ -250,28 +247,28 @@ def test_matched_filter_sees_amplitude_phase_and_delay() -> None:
 def test_coherence_of_known_noise() -> None:
     # The strain is the sum of two witnesses and noise of its own, all of equal power.
     rng = np.random.default_rng(0)
-    cross = SpectralMatrix.empty(2, 1)
+    cross = CrossSpectra.empty(4, 1)
     for _ in range(4000):
         first, second, own = rng.standard_normal((3, 1)) + 1j * rng.standard_normal((3, 1))
-        cross.add(np.array([first + second + own, own, first, second]))
-    assert cross.coherence(RAW)[:, 0] == pytest.approx([1 / 3, 1 / 3], abs=0.03)
-    assert cross.coherence(CLEANED)[:, 0] == pytest.approx([0, 0], abs=0.01)
-    assert cross.linear_limit(RAW)[0] == pytest.approx(np.sqrt(1 / 3), abs=0.02)
-    assert cross.linear_limit(CLEANED)[0] == pytest.approx(1, abs=0.02)
+        cross.add(np.array([first + second + own, own, first, second]).T[None])
+    assert cross.coherence(RAW)[2:, 0] == pytest.approx([1 / 3, 1 / 3], abs=0.03)
+    assert cross.coherence(CLEANED)[2:, 0] == pytest.approx([0, 0], abs=0.01)
+    assert linear_limit(cross, RAW)[0] == pytest.approx(np.sqrt(1 / 3), abs=0.02)
+    assert linear_limit(cross, CLEANED)[0] == pytest.approx(1, abs=0.02)
 
 
 def test_few_averages_do_not_feign_coherence() -> None:
     rng = np.random.default_rng(1)
     limits = []
     for _ in range(200):
-        cross = SpectralMatrix.empty(8, 1)
+        cross = CrossSpectra.empty(10, 1)
         for _ in range(24):
-            cross.add(rng.standard_normal((10, 1)) + 1j * rng.standard_normal((10, 1)))
-        limits.append(cross.linear_limit(RAW)[0] ** 2)
+            cross.add((rng.standard_normal((10, 1)) + 1j * rng.standard_normal((10, 1))).T[None])
+        limits.append(linear_limit(cross, RAW)[0] ** 2)
     assert np.mean(limits) == pytest.approx(1.0, abs=0.05)
-    few = SpectralMatrix.empty(8, 1)
-    few.add(np.ones((10, 1), dtype=np.complex128))
-    assert np.isnan(few.linear_limit(RAW)).all()
+    few = CrossSpectra.empty(10, 1)
+    few.add(np.ones((1, 1, 10), dtype=np.complex128))
+    assert np.isnan(linear_limit(few, RAW)).all()
 
 
 def test_memory_is_bounded_by_sampling() -> None:
@@ -282,9 +279,7 @@ def test_memory_is_bounded_by_sampling() -> None:
     assert 30 * 86400 / 2 / month.transforms <= 4096
 
 
-def test_coarse_rows_hold_means_and_extremes(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_coarse_rows(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     fine = validated(config, high=40).report["runs"][0]["series"]
     monkeypatch.setattr(Sampling, "of", classmethod(lambda cls, span: cls(8, 2, 2)))
     run = validated(config, high=40).report["runs"][0]
@@ -309,9 +304,7 @@ def figures(run: dict[str, Any], **changes: float | None) -> dict[str, Any]:
     return run | {"couplings": {"30Hz": coupling}}
 
 
-def test_model_that_was_trained_on_the_time_is_said_to_be(
-    config: Config, run: dict[str, Any]
-) -> None:
+def test_training_overlap_is_reported(config: Config, run: dict[str, Any]) -> None:
     """The toy's was, on all of it but what was held out."""
     manifest = config.models.directory / "H1" / "30Hz" / "1" / "manifest.json"
     spans = json.loads(manifest.read_text())["training"]
@@ -372,7 +365,7 @@ def test_model_that_adds_noise_is_kept_out_and_reported(config: Config, tmp_path
     model = models.load(shipped)
     manifest = Manifest.parse((shipped / "manifest.json").read_bytes(), shipped)
     description = Description(**manifest.model_dump(include=set(Description.model_fields)))
-    scalers = replace(model.scalers, strain_std=5 * model.strain_std)
+    scalers = replace(model.scalers, strain_std=5 * model.scalers.strain_std)
     path = models.write_model(tmp_path, model.network, scalers, description)
     file = config.models.directory.parent / "toy.yaml"
     turned = load(file, [f"couplings.30Hz.model={path}", *site.GATES], {})

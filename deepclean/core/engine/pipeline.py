@@ -1,26 +1,25 @@
-"""The input taken in, and every hop computed that it allows, through all stages of all versions.
+"""The pipeline takes the input in and computes every hop that it allows, with all versions.
 
-With look-ahead a hop is computed when the input reaches so far beyond it. Without, it is computed
-when the input reaches its end, from that and nothing more: whatever there is of the input, it
-is taken hop by hop.
+A strategy decides whether a hop waits for its look-ahead (core.engine.lookahead) or forecasts it
+(core.engine.forecasting). Everything else is the same for both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from deepclean.core import reasons
-from deepclean.core.block import Block, WitnessFault
-from deepclean.core.engine.coupling import Coupling, CouplingPipeline, schedule_of
-from deepclean.core.engine.forecasting import ForecastingPipeline
+from deepclean.core.block import Block, Estimate, Version, WitnessFault
+from deepclean.core.buffer import StreamBuffer
+from deepclean.core.engine.coupling import Coupling, CouplingPipeline
 from deepclean.core.engine.intake import Intake
+from deepclean.core.engine.lookahead import Strategy
 from deepclean.core.engine.schedule import EngineSettings, Schedule
-from deepclean.core.engine.state import CouplingState, EngineState
-from deepclean.core.engine.versions import ActiveVersions
+from deepclean.core.engine.state import CouplingState, StreamState
 from deepclean.core.gate.monitor import GateMonitor
 from deepclean.core.gate.state import BEGINNING, EstimateStream
 from deepclean.core.time import NS, Span, index_from
@@ -30,172 +29,178 @@ class Pipeline:
     """Computes the hops of one engine, over a state that the engine keeps.
 
     Args:
-        settings: of the engine.
-        couplings: with the models that are in production first.
+        settings: the engine's settings.
+        schedule: the schedule of the engine's stages.
+        strategy: the strategy, which waits for the look-ahead of a hop or forecasts it.
+        couplings: the couplings with the models that are in production first.
 
     Attributes:
-        plan: where each stage stands.
         witnesses: all channels that any coupling uses, sorted.
-        active: the versions at work.
-        monitor: of the gates; None where there are none.
+        couplings: the pipeline of each version at work, also of those that are let go.
 
     Raises:
-        ValueError: as Engine.
+        ValueError: a network does not suit its configured mode, or a coupling has no bands where
+            there are gates.
     """
 
-    def __init__(self, settings: EngineSettings, couplings: Sequence[Coupling]) -> None:
-        self.settings = settings
-        self._interpolator = settings.interpolator()
-        self.plan = Schedule(settings, {one.name: schedule_of(settings, one) for one in couplings})
-        self._lookahead, self._window = self.plan.lookahead, self.plan.window
+    def __init__(
+        self,
+        settings: EngineSettings,
+        schedule: Schedule,
+        strategy: Strategy,
+        couplings: Sequence[Coupling],
+    ) -> None:
+        self.settings, self.schedule, self.strategy = settings, schedule, strategy
         self.witnesses = tuple(sorted({w for c in couplings for w in c.witnesses}))
-        self.active = ActiveVersions([self.make(coupling) for coupling in couplings])
+        made = [strategy.pipeline(coupling) for coupling in couplings]
+        self.couplings: dict[Version, CouplingPipeline] = {p.coupling.version: p for p in made}
+        self._lookahead = schedule.lookahead
         self._intake = Intake(settings, self.witnesses)
-        self.monitor: GateMonitor | None = None
+        self._monitor: GateMonitor | None = None
         if settings.gate is not None:
             bands = {coupling.name: coupling.bands for coupling in couplings}
             if not all(bands.values()):
                 raise ValueError("a gate needs the bands of its coupling")
-            self.monitor = GateMonitor(
-                settings.gate,
-                bands,
-                settings.strain_rate,
-                settings.model_rate,
-                delay=settings.ramp if settings.forecast else 0,
-            )
+            rates = settings.strain_rate, settings.model_rate
+            self._monitor = GateMonitor(settings.gate, bands, *rates, delay=strategy.gate_delay)
 
-    def make(self, coupling: Coupling) -> CouplingPipeline:
-        """Return what computes a version's estimate."""
-        if self.settings.forecast is None:
-            return CouplingPipeline(self.settings, coupling, self._interpolator)
-        return ForecastingPipeline(self.settings, coupling, self._interpolator, self._window)
-
-    def start(self, start: int) -> EngineState:
-        """Return the state of an engine whose input begins at `start`."""
-        settings = self.settings
-        # The first hop whose resampled witnesses begin no later than the input.
-        first = index_from(start, settings.model_rate)
-        first -= 0 if settings.forecast else self.plan.resampled
-        state = EngineState(
+    def start(self, start: int) -> StreamState:
+        """Return the state of a stream that begins at `start` (GPS ns), with every version."""
+        # Hop k reads the resampled witnesses from k hop + lead to (k + 1) hop + lead. The first hop
+        # is the one whose witnesses hold the input's first sample, so that none is left out.
+        first = index_from(start, self.settings.model_rate) - self.strategy.lead
+        stream = StreamState(
             frontier=start,
-            step=first // settings.hop_model,
-            paths={},
-            gates=self.monitor.start(start) if self.monitor else None,
+            step=first // self.settings.hop_model,
+            gates=self._monitor.start(start) if self._monitor else None,
         )
-        self._intake.skip(state, start)
-        for version in list(self.active.leaving):
-            self.active.drop(version)
-        for pipeline in self.active.pipelines.values():
-            self.add(state, pipeline, start)
-        return state
+        self._intake.skip(stream, start)
+        for version in self.couplings:
+            self.begin(stream, version)
+        return stream
 
-    def add(self, state: EngineState, pipeline: CouplingPipeline, start: int) -> None:
-        """Begin a version's streams; what was before `start` (GPS ns) is missing for it."""
-        version, path = pipeline.coupling.version, CouplingState(len(pipeline.coupling.witnesses))
-        pipeline.mark_missing(path, BEGINNING, start, reasons.NO_HISTORY)
-        state.paths[version] = path
-        if self.monitor and state.gates:
-            self.monitor.add(state.gates, version)
+    def begin(self, stream: StreamState, version: Version) -> None:
+        """Begin the streams of a version at the frontier. It has no witnesses before that."""
+        pipeline = self.couplings[version]
+        rows = len(pipeline.coupling.witnesses)
+        state = CouplingState(StreamBuffer(rows, np.float32))
+        pipeline.mark_missing(state, BEGINNING, stream.frontier, reasons.NO_HISTORY)
+        stream.couplings[version] = state
+        if self._monitor and stream.gates:
+            self._monitor.add(stream.gates, version)
 
-    def push(self, state: EngineState, block: Block) -> tuple[WitnessFault, ...]:
-        """Take the block at the frontier in; return what is wrong with its witnesses."""
+    def end(self, stream: StreamState, version: Version) -> None:
+        """End the streams of a version."""
+        del stream.couplings[version]
+        if stream.gates:
+            del stream.gates.couplings[version]
+
+    def push(self, stream: StreamState, block: Block) -> tuple[WitnessFault, ...]:
+        """Take in the block at the frontier and return the faults of its witnesses."""
         faults: tuple[WitnessFault, ...] = ()
         for piece in self._pieces(block):
-            if self.monitor and state.gates:
-                self.monitor.push(state.gates, piece)
-            faults += self._intake.push(state, piece, partial(self._miss, state))
-            state.frontier = piece.span.end
-            self._compute_due(state)
+            if self._monitor and stream.gates:
+                self._monitor.push(stream.gates, piece)
+            faults += self._intake.push(stream, piece, partial(self._mark_missing, stream))
+            stream.frontier = piece.span.end
+            self._compute_due(stream)
         return faults
 
-    def skip(self, state: EngineState, end: int, reason: str) -> None:
-        """Go on to `end`, from the frontier, without input."""
-        for instant in self._ends(state.frontier, end):
-            for version, path in state.paths.items():
-                self.active.pipelines[version].mark_missing(path, state.frontier, instant, reason)
-            if state.gates:
-                state.gates.unfit.add(state.frontier, instant)
-            self._intake.skip(state, instant)
-            state.frontier = instant
-            self._compute_due(state)
+    def skip(self, stream: StreamState, end: int, reason: str) -> None:
+        """Advance the frontier to `end` (GPS ns) without input.
 
-    def trim(self, state: EngineState) -> None:
-        """Drop what no later hop or pending block needs."""
-        hop = self.settings.hop_model
-        start = state.step * hop
-        self._intake.trim(state, *self._wanted(state.step), (state.step + 1) * self.settings.hop)
-        oldest = state.step * self.settings.hop
-        if state.pending:
-            oldest = min(oldest, state.pending[0][0].span.start)
-        watched = start
-        if self.monitor and state.gates:
-            near = oldest - self.settings.ramp - NS
-            watched = self.monitor.trim(state.gates, near) * self.settings.model_rate // NS
-        for version, path in state.paths.items():
-            self.active.pipelines[version].trim(path, state.step, oldest, watched)
-
-    def _ends(self, start: int, end: int) -> list[int]:
-        """Return how far the input from `start` to `end` may be taken, one after the other.
-
-        What does not wait sees the input hop by hop, whatever there is of it.
+        Args:
+            stream: the stream.
+            end: GPS nanoseconds.
+            reason: the reason for which there is no input.
         """
-        hop = self.settings.hop
-        if self.settings.forecast is None:
-            return [end]
-        return [*range((start // hop + 1) * hop, end, hop), end]
+        for instant in self.strategy.cuts(stream.frontier, end):
+            for version, state in stream.couplings.items():
+                self.couplings[version].mark_missing(state, stream.frontier, instant, reason)
+            if stream.gates:
+                stream.gates.unfit.add(stream.frontier, instant)
+            self._intake.skip(stream, instant)
+            stream.frontier = instant
+            self._compute_due(stream)
+
+    def estimate(self, stream: StreamState, version: Version, span: Span) -> Estimate:
+        """Return a version's estimate over a span whose hops are all computed."""
+        settings, state = self.settings, stream.couplings[version]
+        near = (span.start - settings.ramp, span.end + settings.ramp)
+        noise = state.noise.read(*span.indices(settings.strain_rate))[0]
+        valid = self.couplings[version].valid(state, span)
+        why = () if (valid == 1).all() else state.invalid.reasons(*near)
+        if stream.gates is None or self._monitor is None:
+            return Estimate(noise, valid, version.number, why)
+        monitor = stream.gates.couplings[version]
+        gate, also = self._monitor.gain(monitor, span, settings.ramp)
+        unsettled = monitor.unsettled.overlapping(span.start, span.end)
+        return Estimate(
+            noise,
+            np.minimum(valid, gate),
+            version.number,
+            (*why, *also),  # a frame's outcome is its first reason: bad data before the gate
+            valid,
+            gate,
+            tuple(Span(max(low, span.start), min(high, span.end)) for low, high in unsettled),
+            monitor.quality,
+        )
+
+    def trim(self, stream: StreamState) -> None:
+        """Drop the samples that no later hop and no pending block needs."""
+        settings, step = self.settings, stream.step
+        self._intake.trim(stream, *self.strategy.window(step), (step + 1) * settings.hop)
+        oldest = min(step * settings.hop, stream.oldest)
+        monitored = step * settings.hop_model
+        if self._monitor and stream.gates:
+            near = oldest - settings.ramp - NS
+            monitored = self._monitor.trim(stream.gates, near) * settings.model_rate // NS
+        for version, state in stream.couplings.items():
+            self.couplings[version].trim(state, step, oldest, monitored)
 
     def _pieces(self, block: Block) -> list[Block]:
-        """Cut a block where the input is to be taken piece by piece."""
+        """Return the pieces by which the strategy takes a block in."""
         span = block.span
-        edges = [span.start, *self._ends(span.start, span.end)]
+        edges = [span.start, *self.strategy.cuts(span.start, span.end)]
         if len(edges) == 2:
             return [block]
         return [block.cut(Span(low, high)) for low, high in pairwise(edges)]
 
-    def _miss(self, state: EngineState, witness: str, start: int, end: int, reason: str) -> None:
-        """Note that a witness has no samples over `[start, end)`."""
-        for version, path in state.paths.items():
-            pipeline = self.active.pipelines[version]
-            if witness in pipeline.coupling.witnesses:
-                pipeline.mark_missing(path, start, end, reason)
+    def _using(
+        self, stream: StreamState, witness: str
+    ) -> Iterable[tuple[CouplingPipeline, CouplingState]]:
+        """Yield the pipeline of each version that uses a witness, with its streams."""
+        for version, state in stream.couplings.items():
+            if witness in self.couplings[version].coupling.witnesses:
+                yield self.couplings[version], state
 
-    def _doubt(self, state: EngineState, witness: str, end: int) -> None:
-        """Note that nothing up to `end` may rest on a forecast of a witness."""
-        for version, path in state.paths.items():
-            pipeline = self.active.pipelines[version]
-            if witness in pipeline.coupling.witnesses:
-                start, _ = pipeline.plan.spoilt_by_gap(self.settings, end, end)
-                path.invalid.add(start, end, reasons.NO_FORECAST)
+    def _mark_missing(
+        self, stream: StreamState, witness: str, start: int, end: int, reason: str
+    ) -> None:
+        """Note that a witness has no usable samples over `[start, end)` (GPS nanoseconds)."""
+        for pipeline, state in self._using(stream, witness):
+            pipeline.mark_missing(state, start, end, reason)
 
-    def _compute_due(self, state: EngineState) -> None:
-        """Compute every hop that the input allows."""
-        while state.frontier >= (state.step + 1) * self.settings.hop + self._lookahead:
-            self._compute(state)
-            state.step += 1
+    def _compute_due(self, stream: StreamState) -> None:
+        """Compute every hop that the input allows: those that end a look-ahead before it."""
+        while stream.frontier >= (stream.step + 1) * self.settings.hop + self._lookahead:
+            self._compute(stream)
+            stream.step += 1
 
     @np.errstate(over="ignore", invalid="ignore")
-    def _compute(self, state: EngineState) -> None:
-        """Compute hop `state.step` through all stages, up to the noise at the strain's rate."""
-        first, count = self._wanted(state.step)
-        end = (state.step + 1) * self.settings.hop
-        if self.settings.forecast is None:
-            resampled = self._intake.resample(state, first, count)
-            seen = end + self.settings.ramp
-        else:
-            resampled = self._intake.extrapolate(state, first, count, end)
-            for witness in self._intake.uncertain(state, end):
-                self._doubt(state, witness, end)
-            seen = end
-        for version, path in state.paths.items():
-            self.active.pipelines[version].compute(path, resampled, first, state.step)
-        if self.monitor and state.gates:
-            streams = {v: EstimateStream(p.bandpassed, p.invalid) for v, p in state.paths.items()}
-            self.monitor.advance(state.gates, streams, seen)
-
-    def _wanted(self, step: int) -> tuple[int, int]:
-        """Return which witnesses at the model rate a hop is computed from: first, and how many."""
-        hop = self.settings.hop_model
-        if self.settings.forecast is None:
-            return step * hop + self.plan.resampled, hop
-        low, high = self._window
-        return step * hop + low, high - low
+    def _compute(self, stream: StreamState) -> None:
+        """Compute the next hop through all stages, up to the noise at the strain's rate."""
+        strategy, step = self.strategy, stream.step
+        first, _ = strategy.window(step)
+        resampled = strategy.witnesses(self._intake, stream)
+        for witness in strategy.uncertain(self._intake, stream):
+            for pipeline, state in self._using(stream, witness):
+                pipeline.mark_uncertain(state, (step + 1) * self.settings.hop)
+        for version, state in stream.couplings.items():
+            self.couplings[version].compute(state, resampled, first, step)
+        if self._monitor and stream.gates:
+            estimates = {
+                version: EstimateStream(state.bandpassed, state.invalid)
+                for version, state in stream.couplings.items()
+            }
+            self._monitor.advance(stream.gates, estimates, strategy.seen(step))

@@ -1,12 +1,10 @@
-"""All that changes while an engine runs, as one value that can be copied."""
+"""The state of a running engine, as one value that can be copied."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
-
-import numpy as np
 
 from deepclean.core.block import Block, Float64, Version, WitnessFault
 from deepclean.core.buffer import StreamBuffer
@@ -15,55 +13,58 @@ from deepclean.core.gate.state import MonitorState
 from deepclean.core.witness_checks import ConstantRun
 
 Role = Literal["production", "canary"]
-"""Of a version: what is subtracted from the strain, and what is tried beside it."""
+"""The role of a version: it is subtracted from the strain, or it is tried beside that."""
 
 
 class Overlap(NamedTuple):
-    """What a hop that did not wait thought of the start of the next one.
+    """The start of a hop as the hop before it computed it from forecasts.
 
     Args:
-        given: what it would have subtracted, at the model rate, up to the next hop's first sample.
-        gain: at that sample.
+        given: gain times noise at the model rate, shape `(back,)`, in strain units. The last sample
+            is the first of the next hop.
+        gain: the gain at that sample.
     """
 
     given: Float64
     gain: float
 
 
+@dataclass(slots=True)
 class CouplingState:
-    """The streams between the stages of one version, and where its estimate is not valid.
+    """The streams between the stages of one version, and the spans where its estimate is invalid.
 
     Where nothing waits there are no streams before the bandpass, and the gain is a stream.
+
+    Args:
+        standardised: the standardised witnesses at the model rate, one row each, float32.
+        predicted: the prediction at the model rate, in strain units.
+        bandpassed: the bandpassed prediction at the model rate, in strain units.
+        noise: the bandpassed prediction at the strain's rate, in strain units.
+        valid: the gain at the strain's rate, where nothing waits.
+        overlap: the start of the next hop as the last one computed it, where nothing waits.
+        invalid: the spans in which the estimate is invalid, with the reasons.
+        error: the last error that the network raised; None if it never did.
     """
 
-    def __init__(self, witnesses: int) -> None:
-        self.standardised = StreamBuffer(witnesses, np.float32)
-        self.predicted = StreamBuffer(1)
-        self.bandpassed = StreamBuffer(1)
-        self.noise = StreamBuffer(1)
-        self.valid = StreamBuffer(1)
-        self.overlap: Overlap | None = None
-        self.invalid = InvalidSpans()
-
-    def copy(self) -> CouplingState:
-        """Return an independent copy; the samples are shared, for nobody changes them."""
-        twin = CouplingState(self.standardised.rows)
-        twin.standardised, twin.predicted = self.standardised.copy(), self.predicted.copy()
-        twin.bandpassed, twin.noise = self.bandpassed.copy(), self.noise.copy()
-        twin.valid, twin.overlap = self.valid.copy(), self.overlap
-        twin.invalid = self.invalid.copy()
-        return twin
+    standardised: StreamBuffer
+    predicted: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
+    bandpassed: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
+    noise: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
+    valid: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
+    overlap: Overlap | None = None
+    invalid: InvalidSpans = field(default_factory=InvalidSpans)
+    error: Exception | None = None
 
 
 class Switch(NamedTuple):
-    """A version takes over from another.
+    """The change of a role from one version to another.
 
     Args:
-        instant: GPS nanoseconds, between two blocks.
-        coupling: whose.
-        role: of the two.
-        before: None where there was no canary.
-        after: likewise.
+        instant: the switch between two blocks, GPS nanoseconds.
+        coupling: the coupling's name.
+        role: the role that changes hands.
+        before: the version that had the role; None where there was no canary.
+        after: the version that has the role now; None where there is no canary any more.
     """
 
     instant: int
@@ -74,26 +75,26 @@ class Switch(NamedTuple):
 
 
 @dataclass(slots=True)
-class EngineState:
-    """Input not yet used up, streams between stages, blocks not yet out.
+class StreamState:
+    """The state of an engine's stream: input, streams between stages, blocks not yet out.
 
     Args:
-        frontier: where the input ends, GPS nanoseconds.
-        step: the next hop to compute, counted from GPS 0.
-        paths: each version's streams.
-        inputs: by witness and rate.
-        rates: each witness's last rate.
-        gates: of what the couplings do to the strain, where there are gates.
-        held: what each witness's samples ended with.
-        sound: since when each witness's samples are all good, GPS nanoseconds.
-        slowed: fast witnesses at the model rate, where they are forecast at that.
-        pending: blocks taken in and not given out, with the faults of their witnesses.
-        switches: of versions, as far as blocks inside still depend on them, in order.
+        frontier: the end of the input, GPS nanoseconds.
+        step: the number of the next hop to compute, counted from GPS 0.
+        couplings: the streams of each version at work.
+        inputs: the samples of each witness, by witness and rate.
+        rates: the last rate of each witness, Hz.
+        gates: the state of the gates; None where there are none.
+        constant: the run of equal samples with which each witness ended.
+        good_since: the instant since which every sample of a witness is usable, GPS nanoseconds.
+        decimated: the fast witnesses at the model rate, where they are forecast at that rate.
+        pending: the blocks that went in and have not come out, with the faults of their witnesses.
+        switches: the switches on which blocks inside depend, in order.
     """
 
     frontier: int
     step: int
-    paths: dict[Version, CouplingState]
+    couplings: dict[Version, CouplingState] = field(default_factory=dict)
     inputs: dict[tuple[str, int], StreamBuffer] = field(default_factory=dict)
     rates: dict[str, int] = field(default_factory=dict)
     gates: MonitorState | None = None
@@ -103,18 +104,24 @@ class EngineState:
     pending: deque[tuple[Block, tuple[WitnessFault, ...]]] = field(default_factory=deque)
     switches: list[Switch] = field(default_factory=list)
 
-    def copy(self) -> EngineState:
-        """Return an independent copy; the samples are shared, for nobody changes them."""
-        return EngineState(
-            self.frontier,
-            self.step,
-            {name: path.copy() for name, path in self.paths.items()},
-            {key: track.copy() for key, track in self.inputs.items()},
-            self.rates.copy(),
-            None if self.gates is None else self.gates.copy(),
-            self.constant.copy(),
-            self.good_since.copy(),
-            {key: track.copy() for key, track in self.decimated.items()},
-            self.pending.copy(),
-            self.switches.copy(),
-        )
+    @property
+    def oldest(self) -> int:
+        """The start of the oldest block inside, GPS ns; the frontier where there is none."""
+        return self.pending[0][0].span.start if self.pending else self.frontier
+
+
+@dataclass(slots=True)
+class EngineState:
+    """The state of a running engine.
+
+    Args:
+        roles: the version of each coupling and role, in force from the next block on.
+        leaving: the instant up to which a version that was let go is needed, GPS nanoseconds.
+        errors: the last error that the network of a version raised.
+        stream: the state of the stream; None before the first block.
+    """
+
+    roles: dict[tuple[str, Role], Version]
+    leaving: dict[Version, int] = field(default_factory=dict)
+    errors: dict[Version, Exception] = field(default_factory=dict)
+    stream: StreamState | None = None

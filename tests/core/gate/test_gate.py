@@ -164,9 +164,7 @@ bad_times = st.lists(
 
 @settings(max_examples=15, deadline=None)
 @given(bad_times, st.integers(0, 20 * 16))
-def test_wherever_an_engine_starts_it_agrees_after_its_history(
-    bad: list[tuple[float, float, float]], skipped: int
-) -> None:
+def test_engines_agree_after_history(bad: list[tuple[float, float, float]], skipped: int) -> None:
     data = record(60)
     for low, length, factor in bad:
         data = scaled(data, low, low + length, factor)

@@ -48,14 +48,14 @@ def flipped(inputs: torch.Tensor) -> torch.Tensor:
 def engine_of(settings: EngineSettings = GATED, std: float = NOISE) -> Engine:
     """Return an engine whose version 1 gives its first witness; the second may flip others."""
     made = transparent(settings, "FAST", "FLIP", bands=BANDS)
-    (only,) = made.couplings
+    (only,) = made.versions.production
     predictor = replace(only.predictor, strain_std=std, version=1)
     return Engine(settings, [replace(only, predictor=predictor)])
 
 
 def model(version: int, std: float = NOISE, network: Network = first_channel) -> Coupling:
     """Return another version for `engine_of`."""
-    (only,) = engine_of().couplings
+    (only,) = engine_of().versions.production
     predictor = replace(only.predictor, version=version, strain_std=std, network=network)
     return replace(only, predictor=predictor)
 
@@ -117,7 +117,7 @@ def test_a_good_version_takes_over_when_its_gate_is_open() -> None:
     assert stage.events[-1].former == 1
     gains = np.concatenate([b.estimates["all"].gain for b in stage.cleaned[15:]])
     assert (gains == 1).all()
-    assert stage.engine.versions == (OLD, NEW)  # the former is kept ready
+    assert stage.engine.versions.at_work == (OLD, NEW)  # the former is kept ready
 
 
 def test_a_bad_version_never_takes_over() -> None:
@@ -128,7 +128,7 @@ def test_a_bad_version_never_takes_over() -> None:
     assert told[1][0] >= 20 + 25
     assert "its gate did not open in 25 s" in stage.events[-1].why
     assert same_bits(strain_of(stage.cleaned), strain_of(alone.cleaned))
-    assert stage.engine.versions == (OLD,)
+    assert stage.engine.versions.at_work == (OLD,)
 
 
 def test_where_production_is_out_of_spec_anything_else_may_try() -> None:
@@ -144,7 +144,7 @@ def test_without_gates_a_version_takes_over_when_it_is_settled() -> None:
     stage = Stage(engine_of(replace(GATED, gate=None)))
     told = stage.play(blocks_of(30), {10: stage.offer(model(2))})
     assert told == [(10, "offered", 2), (13, "in_force", 2)]
-    assert stage.engine.versions == (NEW,)  # nobody could judge whether to go back
+    assert stage.engine.versions.at_work == (NEW,)  # nobody could judge whether to go back
 
 
 def test_a_canary_passes_its_trial() -> None:
@@ -177,8 +177,8 @@ def test_a_canary_fails_its_trial(std: float, why: str) -> None:
     assert [t[1:] for t in told] == [("offered", 2), ("rejected", 2)]
     assert 45 <= told[1][0] <= 55
     assert why in stage.events[-1].why
-    assert stage.engine.versions == (OLD,)
-    assert stage.engine.canary("all") is None
+    assert stage.engine.versions.at_work == (OLD,)
+    assert stage.engine.versions.canary("all") is None
     assert same_bits(strain_of(stage.cleaned), strain_of(alone.cleaned))
 
 
@@ -199,7 +199,7 @@ def test_production_that_turns_bad_goes_back_once() -> None:
     assert stage.events[-1].former == 2
     assert "out of spec for 4 s" in stage.events[-1].why
     assert stage.events[-1].figures["out_of_spec"] == 4 * NS
-    assert stage.engine.versions == (OLD,)
+    assert stage.engine.versions.at_work == (OLD,)
     assert stage.versions()[back:] == [1] * len(stage.versions()[back:])
     # The former was ready: cleaned again at once.
     assert (stage.cleaned[back + 2].estimates["all"].gain == 1).all()
@@ -210,7 +210,7 @@ def test_what_stands_its_probation_lets_the_former_go() -> None:
     told = stage.play(blocks_of(80), {20: stage.offer(model(2))})
     assert [t[1:] for t in told] == [("offered", 2), ("in_force", 2), ("confirmed", 2)]
     assert told[2][0] - told[1][0] in (30, 31, 32)
-    assert stage.engine.versions == (NEW,)
+    assert stage.engine.versions.at_work == (NEW,)
 
 
 def test_no_way_back_where_both_are_out_of_spec() -> None:
@@ -282,7 +282,7 @@ def test_a_canary_is_withdrawn_and_another_tried() -> None:
         ("offered", 3),
         ("offered", 2),
     ]
-    assert THIRD not in stage.engine.versions
+    assert THIRD not in stage.engine.versions.at_work
     assert told[4:] == [(told[4][0], "promoted", 2)]
 
 
@@ -294,8 +294,8 @@ def test_the_canary_may_be_put_in_force_by_hand() -> None:
     )
     assert [t[1] for t in told] == ["offered", "offered", "in_force"]
     assert told[2][0] in (33, 34)  # it was warm
-    assert stage.engine.canary("all") is None
-    assert stage.engine.versions == (OLD, NEW)
+    assert stage.engine.versions.canary("all") is None
+    assert stage.engine.versions.at_work == (OLD, NEW)
 
 
 def test_changing_ones_mind_cancels_what_was_to_come() -> None:
@@ -306,14 +306,14 @@ def test_changing_ones_mind_cancels_what_was_to_come() -> None:
     )
     assert told == [(20, "offered", 2), (24, "withdrawn", 2)]
     assert stage.events[-1].role == "production"
-    assert stage.engine.versions == (OLD,)
+    assert stage.engine.versions.at_work == (OLD,)
 
 
 def test_the_next_order_takes_the_place_of_the_last() -> None:
     stage = Stage()
     told = stage.play(blocks_of(60), {20: stage.offer(model(2, -NOISE)), 24: stage.offer(model(3))})
     assert told[-1][1:] == ("in_force", 3)
-    assert stage.engine.versions == (OLD, THIRD)
+    assert stage.engine.versions.at_work == (OLD, THIRD)
 
 
 def test_what_the_engine_cannot_take_changes_nothing() -> None:

@@ -14,7 +14,8 @@ from deepclean.core.block import Block, Gap, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.forecast import ForecastSettings
-from deepclean.core.predict import Network, Predictor, Reach
+from deepclean.core.predict import Network, Predictor
+from deepclean.core.reach import Reach
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (
     NOISE,
@@ -42,7 +43,7 @@ from tests.helpers.settings import (
     predict_settings,
 )
 
-HASTY = SETTINGS["hasty"]
+FORECASTING = SETTINGS["hasty"]
 
 GATES = gate_settings(window=4 * NS, dwell=2 * NS, memory=6 * NS, fade=NS // 2)
 
@@ -83,7 +84,7 @@ def test_the_future_is_not_used(
     hop: int, bad: list[tuple[str, int, int, bool]], absent: int
 ) -> None:
     """What leaves with the input up to an instant is what leaves when more follows."""
-    shared = replace(HASTY, hop=hop, gate=GATES if hop == NS else None)
+    shared = replace(FORECASTING, hop=hop, gate=GATES if hop == NS else None)
     blocks = faulty(record().between(0, 15 * NS), bad)
     del blocks[16 * absent : 16 * absent + 3]
     whole = push_all(make_engine(shared, COUPLINGS["wiener"]), blocks)
@@ -101,7 +102,7 @@ def test_the_future_is_not_used(
 @settings(max_examples=6)
 @given(seed=st.integers(0, 100), at=st.integers(20, 30))
 def test_nothing_before_the_history_matters(seed: int, at: int) -> None:
-    engine = make_engine(HASTY, COUPLINGS["wiener"])
+    engine = make_engine(FORECASTING, COUPLINGS["wiener"])
     begin = record().span.start
     wanted = Span(begin + at * NS, begin + (at + 2) * NS)
     kept = engine.needs(wanted).start
@@ -239,9 +240,11 @@ def test_wild_witness_gives_finite_strain() -> None:
     data = make_record(24)
     wild = changed(data.witnesses["FAST"], Span.of_seconds(START + 20, 1), 1e200)
     with np.errstate(all="ignore"):
-        found = clean(make_engine(HASTY, COUPLINGS["wiener"]), data.replaced(FAST=wild).blocks())
+        found = clean(
+            make_engine(FORECASTING, COUPLINGS["wiener"]), data.replaced(FAST=wild).blocks()
+        )
     assert np.isfinite(strain_of(found)).all()
-    assert estimate(found).gain[-NS // NS * HASTY.strain_rate :].min() <= 1
+    assert estimate(found).gain[-NS // NS * FORECASTING.strain_rate :].min() <= 1
 
 
 def test_gate_acts_later_by_the_ramp_and_never_in_a_step() -> None:
@@ -298,13 +301,13 @@ def test_canary_changes_no_bit_of_production() -> None:
 
 def test_coupling_without_bands_is_refused() -> None:
     with pytest.raises(ValueError, match="needs its bands"):
-        Engine(HASTY, [replace(COUPLINGS["pass"].coupling(HASTY.model_rate), bands=())])
+        Engine(FORECASTING, [replace(COUPLINGS["pass"].coupling(FORECASTING.model_rate), bands=())])
 
 
 def test_bands_are_the_constants_of_the_plan() -> None:
-    engine = make_engine(HASTY, COUPLINGS["pass"])
-    waiting = make_engine(replace(HASTY, forecast=None), COUPLINGS["pass"])
+    engine = make_engine(FORECASTING, COUPLINGS["pass"])
+    waiting = make_engine(replace(FORECASTING, forecast=None), COUPLINGS["pass"])
     assert engine.lookahead == 0
     # All that is waited for else, but for the ramp, which follows.
-    assert engine.schedule.forecast == waiting.lookahead - HASTY.ramp
+    assert engine.schedule.forecast == waiting.lookahead - FORECASTING.ramp
     assert engine.history > 4 * NS

@@ -330,7 +330,7 @@ def test_version_gone_is_refused_in_replay(deepclean: Run, gated: Config, tmp_pa
     assert "60Hz version 2 refused as canary" in done.stderr
 
 
-# a day in the life, unattended
+# a day, unattended
 
 
 @pytest.mark.slow

@@ -195,17 +195,17 @@ def test_gap_at_a_hop_dies_away_over_the_seam() -> None:
     before = found.gain[20 * RATE : 21 * RATE]
     assert (before == 1).all()  # nobody knew
     gain = found.gain[lost]
-    seam = RATE // 8
+    length = RATE // 8
     assert gain[0] == 1
-    assert (np.diff(gain[:seam]) < 0).all()
-    assert (gain[seam:] == 0).all()
+    assert (np.diff(gain[:length]) < 0).all()
+    assert (gain[length:] == 0).all()
     subtracted = found.gain * found.noise
     around = subtracted[20 * RATE + RATE // 2 : 21 * RATE + RATE // 2]
     usual = (2 * np.pi * 60.2 / RATE) ** 2 * NOISE
     assert np.abs(np.diff(around, 2)).max() < 1.05 * usual
     # The line goes on under the falling gain, as it was.
-    line = NOISE * np.sin(2 * np.pi * 60.2 * np.arange(21 * RATE, 21 * RATE + seam) / RATE)
-    assert np.abs(subtracted[lost][:seam] - gain[:seam] * line).max() < 0.05 * NOISE
+    line = NOISE * np.sin(2 * np.pi * 60.2 * np.arange(21 * RATE, 21 * RATE + length) / RATE)
+    assert np.abs(subtracted[lost][:length] - gain[:length] * line).max() < 0.05 * NOISE
 
 
 def test_witness_that_came_back_is_not_forecast_at_once() -> None:

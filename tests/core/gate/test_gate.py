@@ -91,7 +91,7 @@ def test_every_transition(state: GateState, verdict: Verdict, rested: bool, stal
 def last(
     raw: float, clean: float, chance: float, *, power: float = 50.0, worst: float = 0.0
 ) -> BandPower:
-    """Return a brief whose difference in power has a standard deviation `chance`."""
+    """Return band powers whose difference in power has a standard deviation `chance`."""
     variance = chance**2 / 1.05
     return BandPower(
         raw=np.full(2, raw),

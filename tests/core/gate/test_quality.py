@@ -157,7 +157,7 @@ def briefly(
     highest: float = 0.0,
     usual: float = 1.0,
 ) -> BandPower:
-    """Return the brief of a second, in a band whose floor is white noise."""
+    """Return the power in a second, in a band whose floor is white noise."""
     level = StrainLevel(floor=WHITE / LEAST, usual=usual * WHITE, rms=1.0)
     strain, other = (transform(samples, RATE, STOP) for samples in (raw, estimate))
     return band_power(strain, other, FAST, SLOW, level, highest)

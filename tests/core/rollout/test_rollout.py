@@ -69,11 +69,11 @@ def blocks_of(seconds: int, bad: tuple[int, int] = (0, 0)) -> list[Block]:
 
 
 class Stage:
-    """An engine, its models' life, and what happened."""
+    """An engine, the rollout of its models, and what happened."""
 
     def __init__(self, engine: Engine | None = None, rules: TrialSettings = RULES) -> None:
         self.engine = engine or engine_of()
-        self.life = Rollout(self.engine, rules)
+        self.rollout = Rollout(self.engine, rules)
         self.events: list[Event] = []
         self.cleaned: list[CleanedBlock] = []
 
@@ -82,7 +82,7 @@ class Stage:
 
         def act(instant: int) -> None:
             assert role in ("production", "canary")
-            given = self.life.offer(instant, coupling.version, role, coupling)  # type: ignore[arg-type]
+            given = self.rollout.offer(instant, coupling.version, role, coupling)  # type: ignore[arg-type]
             if given:
                 self.events.append(given)
 
@@ -98,7 +98,7 @@ class Stage:
                 acts[second](block.span.start)
             for cleaned in self.engine.push(block):
                 self.cleaned.append(cleaned)
-                self.events += self.life.step(cleaned)
+                self.events += self.rollout.step(cleaned)
         return [(e.instant // NS - START, e.what, e.version.number) for e in self.events]
 
     def versions(self) -> list[int]:
@@ -157,7 +157,7 @@ def test_a_canary_passes_its_trial() -> None:
     figures = stage.events[-1].figures
     assert figures["in_spec"] == 10 * NS
     assert figures["candidate"] == pytest.approx(figures["other"])
-    assert stage.life.standing("all") == "2, 1 kept ready"
+    assert stage.rollout.standing("all") == "2, 1 kept ready"
     # Until then it ran beside production, with a product of its own.
     tried = [n for n, block in enumerate(stage.cleaned) if block.canary]
     assert tried[0] in (21, 22, 23)
@@ -252,9 +252,9 @@ def test_time_that_does_not_count(kind: str) -> None:
 
 def test_how_things_stand_is_said() -> None:
     stage = Stage()
-    assert stage.life.standing("all") == "1"
+    assert stage.rollout.standing("all") == "1"
     stage.play(blocks_of(32), {20: stage.offer(model(2), "canary"), 30: stage.offer(model(3))})
-    said = stage.life.standing("all")
+    said = stage.rollout.standing("all")
     assert said.startswith("1, 3 about to take over, canary 2 in spec for ")
     assert said.endswith(" of 10 s")
 
@@ -263,7 +263,7 @@ def test_a_canary_is_withdrawn_and_another_tried() -> None:
     stage = Stage()
 
     def withdraw(instant: int) -> None:
-        event = stage.life.withdraw(instant, "all", "canary")
+        event = stage.rollout.withdraw(instant, "all", "canary")
         assert event is not None
         stage.events.append(event)
 
@@ -321,8 +321,8 @@ def test_what_the_engine_cannot_take_changes_nothing() -> None:
     stage.play(blocks_of(40)[:20], {})
     unknown = replace(model(2), witnesses=("OTHER",))
     with pytest.raises(ValueError, match="not read"):
-        stage.life.offer(0, NEW, "canary", unknown)
-    assert stage.life.withdraw(0, "all", "canary") is None
+        stage.rollout.offer(0, NEW, "canary", unknown)
+    assert stage.rollout.withdraw(0, "all", "canary") is None
 
 
 def test_the_same_data_lead_to_the_same_decisions() -> None:

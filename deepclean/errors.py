@@ -6,7 +6,8 @@ traceback reaches a user. Data faults inside a running stream are not exceptions
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -121,6 +122,21 @@ class OutputError(DeepCleanError):
         self.path = path
         self.errno = errno
         super().__init__(f"{path}: {message}" if path is not None else message)
+
+
+@contextmanager
+def output_errors(path: Path, what: str) -> Iterator[None]:
+    """Raise an OutputError where the operating system refuses something in the block.
+
+    Args:
+        path: the file or directory that the message names.
+        what: the beginning of the message, such as `cannot be written`.
+    """
+    try:
+        yield
+    except OSError as error:
+        said = f"{what}: {error.strerror or error}"
+        raise OutputError(said, path=path, errno=error.errno) from error
 
 
 class DeviceError(DeepCleanError):

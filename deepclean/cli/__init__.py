@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Every fault that a person can mend is one message."""
+"""The command line: parse, call, print. Each fault that a person can mend is one message."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 
 import typer
 
-from deepclean.cli import cluster as scaleout
 from deepclean.cli import (
+    cluster,
     config,
     inspect,
     models,
@@ -20,7 +20,7 @@ from deepclean.cli import (
     validate,
     witnesses,
 )
-from deepclean.cli.options import fault
+from deepclean.cli.options import print_fault
 from deepclean.errors import DeepCleanError
 
 app = typer.Typer(
@@ -35,7 +35,7 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("inspect")(inspect.inspect)
 app.command("replay")(replay.replay)
-app.command("shards")(scaleout.shards)
+app.command("shards")(cluster.shards)
 app.command("validate")(validate.validate)
 app.command("train")(train.train)
 app.command("witnesses")(witnesses.witnesses)
@@ -46,15 +46,15 @@ app.add_typer(models.app, name="models")
 
 
 def main() -> None:
-    """Run the command line; a reported fault is printed, without a traceback.
+    """Run the command line. A reported fault is printed without a traceback.
 
-    Exit status 2 says that a person is needed: configuration, input or model must be mended.
-    1 says that the same again may succeed: an output that is full, locked or not there, a device
-    that a new process gets afresh. 3 is what `deepclean validate` says of what is not in spec.
+    Exit status 2: a person must mend the configuration, the input or a model. Exit status 1: a
+    repetition may succeed, because an output is full, locked or absent, or because a new process
+    gets the device afresh. Exit status 3: `deepclean validate` finds something out of spec.
     """
     try:
         app()
     except DeepCleanError as error:
-        sys.exit(fault(error))
+        sys.exit(print_fault(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,13 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deepclean.cli.options import history_source, prepare
+from deepclean.cluster import submit
 from deepclean.config import Config
+from deepclean.core.segments import intersection
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
+from deepclean.validate.segments import query_segments, read_segments
 
 if TYPE_CHECKING:
     from deepclean.cluster.plan import ReplayRequest, ShardLimits, ShardPlan
-    from deepclean.cluster.verify import UnfinishedShards
+    from deepclean.cluster.verify import UnfinishedShard
     from deepclean.io.source import HistorySource
     from deepclean.models.load import Model
 
@@ -27,192 +32,244 @@ SchedulerOption = Annotated[
     str | None,
     _Option(
         metavar="condor|slurm",
-        help="Cut what is still to be done into shards, and submit them.",
+        help="Cut the unfinished time into shards and submit them to this scheduler.",
     ),
 ]
 PlanOption = Annotated[
     Path | None,
     _Option(
         "--plan",
-        help="Directory of the plan; default: <output>-plan/<start>-<end>. One that is there is "
-        "taken up again: only shards that are not done are submitted, with its own models.",
+        help="Directory of the plan; default: <output>-plan/<start>-<end>. An existing plan is "
+        "continued with its own models: only unfinished shards are submitted.",
     ),
 ]
 PlanOnlyOption = Annotated[
-    bool, _Option("--plan-only", help="Write everything, and say how to submit it.")
+    bool, _Option("--plan-only", help="Write the plan and print the command that submits it.")
 ]
 ShardOption = Annotated[
     int | None,
     _Option(
         min=1,
         metavar="SECONDS",
-        help="Longest shard; default: 65536, or 4096 where input files are transferred.",
+        help="Longest shard; default: 65536, or 4096 if input files are transferred.",
     ),
 ]
 SegmentsOption = Annotated[
     Path | None,
-    _Option(help="Clean only the segments of this file: HDF5, XML, or text of two columns."),
+    _Option(help="Clean only the segments in this file: HDF5, XML, or text of two columns."),
 ]
 FlagOption = Annotated[
     str | None,
-    _Option(help="Data-quality flag of that file, or without one of the segment database."),
+    _Option(help="Data-quality flag in that file; without a file, in the segment database."),
 ]
 RetriesOption = Annotated[
-    int, _Option(min=0, help="Of a shard that may succeed when it is done again; default: 3.")
+    int,
+    _Option(min=0, help="How often a shard is repeated that may then succeed; default: 3."),
 ]
 SubmitOption = Annotated[
     list[str] | None,
     _Option(
         "--submit",
         metavar="KEY=VALUE",
-        help="A setting of the engine's own: partition=long (an option of sbatch), "
+        help="A setting of the scheduler: partition=long (an option of sbatch), "
         "accounting_group=... (a command of a submit description). May be repeated.",
     ),
 ]
 PinnedOption = Annotated[
     Path | None,
-    typer.Option(
+    _Option(
         metavar="FILE",
-        help="Use the models that this file of a plan pins, and no other configuration than its: "
-        "how a shard is called.",
-        show_default=False,
-        rich_help_panel=_PANEL,
+        help="Use the models that this file of a plan pins, with the plan's configuration. Shards "
+        "are called with this option.",
     ),
 ]
 
 SHIPPED_LONGEST = 4096
-"""Seconds of a shard whose input is transferred: with 21 witnesses 1 GB."""
+"""Longest shard in seconds if its input is transferred: 1 GB with 21 witnesses."""
 
 _SHOWN = 20
-"""Shards that are printed one by one."""
+"""The number of shards that are printed one by one."""
 
 
-def replay(
-    config: Config,
-    span: Span,
-    output: Path,
-    duration: int,
-    scheduler: str,
-    *,
-    strain: list[Path] | None,
-    witnesses: list[Path] | None,
-    fetch: bool,
-    jobs: int | None,
-    place: Path | None,
-    plan_only: bool,
-    shard: int | None,
-    segments: Path | None,
-    flag: str | None,
-    retries: int,
-    given: list[str],
-) -> None:
-    """Plan a replay, or take a plan up again, and submit what is not done.
+@dataclass(frozen=True, slots=True)
+class ReplayInput:
+    """What `deepclean replay` cleans, and where to.
+
+    Args:
+        config: the configuration.
+        span: whole seconds.
+        output: directory of the cleaned frames.
+        duration: seconds of an output file.
+        strain: directories and files of the strain; None for the configured ones.
+        witnesses: directories and files of the witnesses; None for the configured ones.
+        fetch: whether the data come through gwpy instead.
+    """
+
+    config: Config
+    span: Span
+    output: Path
+    duration: int
+    strain: list[Path] | None
+    witnesses: list[Path] | None
+    fetch: bool
+
+    @property
+    def open_source(self) -> Callable[[], HistorySource]:
+        """A function that opens the data in any process."""
+        return partial(
+            history_source, self.config, self.span, self.strain, self.witnesses, self.fetch
+        )
+
+    def decided(self, loaded: Mapping[str, Model] | None = None) -> Config:
+        """Return the configuration with `wait: auto` decided on the beginning of the span."""
+        if self.config.wait != "auto":
+            return self.config
+        from deepclean.models.loading import load_models
+        from deepclean.run.lookahead import decided
+
+        models = load_models(self.config) if loaded is None else loaded
+        return decided(self.config, models, self.open_source(), self.span)
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitRequest:
+    """The options of a replay that is submitted to a scheduler, as the command line gives them."""
+
+    scheduler: str
+    jobs: int | None
+    plan: Path | None
+    plan_only: bool
+    shard: int | None
+    segments: Path | None
+    flag: str | None
+    retries: int
+    settings: list[str]
+
+
+def submit_replay(replay: ReplayInput, wanted: SubmitRequest) -> None:
+    """Write the plan of a replay, or continue an existing plan, and submit its unfinished shards.
 
     Raises:
-        ConfigError: no such engine, the plan that is there is another one, or the engine refuses.
+        ConfigError: no such scheduler, another plan exists, or the scheduler refuses.
         InputError: there is no strain.
         OutputError: the plan cannot be written.
     """
-    from deepclean.cluster import condor, slurm, submit
-    from deepclean.cluster import plan as shard_plan
+    from deepclean.cluster import condor, slurm
+    from deepclean.cluster import plan as plans
     from deepclean.factory import make_engine
 
-    if scheduler not in {"condor", "slurm"}:
-        raise ConfigError(f"--scheduler {scheduler}: condor or slurm, please")
-    settings = submit.settings(given, condor.OURS if scheduler == "condor" else slurm.OURS)
-    site = submit.SubmitSite(settings, jobs, retries)
-    begin, end = span.start // NS, span.end // NS
-    output = output.absolute()
-    directory = (place or output.with_name(f"{output.name}-plan") / f"{begin}-{end}").absolute()
-    source = history_source(config, span, strain, witnesses, fetch)
+    if wanted.scheduler not in {"condor", "slurm"}:
+        raise ConfigError(f"--scheduler {wanted.scheduler}: must be condor or slurm")
+    ours = condor.OURS if wanted.scheduler == "condor" else slurm.OURS
+    settings = submit.settings(wanted.settings, ours)
+    site = submit.SubmitSite(settings, wanted.jobs, wanted.retries)
+    config, span = replay.decided(), replay.span  # decided once for all shards
+    request = _request(replay, wanted)
+    default = request.output.with_name(f"{request.output.name}-plan")
+    directory = (wanted.plan or default / f"{request.start}-{request.end}").absolute()
+    source = replay.open_source()
     source.check()
-    asked = shard_plan.ReplayRequest(
-        start=begin,
-        end=end,
-        duration=duration,
-        output=output,
-        strain=tuple(path.absolute() for path in strain or ()),
-        witnesses=tuple(path.absolute() for path in witnesses or ()),
-        fetch=fetch,
-        counting=_counting_said(segments, flag),
-    )
-    sent = (settings.get("should_transfer_files") or "no").lower() != "no"
-    longest = shard or (SHIPPED_LONGEST if sent else shard_plan.LONGEST // NS)
-    if (directory / shard_plan.PLAN).exists():
-        plan, loaded, left = _taken_up(config, asked, source, directory)
+    if (directory / plans.PLAN).exists():
+        plan, loaded, left = _continued(config, request, source, directory)
         todo = [one.number for one in left if one.number is not None]
     else:
-        how = shard_plan.ShardLimits(longest * NS, jobs or 1)
-        plan, loaded = _made(config, asked, source, _counting(span, segments, flag), how)
+        sent = (settings.get("should_transfer_files") or "no").lower() != "no"
+        longest = wanted.shard or (SHIPPED_LONGEST if sent else plans.LONGEST // NS)
+        limits = plans.ShardLimits(longest * NS, wanted.jobs or 1)
+        counting = _counting(span, wanted.segments, wanted.flag)
+        plan, loaded = _planned(config, request, source, counting, limits)
         left, todo = [], list(plan.numbered)
         if todo:
-            shard_plan.write(plan, directory, config, loaded)
+            plans.write(plan, directory, config, loaded)
     engine = make_engine(config, loaded)
-    _describe(plan, todo, engine.history)
+    _print_plan(plan, todo, engine.history)
     models = ", ".join(f"{name} version {model.version}" for name, model in loaded.items())
     print(f"models: {models}")
     if not todo:
         print("nothing to submit" if left else "all is done: nothing to submit")
         return
     print(f"plan: {directory}")
-    if scheduler == "condor":
+    if wanted.scheduler == "condor":
         command = condor.write(plan, directory, config, todo, site, source, engine.needs)
-        _to_condor(command, plan_only)
+        _submit_to_condor(command, wanted.plan_only)
     else:
-        _to_slurm(directory, slurm.write(plan, directory, config, todo, site), plan_only, max(todo))
-    print(f"how far it is: {shlex.join([*shard_plan.program(), 'shards', str(directory)])}")
+        commands = slurm.write(plan, directory, config, todo, site)
+        _submit_to_slurm(directory, commands, wanted.plan_only, max(todo))
+    print(f"how far it is: {shlex.join([*plans.program(), 'shards', str(directory)])}")
 
 
-def _made(
+def _request(replay: ReplayInput, wanted: SubmitRequest) -> ReplayRequest:
+    from deepclean.cluster.plan import ReplayRequest
+
+    where = str(wanted.segments.absolute()) if wanted.segments is not None else None
+    return ReplayRequest(
+        start=replay.span.start // NS,
+        end=replay.span.end // NS,
+        duration=replay.duration,
+        output=replay.output.absolute(),
+        strain=tuple(path.absolute() for path in replay.strain or ()),
+        witnesses=tuple(path.absolute() for path in replay.witnesses or ()),
+        fetch=replay.fetch,
+        counting=" of ".join(part for part in (wanted.flag, where) if part) or None,
+    )
+
+
+def _counting(span: Span, segments: Path | None, flag: str | None) -> list[Span] | None:
+    if segments is not None:
+        return intersection(read_segments(segments, flag), [span])
+    return None if flag is None else intersection(query_segments(flag, span), [span])
+
+
+def _planned(
     config: Config,
-    asked: ReplayRequest,
+    request: ReplayRequest,
     source: HistorySource,
     counting: list[Span] | None,
-    how: ShardLimits,
+    limits: ShardLimits,
 ) -> tuple[ShardPlan, dict[str, Model]]:
-    """Return a new plan, and the models that are in force now."""
-    from deepclean.cluster.plan import make
+    """Return a new plan and the models that are in force now."""
+    from deepclean.cluster.plan import plan_shards
     from deepclean.factory import make_engine
     from deepclean.models.loading import load_model, model_path
 
-    # On the CPU: where jobs are submitted there may be no GPU, whatever they run on.
+    # The models are loaded on the CPU: the machine that submits may have no GPU.
     couplings = config.enabled_couplings
     loaded = {n: load_model(config, n, model_path(config, n), "cpu") for n in couplings}
     history = make_engine(config, loaded).history
-    return make(config, asked, source, counting, history, how), loaded
+    return plan_shards(config, request, source, counting, history, limits), loaded
 
 
-def _taken_up(
-    config: Config, asked: ReplayRequest, source: HistorySource, directory: Path
-) -> tuple[ShardPlan, dict[str, Model], list[UnfinishedShards]]:
-    """Return the plan that is there, its models, and what of it is not all done."""
+def _continued(
+    config: Config, request: ReplayRequest, source: HistorySource, directory: Path
+) -> tuple[ShardPlan, dict[str, Model], list[UnfinishedShard]]:
+    """Return an existing plan, its models, and what of it is not finished."""
     from deepclean.cluster import condor, slurm
     from deepclean.cluster.pins import load_pinned
     from deepclean.cluster.plan import PINNED, ShardPlan, require_same
     from deepclean.cluster.verify import gather, unfinished
 
     plan = ShardPlan.read(directory)
-    require_same(plan, asked, config, directory)
+    require_same(plan, request, config, directory)
     slurm.require_idle(directory)
     condor.require_idle(directory)
     loaded = load_pinned(config, directory / PINNED, "cpu")
     gather(plan, config, directory)
     left = list(unfinished(plan, config, source))
-    _tell(plan, directory, [one for one in left if one.number is None])
+    _print_unfinished(plan, directory, [one for one in left if one.number is None])
     return plan, loaded, left
 
 
-def _to_condor(command: list[str], plan_only: bool) -> None:
-    from deepclean.cluster import submit
-
+def _submit_to_condor(command: list[str], plan_only: bool) -> None:
     if plan_only:
         print(f"submit it with\n  {shlex.join(command)}")
         return
     submit.run(command)
-    print("submitted; at its end logs/verify.log says what is done")
+    print("submitted; logs/verify.log will list what is done")
 
 
-def _to_slurm(directory: Path, commands: list[list[str]], plan_only: bool, highest: int) -> None:
+def _submit_to_slurm(
+    directory: Path, commands: list[list[str]], plan_only: bool, highest: int
+) -> None:
     from deepclean.cluster import slurm
 
     if plan_only:
@@ -220,79 +277,65 @@ def _to_slurm(directory: Path, commands: list[list[str]], plan_only: bool, highe
         print(f"submit it with\n  ARRAY=$({first})\n  {second.replace('ARRAY', '$ARRAY')}")
         return
     array, verify = slurm.submit(directory, commands, highest)
-    print(f"submitted: job {array}, and {verify}, which says in logs/verify.log what is done")
+    print(f"submitted: job {array}, and {verify}, which lists in logs/verify.log what is done")
 
 
 def shards(
     plan: Annotated[Path, typer.Argument(help="Directory of a plan.", show_default=False)],
 ) -> None:
-    """Say which shards of a plan are not all done, each with the command that does it alone.
+    """List the unfinished shards of a plan, each with the command that cleans it alone.
 
-    Frames that were transferred back are moved into the output first. Exit status 0: all is done;
-    1: not so, and what is missing may be done again; 2: the plan or the input is of no use.
+    Frames that were transferred back are first moved into the output. Exit status 0: all is
+    finished; 1: something is missing, and a repetition may succeed; 2: the plan or the input
+    cannot be used.
     """
-    from deepclean.cluster import plan as shard_plan
+    from deepclean.cluster.plan import CONFIG, ShardPlan
     from deepclean.cluster.verify import gather, unfinished
 
     directory = plan.absolute()
-    made = shard_plan.ShardPlan.read(directory)
-    config = prepare(directory / shard_plan.CONFIG, None)
-    asked = made.asked
-    source = history_source(
-        config, asked.span, list(asked.strain) or None, list(asked.witnesses) or None, asked.fetch
-    )
-    moved = gather(made, config, directory)
+    written = ShardPlan.read(directory)
+    config = prepare(directory / CONFIG, None)
+    request = written.request
+    strain, witnesses = list(request.strain) or None, list(request.witnesses) or None
+    source = history_source(config, request.span, strain, witnesses, request.fetch)
+    moved = gather(written, config, directory)
     if moved:
-        print(f"{moved} frames moved to {asked.output}")
-    left = list(unfinished(made, config, source))
-    _tell(made, directory, left)
-    of_shards = {one.number for one in left if one.number}
-    print(f"{len(made.shards) - len(of_shards)} of {len(made.shards)} shards done")
+        print(f"{moved} frames moved to {request.output}")
+    left = list(unfinished(written, config, source))
+    _print_unfinished(written, directory, left)
+    numbers = {one.number for one in left if one.number}
+    print(f"{len(written.shards) - len(numbers)} of {len(written.shards)} shards done")
     if left:
         raise typer.Exit(1)
 
 
-def _tell(plan: ShardPlan, directory: Path, left: list[UnfinishedShards]) -> None:
-    """Name what is not all done, each with the command that does it alone."""
+def _print_unfinished(plan: ShardPlan, directory: Path, left: list[UnfinishedShard]) -> None:
+    """Print what is not finished, each with the command that cleans it alone."""
     from deepclean.cluster.plan import command
 
     for one in left:
-        name = f"shard {one.number}" if one.number else "what was there when this was planned"
+        name = f"shard {one.number}" if one.number else "frames that existed when it was planned"
         print(f"not all done: {name}, GPS {one.span}: {one.missing // NS} s without frames; alone:")
         print(f"  {command(plan, directory, one.span)}")
 
 
-def _counting_said(segments: Path | None, flag: str | None) -> str | None:
-    where = str(segments.absolute()) if segments is not None else None
-    return " of ".join(part for part in (flag, where) if part) or None
-
-
-def _counting(span: Span, segments: Path | None, flag: str | None) -> list[Span] | None:
-    from deepclean.validate.segments import query_segments, read_segments, within
-
-    if segments is not None:
-        return within(read_segments(segments, flag), span)
-    return None if flag is None else within(query_segments(flag, span), span)
-
-
-def _describe(plan: ShardPlan, todo: list[int], history: int) -> None:
+def _print_plan(plan: ShardPlan, todo: list[int], history: int) -> None:
     wanted = sum(end - start for start, end in plan.wanted)
-    asked = plan.asked
+    request = plan.request
     print(
-        f"GPS {asked.start} to {asked.end}: {wanted} s of {asked.end - asked.start} s to be "
-        f"cleaned, in {len(plan.wanted)} stretches"
+        f"GPS {request.start} to {request.end}: {wanted} s of {request.end - request.start} s to "
+        f"be cleaned, in {len(plan.wanted)} stretches"
     )
     spans = [plan.shards[number - 1] for number in todo]
     if not spans:
         return
     seconds = sum(end - start for start, end in spans)
-    read = len(spans) * history / NS
+    added = 100 * len(spans) * history / NS / seconds
     print(
         f"{len(spans)} of {len(plan.shards)} shards to be done, {seconds} s; the history before "
-        f"each adds {100 * read / seconds:.1f}%"
+        f"each adds {added:.1f}%"
     )
-    for number in todo[:_SHOWN]:
-        start, end = plan.shards[number - 1]
+    for number, (start, end) in list(zip(todo, spans, strict=True))[:_SHOWN]:
         print(f"  {number:4d}  {start}  {end}  {end - start} s")
     if len(todo) > _SHOWN:
         print(f"  ... and {len(todo) - _SHOWN} more: shards.txt")

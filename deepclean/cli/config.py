@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepclean.cli.options import SetOption
+from deepclean.cli import options
 from deepclean.config import Config, json_schema, load, to_yaml
 
 if TYPE_CHECKING:
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     from deepclean.factory import Budget
 
 _RATES = (16, 64, 256, 512, 1024, 2048, 4096, 16384, 20000)
-"""Witness rates (Hz) that are shown in the budget."""
+"""Witness rates in Hz that the budget shows."""
 
 _WIDTH = 110
-"""Columns that the tables need; a narrower terminal wraps them."""
+"""Columns of the terminal that the tables need. A narrower terminal wraps them."""
 
 
 def show(
     file: Annotated[Path | None, typer.Argument(help="Configuration file.")] = None,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema, for editors, and nothing else.")
+        bool, typer.Option("--schema", help="Print only the JSON schema, for editors.")
     ] = False,
     budget: Annotated[
         bool, typer.Option("--budget/--no-budget", help="Print the latency budget.")
     ] = True,
-    override: SetOption = None,
+    override: options.SetOption = None,
 ) -> None:
-    """Print the resolved configuration, and stage by stage what it costs in latency."""
+    """Print the resolved configuration and the latency of each stage."""
     if schema:
         print(json.dumps(json_schema(), indent=2))
         return
     if file is None:
-        raise typer.BadParameter("a configuration file, or --schema", param_hint="FILE")
+        raise typer.BadParameter("give a configuration file or --schema", param_hint="FILE")
     config = load(file, override or ())
     print(to_yaml(config), end="")
     if budget:
@@ -47,12 +47,9 @@ def show(
 
 
 def _print_budget(config: Config) -> None:
-    from rich.console import Console
-
     from deepclean.factory import budget as compute
 
-    console = Console(highlight=False)
-    console.width = max(console.width, _WIDTH)
+    console = options.console(_WIDTH)
     computed = compute(config)
     console.print()
     console.print(_couplings(computed))
@@ -62,7 +59,7 @@ def _print_budget(config: Config) -> None:
 
 
 def _couplings(budget: Budget) -> Table:
-    """Return the look-ahead of each coupling by stage, in milliseconds."""
+    """Return a table of the look-ahead of each coupling by stage, in milliseconds."""
     from rich.table import Table
 
     forecast = budget.plan.settings.forecast is not None
@@ -74,13 +71,8 @@ def _couplings(budget: Budget) -> Table:
     rate = budget.plan.settings.model_rate
     resample = float(budget.plan.settings.resample.lookahead)
     for name, plan in budget.plan.couplings.items():
-        samples = (
-            plan.geometry.after,
-            plan.alignment,
-            plan.ramp,
-            plan.settle_in,
-            plan.interpolation,
-        )
+        samples = [plan.geometry.after, plan.alignment, plan.ramp]
+        samples += [plan.settle_in, plan.interpolation]
         cost = [resample, *(count / rate for count in samples)]
         mode = plan.geometry.mode + (" (assumed)" if name in budget.assumed else "")
         table.add_row(name, mode, *(f"{1e3 * seconds:.1f}" for seconds in (*cost, sum(cost))))
@@ -88,7 +80,7 @@ def _couplings(budget: Budget) -> Table:
 
 
 def _resampling(config: Config, budget: Budget) -> Table:
-    """Return what resampling costs by witness rate; the budget counts the slowest rate's."""
+    """Return a table of the resampling's latency by witness rate. The budget counts the slowest."""
     from rich.table import Table
 
     from deepclean.core.resample import Resampler
@@ -130,8 +122,8 @@ def _totals(budget: Budget) -> list[str]:
     ]
     if plan.settings.forecast is not None:
         lines[1] = (
-            "a cleaned frame leaves with its own: it does not wait (wait: 0), what comes in the "
-            f"{plan.forecast / 1e9:.4f} s after it is forecast"
+            "a cleaned frame leaves with its own: it does not wait (wait: 0), and the "
+            f"{plan.forecast / 1e9:.4f} s after it are forecast"
         )
     if budget.assumed:
         lines.append(

@@ -1,4 +1,4 @@
-"""`deepclean inspect`: what cleaned frames say of themselves."""
+"""`deepclean inspect`: the state, versions and gains that cleaned frames hold."""
 
 from __future__ import annotations
 
@@ -9,43 +9,44 @@ from typing import Annotated, Any
 
 import typer
 
+from deepclean.cli.options import console
+from deepclean.core.channels import STATE_RATE
+from deepclean.core.time import NS
+from deepclean.errors import InputError
+from deepclean.io.frhistory import history
+
 
 def inspect(
     frames: Annotated[list[Path], typer.Argument(help="Cleaned frame files.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a second.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a second.")
+    ] = False,
 ) -> None:
     """Print one line a second: state bits, and version and gain of every coupling.
 
-    A bit that is not set is named; green is fully cleaned, yellow not fully, red not valid.
+    Bits that are not set are named. Green is fully cleaned, yellow partly cleaned, red not valid.
     """
-    from rich.console import Console
-
-    from deepclean.io.frhistory import history
-
-    console = Console(highlight=False, soft_wrap=True)
+    screen = console()
     made: dict[str, str] = {}
     for path in frames:
         record = history(path)
         if record != made and not as_json:
             made = record
             for name, text in record.items():
-                console.print(f"{name}: {text}", style="dim")
+                screen.print(f"{name}: {text}", style="dim", soft_wrap=True)
         for second in _seconds(path):
             if as_json:
                 print(json.dumps(second | {"file": path.name, "made": record}))
             else:
-                _show(console, second)
+                _show(screen, second)
 
 
 def _seconds(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield what a file says of each of its seconds."""
+    """Yield the facts of each second of a file."""
     import numpy as np
 
     from deepclean.core.block import Series
-    from deepclean.core.channels import STATE_RATE
     from deepclean.core.products import State
-    from deepclean.core.time import NS
-    from deepclean.errors import InputError
     from deepclean.io import gwf
 
     held = gwf.channels(path)
@@ -73,7 +74,7 @@ def _seconds(path: Path) -> Iterator[dict[str, Any]]:
         yield {"gps": first + number, "bits": bits_set, "couplings": couplings}
 
 
-def _show(console: Any, second: dict[str, Any]) -> None:
+def _show(screen: Any, second: dict[str, Any]) -> None:
     from deepclean.core.products import State
 
     missing = [str(bit.name) for bit in State if bit.name not in second["bits"]]
@@ -85,4 +86,4 @@ def _show(console: Any, second: dict[str, Any]) -> None:
     if "OUTPUT_VALID" in missing:
         style = "red"
     lacking = f"  not {', '.join(missing)}" if missing else ""
-    console.print(f"{second['gps']}  {listed}{lacking}", style=style)
+    screen.print(f"{second['gps']}  {listed}{lacking}", style=style, soft_wrap=True)

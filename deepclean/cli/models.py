@@ -1,24 +1,22 @@
-"""`deepclean models`: what is in the model store. What changes it is in cli/models_change.py."""
+"""`deepclean models`: the content of the model store. `models_change` has what changes it."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
-from deepclean.cli import models_change
+from deepclean.cli import models_change, options
 from deepclean.cli import models_options as stored
 from deepclean.cli import models_tables as tables
-from deepclean.cli.models_options import AnyCoupling, CouplingArgument, JsonOption, VersionArgument
-from deepclean.cli.options import ConfigOption, SetOption
+from deepclean.cli.models_options import AnyCoupling, CouplingArgument, VersionArgument
 from deepclean.config import load
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from deepclean.models import versions
 
 app = typer.Typer(
-    help="The model store: its versions, and which of them are in force.", no_args_is_help=True
+    help="The model store: its versions, and the versions in force.", no_args_is_help=True
 )
 app.command("publish")(models_change.publish)
 app.command("import")(models_change.import_)
@@ -30,18 +28,16 @@ app.command("prune")(models_change.prune)
 
 @app.command("list")
 def list_versions(
-    config: ConfigOption,
+    config: options.ConfigOption,
     coupling: AnyCoupling = None,
-    as_json: JsonOption = False,
-    override: SetOption = None,
+    as_json: options.JsonOption = False,
+    override: options.SetOption = None,
 ) -> None:
-    """List the versions of every coupling of a configuration, or of one.
+    """List the versions of every coupling of a configuration, or of one coupling.
 
-    What is damaged is listed as that, and makes the exit status 1.
+    A damaged version or pointer is marked as damaged, and the exit status is then 1.
     """
     settings = load(config, override or ())
-    from deepclean.models import versions
-
     listed: list[dict[str, Any]] = []
     for name, directory in stored.directories(settings, coupling).items():
         present = [tables.row(directory / str(n)) for n in versions.versions(directory)]
@@ -51,43 +47,25 @@ def list_versions(
     if as_json:
         print(json.dumps(listed, indent=2))
     else:
-        stored.console().print(_list(listed))
+        options.console(tables.WIDTH).print(tables.version_list(listed))
     if any(tables.is_damaged(one) for one in listed):
         raise typer.Exit(1)
 
 
-def _list(listed: list[dict[str, Any]]) -> Table:
-    """Return the versions of couplings as a table."""
-    from rich.table import Table
-
-    table = Table()
-    for column in ("coupling", "version", "pointer", "network", "parent", "trained on (GPS)"):
-        table.add_column(column)
-    table.add_column("ASD ratio", justify="right")
-    for one in listed:
-        name = str(one["coupling"]) + ("" if one["enabled"] else " (disabled)")
-        for row in one["versions"] or [None]:
-            table.add_row(name, *tables.cells(row, one))
-            name = ""
-        for pointer in one["faults"]:
-            table.add_row(name, "", pointer, *tables.DAMAGED)
-    return table
-
-
 @app.command("show")
 def show(
-    config: ConfigOption,
+    config: options.ConfigOption,
     coupling: CouplingArgument,
     version: VersionArgument = "production",
-    as_json: JsonOption = False,
-    override: SetOption = None,
+    as_json: options.JsonOption = False,
+    override: options.SetOption = None,
 ) -> None:
-    """Show a version's manifest, and what happened to it."""
+    """Show a version's manifest, and the changes that concern it."""
     settings = load(config, override or ())
     from rich.table import Table
 
     from deepclean.models import log as model_log
-    from deepclean.models import rejections, versions
+    from deepclean.models import rejections
 
     directory = stored.directory(settings, coupling)
     number = stored.number(directory, version)
@@ -104,7 +82,7 @@ def show(
     table = Table(show_header=False, box=None)
     for name, value in tables.lines(manifest, pointers, rejected):
         table.add_row(name, tables.plain(value))
-    console = stored.console()
+    console = options.console(tables.WIDTH)
     console.print(f"{directory / str(number)}", style="bold", soft_wrap=True)
     console.print(table)
     if made:
@@ -113,12 +91,12 @@ def show(
 
 @app.command("log")
 def log(
-    config: ConfigOption,
+    config: options.ConfigOption,
     coupling: CouplingArgument,
-    as_json: JsonOption = False,
-    override: SetOption = None,
+    as_json: options.JsonOption = False,
+    override: options.SetOption = None,
 ) -> None:
-    """Print who changed what in a coupling's store, when and why."""
+    """Print the log of a coupling's store: each change with its time, author and reason."""
     settings = load(config, override or ())
     from deepclean.models import log as model_log
 
@@ -126,22 +104,20 @@ def log(
     if as_json:
         print(json.dumps([change.facts() for change in made], indent=2))
         return
-    stored.console().print(tables.history(made))
+    options.console(tables.WIDTH).print(tables.history(made))
 
 
 @app.command("diff")
 def diff(
-    config: ConfigOption,
+    config: options.ConfigOption,
     coupling: CouplingArgument,
     one: VersionArgument,
     other: VersionArgument,
-    as_json: JsonOption = False,
-    override: SetOption = None,
+    as_json: options.JsonOption = False,
+    override: options.SetOption = None,
 ) -> None:
     """Compare two versions: their manifests, validation figures, weights and output."""
     settings = load(config, override or ())
-    from dataclasses import asdict
-
     from rich.table import Table
 
     from deepclean.models import diff as difference
@@ -158,28 +134,27 @@ def diff(
         table.add_row(name, *("-" if figure is None else f"{figure:.6g}" for figure in figures))
     for name, values in found.fields.items():
         table.add_row(name, *(tables.short(value) for value in values))
-    console = stored.console()
+    console = options.console(tables.WIDTH)
     console.print(table)
     weights = "of other shapes" if found.weights is None else f"{found.weights:.3g} of their norm"
     output = "not comparable" if found.output is None else f"{found.output:.3g} of its rms"
-    console.print(f"weights apart: {weights}; output for the golden input apart: {output}")
+    console.print(f"difference of the weights: {weights}; of the golden output: {output}")
 
 
 @app.command("verify")
 def verify(
-    config: ConfigOption,
+    config: options.ConfigOption,
     coupling: AnyCoupling = None,
     version: Annotated[
         str | None,
-        typer.Argument(help="Version; default: all, and the pointers.", show_default=False),
+        typer.Argument(help="Version; default: all versions and the pointers.", show_default=False),
     ] = None,
-    as_json: JsonOption = False,
-    override: SetOption = None,
+    as_json: options.JsonOption = False,
+    override: options.SetOption = None,
 ) -> None:
-    """Check hashes, golden outputs, file modes, symlinks and owners; status 2 if one is wrong."""
+    """Check hashes, golden outputs, file modes, symlinks and owners. Status 2: a check failed."""
     settings = load(config, override or ())
     from deepclean.models import verify as checks
-    from deepclean.models import versions
 
     store = settings.models.directory
     results: list[dict[str, Any]] = []
@@ -197,13 +172,11 @@ def verify(
     if as_json:
         print(json.dumps(results, indent=2))
     else:
-        console = stored.console()
+        console = options.console(tables.WIDTH)
         for result in results:
-            of = result["version"]
-            console.print(
-                f"{result['coupling']} {'pointers and log' if of is None else f'version {of}'}: ",
-                end="",
-            )
+            number = result["version"]
+            what = "pointers and log" if number is None else f"version {number}"
+            console.print(f"{result['coupling']} {what}: ", end="")
             good = not result["faults"]
             console.print("good" if good else "BAD", style="green" if good else "red")
             for fault in result["faults"]:

@@ -1,4 +1,4 @@
-"""The commands of `deepclean models` that change the store. All of them are logged."""
+"""The commands of `deepclean models` that change the store. Every change is logged."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Annotated
 import typer
 
 from deepclean.cli import models_options as stored
+from deepclean.cli import options
 from deepclean.cli.models_options import AnyCoupling, CouplingArgument, VersionArgument, WhyOption
-from deepclean.cli.options import ConfigOption, SetOption
 from deepclean.config import Config, load
 from deepclean.errors import ModelError
 
 
 def publish(
-    config: ConfigOption,
+    config: options.ConfigOption,
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Model directory.", show_default=False)
     ],
     why: WhyOption = "",
-    override: SetOption = None,
+    override: options.SetOption = None,
 ) -> None:
     """Copy a model directory into the store as the next version of its coupling.
 
-    It is checked first, and appears complete or not at all. It is not put in force.
+    The model is checked first. The version appears complete or not at all, and it is not put in
+    force.
     """
     settings = load(config, override or ())
     from deepclean.models import directory as coupling_directory
@@ -38,16 +39,16 @@ def publish(
     _, manifest, _ = models.read(directory)
     if manifest.interferometer != settings.interferometer:
         raise ModelError(
-            f"is of {manifest.interferometer}, the configuration of {settings.interferometer}",
+            f"is for {manifest.interferometer}, the configuration for {settings.interferometer}",
             path=directory,
         )
-    stored.directory(settings, manifest.coupling)  # or the coupling is unknown
+    stored.directory(settings, manifest.coupling)  # raises if the coupling is unknown
     path = store.publish(settings.models.directory, directory, why)
     _published(settings, manifest.coupling, path)
 
 
 def import_(
-    config: ConfigOption,
+    config: options.ConfigOption,
     directory: Annotated[
         Path,
         typer.Argument(
@@ -56,11 +57,12 @@ def import_(
     ],
     coupling: CouplingArgument,
     why: WhyOption = "",
-    override: SetOption = None,
+    override: options.SetOption = None,
 ) -> None:
-    """Bring a training directory of deepcleanv2 into the store, as a version without TorchScript.
+    """Import a training directory of deepcleanv2 into the store, as a version without TorchScript.
 
-    That works for the published network; another one runs as it is, named as the coupling's model.
+    This works for the published network. Another network runs unchanged: name its directory as the
+    coupling's model.
     """
     settings = load(config, override or ())
     stored.directory(settings, coupling)
@@ -79,16 +81,16 @@ def import_(
 
 
 def promote(
-    config: ConfigOption,
+    config: options.ConfigOption,
     coupling: CouplingArgument,
     version: VersionArgument,
     canary: Annotated[
-        bool, typer.Option("--canary", help="Make it the canary, beside production.")
+        bool, typer.Option("--canary", help="Make the version the canary, beside production.")
     ] = False,
     why: WhyOption = "",
-    override: SetOption = None,
+    override: options.SetOption = None,
 ) -> None:
-    """Put a version in force; it is loaded and checked first.
+    """Put a version in force. The version is loaded and checked first.
 
     `promote COUPLING canary` makes the canary production.
     """
@@ -105,12 +107,12 @@ def promote(
 
 
 def clear_canary(
-    config: ConfigOption,
+    config: options.ConfigOption,
     coupling: CouplingArgument,
     why: WhyOption = "",
-    override: SetOption = None,
+    override: options.SetOption = None,
 ) -> None:
-    """Have no canary any more; the version stays in the store."""
+    """Remove the canary pointer. The version stays in the store."""
     settings = load(config, override or ())
     directory = stored.directory(settings, coupling)
     from deepclean.models import store
@@ -120,14 +122,14 @@ def clear_canary(
 
 
 def rollback(
-    config: ConfigOption,
+    config: options.ConfigOption,
     coupling: CouplingArgument,
     why: WhyOption = "",
-    override: SetOption = None,
+    override: options.SetOption = None,
 ) -> None:
-    """Put the former production version in force again, and log it; repeated, the one before that.
+    """Put the former production version in force again. A second call goes back one more version.
 
-    Which one that is the log says. It is loaded and checked first.
+    The log says which version that is. The version is loaded and checked first.
     """
     settings = load(config, override or ())
     directory = stored.directory(settings, coupling)
@@ -138,18 +140,21 @@ def rollback(
 
 
 def prune(
-    config: ConfigOption,
+    config: options.ConfigOption,
     coupling: AnyCoupling = None,
     keep: Annotated[
-        int, typer.Option(min=1, help="Newest versions of each coupling that stay.")
+        int, typer.Option(min=1, help="Number of newest versions that stay, for each coupling.")
     ] = 10,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Remove; without this it is only said what would go.")
+        bool,
+        typer.Option(
+            "--yes", help="Remove the versions; without this option they are only listed."
+        ),
     ] = False,
     why: WhyOption = "",
-    override: SetOption = None,
+    override: options.SetOption = None,
 ) -> None:
-    """Remove old versions, but never one that is in force or that a rollback goes back to."""
+    """Remove old versions, except those in force and those that a rollback goes back to."""
     settings = load(config, override or ())
     from deepclean.models import prune as pruning
 
@@ -165,11 +170,11 @@ def prune(
 
 
 def _published(config: Config, coupling: str, path: Path) -> None:
-    """Say what is there now, and what would keep it from being put in force."""
+    """Print the new version, and any reason why it cannot be put in force."""
     print(f"{coupling}: version {path.name} is {path}")
     try:
         stored.fits(config, coupling)(path)
     except ModelError as error:
-        print(f"it cannot be put in force with this configuration: {error}")
+        print(f"this version cannot be put in force with this configuration: {error}")
     else:
         print(f"not in force; `deepclean models promote {coupling} {path.name}` does that")

@@ -1,22 +1,21 @@
-"""What the commands of `deepclean models` share: options, and what their arguments stand for."""
+"""Arguments that the commands of `deepclean models` share, and the lookup of what they name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from deepclean.config import Config
 from deepclean.errors import ConfigError, ModelError, hint
+from deepclean.models import versions
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-CouplingArgument = Annotated[str, typer.Argument(help="Coupling.", show_default=False)]
+CouplingArgument = Annotated[str, typer.Argument(help="Name of the coupling.", show_default=False)]
 AnyCoupling = Annotated[
-    str | None, typer.Argument(help="Coupling; default: all of them.", show_default=False)
+    str | None,
+    typer.Argument(help="Name of the coupling; default: all couplings.", show_default=False),
 ]
 VersionArgument = Annotated[
     str,
@@ -24,20 +23,16 @@ VersionArgument = Annotated[
         metavar="VERSION", help="A number, `production` or `canary`.", show_default=False
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 WhyOption = Annotated[
-    str, typer.Option("--why", metavar="TEXT", help="Reason, for the log.", show_default=False)
+    str, typer.Option("--why", metavar="TEXT", help="Reason for the log.", show_default=False)
 ]
-
-_WIDTH = 110
-"""Columns that the tables need; a narrower terminal wraps them."""
 
 
 def directory(config: Config, coupling: str) -> Path:
     """Return a coupling's directory in the store.
 
     Raises:
-        ConfigError: no such coupling; with the nearest one.
+        ConfigError: no such coupling; the message names the nearest one.
     """
     if coupling not in config.couplings:
         raise ConfigError(f"no coupling {coupling}{hint(coupling, config.couplings)}")
@@ -55,7 +50,7 @@ def directories(config: Config, coupling: str | None) -> dict[str, Path]:
 
 
 def channels(config: Config, coupling: str) -> list[str]:
-    """Return strain, its state vector and the witnesses: what a coupling's training reads.
+    """Return the channels that a coupling's training reads: strain, state vector, witnesses.
 
     Raises:
         ConfigError: no such coupling.
@@ -67,13 +62,11 @@ def channels(config: Config, coupling: str) -> list[str]:
 
 
 def number(place: Path, text: str) -> int:
-    """Return the version that a command names: by its number or by a pointer.
+    """Return the version that a command names, by its number or by a pointer.
 
     Raises:
-        ModelError: there is no such version or pointer; with the nearest one.
+        ModelError: no such version or pointer; the message names the nearest one.
     """
-    from deepclean.models import versions
-
     present = versions.versions(place)
     for pointer in versions.POINTERS:
         if text == pointer:
@@ -91,7 +84,7 @@ def number(place: Path, text: str) -> int:
 def fits(config: Config, coupling: str) -> Callable[[Path], None]:
     """Return the check that a version passes before it is put in force for a coupling.
 
-    It is loaded as the daemon loads it, and has to be made for the configured witnesses and rate.
+    The version is loaded as the daemon loads it. It must fit the configured witnesses and rate.
     """
     from deepclean.models import load as models
 
@@ -100,12 +93,3 @@ def fits(config: Config, coupling: str) -> Callable[[Path], None]:
         model.require(config.couplings[coupling].witnesses, config.engine.rate)
 
     return check
-
-
-def console() -> Console:
-    """Return where tables go, wide enough for them."""
-    from rich.console import Console
-
-    made = Console(highlight=False)
-    made.width = max(made.width, _WIDTH)
-    return made

@@ -1,4 +1,4 @@
-"""What the listing commands of `deepclean models` say, as rows and tables."""
+"""The rows and tables that the listing commands of `deepclean models` print."""
 
 from __future__ import annotations
 
@@ -9,31 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 from deepclean.core.time import format_gps
 from deepclean.errors import ModelError
+from deepclean.models import permissions, versions
+from deepclean.models.manifest import Channel, Manifest
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from deepclean.models.log import Change
-    from deepclean.models.manifest import Channel, Manifest
 
+WIDTH = 110
+"""Columns of the terminal that the tables need. A narrower terminal wraps them."""
 
 DAMAGED = ("DAMAGED", "", "see deepclean models verify", "")
-"""The cells after a version's or a pointer's name where it is damaged."""
+"""The cells after the name of a damaged version or pointer."""
 
 
 def manifest_of(path: Path) -> Manifest:
-    """Return the manifest in a version's directory. Raises ModelError where it is damaged."""
-    from deepclean.models import directory as coupling_directory
-    from deepclean.models import permissions
-    from deepclean.models.manifest import Manifest
+    """Return the manifest in a version's directory. Raises ModelError if it is damaged."""
+    from deepclean.models.directory import MANIFEST
 
-    return Manifest.parse(
-        permissions.read(path / coupling_directory.MANIFEST), path / coupling_directory.MANIFEST
-    )
+    return Manifest.parse(permissions.read(path / MANIFEST), path / MANIFEST)
 
 
 def row(path: Path) -> dict[str, Any]:
-    """Return what a list says of a version; a damaged one says so."""
+    """Return the facts of a version for the list; of a damaged version, its number and fault."""
     try:
         manifest = manifest_of(path)
     except ModelError as error:
@@ -51,9 +50,7 @@ def row(path: Path) -> dict[str, Any]:
 
 
 def pointers(directory: Path) -> dict[str, Any]:
-    """Return what each pointer names, and what is wrong with one, by pointer, as `faults`."""
-    from deepclean.models import versions
-
+    """Return the version that each pointer names, and under `faults` the faults by pointer."""
     named: dict[str, Any] = {}
     faults: dict[str, str] = {}
     for pointer in versions.POINTERS:
@@ -68,12 +65,30 @@ def pointers(directory: Path) -> dict[str, Any]:
 
 
 def is_damaged(coupling: dict[str, Any]) -> bool:
-    """Return whether a pointer or a version of what is listed is damaged."""
+    """Return whether a pointer or a version of a listed coupling is damaged."""
     return bool(coupling["faults"]) or any("fault" in row for row in coupling["versions"])
 
 
+def version_list(listed: list[dict[str, Any]]) -> Table:
+    """Return a table of the versions of couplings."""
+    from rich.table import Table
+
+    table = Table()
+    for column in ("coupling", "version", "pointer", "network", "parent", "trained on (GPS)"):
+        table.add_column(column)
+    table.add_column("ASD ratio", justify="right")
+    for one in listed:
+        name = str(one["coupling"]) + ("" if one["enabled"] else " (disabled)")
+        for row in one["versions"] or [None]:
+            table.add_row(name, *cells(row, one))
+            name = ""
+        for pointer in one["faults"]:
+            table.add_row(name, "", pointer, *DAMAGED)
+    return table
+
+
 def cells(row: dict[str, Any] | None, coupling: dict[str, Any]) -> list[str]:
-    """Return a version's cells in the list; None stands for no version at all."""
+    """Return the cells of a version in the list. None stands for a coupling without versions."""
     if row is None:
         return ["none", "", "", "", "", ""]
     number = row["version"]
@@ -94,7 +109,7 @@ def cells(row: dict[str, Any] | None, coupling: dict[str, Any]) -> list[str]:
 
 
 def spans(training: Any) -> str:
-    """Return from when to when a model was trained, and on how many seconds of that."""
+    """Return the span of a model's training data and how many seconds of it were used."""
     if not training:
         return "-"
     first, last = min(start for start, _ in training), max(end for _, end in training)
@@ -105,10 +120,13 @@ def spans(training: Any) -> str:
 def lines(
     manifest: Manifest, pointers: Sequence[str], rejected: Mapping[str, Any] | None
 ) -> list[tuple[str, str]]:
-    """Return the lines of `show`."""
+    """Return the rows of `show`."""
     origin = manifest.origin
     figures = ", ".join(f"{name} {value:.4g}" for name, value in manifest.validation.items())
     rate = manifest.sample_rate
+    copied = "-"
+    if origin is not None:
+        copied = f"{origin.format}, {origin.coupling} {origin.version or ''}, {origin.sha256[:12]}"
     return [
         ("in force as", ", ".join(pointers) or "-"),
         ("network", short(manifest.architecture)),
@@ -121,12 +139,7 @@ def lines(
         ("trained on", spans(manifest.training)),
         ("validation", figures or "-"),
         ("parent", "-" if manifest.parent_version is None else str(manifest.parent_version)),
-        (
-            "copied from",
-            "-"
-            if origin is None
-            else f"{origin.format}, {origin.coupling} {origin.version or ''}, {origin.sha256[:12]}",
-        ),
+        ("copied from", copied),
         ("software", manifest.software_version),
         *(() if rejected is None else (("rejected", f"{rejected['when']}: {rejected['why']}"),)),
     ]
@@ -137,13 +150,13 @@ def _channel(channel: Channel) -> str:
 
 
 def short(value: Any) -> str:
-    """Return a value of a manifest on one line."""
+    """Return a manifest's value as text, on one line."""
     text = json.dumps(value)
     return text if len(text) <= 200 else text[:197] + "..."
 
 
 def history(changes: Iterable[Change]) -> Table:
-    """Return changes as a table."""
+    """Return a table of changes."""
     from rich.table import Table
 
     table = Table("when (UTC)", "who", "what", "from", "to", "why")
@@ -154,7 +167,7 @@ def history(changes: Iterable[Change]) -> Table:
 
 
 def plain(text: str) -> str:
-    """Return text that a table prints as it is."""
+    """Return text with rich's markup escaped, so that a table prints it unchanged."""
     from rich.markup import escape
 
     return escape(text)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what is done with them."""
+"""Options that several commands share, and what the commands do with them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,8 +20,12 @@ from deepclean.errors import (
     OutputError,
     WorkerError,
 )
+from deepclean.system import logs
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
     from deepclean.io.history import History
     from deepclean.io.source import HistorySource
 
@@ -38,16 +42,19 @@ SetOption = Annotated[
     ),
 ]
 StartOption = Annotated[
-    str, typer.Option(metavar="GPS", help="Start, GPS seconds.", show_default=False)
+    str, typer.Option(metavar="GPS", help="Start of the span, GPS seconds.", show_default=False)
 ]
 EndOption = Annotated[
-    str, typer.Option(metavar="GPS", help="End, GPS seconds, exclusive.", show_default=False)
+    str,
+    typer.Option(
+        metavar="GPS", help="End of the span, GPS seconds, exclusive.", show_default=False
+    ),
 ]
 StrainPaths = Annotated[
     list[Path] | None,
     typer.Option(
         "--strain",
-        help="Directory or file (GWF, HDF5) with the strain; default: the configuration's input. "
+        help="Directory or file (GWF, HDF5) with the strain; default: the configured input. "
         "May be repeated.",
         show_default=False,
     ),
@@ -56,39 +63,38 @@ WitnessPaths = Annotated[
     list[Path] | None,
     typer.Option(
         "--witnesses",
-        help="Directory or file with the witnesses; default: the configuration's input, or the "
-        "strain's own files. May be repeated.",
+        help="Directory or file with the witnesses; default: the configured input, or the files "
+        "of the strain. May be repeated.",
         show_default=False,
     ),
 ]
 FetchOption = Annotated[
     bool,
     typer.Option(
-        "--fetch", help="Get strain and witnesses through gwpy's data access, not from files."
+        "--fetch", help="Read strain and witnesses through gwpy's data access, not files."
     ),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
 def prepare(path: Path, overrides: list[str] | None) -> Config:
-    """Load a configuration and set the process up as it says.
+    """Load a configuration and set the process up for it.
 
     The numerical libraries read their number of threads when they are first imported, so this
-    comes before anything that imports them.
+    function is called before any import of them.
     """
     config = load(path, overrides or ())
     threads = str(config.runtime.threads)
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = threads
-    # Idle workers that spin take the core from whoever has work (docs: hundredfold slower).
+    # Idle OpenMP threads that spin take the core from threads that work: hundredfold slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from deepclean.system import logs
-
     logs.configure(config.log.level, config.log.format)
     return config
 
 
 def limit_threads(config: Config) -> None:
-    """Hold torch to the configured number of threads."""
+    """Limit torch to the configured number of threads."""
     import torch
 
     torch.set_num_threads(config.runtime.threads)
@@ -98,37 +104,56 @@ def whole_span(start: str, end: str) -> Span:
     """Return the span between two instants of whole GPS seconds.
 
     Raises:
-        InputError: not whole seconds, or no time between them.
+        InputError: an instant is not a whole second, or the end is not after the start.
     """
+    given = f"--start {start} --end {end}"
     try:
-        span = Span(seconds_to_ns(start), seconds_to_ns(end))
+        return Span(_whole_second(given, start), _whole_second(given, end))
     except ValueError as error:
-        raise InputError(f"--start {start} --end {end}: {error}") from error
-    if span.start % NS or span.end % NS:
-        raise InputError(f"--start {start} --end {end}: whole GPS seconds, please")
-    return span
+        raise InputError(f"{given}: {error}") from error
 
 
 def whole_second(option: str, text: str) -> int:
     """Return an instant of whole GPS seconds, in nanoseconds.
 
     Raises:
-        InputError: it is none.
+        InputError: the text is no such instant.
     """
     try:
-        instant = seconds_to_ns(text)
+        return _whole_second(f"{option} {text}", text)
     except ValueError as error:
         raise InputError(f"{option} {text}: {error}") from error
+
+
+def _whole_second(given: str, text: str) -> int:
+    instant = seconds_to_ns(text)
     if instant % NS:
-        raise InputError(f"{option} {text}: whole GPS seconds, please")
+        raise InputError(f"{given}: must be whole GPS seconds")
     return instant
 
 
-def fault(error: DeepCleanError, of: str = "") -> int:
-    """Print a fault that a person can mend, a line each; return the exit status that it means."""
+def print_fault(error: DeepCleanError, where: str = "") -> int:
+    """Print a reported fault on standard error, one line each; return the exit status."""
     for line in str(error).splitlines():
-        print(f"deepclean: {of}{line}", file=sys.stderr)
+        print(f"deepclean: {where}{line}", file=sys.stderr)
     return 1 if isinstance(error, (DeviceError, OutputError, WorkerError)) else 2
+
+
+def console(least: int = 0) -> Console:
+    """Return the console for tables, at least so many columns wide. A narrow terminal wraps."""
+    from rich.console import Console
+
+    made = Console(highlight=False)
+    made.width = max(made.width, least)
+    return made
+
+
+def progress_bar(*columns: Any, transient: bool = True) -> Progress:
+    """Return a progress display on standard error; it shows while it is a context."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(*columns, console=Console(stderr=True, highlight=False), transient=transient)
 
 
 def histories(
@@ -141,30 +166,30 @@ def histories(
     """Return the catalogues of strain and witnesses that the options or the configuration name.
 
     Args:
-        config: of the input, where no option names it.
+        config: names the input where the options do not.
         strain: directories and files.
         witnesses: directories and files.
-        checksum: verify that of whole files.
+        checksum: verify the checksum of every file.
 
     Raises:
-        ConfigError: neither names the strain.
+        ConfigError: neither the options nor the configuration name the strain.
         InputError: there are no files.
     """
     from deepclean.io.history import History
 
-    at = partial(History, checksum=checksum)
+    read = partial(History, checksum=checksum)
     if strain:
-        of_strain = at(strain)
+        strain_history = read(strain)
     elif config is not None:
         live = config.input.strain
-        of_strain = at([live.directory], description=live.description)
+        strain_history = read([live.directory], description=live.description)
     else:
-        raise ConfigError("--config FILE or --strain PATH, please")
+        raise ConfigError("no input: give --config FILE or --strain PATH")
     if witnesses:
-        return of_strain, at(witnesses)
+        return strain_history, read(witnesses)
     if strain or config is None or not config.input.witnesses:
-        return of_strain, of_strain
-    return of_strain, at([frames.directory for frames in config.input.witnesses])
+        return strain_history, strain_history
+    return strain_history, read([frames.directory for frames in config.input.witnesses])
 
 
 def history_source(
@@ -176,18 +201,18 @@ def history_source(
     *,
     checksum: bool = False,
 ) -> HistorySource:
-    """Return the past that the options or the configuration name, in whatever process.
+    """Return the history that the options or the configuration name. It can run in any process.
 
     Args:
-        config: what is to be cleaned.
-        span: of it.
-        strain: directories and files; None: the configuration's.
-        witnesses: likewise.
-        fetch: whether it comes from gwpy instead.
-        checksum: verify that of whole files.
+        config: the configuration.
+        span: the span that is read.
+        strain: directories and files; None for the configured ones.
+        witnesses: directories and files; None for the configured ones.
+        fetch: whether the data come through gwpy instead.
+        checksum: verify the checksum of every file.
 
     Raises:
-        ConfigError: files are named, and that there are none.
+        ConfigError: both files and `fetch` are given.
         InputError: there are no files.
     """
     from deepclean.io.source import HistorySource
@@ -197,7 +222,7 @@ def history_source(
     if not fetch:
         return HistorySource(channels, *histories(config, strain, witnesses, checksum=checksum))
     if strain or witnesses:
-        raise ConfigError("--fetch, or --strain and --witnesses: one of them, please")
+        raise ConfigError("--fetch cannot be combined with --strain or --witnesses")
     from deepclean.io.datafind import RemoteHistory
 
     return HistorySource(channels, RemoteHistory(span, channels.state), RemoteHistory(span))

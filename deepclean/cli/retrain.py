@@ -1,8 +1,9 @@
-"""`deepclean retrain`: what systemd/deepclean-train@.service runs, and the same by hand."""
+"""`deepclean retrain`: the command that systemd/deepclean-train@.service runs, also by hand."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,24 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deepclean.cli import models_options as stored
-from deepclean.cli.options import (
-    ConfigOption,
-    SetOption,
-    StrainPaths,
-    WitnessPaths,
-    fault,
-    histories,
-    limit_threads,
-    prepare,
-    whole_second,
-)
+from deepclean.cli import options
 from deepclean.config import Config
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, DeepCleanError, InputError
+from deepclean.system.clock import gps_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from deepclean.train.retrain import Job, RetrainRecord
     from deepclean.train.retrain.run import RetrainData
 
@@ -35,11 +25,11 @@ _log = logging.getLogger(__name__)
 
 
 def retrain(
-    config: ConfigOption,
+    config: options.ConfigOption,
     coupling: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only this one; default: all that are enabled and have their models in the "
+            help="Coupling to retrain; default: all that are enabled and have their models in the "
             "store. May be repeated.",
             show_default=False,
         ),
@@ -47,57 +37,55 @@ def retrain(
     end: Annotated[
         str | None,
         typer.Option(
-            metavar="GPS", help="Take data before this; default: now.", show_default=False
+            metavar="GPS",
+            help="Use data before this GPS second; default: now.",
+            show_default=False,
         ),
     ] = None,
-    strain: StrainPaths = None,
-    witnesses: WitnessPaths = None,
+    strain: options.StrainPaths = None,
+    witnesses: options.WitnessPaths = None,
     fetch: Annotated[
         bool | None,
-        typer.Option("--fetch/--no-fetch", help="Get the data through gwpy's data access."),
+        typer.Option("--fetch/--no-fetch", help="Read the data through gwpy's data access."),
     ] = None,
     device: Annotated[
         str | None,
         typer.Option(
             envvar="DEEPCLEAN_RETRAIN_DEVICE",
-            help="cpu, cuda, cuda:1, auto; default: retrain.device.",
+            help="Device: cpu, cuda, cuda:1, auto; default: retrain.device.",
             show_default=False,
         ),
     ] = None,
-    override: SetOption = None,
+    override: options.SetOption = None,
 ) -> None:
     """Train on the newest analysis-ready data, and make the result the canary if it is better.
 
-    It starts from production, and is judged on newer data that it has not seen, by the engine and
-    the gates of a live run. What came of it is kept in retrain.jsonl beside the versions. Exit
-    status 0: published, or rightly not, as the output says; 1: something broke that may pass; 2: a
-    person is needed.
+    The training starts from production. The result is judged on newer data that it has not seen,
+    by the engine and the gates of a live run. The outcome is recorded in retrain.jsonl beside the
+    versions. Exit status 0: published, or not published for the reason in the output; 1: a fault
+    that may pass; 2: a person is needed.
     """
-    options = {"fetch": fetch, "device": device}
+    chosen = {"fetch": fetch, "device": device}
     given = [
-        f"retrain.{key}={str(value).lower()}" for key, value in options.items() if value is not None
+        f"retrain.{key}={str(value).lower()}" for key, value in chosen.items() if value is not None
     ]
-    settings = prepare(config, [*(override or []), *given])
+    settings = options.prepare(config, [*(override or []), *given])
     names = _names(settings, coupling)
-    from deepclean.system.clock import gps_now
-
-    before = gps_now() // NS * NS if end is None else whole_second("--end", end)
-    limit_threads(settings)
-    on_disk = cache(lambda: histories(settings, *_paths(settings, strain, witnesses)))
-    status = 0
-    for name in names:
-        status = max(status, _one(_job(settings, name, before, on_disk)))
-    raise typer.Exit(status)
+    before = gps_now() // NS * NS if end is None else options.whole_second("--end", end)
+    options.limit_threads(settings)
+    paths = _paths(settings, strain, witnesses)
+    on_disk = cache(lambda: options.histories(settings, *paths))
+    raise typer.Exit(max(_retrain(_job(settings, name, before, on_disk)) for name in names))
 
 
 def _names(config: Config, asked: list[str] | None) -> list[str]:
     """Return the couplings to be retrained.
 
     Raises:
-        ConfigError: an unknown one, one whose model the configuration names, or none.
+        ConfigError: a coupling is unknown, the configuration names its model, or there is none.
     """
     for name in asked or ():
-        stored.directory(config, name)  # or it is unknown
+        stored.directory(config, name)  # raises if the coupling is unknown
         if config.couplings[name].model is not None:
             raise ConfigError(
                 f"couplings.{name}.model: names a directory, which retraining cannot replace; "
@@ -113,7 +101,7 @@ def _names(config: Config, asked: list[str] | None) -> list[str]:
 def _paths(
     config: Config, strain: list[Path] | None, witnesses: list[Path] | None
 ) -> tuple[list[Path], list[Path]]:
-    """Return where the frames are: as the options say, else the configuration."""
+    """Return the paths of strain and witnesses that the options or the configuration name."""
     if strain:
         return strain, witnesses or []
     return list(config.retrain.strain), witnesses or list(config.retrain.witnesses)
@@ -139,24 +127,27 @@ def _job(
     )
 
 
-def _one(job: Job) -> int:
-    """Retrain a coupling and say what came of it; a fault does not keep the others waiting."""
+def _retrain(job: Job) -> int:
+    """Retrain a coupling and print the outcome; return the exit status.
+
+    A fault is printed and does not end the command: the other couplings are retrained all the same.
+    """
     from deepclean.train.retrain import retrain as run
 
     try:
         record = run(job)
     except DeepCleanError as error:
-        status = fault(error, f"{job.coupling}: ")
-        # What a data service does not give now it may give later.
+        status = options.print_fault(error, f"{job.coupling}: ")
+        # A data service may give later what it does not give now.
         return 1 if job.config.retrain.fetch and isinstance(error, InputError) else status
-    except Exception:  # noqa: BLE001  (whatever it is, the other couplings get their turn)
+    except Exception:  # noqa: BLE001  (no fault may keep the other couplings from their turn)
         _log.exception("%s: the retraining failed", job.coupling)
         return 1
-    print(f"{job.coupling}: {_said(record)}")
+    print(f"{job.coupling}: {_outcome(record)}")
     return 0
 
 
-def _said(record: RetrainRecord) -> str:
+def _outcome(record: RetrainRecord) -> str:
     if record.verdict == "published":
         return f"version {record.version} is the canary: {record.why}"
     return f"{record.verdict}: {record.why}"

@@ -1,26 +1,23 @@
-"""`deepclean status`: how the daemon of a configuration is."""
+"""`deepclean status`: the state of a configuration's daemon."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from typing import Annotated
 
-import typer
-
-from deepclean.cli.options import ConfigOption, SetOption
+from deepclean.cli import options
 from deepclean.config import load
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import format_gps
 
 
 def status(
-    config: ConfigOption,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
-    override: SetOption = None,
+    config: options.ConfigOption,
+    as_json: options.JsonOption = False,
+    override: options.SetOption = None,
 ) -> None:
-    """Say in six lines how the daemon is, from the account that it keeps."""
+    """Print the state of the daemon in six lines, from its status file."""
     settings = load(config, override or ())
     from deepclean.telemetry import status_file
 
@@ -29,20 +26,10 @@ def status(
     kept = status_file.read(path, time.time())
     ledger = kept.ledger
     if as_json:
-        facts = status_file.facts(ledger)
-        print(
-            json.dumps(
-                {
-                    "process": kept.process,
-                    "age": kept.age,
-                    "ledger": facts,
-                    "models": dict(kept.models),
-                }
-            )
-        )
+        facts = {"process": kept.process, "age": kept.age, "ledger": status_file.facts(ledger)}
+        print(json.dumps({**facts, "models": dict(kept.models)}))
         return
-    running = _runs(kept.process)
-    state = "running" if running else "not running"
+    state = "running" if _runs(kept.process) else "not running"
     print(f"{settings.interferometer}: {state}, process {kept.process}, {kept.age:.0f} s ago")
     ignored = f"{ledger.ignored.total()} files ignored{_listed(ledger.ignored)}"
     print(f"in:   {ledger.frames_in} frames, the last to GPS {_gps(ledger.last_in)}; {ignored}")

@@ -7,36 +7,31 @@ from typing import Annotated
 import typer
 
 from deepclean.cli import models_options as stored
-from deepclean.cli.options import (
-    ConfigOption,
-    EndOption,
-    FetchOption,
-    SetOption,
-    StartOption,
-    StrainPaths,
-    WitnessPaths,
-    histories,
-    limit_threads,
-    prepare,
-    whole_span,
-)
+from deepclean.cli import options
+from deepclean.models import versions
+from deepclean.models.manifest import Manifest
 
 
 def train(
-    config: ConfigOption,
+    config: options.ConfigOption,
     coupling: Annotated[str, typer.Argument(help="Coupling to train.", show_default=False)],
-    start: StartOption,
-    end: EndOption,
-    strain: StrainPaths = None,
-    witnesses: WitnessPaths = None,
-    fetch: FetchOption = False,
+    start: options.StartOption,
+    end: options.EndOption,
+    strain: options.StrainPaths = None,
+    witnesses: options.WitnessPaths = None,
+    fetch: options.FetchOption = False,
     architecture: Annotated[
-        str | None, typer.Option(help="Network, by name: autoencoder, wiener.", show_default=False)
+        str | None,
+        typer.Option(help="Name of the network: autoencoder, wiener.", show_default=False),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most.", show_default=False)] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the weights.", show_default=False)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Largest number of epochs.", show_default=False)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the initial weights.", show_default=False)
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted training of these settings.")
+        bool, typer.Option("--resume", help="Continue an interrupted training of these settings.")
     ] = False,
     parent: Annotated[
         int | None,
@@ -45,49 +40,45 @@ def train(
     production: Annotated[
         bool, typer.Option("--production", help="Put the new version in force.")
     ] = False,
-    override: SetOption = None,
+    override: options.SetOption = None,
 ) -> None:
-    """Fit a coupling's network to a stretch of data and write it as a new version.
+    """Fit a coupling's network to a span of data and write it as a new version.
 
-    Each epoch is validated by the engine itself, on data that is held out. The first version of a
-    coupling is put in force; later ones with --production or `deepclean models promote`.
+    The engine validates each epoch on held-out data. The first version of a coupling is put in
+    force; later versions are put in force by --production or `deepclean models promote`.
     """
-    options = {"architecture": architecture, "epochs": epochs, "seed": seed}
-    given = [f"training.{key}={value}" for key, value in options.items() if value is not None]
-    settings = prepare(config, [*(override or []), *given])
-    span = whole_span(start, end)
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    chosen = {"architecture": architecture, "epochs": epochs, "seed": seed}
+    given = [f"training.{key}={value}" for key, value in chosen.items() if value is not None]
+    settings = options.prepare(config, [*(override or []), *given])
+    span = options.whole_span(start, end)
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
     from deepclean.io.datafind import fetch as fetched
     from deepclean.models import load as models
-    from deepclean.models import store, versions
-    from deepclean.models.manifest import Manifest
-    from deepclean.train.data import DataSource, TrainingData
-    from deepclean.train.loop import Progress as Epoch
+    from deepclean.models import store
+    from deepclean.train.data import TrainingData
+    from deepclean.train.loop import Progress
     from deepclean.train.run import train as fit
 
-    limit_threads(settings)
-    of_strain: DataSource
-    of_witnesses: DataSource
+    options.limit_threads(settings)
     if fetch:
         channels = stored.channels(settings, coupling)
-        of_strain = of_witnesses = fetched(channels, span, settings.strain.state_vector)
+        held = fetched(channels, span, settings.strain.state_vector)
+        data = TrainingData(held, held, span)
     else:
-        of_strain, of_witnesses = histories(settings, strain, witnesses)
+        data = TrainingData(*options.histories(settings, strain, witnesses), span)
     directory = stored.directory(settings, coupling)
     start_from = None
     if parent is not None:
         place = directory / str(stored.number(directory, str(parent)))
         start_from = models.load(place, store=settings.models.directory)
-    console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with options.progress_bar(*columns) as bar:
         task = bar.add_task("reading", total=None)
 
-        def report(epoch: Epoch) -> None:
+        def report(epoch: Progress) -> None:
             if epoch.asd_ratio is not None:
-                console.print(
+                bar.console.print(
                     f"epoch {epoch.epoch:3d}  loss {epoch.loss:.4f}  ASD ratio "
                     f"{epoch.asd_ratio:.4f}"
                 )
@@ -101,7 +92,7 @@ def train(
         path = fit(
             settings,
             coupling,
-            TrainingData(of_strain, of_witnesses, span),
+            data,
             resume=resume,
             parent=start_from,
             progress=report,

@@ -1,51 +1,44 @@
-"""`deepclean validate`: a report on a stretch of history, and the parity of a live run."""
+"""`deepclean validate`: a report on a span of history, or the parity of a live run."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepclean.cli.options import (
-    ConfigOption,
-    EndOption,
-    FetchOption,
-    SetOption,
-    StartOption,
-    StrainPaths,
-    WitnessPaths,
-    history_source,
-    prepare,
-    whole_span,
-)
+from deepclean.cli import options
+from deepclean.cli.simulate import injection
 from deepclean.config import Config, load
+from deepclean.core.segments import intersection
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError, hint
+from deepclean.validate.criteria import limits
+from deepclean.validate.segments import query_segments, read_segments
 
 if TYPE_CHECKING:
-    from deepclean.simulate.injection import Injection
     from deepclean.validate.shards import ValidationRun
 
 NOT_MET = 3
-"""Exit status where criteria are not met, or a difference is not explained."""
+"""Exit status if criteria are not met, or a difference is not explained."""
 
 
 def validate(
-    config: ConfigOption,
-    start: StartOption,
-    end: EndOption,
+    config: options.ConfigOption,
+    start: options.StartOption,
+    end: options.EndOption,
     out: Annotated[
         Path | None, typer.Option(help="Directory of the report.", show_default=False)
     ] = None,
     against: Annotated[
         Path | None,
         typer.Option(
-            help="Parity instead of a report: compare the frames of a live run that lie in this "
-            "directory with a replay of the same time; with --out also as parity.json.",
+            help="Check the parity instead of writing a report: compare the frames of a live run "
+            "in this directory with a replay of the same time. With --out, also write parity.json.",
             show_default=False,
         ),
     ] = None,
@@ -56,18 +49,18 @@ def validate(
     flag: Annotated[
         str | None,
         typer.Option(
-            help="Data-quality flag that counts; of the file, or without one of the segment "
+            help="Data-quality flag that counts, in that file; without a file, in the segment "
             "database.",
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Processes. Their number changes nothing of the result.")
+        int, typer.Option(min=1, help="Number of processes. It does not change the result.")
     ] = 1,
     compare: Annotated[
         str | None,
         typer.Option(
             metavar="[COUPLING=]DIRECTORY",
-            help="Compare with the same configuration with this model.",
+            help="Compare with the same configuration and the model in this directory.",
         ),
     ] = None,
     compare_config: Annotated[
@@ -77,9 +70,9 @@ def validate(
         list[str] | None,
         typer.Option(
             metavar="NAME=LIMIT",
-            help="Change a criterion: asd_ratio, worst_8s, guard, outside, duty_cycle, "
-            "range_gain, snr_ratio, relative (to what is compared); none: not judged. "
-            "May be repeated.",
+            help="Change the limit of a criterion: asd_ratio, worst_8s, guard, outside, "
+            "duty_cycle, range_gain, snr_ratio, unseen, relative (to the compared run). The limit "
+            "none means that the criterion is not judged. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -87,27 +80,27 @@ def validate(
         list[str] | None,
         typer.Option(
             metavar="GPS[,M1,M2,MPC]",
-            help="Put a binary merging at GPS into the strain before it is cleaned, and find it "
-            "again. May be repeated.",
+            help="Inject a binary that merges at GPS into the strain before it is cleaned, and "
+            "recover it. May be repeated.",
             show_default=False,
         ),
     ] = None,
-    strain: StrainPaths = None,
-    witnesses: WitnessPaths = None,
-    fetch: FetchOption = False,
-    override: SetOption = None,
+    strain: options.StrainPaths = None,
+    witnesses: options.WitnessPaths = None,
+    fetch: options.FetchOption = False,
+    override: options.SetOption = None,
 ) -> None:
-    """Validate a configuration and its models over a stretch of history.
+    """Validate a configuration and its models over a span of history.
 
-    Cleans it with the engine and the gates of a live run, and writes a report: index.html and
-    report.json. Exit status 0: all criteria are met (with --against: no difference is left
-    unexplained); 3: not so; 2: the configuration or the input is of no use; 1: the report cannot
-    be written.
+    Cleans the span with the engine and the gates of a live run, and writes a report: index.html
+    and report.json. Exit status 0: all criteria are met (with --against: every difference is
+    explained); 3: that is not so; 2: the configuration or the input cannot be used; 1: the report
+    cannot be written.
     """
-    settings = prepare(config, override)
-    span = whole_span(start, end)
+    settings = options.prepare(config, override)
+    span = options.whole_span(start, end)
     if out is None and against is None:
-        raise ConfigError("--out DIR for a report, or --against DIR for the parity, please")
+        raise ConfigError("no output: give --out DIR for a report, or --against DIR for the parity")
     from deepclean.models.loading import load_models
     from deepclean.run.lookahead import decided
     from deepclean.validate.shards import ValidationRun
@@ -115,7 +108,7 @@ def validate(
     def run_of(name: str, of: Config) -> ValidationRun:
         # A live run reads nothing of a damaged file, so its replay must not either.
         whole = against is not None and of.input.checksum
-        opened = partial(history_source, of, span, strain, witnesses, fetch, checksum=whole)
+        opened = partial(options.history_source, of, span, strain, witnesses, fetch, checksum=whole)
         if of.wait == "auto":
             if against is not None:
                 raise ConfigError(
@@ -147,19 +140,17 @@ def _report(
     inject: Sequence[str],
 ) -> int:
     """Write the report; return the exit status."""
-    from deepclean.validate.criteria import limits
     from deepclean.validate.report import write
     from deepclean.validate.run import ValidationRequest, validate
-    from deepclean.validate.signals import outside
 
-    signals = _signals(inject)
-    wrong = outside(signals, span)
-    if wrong:
-        raise ConfigError([f"--inject {text}: does not merge in the span" for text in wrong])
-    counting, said = _counting(span, segments, flag)
-    asked = ValidationRequest(span, counting, tuple(signals.values()), limits(criteria), said)
-    with _Bar() as bar:
-        validated = validate(runs, asked, jobs, bar.show)
+    signals = {text: injection(text) for text in inject}
+    late = [text for text, s in signals.items() if not span.start <= s.coalescence < span.end]
+    if late:
+        raise ConfigError([f"--inject {text}: does not merge in the span" for text in late])
+    counting, name = _counting(span, segments, flag)
+    request = ValidationRequest(span, counting, tuple(signals.values()), limits(criteria), name)
+    with _bar() as show:
+        validated = validate(runs, request, jobs, show)
     page = write(validated, out)
     for fault in validated.report["runs"][0]["unread"]:
         print(f"deepclean: {fault}", file=sys.stderr)
@@ -177,8 +168,8 @@ def _parity(run: ValidationRun, span: Span, directory: Path, out: Path | None, j
     """Print how a live run's frames differ from their replay; return the exit status."""
     from deepclean.validate.parity import parity, write
 
-    with _Bar() as bar:
-        found = parity(run, span, directory, jobs, bar.show)
+    with _bar() as show:
+        found = parity(run, span, directory, jobs, show)
     for line in found.lines():
         print(line)
     if out is not None:
@@ -186,24 +177,12 @@ def _parity(run: ValidationRun, span: Span, directory: Path, out: Path | None, j
     return 0 if found.passed else NOT_MET
 
 
-class _Bar:
-    """A progress bar on standard error."""
-
-    def __enter__(self) -> _Bar:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        self._progress = Progress(console=Console(stderr=True), transient=True)
-        self._progress.start()
-        self._task = self._progress.add_task("validate", total=None)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, done: int, total: int) -> None:
-        """Show how many jobs are done."""
-        self._progress.update(self._task, completed=done, total=total)
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar; yield the function that is told how many jobs of how many are done."""
+    with options.progress_bar() as bar:
+        task = bar.add_task("validate", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _other(
@@ -213,9 +192,9 @@ def _other(
     compare: str | None,
     compare_config: Path | None,
 ) -> tuple[str, Config] | None:
-    """Return name and configuration of what is compared, if anything is."""
+    """Return name and configuration of the run to compare with, or None."""
     if compare is not None and compare_config is not None:
-        raise ConfigError("--compare and --compare-config: one of them, please")
+        raise ConfigError("--compare and --compare-config exclude each other")
     if compare_config is not None:
         return compare_config.stem, load(compare_config)
     if compare is None:
@@ -224,36 +203,25 @@ def _other(
     from deepclean.models import load as models
 
     model = models.load(Path(directory))
-    version = model.version
+    known = list(config.enabled_couplings)
     if not coupling:
-        coupling = model.coupling
-        if len(config.enabled_couplings) == 1:
-            (coupling,) = config.enabled_couplings
-    if coupling not in config.enabled_couplings:
-        known = list(config.enabled_couplings)
+        coupling = known[0] if len(known) == 1 else model.coupling
+    if coupling not in known:
         raise ConfigError(f"--compare {compare}: no coupling {coupling}{hint(coupling, known)}")
     given = [*(override or []), f"couplings.{coupling}.model={Path(directory).absolute()}"]
-    return f"{coupling} version {version}", load(path, given)
+    return f"{coupling} version {model.version}", load(path, given)
 
 
 def _counting(span: Span, segments: Path | None, flag: str | None) -> tuple[list[Span], str | None]:
-    """Return the parts of the span that count, and what said so."""
-    from deepclean.validate.segments import query_segments, read_segments, within
-
+    """Return the parts of the span that count, and the name of their source."""
     if segments is not None:
         found = read_segments(segments, flag)
     elif flag is not None:
         found = query_segments(flag, span)
     else:
         return [span], None
-    said = " ".join(part for part in (flag, segments.name if segments else None) if part)
-    counting = within(found, span)
+    name = " ".join(part for part in (flag, segments.name if segments else None) if part)
+    counting = intersection(found, [span])
     if not counting:
-        raise InputError(f"{said}: no segment in GPS {span.start // NS} to {span.end // NS}")
-    return counting, said
-
-
-def _signals(inject: Sequence[str]) -> dict[str, Injection]:
-    from deepclean.cli.simulate import injection
-
-    return {text: injection(text) for text in inject}
+        raise InputError(f"{name}: no segment in GPS {span.start // NS} to {span.end // NS}")
+    return counting, name

@@ -12,16 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deepclean.cli import models_options as stored
-from deepclean.cli.options import (
-    EndOption,
-    SetOption,
-    StartOption,
-    StrainPaths,
-    WitnessPaths,
-    histories,
-    prepare,
-    whole_span,
-)
+from deepclean.cli import options
 from deepclean.config import Config
 from deepclean.errors import ConfigError, InputError, hint
 
@@ -34,101 +25,118 @@ if TYPE_CHECKING:
 
 
 def witnesses(
-    start: StartOption,
-    end: EndOption,
+    start: options.StartOption,
+    end: options.EndOption,
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="Configuration file; or --strain.", show_default=False),
+        typer.Option(
+            "--config",
+            "-c",
+            help="Configuration file; not needed with --strain.",
+            show_default=False,
+        ),
     ] = None,
     band: Annotated[
         list[str] | None,
-        typer.Option(metavar="LOW-HIGH", help="Hz. May be repeated.", show_default=False),
+        typer.Option(
+            metavar="LOW-HIGH", help="Band to search, in Hz. May be repeated.", show_default=False
+        ),
     ] = None,
     coupling: Annotated[
         str | None,
-        typer.Option(help="Coupling of the configuration; its bands.", show_default=False),
+        typer.Option(help="Coupling of the configuration, for its bands.", show_default=False),
     ] = None,
     channels: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="Candidates, as 'ASC-*_DQ'; default: every channel but the strain. May be "
-            "repeated.",
+            help="Pattern of the candidates, as 'ASC-*_DQ'; default: every channel except the "
+            "strain. May be repeated.",
             show_default=False,
         ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="No candidates.", show_default=False),
+        typer.Option(
+            metavar="PATTERN",
+            help="Pattern of channels that are no candidates. May be repeated.",
+            show_default=False,
+        ),
     ] = None,
     times: Annotated[
         str | None,
         typer.Option(
             metavar="CHANNEL",
-            help="Look at each slower candidate also multiplied with this one: sidebands of a "
-            "line are a product.",
+            help="Test each slower candidate also multiplied with this channel: the sidebands of "
+            "a line are such a product.",
             show_default=False,
         ),
     ] = None,
     joint: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Also the best set of so many, taken one by one.", show_default=False
+            min=1,
+            help="Also choose the best set of so many witnesses, one by one.",
+            show_default=False,
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="VERSION|DIRECTORY",
-            help="Also what this model makes of its witnesses: a version of --coupling "
+            help="Also say how this model uses its witnesses: a version of --coupling "
             "(`production`, `canary`, a number), or a model directory.",
             show_default=False,
         ),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Candidates that are shown.")] = 20,
-    fft: Annotated[int, typer.Option(min=2, help="Seconds of a transform, even.")] = 2,
+    top: Annotated[int, typer.Option(min=1, help="Number of candidates that are shown.")] = 20,
+    fft: Annotated[
+        int, typer.Option(min=2, help="Length of a transform in seconds, an even number.")
+    ] = 2,
     plot: Annotated[
-        Path | None, typer.Option(help="Figure to write (png, svg, pdf).", show_default=False)
+        Path | None,
+        typer.Option(help="File for a figure (png, svg, pdf).", show_default=False),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead, with all candidates.")
     ] = False,
-    strain: StrainPaths = None,
-    of_witnesses: WitnessPaths = None,
+    strain: options.StrainPaths = None,
+    of_witnesses: options.WitnessPaths = None,
     strain_channel: Annotated[
         str | None,
-        typer.Option(help="Default: the configuration's, or the only *STRAIN.", show_default=False),
+        typer.Option(
+            help="Name of the strain channel; default: the configured one, or the only *STRAIN.",
+            show_default=False,
+        ),
     ] = None,
-    override: SetOption = None,
+    override: options.SetOption = None,
 ) -> None:
     """Rank the channels that may witness a band's noise, by coherence and by a model.
 
-    Columns: mean coherence with the strain over the band, its peak and where, how probably an
-    unrelated channel has such a peak, and `alone`: the ASD ratio that linear subtraction of that
-    channel alone allows. With --model: `saliency`, the channel's share of the gradient, and
-    `without`, the ASD ratio where the model has its mean instead.
+    Columns: mean coherence with the strain over the band, its peak and the frequency of the peak,
+    the probability that an unrelated channel has such a peak, and `alone`: the ASD ratio that
+    linear subtraction of this channel alone allows. With --model: `saliency`, the channel's share
+    of the gradient, and `without`, the ASD ratio if the channel is replaced by its mean.
     """
-    settings = None if config is None else prepare(config, override)
-    span = whole_span(start, end)
+    settings = None if config is None else options.prepare(config, override)
+    span = options.whole_span(start, end)
     if fft % 2:
-        raise ConfigError(f"--fft {fft}: an even number of seconds, please: transforms overlap")
+        raise ConfigError(f"--fft {fft}: must be an even number of seconds: transforms overlap")
     loaded = None if model is None else _model(settings, coupling, model)
     bands = _bands(settings, coupling, band, loaded)
-    from rich.console import Console
-    from rich.progress import Progress
-
     from deepclean.witnesses.coherence import rank
     from deepclean.witnesses.joint import choose
     from deepclean.witnesses.report import WitnessReport, facts, joint_table, notes, table
     from deepclean.witnesses.spectra import SearchStretch
 
-    strains, aux = histories(settings, strain, of_witnesses)
+    strains, aux = options.histories(settings, strain, of_witnesses)
     name = strain_channel or (settings.strain.channel if settings else _only_strain(strains))
     state = settings.strain.state_vector if settings else None
     stretch = SearchStretch(strains, aux, name, state, span, bands, fft)
     candidates = _candidates(aux, {name, state}, channels or [], exclude or [], times)
-    screen = Console(stderr=True)
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bar:
+    bar = options.progress_bar()
+    bar.disable = not bar.console.is_terminal
+    with bar:
 
         def follow(title: str) -> Callable[[int], None]:
             task = bar.add_task(title, total=span.duration)
@@ -137,13 +145,13 @@ def witnesses(
         ranking = rank(stretch, candidates, follow("coherence"))
         skipped = dict(stretch.skipped)
         chosen = None if joint is None else choose(stretch, ranking, joint, follow("together"))
-        asked = None
+        attribution = None
         if loaded is not None:
             bar.add_task("model", total=None)
-            asked = _ask(loaded, settings, coupling, stretch, (strains, aux), state)
+            attribution = _attribute(loaded, settings, coupling, stretch, (strains, aux), state)
     faults = list(dict.fromkeys(str(fault) for fault in (*strains.faults, *aux.faults)))
     found = WitnessReport(
-        name, span, bands, stretch.frequencies, skipped, faults, ranking, chosen, asked
+        name, span, bands, stretch.frequencies, skipped, faults, ranking, chosen, attribution
     )
     if plot is not None:
         from deepclean.witnesses.figure import draw
@@ -152,8 +160,7 @@ def witnesses(
     if as_json:
         print(json.dumps(facts(found), indent=2))
         return
-    console = Console(highlight=False)
-    console.width = max(console.width, 100)
+    console = options.console(100)
     for made in [table(found, top)] + ([] if chosen is None else [joint_table(chosen)]):
         console.print(made)
         console.print()
@@ -179,31 +186,30 @@ def _model(config: Config | None, coupling: str | None, text: str) -> Model:
 def _bands(
     config: Config | None, coupling: str | None, given: list[str] | None, model: Model | None
 ) -> tuple[Band, ...]:
-    """Return the bands that the options name: those given, the coupling's, or the model's."""
+    """Return the given bands, or else the coupling's, or else the model's."""
     if coupling is not None:
         if config is None:
             raise ConfigError(f"--coupling {coupling} needs --config")
-        if coupling not in config.couplings:
-            raise ConfigError(f"no coupling {coupling}{hint(coupling, config.couplings)}")
+        stored.directory(config, coupling)  # raises if the coupling is unknown
     if given:
         return tuple(map(_band, given))
     if config is not None and coupling is not None:
         return config.couplings[coupling].bands
     if model is not None:
         return model.bands
-    raise ConfigError("--band LOW-HIGH or --coupling NAME, please")
+    raise ConfigError("no band: give --band LOW-HIGH or --coupling NAME")
 
 
 def _band(text: str) -> Band:
     try:
         low, high = map(float, text.split("-"))
     except ValueError:
-        raise ConfigError(f"--band {text}: LOW-HIGH in Hz, as 55-65") from None
+        raise ConfigError(f"--band {text}: expected LOW-HIGH in Hz, as 55-65") from None
     return low, high
 
 
 def _only_strain(history: History) -> str:
-    """Return the one channel that is called like strain."""
+    """Return the only channel whose name ends in STRAIN."""
     names = [name for name in history.channels() if name.endswith("STRAIN")]
     if len(names) != 1:
         raise InputError(
@@ -219,7 +225,7 @@ def _candidates(
     exclude: Sequence[str],
     times: str | None,
 ) -> list[Candidate]:
-    """Return the channels that the patterns name, and their products where they are asked for."""
+    """Return the channels that the patterns name, and their products with `times`."""
     from deepclean.witnesses.spectra import Candidate
 
     rates = history.channels()
@@ -249,7 +255,7 @@ def _candidates(
     return plain + [replace(one, carrier=carrier) for one in slower]
 
 
-def _ask(
+def _attribute(
     model: Model,
     config: Config | None,
     coupling: str | None,
@@ -257,7 +263,7 @@ def _ask(
     sources: tuple[History, History],
     state: str | None,
 ) -> Attribution:
-    """Ask the model, laid out as the configuration's engine does, or by default."""
+    """Attribute the model's estimate to its witnesses, with the configured engine if any."""
     from deepclean import factory
     from deepclean.config import settings as core_settings
     from deepclean.core.bandpass import BandpassSettings, make_bandpass
@@ -266,9 +272,8 @@ def _ask(
     from deepclean.witnesses import saliency
 
     rate = model.sample_rate
-    if config is None:
-        settings = EngineSettings(strain_rate=stretch.rate, model_rate=rate)
-    else:
+    settings = EngineSettings(strain_rate=stretch.rate, model_rate=rate)
+    if config is not None:
         known = core_settings.engine_settings(config)
         settings = replace(known, strain_rate=stretch.rate, model_rate=rate)
     if config is not None and coupling is not None and config.engine.rate == rate:
@@ -277,4 +282,4 @@ def _ask(
         bandpass = make_bandpass(BandpassSettings(), model.bands, rate)
     data = TrainingData(*sources, stretch.span)
     site = SiteData(data, stretch.channel, model.channels, state)
-    return saliency.ask(model, site, settings, bandpass, stretch.bands)
+    return saliency.attribute(model, site, settings, bandpass, stretch.bands)

@@ -1,6 +1,6 @@
 """Replay in shards on an HTCondor pool or a Slurm cluster.
 
-A plan (plan) is a directory: the configuration, copies of the models in force (pinned), and the
-shards, each a plain `deepclean replay` call. slurm and condor hand it to the engine that a site
-has; verify says what of it is done.
+A plan (`plan`) is a directory. It holds the configuration, copies of the models in force (`pins`)
+and the list of shards. Each shard is one `deepclean replay` call. `slurm` and `condor` submit the
+shards. `verify` finds the shards that are not finished.
 """

@@ -1,9 +1,10 @@
-"""A plan as an HTCondor DAG, written with ezdag: a node for each shard, and a final one.
+"""A plan as an HTCondor DAG, written with ezdag: one node for each shard, and a final node.
 
-The final node runs whatever became of the others, on the access point, and says what is done. A
-shard that is all done already is in the DAG as such, so numbers stay. With
-`should_transfer_files=YES` among the settings the shards need no shared file system: configuration,
-models and input files are sent to each, and the frames that come back are moved by the final node.
+The final node runs on the access point after all other nodes, even failed ones, and lists what is
+finished. Shards that are finished already are nodes that are done, so the numbers stay the same.
+With `should_transfer_files=YES` among the settings the shards need no shared file system: the
+configuration, the models and the input files are sent to each shard, and the final node moves the
+frames that come back.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ OURS = frozenset(
     "arguments queue initialdir output error universe transfer_input_files transfer_output_files "
     "transfer_output_remaps when_to_transfer_output preserve_relative_paths".split()
 )
-"""Commands of a submit description that the plan decides on."""
+"""Commands of a submit description that the plan sets."""
 
 PLACE = "condor"
 _SHARD, _VERIFY, _DAG = "shard", "verify", "replay"
 
 PERSON = 2
-"""The exit status after which the same again does not succeed (docs/replay.md)."""
+"""The exit status after which a repetition does not succeed (docs/replay.md)."""
 
 Needs = Callable[[Span], Span]
 
@@ -51,17 +52,17 @@ def write(
     """Write DAG and submit descriptions; return the command that submits them.
 
     Args:
-        plan: what is to be done.
+        plan: the plan.
         directory: of the plan.
-        config: says how many threads a shard has.
-        numbers: of the shards that are to be done.
-        site: what else is wanted.
-        source: where the data is.
-        needs: what an engine reads for a span.
+        config: the configuration; it says how many threads a shard has.
+        numbers: numbers of the shards that are to be submitted.
+        site: settings of the site and the user.
+        source: the input.
+        needs: gives the span that an engine reads for a span.
 
     Raises:
-        ConfigError: ezdag is not installed, or HTCondor cannot be told of such a path.
-        InputError, OutputError: as shipping.lay_out.
+        ConfigError: ezdag is not installed, or HTCondor cannot use such a path.
+        InputError, OutputError: the input cannot be laid out (see `transfer.lay_out`).
     """
     ezdag = _library()
     _require_plain([str(directory), *program(), *arguments(plan, directory)])
@@ -70,11 +71,16 @@ def write(
     sent = (site.settings.get("should_transfer_files") or "no").lower() in {"yes", "if_needed"}
     given = {key: value or "" for key, value in site.settings.items()}
     executable, *before = [given["executable"]] if "executable" in given else program()
-    shards = plan.numbered
-    if sent:
-        nodes, size = _sent(ezdag, plan, directory, numbers, source, needs, before)
-    else:
-        nodes, size = [_shared(ezdag, plan, directory, s, before) for s in shards.values()], 0
+    nodes, size = [], 0
+    for number, span in plan.numbered.items():
+        if sent:
+            needed = needs(span) if number in numbers else None
+            node, needs_bytes = _sent_node(ezdag, plan, directory, number, span, source, needed)
+            size = max(size, needs_bytes)
+        else:
+            node = {"arguments": [*arguments(plan, directory), *_seconds(ezdag, span)]}
+        node["arguments"] = [*before, *node["arguments"]]
+        nodes.append(ezdag.Node(**node))
     settings: dict[str, object] = {
         "initialdir": str(directory),
         "log": f"{PLACE}/jobs.log",
@@ -86,7 +92,7 @@ def write(
     }
     settings |= {} if sent else {"should_transfer_files": "NO"}
     settings |= {"transfer_executable": False, **given}
-    # Numbers as everywhere else; ezdag's own are hexadecimal.
+    # ezdag numbers nodes in hexadecimal; the plan's numbers are decimal.
     decimal = ezdag.layers.dags.SimpleFormatter(separator="-", index_format="{:04d}", offset=1)
     dag = ezdag.DAG(_DAG, formatter=decimal)
     shard = ezdag.Layer(
@@ -97,23 +103,24 @@ def write(
         transfer_files=sent,
         submit_description=settings,
     )
-    shard.extend(nodes)  # given as an argument, ezdag 0.5 takes them in for ever
+    shard.extend(nodes)  # ezdag 0.5 shares a list that is given as an argument among all layers
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # it may be there on the nodes alone
+        # ezdag warns of an executable that exists on the execute nodes alone.
+        warnings.simplefilter("ignore", UserWarning)
         dag.attach(shard)
     for layer in dag.glob(_SHARD):
         layer.retry_unless_exit = PERSON
-        layer.done = {number - 1: number not in numbers for number in shards}
+        layer.done = {number - 1: number not in numbers for number in plan.numbered}
     dag.final(name=_VERIFY)
     dag.write(place)
     publish(place / f"{_VERIFY}.sub", _verify(directory, given).encode())
     throttle = ["-maxjobs", str(site.together)] if site.together else []
-    # Forced: an earlier submission left files of the same names.
+    # -force: an earlier submission left files of the same names.
     return ["condor_submit_dag", "-usedagdir", "-force", *throttle, str(place / f"{_DAG}.dag")]
 
 
 def require_idle(directory: Path) -> None:
-    """Raise ConfigError where the DAG of an earlier submission is at work."""
+    """Raise ConfigError if the DAG of an earlier submission is still running."""
     lock = directory / PLACE / f"{_DAG}.dag.lock"
     if lock.exists():
         raise ConfigError(
@@ -134,7 +141,7 @@ def _library() -> Any:
 
 
 def _require_plain(words: Sequence[str]) -> None:
-    """Raise ConfigError where a word would be several, or another, in a submit description."""
+    """Raise ConfigError if a submit description would split or change a word."""
     odd = [word for word in words if any(sign.isspace() or sign in "\"'$(),;=" for sign in word)]
     if odd:
         raise ConfigError(
@@ -146,44 +153,44 @@ def _seconds(ezdag: Any, span: Span) -> list[Any]:
     return [ezdag.Option("start", span.start // NS), ezdag.Option("end", span.end // NS)]
 
 
-def _shared(ezdag: Any, plan: ShardPlan, directory: Path, span: Span, before: list[str]) -> Any:
-    """Return the node of a shard that reads and writes in place."""
-    return ezdag.Node([*before, *arguments(plan, directory), *_seconds(ezdag, span)])
-
-
-def _sent(
+def _sent_node(
     ezdag: Any,
     plan: ShardPlan,
     directory: Path,
-    numbers: Collection[int],
+    number: int,
+    span: Span,
     source: HistorySource,
-    needs: Needs,
-    before: list[str],
-) -> tuple[list[Any], int]:
-    """Return the nodes of shards that are sent their files, and the bytes of the largest."""
-    nodes, largest = [], 0
-    for number, span in plan.numbered.items():
-        back, there = f"{RETURNED}/{number:04d}", f"{transfer.SHIPPED}/{number:04d}"
-        kinds: list[str] = []
-        if number in numbers:
-            shutil.rmtree(directory / back, ignore_errors=True)
-            (directory / back).mkdir(parents=True)
-            kinds, size = transfer.lay_out(source, needs(span), directory / there)
-            largest = max(largest, size)
-        files = [CONFIG, PINNED, "models", *(f"{there}/{kind}" for kind in kinds)]
-        nodes.append(
-            ezdag.Node(
-                [*before, "replay", "--config", CONFIG, "--pinned", PINNED]
-                + ["--duration", str(plan.asked.duration)]
-                + ["--fetch"] * plan.asked.fetch
-                + _seconds(ezdag, span)
-                + [ezdag.Argument("data", [w for k in kinds for w in (f"--{k}", f"{there}/{k}")])]
-                + [ezdag.Option("output", back)],
-                inputs=ezdag.File("files", files, track=False),
-                outputs=ezdag.File("frames", [back], track=False),
-            )
-        )
-    return nodes, largest
+    needed: Span | None,
+) -> tuple[dict[str, Any], int]:
+    """Return the node of a shard that is sent its files, and the size of those in bytes.
+
+    Args:
+        ezdag: the library.
+        plan: the plan.
+        directory: of the plan.
+        number: of the shard.
+        span: of the shard.
+        source: the input.
+        needed: the span that the shard reads; None where the shard is finished.
+    """
+    back, there = f"{RETURNED}/{number:04d}", f"{transfer.SHIPPED}/{number:04d}"
+    kinds: list[str] = []
+    size = 0
+    if needed is not None:
+        shutil.rmtree(directory / back, ignore_errors=True)
+        (directory / back).mkdir(parents=True)
+        kinds, size = transfer.lay_out(source, needed, directory / there)
+    call = ["replay", "--config", CONFIG, "--pinned", PINNED]
+    call += ["--duration", str(plan.request.duration), *["--fetch"] * plan.request.fetch]
+    data = [word for kind in kinds for word in (f"--{kind}", f"{there}/{kind}")]
+    options = [ezdag.Argument("data", data), ezdag.Option("output", back)]
+    files = [CONFIG, PINNED, "models", *(f"{there}/{kind}" for kind in kinds)]
+    node = {
+        "arguments": [*call, *_seconds(ezdag, span), *options],
+        "inputs": ezdag.File("files", files, track=False),
+        "outputs": ezdag.File("frames", [back], track=False),
+    }
+    return node, size
 
 
 def _verify(directory: Path, given: dict[str, str]) -> str:

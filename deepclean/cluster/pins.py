@@ -1,7 +1,8 @@
-"""Models and configuration held fast: what moves after a plan was made changes none of its shards.
+"""The models and the configuration of a plan, pinned: later changes do not reach its shards.
 
-The models are copied beside the file that pins them, so neither a pointer nor the pruning of the
-store nor another machine matters; each is known by the sha256 that the frames name it by.
+The models are copied beside the file that pins them. Moving a pointer, pruning the store or
+running on another machine therefore changes nothing. A model is identified by the sha256 that the
+frames name it by.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deepclean import __version__
 from deepclean.config import Config
-from deepclean.errors import ConfigError, InputError, ModelError, OutputError
+from deepclean.errors import ConfigError, InputError, ModelError, output_errors
 from deepclean.models import deepcleanv2
 from deepclean.models import load as models
 from deepclean.models.directory import MANIFEST
@@ -28,11 +29,11 @@ _FILES = (
     *(deepcleanv2.MODEL, deepcleanv2.CONFIG),
     *(deepcleanv2.WITNESS_SCALER, deepcleanv2.STRAIN_SCALER),
 )
-"""What a model directory may consist of, ours or deepcleanv2's."""
+"""The files that a model directory may hold, in this project's format or deepcleanv2's."""
 
 
 class ModelPin(BaseModel):
-    """A model: where its copy lies, seen from the file that says so, its number and its hash."""
+    """One pinned model: the path of its copy relative to the pinning file, version and hash."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,12 +43,12 @@ class ModelPin(BaseModel):
 
 
 class RunPin(BaseModel):
-    """What a shard runs with.
+    """What every shard of a plan runs with.
 
     Args:
         deepclean: version of the software.
         configuration: hash of the resolved configuration.
-        models: by coupling.
+        models: the models by coupling.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,10 +59,10 @@ class RunPin(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return what a file pins.
+        """Return the pins in a file.
 
         Raises:
-            InputError: it cannot be read, or pins nothing.
+            InputError: the file cannot be read, or it pins no models.
         """
         try:
             return cls.model_validate_json(path.read_bytes())
@@ -72,11 +73,11 @@ class RunPin(BaseModel):
 
 
 def pin(config: Config, loaded: Mapping[str, Model], path: Path) -> RunPin:
-    """Copy models beside a file that pins them, and write that file.
+    """Copy the models beside the file that pins them, and write that file.
 
     Raises:
-        OutputError: they cannot be written.
-        ModelError: a copy is not what was loaded.
+        OutputError: the files cannot be written.
+        ModelError: a copy differs from the loaded model.
     """
     pinned = {}
     for name, model in loaded.items():
@@ -93,21 +94,21 @@ def load_pinned(config: Config, path: Path, place: str | None = None) -> dict[st
     """Load the models that a file pins, for the configuration that it pins.
 
     Args:
-        config: what is to be cleaned.
-        path: of the file.
-        place: `cpu` or `cuda`; None: as configured.
+        config: the configuration in use.
+        path: the pinning file.
+        place: `cpu` or `cuda`; None for the configured device.
 
     Raises:
-        InputError: as Pinned.read.
-        ConfigError: the configuration or the software is another one.
-        ModelError: a model is not there, or another one.
-        DeviceError: as models.loading.load_models.
+        InputError: the file cannot be read, or it pins no models.
+        ConfigError: the configuration or the software differs from the pinned one.
+        ModelError: a model is missing or differs from the pinned one.
+        DeviceError: the device cannot be used (see `models.loading.load_models`).
     """
     pinned = RunPin.read(path)
     if pinned.deepclean != __version__:
         raise ConfigError(
-            f"planned with deepclean {pinned.deepclean}, this is {__version__}: run that one, or "
-            "plan again",
+            f"planned with deepclean {pinned.deepclean}, this is {__version__}: run that version, "
+            "or plan again",
             path=path,
         )
     if pinned.configuration != config.hash:
@@ -126,12 +127,8 @@ def load_pinned(config: Config, path: Path, place: str | None = None) -> dict[st
 
 
 def _copy(source: Path, target: Path) -> None:
-    try:
+    with output_errors(target, "the model cannot be copied"):
         target.mkdir(parents=True)
         for name in _FILES:
             if (source / name).is_file():
                 (target / name).write_bytes((source / name).read_bytes())
-    except OSError as error:
-        raise OutputError(
-            f"the model cannot be copied: {error.strerror}", path=target, errno=error.errno
-        ) from error

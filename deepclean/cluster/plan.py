@@ -1,13 +1,13 @@
-"""The plan of a replay in shards: what is to be cleaned, cut up, and written down in a directory.
+"""The plan of a replay in shards, written down in a directory.
 
-    config.yaml    the resolved configuration
-    pinned.json    the models in force, their copies in models/
-    plan.json      what is asked for
-    shards.txt     a line for each shard: number, GPS start, GPS end
-    slurm/ condor/ what was handed to the engine
-    logs/          what the shards said
+    config.yaml     the resolved configuration
+    pinned.json     the models in force; their copies are in models/
+    plan.json       the request
+    shards.txt      one line for each shard: number, GPS start, GPS end
+    slurm/ condor/  what was submitted
+    logs/           the output of the shards
 
-Whether a shard is done is not written down: its frames lie in the output or they do not.
+The plan does not record which shards are finished: their frames are in the output or are not.
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from deepclean.cluster import shards as parts
 from deepclean.cluster.pins import pin
+from deepclean.cluster.shards import shards
 from deepclean.config import Config, to_yaml
+from deepclean.core.segments import difference, intersection, union, whole_seconds
 from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError, InputError, OutputError
+from deepclean.errors import ConfigError, InputError, output_errors
 from deepclean.io.history import History
 from deepclean.io.retention import held
 from deepclean.io.source import HistorySource
-from deepclean.io.t050017 import FrameName
 from deepclean.models.load import Model
 from deepclean.system.atomic import publish
 
 CONFIG, PINNED, PLAN, SHARDS, LOGS = "config.yaml", "pinned.json", "plan.json", "shards.txt", "logs"
 
 LONGEST = 65536 * NS
-"""Of a shard: a quarter of an hour of one core with one coupling, and 120 shards for 3 months."""
+"""The longest shard: 15 minutes on one core with one coupling; 3 months are 120 such shards."""
 
 _Seconds = tuple[int, int]
 
 
 class ReplayRequest(BaseModel):
-    """What a plan is for: what makes it another plan.
+    """What a plan is for. A plan with another request is another plan.
 
     Args:
         start: GPS seconds.
-        end: likewise, exclusive.
+        end: GPS seconds, exclusive.
         duration: seconds of an output file.
-        output: where the frames go.
-        strain: directories and files of it; empty: the configuration's.
-        witnesses: likewise.
-        fetch: whether the data comes through gwpy instead.
-        counting: what says which time counts; None: all of it.
+        output: directory of the cleaned frames.
+        strain: directories and files of the strain; empty for the configured ones.
+        witnesses: directories and files of the witnesses; empty for the configured ones.
+        fetch: whether the data come through gwpy instead.
+        counting: name of the segments that are to be cleaned; None for all of the time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,33 +69,33 @@ class ReplayRequest(BaseModel):
 
     @property
     def span(self) -> Span:
-        """The whole of it."""
+        """The whole requested span."""
         return Span(self.start * NS, self.end * NS)
 
 
 class ShardPlan(BaseModel):
-    """A plan as it is written down.
+    """A plan as `plan.json` holds it.
 
     Args:
-        asked: what it is for.
+        request: what the plan is for.
         configuration: hash of the configuration.
-        wanted: what there is to be cleaned, done or not, GPS seconds.
-        shards: what was to be done when it was made, GPS seconds; number 1 comes first.
+        wanted: the time that is to be cleaned, finished or not, GPS seconds.
+        shards: the shards, GPS seconds; their numbers begin at 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    asked: ReplayRequest
+    request: ReplayRequest
     configuration: str
     wanted: tuple[_Seconds, ...]
     shards: tuple[_Seconds, ...]
 
     @classmethod
     def read(cls, directory: Path) -> Self:
-        """Return the plan of a directory.
+        """Return the plan in a directory.
 
         Raises:
-            InputError: there is none.
+            InputError: the directory holds no plan.
         """
         try:
             return cls.model_validate_json((directory / PLAN).read_bytes())
@@ -111,134 +111,109 @@ class ShardPlan(BaseModel):
 
     @property
     def wanted_spans(self) -> list[Span]:
-        """What there is to be cleaned, done or not."""
+        """The time that is to be cleaned, finished or not."""
         return [Span(start * NS, end * NS) for start, end in self.wanted]
 
 
 @dataclass(frozen=True, slots=True)
 class ShardLimits:
-    """How long a shard is at most, and how many are worked on at a time.
+    """How the time is cut into shards.
 
     Args:
-        longest: nanoseconds.
-        together: at least 1.
+        longest: the longest shard in nanoseconds.
+        together: how many shards run at a time, at least 1.
     """
 
     longest: int = LONGEST
     together: int = 1
 
 
-def make(
+def plan_shards(
     config: Config,
-    asked: ReplayRequest,
+    request: ReplayRequest,
     source: HistorySource,
     counting: Sequence[Span] | None,
     history: int,
-    how: ShardLimits,
+    limits: ShardLimits,
 ) -> ShardPlan:
-    """Return the plan of what is still to be done; by the files' names, without reading them.
+    """Return the plan of what is not finished. It uses the files' names and reads no file.
 
     Args:
-        config: what to clean.
-        asked: what for.
-        source: where the data is.
-        counting: the time that counts, in order; None: all.
-        history: nanoseconds that an engine reads before it begins.
-        how: it is cut.
+        config: the configuration.
+        request: what the plan is for.
+        source: the input.
+        counting: the time that is to be cleaned, in order; None for all.
+        history: nanoseconds that an engine reads before a shard.
+        limits: how the time is cut.
 
     Raises:
         InputError: there is no strain in the span.
         OutputError: the output cannot be listed.
     """
-    span = asked.span
+    span = request.span
     there = [span]
     if isinstance(source.strain, History):
-        there = parts.whole_seconds(source.strain.spans(config.strain.channel))
-        there = list(parts.shared([span], there))
-    counted = [span] if counting is None else counting
-    wanted = list(parts.shared(there, counted))
+        there = intersection(there, whole_seconds(source.strain.spans(config.strain.channel)))
+    wanted = intersection(there, [span] if counting is None else counting)
     if not wanted:
-        which = f" that counts ({asked.counting})" if asked.counting else ""
+        which = f" that counts ({request.counting})" if request.counting else ""
         raise InputError(f"no strain in {span}{which}")
-    shards = parts.shards(
-        list(parts.without(wanted, finished(asked.output, config))),
-        list(parts.without(there, wanted)),
+    cut = shards(
+        difference(wanted, finished(request.output, config)),
+        difference(there, wanted),
         history=history,
-        duration=asked.duration * NS,
-        longest=how.longest,
-        together=how.together,
+        duration=request.duration * NS,
+        longest=limits.longest,
+        together=limits.together,
     )
     return ShardPlan(
-        asked=asked,
+        request=request,
         configuration=config.hash,
         wanted=tuple(map(_seconds, wanted)),
-        shards=tuple(map(_seconds, shards)),
+        shards=tuple(map(_seconds, cut)),
     )
 
 
 def finished(output: Path, config: Config) -> list[Span]:
-    """Return what the output holds, in order of time, none touching the next.
+    """Return the time of which the output holds frames, in order, no span touching the next.
 
     Raises:
-        OutputError: it cannot be listed.
+        OutputError: the output cannot be listed.
     """
-    try:
-        names = held(output, config.output.description)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise OutputError(
-            f"cannot be listed: {error.strerror}", path=output, errno=error.errno
-        ) from error
-    return list(_merged(names))
-
-
-def _merged(names: Sequence[FrameName]) -> Iterator[Span]:
-    start, end = None, 0
-    for name in names:
-        if start is not None and name.span.start > end:
-            yield Span(start, end)
-            start = None
-        if start is None:
-            start = name.span.start
-        end = max(end, name.span.end)
-    if start is not None:
-        yield Span(start, end)
+    with output_errors(output, "cannot be listed"):
+        try:
+            return union(name.span for name in held(output, config.output.description))
+        except FileNotFoundError:
+            return []
 
 
 def write(plan: ShardPlan, directory: Path, config: Config, loaded: Mapping[str, Model]) -> None:
-    """Write a plan; its directory appears whole or not at all.
+    """Write a plan. Its directory appears complete or not at all.
 
     Raises:
-        OutputError: it cannot be written.
-        ModelError: as pinned.pin.
+        OutputError: the plan cannot be written.
+        ModelError: the copy of a model differs from the loaded model.
     """
     hidden = directory.with_name(f".{directory.name}.tmp")
     try:
-        if hidden.exists():
-            shutil.rmtree(hidden)
-        hidden.mkdir(parents=True)
-        publish(hidden / CONFIG, to_yaml(config).encode())
-        pin(config, loaded, hidden / PINNED)
-        publish(hidden / SHARDS, lines(plan).encode())
-        publish(hidden / PLAN, (plan.model_dump_json(indent=1) + "\n").encode())
-        (hidden / LOGS).mkdir()
-        hidden.rename(directory)
-    except OSError as error:
-        raise OutputError(
-            f"the plan cannot be written: {error.strerror}", path=directory, errno=error.errno
-        ) from error
+        with output_errors(directory, "the plan cannot be written"):
+            if hidden.exists():
+                shutil.rmtree(hidden)
+            hidden.mkdir(parents=True)
+            publish(hidden / CONFIG, to_yaml(config).encode())
+            pin(config, loaded, hidden / PINNED)
+            publish(hidden / SHARDS, lines(plan).encode())
+            publish(hidden / PLAN, (plan.model_dump_json(indent=1) + "\n").encode())
+            (hidden / LOGS).mkdir()
+            hidden.rename(directory)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def require_same(plan: ShardPlan, asked: ReplayRequest, config: Config, directory: Path) -> None:
-    """Raise ConfigError unless a plan that is there is for what is asked now."""
-    other = [
-        name
-        for name in ReplayRequest.model_fields
-        if getattr(plan.asked, name) != getattr(asked, name)
-    ]
+def require_same(plan: ShardPlan, request: ReplayRequest, config: Config, directory: Path) -> None:
+    """Raise ConfigError unless an existing plan has this request and this configuration."""
+    before, now = plan.request.model_dump(), request.model_dump()
+    other = [name for name in now if before[name] != now[name]]
     other += ["configuration"] * (plan.configuration != config.hash)
     if other:
         raise ConfigError(
@@ -249,34 +224,32 @@ def require_same(plan: ShardPlan, asked: ReplayRequest, config: Config, director
 
 
 def lines(plan: ShardPlan) -> str:
-    """Return the shards, a line each, for people and for the jobs' script."""
+    """Return the shards, one line each, for people and for the jobs' script."""
     text = ["# shard  GPS start  GPS end  seconds"]
     text += [f"{n} {a} {b} {b - a}" for n, (a, b) in enumerate(plan.shards, 1)]
     return "\n".join(text) + "\n"
 
 
 def program() -> list[str]:
-    """Return what runs this deepclean in whatever process of this file system."""
+    """Return the command that runs this deepclean from any process on this file system."""
     script = Path(sys.executable).with_name("deepclean")
     return [str(script)] if script.exists() else [sys.executable, "-P", "-m", "deepclean"]
 
 
 def arguments(plan: ShardPlan, directory: Path) -> list[str]:
-    """Return what all shards' calls share, behind the program's name."""
-    asked = plan.asked
+    """Return the arguments that the calls of all shards share."""
+    request = plan.request
     shared = ["replay", "--config", str(directory / CONFIG), "--pinned", str(directory / PINNED)]
-    shared += ["--duration", str(asked.duration), "--output", str(asked.output)]
-    for option, paths in (("--strain", asked.strain), ("--witnesses", asked.witnesses)):
+    shared += ["--duration", str(request.duration), "--output", str(request.output)]
+    for option, paths in (("--strain", request.strain), ("--witnesses", request.witnesses)):
         shared += [text for path in paths for text in (option, str(path))]
-    return shared + ["--fetch"] * asked.fetch
+    return shared + ["--fetch"] * request.fetch
 
 
 def command(plan: ShardPlan, directory: Path, span: Span) -> str:
-    """Return the command line that does a span by itself."""
-    begin, end = _seconds(span)
-    return shlex.join(
-        [*program(), *arguments(plan, directory), "--start", str(begin), "--end", str(end)]
-    )
+    """Return the command line that cleans one span."""
+    start, end = map(str, _seconds(span))
+    return shlex.join([*program(), *arguments(plan, directory), "--start", start, "--end", end])
 
 
 def _seconds(span: Span) -> _Seconds:

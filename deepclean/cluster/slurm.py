@@ -1,9 +1,9 @@
-"""A plan as Slurm jobs: an array of its shards, and a job after them that says what is done.
+"""A plan as Slurm jobs: an array of the shards, and a job after them that lists what is finished.
 
-The array's script reads a shard's line of shards.txt and calls `deepclean replay`; where the exit
-status says that the same again may succeed, or the process was killed, it does so in the same
-allocation. A job whose node dies is queued again by Slurm. A shard that was begun goes on where it
-was.
+The script of the array reads the line of its shard in shards.txt and calls `deepclean replay`. If
+the exit status says that a repetition may succeed, or if the process was killed, the script repeats
+the call in the same allocation. Slurm queues a job again if its node dies. A repeated shard
+continues after the frames that it has written.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from deepclean.cluster import submit as handed
 from deepclean.cluster.plan import LOGS, SHARDS, ShardPlan, arguments, program
-from deepclean.cluster.submit import SubmitSite
+from deepclean.cluster.submit import SubmitSite, run
 from deepclean.config import Config
 from deepclean.errors import ConfigError
 from deepclean.system.atomic import publish
@@ -23,7 +22,7 @@ from deepclean.system.atomic import publish
 OURS = frozenset(
     ("array", "dependency", "chdir", "output", "error", "open-mode", "requeue", "no-requeue")
 )
-"""Options of sbatch that the scripts decide on."""
+"""Options of sbatch that the scripts set."""
 
 PLACE = "slurm"
 _ARRAY, _VERIFY, _JOBS = "shards.sh", "verify.sh", "jobs.txt"
@@ -34,7 +33,7 @@ read -r _ start end _ < <(grep "^$SLURM_ARRAY_TASK_ID " {shards})
 for ((attempt = 0; ; attempt++)); do
   {command} --start "$start" --end "$end"
   status=$?
-  # 1: the same again may succeed (docs/replay.md); beyond 128: it was killed.
+  # 1: a repetition may succeed (docs/replay.md); above 128: the process was killed.
   ((attempt < {retries} && (status == 1 || status > 128))) || exit "$status"
   echo "shard $SLURM_ARRAY_TASK_ID: exit status $status, once more"
 done
@@ -47,15 +46,15 @@ def write(
     """Write the scripts; return the commands that submit them.
 
     Args:
-        plan: what is to be done.
+        plan: the plan.
         directory: of the plan.
-        config: says how many threads a shard has.
-        numbers: of the shards that are to be done, rising.
-        site: what else is wanted.
+        config: the configuration; it says how many threads a shard has.
+        numbers: numbers of the shards that are to be submitted, ascending.
+        site: settings of the site and the user.
 
     Raises:
-        ConfigError: Slurm cannot be told of such a path.
-        OutputError: they cannot be written.
+        ConfigError: Slurm cannot use such a path.
+        OutputError: the scripts cannot be written.
     """
     if any(sign in str(directory) for sign in '%"\\\n'):
         raise ConfigError(f"{directory}: Slurm cannot write logs there: name another --plan")
@@ -93,16 +92,16 @@ def write(
 
 
 def submit(directory: Path, commands: Sequence[Sequence[str]], highest: int) -> list[str]:
-    """Submit what was written; return the jobs' numbers, that of the array first.
+    """Submit the scripts; return the numbers of the two jobs, the array's first.
 
     Args:
         directory: of the plan.
-        commands: as `write` returned them.
-        highest: number of a shard.
+        commands: the commands that `write` returned.
+        highest: the highest number of a shard.
 
     Raises:
         ConfigError: Slurm refuses.
-        OutputError: the jobs' numbers cannot be written down.
+        OutputError: the numbers of the jobs cannot be written.
     """
     largest = _largest_array()
     if highest >= largest:
@@ -110,25 +109,25 @@ def submit(directory: Path, commands: Sequence[Sequence[str]], highest: int) -> 
             f"shard {highest}: this Slurm's arrays end before {largest} (MaxArraySize): plan "
             "longer shards with --shard in another --plan"
         )
-    array = handed.run(commands[0]).partition(";")[0]
+    array = run(commands[0]).partition(";")[0]
     try:
         after = [word.replace("ARRAY", array) for word in commands[1][:-1]]
-        verify = handed.run([*after, commands[1][-1]]).partition(";")[0]
+        verify = run([*after, commands[1][-1]]).partition(";")[0]
     except ConfigError:
-        handed.run(["scancel", array])
+        run(["scancel", array])
         raise
     publish(directory / PLACE / _JOBS, f"{array} {verify}\n".encode())
     return [array, verify]
 
 
 def require_idle(directory: Path) -> None:
-    """Raise ConfigError where jobs of an earlier submission have not ended."""
+    """Raise ConfigError if jobs of an earlier submission have not ended."""
     try:
         jobs = (directory / PLACE / _JOBS).read_text().split()
     except FileNotFoundError:
         return
-    # By user, since squeue refuses a list with a number that it has forgotten.
-    listed = handed.run(["squeue", "--me", "--noheader", "--format=%A %F"]).split()
+    # The list is by user, because squeue refuses a list with a number that it no longer knows.
+    listed = run(["squeue", "--me", "--noheader", "--format=%A %F"]).split()
     if set(jobs) & set(listed):
         raise ConfigError(
             f"{directory}: its jobs {' and '.join(jobs)} have not ended: wait for them, or "
@@ -137,8 +136,8 @@ def require_idle(directory: Path) -> None:
 
 
 def _largest_array() -> int:
-    """Return the number below which those of an array's tasks have to be."""
-    for line in handed.run(["scontrol", "show", "config"]).splitlines():
+    """Return the exclusive upper limit of the numbers of an array's tasks."""
+    for line in run(["scontrol", "show", "config"]).splitlines():
         name, _, value = line.partition("=")
         if name.strip() == "MaxArraySize":
             return int(value)
@@ -147,7 +146,7 @@ def _largest_array() -> int:
 
 def _header(directory: Path, options: dict[str, str | None]) -> str:
     lines = ["#!/bin/bash", *(_directive(*each) for each in options.items())]
-    # From here no package of the same name shadows the one that is installed.
+    # In this directory no package of the same name shadows the installed one.
     return "\n".join([*lines, f'#SBATCH --chdir="{directory}"', ""]) + "\n"
 
 
@@ -156,7 +155,7 @@ def _directive(name: str, value: str | None) -> str:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Return rising numbers as Slurm writes them: `1-3,7`."""
+    """Return ascending numbers in Slurm's notation: `1-3,7`."""
     runs = groupby(enumerate(numbers), lambda each: each[1] - each[0])
     ends = [[number for _, number in run] for _, run in runs]
     return ",".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in ends)

@@ -1,4 +1,4 @@
-"""What HTCondor and Slurm have in common: what a site wants said, and the commands that submit."""
+"""What the submission to HTCondor and to Slurm shares: settings, and running the commands."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class SubmitSite:
     """What a site and a user want of the jobs.
 
     Args:
-        settings: of the engine's own, by its names (`partition`, `accounting_group`); None where
-            a name stands alone.
-        together: shards at a time; None: as many as the engine gives.
-        retries: of a shard that may succeed when it is done again.
+        settings: settings of the scheduler by its own names (`partition`, `accounting_group`);
+            None for a name without a value.
+        together: how many shards run at a time; None for as many as the scheduler runs.
+        retries: how often a shard is repeated that may succeed when it is repeated.
     """
 
     settings: Mapping[str, str | None] = field(default_factory=dict)
@@ -29,14 +29,14 @@ class SubmitSite:
 
 
 def settings(given: Sequence[str], ours: Collection[str]) -> dict[str, str | None]:
-    """Return `KEY=VALUE` texts as a mapping; of a key that is named twice the last.
+    """Return `KEY=VALUE` texts as a mapping. A repeated key has its last value.
 
     Args:
-        given: the texts; `KEY` alone for what has no value.
-        ours: keys that the plan itself decides on.
+        given: the texts; `KEY` alone for a setting without a value.
+        ours: keys that the plan itself sets.
 
     Raises:
-        ConfigError: a key is none, is one of ours, or its value has several lines.
+        ConfigError: a key is malformed or set by the plan, or its value has several lines.
     """
     found: dict[str, str | None] = {}
     faults = []
@@ -55,17 +55,17 @@ def settings(given: Sequence[str], ours: Collection[str]) -> dict[str, str | Non
 
 
 def run(command: Sequence[str]) -> str:
-    """Run a command of the engine; return what it printed.
+    """Run a command of the scheduler; return its output.
 
     Raises:
-        ConfigError: there is no such command here, or it refuses.
+        ConfigError: the command does not exist on this machine, or it fails.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         raise ConfigError(
-            f"{command[0]}: {error.strerror}: submit where the engine's commands are; the plan is "
-            "written"
+            f"{command[0]}: {error.strerror}: submit where the scheduler's commands are; "
+            "the plan is written"
         ) from error
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())

@@ -1,63 +1,60 @@
-"""The input of a shard laid out to be transferred: a directory of links for each kind of it.
+"""The input of a shard laid out for transfer: one directory of links for each kind of input.
 
-HTCondor transfers a directory whole, and of a link the file. The directories that the files come
-from are kept apart and in their order, which decides where files overlap (io.history).
+HTCondor transfers a directory whole, and the file instead of a link to it. Files from different
+directories are kept apart and in order, because the order decides where files overlap
+(`io.history`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from deepclean.core.time import NS, Span
-from deepclean.errors import InputError, OutputError
+from deepclean.errors import InputError, output_errors
 from deepclean.io.catalogue import DataFile
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.io.t050017 import FrameName
 
 SHIPPED = "shipped"
-"""Where in the plan these directories lie, one for each shard."""
+"""Directory in the plan for the links; each shard has its own."""
 
 
 def lay_out(source: HistorySource, needed: Span, directory: Path) -> tuple[list[str], int]:
-    """Make the links of one shard; return the options' directories, and how many bytes it takes.
+    """Write the links of one shard.
 
     Args:
-        source: where the data is.
-        needed: by the shard, with its history and look-ahead.
-        directory: of this shard; links that are there are kept.
+        source: the input.
+        needed: the time that the shard reads, with its history and look-ahead.
+        directory: for the links of this shard; existing links are kept.
 
     Returns:
-        `strain`, and `witnesses` where they are in files of their own; and the files' size.
+        The names of the directories, `strain` and, where the witnesses are in files of their own,
+        `witnesses`; and the total size of the files in bytes.
 
     Raises:
-        InputError: a file's name does not say what it holds, so it would not be found there.
-        OutputError: a link cannot be made.
+        InputError: the name of a file does not say what it holds, so the shard would not find it.
+        OutputError: a link cannot be written.
     """
     seconds = Span(needed.start // NS * NS, -(-needed.end // NS) * NS)
     kinds = {"strain": source.strain, "witnesses": source.witnesses}
     if source.witnesses is source.strain:
         del kinds["witnesses"]
     size, laid = 0, []
-    for kind, past in kinds.items():
-        if not isinstance(past, History):
-            continue  # it is fetched where the shard runs
+    for kind, history in kinds.items():
+        if not isinstance(history, History):
+            continue  # the shard fetches it where it runs
         laid.append(kind)
         (directory / kind).mkdir(parents=True, exist_ok=True)
-        for place, file in _numbered(past.files(seconds)):
-            size += _link(file, directory / kind / f"{place:06d}")
+        files = history.files(seconds)
+        parents = sorted({file.path.parent for file in files})
+        for file in files:
+            size += _link(file, directory / kind / f"{parents.index(file.path.parent):06d}")
     return laid, size
 
 
-def _numbered(files: list[DataFile]) -> Iterator[tuple[int, DataFile]]:
-    """Yield files with the rank of their directory."""
-    ranks = {d: rank for rank, d in enumerate(sorted({file.path.parent for file in files}))}
-    yield from ((ranks[file.path.parent], file) for file in files)
-
-
 def _link(file: DataFile, place: Path) -> int:
-    """Link a file; return its size."""
+    """Link a file into a directory; return its size in bytes."""
     if FrameName.parse(file.path.name) is None:
         raise InputError(
             "is not named as LIGO-T050017 has it, so it is not found where it is transferred to: "
@@ -65,12 +62,8 @@ def _link(file: DataFile, place: Path) -> int:
             path=file.path,
         )
     link, target = place / file.path.name, file.path.resolve()
-    try:
+    with output_errors(target, "cannot be linked to"):
         place.mkdir(exist_ok=True)
         if not link.is_symlink():
             link.symlink_to(target)
         return target.stat().st_size
-    except OSError as error:
-        raise OutputError(
-            f"cannot be linked to: {error.strerror}", path=target, errno=error.errno
-        ) from error

@@ -1,34 +1,35 @@
-"""What of a plan is done: frames are there, or the strain has nothing that could be cleaned."""
+"""Which shards of a plan are finished: their frames exist, or the strain holds nothing to clean."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepclean.cluster import shards as parts
 from deepclean.cluster.plan import ShardPlan, finished
 from deepclean.config import Config
 from deepclean.core.block import Series
+from deepclean.core.segments import difference, intersection
 from deepclean.core.time import NS, Span
-from deepclean.errors import InputError, OutputError
+from deepclean.errors import InputError, output_errors
 from deepclean.io import gwf
 from deepclean.io.source import HistorySource
 from deepclean.io.t050017 import FrameName
 from deepclean.system.atomic import publish
 
 RETURNED = "returned"
-"""Where in the plan the frames of shards lie that were transferred back, a directory each."""
+"""Directory in the plan for the frames that shards transfer back; each shard has its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class UnfinishedShards:
-    """What is not all done.
+class UnfinishedShard:
+    """Time without frames.
 
     Args:
-        number: of the shard; None for what was there when the plan was made.
-        span: of the shard, or of what is not there.
-        missing: nanoseconds without a frame.
+        number: of the shard; None for time that had frames when the plan was written.
+        span: the whole shard, or the time without frames.
+        missing: nanoseconds without frames.
     """
 
     number: int | None
@@ -36,63 +37,49 @@ class UnfinishedShards:
     missing: int
 
 
-def unfinished(
-    plan: ShardPlan, config: Config, source: HistorySource
-) -> Iterator[UnfinishedShards]:
-    """Yield what is not all done, in order of time.
+def unfinished(plan: ShardPlan, config: Config, source: HistorySource) -> Iterator[UnfinishedShard]:
+    """Yield what is not finished, in order of time.
 
-    A second without a frame is done where its strain cannot be read, as in any replay: then there
-    is nothing to be cleaned. Only seconds without a frame are read.
+    A second without a frame is finished if its strain cannot be read, as in any replay: then there
+    is nothing to clean. Only seconds without a frame are read.
 
     Raises:
         OutputError: the output cannot be listed.
     """
-    left = list(parts.without(plan.wanted_spans, finished(plan.asked.output, config)))
+    left = difference(plan.wanted_spans, finished(plan.request.output, config))
     for number, shard in plan.numbered.items():
-        missing = list(parts.shared([shard], left))
+        missing = intersection([shard], left)
         if _readable(missing, config, source):
-            yield UnfinishedShards(number, shard, sum(part.duration for part in missing))
-    shards = list(plan.numbered.values())
-    for part in parts.without(left, shards):
+            yield UnfinishedShard(number, shard, sum(part.duration for part in missing))
+    for part in difference(left, plan.numbered.values()):
         if _readable([part], config, source):
-            yield UnfinishedShards(None, part, part.duration)
+            yield UnfinishedShard(None, part, part.duration)
 
 
 def _readable(missing: Sequence[Span], config: Config, source: HistorySource) -> bool:
-    """Return whether a second of these spans has strain."""
+    """Return whether any second of these spans has strain."""
     channel = config.strain.channel
     seconds = (Span(s, s + NS) for part in missing for s in range(part.start, part.end, NS))
     return any(isinstance(source.strain.read([channel], s)[channel], Series) for s in seconds)
 
 
 def gather(plan: ShardPlan, config: Config, directory: Path) -> int:
-    """Move the frames that shards sent back into the output; return how many.
+    """Move the frames that shards transferred back into the output; return their number.
 
-    Each appears there whole. One that came back damaged stays away, and its shard unfinished.
+    Each frame appears there complete. A damaged frame is left, and its shard stays unfinished.
 
     Raises:
         OutputError: the output cannot be written.
     """
-    output, moved = plan.asked.output, 0
+    output, moved = plan.request.output, 0
     for path in sorted((directory / RETURNED).glob("*/*.gwf")):
         name = FrameName.parse(path.name)
-        if name is None or name.description != config.output.description or not _sound(path):
+        if name is None or name.description != config.output.description:
             continue
-        try:
+        with suppress(InputError), output_errors(path, "cannot be moved"):
+            gwf.read(path, [], checksum=True)
             output.mkdir(parents=True, exist_ok=True)
             publish(output / path.name, path.read_bytes(), fsync=config.output.fsync)
             path.unlink()
-        except OSError as error:
-            raise OutputError(
-                f"cannot be moved: {error.strerror}", path=path, errno=error.errno
-            ) from error
-        moved += 1
+            moved += 1
     return moved
-
-
-def _sound(path: Path) -> bool:
-    try:
-        gwf.read(path, [], checksum=True)
-    except InputError:
-        return False
-    return True

@@ -9,7 +9,7 @@ from deepclean.config import Config
 from deepclean.core.bandpass import BandpassSettings
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings
-from deepclean.core.gate.table import GateSettings
+from deepclean.core.gate.settings import GateSettings
 from deepclean.core.predict import PredictSettings
 from deepclean.core.resample import ResampleSettings
 from deepclean.core.rollout.rules import TrialSettings

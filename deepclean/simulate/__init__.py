@@ -1,9 +1,9 @@
 """A simulated site with a known truth.
 
-A `Site` describes an interferometer: the background in its strain, what disturbs it, and which
-auxiliary channels witness that. A `Simulator` makes its channels, and the truth beside them, as a
-function of GPS time. `write_history` and `stream` leave them on disk as a real site does,
-with the faults that are asked for.
+A `Site` describes an interferometer: the background in its strain, the disturbances, and the
+auxiliary channels that witness them. A `Simulator` computes its channels, and the truth beside
+them, as a function of GPS time. `write_history` and `stream` write them to disk as a real site
+does, with the requested faults.
 """
 
 from deepclean.simulate.compose import compose

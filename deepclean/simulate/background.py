@@ -1,13 +1,13 @@
 """The strain that the couplings are added to: a detector's published noise, or real strain.
 
-Both are a function of the GPS second. The strength of a coupling is measured by the published
-curve's amplitude spectral density (ASD) over either.
+Both are functions of the GPS second. In both cases the strength of a coupling is relative to the
+published curve's amplitude spectral density (ASD).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -15,10 +15,11 @@ import scipy.fft
 from deepclean.core.block import Float64, Gap, Samples
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError, hint
+from deepclean.io import gwf, hdf5
 from deepclean.simulate.noise import Stream, filtered, remembered, white
 
 WALL = 10.0
-"""Below this many hertz a curve is held flat: published ones rise there without end, or stop."""
+"""Frequency in Hz below which a curve is constant. Published curves diverge or end there."""
 
 
 class CurveBackground:
@@ -28,7 +29,7 @@ class CurveBackground:
     every half hertz, Hann-windowed in time), so that a second depends on its two neighbours only.
 
     Args:
-        curve: the function's name without `SimNoisePSD`, such as `aLIGO175MpcT1800545`.
+        curve: name of the function without `SimNoisePSD`, such as `aLIGO175MpcT1800545`.
         rate: samples per second.
         seed: of the site.
         name: of the strain channel.
@@ -45,11 +46,11 @@ class CurveBackground:
         self.stream: Stream = remembered(filtered(source, taps * window), 2)
 
     def require(self, span: Span) -> None:
-        """Accept any span: the curve holds for ever."""
+        """Accept any span: the curve does not change."""
 
 
 class FileBackground:
-    """Real strain from one file (HDF5 or GWF), which the site is then confined to.
+    """Real strain from one file (HDF5 or GWF). The site is then defined over its span only.
 
     Args:
         path: the file.
@@ -60,7 +61,7 @@ class FileBackground:
     """
 
     def __init__(self, path: Path, channel: str) -> None:
-        series = _edge(path).read(path, [channel])[channel]
+        series = _reader(path).read(path, [channel])[channel]
         if isinstance(series, Gap) or not np.isfinite(series.samples).all():
             raise InputError(
                 "is no background: not all of its samples are valid", path=path, channels=[channel]
@@ -73,7 +74,7 @@ class FileBackground:
         self.stream: Stream = self._second
 
     def require(self, span: Span) -> None:
-        """Raise InputError unless the file holds all of a span."""
+        """Raise InputError unless the file holds the whole span."""
         if not self.span.covers(span):
             raise InputError(
                 f"the site has its background over {self.span}, not over {span}", path=self._path
@@ -90,12 +91,12 @@ def background_channel(path: Path, channel: str | None = None) -> tuple[str, int
 
     Args:
         path: the file.
-        channel: its name; the only channel that ends in `STRAIN` where it is None.
+        channel: name of the strain; None for the only channel whose name ends in `STRAIN`.
 
     Raises:
-        InputError: not readable, or no channel, or several, that could be meant.
+        InputError: the file cannot be read, or not exactly one channel fits.
     """
-    held = _edge(path).channels(path, None if channel is None else [channel])
+    held = _reader(path).channels(path, None if channel is None else [channel])
     meant = {name: rate for name, rate in held.items() if channel or name.endswith("STRAIN")}
     if len(meant) != 1:
         like = ", ".join(sorted(meant)) or "none"
@@ -107,7 +108,7 @@ def background_channel(path: Path, channel: str | None = None) -> tuple[str, int
 def curve_asd(curve: str, rate: int) -> Float64:
     """Return a published curve's ASD in 1/sqrt(Hz) at every half hertz up to half the rate.
 
-    Below `WALL` it has the value there. Source: LIGO-T1800545, LIGO-T1800044 and others, as
+    Below `WALL` it has its value at `WALL`. Source: LIGO-T1800545, LIGO-T1800044 and others, as
     lalsimulation tabulates them.
 
     Raises:
@@ -125,7 +126,7 @@ def curve_asd(curve: str, rate: int) -> Float64:
     function(series, WALL)
     asd: Float64 = np.sqrt(series.data.data)
     asd[: int(2 * WALL)] = asd[int(2 * WALL)]
-    asd[-1] = asd[-2]  # the library leaves the last bin empty
+    asd[-1] = asd[-2]  # the library leaves the last bin 0
     return asd
 
 
@@ -139,7 +140,5 @@ def curve_floor(curve: str, band: tuple[float, float]) -> float:
     return float(curve_asd(curve, middle + 2)[middle])
 
 
-def _edge(path: Path) -> ModuleType:
-    from deepclean.io import gwf, hdf5
-
+def _reader(path: Path) -> Any:
     return gwf if path.suffix == ".gwf" else hdf5

@@ -1,8 +1,8 @@
-"""Sites composed from subtraction problems, by rule.
+"""Sites composed from subtraction problems by fixed rules.
 
 The published studies name bands and witnesses, not the physics between them. Here a band that
-holds a harmonic of the mains has that line, with sidebands from slow angular motion; any other
-band has a hum. Witnesses of alignment see a mix of the motions, the others see the carrier.
+contains a harmonic of the mains has that line, with sidebands from slow angular motion. Any other
+band has a hum. Witnesses of alignment see a mixture of the motions, the others see the carrier.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from deepclean.simulate.site import (
 )
 
 Problem: TypeAlias = tuple[tuple[float, float], tuple[str, ...]]
-"""A subtraction problem: its band in Hz, and its witnesses."""
+"""A subtraction problem: its band in Hz and its witnesses."""
 
 LINE_STRENGTH = 15.0
-"""Of a mains line: its root mean square over the floor's in 1 Hz (see `Coupling`)."""
+"""Rms of a mains line over the floor's rms in 1 Hz (see `SimulatedCoupling`)."""
 
 SIDEBAND_STRENGTH = 7.0
-"""Of all of a line's sidebands together."""
+"""Rms of all sidebands of a line together, in the same unit."""
 
 HUM_PEAK = 4.0
-"""Of a hum: its ASD over the floor's in the middle of its band."""
+"""ASD of a hum over the floor's, in the middle of its band."""
 
 HUM_BILINEAR = 0.25
-"""Of a hum: how much of it is multiplied by the motions, relative to how much is not."""
+"""Part of a hum that is multiplied by the motions, relative to the part that is not."""
 
 CARRIER_NOISE = 1e-3
-"""Sensor noise of a witness of carriers, per sqrt(Hz), over the rms of what it sees."""
+"""Sensor noise of a witness of carriers, per sqrt(Hz), relative to the rms of its signal."""
 
 MOTION_NOISE = 3e-3
-"""The same of a witness of motions."""
+"""Sensor noise of a witness of motions, in the same unit."""
 
 MOTIONS = (
     Motion("hard_pitch", 0.45, 0.12),
@@ -58,16 +58,16 @@ MOTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What an interferometer has besides its subtraction problems.
+    """The properties of an interferometer besides its subtraction problems.
 
     Args:
-        strain: channel, without the prefix.
-        rate: of the strain, in Hz.
-        state: state vector, without the prefix.
+        strain: name of the strain channel, without the prefix.
+        rate: of the strain, samples per second.
+        state: name of the state vector, without the prefix.
         curve: noise curve of lalsimulation.
-        mains: frequency in Hz.
-        motions: how many of `MOTIONS` it has at most.
-        usual: rate of witnesses of no particular kind, in Hz.
+        mains: frequency of the mains in Hz.
+        motions: largest number of `MOTIONS`.
+        usual: rate of witnesses that match no pattern of `_RATES`, samples per second.
     """
 
     strain: str
@@ -116,10 +116,10 @@ _RATES = (
     (r"^(CAL|Sc)_", 10000),
     (r"^ENV_\w+_MAG_", 20000),
 )
-"""Witness rates in Hz by the first pattern that a name matches."""
+"""Witness rates in samples per second, by the first pattern that a name matches."""
 
 _ALIGNMENT = re.compile(r"^ASC|^HPI|^ISI|WFS|DOF|_QD|_LC_|^SBE_|Tpro|POWERSUPPLY|_[Tt][XxYyZz]|Cty")
-"""Names of witnesses that see motions; the others see carriers."""
+"""Pattern of the names of witnesses that see motions. The other witnesses see carriers."""
 
 
 def compose(
@@ -130,18 +130,18 @@ def compose(
     rates: Mapping[str, int] | None = None,
     seed: int = 0,
 ) -> Site:
-    """Return a site that shows some subtraction problems.
+    """Return a site with some subtraction problems.
 
     Args:
         ifo: `H1`, `L1`, `K1` or `V1`.
         problems: by name; the witnesses with or without the prefix.
-        motions: how many slow motions there are; None: the interferometer's usual number, or as
-            many as the witnesses of alignment can tell apart (three for five of them).
-        rates: in Hz by full channel name, where they shall differ from the usual ones.
-        seed: of the noise. What couples how does not depend on it.
+        motions: number of slow motions; None for the interferometer's usual number, but no more
+            than the witnesses of alignment can distinguish (three for five of them).
+        rates: samples per second by full channel name, if they differ from the usual rates.
+        seed: of the noise; the couplings do not depend on it.
 
     Raises:
-        ConfigError: no such interferometer, or a rate that cannot carry what a witness sees.
+        ConfigError: no such interferometer, or a rate too low for the signal of a witness.
     """
     if ifo not in PLACES:
         raise ConfigError(f"no interferometer {ifo} can be simulated{hint(ifo, PLACES)}")
@@ -186,10 +186,10 @@ def _carrier(band: tuple[float, float], mains: int) -> Line | Hum:
 def _coupling(
     name: str, problem: Problem, carrier: Line | Hum, motions: tuple[Motion, ...]
 ) -> SimulatedCoupling:
-    """Return how a carrier gets into the strain.
+    """Return the coupling of a carrier to the strain.
 
-    The motions take part that keep it inside the band, if there are enough witnesses of alignment
-    to tell all motions apart.
+    It includes the motions whose sidebands stay inside the band, if there are enough witnesses of
+    alignment to distinguish all motions.
     """
     (low, high), witnesses = problem
     room = min(carrier.frequency - low, high - carrier.frequency)
@@ -217,7 +217,7 @@ def _seen(
     carriers: Mapping[str, Line | Hum],
     motions: tuple[Motion, ...],
 ) -> dict[str, tuple[Term, ...]]:
-    """Return what each witness sees, once for all the problems that it has a part in."""
+    """Return the terms that each witness sees, of all the problems that name it."""
     sources: dict[str, dict[str, None]] = {}
     for problem, (_, witnesses) in problems.items():
         for witness in witnesses:
@@ -236,7 +236,7 @@ def _carrier_term(witness: str, carrier: str) -> Term:
 
 
 def _mix(witness: str, place: int, motions: tuple[Motion, ...]) -> tuple[Term, ...]:
-    """Return what an alignment signal sees: one motion above all, in turn, and some of the rest."""
+    """Return the terms of an alignment signal: one motion mainly, and some of the others."""
     size, *leaks = _draw(witness, 1 + len(motions))
     return tuple(
         Term(motion.name, 10**size * (1.0 if number == place % len(motions) else 0.4 * leak))
@@ -259,5 +259,5 @@ def _sees_motions(witness: str) -> bool:
 
 
 def _draw(name: str, count: int) -> list[float]:
-    """Return numbers in [-1, 1) that belong to a name: a site's hardware, the same for any seed."""
+    """Return numbers in [-1, 1) that depend on a name alone: a site's hardware, for any seed."""
     return [float(number) for number in generator(0, name, 0).uniform(-1, 1, count)]

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from deepclean.config import Config
 from deepclean.errors import ConfigError
 from deepclean.simulate.compose import compose
 from deepclean.simulate.site import Site
-
-if TYPE_CHECKING:
-    from deepclean.config import Config
 
 
 def site_of(config: Config, *, motions: int | None = None, seed: int = 0) -> Site:
     """Return the site whose subtraction problems are a configuration's enabled couplings.
 
-    Its strain has the configured name and rate, its state vector the configured name or, where
-    none is configured, the interferometer's usual one.
+    The strain has the configured name and rate. The state vector has the configured name or, if
+    none is configured, the interferometer's usual name.
 
     Args:
-        config: what is to be cleaned.
-        motions: how many slow motions there are; None: see `compose`.
-        seed: of the noise. What couples how does not depend on it.
+        config: the configuration.
+        motions: number of slow motions; None for the default of `compose`.
+        seed: of the noise; the couplings do not depend on it.
 
     Raises:
         ConfigError: a coupling with several bands, an interferometer that cannot be simulated, or
-            a rate too low for what its channel is to show.
+            a rate too low for the signal of its channel.
     """
     couplings = config.enabled_couplings
     several = [name for name, coupling in couplings.items() if len(coupling.bands) > 1]

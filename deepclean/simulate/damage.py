@@ -1,4 +1,4 @@
-"""What a fault does: to samples, and to a file's bytes, name and time of appearing. Pure."""
+"""The effect of a fault on samples, and on a file's bytes, name and time. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from deepclean.io.t050017 import FrameName
 from deepclean.simulate.faults import Fault
 
 QUARTER = 0.25
-"""Of the peak in each second, where a clipped channel saturates."""
+"""Share of the peak in each second at which a clipped channel saturates."""
 
 LOUDER = 1000
-"""Times as loud, a glitch."""
+"""Factor by which a glitch is louder than the channel."""
 
 HOFT_OK = 0b1
-"""The state vector's bit that stays when only the observation intent goes."""
+"""The state vector's bit that stays when only the observation intent is off."""
 
 _SAMPLES: dict[str, Callable[[Samples, Any], Samples | float]] = {
     "nan": lambda samples, held: np.nan,
@@ -36,11 +36,11 @@ _SAMPLES: dict[str, Callable[[Samples, Any], Samples | float]] = {
 
 
 def spoiled(series: Series, fault: Fault, held: Callable[[], Any]) -> Series:
-    """Return samples as a fault leaves them inside its span; outside they are as they were.
+    """Return samples with a fault inside its span; the other samples are unchanged.
 
     Args:
-        series: of a channel that is hit, at most a second.
-        fault: that acts on samples or on the state vector.
+        series: at most a second of a channel that the fault hits.
+        fault: a fault of samples or of the state vector.
         held: gives the value that the channel had when the fault began.
     """
     shared = series.span.overlap(fault.span)
@@ -56,7 +56,7 @@ def spoiled(series: Series, fault: Fault, held: Callable[[], Any]) -> Series:
 
 
 def faster(series: Series) -> Series:
-    """Return a channel at twice its rate: each sample comes twice."""
+    """Return a channel at twice its rate, with every sample repeated."""
     return Series(series.span, 2 * series.rate, np.repeat(series.samples, 2))
 
 
@@ -67,16 +67,17 @@ def _clipped(samples: Samples) -> Samples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One thing that is done to one file.
+    """One operation on one file.
 
     Args:
-        do: `publish`, complete and at once; `begin`, in place under the final name; `finish` what
-            was begun; `delete`; or `nothing`, which takes the place of what does not happen.
+        do: `publish` writes the file, complete at once; `begin` writes it in place under its final
+            name, and `finish` completes that; `delete` removes it; `nothing` stands for a file
+            that never appears.
         name: of the file.
-        data: to write.
-        place: it is done when the file over this span is due.
+        data: content of the file.
+        place: the operation happens when the file over this span is due.
         delay: seconds of the clock after that.
-        foreign: the file is none of the stream's.
+        foreign: whether the file does not belong to the stream.
     """
 
     do: Literal["publish", "begin", "finish", "delete", "nothing"] = "publish"
@@ -93,17 +94,17 @@ def acts(
     faults: Iterable[Fault],
     whole: Span,
     length: int,
-    chance: Callable[[str], np.random.Generator],
+    random: Callable[[str], np.random.Generator],
 ) -> list[Act]:
-    """Return what is done about one file, in order.
+    """Return the operations on one file, in order.
 
     Args:
         name: of the file.
         data: its content.
-        faults: of files; those that do not hit this one do nothing.
+        faults: faults of files; faults that do not hit this file have no effect.
         whole: span of the stream, which files of `length` fill.
-        length: seconds a file.
-        chance: gives the random generator of a kind of fault for this file.
+        length: seconds of a file.
+        random: gives the random generator of a kind of fault for this file.
     """
     done = [Act(name=str(name), data=data, place=name.span)]
     for fault in faults:
@@ -111,15 +112,16 @@ def acts(
             place = swapped(fault.span, name.span, whole, length)
             done = [replace(act, place=place) for act in done]
         elif fault.span.overlap(name.span):
-            done = _FILES[fault.kind](done, fault, chance(fault.kind))
+            done = _FILES[fault.kind](done, fault, random(fault.kind))
     return done
 
 
 def swapped(fault: Span, file: Span, whole: Span, length: int) -> Span:
-    """Return the span of the file at whose time a file appears where neighbours swap.
+    """Return the span of the file at whose time a file appears if neighbours swap.
 
-    The first file that the fault hits swaps with the next, the third with the fourth, and so on;
-    the last one with the next even where that one is not hit, but for the last of the stream.
+    The first file that the fault hits swaps with the next one, the third with the fourth, and so
+    on. The last file that is hit may swap with one that is not hit. The last file of the stream has
+    no partner and stays.
     """
     step = length * NS
     first = max((fault.start - whole.start) // step, 0)
@@ -135,26 +137,26 @@ def swapped(fault: Span, file: Span, whole: Span, length: int) -> Span:
 Fate = Callable[[list[Act], Fault, np.random.Generator], list[Act]]
 
 
-def _gone(done: list[Act], fault: Fault, chance: np.random.Generator) -> list[Act]:
+def _gone(done: list[Act], fault: Fault, random: np.random.Generator) -> list[Act]:
     return [replace(done[0], do="nothing", data=b"")]
 
 
-def _late(done: list[Act], fault: Fault, chance: np.random.Generator) -> list[Act]:
+def _late(done: list[Act], fault: Fault, random: np.random.Generator) -> list[Act]:
     return [replace(act, delay=act.delay + fault.delay) for act in done]
 
 
-def _twice(done: list[Act], fault: Fault, chance: np.random.Generator) -> list[Act]:
+def _twice(done: list[Act], fault: Fault, random: np.random.Generator) -> list[Act]:
     again = [replace(act, delay=act.delay + fault.delay) for act in done if act.do == "publish"]
     return [*done, *again]
 
 
-def _cut(done: list[Act], fault: Fault, chance: np.random.Generator) -> list[Act]:
-    part = chance.random()
+def _cut(done: list[Act], fault: Fault, random: np.random.Generator) -> list[Act]:
+    part = random.random()
     return [replace(act, data=_beginning(act.data, part)) for act in done]
 
 
-def _partial(done: list[Act], fault: Fault, chance: np.random.Generator) -> list[Act]:
-    part = chance.random()
+def _partial(done: list[Act], fault: Fault, random: np.random.Generator) -> list[Act]:
+    part = random.random()
     pieces = []
     for act in done:
         if act.do != "publish" or act.foreign:
@@ -165,17 +167,17 @@ def _partial(done: list[Act], fault: Fault, chance: np.random.Generator) -> list
     return pieces
 
 
-def _flipped(done: list[Act], fault: Fault, chance: np.random.Generator) -> list[Act]:
-    place, bit = chance.random(), int(chance.integers(8))
+def _flipped(done: list[Act], fault: Fault, random: np.random.Generator) -> list[Act]:
+    place, bit = random.random(), int(random.integers(8))
     return [replace(act, data=_flip(act.data, place, bit)) for act in done]
 
 
-def _foreign(done: list[Act], fault: Fault, chance: np.random.Generator) -> list[Act]:
-    """Add files that a careless reader may take: each next to a name that it should take."""
+def _foreign(done: list[Act], fault: Fault, random: np.random.Generator) -> list[Act]:
+    """Add files that a careless reader may take for files of the stream."""
     own = done[0]
     stem = PurePath(own.name).stem
     site, description, start, duration = stem.split("-")
-    junk = chance.bytes(256)
+    junk = random.bytes(256)
     others = {
         f"{site}-{description}_FOREIGN-{start}-{duration}.gwf": own.data,
         f"{own.name}.tmp": junk,
@@ -186,7 +188,7 @@ def _foreign(done: list[Act], fault: Fault, chance: np.random.Generator) -> list
     return [*done, *(replace(beside, name=name, data=data) for name, data in others.items())]
 
 
-def _deleted(done: list[Act], fault: Fault, chance: np.random.Generator) -> list[Act]:
+def _deleted(done: list[Act], fault: Fault, random: np.random.Generator) -> list[Act]:
     last = max(done, key=lambda act: act.delay)
     return [*done, replace(done[0], do="delete", data=b"", delay=last.delay)]
 
@@ -205,7 +207,7 @@ _FILES: dict[str, Fate] = {
 
 
 def _beginning(data: bytes, part: float) -> bytes:
-    """Return that part of the bytes, less than all."""
+    """Return the first part of the bytes, never all of them."""
     return data[: int(part * len(data))]
 
 

@@ -1,9 +1,10 @@
-"""Slow signals: seismic motion and the envelopes of lines and bands, on a coarse grid and finer.
+"""Slow signals: seismic motion and the envelopes of lines and bands, on a coarse and a fine grid.
 
 Everything that couples in a simulated site is narrow: a motion of a few hertz, or a carrier at a
-whole number of hertz times a complex envelope of a few hertz. Envelopes are made at `COARSE`
-samples a second, from white noise with a Gaussian spectrum (whose kernel is a Gaussian in time
-too, so it ends), multiplied there, and only then interpolated to the rate of a channel.
+whole number of hertz times a complex envelope of a few hertz. Envelopes are computed at `COARSE`
+samples per second. They are white noise filtered to a Gaussian spectrum, whose kernel is a Gaussian
+in time too and therefore short. They are multiplied on the coarse grid and then interpolated to the
+rate of a channel.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ from deepclean.core.time import NS
 from deepclean.simulate.noise import Stream, around, remembered, white
 
 COARSE = 64
-"""Samples per second of an envelope. Envelopes must stay below `WIDEST` Hz."""
+"""Samples per second of an envelope. The spectrum of an envelope must end below `WIDEST` Hz."""
 
 WIDEST = 20.0
-"""Where the interpolation's pass band ends, in Hz."""
+"""End of the interpolation's pass band in Hz."""
 
 _HALF = 8  # half-length of the interpolation kernel, in coarse samples
-_BETA = 9.0  # of its Kaiser window: images 90 dB down
+_BETA = 9.0  # parameter of its Kaiser window, which suppresses images by 90 dB
 
 
 def wander(seed: int, name: str, frequency: float, width: float) -> Stream:
-    """Return real Gaussian noise of unit variance, coarse, around a frequency.
+    """Return real Gaussian noise of unit variance around a frequency, on the coarse grid.
 
     Args:
         seed: of the site.
         name: of the source.
-        frequency: centre of its power spectral density, in Hz; 0 for a slow drift about zero.
-        width: standard deviation of the (Gaussian) power spectral density, in Hz, at least 0.05.
+        frequency: centre of its power spectral density in Hz; 0 for a slow drift about zero.
+        width: standard deviation of the (Gaussian) power spectral density in Hz, at least 0.05.
 
-    The kernel is followed for seven standard deviations to each side, where it has fallen to
-    2e-11: `0.8 / width` seconds.
+    The kernel extends over seven of its standard deviations on each side, `0.8 / width` seconds,
+    where it has fallen to 2e-11.
     """
     reach = int(np.ceil(0.8 / width))
     count = (2 * reach + 1) * COARSE
@@ -64,7 +65,7 @@ def line_envelope(seed: int, name: str, amplitude: float, phase: float, width: f
         name: of the line.
         amplitude: standard deviation of the relative amplitude.
         phase: standard deviation of the phase, in radians.
-        width: of both, as of `wander`, in Hz.
+        width: width of both, as in `wander`, in Hz.
     """
     size = wander(seed, f"{name} amplitude", 0.0, width)
     angle = wander(seed, f"{name} phase", 0.0, width)
@@ -90,17 +91,17 @@ def band_envelope(seed: int, name: str, width: float) -> Stream:
 
 
 def interpolated(envelope: Stream, rate: int, delay: int = 0) -> Stream:
-    """Return a real or complex coarse signal at `rate` Hz, later by `delay` nanoseconds.
+    """Return a real or complex coarse signal at `rate` Hz, delayed by `delay` nanoseconds.
 
-    Kaiser-windowed sinc interpolation by `rate / COARSE`, any rational number. Both grids start
-    every GPS second afresh, so each second is filtered in an array of the same shape.
+    This is Kaiser-windowed sinc interpolation by `rate / COARSE`, which may be any rational number.
+    Both grids begin with every GPS second, so all seconds are filtered in arrays of one shape.
     """
     common = gcd(rate, COARSE)
     up, down = rate // common, COARSE // common
     place = np.arange(-_HALF * up, _HALF * up + 1) / up - delay * COARSE / NS
     inside = np.clip(1 - (place / _HALF) ** 2, 0, None)
     kernel = np.sinc(place) * np.i0(_BETA * np.sqrt(inside)) / np.i0(_BETA)
-    before = _HALF + (-2 * _HALF) % down  # the second's start then falls on an output sample
+    before = _HALF + (-2 * _HALF) % down  # so that the second's start is an output sample
     first = (before + _HALF) * up // down
 
     def make(second: int) -> Samples:
@@ -116,8 +117,9 @@ def interpolated(envelope: Stream, rate: int, delay: int = 0) -> Stream:
 def phasor(frequency: int, rate: int, delay: int = 0) -> Samples:
     """Return `exp(2 pi i f (t - delay))` over one second, shape `(rate,)`, complex.
 
-    A whole number of hertz has turned a whole number of times since GPS 0 at the start of every
-    second, so the same table serves them all and no phase grows: `f n mod rate` is exact.
+    At a whole number of hertz, the phase at the start of every second is a whole number of turns
+    since GPS 0. The same table therefore serves all seconds, and no phase grows: `f n mod rate` is
+    exact.
 
     Args:
         frequency: whole hertz.

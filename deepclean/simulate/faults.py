@@ -1,7 +1,7 @@
-"""The data faults that a simulated site can have: which, when, and to whom they happen.
+"""The data faults of a simulated site: their kinds, times and targets.
 
-A fault is a value. What it does to samples and files is in `damage`; writing is `files` and
-`stream`. The truth is never touched.
+A fault is a value. Its effect on samples and files is in `damage`, and `files` and `stream` write
+the files. The truth is never changed.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ ActsOn = Literal["file", "channel", "samples", "state"]
 
 @dataclass(frozen=True, slots=True)
 class FaultKind:
-    """What can happen.
+    """A kind of fault.
 
     Args:
         acts_on: a whole `file`; a `channel` throughout its file; `samples` inside the fault's
             span; or the samples of the `state` vector.
-        does: what happens.
-        must: what the daemon must do then.
-        seconds: how long it is where nothing is said, and at most where chance says.
-        target: whom it hits where nothing is said.
-        live: it is a matter of when files appear.
+        does: what happens, for the list of faults.
+        must: what the daemon must then do, for the list of faults.
+        seconds: default duration, and longest duration of a random fault.
+        target: default target.
+        live: whether the fault concerns the time at which files appear.
     """
 
     acts_on: ActsOn
@@ -77,18 +77,18 @@ KINDS: dict[str, FaultKind] = {
     "not_ready": FaultKind("state", "observation intent is off", _READY, 30, "state"),
     "unlocked": FaultKind("state", "all bits are 0", _READY, 30, "state"),
 }
-"""Every kind by name."""
+"""The kinds of faults by name."""
 
 WORDS = (
     "gap: no frame, its seconds counted. gain 0: the raw strain passes while the gain of the "
     "coupling ramps to 0 and back, counted with the reason."
 )
-"""What the words in `must` mean."""
+"""Explanation of the words in `FaultKind.must`."""
 
 STREAMS = ("strain", "witnesses", "both")
 
 LATE_BY = 3.0
-"""Seconds past the deadline: a second more than the next frame's arrival allows it."""
+"""Delay after the deadline in seconds: one more than the arrival of the next frame allows."""
 
 _LONGEST = max(kind.seconds for kind in KINDS.values())
 _TEXT = re.compile(r"([^:@]+)(?::([^@]+))?@(\+?)([\d.]+)(?:\+([\d.]+))?")
@@ -96,15 +96,15 @@ _TEXT = re.compile(r"([^:@]+)(?::([^@]+))?@(\+?)([\d.]+)(?:\+([\d.]+))?")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong.
+    """A fault.
 
     Args:
         kind: one of `KINDS`.
-        span: when. A file is hit if it has any time in common with it.
-        target: `strain`, `witnesses` or `both`; or, where the kind does not act on whole files,
-            a channel's name with or without its prefix, or `state`.
-        delay: seconds of the clock: by which a file is late, after which it appears again or is
-            complete.
+        span: time of the fault. A file is hit if it shares any time with it.
+        target: `strain`, `witnesses` or `both`; if the kind does not act on whole files, also a
+            channel's name with or without its prefix, or `state`.
+        delay: seconds of the clock by which a file is late, or after which it appears again or is
+            completed.
     """
 
     kind: str
@@ -118,20 +118,20 @@ class Fault:
 
 
 def delay_of(kind: str, deadline: float) -> float:
-    """Return a fault's delay where the daemon waits `deadline` seconds for what is missing."""
+    """Return a fault's delay if the daemon waits `deadline` seconds for missing files."""
     return deadline / 2 if kind == "partial" else deadline + LATE_BY
 
 
 def parse_fault(text: str, span: Span, deadline: float) -> Fault:
-    """Return the fault that `KIND[:TARGET]@GPS[+SECONDS]` means.
+    """Return the fault that a text `KIND[:TARGET]@GPS[+SECONDS]` describes.
 
     Args:
-        text: as a person writes it; `@+30` is 30 s after the span's start.
+        text: the text; `@+30` is 30 s after the span's start.
         span: of the stream.
-        deadline: seconds that the daemon waits for what is missing.
+        deadline: seconds that the daemon waits for missing files.
 
     Raises:
-        ConfigError: not of that form, an unknown kind, or not inside the span.
+        ConfigError: another form, an unknown kind, or a fault outside the span.
     """
     match = _TEXT.fullmatch(text)
     if match is None:
@@ -152,18 +152,18 @@ def parse_fault(text: str, span: Span, deadline: float) -> Fault:
 def random_faults(
     seed: int, rate: float, span: Span, site: Site, *, deadline: float = 2.0, live: bool = True
 ) -> tuple[Fault, ...]:
-    """Return a random mix of faults.
+    """Return random faults.
 
-    Which begin in a GPS second is a function of seed, rate, site and that second alone, so two
-    spans agree on what they share.
+    The faults that begin in a GPS second depend on seed, rate, site and that second alone, so two
+    spans agree on their shared time.
 
     Args:
-        seed: of the mix.
+        seed: of the faults.
         rate: mean number of faults that begin in 1000 s.
         span: of the stream; a fault may begin before it.
-        site: whose streams and witnesses are hit.
-        deadline: seconds that the daemon waits for what is missing.
-        live: also those that are a matter of when files appear.
+        site: the site whose streams and witnesses are hit.
+        deadline: seconds that the daemon waits for missing files.
+        live: whether faults of the time at which files appear are included.
 
     Raises:
         ConfigError: a rate that is not from 0 to 1000.
@@ -172,36 +172,36 @@ def random_faults(
         raise ConfigError(f"fault rate: {rate} is not from 0 to 1000 in 1000 s")
     found = []
     for second in range(span.start // NS - _LONGEST, -(-span.end // NS)):
-        chance = generator(seed, "faults", second)
-        for _ in range(chance.poisson(rate / 1000)):
-            fault = _drawn(chance, second, site, deadline)
+        random = generator(seed, "faults", second)
+        for _ in range(random.poisson(rate / 1000)):
+            fault = _drawn(random, second, site, deadline)
             if fault.span.overlap(span) and (live or not KINDS[fault.kind].live):
                 found.append(fault)
     return tuple(found)
 
 
-def _drawn(chance: np.random.Generator, second: int, site: Site, deadline: float) -> Fault:
-    name = list(KINDS)[chance.integers(len(KINDS))]
+def _drawn(random: np.random.Generator, second: int, site: Site, deadline: float) -> Fault:
+    name = list(KINDS)[random.integers(len(KINDS))]
     kind = KINDS[name]
-    when = Span.of_seconds(second, 1 + int(chance.integers(kind.seconds)))
-    of_strain = chance.random() < 0.5 or not site.witnesses
+    when = Span.of_seconds(second, 1 + int(random.integers(kind.seconds)))
+    of_strain = random.random() < 0.5 or not site.witnesses
     target = kind.target
     if kind.acts_on in {"channel", "samples"} and not of_strain:
-        target = site.witnesses[chance.integers(len(site.witnesses))].channel
+        target = site.witnesses[random.integers(len(site.witnesses))].channel
     elif target in {"strain", "witnesses"}:
         target = "strain" if of_strain else "witnesses"
     return Fault(name, when, target, delay_of(name, deadline))
 
 
 class FaultSchedule:
-    """The faults of a stream, by time.
+    """The faults of a stream by time.
 
     Args:
-        faults: in the order in which they happen to one and the same thing.
-        site: whose.
+        faults: in the order in which they act on the same samples or file.
+        site: the site.
 
     Raises:
-        ConfigError: an unknown kind or target; all of them are named.
+        ConfigError: unknown kinds or targets; the message names all of them.
     """
 
     def __init__(self, faults: Iterable[Fault], site: Site) -> None:
@@ -216,7 +216,7 @@ class FaultSchedule:
                 self._numbers[second].append(number)
 
     def over(self, span: Span, *acts_on: ActsOn) -> list[Fault]:
-        """Return the faults of these sorts in the seconds of a span, in the order given."""
+        """Return the faults of a span that act on these objects, in the given order."""
         if not self._faults:
             return []
         seconds = range(span.start // NS, -(-span.end // NS))
@@ -225,7 +225,7 @@ class FaultSchedule:
         return [fault for fault in found if KINDS[fault.kind].acts_on in acts_on]
 
     def channels(self, fault: Fault) -> frozenset[str]:
-        """Return the full names of the channels that a fault hits; of a file's, all of them."""
+        """Return the full names of the channels that a fault hits; of a file, all of them."""
         return _channels(fault.target, self._site)
 
 
@@ -243,7 +243,7 @@ def _channels(target: str, site: Site) -> frozenset[str]:
 
 
 def _wrong(fault: Fault, site: Site) -> str | None:
-    """Return what is wrong with a fault, if anything is."""
+    """Return the error in a fault, or None."""
     if fault.kind not in KINDS:
         return f"fault {fault}: no kind {_unknown(fault.kind)}"
     acts_on = KINDS[fault.kind].acts_on
@@ -260,5 +260,5 @@ def _wrong(fault: Fault, site: Site) -> str | None:
 
 
 def _unknown(kind: str) -> str:
-    """Return an unknown kind with what may be meant, and all that there are."""
+    """Return an unknown kind with the nearest one, and all kinds."""
     return f"{kind}{hint(kind, KINDS)}; there are {', '.join(KINDS)}"

@@ -1,15 +1,16 @@
-"""What a site leaves on disk: frame files of strain and witnesses, archives of the truth."""
+"""The files of a site: frame files of strain and witnesses, archives of the truth."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepclean.core.block import Series, concatenate
 from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError, OutputError
+from deepclean.errors import ConfigError, output_errors
+from deepclean.io import gwf, hdf5
 from deepclean.io.t050017 import FrameName
 from deepclean.simulate.damage import Act
 from deepclean.simulate.faults import Fault
@@ -18,22 +19,22 @@ from deepclean.simulate.simulator import Simulator
 from deepclean.system.atomic import OutputChannel
 
 LONGEST = 4096
-"""Seconds in a file, at most."""
+"""Longest file in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where the files go and how long each is.
+    """The directories and the lengths of the files.
 
     Args:
         strain: directory of the strain's frame files, which hold the state vector too.
         witnesses: directory of the witnesses' frame files; None puts them into the strain's.
-        truth: directory of HDF5 archives with what the strain is the sum of; None writes none.
-        strain_length: seconds a file.
-        witness_length: seconds a file.
-        truth_length: seconds a file.
-        strain_description: of LIGO-T050017, after the interferometer.
-        witness_description: likewise.
+        truth: directory of HDF5 archives with the components of the strain; None writes none.
+        strain_length: seconds of a strain file.
+        witness_length: seconds of a witness file.
+        truth_length: seconds of a truth file.
+        strain_description: LIGO-T050017 description after the interferometer, of strain files.
+        witness_description: the same of witness files.
 
     Raises:
         ConfigError: a length that is not a whole number of seconds from 1 to `LONGEST`.
@@ -61,10 +62,10 @@ class Product:
     """One kind of file.
 
     Args:
-        directory: where.
-        description: the second part of the name.
-        length: seconds a file.
-        channels: what each holds, by full name.
+        directory: of the files.
+        description: the second part of a file's name.
+        length: seconds of a file.
+        channels: full names of the channels in a file.
         extension: `gwf`, or `hdf5` for a channel archive.
     """
 
@@ -82,11 +83,11 @@ class MadeFile:
     Args:
         product: its kind.
         path: its final name.
-        span: what it covers.
-        publish: makes it appear under that name, complete unless a fault has it otherwise.
-        place: it appears when the file over this span is due: its own, but for a fault.
+        span: the time that it covers.
+        publish: lets it appear under that name, complete unless a fault prevents that.
+        place: it appears when the file over this span is due; its own span without a fault.
         delay: seconds of the clock after that.
-        appears: False where a fault deletes the file or lets nothing happen.
+        appears: False if a fault deletes the file or prevents it.
     """
 
     product: Product
@@ -99,7 +100,7 @@ class MadeFile:
 
 
 def products(simulator: Simulator, layout: Layout) -> list[Product]:
-    """Return the kinds of files that a layout asks of a site."""
+    """Return the kinds of files of a site in a layout."""
     site = simulator.site
     strain = (site.strain, site.state)
     witnesses = tuple(witness.channel for witness in site.witnesses)
@@ -120,23 +121,23 @@ def products(simulator: Simulator, layout: Layout) -> list[Product]:
 def make_files(
     simulator: Simulator, kinds: list[Product], span: Span, faults: Sequence[Fault] = ()
 ) -> Iterator[tuple[int, list[MadeFile]]]:
-    """Make the files of a span, second by second.
+    """Serialise the files of a span, second by second.
 
-    Files follow one another from the span's start; the last of a kind may be shorter. A fault can
-    make several of one.
+    Files follow one another from the span's start. The last file of a kind may be shorter. A fault
+    can turn one file into several.
 
     Args:
         simulator: of the site.
-        kinds: of files.
+        kinds: the kinds of files.
         span: whole GPS seconds.
-        faults: what goes wrong.
+        faults: the faults.
 
     Yields:
-        The GPS second up to which the data are made, and the files that this second completed.
+        The GPS second up to which the data are complete, and the files that this second completed.
 
     Raises:
-        ConfigError: the span does not start and end on whole seconds, or a wrong fault.
-        InputError: the site is not defined over all of the span.
+        ConfigError: the span does not consist of whole seconds, or a fault is invalid.
+        InputError: the site is not defined over the whole span.
         OutputError: a directory cannot be made.
     """
     if span.start % NS or span.end % NS:
@@ -144,7 +145,8 @@ def make_files(
     simulator.require(span)
     rehearsal = Rehearsal(simulator, faults, span)
     for kind in kinds:
-        _make_directory(kind.directory)
+        with output_errors(kind.directory, "cannot be made"):
+            kind.directory.mkdir(parents=True, exist_ok=True)
     return _made(simulator, kinds, span, rehearsal)
 
 
@@ -169,9 +171,7 @@ def _made(
 def _files(
     simulator: Simulator, kind: Product, seconds: list[dict[str, Series]], rehearsal: Rehearsal
 ) -> list[MadeFile]:
-    """Return the file of these seconds; a frame is serialised here, ahead of its appearance."""
-    from deepclean.io import gwf, hdf5
-
+    """Return the file of these seconds. A frame is serialised here, before it appears."""
     site = simulator.site
     series = {name: concatenate([second[name] for second in seconds]) for name in kind.channels}
     span = next(iter(series.values())).span
@@ -201,39 +201,18 @@ def _made_file(kind: Product, act: Act, span: Span) -> MadeFile:
 
 
 def _do(act: Act, path: Path) -> None:
-    """Do to a file what is to be done."""
-    from deepclean.io import gwf
-
-    match act.do:
-        case "publish":
-            gwf.publish(path, act.data)
-        case "begin":
-            with _written(path):
+    """Perform an operation on a file."""
+    with output_errors(path, "cannot be written"):
+        match act.do:
+            case "publish":
+                gwf.publish(path, act.data)
+            case "begin":
                 path.write_bytes(act.data)
-        case "finish":
-            # As the writer that still has it open: not under that name again where it is gone.
-            with _written(path), suppress(FileNotFoundError), path.open("r+b") as file:
-                file.write(act.data)
-        case "delete":
-            with _written(path):
+            case "finish":
+                # A writer that has the file open does not create a deleted name again.
+                with suppress(FileNotFoundError), path.open("r+b") as file:
+                    file.write(act.data)
+            case "delete":
                 path.unlink(missing_ok=True)
-        case "nothing":
-            pass
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        said = f"cannot be written: {error.strerror}"
-        raise OutputError(said, path=path, errno=error.errno) from error
-
-
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be made: {error.strerror}", path=path, errno=error.errno
-        ) from error
+            case "nothing":
+                pass

@@ -1,4 +1,4 @@
-"""A site's past, written at once."""
+"""A site's history, written at once."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from deepclean.simulate.simulator import Simulator
 def write_history(
     simulator: Simulator, layout: Layout, span: Span, *, faults: Sequence[Fault] = ()
 ) -> Iterator[Path]:
-    """Write the files of a span as fast as they can be made.
+    """Write the files of a span as fast as possible.
 
     Args:
         simulator: of the site.
-        layout: where the files go.
+        layout: directories and lengths of the files.
         span: whole GPS seconds.
-        faults: what goes wrong; not when files appear, they appear at once.
+        faults: faults that do not concern the time at which files appear.
 
     Returns:
-        An iterator that writes; each file's path comes out once the file is complete. What is
-        wrong with the arguments is raised before it starts.
+        An iterator that writes. It yields the path of each file when the file is complete. Faulty
+        arguments raise before it starts.
 
     Raises:
-        ConfigError: the span does not start and end on whole seconds, or a wrong fault.
-        InputError: the site is not defined over all of the span.
+        ConfigError: the span does not consist of whole seconds, or a fault is invalid.
+        InputError: the site is not defined over the whole span.
         OutputError: the operating system refused.
     """
     timed = sorted({f.kind for f in faults if f.kind in KINDS and KINDS[f.kind].live})

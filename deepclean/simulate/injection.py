@@ -13,26 +13,27 @@ from deepclean.core.time import NS
 from deepclean.errors import ConfigError
 from deepclean.simulate.noise import Stream
 
-_MARGIN = 64  # samples of silence around the waveform, for the sub-sample shift to spread into
+_MARGIN = 64
+"""Zeros on each side of the waveform, into which the sub-sample shift spreads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """A compact binary whose plus polarisation is all that the detector sees.
+    """A compact binary of which the detector sees the plus polarisation only.
 
     Args:
         coalescence: GPS nanoseconds.
-        mass1: in solar masses, detector frame.
-        mass2: likewise.
+        mass1: solar masses, detector frame.
+        mass2: solar masses, detector frame.
         distance: luminosity distance in Mpc.
-        spin1z: dimensionless, along the orbital angular momentum.
-        spin2z: likewise.
-        inclination: in radians.
-        lowest: frequency in Hz where the waveform starts.
-        approximant: of lalsimulation.
+        spin1z: dimensionless spin along the orbital angular momentum.
+        spin2z: dimensionless spin along the orbital angular momentum.
+        inclination: radians.
+        lowest: frequency in Hz at which the waveform starts.
+        approximant: name in lalsimulation.
 
     Raises:
-        ConfigError: no such binary.
+        ConfigError: a parameter is out of range.
     """
 
     coalescence: int
@@ -46,7 +47,7 @@ class Injection:
     approximant: str = "IMRPhenomD"
 
     def __post_init__(self) -> None:
-        # lalsimulation does not survive some of these.
+        # lalsimulation crashes with some values outside these ranges.
         for name in ("mass1", "mass2", "distance", "lowest"):
             if not 0 < getattr(self, name) < inf:
                 raise ConfigError(f"injection: {name} must be positive, not {getattr(self, name)}")
@@ -58,7 +59,7 @@ class Injection:
 
 
 def injected(injections: tuple[Injection, ...], rate: int) -> Stream:
-    """Return the sum of the signals at `rate` Hz; the waveforms are made when first needed."""
+    """Return the sum of the signals at `rate` Hz. A waveform is computed at its first use."""
     made = lru_cache(maxsize=None)(lambda injection: waveform(injection, rate))
 
     def make(second: int) -> Float64:
@@ -77,8 +78,8 @@ def injected(injections: tuple[Injection, ...], rate: int) -> Stream:
 def waveform(injection: Injection, rate: int) -> tuple[int, Float64]:
     """Return the signal in the detector, conditioned to start and end at zero.
 
-    The time-domain waveform of lalsimulation (`SimInspiralTD`), moved to its coalescence time
-    to the nanosecond by a phase in the frequency domain.
+    It is the time-domain waveform of lalsimulation (`SimInspiralTD`), shifted to its coalescence
+    time to the nanosecond by a phase in the frequency domain.
 
     Returns:
         The index from GPS 0 of the first sample, and the strain.
@@ -95,7 +96,7 @@ def waveform(injection: Injection, rate: int) -> tuple[int, Float64]:
 
 
 def _plus_polarisation(injection: Injection, rate: int) -> tuple[int, Float64]:
-    """Return the start relative to coalescence, in ns, and the samples."""
+    """Return the start in nanoseconds relative to coalescence, and the samples."""
     import lal
     import lalsimulation
 

@@ -1,11 +1,11 @@
-"""White noise as a function of GPS second, seed and name, and what finite filters make of it.
+"""White noise as a function of GPS second, seed and name, and finite filters over it.
 
 Everything random in a simulated site starts here. One second of white noise comes from a
 counter-based generator (Philox 4x64: Salmon et al. 2011, "Parallel random numbers: as easy as
-1, 2, 3") whose key is a hash of seed and name and whose counter is the GPS second: any second can
-be made at any time, in any order and process, and is always the same. Every later step is a
-function from a GPS second to the samples of that second that looks at a fixed number of
-neighbouring seconds and computes in arrays of fixed shape, so it inherits this bit for bit.
+1, 2, 3"). Its key is a hash of seed and name, and its counter is the GPS second. Any second can
+therefore be computed at any time, in any order and process, and is always the same. Every later
+step is a function from a GPS second to the samples of that second. It uses a fixed number of
+neighbouring seconds and arrays of fixed shape, so it keeps this property bit for bit.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from numpy.typing import NDArray
 from deepclean.core.block import Float64, Samples
 
 Stream: TypeAlias = Callable[[int], NDArray[Any]]
-"""A signal: from a GPS second to its samples in that second, shape `(rate,)`."""
+"""A signal: a function from a GPS second to its samples in that second, shape `(rate,)`."""
 
 
 def generator(seed: int, name: str, second: int) -> np.random.Generator:
-    """Return the random generator that belongs to one second of one named source."""
+    """Return the random generator of one second of one named source."""
     digest = blake2b(f"{seed}\0{name}".encode(), digest_size=16).digest()
     key = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, second, 0]))
 
 
 def white(seed: int, name: str, rate: int, dtype: type[np.floating[Any]] = np.float64) -> Stream:
-    """Return independent normal samples of unit variance, in double or single precision."""
+    """Return a stream of independent normal samples of unit variance."""
 
     def make(second: int) -> Samples:
         return generator(seed, name, second).standard_normal(rate, dtype=dtype)
@@ -42,7 +42,7 @@ def white(seed: int, name: str, rate: int, dtype: type[np.floating[Any]] = np.fl
 
 
 def remembered(stream: Stream, keep: int) -> Stream:
-    """Return `stream` with its last `keep` seconds held (read-only): neighbours share them."""
+    """Return `stream` with a cache of its last `keep` seconds, which are read-only."""
 
     @lru_cache(maxsize=keep)
     def recall(second: int) -> Samples:
@@ -54,19 +54,19 @@ def remembered(stream: Stream, keep: int) -> Stream:
 
 
 def around(stream: Stream, second: int, reach: int) -> Samples:
-    """Return the samples from `reach` seconds before `second` to `reach` seconds after its end."""
+    """Return the samples of `second` and of `reach` seconds on each side of it."""
     return np.concatenate([stream(s) for s in range(second - reach, second + reach + 1)])
 
 
 def filtered(source: Stream, kernel: Float64) -> Stream:
-    """Return `source` convolved with a finite kernel that reaches a second to each side.
+    """Return `source` convolved with a finite kernel of one second on each side.
 
     Args:
         source: seconds of shape `(rate,)`.
         kernel: shape `(2 * rate,)`, its time zero at index `rate`.
 
-    Only the two neighbouring seconds are within reach, so the middle third of a circular
-    convolution over three seconds is the exact linear convolution.
+    The kernel reaches no further than the two neighbouring seconds, so the middle third of a
+    circular convolution over three seconds is the exact linear convolution.
     """
     rate = kernel.size // 2
     response = scipy.fft.rfft(np.roll(np.append(kernel, np.zeros(rate)), -rate))

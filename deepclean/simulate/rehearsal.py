@@ -1,4 +1,4 @@
-"""The faults of one stream, applied to the channels and files that its simulator makes."""
+"""The faults of one stream, applied to the channels and files of its simulator."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from deepclean.simulate.site import STATE_RATE
 
 
 class Rehearsal:
-    """What goes wrong in a stream. Without faults everything stays as it is made.
+    """Applies faults to a stream. Without faults it changes nothing.
 
     Args:
         simulator: of the site.
-        faults: in the order in which they happen to one and the same thing.
+        faults: in the order in which they act on the same samples or file.
         span: of the stream.
 
     Raises:
@@ -49,7 +49,7 @@ class Rehearsal:
                 held(self._site.strain, fault)
 
     def samples(self, made: dict[str, Series], second: Span) -> dict[str, Series]:
-        """Return the channels of a second as they reach the frames."""
+        """Return the channels of a second with the faults of samples and of the state vector."""
         hurt = dict(made)
         for fault in self._schedule.over(second, "samples", "state"):
             for name in self._schedule.channels(fault) & hurt.keys():
@@ -59,9 +59,9 @@ class Rehearsal:
     def channels(
         self, series: dict[str, Series], span: Span
     ) -> tuple[dict[str, Series], frozenset[str]]:
-        """Return the channels that a file holds, and which of them it flags invalid.
+        """Return the channels of a file with the faults of channels, and those flagged invalid.
 
-        A frame must hold something: where all are left out, that is `SIM-NOTHING`, zeros.
+        A frame must hold a channel. If all are left out, it holds `SIM-NOTHING`, zeros.
         """
         left, flagged = dict(series), frozenset[str]()
         for fault in self._schedule.over(span, "channel"):
@@ -78,15 +78,15 @@ class Rehearsal:
         return left, flagged & left.keys()
 
     def acts(self, name: FrameName, data: bytes, held: Iterable[str], length: int) -> list[Act]:
-        """Return what is done about a file.
+        """Return the operations on a file.
 
         Args:
             name: of the file.
             data: its content.
-            held: the channels that it is there for.
+            held: full names of its channels.
             length: seconds of the files of its kind.
         """
-        # A swap begun by the file before may reach this one.
+        # The file before may swap with this one.
         reach = Span(name.span.start - length * NS, name.span.end)
         faults = [
             fault
@@ -95,7 +95,7 @@ class Rehearsal:
         ]
         seed = self._site.seed
 
-        def chance(kind: str) -> np.random.Generator:
+        def random(kind: str) -> np.random.Generator:
             return generator(seed, f"{kind} {name.description}", name.start)
 
-        return acts(name, data, faults, self._span, length, chance)
+        return acts(name, data, faults, self._span, length, random)

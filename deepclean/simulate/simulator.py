@@ -1,4 +1,4 @@
-"""The samples of a simulated site: any channel, any span, always the same."""
+"""The samples of a simulated site: any channel over any span, always the same."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from deepclean.simulate.site import (
 )
 
 LOCKED = 0b111
-"""The state vector of a locked site: h(t) ok, observation intent, observation ready."""
+"""State vector of a locked site: h(t) ok, observation intent, observation ready."""
 
 
 class Simulator:
-    """Makes the channels of a site, and the truth behind its strain.
+    """Computes the channels of a site, and the components of its strain.
 
-    Samples are a function of the site and of GPS time alone: a span made in one piece, in many or
-    backwards holds the same numbers bit for bit. Whole GPS seconds are made and then cut.
+    Samples depend on the site and on GPS time alone. A span read in one piece, in many pieces or
+    backwards holds the same numbers bit for bit. Whole GPS seconds are computed and then cut.
 
     Args:
         site: the description.
@@ -72,15 +72,15 @@ class Simulator:
         """Return channels over a span.
 
         Args:
-            wanted: full names, of the frames' channels or of the truth's.
-            span: any that starts and ends on a sample of each of them.
+            wanted: full names of channels of the frames or of the truth.
+            span: any span that starts and ends on a sample of each channel.
 
         Returns:
-            By name: strain and truth float64, witnesses float32, the state vector uint32.
+            The channels by name: strain and truth float64, witnesses float32, state vector uint32.
 
         Raises:
-            InputError: a channel that the site does not have, or a span that its background file
-                does not hold.
+            InputError: the site has no such channel, or its background file does not cover the
+                span.
             ValueError: the span starts or ends between samples.
         """
         absent = [name for name in wanted if name not in self._streams]
@@ -92,7 +92,7 @@ class Simulator:
         seconds = range(span.start // NS, -(-span.end // NS))
         whole = Span.of_seconds(seconds.start, len(seconds))
         parts: dict[str, list[Samples]] = {name: [] for name in wanted}
-        for second in seconds:  # outermost, so that channels share what they are made of
+        for second in seconds:  # the outer loop, so that channels share the cached sources
             for name, part in parts.items():
                 part.append(self._streams[name](second))
         return {
@@ -101,7 +101,7 @@ class Simulator:
         }
 
     def require(self, span: Span) -> None:
-        """Raise InputError unless the site is defined over all of a span."""
+        """Raise InputError unless the site is defined over the whole span."""
         self._background.require(span)
 
     def floor(self, coupling: SimulatedCoupling) -> float:
@@ -118,7 +118,7 @@ class Simulator:
         return line_envelope(seed, key, carrier.amplitude, carrier.phase, carrier.wander)
 
     def _truth(self) -> dict[str, Stream]:
-        """Return what the strain is the sum of, by the truth's channel names."""
+        """Return the components of the strain, by their names in the truth."""
         site = self.site
         streams = [self._background.stream]
         streams += [remembered(self._noise(coupling), 1) for coupling in site.couplings]
@@ -136,7 +136,7 @@ class Simulator:
         return make
 
     def _noise(self, coupling: SimulatedCoupling) -> Stream:
-        """Return what a coupling adds to the strain (the equation is `Coupling`'s)."""
+        """Return the noise of a coupling (see the equation in `SimulatedCoupling`)."""
         frequency = self._frequencies[coupling.carrier]
         carrier = self._envelopes[coupling.carrier]
         bilinear = [(self._motions[name], strength) for name, strength in coupling.bilinear]
@@ -179,7 +179,7 @@ class Simulator:
         return make
 
     def _carrier(self, name: str, rate: int) -> Stream:
-        """Return a carrier at a rate, complex single precision; witnesses share it."""
+        """Return a carrier at a rate, in complex single precision. Witnesses share it."""
         fine = interpolated(self._envelopes[name], rate)
         turning = phasor(self._frequencies[name], rate)
         return remembered(lambda second: (fine(second) * turning).astype(np.complex64), 1)
@@ -188,7 +188,7 @@ class Simulator:
         bits = np.full(STATE_RATE, LOCKED, dtype=np.uint32)
         start = second * STATE_RATE
         for unlock in self.site.unlocks:
-            first = unlock.start * STATE_RATE // NS - start  # the sample that stands for the start
+            first = unlock.start * STATE_RATE // NS - start  # the sample at or before the start
             last = index_from(unlock.end, STATE_RATE) - start
             bits[max(first, 0) : max(last, 0)] = 0
         return bits
@@ -221,12 +221,12 @@ def _mixed(parts: list[tuple[Stream, float]]) -> Stream:
 
 
 def _real(envelope: Samples, turning: Samples) -> Float64:
-    """Return the real part of the product, without making the imaginary one."""
+    """Return the real part of the product, without computing the imaginary part."""
     product: Float64 = envelope.real * turning.real - envelope.imag * turning.imag
     return product
 
 
 def _seen(carrier: Samples, term: Term) -> Samples:
-    """Return a carrier as a witness sees it: turned and scaled."""
+    """Return a carrier rotated and scaled, as a witness sees it."""
     turned = term.gain * np.exp(1j * term.phase)
     return np.float32(turned.real) * carrier.real - np.float32(turned.imag) * carrier.imag

@@ -1,7 +1,7 @@
-"""What a simulated site is: its strain, what disturbs it, and what witnesses the disturbance.
+"""The description of a simulated site: its strain, the disturbances, and their witnesses.
 
-A description and nothing else: `Simulator` makes the samples. Everything in it that is random is
-random by `seed` and by name, so two sites that share a name and a seed share that noise.
+It is a description only; `Simulator` computes the samples. All randomness depends on `seed` and on
+names, so two sites that share a name and a seed share that noise.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Motion:
 class Line:
     """A carrier: a line of unit mean square, whose amplitude and phase wander about their means.
 
-    The phase is that of a clock of exactly `frequency` since GPS 0, plus the wander.
+    The phase is that of a clock of exactly `frequency` since GPS 0, plus the wandering.
 
     Args:
         name: unique among the site's motions and carriers.
         frequency: whole Hz.
         amplitude: relative standard deviation of the amplitude.
         phase: standard deviation of the phase, in radians.
-        wander: how fast both move, in Hz.
+        wander: width of the spectra of both in Hz.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Line:
 
     @property
     def edge(self) -> float:
-        """How far from its frequency it reaches, in Hz."""
+        """Distance in Hz from its frequency to the end of its spectrum."""
         return 4 * self.wander * max(1.0, self.phase)
 
 
@@ -77,7 +77,7 @@ class Hum:
 
     @property
     def edge(self) -> float:
-        """How far from its frequency it reaches, in Hz."""
+        """Distance in Hz from its frequency to the end of its spectrum."""
         return 4 * self.width
 
 
@@ -87,17 +87,17 @@ class SimulatedCoupling:
 
         noise(t) = floor * u(t - delay),   u = c_phase * (linear + sum_m bilinear_m * motion_m)
 
-    where `c_phase` is the carrier turned by `phase`. A strength is the root mean square of what
-    it adds, in units of the floor's root mean square in a band of 1 Hz, the floor being the
-    amplitude spectral density of the site's noise curve at the band's middle. Real strain as
-    background changes nothing of it: what is learnt on the simulated strain holds on the real.
+    where `c_phase` is the carrier rotated by `phase`. A strength is the root mean square of its
+    term, in units of the floor's root mean square in a band of 1 Hz. The floor is the amplitude
+    spectral density of the site's noise curve at the middle of the band. Real strain as background
+    does not change it, so that what is learnt on simulated strain holds on real strain.
 
     Args:
         name: of the subtraction problem (`60Hz`).
         band: its edges in Hz.
-        carrier: the name of a `Line` or `Hum`.
-        linear: strength.
-        bilinear: motions by name with their strengths.
+        carrier: name of a `Line` or `Hum`.
+        linear: strength of the carrier itself.
+        bilinear: names of motions and the strengths of the carrier times each motion.
         delay: nanoseconds from witness to strain.
         phase: radians.
     """
@@ -113,12 +113,12 @@ class SimulatedCoupling:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """What a witness sees of a motion or carrier.
+    """A motion or a carrier in the signal of a witness.
 
     Args:
-        source: its name.
+        source: name of the motion or carrier.
         gain: counts per unit root mean square.
-        phase: radians that a carrier is turned by on its way to the witness.
+        phase: radians by which a carrier is rotated on its way to the witness.
     """
 
     source: str
@@ -128,12 +128,12 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedWitness:
-    """An auxiliary channel: what it sees and its own noise, stored in single precision.
+    """An auxiliary channel: its signal and its own noise, stored in single precision.
 
     Args:
         channel: full name.
         rate: samples per second.
-        terms: what it sees.
+        terms: the terms of its signal.
         noise: amplitude spectral density of its sensor noise (white), in counts per sqrt(Hz).
     """
 
@@ -152,21 +152,20 @@ class Site:
         strain: full name of the strain channel.
         rate: of the strain, in Hz.
         state: full name of the state vector.
-        curve: a published noise curve (see `curve_asd`): what couplings are measured by, and the
-            strain's background where that is not a file.
-        background: a file of real strain to take for the background; None: the curve's noise.
-        background_channel: the strain's name in that file.
+        curve: a published noise curve (see `curve_asd`), the unit of the couplings, and the
+            background of the strain if there is no file.
+        background: a file of real strain for the background; None for the curve's noise.
+        background_channel: name of the strain in that file.
         motions: slow motions.
         carriers: lines and hums.
         couplings: into the strain.
         witnesses: the auxiliary channels.
         injections: signals in the strain.
-        unlocks: when the state vector reads 0, not locked.
+        unlocks: spans in which the state vector is 0, not locked.
         seed: of everything random.
 
     Raises:
-        ConfigError: names that are used but not defined, or defined twice, or a rate that cannot
-            carry what it is to show.
+        ConfigError: names that are not defined or defined twice, or a rate too low for a signal.
     """
 
     ifo: str
@@ -191,13 +190,13 @@ class Site:
 
     @property
     def channels(self) -> dict[str, int]:
-        """What the site's frames hold: names and rates of strain, state vector and witnesses."""
+        """Names and rates of the channels in the frames: strain, state vector and witnesses."""
         rates = {self.strain: self.rate, self.state: STATE_RATE}
         return rates | {witness.channel: witness.rate for witness in self.witnesses}
 
     @property
     def truth(self) -> dict[str, int]:
-        """Names and rates of what the strain is the sum of, in the order of summing."""
+        """Names and rates of the components of the strain, in the order of their sum."""
         noises = [noise_channel(self, coupling) for coupling in self.couplings]
         names = [f"{self.ifo}:TRUTH-BACKGROUND", *noises]
         if self.injections:
@@ -244,7 +243,7 @@ STATE_RATE = 16
 
 
 def noise_channel(site: Site, coupling: SimulatedCoupling) -> str:
-    """Return the name under which the truth holds what a coupling adds to the strain."""
+    """Return the name of a coupling's noise in the truth."""
     return f"{site.ifo}:TRUTH-{frame_part(coupling.name)}_NOISE"
 
 

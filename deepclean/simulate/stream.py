@@ -1,7 +1,7 @@
-"""A site's present: files that appear one by one, as the LIGO distribution writer leaves them.
+"""A site's live stream: files that appear one by one, as the LIGO distribution writer leaves them.
 
-Each is written under a hidden temporary name in its directory and renamed; old ones are deleted
-by count. Time comes from an injected clock, and everything is made ahead of it.
+Each file is written under a hidden temporary name in its directory and then renamed. Old files are
+deleted by count. Time comes from an injected clock, and the data are computed ahead of it.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from deepclean.simulate.noise import generator
 from deepclean.simulate.simulator import Simulator
 from deepclean.system.clock import Clock
 
-_AT_ONCE = 1e-6  # seconds not worth a wait, which a clock of floats might not even move by
+_AT_ONCE = 1e-6
+"""Longest time in seconds for which the stream does not wait: a float clock may not resolve it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How a live stream goes.
+    """The pace of a live stream.
 
     Args:
-        speed: seconds of data per second of the clock; `math.inf` for as fast as it can be made.
-        strain_delay: seconds of the clock by which strain files come late, at most; how much
-            each does is random, and always the same for that file.
-        witness_delay: likewise.
-        retention: files of each kind that stay; None deletes none.
-        ahead: seconds of data that are made before the stream starts and held ready.
+        speed: seconds of data per second of the clock; `math.inf` for as fast as possible.
+        strain_delay: largest delay of a strain file in seconds of the clock; the delay of each file
+            is random, and always the same for this file.
+        witness_delay: the same of a witness file.
+        retention: number of files of each kind that stay; None deletes none.
+        ahead: seconds of data that are computed before the stream starts and held ready.
 
     Raises:
         ConfigError: a value out of range.
@@ -70,26 +71,26 @@ def stream(
     """Let the files of a span appear as time goes on.
 
     The file over `[t, t + d)` appears `(t + d - start) / speed` seconds after the stream has
-    started, plus its delay; faults can have it otherwise. The stream starts when it is first asked
+    started, plus its delay, unless a fault changes that. The stream starts with the first request
     for a path.
 
     Args:
         simulator: of the site.
-        layout: where the files go.
+        layout: directories and lengths of the files.
         span: whole GPS seconds.
-        clock: what it waits on; a wait that is woken early ends a stream that is to stop.
+        clock: the clock; waking it ends the wait of a stream that is to stop.
         pace: speed, delays, retention.
-        faults: what goes wrong.
-        stop: asked after every file and every wait.
+        faults: the faults.
+        stop: tells whether to stop; called after every file and every wait.
 
     Returns:
-        An iterator that waits and writes; each file's path comes out when the file has appeared,
-        or appears again or is completed by a fault. What is wrong with the arguments is raised
+        An iterator that waits and writes. It yields the path of each file when the file has
+        appeared, or when a fault lets it appear again or completes it. Faulty arguments raise
         before it starts.
 
     Raises:
-        ConfigError: the span does not start and end on whole seconds, or a wrong fault.
-        InputError: the site is not defined over all of the span.
+        ConfigError: the span does not consist of whole seconds, or a fault is invalid.
+        InputError: the site is not defined over the whole span.
         OutputError: the operating system refused.
     """
     site = simulator.site
@@ -108,7 +109,7 @@ def _run(
     queue: _Queue, clock: Clock, retention: _StreamRetention, stop: Callable[[], bool]
 ) -> Iterator[Path]:
     started = clock.monotonic()
-    cost = 0.0  # seconds that making one second of data took last time
+    cost = 0.0  # seconds that the last second of data took to compute
     while queue.wants_more and not stop():
         queue.make()
         cost, started = clock.monotonic() - started, clock.monotonic()
@@ -119,7 +120,7 @@ def _run(
             file = queue.pop()
             file.publish()
             if file.appears:
-                retention.keep(file)
+                retention.add(file)
                 yield file.path
         elif queue.wants_more and idle >= cost:
             queue.make()
@@ -131,7 +132,7 @@ def _run(
 
 
 class _Queue:
-    """Files that are made and wait for their time."""
+    """The files that are serialised and wait for their time."""
 
     def __init__(
         self,
@@ -152,28 +153,28 @@ class _Queue:
 
     @property
     def due(self) -> float:
-        """Seconds after the start when the next file is due; infinite where it is not made."""
+        """Seconds after the start at which the next file is due; infinite if it is not complete."""
         if not self._ready:
             return inf
         due, place, _, _ = self._ready[0]
-        # What takes the place of a file that is still to be made must not overtake it.
+        # A file that takes the place of a later one must not appear before that is complete.
         return due if place <= self._made * NS else inf
 
     @property
     def wants_more(self) -> bool:
-        """Whether there are data still to be made and room for them."""
+        """Whether data are still to be computed and there is room for them."""
         unfinished = self._made < self._span.end // NS
         return unfinished and (self.due == inf or self._made - self._shown < self._pace.ahead)
 
     def make(self) -> None:
-        """Make one more second of data."""
+        """Compute one more second of data."""
         self._made, finished = next(self._making)
         for file in finished:
             item = (self._due(file), file.place.end, next(self._order), file)
             heapq.heappush(self._ready, item)
 
     def pop(self) -> MadeFile:
-        """Return the file that is due next."""
+        """Remove and return the file that is due next."""
         file = heapq.heappop(self._ready)[3]
         self._shown = max(self._shown, file.span.end // NS)
         return file
@@ -181,8 +182,8 @@ class _Queue:
     def _due(self, file: MadeFile) -> float:
         since = (file.place.end - self._span.start) / NS
         name = f"{file.product.description} delay"
-        chance = generator(self._seed, name, file.place.start // NS).random()
-        late = self._late.get(file.product, 0.0) * float(chance) + file.delay
+        share = float(generator(self._seed, name, file.place.start // NS).random())
+        late = self._late.get(file.product, 0.0) * share + file.delay
         return since / self._pace.speed + late
 
 
@@ -193,8 +194,8 @@ class _StreamRetention:
         self._most = most
         self._kept: dict[Product, deque[Path]] = {}
 
-    def keep(self, file: MadeFile) -> None:
-        """Take note of a file that has appeared; the truth stays for good."""
+    def add(self, file: MadeFile) -> None:
+        """Add a file that has appeared, and delete the oldest one. Files of the truth stay."""
         if self._most is None or file.product.extension != "gwf":
             return
         kept = self._kept.setdefault(file.product, deque())

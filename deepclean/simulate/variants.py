@@ -1,4 +1,4 @@
-"""What can be changed about a site: the strain under its couplings, the channels beside them."""
+"""Variants of a site: with real strain, with stronger couplings, with further channels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def on_background(site: Site, path: Path, channel: str | None = None) -> Site:
     The site is then defined over the file's span only.
 
     Args:
-        site: any.
+        site: any site.
         path: HDF5 (GWOSC, or a channel archive) or GWF.
-        channel: in the file; its only strain channel where it is None.
+        channel: name of the strain in the file; None for its only strain channel.
 
     Raises:
-        InputError: the file cannot be read, or which channel is meant is not clear.
+        InputError: the file cannot be read, or its strain channel is ambiguous.
         ConfigError: the file's rate is too low for the site's couplings.
     """
     name, rate = background_channel(path, channel)
@@ -41,9 +41,9 @@ def stronger(site: Site, factor: float) -> Site:
 
 
 def with_dummies(site: Site, count: int) -> Site:
-    """Return the site with `count` more channels that witness nothing: noise at 16 and 256 Hz.
+    """Return the site with `count` further channels that witness nothing: noise at 16 and 256 Hz.
 
-    Real frame files hold thousands of channels of which a few are wanted.
+    Real frame files hold thousands of channels, of which a few are used.
     """
     dummies = tuple(
         SimulatedWitness(f"{site.ifo}:SIM-DUMMY_{number:04d}", 16 if number % 4 else 256, (), 1.0)

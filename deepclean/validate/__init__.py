@@ -1,8 +1,8 @@
-"""Offline validation: is a configuration with its models fit for the official product?
+"""Offline validation: whether a configuration and its models are fit for the official product.
 
-`measure` looks at what the engine gives, second by second (`counted`), and keeps little of it
-(`part`); `shards` cuts a span and runs it in processes; `summary` puts the parts together into the
-figures of the report; `judge` holds them against criteria; `figures` draws them; `report` writes
-the folder. `parity` compares a live run's frames with their replay. Engine, gate and source are
-those of a replay.
+`shards` cuts a span, cleans the shards with the engine, gate and source of a replay, and runs them
+in processes. `measure` measures each second of a shard (`seconds`) into a `shard_result`. `summary`
+combines these into the numbers of the report, `criteria` judges them, `figures` draws them
+(`plots`) and `report` writes the folder. `parity` compares the frames of a live run with their
+replay.
 """

@@ -1,11 +1,11 @@
-"""One second of a live run's frames beside its replay: what differs, and what the frame says of it.
+"""Comparison of one second of a live run's frames with its replay.
 
-What a live frame held back it says itself. Its gain channel has the lowest gain of each sixteenth,
-so that with `x` the raw strain and `n` the replay's estimates of the noise a sample of either
-product must lie between `x - sum(g n)` for `g` at that gain and at 1: an estimate at a gain above 0
-rests on the same input as the replay's. It is the same but for rounding: transforms mix that of a
-whole hop, also of the part that a missing witness spoils. A difference of samples that this does
-not allow is never explained.
+A live frame says itself how much of the estimates it subtracted. Its gain channel holds the lowest
+gain of each sixteenth of a second. Let `x` be the raw strain and `n` the replay's estimates of the
+noise. A sample of either product must lie between `x - sum(g n)` for `g` at that gain and for `g`
+at 1, because an estimate with a gain above 0 rests on the same input as the replay's. The estimates
+agree except for rounding: a transform mixes the rounding of a whole hop, also of the part that a
+missing witness spoils. A difference that this range does not allow is never explained.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from deepclean.core.products import State, render
 from deepclean.core.time import NS
 
 _TOLD = State.WITNESSES_GOOD | State.IN_SPEC | State.CLEANED | State.STEADY | State.SETTLED
-"""Bits that say why a frame is not as its replay. The others follow from the strain alone."""
+"""Bits that say why a frame differs from its replay. The other bits depend on the strain alone."""
 
 _ROUNDING = 1e-6
-"""Of the noise's scale: what the engine promises where it computes the same in another way."""
+"""The engine's rounding relative to the noise, if it computes the same in another way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where a channel of a frame first differs from its replay.
+    """The difference of one channel of a frame from its replay.
 
     Args:
         channel: full name.
-        instant: of the first sample that differs, GPS nanoseconds.
-        archived: its value in the frame.
-        replayed: in the replay.
-        largest: difference of any sample of the second.
-        samples: how many differ.
+        instant: GPS nanoseconds of the first sample that differs.
+        archived: value of this sample in the frame.
+        replayed: value of this sample in the replay.
+        largest: the largest difference in the second.
+        samples: number of samples that differ.
     """
 
     channel: str
@@ -52,20 +52,20 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class DifferentSecond:
-    """A second that is not the same in the archive and in the replay.
+    """A second that differs between the archive and the replay.
 
     Args:
         start: GPS seconds.
-        absent: `archive` or `history`, where one of them has no such second.
-        differences: by channel.
-        switched: another model version was in force.
-        late: witnesses were not there, by the frame's own bit, that are there now.
-        lower: some gain was lower than now.
-        higher: some gain was higher than now.
-        unsettled: a gate's statistics were not complete that are complete now.
-        ends_low: the gain fell to 0 at the end, and does not now.
-        accounted: every sample is what the frame's own account allows, and nothing else differs
-            than what has an account.
+        absent: `archive` or `history`, if one of them has no such second.
+        differences: the differences by channel.
+        switched: the live run had another model version in force.
+        late: the frame's own bit says that witnesses were missing, and the replay has them.
+        lower: the live run had a lower gain.
+        higher: the live run had a higher gain.
+        unsettled: a gate's statistics were incomplete in the live run and are complete now.
+        ends_low: the gain of the live run fell to 0 at the end, and the replay's does not.
+        accounted: the gains in the frame allow every sample, and no channel differs that they do
+            not explain.
     """
 
     start: int
@@ -81,7 +81,7 @@ class DifferentSecond:
 
     @property
     def told(self) -> bool:
-        """Whether the frame's own account differs from the replay's."""
+        """Whether versions, bits or gains in the frame differ from the replay's."""
         return any((self.switched, self.late, self.lower, self.higher, self.unsettled))
 
 
@@ -90,8 +90,8 @@ class Comparison:
 
     Args:
         strain: full name of the strain channel.
-        state: of the source's state vector, or None.
-        products: strain products that are compared.
+        state: full name of the source's state vector, or None.
+        products: the strain products that are compared.
     """
 
     def __init__(self, strain: str, state: str | None, products: tuple[str, ...]) -> None:
@@ -99,7 +99,7 @@ class Comparison:
         self._interferometer = strain.split(":", maxsplit=1)[0]
 
     def replayed(self, frame: CleanedFrame) -> dict[str, Series] | None:
-        """Return the channels that a frame should have; None where there is no strain."""
+        """Return the channels that a frame should have, or None where there is no strain."""
         (block,) = frame.blocks
         if block.cleaned is None:
             return None
@@ -114,7 +114,7 @@ class Comparison:
         expected: Mapping[str, Series] | None,
         archived: Mapping[str, Series | Gap],
     ) -> DifferentSecond | None:
-        """Return how a second differs from its replay, or None where it does not."""
+        """Return the difference of a second from its replay, or None if they agree."""
         start = block.span.start // NS
         there = any(isinstance(channel, Series) for channel in archived.values())
         missing = all(isinstance(c, Gap) and c.reason == "missing" for c in archived.values())
@@ -187,7 +187,7 @@ class Comparison:
 
 
 def _different(first: Samples, second: Samples) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return where samples differ in their bits; not-a-number equals itself."""
+    """Return a mask of the samples that differ. Not-a-number equals itself."""
     nan = np.isnan(first) & np.isnan(second) if first.dtype.kind == "f" else False
     return np.asarray((first != second) & ~np.asarray(nan))
 
@@ -208,7 +208,7 @@ def _difference(name: str, held: Series, series: Series, different: Samples) -> 
 def _allowed(
     block: CleanedBlock, gains: Mapping[str, Samples], archived: Samples, replayed: Samples
 ) -> bool:
-    """Return whether the samples of a product that differ are what the gains allow."""
+    """Return whether the gains allow all samples of a product that differ."""
     different = _different(archived, replayed)
     if not different.any():
         return True

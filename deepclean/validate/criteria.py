@@ -1,4 +1,4 @@
-"""Criteria, and whether a run meets them."""
+"""The criteria of a validation, and whether a run meets them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from deepclean.errors import ConfigError, hint
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One thing that a run must show.
+    """One criterion.
 
     Args:
-        limit: for the value; None: not judged.
-        least: whether it is a lower limit.
-        says: for the report.
+        limit: limit of the value; None if the criterion is not judged.
+        least: whether the limit is a lower one.
+        says: description of the value, for the report.
     """
 
     limit: float | None
@@ -36,14 +36,14 @@ CRITERIA: Mapping[str, Criterion] = {
     "unseen": Criterion(None, True, "share of the time that a model was not trained on"),
     "relative": Criterion(None, False, "ASD ratio in band over that of what it is compared with"),
 }
-"""By name, with the limits that hold where nothing else is said."""
+"""The criteria by name, with their default limits."""
 
 
 def limits(given: Iterable[str]) -> dict[str, float | None]:
-    """Return the limits in force, with those that are given as `name=value`.
+    """Return the limits in force: the defaults, changed by texts `name=value`.
 
     Raises:
-        ConfigError: an unknown name, or a value that is no number (`none`: not judged).
+        ConfigError: an unknown name, or a value that is neither a number nor `none`.
     """
     found = {name: criterion.limit for name, criterion in CRITERIA.items()}
     wrong = []
@@ -56,7 +56,7 @@ def limits(given: Iterable[str]) -> dict[str, float | None]:
         if name not in CRITERIA:
             wrong.append(f"--criteria {text}: no criterion {name}{hint(name, CRITERIA)}")
         elif limit is not None and not isfinite(limit):
-            wrong.append(f"--criteria {text}: a number or none, please")
+            wrong.append(f"--criteria {text}: the limit must be a number or none")
         else:
             found[name] = limit
     if wrong:
@@ -67,11 +67,11 @@ def limits(given: Iterable[str]) -> dict[str, float | None]:
 def judge(runs: Sequence[Mapping[str, Any]], limits: Mapping[str, float | None]) -> dict[str, Any]:
     """Return the verdict on the first run.
 
-    What cannot be measured does not meet its criterion.
+    A value that cannot be measured does not meet its criterion.
 
     Args:
-        runs: figures (Summary.figures); the second is what the first is compared with.
-        limits: by criterion.
+        runs: the numbers of the runs (`Summary.figures`); the first is compared with the second.
+        limits: the limits by criterion.
     """
     judged = []
     for name, of, value in _values(runs):
@@ -95,7 +95,7 @@ def judge(runs: Sequence[Mapping[str, Any]], limits: Mapping[str, float | None])
 
 
 def _values(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float | None]]:
-    """Yield criterion, what it is of, and value."""
+    """Yield the name of each criterion, the object that it judges, and the value."""
     run = runs[0]
     for name, coupling in run["couplings"].items():
         ratio = coupling["asd_ratio"]["OUT_DQ"]

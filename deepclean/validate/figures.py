@@ -1,4 +1,4 @@
-"""The figures of a report, drawn from what the JSON says, as PNG and SVG: which there are."""
+"""The figures of a report, drawn from the numbers of its JSON, as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deepclean.core.channels import frame_part
-from deepclean.validate import against_frequency, against_time
-from deepclean.validate.axes import shade
+from deepclean.validate import plots
 from deepclean.validate.summary import Spectrogram
 
 _SIZE = (9.0, 4.2)
@@ -24,22 +23,28 @@ class Figure:
     Args:
         name: of its files, without the ending.
         title: in the report.
-        says: what there is to see.
-        coupling: it is of; None: of the whole.
-        wide: whether it takes the page's whole width.
+        caption: what the figure shows.
+        paint: draws it into a matplotlib figure.
+        coupling: name of its coupling; None for a figure of the whole run.
+        size: width and height in inches.
+        wide: whether it takes the whole width of the page.
     """
 
     name: str
     title: str
-    says: str
+    caption: str
+    paint: Callable[[Any], None]
     coupling: str | None = None
+    size: tuple[float, float] = _SIZE
     wide: bool = False
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Give figures one look, whatever else this process draws."""
-    import gwpy.plot  # noqa: F401  (it changes matplotlib; now, lest half of the figures differ)
+    """Give figures one look, independent of what else this process draws."""
+    # gwpy.plot changes matplotlib when it is imported. It is imported before the first figure, so
+    # that all figures are alike.
+    import gwpy.plot  # noqa: F401
     import matplotlib as mpl
 
     style: Any = {
@@ -56,7 +61,7 @@ def drawing() -> Iterator[None]:
         "svg.hashsalt": "deepclean",
     }
     with mpl.rc_context():
-        mpl.rcdefaults()  # gwpy too
+        mpl.rcdefaults()  # undoes gwpy's style too
         mpl.rcParams.update(style)
         yield
 
@@ -67,122 +72,95 @@ def draw(
     """Draw every figure into a directory; return them in the order of the report."""
     from matplotlib.figure import Figure as Plot
 
-    made: list[Figure] = []
-
-    def add(
-        figure: Figure, paint: Callable[[Any], None], size: tuple[float, float] = _SIZE
-    ) -> None:
-        plot = Plot(figsize=size, layout="constrained")
-        paint(plot)
-        for ending in ("png", "svg"):
-            # Equal figures give equal bytes.
-            metadata = {"Date": None} if ending == "svg" else {"Software": None}
-            plot.savefig(
-                into / f"{figure.name}.{ending}",
-                dpi=110,
-                metadata=metadata,
-            )
-        made.append(figure)
-
+    figures = [*_overview(report["runs"][0])]
+    for name in report["runs"][0]["couplings"]:
+        figures += _coupling(name, report["runs"], spectrograms[name])
     with drawing():
-        _of_the_whole(report, add)
-        for name in report["runs"][0]["couplings"]:
-            _of_a_coupling(name, report, spectrograms[name], add)
-    return made
+        for figure in figures:
+            plot = Plot(figsize=figure.size, layout="constrained")
+            figure.paint(plot)
+            # Without dates and versions equal figures give equal bytes.
+            for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+                plot.savefig(into / f"{figure.name}.{ending}", dpi=110, metadata=metadata)
+    return figures
 
 
-_Add = Callable[..., None]
-
-
-def _of_the_whole(report: Mapping[str, Any], add: _Add) -> None:
-    run = report["runs"][0]
-    add(
-        Figure("spectra", "Spectra", "Median and 5th to 95th percentile of 8-s spectra."),
-        lambda plot: against_frequency.draw_spectra(
-            plot.gca(), run["spectra"], (_LOWEST, None), log=True
-        ),
+def _overview(run: Mapping[str, Any]) -> Iterator[Figure]:
+    yield Figure(
+        "spectra",
+        "Spectra",
+        "Median and 5th to 95th percentile of 8-s spectra.",
+        lambda plot: plots.draw_spectra(plot, run["spectra"], (_LOWEST, None), log=True),
     )
     if run["range"]["start"]:
-        add(
-            Figure("range", "Range", "Binary neutron stars (1.4 + 1.4 suns) at SNR 8, every 64 s."),
-            lambda plot: against_time.draw_range(plot.gca(), run["range"]),
+        yield Figure(
+            "range",
+            "Range",
+            "Binary neutron stars (1.4 + 1.4 suns) at SNR 8, every 64 s.",
+            lambda plot: plots.draw_range(plot, run["range"]),
         )
-    add(
-        Figure(
-            "gates",
-            "Gain and gate",
-            "Gain of each coupling: dark is full subtraction, white none. Below, the time that "
-            "counts.",
-            wide=True,
-        ),
-        lambda plot: against_time.draw_gates(plot.gca(), run["series"]),
-        (2 * _SIZE[0], 0.9 + 0.45 * (1 + len(run["couplings"]))),
+    yield Figure(
+        "gates",
+        "Gain and gate",
+        "Gain of each coupling: dark is full subtraction, white none. Below, the time that counts.",
+        lambda plot: plots.draw_gates(plot, run["series"]),
+        size=(2 * _SIZE[0], 0.9 + 0.45 * (1 + len(run["couplings"]))),
+        wide=True,
     )
 
 
-def _of_a_coupling(
-    name: str, report: Mapping[str, Any], spectrogram: Spectrogram, add: _Add
-) -> None:
-    runs = report["runs"]
+def _coupling(name: str, runs: Any, spectrogram: Spectrogram) -> Iterator[Figure]:
     run = runs[0]
     coupling, rows = run["couplings"][name], run["series"]["couplings"][name]
     stem = frame_part(name).lower()
     near = coupling["coherence"]["frequency"]
     limits = (near[0], near[-1])
-
-    def zoom(plot: Any) -> None:
-        axes = plot.gca()
-        against_frequency.draw_spectra(axes, run["spectra"], limits, log=False)
-        shade(axes, coupling["bands"])
-
-    add(Figure(f"{stem}-spectra", "Spectra", "In the band (grey) and beside it.", name), zoom)
-    add(
-        Figure(
-            f"{stem}-ratio",
-            "ASD ratio against time",
-            "OUT_DQ over raw, running 8 s: in the band, in the guard bands, everywhere else.",
-            name,
-        ),
-        lambda plot: against_time.draw_ratios(plot.gca(), run["series"], rows),
+    yield Figure(
+        f"{stem}-spectra",
+        "Spectra",
+        "In the band (grey) and beside it.",
+        lambda plot: plots.draw_spectra(plot, run["spectra"], limits, coupling["bands"], log=False),
+        name,
     )
-    add(
-        Figure(
-            f"{stem}-spectrogram", "Spectrogram", "Raw, OUT_DQ, and their ratio, every 8 s.", name
-        ),
-        lambda plot: against_time.draw_spectrogram(plot, spectrogram),
+    yield Figure(
+        f"{stem}-ratio",
+        "ASD ratio against time",
+        "OUT_DQ over raw, running 8 s: in the band, in the guard bands, everywhere else.",
+        lambda plot: plots.draw_ratios(plot, run["series"], rows),
+        name,
+    )
+    yield Figure(
+        f"{stem}-spectrogram",
+        "Spectrogram",
+        "Raw, OUT_DQ, and their ratio, every 8 s.",
+        lambda plot: plots.draw_spectrogram(plot, spectrogram),
+        name,
         (_SIZE[0], 7.0),
     )
-    add(
-        Figure(
-            f"{stem}-coherence",
-            "Coherence and its limit",
-            "Coherence of the strain with each witness before (thin) and after (thick), and below "
-            "what cleaning leaves against what the best linear filter of all witnesses could. "
-            "A network can do better where witnesses multiply.",
-            name,
-        ),
-        lambda plot: against_frequency.draw_coherence(plot, run, coupling),
+    yield Figure(
+        f"{stem}-coherence",
+        "Coherence and its limit",
+        "Coherence of the strain with each witness before (thin) and after (thick). Below, the "
+        "remaining ratio and the ratio that the best linear filter of all witnesses could reach. "
+        "A network can do better where witnesses multiply.",
+        lambda plot: plots.draw_coherence(plot, run, coupling),
+        name,
         (_SIZE[0], 6.4),
     )
     if "RAW" in coupling["residual"]:
-        add(
-            Figure(
-                f"{stem}-residual",
-                "Distribution in band",
-                "Whitened transforms in the band against a Gaussian (dashed), before and after.",
-                name,
-            ),
-            lambda plot: against_frequency.draw_residual(plot.gca(), coupling["residual"]),
+        yield Figure(
+            f"{stem}-residual",
+            "Distribution in band",
+            "Whitened transforms in the band against a Gaussian (dashed), before and after.",
+            lambda plot: plots.draw_residual(plot, coupling["residual"]),
+            name,
         )
     if len(runs) > 1 and name in runs[1]["couplings"]:
-        add(
-            Figure(
-                f"{stem}-compared",
-                "Side by side",
-                f"ASD ratio of {runs[0]['name']} and {runs[1]['name']}, against frequency and "
-                "time.",
-                name,
-            ),
-            lambda plot: against_frequency.draw_compared(plot, runs, name),
+        yield Figure(
+            f"{stem}-compared",
+            "Side by side",
+            f"ASD ratio of {runs[0]['name']} and {runs[1]['name']}, against frequency and time.",
+            lambda plot: plots.draw_compared(plot, runs, name),
+            name,
             (_SIZE[0], 6.4),
         )

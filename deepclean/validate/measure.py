@@ -1,34 +1,32 @@
-"""Measure a stretch that the engine has cleaned, second by second.
+"""Measurement of a stretch that the engine has cleaned, second by second.
 
-Spectra are those of the online quality (core.gate.quality): Hann-windowed transforms of 2 s, one a
-second. A second counts where it is asked for, the strain is there and finite, and the source says
-that it is ready for analysis; a transform counts where both of its seconds do.
+Spectra are those of the online quality (`core.gate.quality`): Hann-windowed transforms of 2 s, one
+per second. A second counts if it is requested, its strain exists and is finite, and the source says
+that it is ready for analysis. A transform counts if both of its seconds count.
 
-Ratios are of both products. Coherence and distribution are of PRODUCTION, where its gain is 1
-throughout: they say what the model leaves, whatever its gate did.
+Ratios are measured of OUT_DQ and PRODUCTION. Coherence and distribution are measured of PRODUCTION
+where its gain is 1 throughout: they describe what the model leaves, whatever its gate did.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from deepclean.core.block import CleanedBlock, Float64, Quality
 from deepclean.core.engine.engine import Engine
-from deepclean.core.gate.quality import (
+from deepclean.core.gate.quality import RunningSpectra
+from deepclean.core.spectra import (
     SEGMENT,
     Bins,
     Complex,
-    RunningSpectra,
+    CrossSpectra,
     density,
     median_bias,
     transform,
 )
 from deepclean.core.time import NS, Span
-from deepclean.validate.cells import Cells
-from deepclean.validate.csd import SpectralMatrix
 from deepclean.validate.seconds import PRODUCTS, Second, WitnessSpectra, unfit
 from deepclean.validate.shard_result import (
     NOT_ASKED_FOR,
@@ -38,6 +36,7 @@ from deepclean.validate.shard_result import (
     ShardResult,
     add_gap,
 )
+from deepclean.validate.spectra import WITNESSES, Cells
 
 CLEANED = PRODUCTS[1:]
 
@@ -50,22 +49,22 @@ LEAD = STRETCH * NS
 RATIOS = ("in_band", "worst", "guard", "outside")
 
 _WHOLE = STRETCH - 1
-"""Transforms of a stretch."""
+"""Number of transforms in a stretch."""
 
 
 class Bands:
-    """Where the bins of an engine's couplings are; the same in every shard.
+    """The bins of an engine's couplings. They are the same in every shard.
 
     Args:
-        engine: whose couplings.
-        guard: Hz beside a band.
+        engine: the engine.
+        guard: width beside a band in Hz.
     """
 
     def __init__(self, engine: Engine, guard: float) -> None:
         rates = engine.settings
         self.rate = rates.strain_rate
         self.stop = 0.45 * rates.strain_rate
-        # The gate's own: nothing of the estimate is above it.
+        # The gate's own limit: the estimate holds nothing above it.
         self.judged = 0.45 * min(rates.strain_rate, rates.model_rate)
         self.bins = {
             c.name: Bins(c.bands, guard, self.judged, SEGMENT) for c in engine.versions.production
@@ -74,11 +73,11 @@ class Bands:
             name: np.sort(np.concatenate([bins.inside, bins.guard]))
             for name, bins in self.bins.items()
         }
-        self.grid = Cells(self.stop, {int(b) for near in self.near.values() for b in near})
+        self.cells = Cells(self.stop, {int(b) for near in self.near.values() for b in near})
 
 
 RangeOf = Callable[[Float64], float]
-"""From a power spectral density at the slow transform's bins to Mpc."""
+"""A function from a power spectral density at the slow transform's bins to a range in Mpc."""
 
 
 class Meter:
@@ -87,7 +86,7 @@ class Meter:
     Args:
         span: of the shard, whole seconds.
         bands: of the engine's couplings.
-        witnesses: of each coupling, full names.
+        witnesses: full names of the witnesses, by coupling.
         sampling: how much is kept.
         range_of: gives the range.
     """
@@ -105,7 +104,7 @@ class Meter:
         first, last = span.start // NS, span.end // NS
         cadence = sampling.cadence
         start = first // cadence * cadence
-        self._seconds = -(-last // cadence) * cadence - start
+        rows = -(-last // cadence) * cadence - start
         self._windows = {
             (name, product): RunningSpectra(bins, LEAD)
             for name, bins in bands.bins.items()
@@ -115,25 +114,21 @@ class Meter:
         self._densities: list[list[Float64]] = []
         self._minute: list[Float64] = []
         names = [f"{p}_{r}" for p in CLEANED for r in RATIOS] + ["gain", "lowest", "gate"]
-        self.part = ShardResult(
-            start,
-            np.zeros(self._seconds),
-            *(Counter(), Counter(), 0.0),
-            {
-                name: CouplingResult(
-                    {row: np.full(self._seconds, np.nan) for row in names},
-                    SpectralMatrix.empty(len(witnesses[name]), len(near)),
-                )
-                for name, near in bands.near.items()
-            },
-        )
+        couplings = {
+            name: CouplingResult(
+                {row: np.full(rows, np.nan) for row in names},
+                CrossSpectra.empty(WITNESSES + len(witnesses[name]), len(near)),
+            )
+            for name, near in bands.near.items()
+        }
+        self._result = ShardResult(start, np.zeros(rows), couplings)
 
     def push(self, block: CleanedBlock, wanted: bool) -> None:
         """Measure the next second.
 
         Args:
             block: of one GPS second.
-            wanted: whether it is asked for.
+            wanted: whether the second is requested.
         """
         own = self._span.covers(block.span)
         why = unfit(block.source) if wanted else NOT_ASKED_FOR
@@ -151,73 +146,73 @@ class Meter:
             self._finish_minute(block.span.end // NS - MINUTE)
 
     def finish(self) -> ShardResult:
-        """Return what was measured."""
+        """Return the result, with the time series averaged over their rows."""
         last = self._span.end // NS
         self._finish_stretch(last // STRETCH * STRETCH)
         self._finish_minute(last // MINUTE * MINUTE)
         cadence = self._sampling.cadence
-        for coupling in self.part.couplings.values():
+        for coupling in self._result.couplings.values():
             for name, row in list(coupling.rows.items()):
                 if name.endswith("in_band"):
                     coupling.rows[f"{name}_highest"] = _by_row(np.fmax.reduce, row, cadence)
                 reduce = np.fmin.reduce if name == "lowest" else _mean
                 coupling.rows[name] = _by_row(reduce, row, cadence)
-        self.part.counted = self.part.counted.reshape(-1, cadence).sum(axis=1)
-        return self.part
+        self._result.counted = self._result.counted.reshape(-1, cadence).sum(axis=1)
+        return self._result
 
     def _account(self, block: CleanedBlock, why: str | None) -> None:
-        row = block.span.start // NS - self.part.start
+        result, second = self._result, block.span.start // NS
+        row = second - result.start
         for fault in {(f.witness, f.reason) for f in block.faults}:
-            self.part.faults[fault] += 1
+            result.faults[fault] += 1
         gains = {}
         for name, estimate in block.estimates.items():
-            rows = self.part.couplings[name].rows
+            rows = result.couplings[name].rows
             rows["gain"][row] = estimate.gain.mean()
             rows["lowest"][row] = estimate.gain.min()
             if estimate.gate is not None:
                 rows["gate"][row] = np.mean(estimate.gate == 1)
             gains[name] = estimate.gain == 1
         if why is not None:
-            self.part.left_out[why] += 1
+            result.left_out[why] += 1
             if why != NOT_ASKED_FOR:
-                second = block.span.start // NS
-                add_gap(self.part.gaps, second, second + 1, why)
+                add_gap(result.gaps, second, second + 1, why)
             return
-        self.part.counted[row] = 1.0
+        result.counted[row] = 1.0
         for name, full in gains.items():
-            coupling, estimate = self.part.couplings[name], block.estimates[name]
+            coupling, estimate = result.couplings[name], block.estimates[name]
             coupling.clean += float(full.mean())
             coupling.reasons.update(estimate.reasons)
             coupling.versions.add(estimate.version)
-        self.part.clean += float(np.all(list(gains.values()), axis=0).mean())
+        result.clean += float(np.all(list(gains.values()), axis=0).mean())
 
     def _spectra(self, block: CleanedBlock, own: bool) -> None:
-        """Transform the last two seconds, and give the transforms to whom they concern."""
+        """Transform the last two seconds and add the transforms to all measurements."""
         now, before = Second.of(block), self._before
         self._before = now
         if before is None:
             return
-        rate, end = self._bands.rate, block.span.end
+        end = block.span.end
         spectra = {}
         for product in PRODUCTS:
             both = np.concatenate([before.products[product], now.products[product]])
-            spectra[product] = transform(both, rate, self._bands.stop)
+            spectra[product] = transform(both, self._bands.rate, self._bands.stop)
         self._ratios(spectra, end, own)
         if not own:
             return
         if (end - SEGMENT) // NS // STRETCH == (end - 1) // NS // STRETCH:
             self._densities.append([density(spectra[product], SEGMENT) for product in PRODUCTS])
-        heard = WitnessSpectra(before.witnesses, now.witnesses, self._bands.judged)
+        witnesses = WitnessSpectra(before.witnesses, now.witnesses, self._bands.judged)
         for name in before.whole & now.whole:
-            part = self.part.couplings[name]
-            self._coherence(name, part.cross, spectra, heard)
+            self._coherence(name, spectra, witnesses)
             if end // NS % 2 == 0 and end // SEGMENT % self._sampling.transforms == 0:
                 inside = self._bands.bins[name].inside
                 kept = [spectra["RAW"][inside], spectra["PRODUCTION"][inside]]
-                part.quadratures.append(np.array(kept, dtype=np.complex64))
+                quadratures = self._result.couplings[name].quadratures
+                quadratures.append(np.array(kept, dtype=np.complex64))
 
     def _ratios(self, spectra: Mapping[str, Complex], end: int, own: bool) -> None:
-        row = (end - NS) // NS - self.part.start
+        row = (end - NS) // NS - self._result.start
         for (name, product), window in self._windows.items():
             count = int(self._bands.judged * SEGMENT / NS) + 1
             raw, cleaned = spectra["RAW"][:count], spectra[product][:count]
@@ -226,26 +221,23 @@ class Meter:
             if own and window.full:
                 quality: Quality = window.measure()[0]
                 for ratio in RATIOS:
-                    rows = self.part.couplings[name].rows
+                    rows = self._result.couplings[name].rows
                     rows[f"{product}_{ratio}"][row] = getattr(quality, ratio)
 
     def _coherence(
-        self,
-        name: str,
-        cross: SpectralMatrix,
-        spectra: Mapping[str, Complex],
-        heard: WitnessSpectra,
+        self, name: str, spectra: Mapping[str, Complex], witnesses: WitnessSpectra
     ) -> None:
         near = self._bands.near[name]
-        witnesses = [heard.spectrum(witness) for witness in self._witnesses[name]]
-        together = np.zeros((2 + len(witnesses), len(near)), dtype=np.complex128)
-        together[0], together[1] = spectra["RAW"][near], spectra["PRODUCTION"][near]
-        for row, spectrum in enumerate(witnesses, start=2):
+        streams = [spectra["RAW"][near], spectra["PRODUCTION"][near]]
+        for witness in self._witnesses[name]:
+            spectrum = witnesses.spectrum(witness)
             if spectrum is None:
                 return
             there = near < len(spectrum)
-            together[row, there] = spectrum[near[there]]
-        cross.add(together)
+            stream = np.zeros(len(near), dtype=np.complex128)
+            stream[there] = spectrum[near[there]]
+            streams.append(stream)
+        self._result.couplings[name].cross_spectra.add(np.stack(streams, axis=-1)[None])
 
     def _finish_stretch(self, start: int) -> None:
         densities, self._densities = self._densities, []
@@ -254,15 +246,19 @@ class Meter:
         powers = np.median(densities, axis=0) / median_bias(len(densities))
         self._minute.append(powers)
         if start // STRETCH % self._sampling.stretches == 0:
-            self.part.starts.append(start)
-            self.part.spectra.append(np.array([self._bands.grid.asd(power) for power in powers]))
+            self._result.starts.append(start)
+            cells = self._bands.cells
+            self._result.spectra.append(np.array([cells.asd(power) for power in powers]))
 
     def _finish_minute(self, start: int) -> None:
-        """Take the range from the mean of some stretches: the few averages of one feign more."""
+        """Compute the range from the mean of several stretches.
+
+        A single stretch has few averages. Its noise would raise the range.
+        """
         minute, self._minute = self._minute, []
         if 2 * STRETCH * len(minute) >= MINUTE:
             ranges = tuple(self._range_of(power) for power in np.mean(minute, axis=0))
-            self.part.ranges.append((start, ranges))
+            self._result.ranges.append((start, ranges))
 
 
 def _mean(values: Float64, axis: int) -> Float64:

@@ -1,22 +1,22 @@
 """Parity: the frames of a live run against a replay of the same time, sample by sample.
 
-A second that differs is explained where the frame accounts for it (validate.compare) and there is
-a cause. The causes, by what the frame's own channels say and the replay's do not:
+A second that differs is explained if the frame accounts for the difference (`validate.compare`) and
+there is a cause. A cause shows as a difference between the channels of the frame and the replay:
 
-| reason | how it is known |
+| reason | evidence |
 |---|---|
 | missing_in_archive | there is no frame |
-| model_switch | the version channel has another version, or the crossfade after such a second |
-| late_frame | WITNESSES_GOOD is 0: it came late, or its witnesses; or beside such a second |
-| no_lookahead | the gain falls to 0 at the end: it was given out before the next one came; |
-| | or right before such a second |
-| gate_memory | a gain or SETTLED is another, within the history after a late frame or a switch, |
-| | which a gate remembers |
-| restart | a gain is lower or SETTLED is 0, within the engine's history after a frame without |
-| | one before it |
+| model_switch | the version channel differs, or the second is in the crossfade after that |
+| late_frame | WITNESSES_GOOD is 0: the frame or its witnesses came late; or beside such a second |
+| no_lookahead | the gain falls to 0 at the end: the frame was released before the next one came; |
+| | or the second is right before such a second |
+| gate_memory | a gain or SETTLED differs, within the history after a late frame or a switch, |
+| | which the gate remembers |
+| restart | a gain is lower or SETTLED is 0, within the engine's history after the first frame |
+| | after a gap |
 
-Beside and before reach as far as the filters do, which spoil that much, or change its rounding.
-Everything else is unexplained. The CANARY product is not compared: a replay tries no versions.
+"Beside" and "before" reach as far as the filters, which spread a missing sample or its rounding.
+Any other difference is unexplained. The CANARY product is not compared: a replay has no canary.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from deepclean.config import Config
 from deepclean.core.channels import gain, model_version, product_names, state_vector
 from deepclean.core.engine.schedule import CROSSFADE
 from deepclean.core.time import NS, Span, format_gps
-from deepclean.errors import InputError, OutputError
+from deepclean.errors import InputError, output_errors
 from deepclean.io.history import History
 from deepclean.validate import shards
 from deepclean.validate.compare import Comparison, DifferentSecond
@@ -43,12 +43,12 @@ UNEXPLAINED = "unexplained"
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """What a comparison found.
+    """The result of a comparison.
 
     Args:
-        span: that was compared.
-        compared: seconds that both have.
-        seconds: that differ, in order, each with its reason.
+        span: the compared span.
+        compared: number of seconds that both archive and history hold.
+        seconds: the seconds that differ, in order, each with its reason.
     """
 
     span: Span
@@ -61,7 +61,7 @@ class Parity:
         return all(reason != UNEXPLAINED for _, reason in self.seconds)
 
     def lines(self) -> Iterator[str]:
-        """Yield what a person wants to read."""
+        """Yield the lines of the summary for people."""
         differ = sum(second.absent is None for second, _ in self.seconds)
         yield (
             f"GPS {self.span.start // NS} to {self.span.end // NS}: {self.compared} s compared, "
@@ -75,7 +75,7 @@ class Parity:
         yield f"{count or 'no'} unexplained difference{'s' if count > 1 else ''}"
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything as JSON has it."""
+        """Return the result as plain values for JSON."""
         return {
             "schema": 1,
             "span": [self.span.start // NS, self.span.end // NS],
@@ -97,8 +97,8 @@ def parity(
     Args:
         run: the configuration of the live run, its models and its input.
         span: whole seconds.
-        directory: of the frames, or of an archive of them.
-        processes: how many work at a time.
+        directory: directory of the frames, or of an archive of them.
+        processes: number of processes.
         progress: told how many shards are done, of how many.
 
     Raises:
@@ -119,7 +119,7 @@ def parity(
         progress(done, len(jobs))
     if not compared:
         raise InputError(f"nothing of {span} is both there and in the history", path=directory)
-    # Where frames begin that have none before them; the span's own start is no such place.
+    # The starts of frames without a frame before them. The start of the span is none of them.
     starts = [each.start // NS for each in archive.spans()]
     engine = OpenRun(run).engine()
     reach = -(-(engine.schedule.forecast + engine.settings.ramp) // NS) + 1
@@ -127,13 +127,11 @@ def parity(
 
 
 def write(found: Parity, into: Path) -> Path:
-    """Write `parity.json` into a directory. Raises OutputError where that fails."""
+    """Write `parity.json` into a directory. Raises OutputError if that fails."""
     path = into / "parity.json"
-    try:
+    with output_errors(path, "cannot be written"):
         into.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found.as_json(), indent=1, allow_nan=False) + "\n")
-    except OSError as error:
-        raise OutputError(f"cannot be written: {error}", path=path, errno=error.errno) from error
     return path
 
 
@@ -143,8 +141,8 @@ def explain(
     """Return each second with its reason (the module's table).
 
     Args:
-        seconds: that differ, in order.
-        starts: GPS seconds of frames without one before them.
+        seconds: the seconds that differ, in order.
+        starts: GPS seconds of frames without a frame before them.
         history: seconds of input that a sample depends on.
         reach: seconds beside a gap that the filters spoil.
     """
@@ -155,7 +153,7 @@ def explain(
     def beside(second: DifferentSecond, whens: Sequence[int], before: int, after: int) -> bool:
         return any(-before <= second.start - when <= after for when in whens)
 
-    # A gain also falls before a late frame.
+    # A gain also falls before a late frame, which is then the cause.
     early = [s.start for s in sound if s.ends_low and not beside(s, late, reach, 0)]
 
     def reason(second: DifferentSecond) -> str:
@@ -165,7 +163,7 @@ def explain(
         if not second.accounted:
             return "model_switch" if crossfaded else UNEXPLAINED
         told = second.told
-        # A gate that began late opens later, never sooner.
+        # A gate that began late opens later, never earlier.
         held_back = second.unsettled or not second.higher
         causes = [
             ("model_switch", second.switched or crossfaded),
@@ -174,7 +172,7 @@ def explain(
             ("late_frame", beside(second, late, reach, reach)),
             ("gate_memory", told and beside(second, late, 0, history)),
             ("gate_memory", beside(second, switched, 0, history if told else reach)),
-            # Last: a start may have had all its history, what comes above is seen.
+            # The last cause: a start may have had all its history; the causes above are certain.
             ("restart", held_back and beside(second, starts, 0, history if told else reach)),
         ]
         return next((name for name, holds in causes if holds), UNEXPLAINED)
@@ -183,7 +181,7 @@ def explain(
 
 
 def _work(job: tuple[Path, Span]) -> tuple[int, list[DifferentSecond]]:
-    """Compare one shard; return how many seconds both have, and those that differ."""
+    """Compare one shard; return the number of compared seconds, and those that differ."""
     directory, shard = job
     opened = shards.opened(0)
     config = opened.config
@@ -206,12 +204,12 @@ def _work(job: tuple[Path, Span]) -> tuple[int, list[DifferentSecond]]:
 
 
 def _official(config: Config) -> tuple[str, ...]:
-    """Return the products that are compared: a replay tries no versions, so it has no canary's."""
+    """Return the products that are compared. A replay has no canary."""
     return tuple(product for product in config.output.products if product != "CANARY")
 
 
 def _detail(second: DifferentSecond) -> Iterator[str]:
-    """Yield what is to be said of one second."""
+    """Yield the lines that describe one second."""
     if second.absent is not None:
         yield f"GPS {second.start}: not in the {second.absent}"
     for each in second.differences:
@@ -226,7 +224,7 @@ def _detail(second: DifferentSecond) -> Iterator[str]:
 
 
 def _plain(values: Any) -> Any:
-    """Return a structure in which what is no number is null."""
+    """Return a structure with None for every number that is not finite."""
     if isinstance(values, dict):
         return {key: _plain(value) for key, value in values.items()}
     if isinstance(values, list | tuple):

@@ -1,4 +1,4 @@
-"""A validation from its span to the figures."""
+"""A validation, from its span to the numbers of its report."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from deepclean.validate.signals import recover
 from deepclean.validate.summary import Spectrogram, Summary
 
 SCHEMA = 1
-"""Of the JSON."""
+"""Version of the JSON's layout."""
 
-_WAITING = 128 * NS
-"""Of data on which it is measured what waiting buys."""
+_LOOKAHEAD = 128 * NS
+"""Nanoseconds of data on which the effect of waiting for the look-ahead is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class ValidationRequest:
 
     Args:
         span: whole seconds.
-        counting: parts of it that count, in order; all of it where there are no segments.
-        injections: to be found again.
-        limits: by criterion.
-        segments: what the counting parts come from, for the report; None: nothing.
+        counting: the parts of the span that count, in order.
+        injections: signals that are injected and recovered.
+        limits: the limits by criterion.
+        segments: the source of the counting parts, for the report; None if all of the span counts.
     """
 
     span: Span
@@ -47,10 +47,10 @@ class ValidationRequest:
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """What came out.
+    """The result of a validation.
 
     Args:
-        report: everything, as the JSON has it.
+        report: the report, as the JSON has it.
         spectrograms: of the first run, by coupling.
     """
 
@@ -60,7 +60,7 @@ class ValidationResult:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One shard or one signal of one run."""
+    """One shard or one injected signal of one run."""
 
     run: int
     what: Span | Injection
@@ -70,27 +70,27 @@ class _Job:
 
 def validate(
     runs: Sequence[ValidationRun],
-    asked: ValidationRequest,
+    request: ValidationRequest,
     processes: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ValidationResult:
-    """Validate the first run; the others are what it is compared with.
+    """Validate the first run, and compare it with the others.
 
     Args:
-        runs: at least one; all see the same time.
-        asked: what is to be looked at.
-        processes: how many work at a time. It changes nothing of the result.
+        runs: at least one run; all clean the same time.
+        request: what is to be validated.
+        processes: number of processes. It does not change the result.
         progress: told how many jobs are done, of how many.
 
     Raises:
-        InputError: nothing can be judged, or data is not there.
+        InputError: nothing can be judged, or data are missing.
         ModelError: a model cannot be loaded, or failed.
     """
-    sampling = Sampling.of(asked.span)
-    whats: list[Span | Injection] = [*shards.shards(asked.counting), *asked.injections]
-    jobs = [_Job(run, what, asked.counting, sampling) for run in range(len(runs)) for what in whats]
+    sampling, counting = Sampling.of(request.span), request.counting
+    whats: list[Span | Injection] = [*shards.shards(counting), *request.injections]
+    jobs = [_Job(run, what, counting, sampling) for run in range(len(runs)) for what in whats]
     opened = [OpenRun(run) for run in runs]
-    summaries = [Summary(each, sampling, asked.counting) for each in opened]
+    summaries = [Summary(each, sampling, counting) for each in opened]
     signals: list[list[dict[str, Any]]] = [[] for _ in runs]
     results = shards.in_processes(runs, _work, jobs, processes)
     for done, (job, result) in enumerate(zip(jobs, results, strict=True), start=1):
@@ -104,26 +104,26 @@ def validate(
         for summary, found in zip(summaries, signals, strict=True)
     ]
     config = runs[0].config
-    figures[0]["waiting"] = _waiting(opened[0], asked)
+    figures[0]["waiting"] = _lookahead(opened[0], counting)
     report = {
         "schema": SCHEMA,
         "software": __version__,
         "interferometer": config.interferometer,
         "strain": config.strain.channel,
-        "span": seconds(asked.span),
-        "segments": asked.segments,
-        "counting": [seconds(span) for span in asked.counting],
-        "verdict": judge(figures, asked.limits),
+        "span": seconds(request.span),
+        "segments": request.segments,
+        "counting": [seconds(span) for span in counting],
+        "verdict": judge(figures, request.limits),
         "runs": figures,
     }
     spectrograms = {name: summaries[0].spectrogram(name) for name in config.enabled_couplings}
     return ValidationResult(report, spectrograms)
 
 
-def _waiting(opened: OpenRun, asked: ValidationRequest) -> dict[str, Any] | None:
-    """Return what waiting for the look-ahead buys, over the end of the longest part that counts."""
-    longest = max(asked.counting, key=lambda span: span.duration)
-    stretch = Span(max(longest.start, longest.end - _WAITING), longest.end)
+def _lookahead(opened: OpenRun, counting: Sequence[Span]) -> dict[str, Any] | None:
+    """Return the effect of waiting for the look-ahead, at the end of the longest counting part."""
+    longest = max(counting, key=lambda span: span.duration)
+    stretch = Span(max(longest.start, longest.end - _LOOKAHEAD), longest.end)
     try:
         found = lookahead_gain(opened.config, opened.models, opened.source, stretch)
     except InputError:

@@ -9,24 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepclean.core.block import Float64
+from deepclean.core.spectra import CrossSpectra
 from deepclean.core.time import NS, Span
-from deepclean.validate.csd import SpectralMatrix
 
 STRETCH = 8
-"""Seconds of a stretch, counted from GPS 0: spectra are medians over one."""
+"""Seconds of a stretch, counted from GPS 0. Spectra are medians over a stretch."""
 
 NOT_ASKED_FOR = "not_asked_for"
-"""Why time does not count that lies between what is asked for."""
+"""The reason of time that does not count because it lies between requested parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How much is kept; a function of the span alone.
+    """How much is kept of a validation. It depends on the span alone.
 
     Args:
         cadence: seconds of a row of the time series, a power of two up to 512.
-        stretches: of so many stretches one spectrum is kept.
-        transforms: of so many transforms that do not overlap one is kept for its distribution.
+        stretches: one spectrum is kept of this many stretches.
+        transforms: one transform is kept, for its distribution, of this many that do not overlap.
     """
 
     cadence: int = 1
@@ -35,7 +35,7 @@ class Sampling:
 
     @classmethod
     def of(cls, span: Span) -> Sampling:
-        """Return the sampling that bounds the memory: all of what is up to two hours long."""
+        """Return the sampling that bounds the memory. It keeps all of a span of up to two hours."""
         seconds = span.duration // NS
         cadence = 1
         while cadence < 512 and seconds / cadence > 8192:
@@ -46,19 +46,19 @@ class Sampling:
 
 @dataclass(slots=True)
 class CouplingResult:
-    """One coupling over a stretch.
+    """The measurement of one coupling over a shard.
 
     Args:
-        rows: time series by name, one value a row, NaN where there is none.
-        cross: spectral matrix in and beside the band.
+        rows: time series by name, one value per row, NaN where there is none.
+        cross_spectra: of the strain before and after and the witnesses, in and beside the band.
         quadratures: transforms in the band that do not overlap, raw and PRODUCTION.
-        reasons: seconds by reason why it is not fully cleaned.
-        clean: seconds at gain 1, of those that count.
-        versions: of models.
+        reasons: seconds by the reason why the strain is not fully cleaned.
+        clean: seconds that count and have gain 1.
+        versions: versions of the model.
     """
 
     rows: dict[str, Float64]
-    cross: SpectralMatrix
+    cross_spectra: CrossSpectra
     quadratures: list[NDArray[np.complex64]] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     clean: float = 0.0
@@ -67,37 +67,37 @@ class CouplingResult:
 
 @dataclass(slots=True)
 class ShardResult:
-    """What a shard was measured to be.
+    """The measurement of a shard.
 
     Args:
         start: GPS seconds of the first row.
         counted: seconds that count, per row.
-        left_out: seconds that do not, by reason.
-        gaps: GPS seconds between which they lie, and the reason, in order.
-        faults: seconds by witness and what is wrong with it.
-        clean: seconds with every coupling at gain 1, of those that count.
-        couplings: by name.
+        couplings: the couplings by name.
+        left_out: seconds that do not count, by reason.
+        gaps: start and end in GPS seconds and the reason of time that does not count, in order.
+        faults: seconds by witness and fault.
+        clean: seconds that count and in which every coupling has gain 1.
         starts: GPS seconds of the stretches whose spectra are kept.
-        spectra: their ASDs, one of shape `(3, cells)` each.
+        spectra: the ASDs of these stretches, each of shape `(3, cells)`.
         ranges: GPS seconds and the range in Mpc of each product, every `MINUTE`.
-        unread: what of the input could not be read, by whoever measured it, so far.
+        unread: what of the input this process could not read so far.
     """
 
     start: int
     counted: Float64
-    left_out: Counter[str]
-    faults: Counter[tuple[str, str]]
-    clean: float
     couplings: dict[str, CouplingResult]
+    left_out: Counter[str] = field(default_factory=Counter)
+    gaps: list[tuple[int, int, str]] = field(default_factory=list)
+    faults: Counter[tuple[str, str]] = field(default_factory=Counter)
+    clean: float = 0.0
     starts: list[int] = field(default_factory=list)
     spectra: list[NDArray[np.float32]] = field(default_factory=list)
     ranges: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)
-    gaps: list[tuple[int, int, str]] = field(default_factory=list)
 
 
 def add_gap(gaps: list[tuple[int, int, str]], start: int, end: int, reason: str) -> None:
-    """Add a later gap to others, joined to the last where that goes on."""
+    """Append a gap to earlier gaps; a gap that continues the last one is joined to it."""
     if gaps and gaps[-1][1:] == (start, reason):
         start = gaps.pop()[0]
     gaps.append((start, end, reason))

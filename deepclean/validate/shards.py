@@ -1,7 +1,7 @@
 """A span in shards, each cleaned with the history that it needs, in one process or several.
 
-A shard lies between multiples of 512 s from GPS 0 and its result depends on nothing else, so the
-number of processes changes no bit of a report.
+A shard lies between multiples of 512 s from GPS 0, and its result depends on nothing else. The
+number of processes therefore changes no bit of a report.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from deepclean.io.source import HistorySource
 from deepclean.models.load import Model
 from deepclean.models.loading import load_models
 from deepclean.system.processes import Failed, Job, Result, Tell, outcomes
-from deepclean.validate.cells import WIDTH
 from deepclean.validate.measure import LEAD, Bands, Meter
 from deepclean.validate.shard_result import Sampling, ShardResult
+from deepclean.validate.spectra import WIDTH
 
 SHARD = 512 * NS
-"""Longest stretch of one task; the gate's history is an eighth of it."""
+"""Longest shard. The gate's history, which is read before each shard, is an eighth of it."""
 
 _LOWEST = 10.0
-"""Hz from which the range is integrated."""
+"""Lowest frequency of the range integral in Hz."""
 
 OpenSource = Callable[[], HistorySource]
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationRun:
-    """A configuration to be validated, and where its data is.
+    """A configuration to be validated, and its data.
 
     Args:
         name: in the report.
-        config: resolved.
-        open_source: opens the data in whatever process; can be pickled.
+        config: the resolved configuration.
+        open_source: opens the data in any process; it can be pickled.
     """
 
     name: str
@@ -74,7 +74,7 @@ class OpenRun:
 
         Args:
             span: whole seconds.
-            change: what is done to each second before it is cleaned.
+            change: applied to each second before it is cleaned.
 
         Raises:
             ModelError: a network failed.
@@ -90,7 +90,7 @@ class OpenRun:
 
 
 def shards(counting: Sequence[Span]) -> list[Span]:
-    """Return the shards over the time that is asked for: what lies between two is not read."""
+    """Return the shards of the requested time. Time between two shards is not read."""
     found: dict[int, Span] = {}
     for span in counting:
         for number in range(span.start // SHARD, -(-span.end // SHARD)):
@@ -109,7 +109,7 @@ def measure(
     Args:
         opened: the run.
         shard: whole seconds.
-        counting: the time that is asked for.
+        counting: the requested time.
         sampling: how much is kept.
     """
     engine = opened.engine()
@@ -119,13 +119,13 @@ def measure(
     for frame in opened.cleaned(Span(shard.start - LEAD, shard.end)):
         (block,) = frame.blocks
         meter.push(block, any(span.covers(block.span) for span in counting))
-    part = meter.finish()
-    part.unread.update(map(str, opened.source.faults))
-    return part
+    result = meter.finish()
+    result.unread.update(map(str, opened.source.faults))
+    return result
 
 
 def sensemon(power: Float64) -> float:
-    """Return the range in Mpc for binary neutron stars, at a power density in steps of half a Hz.
+    """Return the range for binary neutron stars in Mpc, from power densities every half hertz.
 
     gwpy's `sensemon_range`: signal-to-noise ratio 8, averaged over sky and orientation
     (LIGO-T030276).
@@ -150,29 +150,29 @@ def in_processes(
     jobs: Sequence[Job],
     processes: int,
 ) -> Iterator[Result]:
-    """Yield the results of jobs in their order.
+    """Yield the results of jobs in the order of the jobs.
 
     Args:
-        runs: what `opened` gives to the work.
-        work: a function of a module; it finds its run by `opened(number)`.
-        jobs: its arguments, to be pickled.
-        processes: how many work at a time; 1: this one.
+        runs: the runs that `opened` opens.
+        work: a function of a module; it gets its run from `opened(number)`.
+        jobs: the arguments of the function; they are pickled.
+        processes: number of processes; 1 means this process.
 
     Raises:
-        DeepCleanError: the first that a job raised.
+        DeepCleanError: the first one that a job raised.
     """
     if processes == 1 or len(jobs) == 1:
-        _begin(runs)
+        _set_up(runs)
         try:
             yield from map(work, jobs)
         finally:
-            _begin(())
+            _set_up(())
         return
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
     held: dict[int, Result] = {}
     wanted = 0
-    setup = partial(_serve, tuple(runs), work)
+    setup = partial(_worker, tuple(runs), work)
     with closing(outcomes(setup, jobs, processes)) as ended:
         for number, outcome in ended:
             if isinstance(outcome, Failed):
@@ -184,23 +184,22 @@ def in_processes(
 
 
 def opened(number: int) -> OpenRun:
-    """Return a run in a process that works, opened once."""
+    """Return a run, opened once in each process."""
     if number not in _opened:
         _opened[number] = OpenRun(_runs[number])
     return _opened[number]
 
 
-def _serve(
+def _worker(
     runs: Sequence[ValidationRun], work: Callable[[Job], Result]
 ) -> Callable[[Job, Tell], Result]:
-    """Set a process of its own up; return what does a job there."""
-    _begin(runs)
+    """Set a worker process up; return the function that does a job in it."""
+    _set_up(runs)
     return lambda job, tell: work(job)
 
 
-def _begin(runs: Sequence[ValidationRun]) -> None:
-    """Set a process up."""
-    global _runs  # noqa: PLW0603  (what a pool's initializer leaves for its work)
+def _set_up(runs: Sequence[ValidationRun]) -> None:
+    global _runs  # noqa: PLW0603  (a worker's setup is separate from its jobs)
     import torch
 
     torch.set_num_threads(1)

@@ -1,11 +1,10 @@
-"""Signals put into the strain before it is cleaned, and found again by a matched filter.
+"""Signals injected into the strain before it is cleaned, and recovered by a matched filter.
 
-Each is put into a copy of its own, so that the other figures are of the data as it is.
+Each signal is injected into its own copy of the strain, so the rest of the report is unaffected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,21 +18,21 @@ from deepclean.errors import InputError
 from deepclean.simulate.injection import Injection, injected, waveform
 from deepclean.simulate.noise import Stream
 from deepclean.validate.json_numbers import rounded
-from deepclean.validate.seconds import PRODUCTS
+from deepclean.validate.seconds import PRODUCTS, Second
 from deepclean.validate.shards import OpenRun
 
 _BESIDE = 16
-"""Seconds on either side of a signal, for the spectrum of the noise."""
+"""Seconds on each side of a signal from which the spectrum of the noise is measured."""
 
 _LONGEST = 256
-"""Seconds of a signal; the strain around it is held in memory."""
+"""Longest signal in seconds. The strain around it is held in memory."""
 
 _NEAR = 0.02
-"""Seconds around the time of the signal in which it is looked for."""
+"""Seconds around the true time within which a signal is searched."""
 
 
 def stretch(injection: Injection, rate: int) -> Span:
-    """Return the whole seconds over which a signal is looked at.
+    """Return the whole seconds over which a signal is recovered.
 
     Raises:
         InputError: the signal is too long.
@@ -43,16 +42,16 @@ def stretch(injection: Injection, rate: int) -> Span:
     if end - start > _LONGEST:
         raise InputError(
             f"the signal at GPS {format_gps(injection.coalescence)} lasts {end - start} s; "
-            f"{_LONGEST} s at most are looked at"
+            f"the longest that is possible are {_LONGEST} s"
         )
     return Span((start - _BESIDE) * NS, (end + _BESIDE) * NS)
 
 
 def recover(opened: OpenRun, injection: Injection) -> dict[str, Any]:
-    """Clean the strain with a signal in it; return how the signal is found before and after.
+    """Clean the strain with a signal in it; return the recovered signal before and after.
 
     Raises:
-        InputError: the strain around it is not all there.
+        InputError: some of the strain around the signal is missing.
     """
     rate = opened.config.strain.rate
     span = stretch(injection, rate)
@@ -63,12 +62,10 @@ def recover(opened: OpenRun, injection: Injection) -> dict[str, Any]:
     touched = Span(first // rate * NS, -(-(first + len(wave)) // rate) * NS)
     for frame in opened.cleaned(span, lambda frame: _louder(frame, signal)):
         (block,) = frame.blocks
-        strain = block.source.strain
-        if isinstance(strain, Gap) or block.products is None:
+        if isinstance(block.source.strain, Gap) or block.products is None:
             raise InputError(f"no strain over {block.span}, beside the signal")
-        held["RAW"].append(np.asarray(strain.samples, dtype=np.float64))
-        held["OUT_DQ"].append(block.products.out_dq)
-        held["PRODUCTION"].append(block.products.production)
+        for product, samples in Second.of(block).products.items():
+            held[product].append(samples)
         if touched.covers(block.span):
             for name, estimate in block.estimates.items():
                 gains[name] = min(gains.get(name, 1.0), float(estimate.gain.min()))
@@ -94,19 +91,20 @@ def recover(opened: OpenRun, injection: Injection) -> dict[str, Any]:
 def matched(
     strain: Float64, template: Float64, rate: int, lowest: float
 ) -> dict[str, float | None]:
-    """Return what a matched filter finds of a signal within 20 ms of its true time.
+    """Return what a matched filter recovers of a signal within 20 ms of its true time.
 
     Allen et al. 2012, Phys. Rev. D 85, 122006, section III, with the strain's own spectrum.
 
     Args:
         strain: shape `(n,)`, with the signal.
         template: the signal alone, at the same samples.
-        rate: Hz.
-        lowest: Hz from which the filter begins.
+        rate: samples per second.
+        lowest: lowest frequency of the filter in Hz.
 
     Returns:
-        `snr` found, `expected` in this noise, `amplitude` relative to what was put in, `phase` in
-        degrees and `delay` in ms, both 0 for a perfect recovery.
+        `snr`, the recovered signal-to-noise ratio; `expected`, that of this signal in this noise;
+        `amplitude` relative to the injected one; `phase` in degrees and `delay` in ms, both 0 for a
+        perfect recovery.
     """
     count = len(strain)
     density_at, density = asd(strain, rate)
@@ -147,12 +145,3 @@ def _louder(frame: InputFrame, signal: Stream) -> InputFrame:
     samples = block.strain.samples + signal(block.span.start // NS)
     louder = Series(block.span, block.strain.rate, samples)
     return replace(frame, blocks=[replace(block, strain=louder)])
-
-
-def outside(injections: Mapping[str, Injection], span: Span) -> list[str]:
-    """Return the texts of the signals that do not merge inside a span."""
-    return [
-        text
-        for text, injection in injections.items()
-        if not span.start <= injection.coalescence < span.end
-    ]

@@ -1,42 +1,44 @@
-"""The parts of a run put together into figures: plain numbers and lists, as the JSON has them."""
+"""The shards of a run combined into the numbers of its report, as the JSON has them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepclean.core.block import Float64
+from deepclean.core.segments import intersection
+from deepclean.core.spectra import CrossSpectra
 from deepclean.core.time import Span
 from deepclean.errors import InputError
+from deepclean.models.directory import MANIFEST
 from deepclean.models.load import Model
-from deepclean.validate.cells import WIDTH
-from deepclean.validate.csd import CLEANED as AFTER
-from deepclean.validate.csd import RAW as BEFORE
-from deepclean.validate.csd import SpectralMatrix
+from deepclean.models.manifest import Manifest
+from deepclean.validate import spectra as rows_of
 from deepclean.validate.json_numbers import listed, rounded, seconds
 from deepclean.validate.measure import CLEANED, Bands
 from deepclean.validate.seconds import PRODUCTS
 from deepclean.validate.shard_result import Sampling, ShardResult, add_gap
 from deepclean.validate.shards import OpenRun
-from deepclean.validate.training_overlap import shared, trained_on
+from deepclean.validate.spectra import WIDTH, WITNESSES, linear_limit
 
 PERCENTILES = (5, 50, 95)
 
 EDGES = np.linspace(-6.0, 6.0, 121)
-"""Of the histogram, in standard deviations; what is beyond counts in the outermost cells."""
+"""Edges of the histogram in standard deviations. Values beyond count in the outermost cells."""
 
 
 class Summary:
-    """One run of a validation, part by part.
+    """Combines the shards of one run of a validation.
 
     Args:
         opened: the run.
-        sampling: how much its parts keep.
-        counting: the time that is asked for.
+        sampling: how much is kept of each shard.
+        counting: the requested time.
     """
 
     def __init__(self, opened: OpenRun, sampling: Sampling, counting: Sequence[Span]) -> None:
@@ -47,36 +49,35 @@ class Summary:
         self._left_out: Counter[str] = Counter()
         self._faults: Counter[tuple[str, str]] = Counter()
         self._clean = 0.0
-        self._parts: list[ShardResult] = []
-        self._cross: dict[str, SpectralMatrix] = {}
+        self._shards: list[ShardResult] = []
+        self._cross_spectra: dict[str, CrossSpectra] = {}
 
-    def add(self, part: ShardResult) -> None:
-        """Add the next shard's part, in order of time."""
-        self._left_out += part.left_out
-        self._faults += part.faults
-        self._clean += part.clean
-        for name, coupling in part.couplings.items():
-            if name in self._cross:
-                self._cross[name].merge(coupling.cross)
+    def add(self, shard: ShardResult) -> None:
+        """Add the result of the next shard, in order of time."""
+        self._left_out += shard.left_out
+        self._faults += shard.faults
+        self._clean += shard.clean
+        for name, coupling in shard.couplings.items():
+            if name in self._cross_spectra:
+                self._cross_spectra[name].merge(coupling.cross_spectra)
             else:
-                self._cross[name] = coupling.cross
-            # The sum is kept, not the parts' own.
-            coupling.cross = SpectralMatrix.empty(0, 0)
-        self._parts.append(part)
+                self._cross_spectra[name] = coupling.cross_spectra
+            # Only the sum is kept, to bound the memory.
+            coupling.cross_spectra = CrossSpectra.empty(0, 0)
+        self._shards.append(shard)
 
     def figures(self) -> dict[str, Any]:
-        """Return everything as JSON has it.
+        """Return the numbers of the run, as the JSON has them.
 
         Raises:
-            InputError: nothing of it all could be judged.
+            InputError: no stretch of 8 s counts.
         """
-        counted = sum(float(part.counted.sum()) for part in self._parts)
-        spectra = [spectrum for part in self._parts for spectrum in part.spectra]
+        counted = sum(float(shard.counted.sum()) for shard in self._shards)
+        spectra = [spectrum for shard in self._shards for spectrum in shard.spectra]
         if not spectra:
             left = ", ".join(f"{why} {n} s" for why, n in sorted(self._left_out.items()))
             raise InputError(
-                "no 8 s of the time that is asked for can be judged"
-                f"{f': left out {left}' if left else ''}"
+                f"no 8 s of the requested time can be judged{f': left out {left}' if left else ''}"
             )
         stacked = np.array(spectra)
         config = self._opened.config
@@ -92,7 +93,7 @@ class Summary:
                 "left_out": dict(sorted(self._left_out.items())),
                 "gaps": self._gaps(),
             },
-            "unread": sorted(set().union(*(part.unread for part in self._parts))),
+            "unread": sorted(set().union(*(shard.unread for shard in self._shards))),
             "duty_cycle": rounded(self._clean / counted),
             "range": self._range(),
             "witness_faults": [
@@ -107,31 +108,42 @@ class Summary:
     def spectrogram(self, coupling: str) -> Spectrogram:
         """Return the spectra in and beside a coupling's band against time."""
         near = self._bands.near[coupling]
-        cells = self._bands.grid.cells(near)
-        starts = [start for part in self._parts for start in part.starts]
-        spectra = [spectrum[:2, cells] for part in self._parts for spectrum in part.spectra]
+        cells = self._bands.cells.index(near)
+        starts = [start for shard in self._shards for start in shard.starts]
+        spectra = [spectrum[:2, cells] for shard in self._shards for spectrum in shard.spectra]
         return Spectrogram(np.array(starts), near * WIDTH, np.array(spectra))
 
     def _provenance(self, model: Model) -> dict[str, Any]:
-        """Return what a model is, and whether it was trained on what it is judged by."""
-        spans = trained_on(model)
+        """Return a model's version, hash and training data, and how much of the time is new to it.
+
+        Training data of the versions that it was fine-tuned from does not count.
+        """
+        path = model.path / MANIFEST
+        training: tuple[tuple[int, int], ...] = ()
+        if path.is_file():  # a training directory of deepcleanv2 has no manifest
+            training = Manifest.parse(path.read_bytes(), path).training
+        found = {"version": model.version, "sha256": model.hash}
+        if not training:
+            return {**found, "trained_on": None, "unseen": None}
+        spans = [Span(start, end) for start, end in training]
+        seen = sum(span.duration for span in intersection(self._counting, spans))
+        share = seen / sum(span.duration for span in self._counting)
         return {
-            "version": model.version,
-            "sha256": model.hash,
-            "trained_on": None if spans is None else [seconds(span) for span in spans],
-            "unseen": None if spans is None else rounded(1 - shared(self._counting, spans)),
+            **found,
+            "trained_on": [seconds(span) for span in spans],
+            "unseen": rounded(1 - share),
         }
 
     def _gaps(self) -> list[list[int | str]]:
         gaps: list[tuple[int, int, str]] = []
-        for part in self._parts:
-            for start, end, reason in part.gaps:
+        for shard in self._shards:
+            for start, end, reason in shard.gaps:
                 add_gap(gaps, start, end, reason)
         return [list(gap) for gap in gaps]
 
     def _range(self) -> dict[str, Any]:
-        starts = [start for part in self._parts for start, _ in part.ranges]
-        found = [each for part in self._parts for _, each in part.ranges]
+        starts = [start for shard in self._shards for start, _ in shard.ranges]
+        found = [each for shard in self._shards for _, each in shard.ranges]
         ranges = np.array(found, dtype=np.float64).reshape(-1, len(PRODUCTS))
         medians = {p: _median(ranges[:, row]) for row, p in enumerate(PRODUCTS)}
         gain = medians["OUT_DQ"] / medians["RAW"] if medians["RAW"] else np.nan
@@ -144,11 +156,11 @@ class Summary:
         }
 
     def _spectra(self, stacked: NDArray[np.float32]) -> dict[str, Any]:
-        levels = _percentiles(stacked)
+        levels = np.asarray(np.percentile(stacked, PERCENTILES, axis=0), dtype=np.float64)
         return {
             "unit": "1/sqrt(Hz)",
             "stretches": len(stacked),
-            "frequency": listed(self._bands.grid.frequencies),
+            "frequency": listed(self._bands.cells.frequencies),
             **{
                 product: {
                     f"p{level}": listed(levels[place, row])
@@ -159,14 +171,14 @@ class Summary:
         }
 
     def _coupling(self, name: str, stacked: NDArray[np.float32], counted: float) -> dict[str, Any]:
-        parts = [part.couplings[name] for part in self._parts]
-        reasons: Counter[str] = sum((part.reasons for part in parts), Counter())
+        shards = [shard.couplings[name] for shard in self._shards]
+        reasons: Counter[str] = sum((shard.reasons for shard in shards), Counter())
         config = self._opened.config.couplings[name]
         return {
             "bands": [list(band) for band in config.bands],
             "witnesses": list(self._couplings[name].witnesses),
-            "versions": sorted({v for part in parts for v in part.versions}),
-            "duty_cycle": rounded(sum(part.clean for part in parts) / counted),
+            "versions": sorted({v for shard in shards for v in shard.versions}),
+            "duty_cycle": rounded(sum(shard.clean for shard in shards) / counted),
             "reasons": dict(sorted(reasons.items())),
             "asd_ratio": {product: self._ratio(name, product, stacked) for product in CLEANED},
             "coherence": self._coherence(name),
@@ -174,12 +186,12 @@ class Summary:
         }
 
     def _ratio(self, name: str, product: str, stacked: NDArray[np.float32]) -> dict[str, Any]:
-        """Return the ratios over the whole span, and the worst of any 8 s."""
-        bins = self._bands.bins[name]
+        """Return the ratios over the whole span, and the highest ratio of any 8 s."""
+        bins, cells = self._bands.bins[name], self._bands.cells
         typical = np.median(stacked, axis=0).astype(np.float64)
         ratio = typical[PRODUCTS.index(product)] / typical[0]
-        inside = ratio[self._bands.grid.cells(bins.inside)]
-        guard = ratio[self._bands.grid.cells(bins.guard)]
+        inside = ratio[cells.index(bins.inside)]
+        guard = ratio[cells.index(bins.guard)]
         outside = self._row(name, f"{product}_outside")
         worst = self._row(name, f"{product}_in_band_highest")
         return {
@@ -191,27 +203,30 @@ class Summary:
         }
 
     def _coherence(self, name: str) -> dict[str, Any]:
-        cross = self._cross[name]
+        spectra = self._cross_spectra[name]
         witnesses = self._couplings[name].witnesses
-        before, after = cross.coherence(BEFORE), cross.coherence(AFTER)
+        before, after = spectra.coherence(rows_of.RAW), spectra.coherence(rows_of.CLEANED)
         near, inside = self._bands.near[name], self._bands.bins[name].inside
-        limit = cross.linear_limit(BEFORE)
+        limit = linear_limit(spectra, rows_of.RAW)
         mean = _finite_mean(limit[np.isin(near, inside)])
         return {
-            "transforms": cross.count,
+            "transforms": spectra.count,
             "frequency": listed(near * WIDTH),
             "witnesses": {
                 witness: {"RAW": listed(before[row]), "PRODUCTION": listed(after[row])}
-                for row, witness in enumerate(witnesses)
+                for row, witness in enumerate(witnesses, start=WITNESSES)
             },
             "linear_limit": listed(limit),
-            "linear_limit_after": listed(cross.linear_limit(AFTER)),
+            "linear_limit_after": listed(linear_limit(spectra, rows_of.CLEANED)),
             "linear_limit_in_band": rounded(mean),
         }
 
     def _residual(self, name: str) -> dict[str, Any]:
-        """Return how Gaussian the band is: whitened bin by bin, real and imaginary parts."""
-        kept = [each for part in self._parts for each in part.couplings[name].quadratures]
+        """Return the distribution of the band's transforms, compared with a Gaussian.
+
+        Real and imaginary parts are whitened bin by bin.
+        """
+        kept = [each for shard in self._shards for each in shard.couplings[name].quadratures]
         if len(kept) < 4:
             return {"transforms": len(kept)}
         streams = np.array(kept).swapaxes(0, 1).astype(np.complex128)
@@ -236,18 +251,18 @@ class Summary:
         return found
 
     def _row(self, name: str, row: str) -> Float64:
-        return np.concatenate([part.couplings[name].rows[row] for part in self._parts])
+        return np.concatenate([shard.couplings[name].rows[row] for shard in self._shards])
 
     def _series(self) -> dict[str, Any]:
         cadence = self._sampling.cadence
         starts = np.concatenate(
-            [part.start + cadence * np.arange(len(part.counted)) for part in self._parts]
+            [shard.start + cadence * np.arange(len(shard.counted)) for shard in self._shards]
         )
-        names = next(iter(self._parts[0].couplings.values())).rows
+        names = next(iter(self._shards[0].couplings.values())).rows
         return {
             "cadence": cadence,
             "start": starts.tolist(),
-            "counted": listed(np.concatenate([part.counted for part in self._parts])),
+            "counted": listed(np.concatenate([shard.counted for shard in self._shards])),
             "couplings": {
                 name: {row: listed(self._row(name, row)) for row in names}
                 for name in self._couplings
@@ -255,6 +270,7 @@ class Summary:
         }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Spectrogram:
     """Spectra against time, to be drawn.
 
@@ -264,10 +280,9 @@ class Spectrogram:
         asd: shape `(times, 2, frequencies)`: before and after.
     """
 
-    def __init__(
-        self, starts: NDArray[np.int64], frequencies: Float64, asd: NDArray[np.float32]
-    ) -> None:
-        self.starts, self.frequencies, self.asd = starts, frequencies, asd
+    starts: NDArray[np.int64]
+    frequencies: Float64
+    asd: NDArray[np.float32]
 
 
 def _median(values: Float64) -> float:
@@ -278,7 +293,3 @@ def _median(values: Float64) -> float:
 def _finite_mean(values: Float64) -> float:
     there = values[np.isfinite(values)]
     return float(there.mean()) if len(there) else float("nan")
-
-
-def _percentiles(stacked: NDArray[np.float32]) -> Float64:
-    return np.asarray(np.percentile(stacked, PERCENTILES, axis=0), dtype=np.float64)

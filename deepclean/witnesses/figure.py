@@ -1,4 +1,4 @@
-"""What was found, as one figure: the best candidates as bars, and where in the band they see it."""
+"""The result of a search as one figure: the best candidates as bars, and their coherence."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from deepclean.validate.figures import drawing
 from deepclean.witnesses.report import WitnessReport
 
 SPECTRA = 5
-"""Candidates whose coherence is drawn over frequency."""
+"""Number of candidates whose coherence is drawn over frequency."""
 
 _COLOURS = ("#c2410c", "#1d4ed8", "#0d9488", "#7c3aed", "#a16207")
 _SOFT = "#78716c"
 
 
 def draw(found: WitnessReport, path: Path, top: int) -> None:
-    """Draw the figure into a file; its ending (png, svg, pdf) says in which format.
+    """Draw the figure into a file. The ending of its name (png, svg, pdf) is the format.
 
     Raises:
-        OutputError: the file cannot be written, or nobody knows its format.
+        OutputError: the file cannot be written, or its format is unknown.
     """
     from matplotlib.figure import Figure
 
@@ -40,28 +40,27 @@ def draw(found: WitnessReport, path: Path, top: int) -> None:
 
 
 def _bars(axes: Any, found: WitnessReport, shown: Any) -> None:
-    """Draw mean coherence, and what a model makes of the channel."""
+    """Draw mean coherence and, with a model, saliency."""
     rows = np.arange(len(shown))
-    asked = {} if found.asked is None else found.asked.worths
-    height = 0.4 if asked else 0.7
+    worths = {} if found.attribution is None else found.attribution.worths
+    height = 0.4 if worths else 0.7
     axes.barh(rows, [one.mean for one in shown], height, color=_COLOURS[1], label="mean coherence")
-    if asked:
-        worths = [asked.get(one.candidate.channel) for one in shown]
-        shares = [0.0 if worth is None else worth.saliency for worth in worths]
+    if worths:
+        known = [worths.get(one.candidate.channel) for one in shown]
+        shares = [0.0 if worth is None else worth.saliency for worth in known]
         axes.barh(rows + height, shares, height, color=_COLOURS[0], label="saliency (share)")
     axes.axvline(1 / found.ranking.averages, color=_SOFT, ls="--", label="mean by chance")
     names = [one.candidate.label for one in shown]
-    axes.set_yticks(rows + (height / 2 if asked else 0), names, fontsize=8)
+    axes.set_yticks(rows + (height / 2 if worths else 0), names, fontsize=8)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.legend(loc="lower right")
 
 
 def _spectra(axes: Any, found: WitnessReport) -> None:
-    """Draw the coherence of the best over frequency."""
-    best = [one for one in found.ranking.ranked if one.fault is None][:SPECTRA]
-    for one, colour in zip(best, _COLOURS, strict=False):
-        # A bin that is not in any band is a break, not a line across.
+    """Draw the coherence of the best candidates over frequency."""
+    for one, colour in zip(found.ranking.sound[:SPECTRA], _COLOURS, strict=False):
+        # A gap between two bands breaks the line.
         steps = np.flatnonzero(np.diff(found.frequencies) > 1.5 * _width(found)) + 1
         frequencies = np.insert(found.frequencies, steps, np.nan)
         coherence = np.insert(one.coherence, steps, np.nan)
@@ -77,5 +76,5 @@ def _spectra(axes: Any, found: WitnessReport) -> None:
 
 
 def _width(found: WitnessReport) -> float:
-    """Return the distance of neighbouring bins."""
+    """Return the distance of neighbouring bins in Hz."""
     return float(np.diff(found.frequencies).min()) if len(found.frequencies) > 1 else 1.0

@@ -1,4 +1,4 @@
-"""Reading what can be read: the parts of a span in which a channel has samples, to the second."""
+"""Reading a span with gaps: the parts in which a channel has samples, to the second."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepclean.train.data import DataSource
 
 
 def readable(source: DataSource, names: Sequence[str], span: Span) -> dict[str, list[Series | Gap]]:
-    """Return, in order, what can be read of a span and the gaps in it, to the second."""
+    """Return, by channel, the samples and the gaps of a span in order, to the second."""
     held: Mapping[str, Series | Gap] = source.read(names, span)
     found: dict[str, list[Series | Gap]] = {name: [held[name]] for name in names}
     lacking = [name for name in names if isinstance(held[name], Gap)]
@@ -26,7 +26,7 @@ def readable(source: DataSource, names: Sequence[str], span: Span) -> dict[str, 
 
 
 def joined(parts: Sequence[Series | Gap]) -> list[Series]:
-    """Return the samples among some parts, those that follow one another as one."""
+    """Return the samples among some parts, with consecutive samples concatenated."""
     groups: list[list[Series]] = []
     for part in parts:
         if isinstance(part, Gap):
@@ -40,7 +40,7 @@ def joined(parts: Sequence[Series | Gap]) -> list[Series]:
 
 
 def unusable(parts: Sequence[Series | Gap]) -> Iterator[tuple[int, str]]:
-    """Yield the seconds (GPS nanoseconds) in which there is no finite strain, and why."""
+    """Yield the seconds (GPS nanoseconds) without finite strain, each with the reason."""
     for part in parts:
         for second in range(part.span.start, part.span.end, NS):
             if isinstance(part, Gap):
@@ -50,7 +50,7 @@ def unusable(parts: Sequence[Series | Gap]) -> Iterator[tuple[int, str]]:
 
 
 def unready(parts: Sequence[Series | Gap]) -> Iterator[int]:
-    """Yield the seconds (GPS nanoseconds) in which the strain is not ready."""
+    """Yield the seconds (GPS nanoseconds) in which the strain is not ready for analysis."""
     for part in parts:
         for second in range(part.span.start, part.span.end, NS):
             span = Span(second, second + NS)
@@ -60,7 +60,7 @@ def unready(parts: Sequence[Series | Gap]) -> Iterator[int]:
 
 
 def whole(parts: Sequence[Series], span: Span) -> Float64 | None:
-    """Return the samples over a span, as float64, or None where they are not all there."""
+    """Return the samples over a span as float64, or None if any is missing or not finite."""
     covering = next((part for part in parts if part.span.covers(span)), None)
     if covering is None:
         return None

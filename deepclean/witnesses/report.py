@@ -1,4 +1,4 @@
-"""What was found, as plain values for JSON, and as tables for people."""
+"""The result of a search, as plain values for JSON and as tables for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deepclean.core.bandpass import Band
 from deepclean.core.time import NS, Span
 from deepclean.witnesses import significance
 from deepclean.witnesses.coherence import RankedChannel, Ranking
-from deepclean.witnesses.joint import Joint, Step
+from deepclean.witnesses.joint import Joint, JointStep
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from deepclean.witnesses.saliency import Attribution, WitnessWorth
 
 SCHEMA = 1
-"""Of the JSON."""
+"""Version of the JSON's layout."""
 
 
 @dataclass(frozen=True, slots=True)
 class WitnessReport:
-    """All that a command found.
+    """The result of a search.
 
     Args:
-        strain: full name.
-        span: that was asked for.
+        strain: full name of the strain channel.
+        span: the requested span.
         bands: `(low, high)` in Hz.
-        frequencies: of their bins.
+        frequencies: frequencies of the bands' bins in Hz.
         skipped: seconds without a transform of the strain, by reason.
-        faults: messages of what could not be read.
+        faults: messages about input that could not be read.
         ranking: of the candidates.
-        joint: where a set was asked for.
-        asked: where a model was given.
+        joint: the chosen set, if one was requested.
+        attribution: the use of the witnesses by a model, if one was given.
     """
 
     strain: str
@@ -46,7 +46,7 @@ class WitnessReport:
     faults: Sequence[str]
     ranking: Ranking
     joint: Joint | None = None
-    asked: Attribution | None = None
+    attribution: Attribution | None = None
 
     @property
     def level(self) -> float:
@@ -54,23 +54,21 @@ class WitnessReport:
         return significance.level(significance.RARE, self.ranking.averages, len(self.frequencies))
 
     def shown(self, top: int) -> list[RankedChannel]:
-        """Return the most coherent candidates, and the model's channels that are not in them."""
-        sound = [one for one in self.ranking.ranked if one.fault is None]
-        shown = {one.candidate.channel for one in sound[:top]}
-        asked = {} if self.asked is None else self.asked.worths
+        """Return the most coherent candidates, then the model's other witnesses."""
+        best = self.ranking.sound[:top]
+        worths = {} if self.attribution is None else self.attribution.worths
+        missing = worths.keys() - {one.candidate.channel for one in best}
         rest = [
             one
             for one in self.ranking.ranked
-            if one.candidate.carrier is None
-            and one.candidate.channel in asked
-            and one.candidate.channel not in shown
+            if one.candidate.carrier is None and one.candidate.channel in missing
         ]
-        return sound[:top] + rest
+        return best + rest
 
 
 def facts(found: WitnessReport) -> dict[str, Any]:
-    """Return everything as values that JSON holds."""
-    worths = {} if found.asked is None else found.asked.worths
+    """Return the result as plain values for JSON."""
+    worths = {} if found.attribution is None else found.attribution.worths
     said: dict[str, Any] = {
         "schema": SCHEMA,
         "strain": found.strain,
@@ -90,12 +88,9 @@ def facts(found: WitnessReport) -> dict[str, Any]:
             "transforms": found.joint.transforms,
             "steps": [_step(step) for step in found.joint.steps],
         }
-    if found.asked is not None:
-        said["model"] = {
-            "version": found.asked.version,
-            "seconds": found.asked.seconds,
-            "asd_ratio": found.asked.asd_ratio,
-        }
+    if found.attribution is not None:
+        keys = ("version", "seconds", "asd_ratio")
+        said["model"] = {key: getattr(found.attribution, key) for key in keys}
     return said
 
 
@@ -112,7 +107,7 @@ def _candidate(one: RankedChannel, worths: Mapping[str, WitnessWorth]) -> dict[s
             "mean": one.mean,
             "peak": one.peak,
             "peak_bin": int(one.coherence.argmax()),
-            "chance": one.chance,
+            "chance": one.p_value,
             "residual": one.residual,
             "coherence": one.coherence.tolist(),
         }
@@ -122,36 +117,43 @@ def _candidate(one: RankedChannel, worths: Mapping[str, WitnessWorth]) -> dict[s
     return said
 
 
-def _step(step: Step) -> dict[str, Any]:
+def _step(step: JointStep) -> dict[str, Any]:
     return {
         "channel": step.candidate.channel,
         "carrier": step.candidate.carrier,
         "partial": float(step.partial.mean()),
         "multiple": float(step.multiple.mean()),
         "residual": step.residual,
-        "chance": step.chance,
+        "chance": step.p_value,
     }
 
 
-def table(found: WitnessReport, top: int) -> Table:
-    """Return the most coherent candidates as a table."""
+def _table(name: str, *numbers: str) -> Table:
+    """Return a table with a column of names and columns of numbers."""
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, padding=(0, 1))
-    made.add_column("channel", overflow="fold")
-    titles = ["Hz", "mean", "peak", "at Hz", "chance", "alone"]
-    titles += ["saliency", "without"] if found.asked is not None else []
-    for title in titles:
+    made.add_column(name, overflow="fold")
+    for title in numbers:
         made.add_column(title, justify="right", no_wrap=True)
+    return made
+
+
+def table(found: WitnessReport, top: int) -> Table:
+    """Return a table of the most coherent candidates."""
+    titles = ["Hz", "mean", "peak", "at Hz", "chance", "alone"]
+    titles += ["saliency", "without"] if found.attribution is not None else []
+    worths = {} if found.attribution is None else found.attribution.worths
+    made = _table("channel", *titles)
     for one in found.shown(top):
         cells = [one.candidate.label, str(one.candidate.rate)]
         if one.fault is None:
             at = found.frequencies[one.coherence.argmax()]
             cells += [f"{one.mean:.3f}", f"{one.peak:.3f}", f"{at:g}"]
-            cells += [_probability(one.chance), f"{one.residual:.3f}"]
+            cells += [_probability(one.p_value), f"{one.residual:.3f}"]
         else:
             cells += ["", "", "", "", one.fault.replace("_", " ")]
-        worth = None if found.asked is None else found.asked.worths.get(one.candidate.channel)
+        worth = worths.get(one.candidate.channel)
         if worth is not None:
             cells += [f"{worth.saliency:.3f}", f"{worth.without:.3f}"]
         made.add_row(*cells)
@@ -159,26 +161,21 @@ def table(found: WitnessReport, top: int) -> Table:
 
 
 def joint_table(joint: Joint) -> Table:
-    """Return a set of witnesses as a table."""
-    from rich.table import Table
-
-    made = Table(box=None, pad_edge=False, padding=(0, 1))
-    made.add_column("together, one more a line", overflow="fold")
-    for title in ("adds", "all so far", "chance", "ASD ratio"):
-        made.add_column(title, justify="right", no_wrap=True)
+    """Return a table of a set of witnesses."""
+    made = _table("together, one more a line", "adds", "all so far", "chance", "ASD ratio")
     for step in joint.steps:
         made.add_row(
             step.candidate.label,
             f"{step.partial.mean():.3f}",
             f"{step.multiple.mean():.3f}",
-            _probability(step.chance),
+            _probability(step.p_value),
             f"{step.residual:.3f}",
         )
     return made
 
 
 def notes(found: WitnessReport) -> list[str]:
-    """Return what a person has to know beside the tables."""
+    """Return the notes that belong to the tables."""
     ranking = found.ranking
     bands = ", ".join(f"{low:g}-{high:g} Hz" for low, high in found.bands)
     said = [
@@ -198,8 +195,8 @@ def notes(found: WitnessReport) -> list[str]:
             said.append(f"{fault.replace('_', ' ')}: {_few(names)}")
     partly = [
         f"{one.candidate.name} ({one.transforms})"
-        for one in ranking.ranked
-        if one.fault is None and one.transforms < ranking.transforms
+        for one in ranking.sound
+        if one.transforms < ranking.transforms
     ]
     if partly:
         said.append(f"with gaps (transforms): {_few(partly)}")
@@ -210,11 +207,11 @@ def notes(found: WitnessReport) -> list[str]:
             f"together: from the best {found.joint.among}, over the {found.joint.transforms} "
             "transforms that all of them have"
         )
-    if found.asked is not None:
-        asked = found.asked
+    if found.attribution is not None:
+        model = found.attribution
         said.append(
-            f"model version {asked.version} over {asked.seconds} s: ASD ratio "
-            f"{asked.asd_ratio:.3f} with all its witnesses"
+            f"model version {model.version} over {model.seconds} s: ASD ratio "
+            f"{model.asd_ratio:.3f} with all its witnesses"
         )
     return said
 

@@ -1,17 +1,16 @@
-"""What a model makes of its witnesses: gradient saliency, and what each of them is worth to it.
+"""The use that a model makes of its witnesses: gradient saliency, and the loss without a witness.
 
-Coherence is blind to what is not linear, such as a line's sidebands that a slow motion makes. A
-network that was trained on the stretch's noise is not. Two questions are put to it:
+Coherence misses couplings that are not linear, such as the sidebands that a slow motion makes on a
+line. A network that was trained on this noise uses them. Two numbers are computed for each witness:
 
-- saliency: by how much does the estimate's rms in the bands change, to first order, where a
-  witness is replaced by other noise of its own spectrum? It is the gradient of that rms with
-  respect to the witness, weighted frequency by frequency with what the witness holds there, as
-  a share of all witnesses' sum. (The bare gradient also counts frequencies at which a witness
-  holds nothing, and there a network's response is anything.) It says what the network listens
-  to, not whether that helps.
-- without: what ASD ratio is left where one witness is replaced by its mean? It says what the
-  witness is worth to this network, in the figure that the site sees. Of two that repeat each
-  other either may be worth nothing.
+- saliency: the change of the estimate's rms in the bands, to first order, if the witness is
+  replaced by other noise of the same spectrum. This is the gradient of that rms with respect to the
+  witness, weighted at each frequency with the witness's spectrum, as a share of the sum over all
+  witnesses. (The plain gradient also counts frequencies at which a witness has no power, and there
+  a network's response is arbitrary.) Saliency shows what the network uses, not whether it helps.
+- without: the ASD ratio if the witness is replaced by its mean. This is the worth of the witness
+  for this network, in the number that the site sees. If two witnesses repeat each other, each may
+  seem to be worth nothing.
 """
 
 from __future__ import annotations
@@ -26,9 +25,8 @@ from scipy import fft, signal
 from deepclean.core.bandpass import Band, Bandpass
 from deepclean.core.block import Float64
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.gate.quality import Bins
 from deepclean.core.predict import Geometry, Predictor, PredictSettings, geometry
-from deepclean.core.spectra import FFT_SECONDS, band_ratio
+from deepclean.core.spectra import FFT_SECONDS, Bins, band_ratio
 from deepclean.core.time import NS, index_at
 from deepclean.errors import InputError
 from deepclean.factory import predictor
@@ -38,7 +36,7 @@ from deepclean.train.prepare import Float32, Preparer, TrainingStretch
 from deepclean.train.validation import longest_parts
 
 SECONDS = 256
-"""Of data that the model is asked about."""
+"""Longest total duration of the data, in seconds."""
 
 _BATCH = 16
 """Kernels in one call of the network."""
@@ -46,11 +44,11 @@ _BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class WitnessWorth:
-    """What a witness is to a model.
+    """The use of one witness by a model.
 
     Args:
         saliency: its share of all witnesses' saliency.
-        without: ASD ratio in the bands where it is replaced by its mean.
+        without: ASD ratio in the bands if the witness is replaced by its mean.
     """
 
     saliency: float
@@ -59,13 +57,13 @@ class WitnessWorth:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """What a model made of its witnesses.
+    """The use of all witnesses by a model.
 
     Args:
         version: of the model.
-        seconds: of data that it was asked about.
-        asd_ratio: in the bands, with all witnesses: cleaned over raw.
-        worths: by channel.
+        seconds: duration of the data.
+        asd_ratio: in the bands, with all witnesses, cleaned over raw.
+        worths: the use of each witness, by channel.
     """
 
     version: int
@@ -74,24 +72,24 @@ class Attribution:
     worths: Mapping[str, WitnessWorth]
 
 
-def ask(
+def attribute(
     model: Model,
     site: SiteData,
     settings: EngineSettings,
     bandpass: Bandpass,
     bands: Sequence[Band],
 ) -> Attribution:
-    """Ask a model about a stretch of data, at most `SECONDS` of it, the longest parts first.
+    """Attribute a model's estimate to its witnesses, over the longest parts of at most `SECONDS`.
 
     Args:
-        model: on the CPU.
+        model: the model, on the CPU.
         site: the strain and the model's witnesses, in the model's order.
-        settings: at the model's rate; the resampling that the engine does.
-        bandpass: that confines the estimate.
-        bands: `(low, high)` in Hz, in which its effect is measured.
+        settings: the engine's resampling, at the model's rate.
+        bandpass: the filter that confines the estimate.
+        bands: `(low, high)` in Hz, in which the effect is measured.
 
     Raises:
-        InputError: there is too little data.
+        InputError: there are too few data.
     """
     preparer = Preparer(site, settings, bandpass)
     parts = longest_parts(site.usable(), SECONDS * NS)
@@ -118,7 +116,7 @@ def ask(
 
 
 def saliency(model: Model, stretches: Sequence[TrainingStretch], bands: Sequence[Band]) -> Float64:
-    """Return, by witness, the rms change of the estimate's in-band rms under its own noise.
+    """Return, by witness, the change of the estimate's in-band rms if the witness is replaced.
 
         s_c^2 = mean over kernels of (1 / K) sum_f |G_c(f)|^2 S_c(f)
 
@@ -127,8 +125,8 @@ def saliency(model: Model, stretches: Sequence[TrainingStretch], bands: Sequence
     standard deviation.
 
     Args:
-        model: with the network.
-        stretches: standardised witnesses.
+        model: the model with its network.
+        stretches: stretches of standardised witnesses.
         bands: `(low, high)` in Hz.
     """
     window = signal.get_window("hann", model.kernel)
@@ -147,12 +145,12 @@ def gradient(model: Model, kernels: Float32, bands: Sequence[Band]) -> Float32:
     """Return the gradient of the estimate's in-band rms with respect to the witnesses.
 
     Args:
-        model: with the network.
+        model: the model with its network.
         kernels: standardised witnesses, shape `(batch, channels, kernel)`.
         bands: `(low, high)` in Hz.
 
     Returns:
-        The shape of `kernels`; the rms is in any unit.
+        An array of the shape of `kernels`; its unit is arbitrary.
     """
     kept = model.kernel - 2 * model.edge
     bins = Bins(bands, 0.0, model.sample_rate / 2, NS * kept // model.sample_rate)
@@ -160,14 +158,14 @@ def gradient(model: Model, kernels: Float32, bands: Sequence[Band]) -> Float32:
     output = model.network(inputs)[:, model.edge : model.kernel - model.edge]
     spectrum = torch.fft.rfft(output * torch.hann_window(kept))
     power = spectrum[:, torch.from_numpy(bins.inside)].abs().square().sum(dim=1)
-    # An estimate of exactly 0 has no slope, rather than an infinite one.
+    # The square root has an infinite slope at 0. An estimate of exactly 0 shall have none.
     rms = power.clamp_min(torch.finfo(power.dtype).tiny).sqrt()
     (slope,) = torch.autograd.grad(rms.sum(), inputs)
     return np.asarray(slope.numpy(), dtype=np.float32)
 
 
 def _kernels(model: Model, stretches: Sequence[TrainingStretch]) -> Iterator[Float32]:
-    """Yield kernels whose kept samples follow one another, in batches."""
+    """Yield batches of kernels whose kept samples follow one another."""
     step = model.kernel - 2 * model.edge
     for stretch in stretches:
         samples = stretch.witnesses.shape[1]
@@ -179,7 +177,7 @@ def _kernels(model: Model, stretches: Sequence[TrainingStretch]) -> Iterator[Flo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Layout:
-    """How the model is run over a stretch, and what its estimate is measured by."""
+    """The layout of the model over a stretch, and the bands in which its estimate is measured."""
 
     predictor: Predictor
     shape: Geometry
@@ -198,18 +196,18 @@ class _Layout:
         return cls(predictor(model), shape, hop, model.sample_rate, bandpass, bands)
 
     def _hops(self, stretch: TrainingStretch) -> tuple[int, int]:
-        """Return where, in a stretch, the first hop begins, and how many there are."""
+        """Return the first sample of the first hop in a stretch, and the number of hops."""
         origin = index_at(stretch.span.start, self.rate)
         first = self.shape.align(origin + self.shape.before) - origin
         return first, (len(stretch.target) - first - self.shape.after) // self.hop
 
     def seconds(self, stretch: TrainingStretch) -> int:
-        """Return how many whole seconds of estimate a stretch gives."""
+        """Return the whole seconds of estimate that a stretch gives."""
         _, hops = self._hops(stretch)
         return (hops * self.hop - 2 * self.bandpass.settle_in) // self.rate
 
     def ratio(self, stretch: TrainingStretch, replaced: int | None) -> float:
-        """Return the ASD ratio in the bands, one witness replaced by its mean, or none."""
+        """Return the ASD ratio in the bands, with one witness, or none, replaced by its mean."""
         witnesses = stretch.witnesses
         if replaced is not None:
             witnesses = witnesses.copy()

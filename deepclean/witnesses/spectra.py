@@ -1,8 +1,8 @@
-"""What is looked at: the strain of a stretch and candidate channels, transformed piece by piece.
+"""Spectra of the strain and of candidate channels over a stretch, transformed piece by piece.
 
-Each channel is transformed at its own rate (core.quality.transform), so that nothing has to be
-resampled. Pieces lie on a grid from GPS 0 and every channel is treated alone: which channels are
-read together, and how the files are cut, changes no bit of the result.
+Each channel is transformed at its own rate (`core.gate.quality.transform`), without resampling.
+Pieces lie on a grid from GPS 0, and every channel is transformed alone. Which channels are read
+together, and how the files are cut, therefore changes no bit of the result.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from scipy import signal
 
 from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64, Gap, Series
-from deepclean.core.gate.quality import Bins, Complex, transform
+from deepclean.core.spectra import Bins, Complex, transform
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, hint
 from deepclean.train.data import DataSource
 from deepclean.witnesses.reading import joined, readable, unready, unusable, whole
 
 PIECE = 32
-"""Transform lengths that are read at a time; no transform crosses the end of a piece."""
+"""Length of a piece, in transforms. A piece is read at a time, and no transform crosses its end."""
 
 BATCH = 2**23
-"""Samples that are read at a time."""
+"""Number of samples that are read at a time."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Candidate:
-    """What may witness: a channel, or its product with a faster one.
+    """A possible witness: a channel, or its product with a faster channel.
 
     Args:
         channel: full name.
-        rate: of the channel, Hz.
-        carrier: full name of what it is multiplied with; None: nothing.
+        rate: of the channel, samples per second.
+        carrier: full name of the faster channel; None for the channel alone.
     """
 
     channel: str
@@ -46,12 +46,12 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name of the candidate."""
         return self.channel if self.carrier is None else f"{self.channel} x {self.carrier}"
 
     @property
     def label(self) -> str:
-        """What it is called where the carrier is stated elsewhere."""
+        """Name of the candidate in a list that states the carrier elsewhere."""
         return self.channel if self.carrier is None else f"{self.channel} x carrier"
 
 
@@ -60,10 +60,10 @@ class CandidateSpectra:
     """A candidate's transforms over a piece.
 
     Args:
-        good: for which transforms of the strain there is one; shape `(transforms,)`.
-        values: of those, at the bands' bins, shape `(good.sum(), bins)`; 0 above its Nyquist.
-        low: lowest sample of those, infinite where there is none.
-        high: highest.
+        good: whether there is one for each transform of the strain, shape `(transforms,)`.
+        values: at the bands' bins, shape `(good.sum(), bins)`; 0 above the Nyquist frequency.
+        low: the lowest sample; infinite if there is none.
+        high: the highest sample.
     """
 
     good: NDArray[np.bool_]
@@ -73,21 +73,21 @@ class CandidateSpectra:
 
 
 class SearchStretch:
-    """A stretch of data and the bands that are looked at.
+    """A stretch of data and the bands that are searched.
 
     Args:
-        strain: where the strain and its state vector are.
-        witnesses: where the candidates are.
+        strain: source of the strain and its state vector.
+        witnesses: source of the candidates.
         channel: full name of the strain.
-        state: full name of the state vector; None: all time is ready.
+        state: full name of the state vector; None if all time is ready for analysis.
         span: whole seconds.
         bands: `(low, high)` in Hz.
-        length: of a transform, an even number of seconds; they overlap by half.
+        length: seconds of a transform, an even number; transforms overlap by half.
 
     Attributes:
-        channel: of the strain.
-        rate: likewise, Hz.
-        frequencies: of the bands' bins, Hz.
+        channel: full name of the strain.
+        rate: of the strain, samples per second.
+        frequencies: frequencies of the bands' bins in Hz.
         skipped: seconds of the span that were left out so far, by reason.
 
     Raises:
@@ -111,7 +111,7 @@ class SearchStretch:
         for low, high in bands:
             if not 0 < low <= high < self.rate / 2:
                 raise InputError(
-                    f"a band of {low:g}-{high:g} Hz: {channel} at {self.rate} Hz holds what lies "
+                    f"a band of {low:g}-{high:g} Hz: {channel} at {self.rate} Hz holds frequencies "
                     f"between 0 and {self.rate / 2:g} Hz",
                     channels=[channel],
                 )
@@ -124,14 +124,14 @@ class SearchStretch:
 
     @property
     def slowest(self) -> float:
-        """Hz; a candidate up to this rate holds nothing of the bands."""
+        """The highest rate at which a candidate holds nothing of the bands, samples per second."""
         return 2 * float(self.frequencies[0])
 
     def pieces(self, carrier: str | None = None) -> Iterator[StretchPiece]:
         """Yield the pieces that hold a transform of the strain, in order.
 
         Args:
-            carrier: a channel to be multiplied with.
+            carrier: full name of the channel that slower candidates are multiplied with.
         """
         self.skipped.clear()
         length = PIECE * self.length * NS
@@ -146,7 +146,7 @@ class SearchStretch:
                 yield StretchPiece(self, part, starts, strain, fast)
 
     def _starts(self, part: Span, parts: Sequence[Series | Gap]) -> list[int]:
-        """Return where transforms of the strain begin, and note the seconds that are skipped."""
+        """Return the starts of the transforms of the strain, and count the skipped seconds."""
         wrong = dict(unusable(parts))
         if self._state is not None:
             for second in unready(readable(self._strain, [self._state], part)[self._state]):
@@ -160,7 +160,7 @@ class SearchStretch:
         ]
 
     def read(self, channels: Sequence[str], part: Span) -> dict[str, list[Series]]:
-        """Return, by candidate channel, what can be read of a span, joined."""
+        """Return, by candidate channel, the samples of a span, consecutive ones joined."""
         found = readable(self._witnesses, channels, part)
         return {name: joined(parts) for name, parts in found.items()}
 
@@ -173,9 +173,9 @@ class SearchStretch:
         """Return the transforms of one channel, or of its product with the carrier.
 
         Args:
-            parts: what can be read of the channel.
-            starts: where they are to begin, GPS nanoseconds.
-            carrier: what can be read of the carrier.
+            parts: samples of the channel.
+            starts: starts of the transforms, GPS nanoseconds.
+            carrier: samples of the carrier.
         """
         good = np.zeros(len(starts), dtype=bool)
         values, low, high = [], np.inf, -np.inf
@@ -187,7 +187,7 @@ class SearchStretch:
                 continue
             centred = samples - samples.mean()
             if carrier is not None:
-                # Fourier interpolation errs at the segment's ends, where the window is near 0.
+                # Fourier interpolation errs near the segment's ends, where the window is near 0.
                 centred = signal.resample(centred, len(product)) * (product - product.mean())
             values.append(self._at_bins(centred))
             good[index] = True
@@ -208,14 +208,14 @@ class SearchStretch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StretchPiece:
-    """Some of a stretch, as much as is read at a time.
+    """A part of a stretch that is read at a time.
 
     Args:
-        stretch: that it is of.
-        span: of it.
-        starts: where the strain's transforms begin, GPS nanoseconds.
-        strain: those, at the bands' bins, shape `(transforms, bins)`.
-        carrier: what can be read of the channel to be multiplied with.
+        stretch: the whole stretch.
+        span: of the part.
+        starts: starts of the strain's transforms, GPS nanoseconds.
+        strain: these transforms at the bands' bins, shape `(transforms, bins)`.
+        carrier: samples of the carrier.
     """
 
     stretch: SearchStretch
@@ -224,8 +224,10 @@ class StretchPiece:
     strain: Complex
     carrier: Sequence[Series]
 
-    def seen(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, CandidateSpectra]]:
-        """Yield the candidates' transforms, reading as many channels at a time as fit."""
+    def spectra(
+        self, candidates: Sequence[Candidate]
+    ) -> Iterator[tuple[Candidate, CandidateSpectra]]:
+        """Yield the candidates' transforms. About `BATCH` samples are read at a time."""
         for batch in batches(candidates, self.span.duration // NS):
             held = self.stretch.read(sorted({one.channel for one in batch}), self.span)
             for one in batch:
@@ -235,7 +237,7 @@ class StretchPiece:
 
 
 def batches(candidates: Sequence[Candidate], seconds: int) -> Iterator[list[Candidate]]:
-    """Yield the candidates in groups that hold about `BATCH` samples in so many seconds."""
+    """Yield groups of candidates that hold about `BATCH` samples in so many seconds."""
     batch: list[Candidate] = []
     size = 0
     for one in candidates:

@@ -302,7 +302,7 @@ def test_publishing_what_is_for_another_site_is_refused(
         (source / "manifest.json").write_text(json.dumps(facts | changed))
         return run(f"publish {source}", status=2).stderr
 
-    assert "is of L1, the configuration of H1" in publish_as(interferometer="L1")
+    assert "is for L1, the configuration for H1" in publish_as(interferometer="L1")
     assert "no coupling 61Hz; did you mean 60Hz?" in publish_as(coupling="61Hz")
 
 

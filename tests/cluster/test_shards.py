@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepclean.cluster import shards as parts
-from deepclean.cluster.plan import ReplayRequest, ShardLimits, finished, make
+from deepclean.cluster.plan import ReplayRequest, ShardLimits, finished, plan_shards
+from deepclean.cluster.shards import bridged
+from deepclean.core.segments import difference
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io.history import History
@@ -46,29 +47,18 @@ def lists(draw: st.DrawFn) -> list[Span]:
     ]
 
 
-@given(lists(), lists())
-def test_lists_of_spans_are_sets_of_seconds(some: list[Span], others: list[Span]) -> None:
-    assert seconds(list(parts.shared(some, others))) == seconds(some) & seconds(others)
-    assert seconds(list(parts.without(some, others))) == seconds(some) - seconds(others)
-
-
 @given(lists(), lists(), st.integers(0, 10))
 def test_bridges_hold_nothing_unwanted(wanted: list[Span], others: list[Span], most: int) -> None:
-    unwanted = list(parts.without(others, wanted))
-    joined = list(parts.bridged(wanted, most * NS, unwanted))
+    unwanted = difference(others, wanted)
+    joined = bridged(wanted, most * NS, unwanted)
     assert seconds(joined) >= seconds(wanted)
     assert not seconds(joined) & seconds(unwanted)
-    between = parts.without(joined, wanted)
+    between = difference(joined, wanted)
     assert all(gap.duration <= most * NS for gap in between)
     for one, following in pairwise(joined):
         gap = Span(one.end, following.start) if one.end < following.start else None
         assert gap is not None
         assert gap.duration > most * NS or seconds([gap]) & seconds(unwanted)
-
-
-def test_spans_are_taken_inward_to_whole_seconds() -> None:
-    spans = [Span(1, 3 * NS + 1), Span(4 * NS, 5 * NS), Span(6 * NS + 1, 7 * NS + 5)]
-    assert parts.whole_seconds(spans) == [Span(NS, 3 * NS), Span(4 * NS, 5 * NS)]
 
 
 def touch(directory: Path, description: str, spans: Sequence[Span]) -> None:
@@ -115,7 +105,7 @@ def test_three_months_with_gaps(tmp_path: Path, seed: int, duration: int, select
         History([config.input.witnesses[0].directory]),
     )
     asked = ReplayRequest(start=START, end=span.end // NS, duration=duration, output=output)
-    plan = make(config, asked, source, counting, HISTORY, ShardLimits(20_000 * NS))
+    plan = plan_shards(config, asked, source, counting, HISTORY, ShardLimits(20_000 * NS))
 
     there = seconds([Span.of_seconds(START, 1), *files])
     counted = there if counting is None else there & seconds(counting)
@@ -128,7 +118,7 @@ def test_three_months_with_gaps(tmp_path: Path, seed: int, duration: int, select
     assert len(covered) == sum(shard.duration for shard in shards) // NS
     assert shards == sorted(shards)
     assert len(shards) > 100
-    wanted = list(parts.without(plan.wanted_spans, finished(output, config)))
+    wanted = difference(plan.wanted_spans, finished(output, config))
     begins = {span.start for span in wanted}
     ends = {span.end for span in wanted}
     for shard in shards:
@@ -137,7 +127,7 @@ def test_three_months_with_gaps(tmp_path: Path, seed: int, duration: int, select
         assert shard.duration <= 1.25 * max(20_000 * NS, WORTH * HISTORY) + duration * NS
         assert shard.start in begins or shard.duration >= WORTH * HISTORY / 4
         # What a shard has beyond the data is shorter than the history that one more would read.
-        holes = parts.without([shard], wanted)
+        holes = difference([shard], wanted)
         assert all(hole.duration <= HISTORY for hole in holes)
 
 
@@ -148,7 +138,7 @@ def test_span_without_strain_is_refused(tmp_path: Path) -> None:
     source = HistorySource(channels_of(config), history, history)
     asked = ReplayRequest(start=START + 100, end=START + 200, duration=1, output=tmp_path / "out")
     with pytest.raises(InputError, match="no strain in"):
-        make(config, asked, source, None, 0, ShardLimits())
+        plan_shards(config, asked, source, None, 0, ShardLimits())
     asked = asked.model_copy(update={"start": START, "counting": "H1:GOOD:1"})
     with pytest.raises(InputError, match=r"that counts \(H1:GOOD:1\)"):
-        make(config, asked, source, [Span.of_seconds(START + 50, 9)], 0, ShardLimits())
+        plan_shards(config, asked, source, [Span.of_seconds(START + 50, 9)], 0, ShardLimits())

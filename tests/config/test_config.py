@@ -16,7 +16,7 @@ from deepclean.config.engine import EngineConfig
 from deepclean.config.gates import GateConfig
 from deepclean.config.settings import gate_settings
 from deepclean.config.types import Section
-from deepclean.core.gate.table import GateSettings
+from deepclean.core.gate.settings import GateSettings
 from deepclean.core.time import NS, format_gps
 
 MINIMAL = """

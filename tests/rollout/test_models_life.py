@@ -336,8 +336,8 @@ def test_version_gone_is_refused_in_replay(deepclean: Run, gated: Config, tmp_pa
 @pytest.mark.slow
 def test_a_coupling_drifts_and_nobody_is_there(deepclean: Run, tmp_path: Path) -> None:
     """Retrained, tried, promoted; a bad one rejected, one that turns bad rolled back; and again."""
+    from benchmarks.site import START
     from scripts import rehearse_models
-    from scripts.rehearse_site import START
 
     done = rehearse_models.rehearse(tmp_path, fast=True)
     done.require()

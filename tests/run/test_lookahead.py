@@ -14,7 +14,7 @@ from deepclean.errors import ConfigError, InputError
 from deepclean.factory import budget, make_engine
 from deepclean.models.loading import load_models
 from deepclean.run.lookahead import LIMIT, decided, decided_live, lookahead_gain
-from deepclean.validate.page import html
+from deepclean.validate.report import html
 from tests.helpers import small_site, validation_site
 from tests.helpers.commands import Run
 from tests.helpers.site_runs import clean, contents, daemon, open_source, stop, stream
@@ -143,7 +143,7 @@ def test_report_says_what_waiting_buys(line: Config) -> None:
     assert found["wait"] == 0
     assert found["couplings"]["30Hz"]["auto"] == 0
     page = html(report, [])
-    assert "What waiting buys" in page
+    assert "Effect of waiting" in page
     assert f"{found['couplings']['30Hz']['residual']:.4g}" in page
     report["runs"][0]["waiting"] = None
     assert "Not measured" in html(report, [])

@@ -157,7 +157,7 @@ def test_status_3_is_not_in_spec(deepclean: Run, place: Path, command: str, tmp_
         ("--out o --segments two.txt", "two.txt: no segment in GPS"),
         ("--out o --inject 5", "does not merge in the span"),
         ("--out o --inject much", "not a time in seconds"),
-        ("--out o --compare a --compare-config b", "one of them"),
+        ("--out o --compare a --compare-config b", "exclude each other"),
         ("--out o --compare 30hz=models/H1/30Hz/1", "no coupling 30hz; did you mean 30Hz?"),
         ("--against empty", "no frame or HDF5 files found"),
         ("--against strain", "_DEEPCLEAN_PRODUCTION_OUT_DQ"),
@@ -191,7 +191,7 @@ def test_replay_of_fetched_data(deepclean: Run, place: Path, command: str, tmp_p
     [
         ("--fetch", "gwpy has nothing of H1:LINE, H1:MOTION in [1400000000, 1400000128)"),
         ("--fetch --set couplings.30Hz.witnesses=[LINE,NONE]", "H1:NONE"),
-        ("--fetch --strain strain", "--fetch, or --strain and --witnesses: one of them"),
+        ("--fetch --strain strain", "--fetch cannot be combined with --strain"),
     ],
 )
 def test_status_2_where_gwpy_cannot_get_it(

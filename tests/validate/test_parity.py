@@ -27,7 +27,7 @@ from tests.helpers import small_site
 from tests.helpers import validation_site as site
 from tests.helpers.commands import Run as Command
 from tests.helpers.metrics_run import Run, whole
-from tests.helpers.site_runs import daemon, is_written, until
+from tests.helpers.site_runs import daemon, is_written, open_source, until
 from tests.helpers.training_site import LINE, START, STRAIN
 
 LOW, HIGH = 40, 100
@@ -71,7 +71,7 @@ def live(
     cleaning = FrameCleaner(config, engine, sink_of(config, loaded, into))
     span = Span((START + low) * NS, (START + high) * NS)
     begin = span.start - engine.history - NS if refill else span.start
-    for frame in site.open_source(config).frames(span, Span(begin, span.end)):
+    for frame in open_source(config).frames(span, Span(begin, span.end)):
         cleaning.push(change(frame))
     cleaning.release()
 
@@ -240,7 +240,7 @@ def test_changed_bit_is_found(config: Config, archive: Path, tmp_path: Path, pro
 def test_gain_without_cause_is_unexplained(config: Config, archive: Path, tmp_path: Path) -> None:
     # The frame's account and its samples agree, but nothing made the gate close.
     second = Span.of_seconds(START + QUIET, 1)
-    raw = site.open_source(config).strain.read([STRAIN], second)[STRAIN]
+    raw = open_source(config).strain.read([STRAIN], second)[STRAIN]
     assert isinstance(raw, Series)
     strain = raw.samples
 

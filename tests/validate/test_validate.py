@@ -12,21 +12,19 @@ import numpy as np
 import pytest
 
 from deepclean.config import Config, load
-from deepclean.core.gate.quality import median_bias
-from deepclean.core.spectra import band_ratio
+from deepclean.core.spectra import CrossSpectra, band_ratio, median_bias
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError
 from deepclean.simulate.injection import Injection
 from deepclean.validate import shards
 from deepclean.validate.criteria import CRITERIA, judge, limits
-from deepclean.validate.csd import CLEANED, RAW, SpectralMatrix
 from deepclean.validate.json_numbers import array
-from deepclean.validate.page import html
-from deepclean.validate.report import serialise
+from deepclean.validate.report import html, serialise
 from deepclean.validate.run import ValidationRequest, validate
 from deepclean.validate.shard_result import Sampling, add_gap
 from deepclean.validate.shards import ValidationRun
 from deepclean.validate.signals import matched
+from deepclean.validate.spectra import CLEANED, RAW, linear_limit
 from tests.helpers import validation_site as site
 from tests.helpers.datafind_service import open_fetched, somewhere
 from tests.helpers.training_site import FLOOR, LINE, MOTION, START, STATE, STRAIN, channels
@@ -249,28 +247,28 @@ def test_matched_filter_sees_amplitude_phase_and_delay() -> None:
 def test_coherence_of_known_noise() -> None:
     # The strain is the sum of two witnesses and noise of its own, all of equal power.
     rng = np.random.default_rng(0)
-    cross = SpectralMatrix.empty(2, 1)
+    cross = CrossSpectra.empty(4, 1)
     for _ in range(4000):
         first, second, own = rng.standard_normal((3, 1)) + 1j * rng.standard_normal((3, 1))
-        cross.add(np.array([first + second + own, own, first, second]))
-    assert cross.coherence(RAW)[:, 0] == pytest.approx([1 / 3, 1 / 3], abs=0.03)
-    assert cross.coherence(CLEANED)[:, 0] == pytest.approx([0, 0], abs=0.01)
-    assert cross.linear_limit(RAW)[0] == pytest.approx(np.sqrt(1 / 3), abs=0.02)
-    assert cross.linear_limit(CLEANED)[0] == pytest.approx(1, abs=0.02)
+        cross.add(np.array([first + second + own, own, first, second]).T[None])
+    assert cross.coherence(RAW)[2:, 0] == pytest.approx([1 / 3, 1 / 3], abs=0.03)
+    assert cross.coherence(CLEANED)[2:, 0] == pytest.approx([0, 0], abs=0.01)
+    assert linear_limit(cross, RAW)[0] == pytest.approx(np.sqrt(1 / 3), abs=0.02)
+    assert linear_limit(cross, CLEANED)[0] == pytest.approx(1, abs=0.02)
 
 
 def test_few_averages_do_not_feign_coherence() -> None:
     rng = np.random.default_rng(1)
     limits = []
     for _ in range(200):
-        cross = SpectralMatrix.empty(8, 1)
+        cross = CrossSpectra.empty(10, 1)
         for _ in range(24):
-            cross.add(rng.standard_normal((10, 1)) + 1j * rng.standard_normal((10, 1)))
-        limits.append(cross.linear_limit(RAW)[0] ** 2)
+            cross.add((rng.standard_normal((10, 1)) + 1j * rng.standard_normal((10, 1))).T[None])
+        limits.append(linear_limit(cross, RAW)[0] ** 2)
     assert np.mean(limits) == pytest.approx(1.0, abs=0.05)
-    few = SpectralMatrix.empty(8, 1)
-    few.add(np.ones((10, 1), dtype=np.complex128))
-    assert np.isnan(few.linear_limit(RAW)).all()
+    few = CrossSpectra.empty(10, 1)
+    few.add(np.ones((1, 1, 10), dtype=np.complex128))
+    assert np.isnan(linear_limit(few, RAW)).all()
 
 
 def test_memory_is_bounded_by_sampling() -> None:

@@ -137,9 +137,9 @@ def test_figure(deepclean: Run, place: Path, tmp_path: Path, ending: str) -> Non
     [
         ("", "--band LOW-HIGH or --coupling NAME"),
         ("--coupling 30hz", "no coupling 30hz; did you mean 30Hz?"),
-        ("--band 30", "--band 30: LOW-HIGH in Hz, as 55-65"),
+        ("--band 30", "--band 30: expected LOW-HIGH in Hz, as 55-65"),
         ("--band 35-25", "a band of 35-25 Hz"),
-        ("--band 250-300", "holds what lies between 0 and 256 Hz"),
+        ("--band 250-300", "holds frequencies between 0 and 256 Hz"),
         ("--band 25-35 --fft 3", "an even number of seconds"),
         ("--band 25-35 --channels NONE*", "is a candidate: NONE*"),
         ("--band 25-35 --exclude '*'", "is a candidate: * but *"),

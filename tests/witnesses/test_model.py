@@ -54,7 +54,7 @@ def model(config: Config) -> Model:
 def ask(config: Config, model: Model, data: TrainingData) -> saliency.Attribution:
     site = SiteData(data, STRAIN, model.channels, STATE)
     bandpass = factory.coupling_bandpass(config, "30Hz")
-    return saliency.ask(model, site, core_settings.engine_settings(config), bandpass, BANDS)
+    return saliency.attribute(model, site, core_settings.engine_settings(config), bandpass, BANDS)
 
 
 def line_only(seconds: int = validation_site.SECONDS) -> TrainingData:

@@ -105,7 +105,7 @@ def test_coherence_with_itself_is_1_and_nothing_is_left() -> None:
     one = ranking({"S": y, "X": 7 - 1e9 * y}).ranked[0]
     np.testing.assert_allclose(one.coherence, 1, atol=1e-12)
     assert one.residual == pytest.approx(0, abs=1e-6)
-    assert one.chance < 1e-9
+    assert one.p_value < 1e-9
 
 
 def test_the_rate_of_a_channel_does_not_matter() -> None:
@@ -123,7 +123,7 @@ def test_unrelated_channels_are_as_coherent_as_chance_says() -> None:
     assert (every > significance.level(0.1, found.averages, 1)).mean() == pytest.approx(
         0.1, rel=0.1
     )
-    rare = sum(one.chance < 0.1 for one in found.ranked)
+    rare = sum(one.p_value < 0.1 for one in found.ranked)
     assert 6 <= rare <= 32  # 20 expected, or fewer: neighbouring bins are not independent
     residuals = [one.residual for one in found.ranked]
     assert np.mean(residuals) == pytest.approx(1, abs=1e-3)
@@ -132,9 +132,9 @@ def test_unrelated_channels_are_as_coherent_as_chance_says() -> None:
 def test_chance_inverts_itself_and_counts_trials() -> None:
     for trials in (1, 20, 5000):
         level = significance.level(0.01, 40.0, trials)
-        assert significance.probability(level, 40.0, trials) == pytest.approx(0.01)
-    assert significance.probability(0.1, 11.0, 1) == pytest.approx(0.9**10)
-    assert (significance.probability(0.0, 11.0, 3), significance.probability(1.0, 11.0, 3)) == (
+        assert significance.p_value(level, 40.0, trials) == pytest.approx(0.01)
+    assert significance.p_value(0.1, 11.0, 1) == pytest.approx(0.9**10)
+    assert (significance.p_value(0.0, 11.0, 3), significance.p_value(1.0, 11.0, 3)) == (
         1.0,
         0.0,
     )

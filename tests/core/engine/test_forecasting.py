@@ -15,7 +15,7 @@ from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings
-from deepclean.core.gate.table import GateSettings
+from deepclean.core.gate.settings import GateSettings
 from deepclean.core.predict import Network, Predictor, PredictSettings
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (

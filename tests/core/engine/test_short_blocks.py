@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from benchmarks.site import CONFIG, SHORT, START, Made, make, site_of
+from benchmarks.site import SHORT, START, SiteDirectory, wide_site
 from deepclean.config import load
 from deepclean.core.block import CleanedBlock
 from deepclean.core.engine.engine import Engine
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
 from deepclean.models.loading import load_models
-from deepclean.simulate import Simulator
 from tests.helpers.builders import SIXTEENTH, Record, clean, estimate, raw_of, same_bits, strain_of
 
 SECONDS = 24
@@ -40,21 +39,21 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    made = make(tmp_path_factory.mktemp("site"), SHORT)
-    loaded, data = load_models(made.config), simulated(made)
-    longer = load(CONFIG, [*made.overrides, "engine.hop=1"], environ={})
-    engine = make_engine(made.config, loaded)
+    site = wide_site(tmp_path_factory.mktemp("site"), SHORT)
+    loaded, data = load_models(site.config), simulated(site)
+    longer = load(site.path, [*site.overrides, "engine.hop=1"], environ={})
+    engine = make_engine(site.config, loaded)
     return Runs(
         engine,
         clean(engine, data.blocks([1])),
-        clean(make_engine(made.config, loaded), data.blocks()),
+        clean(make_engine(site.config, loaded), data.blocks()),
         clean(make_engine(longer, loaded), data.blocks()),
     )
 
 
-def simulated(made: Made) -> Record:
-    strain, span = made.config.strain.channel, Span.of_seconds(START, SECONDS)
-    read = dict(Simulator(site_of(made.config)).read([strain, *made.config.witness_channels], span))
+def simulated(site: SiteDirectory) -> Record:
+    strain, span = site.config.strain.channel, Span.of_seconds(START, SECONDS)
+    read = dict(site.simulator.read([strain, *site.config.witness_channels], span))
     return Record(span, read.pop(strain), read)
 
 

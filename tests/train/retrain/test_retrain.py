@@ -312,7 +312,7 @@ def test_faults_stay_apart(deepclean: Run, toy: Config, coupling: Path, tmp_path
         ("--set retrain.criteria=[outsid=1]", 2, "no criterion outsid; did you mean outside?"),
         ("--set retrain.strain=[nowhere]", 2, "nowhere: no such"),
         ("--set strain.state_vector=NONE", 2, "no such channel: H1:NONE"),
-        ("--end 1.5", 2, "--end 1.5: whole GPS seconds, please"),
+        ("--end 1.5", 2, "--end 1.5: must be whole GPS seconds"),
         ("--device cuda:1", 2, "cuda:1: "),
         ("--device gpu", 2, "is not cpu, auto, cuda or one GPU"),
     ],

@@ -204,6 +204,10 @@ def test_where_it_is_so_configured_all_is_cleaned_however_late(
 # 22: a cold restart
 
 
+def frames(config: Config) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in config.output.directory.glob("*.gwf")}
+
+
 def test_restarts_give_the_same_bytes(config: Config) -> None:
     """Four runs, each with the input so far on disk, and one without a break."""
     written: dict[str, bytes] = {}
@@ -216,13 +220,13 @@ def test_restarts_give_the_same_bytes(config: Config) -> None:
         # What was let go at the end of a run, without its look-ahead, is not compared.
         last = config.output.directory / f"H-H1_DEEPCLEAN-{START + until - 1}-1.gwf"
         last.unlink()
-        written |= {path.name: path.read_bytes() for path in config.output.directory.glob("*.gwf")}
+        written |= frames(config)
     for path in config.output.directory.glob("*.gwf"):
         path.unlink()
     run = Run(config)
     run.source.resume = START * NS
     run.until(0)
-    whole_run = {path.name: path.read_bytes() for path in config.output.directory.glob("*.gwf")}
+    whole_run = frames(config)
     assert len(whole_run) == 26
     assert written == {name: whole_run[name] for name in written}
     assert len(written) == 25

@@ -103,10 +103,7 @@ def test_nothing_before_the_history_matters(seed: int, at: int) -> None:
     kept = engine.needs(wanted).start
     other = make_record(40, seed=seed + 1)
     middle = -(-kept // NS) * NS - begin
-    blocks = [
-        *other.between(0, middle).blocks(),
-        *record().between(middle, (at + 2) * NS).blocks(),
-    ]
+    blocks = [*other.between(0, middle).blocks(), *record().between(middle, (at + 2) * NS).blocks()]
     whole = at_once("wiener", "hasty")
     assert_same_bits(over(push_all(engine, blocks), wanted), over([whole], wanted))
 

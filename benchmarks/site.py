@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from benchmarks.common import CONFIGURATIONS, ROOT
 from deepclean.config import Config, load
 from deepclean.core.block import Block
 from deepclean.core.time import Span
-from deepclean.io.t050017 import FrameName
+from deepclean.io.retention import held
 from deepclean.models import load as models
 from deepclean.models.load import Model
 from deepclean.models.manifest import Channel, Description
@@ -87,12 +86,9 @@ class SiteDirectory:
 
     def outputs(self) -> dict[int, Path]:
         """Return the cleaned frames that are there, by GPS second."""
-        directory, found = self.config.output.directory, {}
-        for entry in os.scandir(directory):
-            name = FrameName.parse(entry.name)
-            if name is not None:
-                found[name.start] = directory / entry.name
-        return found
+        output = self.config.output
+        names = held(output.directory, output.description)
+        return {name.start: output.directory / str(name) for name in names}
 
 
 def lay_out(
@@ -158,17 +154,19 @@ def only(path: Path, coupling: str) -> list[str]:
     return [f"couplings.{name}.enabled={str(name == coupling).lower()}" for name in names]
 
 
-def write_random_models(config: Config, directory: Path, device: str = "cpu") -> dict[str, Model]:
+def write_random_models(
+    config: Config, directory: Path, device: str = "cpu", version: int = 1
+) -> dict[str, Model]:
     """Write and load networks of the published architecture with random weights.
 
     They cost what trained ones do.
     """
     loaded = {}
     for name, coupling in config.enabled_couplings.items():
-        torch.manual_seed(0)
+        torch.manual_seed(version - 1)
         count = len(coupling.witnesses)
         scalers = Scalers(np.zeros(count), np.ones(count), 0.0, 1e-23)
-        described = _description(config, name, config.engine.rate, 128)
+        described = _description(config, name, config.engine.rate, 128, version)
         path = models.write_model(directory, build(AUTOENCODER, count), scalers, described)
         loaded[name] = models.load(path, device)
     return loaded
@@ -186,12 +184,14 @@ def _write_wide_model(directory: Path, config: Config) -> None:
     models.write_model(directory, network, scalers, described)
 
 
-def _description(config: Config, name: str, kernel: int, edge: int) -> Description:
+def _description(
+    config: Config, name: str, kernel: int, edge: int, version: int = 1
+) -> Description:
     coupling = config.couplings[name]
     return Description(
         interferometer=config.interferometer,
         coupling=name,
-        version=1,
+        version=version,
         architecture=AUTOENCODER,
         strain=Channel(name=config.strain.channel, rate=config.strain.rate),
         channels=tuple(Channel(name=witness) for witness in coupling.witnesses),

@@ -1,6 +1,6 @@
-"""What the workers of a bulk replay need, imported once in the process that they are forked from.
+"""The imports of the workers of a replay, made once in the process that they are forked from.
 
-For `processes.prepare`, which takes a module's name.
+`processes.prepare` takes the name of this module.
 """
 
 from deepclean.system.gc import uncollected

@@ -11,6 +11,8 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import pytest
 import torch
 
 from benchmarks import compare as bench_compare
+from benchmarks import gpu
 from benchmarks import latency as bench_latency
 from benchmarks.common import ROOT, flat, line_fit, percentile, spread, table
 from benchmarks.engine import clean, per_second, prepare
@@ -270,6 +273,65 @@ def test_benchmarks_need_tests_only_for_the_gates_cases() -> None:
 def options(**changed: Any) -> argparse.Namespace:
     plain = {"minutes": 0.1, "frame": Fraction(1), "set": [], "env": [], "under": ""}
     return argparse.Namespace(**{**plain, "busy": 0, "busy_under": "", **changed})
+
+
+ONLY_HERE = (
+    "astropy ezdag gwframe gwpy h5py htcondor2 igwn_segments lal lalsimulation matplotlib "
+    "prometheus_client rich typer watchdog"
+).split()
+"""Packages that a machine with a GPU may lack."""
+
+BLOCKED = f"""
+import importlib.abc, sys
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {ONLY_HERE}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+from benchmarks import gpu
+sys.exit(gpu.main())
+"""
+
+
+def test_the_gpus_script_needs_little_and_runs_without_a_gpu(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BLOCKED, "--quick", "--json", str(tmp_path / "gpu.json")]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    assert "no CUDA device: its figures and checks are skipped" in done.stdout
+    assert "| skipped |" in done.stdout
+    figures = bench_compare.read(tmp_path / "gpu.json")["figures"]
+    assert set(figures) == {"checks", "cpu"}
+    assert figures["checks"] == {}
+    cpu = figures["cpu"]
+    assert cpu["version after it"] == 2
+    assert cpu["difference from the CPU's, worst (rms = 1)"] == 0
+    assert 0 < cpu["1 witnesses, 1-s frame, median (ms)"] <= cpu["1 witnesses, 1-s frame, p99 (ms)"]
+
+
+def test_the_gpus_checks_hold_where_its_memory_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device is the CPU under another name, which lacks memory for some frames."""
+
+    def refuse(model: models.Model, witnesses: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+    @contextmanager
+    def taken(device: str) -> Iterator[None]:
+        with monkeypatch.context() as patched:
+            patched.setattr(models.Model, "predict", refuse)
+            yield
+
+    place, device = tmp_path, "cpu:0"
+    figures = gpu.against_cpu(device, 3) | gpu.reload(place / "one", device)
+    found = gpu.checks(figures | gpu.out_of_memory(place / "two", device, taken))
+    assert list(found.values()) == [True] * 5
+    found = gpu.checks(
+        figures | gpu.out_of_memory(place / "three", device, lambda _: nullcontext())
+    )
+    assert list(found.values()) == [True, True, True, False, True]
+    apart = gpu.difference(np.array([3.0, -4.002]), np.array([3.0, -4.0]))  # the rms is 3.5355
+    assert apart == pytest.approx({"worst": 5.657e-4, "rms": 4e-4}, rel=1e-3)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -48,6 +49,30 @@ class PredictSettings:
     kernel: int = 4096
     edge: int = 128
     stride: int | None = None
+
+
+class Reach(NamedTuple):
+    """How far a network looks, in samples at the model rate.
+
+    A cause precedes its effect, so a filter may need seconds of past and next to no future. Only
+    the future costs latency.
+
+    Args:
+        before: the samples before an output sample that it may rest on.
+        after: the samples after an output sample that it may rest on.
+    """
+
+    before: int
+    after: int
+
+    @classmethod
+    def both(cls, samples: int) -> Reach:
+        """Return the reach of a network that looks as far back as ahead.
+
+        >>> Reach.both(96)
+        Reach(before=96, after=96)
+        """
+        return cls(samples, samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +119,14 @@ class Geometry:
     @property
     def trail(self) -> int:
         """The number of samples after an input sample in which a prediction may rest on it."""
-        # In a pass the receptive field, which the edge covers. Else the sample may be the first of
-        # a kernel, whose last output is K - E - 1 after it.
-        return self.edge if self.mode == "pass" else self.kernel - self.edge
+        # In a pass the reach into the past, which the margin covers. Else the sample may be the
+        # first of a kernel, whose last output is K - E - 1 after it.
+        return self.before if self.mode == "pass" else self.kernel - self.edge
 
     def spoilt(self, first: int, stop: int) -> tuple[int, int]:
         """Return the range of predictions that rest on any input sample of `[first, stop)`."""
         if self.mode == "pass":
-            return first - self.edge, stop + self.edge
+            return first - self.after, stop + self.before
         # Kernel k reads [k S, k S + K). It meets [first, stop) where k S + K > first and
         # k S < stop, so for k from floor((first - K) / S) + 1 to ceil(stop / S) - 1. Its outputs
         # end at k S + K - E, and there are `kept` of them.
@@ -116,21 +141,24 @@ class Geometry:
 
 
 def geometry(
-    settings: PredictSettings, hop: int, field: int | None, period: int | None
+    settings: PredictSettings, hop: int, reach: Reach | None, period: int | None
 ) -> Geometry:
     """Return the geometry by which hops of `hop` samples are predicted.
 
     >>> settings = PredictSettings("auto", kernel=4096, edge=128, stride=None)
-    >>> geometry(settings, hop=4096, field=96, period=16).mode
+    >>> geometry(settings, hop=4096, reach=Reach(96, 96), period=16).mode
     'pass'
-    >>> unknown = geometry(settings, hop=4096, field=None, period=None)
+    >>> laid = geometry(settings, hop=4096, reach=Reach(8000, 96), period=16)
+    >>> laid.before, laid.after
+    (8000, 128)
+    >>> unknown = geometry(settings, hop=4096, reach=None, period=None)
     >>> unknown.mode, unknown.stride, unknown.before
     ('windows', 2048, 1920)
 
     Args:
         settings: the configured mode and lengths.
         hop: samples per hop at the model rate.
-        field: the network's measured receptive field, samples a side; None where unknown.
+        reach: the network's receptive field before and after a sample; None where unknown.
         period: the shift in samples at which the network is translation-equivariant; None where it
             is not.
 
@@ -142,17 +170,20 @@ def geometry(
     kernel, edge = settings.kernel, settings.edge
     if 2 * edge >= kernel:
         raise ValueError(f"an edge of {edge} samples leaves nothing of a kernel of {kernel}")
-    suits = field is not None and period is not None and field <= edge and hop % period == 0
+    # Into the past a pass may reach as far as it likes: that costs history, no latency.
+    suits = reach is not None and period is not None and reach.after <= edge and hop % period == 0
     if settings.mode == "pass" and not suits:
         raise ValueError(
             f"mode 'pass' needs an equivariant network whose receptive field fits the edge: field "
-            f"{field}, period {period}, edge {edge}, hop {hop} samples; use mode 'auto'"
+            f"{None if reach is None else reach.after}, period {period}, edge {edge}, hop {hop} "
+            "samples; use mode 'auto'"
         )
     if settings.mode == "pass" or (settings.mode == "auto" and suits):
+        assert reach is not None
         assert period is not None
-        # A pass must begin at a whole period too: its margin is the edge, rounded up.
-        margin = -(-edge // period) * period
-        return Geometry("pass", margin, margin, period, 0, hop, hop + 2 * margin, margin)
+        # A pass must begin at a whole period too: its margins are rounded up.
+        before, after = (-(-end // period) * period for end in (max(edge, reach.before), edge))
+        return Geometry("pass", before, after, period, 0, hop, before + hop + after, after)
     if settings.mode not in ("auto", "windows", "average"):
         raise ValueError(f"unknown mode {settings.mode!r}: auto, pass, windows or average")
     kept = kernel - 2 * edge
@@ -197,7 +228,8 @@ class Predictor:
     >>> double = Predictor(lambda x: 2 * x[:, 0], np.array([1.0]), np.array([4.0]), 0.5, 10.0)
     >>> double.standardise(np.array([[1.0, 5.0, 9.0]])).tolist()
     [[0.0, 1.0, 2.0]]
-    >>> laid = geometry(PredictSettings("pass", 8, edge=1, stride=None), hop=1, field=0, period=1)
+    >>> settings = PredictSettings("pass", 8, edge=1, stride=None)
+    >>> laid = geometry(settings, hop=1, reach=Reach.both(0), period=1)
     >>> double.predict(np.array([[0.0, 1.0, 2.0]], dtype=np.float32), laid).tolist()
     [20.5]
 
@@ -209,7 +241,7 @@ class Predictor:
         strain_mean: the mean of the bandpassed strain that the network was trained on.
         strain_std: the standard deviation of that strain. `prediction * strain_std + strain_mean`
             is in strain units.
-        field: the measured receptive field, samples a side; None where unknown.
+        reach: the receptive field before and after a sample; None where unknown.
         period: the shift of translation equivariance in samples; None where there is none.
         version: the model version, for the frame.
         device: the device of the network's parameters.
@@ -220,7 +252,7 @@ class Predictor:
     witness_std: Float64
     strain_mean: float
     strain_std: float
-    field: int | None = None
+    reach: Reach | None = None
     period: int | None = None
     version: int = 0
     device: str = "cpu"

@@ -1,9 +1,9 @@
 """Spectra: transforms and densities of stretches of a stream, the bins of bands, and ASD ratios.
 
 The gate, the validation and the witness search transform stretch by stretch (`transform`,
-`density`) and average as they need. A whole stretch of strain has one density (`asd`);
-`CrossSpectra` sums those of several streams. Frequencies
-are in Hz, densities in squares of the samples' unit per Hz.
+`density`) and average as they need. A whole stretch of strain has one density (`asd`), and
+`CrossSpectra` sums the products of several streams' transforms. Frequencies are in Hz, densities in
+squares of the samples' unit per Hz.
 """
 
 from __future__ import annotations
@@ -225,9 +225,14 @@ class CrossSpectra:
 
         S_ij(f) = sum_t conj(X_i(f, t)) X_j(f, t)
 
+    >>> spectra = CrossSpectra.empty(streams=2, bins=1)
+    >>> spectra.add(np.array([[[1.0, 1.0]], [[1.0, -1.0]], [[1.0, 1.0]]], dtype=np.complex128))
+    >>> spectra.count, spectra.coherence(0).round(3).tolist()
+    (3, [[1.0], [0.111]])
+
     Args:
-        matrix: `S`, shape `(bins, streams, streams)`.
-        count: number of transforms.
+        matrix: the sum `S`, shape `(bins, streams, streams)`.
+        count: the number of transforms.
     """
 
     matrix: Complex

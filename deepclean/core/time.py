@@ -8,6 +8,7 @@ two is exact or raises: no float second ever enters index arithmetic.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Self
 
 NS = 1_000_000_000
@@ -63,8 +64,6 @@ def seconds_to_ns(seconds: float | str) -> int:
     Raises:
         ValueError: not a number, or finer than a nanosecond.
     """
-    from decimal import Context, Decimal, Inexact, InvalidOperation
-
     try:
         scaled = Context(traps=[InvalidOperation, Inexact]).multiply(Decimal(str(seconds)), NS)
     except ArithmeticError as error:

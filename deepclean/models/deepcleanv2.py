@@ -120,7 +120,7 @@ def load(path: Path, device: str = "cpu") -> models.Model:
         bands=settings.bands,
         kernel=kernel,
         edge=_edge(seen, rate),
-        receptive_field=seen.field,
+        reach=seen.reach,
         period=seen.period,
         network=network.to(device),
         device=device,
@@ -190,7 +190,7 @@ def _edge(seen: Receptive, rate: int) -> int:
     """Return the samples to drop: the receptive field, in whole periods, or the predecessors'."""
     if seen.period is None:
         return round(EDGE_SECONDS * rate)
-    return seen.period * -(-seen.field // seen.period)
+    return seen.period * -(-max(seen.reach) // seen.period)
 
 
 def _scalers(content: dict[str, bytes], path: Path) -> Scalers:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from deepclean import __version__
 from deepclean.core.block import Float64
+from deepclean.core.predict import Reach
 from deepclean.errors import ModelError, listed
 from deepclean.models import directory as coupling_directory
 from deepclean.models import permissions, tensors
@@ -52,7 +53,7 @@ class Model:
         bands: `(low, high)` in Hz.
         kernel: window length in samples.
         edge: samples to drop at each end of a window.
-        receptive_field: samples at each end of a window that a longer input would change.
+        reach: samples before and after an output sample that it may rest on.
         period: shift period in samples; None where the network must run window by window.
         network: in evaluation mode, without gradients, on `device`.
         device: where it runs.
@@ -74,7 +75,7 @@ class Model:
     bands: tuple[tuple[float, float], ...]
     kernel: int
     edge: int
-    receptive_field: int
+    reach: Reach
     period: int | None
     network: nn.Module
     device: str
@@ -150,10 +151,10 @@ def make(
     tensors.check_finite(ready, path)
     scalers.check(count, path)
     seen = measure(ready, count, description.kernel)
-    if seen.period is not None and description.edge < seen.field:
+    if seen.period is not None and description.edge < seen.reach.after:
         raise ModelError(
             f"an edge of {description.edge} samples is shorter than the receptive field "
-            f"of {seen.field}",
+            f"of {seen.reach.after}",
             path=path,
         )
     short = seen.period is not None and description.kernel > tensors.GOLDEN_SAMPLES
@@ -166,7 +167,7 @@ def make(
     }
     manifest = Manifest(
         **description.model_dump(),
-        receptive_field=seen.field,
+        receptive_field=seen.reach.before if seen.reach.before == seen.reach.after else seen.reach,
         period=seen.period,
         files={name: sha256(data) for name, data in content.items()},
         software_version=__version__,
@@ -230,7 +231,7 @@ def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
         bands=manifest.bands,
         kernel=manifest.kernel,
         edge=manifest.edge,
-        receptive_field=manifest.receptive_field,
+        reach=manifest.reach,
         period=manifest.period,
         network=network,
         device=device,

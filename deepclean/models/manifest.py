@@ -7,8 +7,16 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    StringConstraints,
+    ValidationError,
+)
 
+from deepclean.core.predict import Reach
 from deepclean.errors import ModelError
 
 SCHEMA_VERSION: Literal[2] = 2
@@ -92,7 +100,7 @@ class Manifest(Description):
 
     Args:
         schema_version: of this layout.
-        receptive_field: measured, samples a side.
+        receptive_field: samples a side; a pair, before and after, where the two differ.
         period: measured shift period in samples; None where the network has none.
         files: sha256 by name of every other file of the directory.
         software_version: of the package that wrote it.
@@ -100,11 +108,17 @@ class Manifest(Description):
     """
 
     schema_version: Literal[1, 2] = SCHEMA_VERSION
-    receptive_field: int = Field(ge=0)
+    receptive_field: NonNegativeInt | tuple[NonNegativeInt, NonNegativeInt]
     period: int | None = Field(default=None, gt=0)
     files: dict[str, Sha256]
     software_version: str
     origin: Origin | None = None
+
+    @property
+    def reach(self) -> Reach:
+        """Samples before and after an output sample that it may rest on."""
+        field = self.receptive_field
+        return Reach.both(field) if isinstance(field, int) else Reach(*field)
 
     def serialise(self) -> bytes:
         """Return the bytes of `manifest.json`; equal manifests give equal bytes."""

@@ -1,7 +1,7 @@
-"""What waiting for the look-ahead buys: the same stretch cleaned with it and without, side by side.
+"""The effect of waiting for the look-ahead: one stretch cleaned with and without waiting.
 
-Without it the last tenths of a second that a hop rests on are forecast (core.forecast). Lines and
-slow motions can be, white noise cannot.
+Without waiting, the last tenths of a second that a hop depends on are forecast (`core.forecast`).
+Lines and slow motions can be forecast, white noise cannot.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from deepclean.run.cleaner import channels_of
 _log = logging.getLogger(__name__)
 
 STRETCH = 64 * NS
-"""Of data on which `wait: auto` is decided."""
+"""Nanoseconds of data on which `wait: auto` is decided."""
 
 Pair = tuple[CleanedBlock, CleanedBlock]
 """The same block, cleaned with waiting and without."""
 
 LIMIT = 1.01
-"""What is left in the band without waiting over what is with it, up to which nobody waits."""
+"""Largest ratio of the residuals in the band, without over with waiting, without a wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookaheadGain:
-    """What waiting buys a coupling.
+    """The effect of waiting on one coupling.
 
     Args:
-        residual: ASD in the band cleaned without waiting over cleaned with it, mean over bins.
-        outside: the same ratio outside all bands and their transitions, of the farthest bin from 1.
-        seconds: of data that both were taken from.
+        residual: ratio of the ASDs in the band, cleaned without over with waiting, mean over bins.
+        outside: the same ratio at the bin farthest from 1 outside all bands and transitions.
+        seconds: duration of the data.
     """
 
     residual: float
@@ -55,7 +55,7 @@ class LookaheadGain:
 
     @property
     def worth(self) -> bool:
-        """Whether `auto` waits for it."""
+        """Whether `auto` waits for this coupling."""
         return not self.residual <= LIMIT
 
 
@@ -64,13 +64,14 @@ def decided(
 ) -> Config:
     """Return the configuration with every `wait: auto` decided on a stretch of data.
 
-    Where some coupling waits the frame does, so all of them do. What cannot be measured waits.
+    A frame waits if one coupling waits, so all couplings then wait. If the effect cannot be
+    measured, the frame waits.
 
     Args:
-        config: as it was loaded.
+        config: the loaded configuration.
         loaded: the models in force.
-        source: has the data.
-        span: no longer than `STRETCH` of it is used, from its start.
+        source: the data.
+        span: at most `STRETCH` of it is used, from its start.
     """
     if config.wait != "auto":
         return config
@@ -78,18 +79,18 @@ def decided(
     try:
         found = lookahead_gain(config, loaded, source, stretch)
     except InputError as fault:
-        _log.warning("wait: auto waits, for what that buys cannot be measured: %s", fault)
+        _log.warning("wait: auto waits, because its effect cannot be measured: %s", fault)
         return config.with_wait(1)
     chosen: Literal[0, 1] = 1 if any(each.worth for each in found.values()) else 0
     for name, each in found.items():
-        said = "%s: what is left in the band without waiting, over what is left with it: %.4f, %d s"
+        said = "%s: residual in the band, without over with waiting: %.4f, over %d s"
         _log.info(said, name, each.residual, each.seconds)
     _log.info("wait: auto is %d", chosen)
     return config.with_wait(chosen)
 
 
 def decided_live(config: Config, loaded: Mapping[str, Model]) -> Config:
-    """Return what `decided` does on the newest data in the input's directories."""
+    """Return the configuration as `decided` on the newest data in the input's directories."""
     if config.wait != "auto":
         return config
     live, others = config.input.strain, config.input.witnesses
@@ -97,7 +98,7 @@ def decided_live(config: Config, loaded: Mapping[str, Model]) -> Config:
         strain = History([live.directory], description=live.description)
         witnesses = History([each.directory for each in others]) if others else strain
     except InputError as fault:
-        _log.warning("wait: auto waits, for there is no data yet: %s", fault)
+        _log.warning("wait: auto waits, because there are no data yet: %s", fault)
         return config.with_wait(1)
     end = strain.spans()[-1].end // NS * NS
     source = HistorySource(channels_of(config), strain, witnesses)
@@ -107,21 +108,21 @@ def decided_live(config: Config, loaded: Mapping[str, Model]) -> Config:
 def lookahead_gain(
     config: Config, loaded: Mapping[str, Model], source: HistorySource, span: Span
 ) -> dict[str, LookaheadGain]:
-    """Return what waiting buys, by coupling, without gates.
+    """Return the effect of waiting by coupling, without gates.
 
     Args:
-        config: with the couplings; whether they wait does not matter.
+        config: the configuration of the couplings; its `wait` is ignored.
         loaded: their models.
-        source: has the data.
+        source: the data.
         span: whole seconds.
 
     Raises:
-        InputError: there are no `FFT_SECONDS` in one piece that both clean in full.
+        InputError: no piece of `FFT_SECONDS` is cleaned in full both ways.
     """
     couplings = [make_coupling(config, name, loaded[name]) for name in config.enabled_couplings]
     waiting = replace(engine_settings(config), gate=None, forecast=None)
-    hasty = replace(waiting, forecast=ForecastSettings())
-    engines = Engine(waiting, couplings), Engine(hasty, couplings)
+    forecasting = replace(waiting, forecast=ForecastSettings())
+    engines = Engine(waiting, couplings), Engine(forecasting, couplings)
     needed = max((engine.needs(span) for engine in engines), key=lambda each: each.duration)
     runs: tuple[list[CleanedBlock], list[CleanedBlock]] = ([], [])
     for frame in source.frames(span, needed):
@@ -143,7 +144,7 @@ def lookahead_gain(
 
 
 def _longest(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return the longest part without a gap in which all is cleaned in full, both ways."""
+    """Return the longest part without a gap that is cleaned in full both ways."""
     best: list[Pair] = []
     part: list[Pair] = []
     for pair in pairs:

@@ -1,9 +1,8 @@
-"""Replay in several processes: what is still to be done in shards, each cleaned on its own.
+"""Replay in several processes: the unfinished time is cut into shards, each cleaned on its own.
 
-A sample depends on the input near it and on nothing else, and a shard begins and ends where a
-joined file does, so the files are the same, byte for byte, whatever the number of processes.
-Nothing is deleted, as in any replay: retention goes by the newest file, and shards are not done
-in the order of time.
+A sample depends only on the input near it, and a shard begins and ends at the edges of output
+files. The files are therefore the same, byte for byte, for any number of processes. Nothing is
+deleted, as in any replay: retention goes by the newest file, and shards do not finish in order.
 """
 
 from __future__ import annotations
@@ -27,24 +26,24 @@ from deepclean.system import logs, malloc
 from deepclean.system.processes import Failed, Tell, outcomes
 
 LONGEST = 4096 * NS
-"""Of a shard: the gate's history, which is read before each, is a fiftieth of it."""
+"""Longest shard. The gate's history, which is read before each shard, is a fiftieth of it."""
 
 WORTH = 4
-"""A shard is at least so many times as long as the history that is read before it."""
+"""Shortest shard, in units of the history that is read before it."""
 
-_TOLD = 16 * NS
-"""Of data, between two reports of a process: a second of it takes some 10 ms."""
+_REPORT = 16 * NS
+"""Nanoseconds of data between two progress reports of a worker. A second takes some 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayTask:
-    """What all shards of a replay share; can be pickled.
+    """What all shards of a replay share. It can be pickled.
 
     Args:
-        config: what to clean.
-        open_source: opens the data in whatever process.
+        config: the configuration.
+        open_source: opens the data in any process.
         models: directory and hash of the models in force, by coupling.
-        directory: where the frames go.
+        directory: directory of the frames.
         duration: nanoseconds of an output frame, whole seconds.
     """
 
@@ -57,12 +56,12 @@ class ReplayTask:
 
 @dataclass(frozen=True, slots=True)
 class ParallelReplay:
-    """What a replay in several processes did.
+    """The result of a replay in several processes.
 
     Args:
-        replayed: as of a replay in one; without what a failed shard did.
-        faults: what could not be read of the input.
-        failed: shards that are not all done, each with the reason, in order of time.
+        replayed: the result as of a replay in one process, without failed shards.
+        faults: messages about input that could not be read.
+        failed: the shards that failed, each with its fault, in order of time.
     """
 
     replayed: ReplayResult
@@ -72,7 +71,7 @@ class ParallelReplay:
 
 @dataclass(frozen=True, slots=True)
 class _ShardOutcome:
-    """What became of one shard."""
+    """The result of one shard."""
 
     written: int
     gaps: int
@@ -93,26 +92,26 @@ def replay(
     """Clean a span of history into frames, in several processes.
 
     Args:
-        config: what to clean; each process has the number of threads that it says.
+        config: the configuration; each process has the configured number of threads.
         loaded: the models; every process loads the same ones.
-        open_source: opens the data in whatever process; can be pickled.
-        directory: where the frames go; what it holds of the span is taken as finished.
+        open_source: opens the data in any process; it can be pickled.
+        directory: directory of the frames; frames that it holds are finished.
         span: whole seconds.
-        processes: how many work at a time.
+        processes: number of processes.
         duration: nanoseconds of an output frame, whole seconds.
-        progress: told how the work gets on.
+        progress: told the nanoseconds of finished data.
 
     Raises:
-        InputError, OutputError: as replay.replay, before a shard is begun. What a shard raises
-            does not concern the others, and is told in the result.
+        InputError, OutputError: as `replay.replay`, before the first shard. A fault of a shard does
+            not affect the others and is part of the result.
     """
     open_source().check()
-    # Sweeps before any process writes; none of them does it again.
+    # This sink sweeps temporaries before any process writes. The workers' sinks do not.
     parts = unfinished(span, duration, sink_of(config, loaded, directory))
     history = make_engine(config, loaded).history
     shards = list(cut(parts, duration, processes, shortest=WORTH * history))
     models = {name: (model.path, model.hash) for name, model in loaded.items()}
-    setup = partial(begin, ReplayTask(config, open_source, models, directory, duration))
+    setup = partial(set_up, ReplayTask(config, open_source, models, directory, duration))
     skipped = span.duration - sum(part.duration for part in parts)
     progress(skipped)
     done, failed = [], []
@@ -132,17 +131,17 @@ def replay(
 def cut(
     parts: Sequence[Span], duration: int, processes: int, *, shortest: int, longest: int = LONGEST
 ) -> Iterable[Span]:
-    """Yield the shards of what is to be done, in order of time.
+    """Yield the shards of the unfinished time, in order of time.
 
-    About equally long, and as many as all processes do in whole rounds, so that they end together.
-    A last bit of a part goes with the shard before it.
+    The shards are about equally long, and their number is a multiple of the processes, which then
+    end together. A short rest of a part is joined to the shard before it.
 
     Args:
-        parts: to be cut, in order of time.
-        duration: shards within a part begin at its multiples from GPS 0, nanoseconds.
-        processes: that share the work.
-        shortest: nanoseconds; but for the ends of the parts.
-        longest: nanoseconds; but for a duration that is longer.
+        parts: the unfinished time, in order.
+        duration: nanoseconds; shards within a part begin at multiples of it from GPS 0.
+        processes: number of processes.
+        shortest: shortest shard in nanoseconds, except at the ends of the parts.
+        longest: longest shard in nanoseconds, unless `duration` is longer.
     """
     total = sum(part.duration for part in parts)
     rounds = -(-total // (processes * longest))
@@ -158,8 +157,8 @@ def cut(
             start = end
 
 
-def begin(task: ReplayTask) -> Callable[[Span, Tell], _ShardOutcome]:
-    """Set this process up for a replay's shards; return what does one of them.
+def set_up(task: ReplayTask) -> Callable[[Span, Tell], _ShardOutcome]:
+    """Set this process up for the shards of a replay; return the function that cleans one shard.
 
     Raises:
         ModelError: a model is not the one that the replay began with.
@@ -187,7 +186,7 @@ def begin(task: ReplayTask) -> Callable[[Span, Tell], _ShardOutcome]:
         def progress(done: int) -> None:
             nonlocal untold
             untold += done
-            if untold >= _TOLD:
+            if untold >= _REPORT:
                 tell(untold)
                 untold = 0
 

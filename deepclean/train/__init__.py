@@ -1,9 +1,9 @@
 """Offline training: a site's history in, a model directory out.
 
-`train` is the whole of it. `data` says which seconds are fit, `prepare` filters them as the engine
-does, `windows` and `loss` feed the descent in `loop`, `wiener` solves the linear baseline,
-`validation` judges either by running the engine over held-out data, and `remote` takes data from
-wherever gwpy finds it.
+`run.train` is the entry point. `task` checks configuration and data. `data` selects the seconds
+that are fit for training, and `prepare` filters them as the engine does. `windows` and `loss` feed
+the descent in `loop`, and `wiener` solves the linear baseline. `validation` judges either by
+running the engine over held-out data.
 """
 
 from deepclean.train.data import TrainingData

@@ -1,9 +1,8 @@
-"""What an interrupted training leaves, and how it goes on from there."""
+"""The checkpoint of an interrupted training, and its continuation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepclean.errors import ConfigError, ModelError, OutputError
+from deepclean.errors import ConfigError, ModelError, output_errors
 from deepclean.train.ignite import Checkpoint, DiskSaver
 
 CHECKPOINT = "checkpoint.pt"
+
+_FAULT = "the checkpoint could not be written"
 
 
 @dataclass(slots=True)
@@ -22,9 +23,9 @@ class Best:
     """The best validation so far, and the weights that gave it.
 
     Args:
-        asd_ratio: what the validation gave; infinite before the first.
-        epoch: counted from 1.
-        weights: the network's state.
+        asd_ratio: result of the validation; infinite before the first one.
+        epoch: epoch of the validation, counted from 1.
+        weights: state of the network.
     """
 
     asd_ratio: float
@@ -32,24 +33,24 @@ class Best:
     weights: dict[str, Tensor]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint holds of this."""
+        """Return the state for a checkpoint."""
         return {"asd_ratio": self.asd_ratio, "epoch": self.epoch, "weights": self.weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take what a checkpoint held."""
+        """Restore the state from a checkpoint."""
         self.asd_ratio, self.epoch = state["asd_ratio"], state["epoch"]
         self.weights = state["weights"]
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Where checkpoints lie and which training they belong to.
+    """The checkpoint of a training.
 
     Args:
-        directory: of the checkpoint.
-        fingerprint: of everything that the result depends on; a checkpoint with another is
-            refused.
-        wanted: continue from the checkpoint, where there is one.
+        directory: directory of the checkpoint.
+        fingerprint: hash of everything that the result depends on; a checkpoint with another hash
+            is refused.
+        wanted: whether to continue from an existing checkpoint.
     """
 
     directory: Path
@@ -57,7 +58,7 @@ class Resume:
     wanted: bool
 
     def saver(self, held: Mapping[str, Any]) -> Checkpoint:
-        """Return ignite's handler that keeps one checkpoint of some objects.
+        """Return ignite's handler that writes a checkpoint of some objects.
 
         Raises:
             OutputError: the directory cannot be made.
@@ -66,16 +67,16 @@ class Resume:
         return Checkpoint(facts, _Disk(self.directory), filename_pattern=CHECKPOINT, n_saved=None)
 
     def restore(self, held: Mapping[str, Any]) -> None:
-        """Give objects the state of the checkpoint, where that is wanted and there is one.
+        """Restore the state of objects from the checkpoint, if that is wanted and it exists.
 
         Raises:
-            ConfigError: it is of another training.
-            ModelError: it cannot be read.
+            ConfigError: the checkpoint belongs to another training.
+            ModelError: the checkpoint cannot be read.
         """
         path = self.directory / CHECKPOINT
         if not self.wanted or not path.exists():
             return
-        # Damage shows as any of several kinds of exception without a common base.
+        # The exceptions that a damaged file causes have no common base.
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
@@ -86,7 +87,7 @@ class Resume:
 
 
 class _Fingerprint:
-    """Says in a checkpoint which training it is of, and refuses another's."""
+    """The hash of a training in its checkpoint. It refuses the checkpoint of another training."""
 
     def __init__(self, value: str) -> None:
         self._value = value
@@ -97,28 +98,18 @@ class _Fingerprint:
     def load_state_dict(self, state: dict[str, str]) -> None:
         if state["sha256"] != self._value:
             raise ConfigError(
-                "the checkpoint is of a training with other settings or data: start again "
+                "the checkpoint belongs to a training with other settings or data: start again "
                 "without --resume"
             )
 
 
 class _Disk(DiskSaver):
-    """ignite's writer, by an atomic rename; what the disk refuses is our kind of fault."""
+    """ignite's writer, which renames atomically. It raises OutputError."""
 
     def __init__(self, directory: Path) -> None:
-        with _writing(directory):
+        with output_errors(directory, _FAULT):
             super().__init__(directory, require_empty=False)
 
     def __call__(self, checkpoint: Mapping[str, Any], filename: str, metadata: Any = None) -> None:
-        with _writing(self.dirname / filename):
+        with output_errors(self.dirname / filename, _FAULT):
             super().__call__(checkpoint, filename, metadata)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"the checkpoint could not be written: {error.strerror}", path=path, errno=error.errno
-        ) from error

@@ -1,4 +1,4 @@
-"""What a network is trained on: the site's own data, wherever it lies, and which of it is fit."""
+"""The training data of a network: the site's own data, and the selection of fit seconds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Protocol
 import numpy as np
 
 from deepclean.core.block import Block, Gap, Series
+from deepclean.core.segments import intersection, total_seconds, union, whole_seconds
 from deepclean.core.state_vector import READY
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, listed
 
 PIECE = 64
-"""Seconds that are read at a time."""
+"""Number of seconds that are read at a time."""
 
 
 class DataSource(Protocol):
@@ -35,12 +36,12 @@ class DataSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Where a training takes its data from.
+    """The sources of a training.
 
     Args:
-        strain: holds the strain and its state vector.
-        witnesses: holds the witnesses; often the same.
-        span: the part to be used; None for all.
+        strain: source of the strain and its state vector.
+        witnesses: source of the witnesses; often the same.
+        span: the span that is used; None for all of it.
     """
 
     strain: DataSource
@@ -51,20 +52,20 @@ class TrainingData:
 class SiteData:
     """The data of one coupling, read in blocks of whole GPS seconds.
 
-    A second is fit for training where every channel has finite samples and, if the source has the
-    state vector, the detector is analysis-ready throughout it.
+    A second is fit for training if every channel has finite samples and the state vector, where the
+    source has one, says analysis-ready throughout.
 
     Args:
         data: the sources.
         strain: full name of the strain channel.
         witnesses: full names, in the order of the network's input.
-        state: full name of the state vector; None where there is none.
+        state: full name of the state vector; None if there is none.
 
     Attributes:
-        rates: Hz, of the strain and the witnesses.
+        rates: samples per second of the strain and the witnesses.
 
     Raises:
-        InputError: a channel is not there; names them all with the nearest that are.
+        InputError: channels are missing; the message names all of them, with the nearest names.
     """
 
     def __init__(
@@ -85,28 +86,21 @@ class SiteData:
         Raises:
             InputError: there are none.
         """
-        merged = self.usable_in(self._data.span)
-        if not merged:
+        usable = self.usable_in(self._data.span)
+        if not usable:
             asked = f" in {self._data.span}" if self._data.span else ""
             raise InputError(
                 f"no analysis-ready data{asked} with all {len(self.witnesses)} witnesses",
                 channels=(self.strain,),
             )
-        return merged
+        return usable
 
     def usable_in(self, limit: Span | None) -> list[Span]:
-        """Return the same of a span, or of everything; none where there are none."""
-        merged: list[Span] = []
-        for piece in self._pieces(limit):
-            for span in self._fit(piece):
-                if merged and merged[-1].end == span.start:
-                    merged[-1] = Span(merged[-1].start, span.end)
-                else:
-                    merged.append(span)
-        return merged
+        """Return the fit stretches of a span, or of all the data; the list may be empty."""
+        return union(span for piece in self._pieces(limit) for span in self._fit(piece))
 
     def read(self, span: Span) -> Block | None:
-        """Return the data over a span of whole seconds, or None where it is not all fit."""
+        """Return the data over a span of whole seconds, or None if any second is not fit."""
         wanted = [self.strain] if self._state is None else [self.strain, self._state]
         held = self._data.strain.read(wanted, span)
         strain, state = held[self.strain], held.get(self._state or "")
@@ -118,17 +112,14 @@ class SiteData:
         return Block(span, strain, witnesses, state)
 
     def _pieces(self, limit: Span | None) -> Iterator[Span]:
-        """Yield the stretches that the sources say they have, in pieces."""
-        shared = _whole_seconds(self._data.strain.spans(self.strain), limit)
-        for witness in self.witnesses:
-            spans = self._data.witnesses.spans(witness)
-            shared = [both for one in shared for two in spans if (both := one.overlap(two))]
-        for span in _whole_seconds(shared, None):
-            for start in range(span.start, span.end, PIECE * NS):
-                yield Span(start, min(start + PIECE * NS, span.end))
+        """Yield the time for which the sources have files of all channels, in pieces."""
+        held = [self._data.witnesses.spans(witness) for witness in self.witnesses]
+        held += [] if limit is None else [[limit]]
+        for span in whole_seconds(intersection(self._data.strain.spans(self.strain), *held)):
+            yield from pieces(span)
 
     def _fit(self, span: Span) -> Iterator[Span]:
-        """Yield the parts of a span that are fit, by halving it."""
+        """Yield the fit parts of a span, by bisection."""
         if self.read(span) is not None:
             yield span
         elif span.duration > NS:
@@ -137,14 +128,20 @@ class SiteData:
             yield from self._fit(Span(middle, span.end))
 
 
+def pieces(span: Span) -> Iterator[Span]:
+    """Yield a span in pieces of at most `PIECE` seconds."""
+    for start in range(span.start, span.end, PIECE * NS):
+        yield Span(start, min(start + PIECE * NS, span.end))
+
+
 def split(spans: Sequence[Span], fraction: float) -> tuple[list[Span], list[Span]]:
-    """Return what comes first, for training, and the last `fraction` of it all, for validation.
+    """Return the first part of some spans, for training, and the last part, for validation.
 
     Args:
         spans: whole seconds, in order.
-        fraction: of their total duration, rounded to a whole second.
+        fraction: share of the last part in the total duration, rounded to a whole second.
     """
-    seconds = sum(span.duration for span in spans) // NS
+    seconds = total_seconds(spans)
     left = (seconds - round(fraction * seconds)) * NS
     training: list[Span] = []
     validation: list[Span] = []
@@ -158,24 +155,12 @@ def split(spans: Sequence[Span], fraction: float) -> tuple[list[Span], list[Span
     return training, validation
 
 
-def _whole_seconds(spans: Sequence[Span], limit: Span | None) -> list[Span]:
-    """Return the whole GPS seconds in `spans`, within `limit` where there is one."""
-    inside = []
-    for span in spans:
-        part = span if limit is None else span.overlap(limit)
-        if part is not None:
-            start, end = -(-part.start // NS) * NS, part.end // NS * NS
-            if start < end:
-                inside.append(Span(start, end))
-    return inside
-
-
 def _finite(channel: Series | Gap) -> bool:
     return isinstance(channel, Series) and bool(np.isfinite(channel.samples).all())
 
 
 def _ready(state: Series | Gap) -> bool:
-    """Return whether the state vector says analysis-ready at every sample."""
+    """Return whether every sample of the state vector says analysis-ready."""
     if not isinstance(state, Series) or not np.isfinite(state.samples).all():
         return False
     bits = np.asarray(state.samples).astype(np.int64)

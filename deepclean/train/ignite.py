@@ -1,4 +1,4 @@
-"""What is used of pytorch-ignite, imported without its noise."""
+"""The parts of pytorch-ignite that are used, imported without warnings."""
 
 import logging
 import warnings
@@ -12,7 +12,6 @@ with warnings.catch_warnings():
 __all__ = ["QUIET", "Checkpoint", "DiskSaver", "EarlyStopping", "Engine", "Events"]
 
 QUIET = logging.getLogger(__name__)
-"""A logger that says nothing: ignite announces every exception as an error of its own, but it is
-raised, and that is enough."""
+"""A logger without output. ignite logs every exception as an error, but raises it too."""
 QUIET.propagate = False
 QUIET.addHandler(logging.NullHandler())

@@ -1,6 +1,6 @@
 """The descent: batches, optimiser, validation by the engine, early stopping, checkpoints.
 
-pytorch-ignite runs the epochs, stops early and keeps the checkpoints; here is what it is told.
+pytorch-ignite runs the epochs, stops early and writes the checkpoints.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from deepclean.train.ignite import QUIET, EarlyStopping, Engine, Events
 from deepclean.train.windows import Windows
 
 RISE = 0.3
-"""Share of the one-cycle schedule over which the learning rate rises."""
+"""Share of the one-cycle schedule in which the learning rate rises."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a training is.
+    """The state of a training.
 
     Args:
-        epoch: epochs done.
-        epochs: at most.
-        loss: mean over the epoch; None in its course.
-        asd_ratio: of the epoch's validation; None in its course.
-        step: batches done in the epoch that runs.
-        steps: batches in an epoch.
+        epoch: number of finished epochs.
+        epochs: largest number of epochs.
+        step: number of finished batches in the current epoch.
+        steps: number of batches in an epoch.
+        loss: mean over the epoch; None during the epoch.
+        asd_ratio: of the epoch's validation; None during the epoch.
     """
 
     epoch: int
@@ -55,21 +55,21 @@ def descend(
     """Train `network` and return the best of its validations.
 
     AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with a one-cycle learning rate (Smith and
-    Topin 2018, arXiv:1708.07120). From `settings.freeze_after` on, batch normalisation uses and
-    keeps the statistics that it has gathered: until then it normalises by the batch, which the
-    network that runs at the site does not.
+    Topin 2018, arXiv:1708.07120). Batch normalisation first normalises by the batch, which the
+    network at the site does not do. From `settings.freeze_after` on it uses the statistics that it
+    has gathered, and keeps them.
 
     Args:
-        network: on the device where the windows are; it ends in its last state, not its best.
+        network: on the device of the windows; it ends in its last state, not its best.
         loss: on the same device.
         windows: the training data.
-        validate: gives the ASD ratio of the network, which it finds in evaluation mode.
+        validate: gives the ASD ratio of a network in evaluation mode.
         settings: epochs, batches, optimiser, patience.
-        resume: checkpoints.
+        resume: the checkpoint.
         progress: told after each batch and each epoch.
 
     Raises:
-        ConfigError: the checkpoint is of another training.
+        ConfigError: the checkpoint belongs to another training.
         ModelError: the checkpoint cannot be read, or the loss is no longer finite.
         OutputError: the checkpoint cannot be written.
     """
@@ -97,7 +97,7 @@ def descend(
 
 
 class _Descent:
-    """What ignite is told to do, and what that changes."""
+    """The handlers that ignite calls, and their state."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class _Descent:
             _freeze_statistics(self._network)
 
     def step(self, trainer: Engine, index: int) -> None:
-        """Take one batch."""
+        """Train on one batch."""
         witnesses, target = self._windows.batch(self._places[index])
         self.optimiser.zero_grad()
         value = self._loss(self._network(witnesses), target)
@@ -153,7 +153,7 @@ class _Descent:
         self._report(Progress(epoch - 1, self._settings.epochs, index + 1, self.steps))
 
     def end(self, trainer: Engine) -> None:
-        """Validate, and keep the weights if they are the best so far."""
+        """Validate, and store the weights if they are the best so far."""
         epoch, best, steps = trainer.state.epoch, self.best, self.steps
         self._ratio = self._validate(self._network.eval())
         if self._ratio < best.asd_ratio:
@@ -162,7 +162,7 @@ class _Descent:
         self._report(Progress(epoch, self._settings.epochs, steps, steps, loss, self._ratio))
 
     def score(self, trainer: Engine) -> float:
-        """Return how good the last validation was: the greater, the better."""
+        """Return the negative ASD ratio of the last validation, which early stopping maximises."""
         return -self._ratio
 
 

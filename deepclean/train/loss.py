@@ -1,8 +1,8 @@
-"""Losses, by name: what a network is to make small.
+"""Losses by name.
 
-A loss maps predictions and targets, both standardised and `(batch, time)`, to one number. The
-spectral ones look at the coupling's bands alone: what a network says elsewhere is not constrained
-by them, and the engine's bandpass removes it.
+A loss maps predictions and targets, both standardised and of shape `(batch, time)`, to one number.
+The spectral losses use the coupling's bands alone. They do not constrain a network's output at
+other frequencies, which the engine's bandpass removes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from deepclean.errors import ConfigError, hint
 class InBandPower(nn.Module):
     """Welch's estimate of the power spectral density at the bins inside some bands.
 
-    The few bins are computed as a product with windowed exponentials, which is cheaper than
-    whole transforms and differentiable. Hann windows, constant scale left out.
+    The few bins are computed as a product with Hann-windowed exponentials, which is cheaper than
+    whole transforms and differentiable. The constant scale is left out.
 
     Args:
         bands: `(low, high)` in Hz; a bin on an edge counts.
@@ -77,7 +77,7 @@ class AsdRatio(nn.Module):
         bands: `(low, high)` in Hz.
         rate: samples per second.
         fft_length: seconds per segment.
-        overlap: of segments.
+        overlap: share of a segment that the next one repeats, in [0, 1).
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class AsdRatio(nn.Module):
         self.power = InBandPower(bands, rate, fft_length, overlap)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the loss, a scalar: 1 for a prediction of nothing."""
+        """Return the loss, a scalar. A prediction of zeros gives 1."""
         ratio: Tensor = self.power(target - prediction) / self.power(target)
         return ratio.sqrt().mean()
 
@@ -95,20 +95,20 @@ class AsdRatio(nn.Module):
 class LogAsdRatio(AsdRatio):
     """The mean over in-band bins of the logarithm of residual ASD over target ASD.
 
-    In the plain ratio a bin counts by how it compares with the raw strain, so a strong line's
-    remainder, however far above the floor, hardly counts. The logarithm weighs each bin by its
-    present residual. It is, up to constants, Whittle's negative log-likelihood (Whittle 1953, Ark.
-    Mat. 2, 423) of a Gaussian residual of unknown spectrum, maximised over that spectrum.
+    In the plain ratio a bin is weighted by the raw strain, so the rest of a strong line hardly
+    counts, however far it is above the floor. The logarithm weights each bin by its present
+    residual. It is, up to constants, Whittle's negative log-likelihood (Whittle 1953, Ark. Mat. 2,
+    423) of a Gaussian residual of unknown spectrum, maximised over that spectrum.
 
     Args:
         bands: `(low, high)` in Hz.
         rate: samples per second.
         fft_length: seconds per segment.
-        overlap: of segments.
+        overlap: share of a segment that the next one repeats, in [0, 1).
     """
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the loss, a scalar: 0 for a prediction of nothing."""
+        """Return the loss, a scalar. A prediction of zeros gives 0."""
         ratio: Tensor = self.power(target - prediction) / self.power(target)
         return ratio.log().mean() / 2
 
@@ -117,7 +117,7 @@ class MeanSquare(nn.Module):
     """The mean squared error against the bandpassed target, over all frequencies.
 
     Args:
-        bands: not used: the target is confined to them.
+        bands: not used, because the target is confined to them.
         rate: not used.
     """
 
@@ -125,7 +125,7 @@ class MeanSquare(nn.Module):
         super().__init__()
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the loss, a scalar: 1, about, for a prediction of nothing."""
+        """Return the loss, a scalar. A prediction of zeros gives about 1."""
         return (target - prediction).square().mean()
 
 
@@ -134,7 +134,7 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
     "log_asd_ratio": LogAsdRatio,
     "mse": MeanSquare,
 }
-"""Losses by name. Each takes the bands and the rate, then its options by keyword."""
+"""The losses by name. Each takes the bands and the rate, then its options by keyword."""
 
 
 def build_loss(
@@ -144,12 +144,13 @@ def build_loss(
 
     Args:
         name: one of `LOSSES`.
-        options: that loss's.
+        options: the options of that loss.
         bands: `(low, high)` in Hz.
         rate: samples per second.
 
     Raises:
-        ConfigError: unknown name or option (with the nearest valid one), or one out of range.
+        ConfigError: an unknown name or option (the message names the nearest valid one), or a
+            value out of range.
     """
     if name not in LOSSES:
         raise ConfigError(f"training.loss: unknown {name!r}{hint(name, LOSSES)}")

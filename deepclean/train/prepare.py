@@ -1,13 +1,13 @@
-"""From a site's data to what a network sees: the engine's own resampling, bandpass and scaling.
+"""The preparation of a site's data for a network: resampling, bandpass and scaling of the engine.
 
-Witnesses are brought to the model rate, the target is the strain at that rate confined to the
-coupling's bands, both by the very filters that the engine runs. Their support is finite, so
-preparing in pieces gives the samples of preparing a stretch whole.
+Witnesses are resampled to the model rate. The target is the strain at that rate, confined to the
+coupling's bands. Both use the filters of the engine. Their support is finite, so a stretch prepared
+in pieces has the same samples as a stretch prepared whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -22,12 +22,12 @@ from deepclean.core.resample import Resampler
 from deepclean.core.time import NS, Span, index_at
 from deepclean.errors import InputError
 from deepclean.models.tensors import Scalers
-from deepclean.train.data import PIECE, SiteData
+from deepclean.train.data import SiteData, pieces
 
 Float32 = NDArray[np.float32]
 
 _STILL = 1e-12
-"""Standard deviation over mean below which a channel carries rounding, no signal."""
+"""Standard deviation over mean below which a channel holds only rounding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,8 +35,8 @@ class TrainingStretch:
     """A gap-free stretch at the model rate.
 
     Args:
-        span: where it stands, whole GPS seconds.
-        witnesses: standardised, shape `(channels, n)`.
+        span: whole GPS seconds.
+        witnesses: standardised witnesses, shape `(channels, n)`.
         target: bandpassed and standardised strain, shape `(n,)`.
     """
 
@@ -51,7 +51,7 @@ class Preparer:
     Args:
         site: the data.
         settings: the engine's rates and resampling.
-        bandpass: the coupling's.
+        bandpass: the coupling's bandpass.
     """
 
     def __init__(self, site: SiteData, settings: EngineSettings, bandpass: Bandpass) -> None:
@@ -78,7 +78,7 @@ class Preparer:
         reach = self._decimator.half_length + Fraction(bandpass.settle_in, self._rate)
         halves = [reach, *(resampler.half_length for resampler in self._resamplers.values())]
         self.margin = NS * ceil(max(halves))
-        """Nanoseconds at each end of a stretch of data that its filters use up."""
+        """Nanoseconds at each end of a stretch that the filters need as margin."""
 
     def prepare(
         self,
@@ -90,11 +90,11 @@ class Preparer:
 
         Args:
             spans: whole GPS seconds of fit data.
-            scalers: what standardises; None for the mean and standard deviation of this data.
-            progress: told of each piece that is done.
+            scalers: mean and standard deviation that standardise; None for those of these data.
+            progress: told of each finished piece.
 
         Raises:
-            InputError: no span is longer than its margins, or the data is no longer fit.
+            InputError: no span is longer than its margins, or the data are no longer fit.
         """
         inner = [
             Span(span.start + self.margin, span.end - self.margin)
@@ -103,7 +103,7 @@ class Preparer:
         ]
         if not inner:
             raise InputError(f"no stretch of data is longer than {2 * self.margin // NS} s")
-        origin = self._piece(next(_pieces(inner[0])))[0].mean(axis=1)
+        origin = self._piece(next(pieces(inner[0])))[0].mean(axis=1)
         raw = [self._stretch(span, origin, progress) for span in inner]
         if scalers is None:
             scalers = _scalers(raw, origin)
@@ -115,11 +115,11 @@ class Preparer:
     def _stretch(
         self, span: Span, origin: Float64, progress: Callable[[Span], None] | None
     ) -> tuple[Float32, Float64]:
-        """Return witnesses less `origin` (so that float32 holds them) and target of a span."""
+        """Return witnesses minus `origin`, which float32 resolves, and the target of a span."""
         first, stop = span.indices(self._rate)
         witnesses = np.empty((len(origin), stop - first), dtype=np.float32)
         target = np.empty(stop - first)
-        for piece in _pieces(span):
+        for piece in pieces(span):
             low, high = (index - first for index in piece.indices(self._rate))
             rows, target[low:high] = self._piece(piece)
             witnesses[:, low:high] = rows - origin[:, None]
@@ -144,11 +144,6 @@ class Preparer:
         return rows, self._bandpass.apply(strain)
 
 
-def _pieces(span: Span) -> Iterator[Span]:
-    for start in range(span.start, span.end, PIECE * NS):
-        yield Span(start, min(start + PIECE * NS, span.end))
-
-
 def _resampled(resampler: Resampler, series: Series, first: int, count: int) -> Float64:
     """Return `count` samples from `first` at the resampler's target rate."""
     low, high = resampler.needs(first, count)
@@ -159,7 +154,7 @@ def _resampled(resampler: Resampler, series: Series, first: int, count: int) -> 
 
 
 def _scalers(raw: Sequence[tuple[Float32, Float64]], origin: Float64) -> Scalers:
-    """Return the mean and standard deviation of the whole data."""
+    """Return the mean and standard deviation of all the data."""
     count = sum(len(target) for _, target in raw)
     mean = sum(w.sum(axis=1, dtype=np.float64) for w, _ in raw) / count
     square = sum(np.square(w - mean[:, None], dtype=np.float64).sum(axis=1) for w, _ in raw)
@@ -167,7 +162,7 @@ def _scalers(raw: Sequence[tuple[Float32, Float64]], origin: Float64) -> Scalers
     std = np.sqrt(square / count)
     return Scalers(
         witness_mean=origin + mean,
-        # A channel that stands still, to rounding, must not become noise.
+        # Scaling would turn the rounding of a constant channel into noise.
         witness_std=np.where(std > _STILL * np.abs(origin + mean), std, 1.0),
         strain_mean=float(target.mean()),
         strain_std=float(target.std()) or 1.0,
@@ -177,7 +172,7 @@ def _scalers(raw: Sequence[tuple[Float32, Float64]], origin: Float64) -> Scalers
 def _standardise(
     witnesses: Float32, target: Float64, scalers: Scalers, origin: Float64
 ) -> tuple[Float32, Float32]:
-    """Return both standardised; `witnesses` is less `origin` and is changed in place."""
+    """Return both standardised. `witnesses` is given minus `origin` and is changed in place."""
     witnesses -= (scalers.witness_mean - origin)[:, None].astype(np.float32)
     witnesses /= scalers.witness_std[:, None].astype(np.float32)
     return witnesses, ((target - scalers.strain_mean) / scalers.strain_std).astype(np.float32)

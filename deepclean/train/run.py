@@ -1,4 +1,4 @@
-"""A training from beginning to end: read, prepare, fit, validate, publish."""
+"""A training from reading the data to publishing the model."""
 
 from __future__ import annotations
 
@@ -39,28 +39,29 @@ def train(
 ) -> Path:
     """Fit a coupling's network and publish it as a new version.
 
-    The data is split in time: first what is trained on, last what is held out and cleaned by the
-    engine to judge the network. With a fixed seed, one thread and a CPU the weights are the same
-    bit for bit, whether or not the training was interrupted and resumed.
+    The data are split in time. The first part is trained on. The last part is held out, and the
+    engine cleans it to judge the network. With a fixed seed, one thread and a CPU the weights are
+    the same bit for bit, whether or not the training was interrupted and resumed.
 
     Args:
-        config: `training` says how; the engine and the coupling, how the network will run.
+        config: the section `training` for the training, the engine and the coupling for the
+            layout of the network.
         coupling: a name in the configuration.
         data: strain and witnesses.
-        directory: the model store; None for the configuration's.
-        resume: continue where an interrupted training of the same settings and data stopped, if
-            there is one.
-        parent: whose weights and scalers are the start (fine-tuning); whoever loaded it trusts it.
-        device: `cpu`, `cuda` or `auto`; None for the configuration's.
+        directory: the model store; None for the configured store.
+        resume: whether to continue an interrupted training of the same settings and data.
+        parent: model whose weights and scalers are the start (fine-tuning); the caller has
+            verified it.
+        device: `cpu`, `cuda` or `auto`; None for the configured device.
         progress: told after every batch and epoch.
 
     Returns:
-        The new version's directory. No pointer is moved to it.
+        The directory of the new version. No pointer is moved to it.
 
     Raises:
         ConfigError: the configuration cannot be trained.
-        InputError: the data lacks channels, or is too little.
-        ModelError: the parent does not suit, or the training diverged.
+        InputError: the data lack channels, or are too few.
+        ModelError: the parent does not fit, or the training diverged.
         OutputError: the model could not be written.
     """
     store = directory or config.models.directory
@@ -104,7 +105,7 @@ def _descend(
     resume: Resume,
     progress: Callable[[Progress], None] | None,
 ) -> tuple[nn.Module, dict[str, float]]:
-    """Train the network; return it with its best weights, and what the manifest says of that."""
+    """Train the network; return it with its best weights, and its figures for the manifest."""
     settings = task.config.training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -112,7 +113,7 @@ def _descend(
     if task.parent is not None:
         network.load_state_dict(task.parent.network.state_dict())
     held_out = HeldOut(task.site, longest_parts(task.held_out, settings.validation_ns), keep=True)
-    # Too little held-out data is found out now rather than after an epoch.
+    # This raises before the first epoch if the held-out data are too few.
     task.validate(network.to(task.device).eval(), scalers, held_out)
     best = descend(
         network,

@@ -1,4 +1,4 @@
-"""A training task: what a configuration and the data say, checked before any work is done."""
+"""A training task: configuration and data, checked before the training starts."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ from deepclean.train.validation import HeldOut, ValidationFigures, engine_valida
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingTask:
-    """What a configuration and the data say, checked: enough to begin fitting.
+    """A checked training task.
 
     Args:
-        config: the whole of it.
+        config: the whole configuration.
         name: of the coupling.
-        architecture: `networks.build`'s argument.
+        architecture: the argument of `networks.build`.
         site: the coupling's data.
-        engine: how the site runs.
-        bandpass: the coupling's.
-        predict: how the network will be laid over the stream.
-        receptive: of a network of this architecture.
+        engine: settings of the site's engine.
+        bandpass: the coupling's bandpass.
+        predict: layout of the network over the stream.
+        receptive: receptive field of a network of this architecture.
         window: samples of a training example.
         training: spans to train on.
         held_out: spans to validate on.
-        parent: what fine-tuning starts from.
-        device: where it runs.
+        parent: model that fine-tuning starts from.
+        device: device of the training.
     """
 
     config: Config
@@ -68,20 +68,20 @@ class TrainingTask:
 
     @property
     def bands(self) -> tuple[tuple[float, float], ...]:
-        """What is to be cleaned, `(low, high)` in Hz."""
+        """The coupling's bands, `(low, high)` in Hz."""
         return self.config.couplings[self.name].bands
 
     def validate(
         self, network: nn.Module, scalers: Scalers, held_out: HeldOut
     ) -> ValidationFigures:
-        """Judge a network, in evaluation mode, by the engine."""
+        """Judge a network in evaluation mode, by the engine."""
         predictor = Predictor(
             network=lambda witnesses: infer(network, witnesses),
             witness_mean=scalers.witness_mean,
             witness_std=scalers.witness_std,
             strain_mean=scalers.strain_mean,
             strain_std=scalers.strain_std,
-            field=self.receptive.field,
+            reach=self.receptive.reach,
             period=self.receptive.period,
             device=self.device,
         )
@@ -95,7 +95,7 @@ class TrainingTask:
         return build_loss(settings.loss, settings.loss_options, self.bands, self.config.engine.rate)
 
     def describe(self, version: int, figures: Mapping[str, float]) -> Description:
-        """Return what the manifest says of the model that this becomes."""
+        """Return the description of the trained model for its manifest."""
         config, site = self.config, self.site
         return Description(
             interferometer=config.interferometer,
@@ -133,19 +133,19 @@ class TrainingTask:
 def make_task(
     config: Config, name: str, data: TrainingData, parent: Model | None, device: str | None
 ) -> TrainingTask:
-    """Check everything that can be checked before the hours of work.
+    """Return a task after all checks that are possible before the training.
 
     Args:
-        config: the whole of it.
+        config: the whole configuration.
         name: of the coupling.
         data: the sources.
-        parent: to start from.
-        device: `cpu`, `cuda` or `auto`; None for the configuration's.
+        parent: model to start from.
+        device: `cpu`, `cuda` or `auto`; None for the configured device.
 
     Raises:
         ConfigError: the configuration cannot be trained.
-        InputError: the data lacks channels, has another rate, or none of it is fit.
-        ModelError: no such architecture, or the parent does not suit.
+        InputError: the data lack channels, have another rate, or no second is fit.
+        ModelError: no such architecture, or the parent does not fit.
     """
     if name not in config.couplings:
         raise ConfigError(f"no coupling {name}{hint(name, config.couplings)}")
@@ -177,7 +177,7 @@ def make_task(
 
 
 def _check(task: TrainingTask) -> None:
-    """Raise where what was configured and what is there do not go together."""
+    """Raise if configuration and data do not fit together."""
     strain, configured = task.site.rates[task.site.strain], task.config.strain.rate
     if strain != configured:
         raise InputError(
@@ -190,7 +190,7 @@ def _check(task: TrainingTask) -> None:
             f"training.window: {task.window} samples are not a multiple of the network's "
             f"{period}; choose another length"
         )
-    # Made once for what it says of its options, and tried for what it says of the window.
+    # Building the loss checks its options, and calling it checks the window.
     loss, silence = task.loss(), torch.ones(1, task.window)
     try:
         loss(silence, silence)
@@ -204,26 +204,26 @@ def _check(task: TrainingTask) -> None:
 def _receptive(
     config: Config, name: str, architecture: Mapping[str, Any], channels: int
 ) -> Receptive:
-    """Measure the network that will be trained: its weights do not change how far it can look."""
+    """Measure the receptive field of the network, which does not depend on its weights."""
     predict = core_settings.predict_settings(config.couplings[name], config.engine.rate)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         seen = measure(build_network(architecture, channels), channels, predict.kernel)
-    if seen.period is not None and seen.field > predict.edge:
+    if seen.period is not None and seen.reach.after > predict.edge:
         raise ConfigError(
             f"couplings.{name}.predict.edge: {predict.edge} samples are fewer than the network's "
-            f"receptive field of {seen.field}; make it longer"
+            f"receptive field of {seen.reach.after}; make it longer"
         )
     hop = core_settings.engine_settings(config).hop_model
     try:
-        geometry(predict, hop, seen.field, seen.period)
+        geometry(predict, hop, seen.reach, seen.period)
     except ValueError as error:
         raise ConfigError(f"couplings.{name}.predict: {error}") from error
     return seen
 
 
 def _check_parent(model: Model, config: Config, name: str, architecture: Mapping[str, Any]) -> None:
-    """Raise where fine-tuning cannot start from a model."""
+    """Raise if fine-tuning cannot start from a model."""
     if architecture["name"] == "wiener":
         raise ConfigError("training.architecture: a Wiener filter is solved, not fine-tuned")
     model.require(config.couplings[name].witnesses, config.engine.rate)

@@ -1,4 +1,4 @@
-"""What a site would see of a network: its held-out data, cleaned by the engine itself."""
+"""Validation of a network on held-out data, which the engine cleans as it would at the site."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.spectra import FFT_SECONDS, band_ratio, worst_outside
-from deepclean.core.time import NS, Span
+from deepclean.core.time import Span
 from deepclean.errors import InputError
-from deepclean.train.data import PIECE, SiteData
+from deepclean.train.data import SiteData, pieces
 
 _LEAST = 2 * FFT_SECONDS
-"""Seconds of cleaned data below which there is nothing to average."""
+"""Shortest cleaned stretch in seconds; a shorter one has a single transform."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationFigures:
-    """How well held-out data was cleaned.
+    """The figures of cleaned held-out data.
 
     Args:
-        asd_ratio: mean over in-band bins of cleaned over raw ASD; infinite where the network gave
-            something that is not finite.
-        worst_outside: the ratio of the bin farthest from 1 outside the bands and their
-            transitions.
-        seconds: of cleaned data that these were taken over.
+        asd_ratio: mean over in-band bins of cleaned over raw ASD; infinite if the network's output
+            was not finite.
+        worst_outside: the ratio that is farthest from 1, outside the bands and their transitions.
+        seconds: duration of the cleaned data.
     """
 
     asd_ratio: float
@@ -38,12 +37,12 @@ class ValidationFigures:
 
 
 class HeldOut:
-    """Data that the network is not trained on, in the blocks that the engine takes.
+    """Data that the network is not trained on, as blocks for the engine.
 
     Args:
         site: the data.
-        spans: whole GPS seconds, fit.
-        keep: hold the blocks in memory, to be used many times.
+        spans: fit data, whole GPS seconds.
+        keep: whether to hold the blocks in memory, for repeated use.
     """
 
     def __init__(self, site: SiteData, spans: Sequence[Span], *, keep: bool) -> None:
@@ -51,7 +50,7 @@ class HeldOut:
         self._kept = [list(self._read(span)) for span in spans] if keep else None
 
     def stretches(self) -> Iterator[Iterable[Block]]:
-        """Yield each stretch, as blocks that follow one another."""
+        """Yield each stretch as consecutive blocks."""
         if self._kept is not None:
             yield from self._kept
         else:
@@ -59,8 +58,7 @@ class HeldOut:
                 yield self._read(span)
 
     def _read(self, span: Span) -> Iterator[Block]:
-        for start in range(span.start, span.end, PIECE * NS):
-            part = Span(start, min(start + PIECE * NS, span.end))
+        for part in pieces(span):
             block = self._site.read(part)
             if block is None:
                 raise InputError(f"the data over {part} changed while it was read")
@@ -68,7 +66,7 @@ class HeldOut:
 
 
 def longest_parts(spans: Sequence[Span], limit: int) -> list[Span]:
-    """Return `limit` nanoseconds of some spans, from the longest on: short ones tell little."""
+    """Return `limit` nanoseconds of some spans, the longest spans first."""
     taken: list[Span] = []
     for span in sorted(spans, key=lambda span: -span.duration):
         if limit <= 0:
@@ -87,20 +85,20 @@ def engine_validation(
 ) -> ValidationFigures:
     """Clean held-out data with the engine and compare it with the raw strain.
 
-    Only what the engine cleans at full gain counts: not the ends of a stretch, where its history
-    or look-ahead is missing.
+    Only data that the engine cleans at full gain count. The ends of a stretch, where history or
+    look-ahead is missing, do not.
 
     Args:
-        settings: as the site runs.
-        coupling: with the network to be judged.
+        settings: settings of the site's engine.
+        coupling: the coupling with the network to be judged.
         bands: `(low, high)` in Hz.
-        guard: Hz beside each band that count neither as inside nor as outside.
+        guard: width in Hz beside each band that counts neither as inside nor as outside.
         held_out: the data.
 
     Raises:
-        InputError: no stretch is long enough to judge by.
+        InputError: no stretch is long enough.
     """
-    # A network is judged by what it says, not by what a gate lets through or a forecast leaves.
+    # The network is judged alone: a gate would hide its errors, and a forecast would add its own.
     settings = replace(settings, gate=None, forecast=None)
     rate = settings.strain_rate
     weights, inside, outside = [], [], []
@@ -126,7 +124,7 @@ def engine_validation(
 
 
 def _clean(engine: Engine, blocks: Iterable[Block], coupling: str) -> tuple[Float64, Float64, bool]:
-    """Return raw and cleaned strain where the gain is 1, and whether nothing broke that off."""
+    """Return raw and cleaned strain where the gain is 1, and whether that is one piece."""
     cleaned: list[CleanedBlock] = []
     for block in blocks:
         cleaned += engine.push(block)

@@ -1,10 +1,10 @@
-"""The linear baseline: a multi-channel finite Wiener filter, solved, not descended.
+"""The linear baseline: a multi-channel finite Wiener filter, solved in closed form.
 
 Standardised witnesses `x_c` and strain `y`; the prediction is
 
     p(t) = sum_c sum_j w_cj x_c(t + l_j),        l_j = j - M,  j = 0 ... 2M,
 
-and `w` makes the weighted in-band residual power least,
+and `w` minimises the weighted in-band residual power,
 
     sum_f V(f) |Y(f) - P(f)|^2,                  V(f) = B(f)^2 / S_res(f),
 
@@ -14,10 +14,10 @@ Setting the derivative to zero gives the Wiener-Hopf equations, block-Toeplitz i
     sum_d sum_i R_cd(l_i - l_j) w_di = r_c(l_j),
     R_cd(m) = sum_f V Re[conj(X_c) X_d e^(2 pi i f m)],  r_c(l) = sum_f V Re[conj(Y) X_c e^(...)],
 
-the spectra being Welch averages. Since `B` vanishes outside the bands, `R` is nearly singular: a
-small multiple of its mean diagonal is added to it (Tikhonov). `S_res` begins as the strain's
-spectrum and is computed again from each solution; the fixed point has the greatest likelihood for
-a Gaussian residual of unknown spectrum.
+with Welch averages for the spectra. `B` vanishes outside the bands, so `R` is nearly singular. A
+small multiple of its mean diagonal is therefore added to it (Tikhonov). `S_res` starts as the
+strain's spectrum and is computed again from each solution. The fixed point maximises the likelihood
+of a Gaussian residual of unknown spectrum.
 
 Wiener 1949, "Extrapolation, Interpolation, and Smoothing of Stationary Time Series"; for
 interferometers Allen, Hua and Ottewill 1999 (gr-qc/9909083), section III.
@@ -29,33 +29,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import fft, linalg, signal
 
 from deepclean.core.bandpass import Bandpass
 from deepclean.core.block import Float64
+from deepclean.core.spectra import FFT_SECONDS, Complex, CrossSpectra
 from deepclean.errors import InputError
 from deepclean.models.networks import Wiener
 from deepclean.train.prepare import TrainingStretch
 
-Complex = NDArray[np.complex128]
-
-FFT_SECONDS = 2
-"""Length of Welch's segments: far longer than the filters, so their lags are not tapered."""
-
 REGULARISATION = 1e-6
-"""Added to the diagonal of the normal equations, in units of its mean."""
+"""Term added to the diagonal of the normal equations, in units of its mean."""
 
 PASS = 0.1
-"""Response of the bandpass below which a frequency is left out."""
+"""Smallest response of the bandpass at a frequency that is used."""
 
 ROUNDS = 3
-"""Solutions, each weighted by the residual of the one before."""
+"""Number of solutions, each weighted by the residual of the one before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WienerSpectra:
-    """Averaged spectra at the frequencies that the bandpass lets through.
+    """Averaged spectra at the frequencies that the bandpass passes.
 
     Args:
         frequencies: in cycles per sample, shape `(bins,)`.
@@ -78,10 +73,10 @@ def fit_wiener(
     """Return the Wiener filter of some data as a network.
 
     Args:
-        stretches: standardised witnesses and bandpassed, standardised strain.
-        bandpass: by which the strain was confined.
+        stretches: stretches of standardised witnesses and bandpassed, standardised strain.
+        bandpass: the filter that confined the strain.
         rate: samples per second.
-        taps: per witness, odd.
+        taps: number of taps per witness, odd.
 
     Raises:
         InputError: no stretch holds a segment of 2 s.
@@ -93,13 +88,15 @@ def fit_wiener(
     network = Wiener(spectra.strain.shape[1], taps=taps)
     weights = solve(spectra, taps)
     with torch.no_grad():
-        # A convolution layer correlates: its tap j multiplies the sample at t + j - M.
+        # A convolution layer correlates: its tap j multiplies the sample at t + j - M, as here.
         network.fir.weight.copy_(torch.from_numpy(weights[None]))
     return network
 
 
 def estimate(stretches: Sequence[TrainingStretch], bandpass: Bandpass, rate: int) -> WienerSpectra:
-    """Return Welch's averages (Hann, overlapping by half) over all stretches.
+    """Return Welch averages (Hann windows that overlap by half) over all stretches.
+
+    The segments are far longer than the filters, so that their lags are hardly tapered.
 
     Raises:
         InputError: no stretch holds a segment.
@@ -109,28 +106,22 @@ def estimate(stretches: Sequence[TrainingStretch], bandpass: Bandpass, rate: int
     response = bandpass.response(every * rate)
     inside = response >= PASS
     window = signal.get_window("hann", length).astype(np.float32)
-    channels, bins = len(stretches[0].witnesses), int(inside.sum())
-    witnesses = np.zeros((bins, channels, channels), dtype=np.complex128)
-    strain = np.zeros((bins, channels), dtype=np.complex128)
-    power, count = np.zeros(bins), 0
+    spectra = CrossSpectra.empty(1 + len(stretches[0].witnesses), int(inside.sum()))
     for stretch in stretches:
         for start in range(0, len(stretch.target) - length + 1, length // 2):
             cut = slice(start, start + length)
             x = fft.rfft(stretch.witnesses[:, cut] * window)[:, inside].T.astype(np.complex128)
             y = fft.rfft(stretch.target[cut] * window)[inside] / response[inside]
-            witnesses += x.conj()[:, :, None] * x[:, None, :]
-            strain += y.conj()[:, None] * x
-            power += np.abs(y) ** 2
-            count += 1
-    if count == 0:
+            spectra.add(np.column_stack([y, x])[None])
+    if spectra.count == 0:
         raise InputError(f"no training stretch is longer than {FFT_SECONDS} s")
-    return WienerSpectra(
-        every[inside], response[inside], witnesses / count, strain / count, power / count
-    )
+    mean = spectra.matrix / spectra.count
+    frequencies, power = every[inside], mean[:, 0, 0].real
+    return WienerSpectra(frequencies, response[inside], mean[:, 1:, 1:], mean[:, 0, 1:], power)
 
 
 def solve(spectra: WienerSpectra, taps: int) -> Float64:
-    """Return the filter, shape `(channels, taps)`, the middle tap being zero delay."""
+    """Return the filter, shape `(channels, taps)`. Its middle tap has zero delay."""
     half = taps // 2
     lags = np.arange(-half, half + 1)
     wide = np.arange(-2 * half, 2 * half + 1)
@@ -153,7 +144,7 @@ def solve(spectra: WienerSpectra, taps: int) -> Float64:
 
 
 def _residual(spectra: WienerSpectra, weights: Float64, turning: Complex) -> Float64:
-    """Return `|Y - P|^2` by frequency, never below rounding's share of `|Y|^2`."""
+    """Return `|Y - P|^2` by frequency, at least the rounding error of `|Y|^2`."""
     gain = turning @ weights.T
     both = np.einsum("fc,fcd,fd->f", gain.conj(), spectra.witnesses, gain).real
     mixed = 2 * np.einsum("fc,fc->f", gain, spectra.strain).real

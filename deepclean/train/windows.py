@@ -1,4 +1,4 @@
-"""Training examples: windows at random places, drawn anew each epoch."""
+"""Training examples: windows at random places, drawn anew in each epoch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from deepclean.train.prepare import TrainingStretch
 class Windows:
     """Draws batches of windows from stretches of data.
 
-    Where the windows of an epoch lie is a function of the seed and the epoch alone, so a training
-    that is resumed between epochs sees what it would have seen.
+    The places of the windows depend on the seed and the epoch alone. A training that is resumed
+    between epochs therefore sees the same windows as one that was not interrupted.
 
     Args:
-        stretches: prepared data; those shorter than a window are left out.
-        length: of a window, in samples.
+        stretches: prepared data; stretches shorter than a window are left out.
+        length: samples of a window.
         seed: of the places.
-        device: where the data is put, all of it, at once.
+        device: device that holds all the data.
 
     Raises:
         InputError: no stretch holds a window.
@@ -40,15 +40,15 @@ class Windows:
         self._witnesses = [torch.from_numpy(s.witnesses).to(device) for s in held]
         self._targets = [torch.from_numpy(s.target).to(device) for s in held]
         self.length, self._seed = length, seed
-        """Of a window, in samples."""
+        """Samples of a window."""
         places = torch.tensor([len(stretch.target) - length + 1 for stretch in held])
         self._ends = places.cumsum(0)
         self.samples = sum(len(stretch.target) for stretch in held)
-        """How much data there is."""
+        """Total number of samples."""
 
     def draw(self, epoch: int, count: int) -> Tensor:
-        """Return `count` random places for an epoch, each to be given to `batch`."""
-        # numpy mixes both into the state; torch's generator would drop all but 32 bits.
+        """Return `count` random places for an epoch, the argument of `batch`."""
+        # numpy mixes both numbers into its state; torch's generator would drop all but 32 bits.
         generator = np.random.default_rng([self._seed, epoch])
         return torch.from_numpy(generator.integers(int(self._ends[-1]), size=count))
 

@@ -52,7 +52,7 @@ _WHOLE = STRETCH - 1
 """Number of transforms in a stretch."""
 
 
-class Bands:
+class CouplingBins:
     """The bins of an engine's couplings. They are the same in every shard.
 
     Args:
@@ -94,7 +94,7 @@ class Meter:
     def __init__(
         self,
         span: Span,
-        bands: Bands,
+        bands: CouplingBins,
         witnesses: Mapping[str, tuple[str, ...]],
         sampling: Sampling,
         range_of: RangeOf,

@@ -26,7 +26,7 @@ from deepclean.io.source import HistorySource
 from deepclean.models.load import Model
 from deepclean.models.loading import load_models
 from deepclean.system.processes import Failed, Job, Result, Tell, outcomes
-from deepclean.validate.measure import LEAD, Bands, Meter
+from deepclean.validate.measure import LEAD, CouplingBins, Meter
 from deepclean.validate.shard_result import Sampling, ShardResult
 from deepclean.validate.spectra import WIDTH
 
@@ -113,7 +113,7 @@ def measure(
         sampling: how much is kept.
     """
     engine = opened.engine()
-    bands = Bands(engine, opened.config.gate.guard)
+    bands = CouplingBins(engine, opened.config.gate.guard)
     witnesses = {coupling.name: coupling.witnesses for coupling in engine.versions.production}
     meter = Meter(shard, bands, witnesses, sampling, sensemon)
     for frame in opened.cleaned(Span(shard.start - LEAD, shard.end)):

@@ -20,7 +20,7 @@ from deepclean.models.load import Model
 from deepclean.models.manifest import Manifest
 from deepclean.validate import spectra as rows_of
 from deepclean.validate.json_numbers import listed, rounded, seconds
-from deepclean.validate.measure import CLEANED, Bands
+from deepclean.validate.measure import CLEANED, CouplingBins
 from deepclean.validate.seconds import PRODUCTS
 from deepclean.validate.shard_result import Sampling, ShardResult, add_gap
 from deepclean.validate.shards import OpenRun
@@ -44,7 +44,7 @@ class Summary:
     def __init__(self, opened: OpenRun, sampling: Sampling, counting: Sequence[Span]) -> None:
         self._opened, self._sampling, self._counting = opened, sampling, counting
         engine = opened.engine()
-        self._bands = Bands(engine, opened.config.gate.guard)
+        self._bands = CouplingBins(engine, opened.config.gate.guard)
         self._couplings = {c.name: c for c in engine.versions.production}
         self._left_out: Counter[str] = Counter()
         self._faults: Counter[tuple[str, str]] = Counter()

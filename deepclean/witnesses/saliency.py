@@ -192,7 +192,7 @@ class _Layout:
     ) -> _Layout:
         wanted = PredictSettings(kernel=model.kernel, edge=model.edge)
         hop = settings.hop_model
-        shape = geometry(wanted, hop, model.receptive_field, model.period)
+        shape = geometry(wanted, hop, model.reach, model.period)
         return cls(predictor(model), shape, hop, model.sample_rate, bandpass, bands)
 
     def _hops(self, stretch: TrainingStretch) -> tuple[int, int]:

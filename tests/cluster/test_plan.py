@@ -120,7 +120,7 @@ def test_frames_that_have_gone_are_named(place: Path, deepclean: Run) -> None:
     (place / f"out/H-H1_DEEPCLEAN-{START + 9}-1.gwf").unlink()
     left = deepclean(place, "shards plan")
     assert left.returncode == 1
-    gone = f"what was there when this was planned, GPS [{START + 9}, {START + 10}): 1 s"
+    gone = f"frames that existed when it was planned, GPS [{START + 9}, {START + 10}): 1 s"
     assert gone in left.stdout
     assert gone in deepclean(place, PLAN).stdout
     assert shard(deepclean, place, alone(left)[-1]).returncode == 0

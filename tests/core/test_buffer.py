@@ -92,5 +92,5 @@ def test_nothing_is_written_twice(first: int) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 4), (3, 4), (4,)])
 def test_a_piece_has_the_rows_of_the_buffer(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="on a track of 2 rows"):
+    with pytest.raises(ValueError, match="in a buffer of 2 rows"):
         StreamBuffer(2).append(0, np.zeros(shape))

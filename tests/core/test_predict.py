@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepclean.core.block import Float64
-from deepclean.core.predict import Geometry, Network, Predictor, PredictSettings, geometry
+from deepclean.core.predict import Geometry, Network, Predictor, PredictSettings, Reach, geometry
 from tests.helpers.builders import (
     NOISE,
     autoencoder,
@@ -83,7 +83,9 @@ def test_hop_by_hop_is_the_input_in_its_place(mode: str, data: st.DataObject) ->
     if mode == "pass":
         period = data.draw(st.integers(1, 8))
         hop = period * data.draw(st.integers(1, 9))
-        shape = geometry(PredictSettings(mode, 64, data.draw(st.integers(0, 31))), hop, 0, period)
+        shape = geometry(
+            PredictSettings(mode, 64, data.draw(st.integers(0, 31))), hop, Reach.both(0), period
+        )
     else:
         shape, hop = data.draw(kernels(mode))
     start = data.draw(st.integers(-50, 50))
@@ -118,7 +120,7 @@ def test_spoilt_is_what_a_bad_input_reaches(mode: str, data: st.DataObject) -> N
     if mode == "pass":
         period = data.draw(st.integers(1, 4))
         edge, hop = period * data.draw(st.integers(0, 6)), period * data.draw(st.integers(1, 9))
-        shape = geometry(PredictSettings(mode, 64, edge), hop, edge, period)
+        shape = geometry(PredictSettings(mode, 64, edge), hop, Reach.both(edge), period)
         network = spread(edge)
     else:
         shape, hop = data.draw(kernels(mode))
@@ -156,7 +158,7 @@ def test_pass_and_windows_give_the_same_samples(sixteens: int, edge: int, hop: i
     answers = []
     for mode in ("pass", "windows"):
         chosen = PredictSettings(mode, 16 * sixteens + 256, edge, None if mode == "pass" else 64)
-        shape = geometry(chosen, hop, reach, period)
+        shape = geometry(chosen, hop, Reach.both(reach), period)
         # Hops begin where the kernels do, so both cover what lies between 2112 and 2560.
         first = shape.align(2048)
         hops = [
@@ -175,15 +177,15 @@ def test_averages_agree_beyond_the_field(make: Callable[[int], tuple[Network, in
     predictor = make_predictor(network, 3, reach, period, std=1.0)
     noise = np.random.default_rng(6).standard_normal((3, 6000))
     shapes = [
-        geometry(PredictSettings("pass", 1024, 112), 512, reach, period),
-        geometry(PredictSettings("average", 1024, 112, 16), 512, reach, period),
+        geometry(PredictSettings("pass", 1024, 112), 512, Reach.both(reach), period),
+        geometry(PredictSettings("average", 1024, 112, 16), 512, Reach.both(reach), period),
     ]
     one, other = (run(predictor, s, 2048, 512, lambda a, b: noise[:, a:b]) for s in shapes)
     assert_same_but_for_rounding(one, other)
 
 
 def test_prediction_is_in_strain_units() -> None:
-    shape = geometry(PredictSettings("pass", 64, 0), 8, 0, 1)
+    shape = geometry(PredictSettings("pass", 64, 0), 8, Reach.both(0), 1)
     predictor = Predictor(first_channel, np.array([2.0, 9.0]), np.array([4.0, 1.0]), 5e-22, NOISE)
     witnesses = np.stack([np.arange(8.0), np.full(8, 1e9)])
     scaled = predictor.standardise(witnesses)
@@ -209,7 +211,7 @@ def test_many_kernels_run_in_batches() -> None:
 
 def test_no_gradient_is_kept() -> None:
     weight = torch.ones(1, requires_grad=True)
-    shape = geometry(PredictSettings("pass", 64, 0), 8, 0, 1)
+    shape = geometry(PredictSettings("pass", 64, 0), 8, Reach.both(0), 1)
     answer = plain(lambda inputs: inputs[:, 0] * weight).predict(
         np.ones((1, 8), dtype=np.float32), shape
     )
@@ -232,12 +234,17 @@ def test_no_gradient_is_kept() -> None:
 def test_mode_suits_network(
     mode: str, reach: int | None, period: int | None, expected: str
 ) -> None:
-    assert geometry(PredictSettings(mode), 4096, reach, period).mode == expected
+    assert (
+        geometry(
+            PredictSettings(mode), 4096, None if reach is None else Reach.both(reach), period
+        ).mode
+        == expected
+    )
 
 
 def test_averaging_is_done_where_it_is_asked_for_only() -> None:
     chosen = PredictSettings("average", 1024, 256, 128)
-    assert geometry(chosen, 4096, 96, 16).mode == "average"
+    assert geometry(chosen, 4096, Reach.both(96), 16).mode == "average"
     assert geometry(PredictSettings("auto", 1024, 256, 128), 4096, None, None).mode == "windows"
 
 
@@ -263,4 +270,4 @@ def test_stride_is_the_longest_that_suits(hop: int, edge: int, kept: int, averag
 )
 def test_what_does_not_suit_is_refused(chosen: PredictSettings, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        geometry(chosen, 4096, 96 if chosen.mode == "pass" else None, 16)
+        geometry(chosen, 4096, Reach.both(96) if chosen.mode == "pass" else None, 16)

@@ -17,7 +17,7 @@ from deepclean.core.block import Block, CleanedBlock, Estimate, Float64, Gap, Se
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.predict import Network, Predictor, PredictSettings
+from deepclean.core.predict import Network, Predictor, PredictSettings, Reach
 from deepclean.core.time import NS, Span
 from deepclean.models.networks import build, measure
 
@@ -139,7 +139,7 @@ def wiener(channels: int, taps: int = 33, seed: int = 0) -> tuple[torch.nn.Modul
 def _measured(network: torch.nn.Module, channels: int) -> tuple[torch.nn.Module, int, int]:
     found = measure(network, channels, 1024)
     assert found.period is not None
-    return network, found.field, found.period
+    return network, max(found.reach), found.period
 
 
 def make_predictor(
@@ -158,7 +158,7 @@ def make_predictor(
         witness_std=np.linspace(1.0, 2.0, channels),
         strain_mean=0.0,
         strain_std=std,
-        field=reach,
+        reach=None if reach is None else Reach.both(reach),
         period=period,
         version=version,
     )
@@ -218,7 +218,9 @@ def transparent(
     """Return an engine whose estimate is its first witness, resampled and averaged."""
     names = witnesses or ("FAST",)
     count = len(names)
-    predictor = Predictor(network, np.zeros(count), np.ones(count), 0.0, NOISE, predict.edge, 1)
+    predictor = Predictor(
+        network, np.zeros(count), np.ones(count), 0.0, NOISE, Reach.both(predict.edge), 1
+    )
     bandpass: Bandpass = Box(settle_in)
     return Engine(settings, [Coupling("all", names, predictor, predict, bandpass, bands)])
 

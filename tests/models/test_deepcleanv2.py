@@ -56,7 +56,7 @@ def test_it_loads_as_it_is(directory: Path) -> None:
     assert (model.sample_rate, model.kernel) == (4096, 4096)
     assert model.bands == ((58.0, 62.0),)
     assert model.period == 4
-    assert model.receptive_field <= model.edge < model.receptive_field + 4
+    assert model.reach.after <= model.edge < model.reach.after + 4
     assert model.witness_mean.tolist() == [1.0, -2.0, 3.0]
     assert model.witness_std.tolist() == [0.5, 4.0, 1.0]  # constant in training: unscaled
     assert model.strain_mean == pytest.approx(2e-25)

@@ -54,7 +54,7 @@ def test_what_was_written_is_loaded(written: Path, tmp_path: Path) -> None:
     assert (model.sample_rate, model.kernel, model.edge) == (512, 512, 32)
     assert model.bands == ((55.0, 65.0),)
     assert model.period == 4
-    assert 0 < model.receptive_field <= 32
+    assert 0 < model.reach.after <= 32
     assert model.architecture == SMALL
     assert model.witness_mean.dtype == model.witness_std.dtype == np.float64
     assert np.array_equal(model.witness_mean, scalers().witness_mean)

@@ -98,7 +98,7 @@ def test_live_run_decides_on_the_newest_data(
     nothing = line.input.model_copy(update={"strain": strain})
     empty = line.model_copy(update={"input": nothing})
     assert decided_live(of(empty, "auto"), load_models(line)).wait == 1
-    assert "there is no data yet" in caplog.text
+    assert "there are no data yet" in caplog.text
 
 
 def test_frame_waits_for_its_slowest_coupling(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_models
 from deepclean.run import parallel
 from deepclean.run.cleaner import channels_of
-from deepclean.run.parallel import ReplayTask, begin, cut
+from deepclean.run.parallel import ReplayTask, cut, set_up
 from deepclean.run.replay import ReplayResult
 from deepclean.system.atomic import OutputChannel
 from tests.helpers import small_site as site
@@ -100,7 +100,7 @@ def whole(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 def shards_here(config: Config, into: Path, duration: int, shards: Sequence[Span]) -> None:
     """Clean shards in this process, by the very code of the others."""
     models = {name: (model.path, model.hash) for name, model in load_models(config).items()}
-    work = begin(ReplayTask(config, partial(open_source, config), models, into, duration * NS))
+    work = set_up(ReplayTask(config, partial(open_source, config), models, into, duration * NS))
     for shard in shards:
         work(shard, lambda what: None)
 
@@ -216,7 +216,7 @@ def test_missing_channel_begins_no_process(config: Config, tmp_path: Path) -> No
 def test_another_model_than_at_the_start_is_refused(config: Config, tmp_path: Path) -> None:
     models = {name: (model.path, "0" * 64) for name, model in load_models(config).items()}
     with pytest.raises(ModelError, match="another model"):
-        begin(ReplayTask(config, partial(open_source, config), models, tmp_path, NS))
+        set_up(ReplayTask(config, partial(open_source, config), models, tmp_path, NS))
 
 
 def test_process_of_shards_sweeps_nothing(config: Config, tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from deepclean.config.settings import engine_settings
 from deepclean.core.block import Float64
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
-from deepclean.core.predict import Geometry, Predictor, PredictSettings
+from deepclean.core.predict import Geometry, Predictor, PredictSettings, Reach
 from deepclean.core.resample import Resampler
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import coupling_bandpass
-from deepclean.train import TrainingData, prepare
+from deepclean.train import TrainingData, data
 from deepclean.train.data import SiteData
 from deepclean.train.prepare import Preparer, TrainingStretch
 from tests.helpers.training_site import (
@@ -57,7 +57,7 @@ def test_a_stretch_is_standardised_and_loses_its_margins(tmp_path: Path) -> None
 
 def test_pieces_are_those_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reference, made = whole(tmp_path, seconds=60)
-    monkeypatch.setattr(prepare, "PIECE", 7)
+    monkeypatch.setattr(data, "PIECE", 7)
     (stretch,), _ = made.prepare([Span.of_seconds(START, 60)])
     assert np.allclose(stretch.witnesses, reference.witnesses, rtol=0, atol=2e-6)
     assert np.allclose(stretch.target, reference.target, rtol=0, atol=2e-6)
@@ -97,7 +97,7 @@ def test_the_network_sees_in_training_what_it_sees_in_the_engine(tmp_path: Path)
         witness_std=scalers.witness_std,
         strain_mean=0.0,
         strain_std=1.0,
-        field=0,
+        reach=Reach.both(0),
         period=1,
     )
     settings = engine_settings(config)

@@ -6,7 +6,7 @@ import torch
 
 from deepclean.config.settings import engine_settings
 from deepclean.core.engine.coupling import Coupling
-from deepclean.core.predict import Network, Predictor, PredictSettings
+from deepclean.core.predict import Network, Predictor, PredictSettings, Reach
 from deepclean.core.spectra import band_ratio
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
@@ -38,7 +38,7 @@ def judged(
         witness_std=np.array([1.0]),
         strain_mean=0.0,
         strain_std=6 * FLOOR,
-        field=32,
+        reach=Reach.both(32),
         period=1,
     )
     settings, bandpass = engine_settings(config), coupling_bandpass(config, "30Hz")

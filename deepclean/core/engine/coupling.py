@@ -198,5 +198,5 @@ def schedule_of(settings: EngineSettings, coupling: Coupling) -> CouplingSchedul
         ValueError: the network does not suit its configured mode.
     """
     predictor = coupling.predictor
-    shape = geometry(coupling.predict, settings.hop_model, predictor.field, predictor.period)
+    shape = geometry(coupling.predict, settings.hop_model, predictor.reach, predictor.period)
     return CouplingSchedule.of(settings, coupling.bandpass.settle_in, shape)

@@ -36,14 +36,14 @@ class CouplingState:
     Where nothing waits there are no streams before the bandpass, and the gain is a stream.
 
     Args:
-        standardised: witnesses at the model rate, one row each, float32.
-        predicted: output of the network at the model rate, in strain units.
-        bandpassed: the prediction, confined to the bands.
-        noise: the estimate at the strain's rate.
-        valid: gain by what the estimate rests on; only where nothing waits.
-        overlap: what the last hop thought of the start of the next; only where nothing waits.
-        invalid: where the estimate is not valid, and why.
-        error: what the network raised last; None if it never did.
+        standardised: the standardised witnesses at the model rate, one row each, float32.
+        predicted: the prediction at the model rate, in strain units.
+        bandpassed: the bandpassed prediction at the model rate, in strain units.
+        noise: the bandpassed prediction at the strain's rate, in strain units.
+        valid: the gain at the strain's rate, where nothing waits.
+        overlap: the start of the next hop as the last one computed it, where nothing waits.
+        invalid: the spans in which the estimate is invalid, with the reasons.
+        error: the last error that the network raised; None if it never did.
     """
 
     standardised: StreamBuffer

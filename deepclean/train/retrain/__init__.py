@@ -1,9 +1,9 @@
-"""Retraining at a cadence: the newest data in, a canary out, or a record of why there is none.
+"""Retraining at intervals: from the newest data to a canary, or to a record of why there is none.
 
-`split` says which seconds are trained on and which are held out, `verdict` holds a candidate
-against production by the engine and the gates of a live run, `lock` keeps a second one away,
-`log` keeps what came of it, and `run` is the whole of it for one coupling. A canary becomes
-production elsewhere.
+`run.retrain` is the entry point for one coupling. `split` selects the seconds for training and the
+held-out seconds. `verdict` compares a candidate with production, with the engine and the gates of a
+live run. `lock` prevents a second retraining, and `log` records the outcome. The rollout decides
+whether a canary becomes production.
 """
 
 from deepclean.train.retrain.log import RetrainRecord

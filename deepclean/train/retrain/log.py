@@ -1,4 +1,4 @@
-"""What came of a retraining: one line of JSON beside the versions, whatever it was."""
+"""The outcome of a retraining: one line of JSON beside the versions, also of a failure."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from deepclean.system import jsonl
 
 LOG = "retrain.jsonl"
 
-Verdict = Literal["published", "not better", "canary in place", "no data", "overtaken", "failed"]
-"""`overtaken`: a pointer was moved while it trained, so that what it was compared with, or the
-canary's place, is another's. `failed` alone is a fault."""
+Outcome = Literal["published", "not better", "canary in place", "no data", "overtaken", "failed"]
+"""`overtaken`: a pointer was moved during the training, so production is another version or another
+canary is in place. Only `failed` is a fault."""
 
-Seconds = list[tuple[int, int]]
+GpsSpans = list[tuple[int, int]]
 
 
 @dataclass(slots=True)
 class RetrainRecord:
-    """A retraining of one coupling, filled in as it goes on. Times are whole GPS seconds.
+    """The record of one retraining, filled in step by step. Times are whole GPS seconds.
 
     Args:
-        verdict: what came of it.
-        why: in words.
-        looked_through: where data was looked for.
-        training: what the candidate saw, by the stretch; its own validation is the end of it.
-        held_out: what it was judged by.
-        production: the version that it was compared with; None: there was none.
-        parent: the version that it started from; None: from nothing.
+        verdict: the outcome.
+        why: the reason, in words.
+        looked_through: the span that was searched for data.
+        training: the stretches that the candidate was trained on; its own validation is their end.
+        held_out: the stretches that it was judged on.
+        production: the version that it was compared with; None if there was none.
+        parent: the version that it started from; None if it was trained from scratch.
         weights: sha256 of the candidate's weights.
-        version: of the candidate, where it was put into the store.
+        version: version of the candidate, if it was added to the store.
         asd_ratio: in the band, OUT_DQ over raw, of `candidate` and `production`.
         criteria: each with its value, its limit and whether it is met.
     """
 
-    verdict: Verdict = "failed"
+    verdict: Outcome = "failed"
     why: str = ""
     looked_through: tuple[int, int] | None = None
-    training: Seconds = field(default_factory=list)
-    held_out: Seconds = field(default_factory=list)
+    training: GpsSpans = field(default_factory=list)
+    held_out: GpsSpans = field(default_factory=list)
     production: int | None = None
     parent: int | None = None
     weights: str | None = None
@@ -50,13 +50,13 @@ class RetrainRecord:
     asd_ratio: dict[str, float | None] = field(default_factory=dict)
     criteria: list[dict[str, Any]] = field(default_factory=list)
 
-    def close(self, verdict: Verdict, why: str) -> RetrainRecord:
-        """Say what came of it."""
+    def close(self, verdict: Outcome, why: str) -> RetrainRecord:
+        """Set the outcome and its reason; return the record."""
         self.verdict, self.why = verdict, why
         return self
 
     def append(self, directory: Path) -> None:
-        """Add it to the log of a coupling's directory, signed.
+        """Append the record to the log in a coupling's directory, with time and author.
 
         Raises:
             OutputError: the file system refused.
@@ -65,6 +65,6 @@ class RetrainRecord:
         jsonl.append(directory / LOG, {"when": when, "who": who, **asdict(self)})
 
 
-def in_seconds(spans: Sequence[Span]) -> Seconds:
+def in_seconds(spans: Sequence[Span]) -> GpsSpans:
     """Return spans as whole GPS seconds."""
     return [(span.start // NS, span.end // NS) for span in spans]

@@ -1,4 +1,4 @@
-"""A retraining of one coupling from beginning to end."""
+"""A retraining of one coupling, from the data to the canary."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Protocol
 
 from deepclean import factory
 from deepclean.config import Config
+from deepclean.core.segments import total_seconds
 from deepclean.core.time import NS, Span
 from deepclean.errors import ModelError, OutputError
 from deepclean.io.source import ChannelHistory
@@ -24,7 +25,7 @@ from deepclean.train.loop import Progress
 from deepclean.train.retrain import verdict
 from deepclean.train.retrain.lock import alone, scratch
 from deepclean.train.retrain.log import RetrainRecord, in_seconds
-from deepclean.train.retrain.split import divide, newest, seconds
+from deepclean.train.retrain.split import divide, newest
 from deepclean.train.run import train
 
 _log = logging.getLogger(__name__)
@@ -36,14 +37,14 @@ class RetrainData(DataSource, ChannelHistory, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be done.
+    """A retraining to be done.
 
     Args:
-        config: of the site; `retrain` says how.
-        coupling: a name in it, whose models are the store's.
-        end: GPS nanoseconds, whole seconds, before which data is taken.
+        config: the configuration of the site; its section `retrain` has the settings.
+        coupling: a name in it, whose models are in the store.
+        end: GPS nanoseconds, whole seconds, before which data are used.
         open_data: gives strain and witnesses over a span.
-        check: of a version before a pointer names it, as the daemon would load it; raises.
+        check: raises unless the daemon can load a version; called before a pointer names it.
     """
 
     config: Config
@@ -54,13 +55,13 @@ class Job:
 
     @property
     def directory(self) -> Path:
-        """The coupling's, in the store."""
+        """The coupling's directory in the store."""
         config = self.config
         return config.models.directory / config.interferometer / self.coupling
 
     @property
     def looked_through(self) -> Span:
-        """Where data is looked for. What is fetched is held in memory: no more than is needed."""
+        """The span that is searched for data. Fetched data are held in memory, hence less of it."""
         retrain = self.config.retrain
         back = retrain.span if retrain.fetch else retrain.within
         return Span(self.end - back * NS, self.end)
@@ -69,11 +70,11 @@ class Job:
 def retrain(job: Job) -> RetrainRecord:
     """Train a candidate from production on the newest data and make it the canary if it is better.
 
-    What came of it is added to the coupling's log, also where it failed.
+    The outcome is appended to the coupling's log, also if the retraining failed.
 
     Raises:
-        ConfigError: the configuration cannot be trained or judged with.
-        InputError: the data lacks channels, or changed while it was read.
+        ConfigError: the configuration cannot be trained or judged.
+        InputError: the data lack channels, or changed while they were read.
         ModelError: production cannot be loaded or trusted, or the training diverged.
         OutputError: another process retrains this coupling, or the file system refused.
     """
@@ -83,7 +84,7 @@ def retrain(job: Job) -> RetrainRecord:
             _retrain(job, record)
         except Exception as error:
             record.close("failed", f"{type(error).__name__}: {error}")
-            with suppress(OutputError):  # the fault itself says more
+            with suppress(OutputError):  # the first fault matters more
                 record.append(job.directory)
             raise
         record.append(job.directory)
@@ -91,14 +92,16 @@ def retrain(job: Job) -> RetrainRecord:
 
 
 def _retrain(job: Job, record: RetrainRecord) -> RetrainRecord:
-    """Go through the steps, and fill the record in."""
+    """Perform the steps, and fill in the record."""
     root = job.config.models.directory
     production = versions.read_pointer(job.directory, "production", root)
     canary = versions.read_pointer(job.directory, "canary", root)
     if canary is not None:
         return record.close("canary in place", f"version {canary} is under test")
     record.production = production
-    verdict.criteria(job.config, compared=production is not None)  # faults before the hours
+    verdict.criteria(
+        job.config, compared=production is not None
+    )  # raises before the training, not after it
     parent = None if production is None else _load(job, production)
     device = loading.resolve_device(job.config.retrain.device)
     data = job.open_data(job.looked_through)
@@ -130,13 +133,13 @@ def _retrain(job: Job, record: RetrainRecord) -> RetrainRecord:
 def _stretches(
     job: Job, data: tuple[RetrainData, RetrainData], record: RetrainRecord
 ) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """Return what is trained on and what is held out; nothing where there is too little data."""
+    """Return the spans for training and the held-out spans, none if there are too few data."""
     config, retrain = job.config, job.config.retrain
     site = _site(job, data)
     within = job.looked_through
     record.looked_through = in_seconds([within])[0]
     ready = newest(site.usable_in, within, retrain.span)
-    found = seconds(ready)
+    found = total_seconds(ready)
     plan = factory.budget(verdict.alone(config, job.coupling, None, "cpu")).plan
     training, held_out = divide(ready, retrain.held_out, plan.history, plan.lookahead)
     if found < retrain.min_ready or not (training and held_out):
@@ -150,7 +153,8 @@ def _stretches(
         return (), ()
     record.training, record.held_out = in_seconds(training), in_seconds(held_out)
     _log.info(
-        "%s: %d s to train on, %d s held out", job.coupling, seconds(training), seconds(held_out)
+        "%s: %d s to train on, %d s held out",
+        *(job.coupling, total_seconds(training), total_seconds(held_out)),
     )
     return training, held_out
 
@@ -159,7 +163,7 @@ def _site(job: Job, data: tuple[RetrainData, RetrainData]) -> SiteData:
     """Return the coupling's data.
 
     Raises:
-        InputError: a channel is not there, or the state vector, without which nothing is ready.
+        InputError: a channel or the state vector is missing.
     """
     strain, state = job.config.strain, job.config.strain.state_vector
     if state is not None:
@@ -169,7 +173,7 @@ def _site(job: Job, data: tuple[RetrainData, RetrainData]) -> SiteData:
 
 
 def _load(job: Job, production: int) -> Model:
-    """Load production as the daemon does, with the store's trust check."""
+    """Load production as the daemon does, with the store's check of owners and modes."""
     config = job.config
     model = models.load(job.directory / str(production), store=config.models.directory)
     model.require(config.couplings[job.coupling].witnesses, config.engine.rate)
@@ -184,7 +188,7 @@ def _train(
     place: Path,
     device: str,
 ) -> Path:
-    """Train a candidate in a store of its own; return its directory."""
+    """Train a candidate in a separate store; return its directory."""
     config, retrain = job.config, job.config.retrain
     if _solved(config):
         parent = None
@@ -205,7 +209,7 @@ def _train(
 
 
 def _solved(config: Config) -> bool:
-    """Tell whether the network is solved anew each time: there is nothing to start from."""
+    """Return whether the network is solved, so that no training starts from a parent."""
     return config.training.architecture == "wiener"
 
 
@@ -216,7 +220,7 @@ def _say(coupling: str, told: Progress) -> None:
 
 
 def _moved(job: Job, record: RetrainRecord, compared: int | None) -> str | None:
-    """Return which pointer was moved since the beginning, in words; None where none was."""
+    """Return, in words, which pointer was moved since the beginning, or None."""
     root = job.config.models.directory
     canary = versions.read_pointer(job.directory, "canary", root)
     if canary is not None:
@@ -228,7 +232,7 @@ def _moved(job: Job, record: RetrainRecord, compared: int | None) -> str | None:
 
 
 def _figures(record: RetrainRecord) -> dict[str, float]:
-    """Return what the manifest says of the held-out data, beside the training's own figures."""
+    """Return the figures of the held-out data, for the manifest."""
     ratios = {f"held_out_{name}": ratio for name, ratio in record.asd_ratio.items() if ratio}
     start, end = float(record.held_out[0][0]), float(record.held_out[-1][1])
     return {"held_out_start": start, "held_out_end": end, **ratios}
@@ -237,7 +241,7 @@ def _figures(record: RetrainRecord) -> dict[str, float]:
 def _publish(
     job: Job, record: RetrainRecord, content: dict[str, bytes], manifest: Manifest
 ) -> RetrainRecord:
-    """Put the candidate into the store and make it the canary."""
+    """Add the candidate to the store and make it the canary."""
     ratio, before = (record.asd_ratio.get(name) for name in ("candidate", "production"))
     held_out = f"over GPS {record.held_out[0][0]} to {record.held_out[-1][1]}"
     why = f"retrained: ASD ratio {ratio:.4g}"
@@ -259,4 +263,4 @@ def _publish(
 
 
 class _OvertakenError(Exception):
-    """A pointer was moved between the last look and the lock."""
+    """A pointer was moved between the last check and the lock."""

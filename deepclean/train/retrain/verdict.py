@@ -1,4 +1,4 @@
-"""Whether a candidate is better than production: both cleaned by the engine, with their gates."""
+"""Comparison of a candidate with production. The engine cleans with both, with their gates."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from deepclean.validate.shards import ValidationRun
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the held-out data says.
+    """The judgement on held-out data.
 
     Args:
-        sha256: of the manifest of the candidate that was judged.
-        production: the version that it was compared with.
+        sha256: of the candidate's manifest.
+        production: the version that it was compared with; None if there was none.
         asd_ratio: in the band, OUT_DQ over raw, of `candidate` and `production`.
         criteria: each with its value, its limit and whether it is met.
     """
@@ -37,7 +37,7 @@ class Judgement:
 
     @property
     def unmet(self) -> str:
-        """What is not met, in words; empty where all is."""
+        """The criteria that are not met, in words; empty if all are met."""
         return "; ".join(_words(each) for each in self.criteria if not each["met"])
 
 
@@ -45,11 +45,11 @@ def criteria(config: Config, *, compared: bool) -> dict[str, float | None]:
     """Return the limits by criterion.
 
     Args:
-        config: says how much better a candidate has to be, and what else differs.
+        config: the configuration, with the required improvement and other limits.
         compared: whether there is a production version.
 
     Raises:
-        ConfigError: an unknown criterion, or one whose limit is no number.
+        ConfigError: an unknown criterion, or a limit that is not a number.
     """
     better = {"relative": 1 - config.retrain.better_by} if compared else {}
     return limits(config.retrain.criteria) | better
@@ -59,10 +59,10 @@ def alone(config: Config, coupling: str, model: Path | None, device: str) -> Con
     """Return the configuration with one coupling only.
 
     Args:
-        config: of all.
-        coupling: that stays.
-        model: its directory; None for the store's production version.
-        device: where it runs.
+        config: the configuration of all couplings.
+        coupling: the coupling that stays.
+        model: directory of its model; None for the store's production version.
+        device: device of the network.
     """
     only = config.couplings[coupling].model_copy(update={"model": model, "enabled": True})
     runtime = config.runtime.model_copy(update={"device": device})
@@ -79,19 +79,19 @@ def judge(
     compared: bool,
     device: str,
 ) -> Judgement:
-    """Clean held-out data with a candidate, and with production where there is one.
+    """Clean held-out data with a candidate, and with production if there is one.
 
     Args:
-        config: of the site.
-        coupling: that the candidate is for; it is cleaned alone.
-        candidate: a model's directory.
-        held_out: what counts, whole seconds, in order.
+        config: the configuration of the site.
+        coupling: the candidate's coupling, which is cleaned alone.
+        candidate: directory of the candidate.
+        held_out: the spans that count, whole seconds, in order.
         recordings: strain and witnesses.
         compared: whether there is a production version.
-        device: where both run.
+        device: device of both networks.
 
     Raises:
-        ConfigError: a criterion is none.
+        ConfigError: a criterion is invalid.
         InputError: nothing can be judged.
         ModelError: a model cannot be loaded, or failed.
     """
@@ -106,12 +106,12 @@ def judge(
         for model in directories
     ]
     span = Span(held_out[0].start, held_out[-1].end)
-    asked = ValidationRequest(span, held_out, (), criteria(config, compared=compared))
+    request = ValidationRequest(span, held_out, (), criteria(config, compared=compared))
     threads = torch.get_num_threads()
     try:
-        report = validate(runs, asked).report
+        report = validate(runs, request).report
     finally:
-        torch.set_num_threads(threads)  # a validation takes one
+        torch.set_num_threads(threads)  # a validation sets one thread
     figures = {run["name"]: run for run in report["runs"]}
     return Judgement(
         sha256=figures["candidate"]["models"][coupling]["sha256"],
@@ -128,7 +128,7 @@ def judge(
 
 
 def _words(unmet: Mapping[str, Any]) -> str:
-    """Say what of a criterion is not met: `relative 0.998 is not at most 0.99`."""
+    """Return an unmet criterion in words: `relative 0.998 is not at most 0.99`."""
     value = (
         "cannot be measured, has to be"
         if unmet["value"] is None

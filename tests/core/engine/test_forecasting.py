@@ -16,7 +16,7 @@ from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings
 from deepclean.core.gate.settings import GateSettings
-from deepclean.core.predict import Network, Predictor, PredictSettings
+from deepclean.core.predict import Network, Predictor, PredictSettings, Reach
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (
     NOISE,
@@ -123,7 +123,7 @@ def through(
         strain_rate=RATE, ramp=NS // 8, forecast=ForecastSettings() if forecast else None
     )
     count = max(len(names), 1)
-    predictor = Predictor(network, np.zeros(count), np.ones(count), 0.0, NOISE, 0, 1)
+    predictor = Predictor(network, np.zeros(count), np.ones(count), 0.0, NOISE, Reach.both(0), 1)
     bandpass = make_bandpass(BandpassSettings(), BAND, RATE)
     coupling = Coupling(
         "60Hz", names or ("MAINS",), predictor, PredictSettings(edge=0), bandpass, BAND

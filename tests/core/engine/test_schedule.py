@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings, Schedule
-from deepclean.core.predict import Geometry, PredictSettings, geometry
+from deepclean.core.predict import Geometry, PredictSettings, Reach, geometry
 from deepclean.core.resample import ResampleSettings
 from deepclean.core.time import NS
 
@@ -23,7 +23,7 @@ def geometries(draw: st.DrawFn, hop: int) -> Geometry:
     if mode == "pass":
         periods = [p for p in (1, 2, 4, 8, 16) if hop % p == 0]
         return geometry(
-            PredictSettings(mode, 4096, edge), hop, edge, draw(st.sampled_from(periods))
+            PredictSettings(mode, 4096, edge), hop, Reach.both(edge), draw(st.sampled_from(periods))
         )
     kept = draw(st.integers(1, 400))
     return geometry(PredictSettings(mode, kept + 2 * edge, edge), hop, None, None)
@@ -156,7 +156,7 @@ def test_the_engine_looks_as_far_as_its_widest_coupling(plan: Schedule) -> None:
 def test_the_budget_adds_up() -> None:
     """The plan of the 60 Hz coupling at LIGO, by hand."""
     shared = EngineSettings(strain_rate=16384)
-    shape = geometry(PredictSettings("auto", 4096, 128), shared.hop_model, 96, 16)
+    shape = geometry(PredictSettings("auto", 4096, 128), shared.hop_model, Reach.both(96), 16)
     coupling = CouplingSchedule.of(shared, 1271, shape)
     assert (coupling.interpolation, coupling.ramp, shape.before, shape.after) == (
         16,

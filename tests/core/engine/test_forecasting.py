@@ -181,7 +181,7 @@ def test_what_cannot_be_forecast_leaves_no_line_at_the_hops() -> None:
         assert np.mean(at_hops) < 2 * part.mean()
 
 
-def test_gap_at_a_hop_dies_away_over_the_seam() -> None:
+def test_gap_at_a_hop_dies_away_over_the_splice() -> None:
     data = mains(24)
     blocks = [
         Block(b.span, b.strain, {} if b.span.start == START * NS + 21 * NS else b.witnesses)

@@ -34,11 +34,11 @@ from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.factory import make_engine
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.io.sink import FrameSink
 from deepclean.models.load import Model
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, sink_of
-from deepclean.system.atomic import OutputChannel
 
 SETTLE = 32
 """Blocks in real time that are not measured: first calls."""

@@ -209,7 +209,7 @@ def epoch(place: Path, device: str, seconds: int) -> float:
     rng = np.random.default_rng(0)
     witnesses = rng.standard_normal((8, seconds * rate), dtype=np.float32)
     stretch = TrainingStretch(Span.of_seconds(START, seconds), witnesses, witnesses.mean(axis=0))
-    window = settings.window_ns * rate // NS
+    window = settings.window * rate // NS
     bands = config.couplings[COUPLING].bands
     began = time.perf_counter()
     descend(

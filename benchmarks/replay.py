@@ -68,7 +68,7 @@ def main() -> int:
 def measure(place: Path, options: argparse.Namespace) -> Figures:
     """Return the figures of all cases."""
     site, models = prepare("21", place, options.seconds + 2 * MARGIN, options.length)
-    live = site.config.engine.hop_ns / NS
+    live = site.config.engine.hop / NS
     chosen = [f"couplings.{name}.model={model.path}" for name, model in models.items()]
     results: dict[str, dict[str, float]] = {}
     places: list[Path] = []

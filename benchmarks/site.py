@@ -177,8 +177,8 @@ def _write_wide_model(directory: Path, config: Config) -> None:
     witnesses = config.couplings[COUPLING].witnesses
     ours = [witnesses.index(name) for name in demo.channels]
     mean, std = np.zeros(len(witnesses)), np.ones(len(witnesses))
-    mean[ours], std[ours] = demo.witness_mean, demo.witness_std
-    scalers = Scalers(mean, std, demo.strain_mean, demo.strain_std)
+    mean[ours], std[ours] = demo.scalers.witness_mean, demo.scalers.witness_std
+    scalers = replace(demo.scalers, witness_mean=mean, witness_std=std)
     network = widened(demo, len(witnesses), ours)
     described = _description(config, COUPLING, demo.kernel, demo.edge)
     models.write_model(directory, network, scalers, described)

@@ -31,21 +31,22 @@ def coupling_bandpass(config: Config, name: str) -> Bandpass:
         ConfigError: no filter meets what is configured.
     """
     coupling = config.couplings[name]
+    settings = bandpass_settings(coupling.bandpass)
     try:
-        return make_bandpass(bandpass_settings(coupling), coupling.bands, config.engine.rate)
+        return make_bandpass(settings, coupling.bands, config.engine.rate)
     except ValueError as error:
         raise ConfigError(f"couplings.{name}.bandpass: {error}") from error
 
 
 def predictor(model: Model) -> Predictor:
     """Return what the engine needs of a model; on a GPU it has a spare on the CPU."""
-    on_cpu = model.device == "cpu"
+    on_cpu, scalers = model.device == "cpu", model.scalers
     return Predictor(
-        network=model.predict if on_cpu else device.spared(model),
-        witness_mean=model.witness_mean,
-        witness_std=model.witness_std,
-        strain_mean=model.strain_mean,
-        strain_std=model.strain_std,
+        network=model.predict if on_cpu else device.with_cpu_fallback(model),
+        witness_mean=scalers.witness_mean,
+        witness_std=scalers.witness_std,
+        strain_mean=scalers.strain_mean,
+        strain_std=scalers.strain_std,
         reach=model.reach,
         period=model.period,
         version=model.version,
@@ -70,7 +71,7 @@ def make_coupling(config: Config, name: str, loaded: Model) -> Coupling:
     """
     coupling = config.couplings[name]
     predict, model = predict_settings(coupling, config.engine.rate), predictor(loaded)
-    hop = config.engine.hop_ns * config.engine.rate // NS
+    hop = config.engine.hop * config.engine.rate // NS
     try:
         geometry(predict, hop, model.reach, model.period)
     except ValueError as error:

@@ -36,8 +36,8 @@ from deepclean.core.products import State
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.models import load as models
-from deepclean.system.atomic import OutputChannel
 
 STATE = "H1:DEEPCLEAN-STATE_VECTOR"
 
@@ -213,7 +213,7 @@ def test_points_of_the_scaling_are_what_they_say(tmp_path: Path) -> None:
     config = load(configuration(tmp_path, point), environ={})
     assert len(config.enabled_couplings) == 16
     assert len(config.witness_channels) == 16 * 18
-    assert (config.strain.rate, config.engine.hop_ns) == (20000, 4 * NS)
+    assert (config.strain.rate, config.engine.hop) == (20000, 4 * NS)
 
 
 def test_the_stages_add_up_to_the_frame(tmp_path: Path) -> None:

@@ -37,22 +37,13 @@ _LONGEST = 60.0
 
 @dataclass(frozen=True, slots=True)
 class BandpassSettings:
-    """How one coupling's prediction is confined.
+    """Configured by `couplings.*.bandpass`; the settle-in in seconds, None for `auto`."""
 
-    Args:
-        filter: `fir` or `butterworth`.
-        order: of the Butterworth, per edge and direction.
-        transition: Hz between a band's edge and the stop band (fir with an `auto` length).
-        tolerance: fir: largest deviation from 1 inside the bands and from 0 beyond the
-            transition; butterworth: root of the energy fraction that the padding may cut off.
-        settle_in: seconds of padding a side, or None for the shortest that meets the tolerance.
-    """
-
-    filter: str = "fir"
-    order: int = 8
-    transition: float = 6.0
-    tolerance: float = 1e-3
-    settle_in: Fraction | None = None
+    filter: str
+    order: int
+    transition: float
+    tolerance: float
+    settle_in: Fraction | None
 
 
 class Bandpass(Protocol):

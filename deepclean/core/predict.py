@@ -36,19 +36,15 @@ _BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class PredictSettings:
-    """How the network is laid over the stream; lengths in samples at the model rate.
+    """Configured by `couplings.*.predict`; lengths in samples at the model rate.
 
-    Args:
-        mode: `auto`, `pass`, `windows` or `average`.
-        kernel: samples that the network sees at once in `windows` and `average`.
-        edge: samples dropped at either end of a kernel or pass.
-        stride: between kernels; None for the longest that divides the hop.
+    A stride of None is the longest that divides the hop.
     """
 
-    mode: str = "auto"
-    kernel: int = 4096
-    edge: int = 128
-    stride: int | None = None
+    mode: str
+    kernel: int
+    edge: int
+    stride: int | None
 
 
 class Reach(NamedTuple):

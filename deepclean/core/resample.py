@@ -41,19 +41,12 @@ _CYCLE_INPUTS = 64
 
 @dataclass(frozen=True, slots=True)
 class ResampleSettings:
-    """How witnesses are brought to the model rate.
+    """Configured by `engine.resample`; the delay in seconds."""
 
-    Args:
-        zeros: half-length in samples of the slower of the two rates.
-        max_delay: upper bound of the half-length in seconds.
-        attenuation: stop-band attenuation in dB.
-        slowest_rate: the slowest witness (Hz) that is taken; it fixes the look-ahead.
-    """
-
-    zeros: int = 16
-    max_delay: Fraction = Fraction(1, 4)
-    attenuation: float = 80.0
-    slowest_rate: int = 16
+    zeros: int
+    max_delay: Fraction
+    attenuation: float
+    slowest_rate: int
 
     @property
     def lookahead(self) -> Fraction:
@@ -97,9 +90,9 @@ class Resampler:
         source_rate: int,
         target_rate: int,
         *,
-        zeros: int = 16,
-        max_delay: Fraction | float = Fraction(1, 4),
-        attenuation: float = 80.0,
+        zeros: int,
+        max_delay: Fraction | float,
+        attenuation: float,
     ) -> None:
         if source_rate <= 0 or target_rate <= 0:
             raise ValueError(f"rates must be positive: {source_rate} Hz to {target_rate} Hz")

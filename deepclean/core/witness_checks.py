@@ -9,7 +9,7 @@ needs no look-ahead and a bounded history, and its result is the same however th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,15 +23,10 @@ Run = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class WitnessSettings:
-    """What makes a sample unusable.
+    """Configured by `engine.witnesses`; durations in nanoseconds."""
 
-    Args:
-        frozen: nanoseconds after which a value that stays the same is frozen; None: never.
-        limits: by channel, the magnitude from which its samples are clipped.
-    """
-
-    frozen: int | None = None
-    limits: Mapping[str, float] = field(default_factory=dict)
+    frozen: int | None
+    limits: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)

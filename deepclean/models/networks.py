@@ -1,4 +1,4 @@
-"""The networks, by name, and the measurement of how far one of them looks.
+"""The networks, by name, and the measurement of a network's receptive field.
 
 A network maps standardised witnesses, shape `(batch, channels, time)` float32, to the
 standardised noise in the strain, shape `(batch, time)`. A model directory names its network by an
@@ -130,7 +130,7 @@ def build(architecture: Mapping[str, Any], channels: int) -> nn.Module:
 
 @dataclass(frozen=True, slots=True)
 class Receptive:
-    """How far a network looks and at which shifts it repeats itself.
+    """The receptive field of a network, and the shifts at which it repeats itself.
 
     Args:
         reach: samples at the start and at the end of a window that a longer input would change;
@@ -155,7 +155,7 @@ def measure(network: nn.Module, channels: int, kernel: int) -> Receptive:
     ends may differ. The reach of any other is the longer end of what is measured.
 
     Args:
-        network: as trained; measured in evaluation mode on the CPU.
+        network: a copy of it is measured, in evaluation mode on the CPU.
         channels: number of witnesses.
         kernel: window length in samples.
 

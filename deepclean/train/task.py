@@ -165,7 +165,7 @@ def make_task(
         bandpass=factory.coupling_bandpass(config, name),
         predict=core_settings.predict_settings(coupling, config.engine.rate),
         receptive=_receptive(config, name, architecture, len(witnesses)),
-        window=Span(0, settings.window_ns).samples(config.engine.rate),
+        window=Span(0, settings.window).samples(config.engine.rate),
         training=(),
         held_out=(),
         parent=parent,

@@ -20,6 +20,7 @@ from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.predict import Network, Predictor, PredictSettings, Reach
 from deepclean.core.time import NS, Span
 from deepclean.models.networks import build, measure
+from tests.helpers.settings import bandpass_settings, engine_settings, predict_settings
 
 START = 1_400_000_000
 """GPS second at which records begin."""
@@ -29,9 +30,9 @@ SIXTEENTH = NS // 16
 RATES = {"SLOW": 16, "ODD": 1040, "FAST": 2048}
 """Witnesses of the small engine: one below its model rate, one at an odd ratio, one above."""
 
-_WHOLE = PredictSettings(edge=0)
+_WHOLE = predict_settings(edge=0)
 
-SMALL = EngineSettings(strain_rate=1024, model_rate=512, ramp=NS // 8)
+SMALL = engine_settings(strain_rate=1024, model_rate=512, ramp=NS // 8)
 
 NOISE = 1e-21
 """Scale of strain."""
@@ -171,9 +172,9 @@ class Small:
     name: str = "60Hz"
     witnesses: Sequence[str] = tuple(RATES)
     network: tuple[Network, int | None, int | None] | None = None
-    predict: PredictSettings = field(default_factory=lambda: PredictSettings(kernel=512, edge=112))
+    predict: PredictSettings = field(default_factory=lambda: predict_settings(kernel=512, edge=112))
     bands: Sequence[Band] = ((55.0, 65.0),)
-    bandpass: BandpassSettings = field(default_factory=lambda: BandpassSettings(transition=10.0))
+    bandpass: BandpassSettings = field(default_factory=lambda: bandpass_settings(transition=10.0))
     version: int = 1
 
     def coupling(self, rate: int = SMALL.model_rate) -> Coupling:

@@ -130,9 +130,10 @@ def write_deepcleanv2(model: Model, strain: str, directory: Path) -> None:
     order = [witnesses.index(name) for name in model.channels]
     script(Reordered(model.network, order), directory / "model.pt")
     position = [model.channels.index(name) for name in witnesses]
+    scalers = model.scalers
     for name, mean, std in (
-        ("X_scaler.pt", model.witness_mean[position], model.witness_std[position]),
-        ("y_scaler.pt", np.array([model.strain_mean]), np.array([model.strain_std])),
+        ("X_scaler.pt", scalers.witness_mean[position], scalers.witness_std[position]),
+        ("y_scaler.pt", np.array([scalers.strain_mean]), np.array([scalers.strain_std])),
     ):
         state = {"mean": torch.from_numpy(mean), "std": torch.from_numpy(std)}
         torch.save(state, directory / name)

@@ -11,16 +11,16 @@ from deepclean.core.block import CleanedBlock, Quality, Series
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.gate.band_power import BandPower
-from deepclean.core.gate.settings import GateSettings
 from deepclean.core.gate.verdicts import OVERLAP
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import NOISE, START, Record, transparent
+from tests.helpers.settings import engine_settings, gate_settings
 
 RATE = 512
 
-GATES = GateSettings(window=4 * NS, dwell=2 * NS, memory=6 * NS, fade=NS // 2)
+GATES = gate_settings(window=4 * NS, dwell=2 * NS, memory=6 * NS, fade=NS // 2)
 
-GATED = EngineSettings(strain_rate=RATE, model_rate=RATE, ramp=NS // 8, gate=GATES)
+GATED = engine_settings(strain_rate=RATE, model_rate=RATE, ramp=NS // 8, gate=GATES)
 
 BANDS = ((55.0, 65.0),)
 

@@ -55,9 +55,7 @@ def made(
     """Return metrics of what is given, and of nothing at all for the rest."""
     return Metrics(
         config,
-        ledger or Ledger(),
-        figures or Counters(),
-        timings or Timings(),
+        Accounts(ledger or Ledger(), figures or Counters(), timings or Timings()),
         watch or DirectoryWatch((), SystemClock()),
         lookahead=NS // 2,
         history=2 * NS,

@@ -18,20 +18,20 @@ from deepclean.core.block import CleanedBlock, Float64, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings
-from deepclean.core.predict import PredictSettings
 from deepclean.core.time import NS
 from tests.helpers.builders import SMALL, Record, Small, clean, make_engine, make_record, wiener
+from tests.helpers.settings import predict_settings
 
 LENGTH = 100
 """Seconds of the record that is cut up."""
 
-WINDOWS = PredictSettings("windows", kernel=512, edge=112)
+WINDOWS = predict_settings("windows", kernel=512, edge=112)
 
 COUPLINGS = {
     "pass": Small(),
     "wiener": Small(network=wiener(3)),
     "windows": Small(predict=WINDOWS),
-    "average": Small(predict=PredictSettings("average", kernel=512, edge=96, stride=32)),
+    "average": Small(predict=predict_settings("average", kernel=512, edge=96, stride=32)),
     "bands": Small(network=wiener(3), bands=((20.0, 28.0), (55.0, 65.0), (110.0, 130.0))),
 }
 

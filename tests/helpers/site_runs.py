@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -50,10 +50,16 @@ class _FailingHistory:
     def faults(self) -> list[InputError]:
         return self.past.faults
 
+    def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
+        return self.past.channels(wanted)
+
+    def spans(self, channel: str | None = None) -> list[Span]:
+        return self.past.spans(channel)
+
     def require(self, wanted: Collection[str]) -> dict[str, int]:
         return self.past.require(wanted)
 
-    def read(self, wanted: Collection[str], span: Span) -> Mapping[str, Series | Gap]:
+    def read(self, wanted: Collection[str], span: Span) -> dict[str, Series | Gap]:
         if span.start == self.second * NS:
             if self.spared is None:
                 raise DeviceError("out of memory", coupling="60Hz")

@@ -13,8 +13,8 @@ from deepclean.config import Config, load
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.models import versions
-from deepclean.system.atomic import OutputChannel
 
 START = 1_400_000_000
 STRAIN = "H1:GDS-CALIB_STRAIN"
@@ -82,7 +82,7 @@ def publish_model(
                 sample_rate=config.engine.rate,
                 bands=coupling.bands,
                 kernel=config.engine.rate,
-                edge=coupling.predict.edge_ns * config.engine.rate // NS,
+                edge=coupling.predict.edge * config.engine.rate // NS,
             ),
         )
         directory = config.models.directory / config.interferometer / name

@@ -18,7 +18,6 @@ from deepclean.core.block import Block, Float64, Series
 from deepclean.core.channels import gain as gain_channel
 from deepclean.core.channels import product_names, state_vector
 from deepclean.core.engine.engine import Engine
-from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.frame import InputFrame
 from deepclean.core.products import State
 from deepclean.core.time import NS, Span
@@ -33,6 +32,7 @@ from deepclean.telemetry.status_file import StatusFile, path_in
 from tests.helpers import small_site as site
 from tests.helpers.builders import clean, same_bits, strain_of, transparent
 from tests.helpers.faulty_input import BOX
+from tests.helpers.settings import engine_settings
 
 WITNESS = "H1:FAST"
 OFFICIAL = product_names(site.STRAIN, ["OUT_DQ"])["OUT_DQ"]
@@ -66,7 +66,7 @@ def hinted(tail: FrameTail, clock: SystemClock, second: int) -> bool:
 
 
 def make_engine() -> Engine:
-    settings = EngineSettings(strain_rate=site.STRAIN_RATE, model_rate=512, ramp=NS // 8)
+    settings = engine_settings(strain_rate=site.STRAIN_RATE, model_rate=512, ramp=NS // 8)
     return transparent(settings, WITNESS, settle_in=BOX)
 
 

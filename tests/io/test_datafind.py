@@ -12,8 +12,8 @@ from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.io.datafind import PIECE, RemoteHistory, fetch
-from deepclean.system.atomic import OutputChannel
 from tests.helpers import training_site
 from tests.helpers.commands import Run
 from tests.helpers.datafind_service import NAME, somewhere

@@ -13,7 +13,7 @@ from deepclean.core.block import Samples, Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, OutputError
 from deepclean.io import hdf5
-from deepclean.system.atomic import OutputChannel
+from deepclean.io.channels import OutputChannel
 from tests.helpers.frame_files import samples_of
 
 GPS = 1370000000

@@ -133,7 +133,7 @@ def test_witnesses_in_the_strain_files(tmp_path: Path) -> None:
     config = site.small_config(tmp_path, "input.witnesses=[]")
     directory = config.input.strain.directory
     directory.mkdir()
-    from deepclean.system.atomic import OutputChannel
+    from deepclean.io.channels import OutputChannel
 
     for second in range(START, START + 2):
         both: dict[str, OutputChannel] = {}

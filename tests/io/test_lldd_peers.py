@@ -18,6 +18,7 @@ import pytest
 from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.frame import InputFrame
+from deepclean.core.time import NS
 from tests.helpers import peer_environment
 from tests.helpers import small_site as site
 from tests.helpers.frame_files import frames, has_strain, make, seconds, witness
@@ -198,4 +199,4 @@ def test_deleted_frame_is_a_gap(distribution: Distribution, config: Config, even
     assert [has_strain(frame) for frame in given] == [True, *[False] * 4, True, True]
     assert isinstance(witness(given[-1], "H1:FAST"), Series)
     # All were given up at once, one deadline after the burst.
-    assert clock.now == pytest.approx(1001 + config.input.deadline, rel=0, abs=0.2)
+    assert clock.now == pytest.approx(1001 + config.input.deadline / NS, rel=0, abs=0.2)

@@ -57,10 +57,10 @@ def test_it_loads_as_it_is(directory: Path) -> None:
     assert model.bands == ((58.0, 62.0),)
     assert model.period == 4
     assert model.reach.after <= model.edge < model.reach.after + 4
-    assert model.witness_mean.tolist() == [1.0, -2.0, 3.0]
-    assert model.witness_std.tolist() == [0.5, 4.0, 1.0]  # constant in training: unscaled
-    assert model.strain_mean == pytest.approx(2e-25)
-    assert model.strain_std == pytest.approx(3e-22)
+    assert model.scalers.witness_mean.tolist() == [1.0, -2.0, 3.0]
+    assert model.scalers.witness_std.tolist() == [0.5, 4.0, 1.0]  # constant in training: unscaled
+    assert model.scalers.strain_mean == pytest.approx(2e-25)
+    assert model.scalers.strain_std == pytest.approx(3e-22)
     assert read_settings(directory).filt_order == 8
 
 
@@ -86,8 +86,8 @@ def test_scalers_of_either_shape_are_taken(directory: Path, shape: tuple[int, ..
     torch.save({"mean": values, "std": values}, directory / "X_scaler.pt")
     torch.save({"mean": torch.tensor(0.0), "std": torch.tensor(2.0)}, directory / "y_scaler.pt")
     model = load(directory)
-    assert np.array_equal(model.witness_std, [1.0, 2.0, 3.0])
-    assert model.strain_std == 2.0
+    assert np.array_equal(model.scalers.witness_std, [1.0, 2.0, 3.0])
+    assert model.scalers.strain_std == 2.0
 
 
 @pytest.mark.parametrize(

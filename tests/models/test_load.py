@@ -56,10 +56,10 @@ def test_what_was_written_is_loaded(written: Path, tmp_path: Path) -> None:
     assert model.period == 4
     assert 0 < model.reach.after <= 32
     assert model.architecture == SMALL
-    assert model.witness_mean.dtype == model.witness_std.dtype == np.float64
-    assert np.array_equal(model.witness_mean, scalers().witness_mean)
-    assert np.array_equal(model.witness_std, scalers().witness_std)
-    assert (model.strain_mean, model.strain_std) == (-1.25e-25, 3.5e-22)
+    assert model.scalers.witness_mean.dtype == model.scalers.witness_std.dtype == np.float64
+    assert np.array_equal(model.scalers.witness_mean, scalers().witness_mean)
+    assert np.array_equal(model.scalers.witness_std, scalers().witness_std)
+    assert (model.scalers.strain_mean, model.scalers.strain_std) == (-1.25e-25, 3.5e-22)
     assert model.hash == sha256((written / "manifest.json").read_bytes())
 
 

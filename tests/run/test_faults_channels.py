@@ -14,7 +14,7 @@ from deepclean.core.block import Samples, Series
 from deepclean.core.products import State
 from deepclean.core.time import Span
 from deepclean.io import gwf
-from deepclean.system.atomic import OutputChannel
+from deepclean.io.channels import OutputChannel
 from tests.helpers import small_site as site
 from tests.helpers.faultsite import (
     cleaned,

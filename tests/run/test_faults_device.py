@@ -10,7 +10,7 @@ import torch
 from deepclean.config import Config
 from deepclean.core import reasons
 from deepclean.errors import DeviceError
-from deepclean.models.device import CpuFallback, spared
+from deepclean.models.device import CpuFallback, with_cpu_fallback
 from deepclean.models.loading import load_models
 from tests.helpers import small_site as site
 from tests.helpers.faultsite import (
@@ -40,7 +40,7 @@ def test_out_of_memory_runs_on_the_spare(config: Config, caplog: pytest.LogCaptu
 def test_the_spare_is_the_same_network(config: Config) -> None:
     (model,) = load_models(config).values()
     witnesses = torch.randn(1, 3, 512, generator=torch.Generator().manual_seed(25))
-    with_spare = spared(model)
+    with_spare = with_cpu_fallback(model)
     expected = model.predict(witnesses)
     assert torch.equal(with_spare(witnesses), expected)
     for parameter in model.network.parameters():

@@ -14,7 +14,7 @@ from deepclean.errors import InputError
 from deepclean.factory import make_engine
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
-from deepclean.io.t050017 import FrameName, remaining
+from deepclean.io.t050017 import FrameName
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
 from deepclean.run.replay import ReplayResult, replay
@@ -89,7 +89,7 @@ def test_other_hops_agree(config: Config, whole: dict[int, bytes], tmp_path: Pat
 
 def test_history_in_hdf5_is_same(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
     from deepclean.io import hdf5
-    from deepclean.system.atomic import OutputChannel
+    from deepclean.io.channels import OutputChannel
 
     span = Span.of_seconds(START, 40)
     strain = History([config.input.strain.directory]).read([site.STRAIN, site.STATE], span)
@@ -128,14 +128,3 @@ def test_span_must_be_whole_seconds(config: Config, tmp_path: Path) -> None:
     engine, half = make_engine(config, loaded), Span(START * NS, START * NS + NS // 2)
     with pytest.raises(InputError, match="whole seconds"):
         replay(config, lambda: engine, open_source(config), sink_of(config, loaded, tmp_path), half)
-
-
-def test_remaining_is_what_no_file_covers() -> None:
-    def name(start: int, duration: int) -> FrameName:
-        return FrameName("H", "X", start, duration)
-
-    span = Span.of_seconds(10, 10)
-    finished = [name(5, 6), name(12, 2), name(13, 3), name(18, 9)]
-    parts = [(part.start // NS, part.end // NS) for part in remaining(span, finished)]
-    assert parts == [(11, 12), (16, 18)]
-    assert list(remaining(span, [name(0, 100)])) == []

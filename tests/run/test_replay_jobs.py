@@ -28,6 +28,7 @@ from deepclean.errors import (
     WorkerError,
 )
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_models
@@ -35,7 +36,6 @@ from deepclean.run import parallel
 from deepclean.run.cleaner import channels_of
 from deepclean.run.parallel import ReplayTask, cut, set_up
 from deepclean.run.replay import ReplayResult
-from deepclean.system.atomic import OutputChannel
 from tests.helpers import small_site as site
 from tests.helpers.datafind_service import open_fetched, somewhere
 from tests.helpers.site_runs import clean, files, open_failing, open_source

@@ -131,8 +131,8 @@ def test_unmade_directory_is_an_output_error(tmp_path: Path, simulator: Simulato
 
 
 def test_a_site_on_a_file_writes_nothing_beyond_it(tmp_path: Path) -> None:
+    from deepclean.io.channels import OutputChannel
     from deepclean.simulate import on_background
-    from deepclean.system.atomic import OutputChannel
 
     path = tmp_path / "real.hdf5"
     strain = Series(Span.of_seconds(GPS, 4), 1024, np.random.default_rng(0).normal(size=4096))

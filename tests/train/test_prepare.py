@@ -9,14 +9,14 @@ from deepclean.config.settings import engine_settings
 from deepclean.core.block import Float64
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
-from deepclean.core.predict import Geometry, Predictor, PredictSettings, Reach
-from deepclean.core.resample import Resampler
+from deepclean.core.predict import Geometry, Predictor, Reach
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import coupling_bandpass
 from deepclean.train import TrainingData, data
 from deepclean.train.data import SiteData
 from deepclean.train.prepare import Preparer, TrainingStretch
+from tests.helpers.settings import make_resampler, predict_settings
 from tests.helpers.training_site import (
     LINE,
     MOTION,
@@ -70,7 +70,7 @@ def test_the_target_is_the_strain_through_the_engines_own_filters(tmp_path: Path
     first, stop = stretch.span.indices(RATE)
     bandpass = coupling_bandpass(config, "30Hz")
     pad = bandpass.settle_in
-    decimator = Resampler(512, RATE, zeros=16, max_delay=1)
+    decimator = make_resampler(512, RATE, zeros=16, max_delay=1)
     low, high = decimator.needs(first - pad, stop - first + 2 * pad)
     inputs = channels(200)[STRAIN][low - START * 512 : high - START * 512]
     slow = decimator.apply(inputs[None], first - pad, stop - first + 2 * pad)[0]
@@ -104,7 +104,7 @@ def test_the_network_sees_in_training_what_it_sees_in_the_engine(tmp_path: Path)
     bandpass = coupling_bandpass(config, "30Hz")
     engine = Engine(
         replace(settings, gate=None),
-        [Coupling("30Hz", (LINE, MOTION), spy, PredictSettings(edge=0), bandpass)],
+        [Coupling("30Hz", (LINE, MOTION), spy, predict_settings(edge=0), bandpass)],
     )
     block = SiteData(source, STRAIN, (LINE, MOTION), STATE).read(span)
     assert block is not None

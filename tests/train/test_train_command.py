@@ -156,8 +156,8 @@ def test_fine_tuning_starts_from_the_parent(reference: Model, tmp_path: Path) ->
     child = trained(tmp_path, *slow, parent=reference, data=toy_data(SECONDS, replaced=moved))
     assert manifest(child)["parent_version"] == 1
     assert manifest(child)["parent_weights"] == reference.weights_hash
-    assert np.array_equal(child.witness_std, reference.witness_std)
-    assert child.strain_std == reference.strain_std
+    assert np.array_equal(child.scalers.witness_std, reference.scalers.witness_std)
+    assert child.scalers.strain_std == reference.scalers.strain_std
     for name, tensor in weights(child).items():
         if tensor.is_floating_point():
             assert torch.allclose(tensor, weights(reference)[name], atol=1e-3)

@@ -18,9 +18,9 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import make_engine
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, sink_of
-from deepclean.system.atomic import OutputChannel
 from deepclean.validate.compare import DifferentSecond
 from deepclean.validate.parity import UNEXPLAINED, Parity, explain, parity, write
 from tests.helpers import small_site
@@ -190,7 +190,7 @@ def test_other_model_is_explained(config: Config, archive: Path, tmp_path: Path)
     model = models.load(shipped)
     manifest = Manifest.parse((shipped / "manifest.json").read_bytes(), shipped)
     described = manifest.model_dump(include=set(Description.model_fields)) | {"version": 2}
-    scalers = replace(model.scalers, strain_std=0.5 * model.strain_std)
+    scalers = replace(model.scalers, strain_std=0.5 * model.scalers.strain_std)
     path = models.write_model(tmp_path, model.network, scalers, Description(**described))
     file = config.models.directory.parent / "toy.yaml"
     other = load(file, [f"couplings.30Hz.model={path}", *site.GATES], {})

@@ -374,7 +374,7 @@ def test_model_that_adds_noise_is_kept_out_and_reported(config: Config, tmp_path
     model = models.load(shipped)
     manifest = Manifest.parse((shipped / "manifest.json").read_bytes(), shipped)
     description = Description(**manifest.model_dump(include=set(Description.model_fields)))
-    scalers = replace(model.scalers, strain_std=5 * model.strain_std)
+    scalers = replace(model.scalers, strain_std=5 * model.scalers.strain_std)
     path = models.write_model(tmp_path, model.network, scalers, description)
     file = config.models.directory.parent / "toy.yaml"
     turned = load(file, [f"couplings.30Hz.model={path}", *site.GATES], {})

@@ -11,8 +11,8 @@ import pytest
 from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.time import Span
+from deepclean.io.channels import OutputChannel
 from deepclean.io.hdf5 import write_archive
-from deepclean.system.atomic import OutputChannel
 from tests.helpers import training_site as site
 from tests.helpers.commands import Run
 from tests.helpers.training_site import LINE, MOTION, START, STRAIN

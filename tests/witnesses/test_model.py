@@ -167,7 +167,8 @@ def test_saliency_does_not_depend_on_batches(model: Model, monkeypatch: pytest.M
 
 
 def test_a_silent_model_has_no_saliency(config: Config, model: Model) -> None:
-    asked = ask(config, replace(model, network=Silent(), strain_mean=0.0), line_only(60))
+    silent = replace(model, network=Silent(), scalers=replace(model.scalers, strain_mean=0.0))
+    asked = ask(config, silent, line_only(60))
     assert [worth.saliency for worth in asked.worths.values()] == [0, 0]
     assert asked.asd_ratio == 1
 

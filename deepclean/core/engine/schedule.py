@@ -19,7 +19,7 @@ same walk towards the past.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
@@ -37,38 +37,37 @@ CROSSFADE = 2 * NS
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What all couplings of an engine share.
+    """What all couplings of an engine share: configured by `engine`; durations in nanoseconds.
 
     Args:
-        strain_rate: Hz.
-        model_rate: Hz, of every network and bandpass.
-        hop: nanoseconds of data computed at a time, anchored to GPS 0.
-        ramp: nanoseconds of the gain's ramp either side of a gap.
-        crossfade: nanoseconds over which one version of a model takes over from another: what the
-            two leave of a line differs, and the shorter this is, the further that spreads.
-        resample: of the witnesses, to the model rate.
-        witness: which of their samples are unusable.
-        gate: when each coupling's gate opens and closes; None: there are none.
-        interpolation_zeros: half-length of the filter to the strain's rate, in samples of the
-            slower rate.
-        interpolation_attenuation: of that filter, in dB.
-        forecast: how to forecast what a hop would have to wait for; None: it waits.
+        strain_rate: configured by `strain.rate`, in Hz.
+        model_rate: configured by `engine.rate`, in Hz.
+        hop: as configured.
+        ramp: as configured.
+        resample: as configured.
+        witness: configured by `engine.witnesses`.
+        interpolation_zeros: configured by `engine.interpolation.zeros`.
+        interpolation_attenuation: configured by `engine.interpolation.attenuation`.
+        gate: None where there are no gates.
+        forecast: from what witnesses are forecast; None: a hop waits for its look-ahead.
+        crossfade: nanoseconds over which one version of a model takes over from another. The two
+            leave different parts of a line, and the shorter this is, the further that spreads.
 
     Raises:
         ValueError: hop or ramp is not a whole number of samples.
     """
 
     strain_rate: int
-    model_rate: int = 4096
-    hop: int = NS
-    ramp: int = NS // 4
-    crossfade: int = CROSSFADE
-    resample: ResampleSettings = field(default_factory=ResampleSettings)
-    witness: WitnessSettings = field(default_factory=WitnessSettings)
+    model_rate: int
+    hop: int
+    ramp: int
+    resample: ResampleSettings
+    witness: WitnessSettings
+    interpolation_zeros: int
+    interpolation_attenuation: float
     gate: GateSettings | None = None
-    interpolation_zeros: int = 16
-    interpolation_attenuation: float = 80.0
     forecast: ForecastSettings | None = None
+    crossfade: int = CROSSFADE
 
     def __post_init__(self) -> None:
         for name, value, rate in (

@@ -142,12 +142,13 @@ def situation(gate: Gate, verdict: Verdict, instant: int, settings: GateSettings
     """Return which situation a verdict at an instant (GPS nanoseconds) makes for a gate.
 
     >>> from deepclean.core.time import NS
+    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 1.03, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
     >>> gate = Gate.start(0)
-    >>> situation(gate, Verdict.GOOD, 5 * NS, GateSettings()).name
+    >>> situation(gate, Verdict.GOOD, 5 * NS, limits).name
     'EARLY'
-    >>> situation(gate, Verdict.GOOD, 8 * NS, GateSettings()).name
+    >>> situation(gate, Verdict.GOOD, 8 * NS, limits).name
     'GOOD'
-    >>> situation(gate, Verdict.FAIR, 32 * NS, GateSettings()).name
+    >>> situation(gate, Verdict.FAIR, 32 * NS, limits).name
     'STALE'
 
     Raises:
@@ -168,10 +169,11 @@ def step(
     """Return the gate after a verdict, and where the verdict closes it.
 
     >>> from deepclean.core.time import NS
-    >>> gate, closures = step(Gate.start(0), Verdict.GOOD, 8 * NS, GateSettings())
+    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 1.03, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
+    >>> gate, closures = step(Gate.start(0), Verdict.GOOD, 8 * NS, limits)
     >>> gate.state.name, closures
     ('ON', [])
-    >>> gate, closures = step(gate, Verdict.BAD, 9 * NS, GateSettings())
+    >>> gate, closures = step(gate, Verdict.BAD, 9 * NS, limits)
     >>> gate.state.name, [(one.start / NS, one.end / NS, one.gentle) for one in closures]
     ('OFF', [(11.0, 11.5, True)])
 

@@ -77,9 +77,10 @@ OVERLAP = 1.05
 def judge(quality: Quality | None, settings: GateSettings) -> Verdict:
     """Return what the slow measure says alone: UNKNOWN where there is none, else GOOD, FAIR or BAD.
 
-    >>> judge(Quality(in_band=0.9, worst=1.2, guard=1.0, outside=1.0), GateSettings()).name
+    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 1.03, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
+    >>> judge(Quality(in_band=0.9, worst=1.2, guard=1.0, outside=1.0), limits).name
     'GOOD'
-    >>> judge(Quality(in_band=0.9, worst=1.2, guard=1.0, outside=1.01), GateSettings()).name
+    >>> judge(Quality(in_band=0.9, worst=1.2, guard=1.0, outside=1.01), limits).name
     'BAD'
     """
     if quality is None:

@@ -26,21 +26,13 @@ class TrialVerdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TrialSettings:
-    """When a canary is promoted or rejected, and production rolled back; times in nanoseconds.
+    """Configured by `models.trial`; durations in nanoseconds."""
 
-    Args:
-        validation_time: of counted time, all in spec, after which a canary is promoted.
-        patience: of counted time, after which one that was not is rejected.
-        margin: what its mean ASD ratio may be above production's, as a part of that.
-        rollback_after: of counted time that new production is out of spec and the former is not.
-        probation: of counted time, for which the former production is kept ready.
-    """
-
-    validation_time: int = 100 * NS
-    patience: int = 600 * NS
-    margin: float = 0.01
-    rollback_after: int = 30 * NS
-    probation: int = 3600 * NS
+    validation_time: int
+    patience: int
+    margin: float
+    rollback_after: int
+    probation: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from deepclean.core.block import Block, CleanedBlock, Gap, Series
 from deepclean.core.engine.engine import Engine
-from deepclean.core.predict import PredictSettings
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (
     SIXTEENTH,
@@ -27,6 +26,7 @@ from tests.helpers.builders import (
     strain_of,
 )
 from tests.helpers.faulty_input import LINEAR, RATE, assert_sound, at, gap, linear, record
+from tests.helpers.settings import predict_settings
 
 
 @settings(max_examples=20)
@@ -113,7 +113,7 @@ def test_an_engine_has_couplings_of_different_names() -> None:
 
 def test_a_mode_that_does_not_suit_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="mode 'pass' needs an equivariant network"):
-        make_engine(SMALL, Small(predict=PredictSettings("pass", 512, edge=64)))
+        make_engine(SMALL, Small(predict=predict_settings("pass", 512, edge=64)))
 
 
 def test_it_states_its_witnesses() -> None:

@@ -9,14 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepclean.core import reasons
-from deepclean.core.bandpass import BandpassSettings, make_bandpass
+from deepclean.core.bandpass import make_bandpass
 from deepclean.core.block import Block, Gap, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
-from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings
-from deepclean.core.gate.settings import GateSettings
-from deepclean.core.predict import Network, Predictor, PredictSettings, Reach
+from deepclean.core.predict import Network, Predictor, Reach
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (
     NOISE,
@@ -37,10 +35,16 @@ from tests.helpers.builders import (
     strain_of,
 )
 from tests.helpers.reference_chain import COUPLINGS, SETTINGS, at_once, record
+from tests.helpers.settings import (
+    bandpass_settings,
+    engine_settings,
+    gate_settings,
+    predict_settings,
+)
 
 HASTY = SETTINGS["hasty"]
 
-GATES = GateSettings(window=4 * NS, dwell=2 * NS, memory=6 * NS, fade=NS // 2)
+GATES = gate_settings(window=4 * NS, dwell=2 * NS, memory=6 * NS, fade=NS // 2)
 
 faults = st.lists(
     st.tuples(st.sampled_from(list(RATES)), st.integers(0, 230), st.integers(1, 24), st.booleans()),
@@ -119,14 +123,14 @@ def through(
     network: Network = first_channel, *names: str, forecast: bool = True, **other: object
 ) -> Engine:
     """Return an engine at full rates whose estimate is its network's, in one band."""
-    settings_ = EngineSettings(
+    settings_ = engine_settings(
         strain_rate=RATE, ramp=NS // 8, forecast=ForecastSettings() if forecast else None
     )
     count = max(len(names), 1)
     predictor = Predictor(network, np.zeros(count), np.ones(count), 0.0, NOISE, Reach.both(0), 1)
-    bandpass = make_bandpass(BandpassSettings(), BAND, RATE)
+    bandpass = make_bandpass(bandpass_settings(), BAND, RATE)
     coupling = Coupling(
-        "60Hz", names or ("MAINS",), predictor, PredictSettings(edge=0), bandpass, BAND
+        "60Hz", names or ("MAINS",), predictor, predict_settings(edge=0), bandpass, BAND
     )
     return Engine(replace(settings_, **other), [coupling])  # type: ignore[arg-type]
 
@@ -264,7 +268,7 @@ def test_gate_acts_later_by_the_ramp_and_never_in_a_step() -> None:
 def test_version_that_needs_more_is_refused(wanted: float, said: str | None) -> None:
     engine = through()
     coupling = engine.versions.production[0]
-    bandpass = make_bandpass(BandpassSettings(settle_in=wanted), BAND, RATE)  # type: ignore[arg-type]
+    bandpass = make_bandpass(bandpass_settings(settle_in=wanted), BAND, RATE)
     other = replace(coupling, bandpass=bandpass, predictor=replace(coupling.predictor, version=2))
     if said is None:
         engine.versions.add(other)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from deepclean.core import reasons
 from deepclean.core.block import Series
 from deepclean.core.engine.frames import Assembler, FrameJoiner
-from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.frame import CleanedFrame, InputFrame
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (
@@ -25,8 +24,9 @@ from tests.helpers.builders import (
     strain_of,
     transparent,
 )
+from tests.helpers.settings import engine_settings
 
-QUICK = EngineSettings(strain_rate=512, model_rate=512, hop=SIXTEENTH, ramp=NS // 16)
+QUICK = engine_settings(strain_rate=512, model_rate=512, hop=SIXTEENTH, ramp=NS // 16)
 
 RECORD = make_record(12, {"FAST": 512}, strain_rate=512)
 

@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 
 from deepclean.core.block import Block, Float64, Gap, Series
 from deepclean.core.engine.engine import Engine
-from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.predict import PredictSettings
 from deepclean.core.time import NS, Span, index_from
 from tests.helpers.builders import (
     RATES,
@@ -32,14 +30,15 @@ from tests.helpers.builders import (
     push_all,
     transparent,
 )
+from tests.helpers.settings import engine_settings, predict_settings
 
-EVEN = EngineSettings(strain_rate=512, model_rate=512, ramp=NS // 4)
+EVEN = engine_settings(strain_rate=512, model_rate=512, ramp=NS // 4)
 """With a settle-in of 192 samples neither constant has any slack, and both are sixteenths."""
 
 ODD = replace(EVEN, ramp=112 * NS // 512)
 """With a settle-in of 200 samples the same, but no sample of 16 Hz stands at either."""
 
-WINDOWS = PredictSettings("windows", kernel=222, edge=76)
+WINDOWS = predict_settings("windows", kernel=222, edge=76)
 
 
 def even() -> Engine:
@@ -61,7 +60,7 @@ ENGINES: dict[str, Callable[[], Engine]] = {
     "odd": odd,
     "sixteenths": sixteenths,
     "pass": make_engine,
-    "windows": lambda: make_engine(SMALL, Small(predict=PredictSettings("windows", 512, 112))),
+    "windows": lambda: make_engine(SMALL, Small(predict=predict_settings("windows", 512, 112))),
 }
 
 every_engine = pytest.mark.parametrize("name", ENGINES)

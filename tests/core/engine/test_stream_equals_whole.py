@@ -12,11 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepclean.core.bandpass import BandpassSettings
 from deepclean.core.block import CleanedBlock, Series
 from deepclean.core.engine.engine import Engine
-from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.predict import PredictSettings
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (
     RATES,
@@ -44,6 +41,7 @@ from tests.helpers.reference_chain import (
     independent,
     record,
 )
+from tests.helpers.settings import bandpass_settings, engine_settings, predict_settings
 
 ROUNDING = 1e-6
 """Root mean square of a difference, in units of the subtracted noise's: the network is float32."""
@@ -183,8 +181,8 @@ def test_every_hop_and_mode_is_whole(coupling: str, hop: int, seconds: int, marg
 
 @pytest.mark.parametrize("strain_rate", [16384, 20000])
 def test_production_rates_equal_the_whole(strain_rate: int) -> None:
-    shared = EngineSettings(strain_rate=strain_rate)
-    spec = Small(bandpass=BandpassSettings(), predict=PredictSettings())
+    shared = engine_settings(strain_rate=strain_rate)
+    spec = Small(bandpass=bandpass_settings(), predict=predict_settings())
     engine = make_engine(shared, spec)
     data = make_record(8, strain_rate=strain_rate)
     (whole,) = clean(engine, [data.block(data.span)])
@@ -201,7 +199,7 @@ def test_butterworth_to_its_tolerance(
     hop: int, seconds: int, margin: int, tolerance: float
 ) -> None:
     """Each sample of a hop lacks two tails at most, each of the tolerance's energy."""
-    spec = Small(bandpass=BandpassSettings("butterworth", tolerance=tolerance))
+    spec = Small(bandpass=bandpass_settings("butterworth", tolerance=tolerance))
     engine = make_engine(replace(SMALL, hop=hop), spec)
     data = record().between(0, seconds * NS)
     (cleaned,) = clean(engine, [data.block(data.span)])
@@ -221,7 +219,7 @@ def test_networks_differ_and_matter() -> None:
 def test_couplings_add_up_and_agree_with_each_alone() -> None:
     specs = [
         Small("60Hz"),
-        Small("quiet", ("FAST",), wiener(1, 65), bandpass=BandpassSettings(transition=3.0)),
+        Small("quiet", ("FAST",), wiener(1, 65), bandpass=bandpass_settings(transition=3.0)),
         Small("windows", ("ODD", "SLOW"), wiener(2), predict=WINDOWS, bands=((100.0, 130.0),)),
     ]
     data = record().between(0, 40 * NS)

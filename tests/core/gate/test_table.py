@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from deepclean.core import reasons
 from deepclean.core.gate import table
 from deepclean.core.gate.cadence import FAST_STEP, SLOT
-from deepclean.core.gate.settings import GateSettings
 from deepclean.core.gate.table import (
     TRANSITIONS,
     Closing,
@@ -27,10 +26,11 @@ from deepclean.core.gate.table import (
     step,
 )
 from deepclean.core.time import NS
+from tests.helpers.settings import gate_settings
 
 OFF, ON = GateState.OFF, GateState.ON
 
-LIMITS = GateSettings(window=4 * NS, dwell=4 * FAST_STEP, memory=10 * FAST_STEP, fade=NS)
+LIMITS = gate_settings(window=4 * NS, dwell=4 * FAST_STEP, memory=10 * FAST_STEP, fade=NS)
 REACH = (LIMITS.memory + LIMITS.dwell) // FAST_STEP
 
 CLOSING = (Verdict.BAD, Verdict.URGENT)

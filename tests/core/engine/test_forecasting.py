@@ -108,10 +108,7 @@ def test_nothing_before_the_history_matters(seed: int, at: int) -> None:
     kept = engine.needs(wanted).start
     other = make_record(40, seed=seed + 1)
     middle = -(-kept // NS) * NS - begin
-    blocks = [
-        *other.between(0, middle).blocks(),
-        *record().between(middle, (at + 2) * NS).blocks(),
-    ]
+    blocks = [*other.between(0, middle).blocks(), *record().between(middle, (at + 2) * NS).blocks()]
     whole = at_once("wiener", "hasty")
     assert_same_bits(over(push_all(engine, blocks), wanted), over([whole], wanted))
 
@@ -189,7 +186,7 @@ def test_what_cannot_be_forecast_leaves_no_line_at_the_hops() -> None:
         assert np.mean(at_hops) < 2 * part.mean()
 
 
-def test_gap_at_a_hop_dies_away_over_the_seam() -> None:
+def test_gap_at_a_hop_dies_away_over_the_splice() -> None:
     data = mains(24)
     blocks = [
         Block(b.span, b.strain, {} if b.span.start == START * NS + 21 * NS else b.witnesses)
@@ -200,17 +197,17 @@ def test_gap_at_a_hop_dies_away_over_the_seam() -> None:
     before = found.gain[20 * RATE : 21 * RATE]
     assert (before == 1).all()  # nobody knew
     gain = found.gain[lost]
-    seam = RATE // 8
+    length = RATE // 8
     assert gain[0] == 1
-    assert (np.diff(gain[:seam]) < 0).all()
-    assert (gain[seam:] == 0).all()
+    assert (np.diff(gain[:length]) < 0).all()
+    assert (gain[length:] == 0).all()
     subtracted = found.gain * found.noise
     around = subtracted[20 * RATE + RATE // 2 : 21 * RATE + RATE // 2]
     usual = (2 * np.pi * 60.2 / RATE) ** 2 * NOISE
     assert np.abs(np.diff(around, 2)).max() < 1.05 * usual
     # The line goes on under the falling gain, as it was.
-    line = NOISE * np.sin(2 * np.pi * 60.2 * np.arange(21 * RATE, 21 * RATE + seam) / RATE)
-    assert np.abs(subtracted[lost][:seam] - gain[:seam] * line).max() < 0.05 * NOISE
+    line = NOISE * np.sin(2 * np.pi * 60.2 * np.arange(21 * RATE, 21 * RATE + length) / RATE)
+    assert np.abs(subtracted[lost][:length] - gain[:length] * line).max() < 0.05 * NOISE
 
 
 def test_witness_that_came_back_is_not_forecast_at_once() -> None:

@@ -37,11 +37,7 @@ def main() -> int:
 
 
 def read(path: Path) -> Figures:
-    """Return a run.
-
-    Raises:
-        InputError: not the file of one.
-    """
+    """Return a run. Raises InputError where the file is not that of one."""
     try:
         run = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -52,10 +48,9 @@ def read(path: Path) -> Figures:
 
 
 def compare(runs: Sequence[Figures], only: str = "", beyond: float = 1.0) -> str:
-    """Return the comparison as text, of figures whose name holds a word and that changed so much.
+    """Return the comparison, of figures whose name holds a word and that changed so much, as text.
 
-    Raises:
-        InputError: runs of several benchmarks.
+    Raises InputError where the runs are of several benchmarks.
     """
     benches = list(dict.fromkeys(run["bench"] for run in runs))
     if len(benches) > 1:

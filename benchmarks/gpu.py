@@ -45,7 +45,7 @@ from deepclean.simulate import site_of
 from deepclean.train.checkpoint import Resume
 from deepclean.train.loop import descend
 from deepclean.train.loss import build_loss
-from deepclean.train.prepare import Stretch
+from deepclean.train.prepare import TrainingStretch
 from deepclean.train.windows import Windows
 
 CASES = {"1": ("H1", "60Hz_mains_only"), "21": ("H1", COUPLING), "266": ("V1", None)}
@@ -191,8 +191,8 @@ def reload(place: Path, device: str) -> Figures:
     loaded = models.load(second.path, device)
     took, began = time.perf_counter() - began, time.perf_counter()
     coupling = make_coupling(config, COUPLING, loaded)
-    engine.add(coupling)
-    engine.promote(coupling.version)
+    engine.versions.add(coupling)
+    engine.versions.promote(coupling.version)
     engine.push(last)
     switch = time.perf_counter() - began
     return {
@@ -208,7 +208,7 @@ def epoch(place: Path, device: str, seconds: int) -> float:
     settings, rate = config.training.model_copy(update={"epochs": 1}), config.engine.rate
     rng = np.random.default_rng(0)
     witnesses = rng.standard_normal((8, seconds * rate), dtype=np.float32)
-    stretch = Stretch(Span.of_seconds(START, seconds), witnesses, witnesses.mean(axis=0))
+    stretch = TrainingStretch(Span.of_seconds(START, seconds), witnesses, witnesses.mean(axis=0))
     window = settings.window * rate // NS
     bands = config.couplings[COUPLING].bands
     began = time.perf_counter()

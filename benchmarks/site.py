@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from benchmarks.common import CONFIGURATIONS, ROOT
 from deepclean.config import Config, load
 from deepclean.core.block import Block
 from deepclean.core.time import Span
-from deepclean.io.t050017 import FrameName
+from deepclean.io.retention import held
 from deepclean.models import load as models
 from deepclean.models.load import Model
 from deepclean.models.manifest import Channel, Description
@@ -87,12 +86,9 @@ class SiteDirectory:
 
     def outputs(self) -> dict[int, Path]:
         """Return the cleaned frames that are there, by GPS second."""
-        directory, found = self.config.output.directory, {}
-        for entry in os.scandir(directory):
-            name = FrameName.parse(entry.name)
-            if name is not None:
-                found[name.start] = directory / entry.name
-        return found
+        output = self.config.output
+        names = held(output.directory, output.description)
+        return {name.start: output.directory / str(name) for name in names}
 
 
 def lay_out(

@@ -100,10 +100,7 @@ def publish(place: Path, began: int) -> list[Published]:
 
 
 class Watcher:
-    """A thread that notes when frames of a description appear in a directory, and what they hold.
-
-    `state` is the full name of the frames' state vector.
-    """
+    """A thread that notes when frames appear in a directory, and by their state if cleaned."""
 
     def __init__(self, directory: Path, description: str, state: str) -> None:
         self.seen: list[Appeared] = []
@@ -144,11 +141,7 @@ def names_in(events: bytes) -> list[str]:
 
 
 def latencies(published: Sequence[Published], seen: Sequence[Appeared]) -> dict[str, float]:
-    """Return median, p99 and worst in ms, how many frames are missing and how many not cleaned.
-
-    Raises:
-        RuntimeError: none of them has one.
-    """
+    """Return median, p99 and worst in ms, how many frames are missing and how many not cleaned."""
     out = {frame.start: frame for frame in reversed(seen)}  # the first of each time
     found = [(raw, out[raw.start]) for raw in published if raw.start in out]
     if not found:

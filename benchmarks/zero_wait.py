@@ -30,7 +30,7 @@ from scipy import signal
 from benchmarks.common import Figures
 from benchmarks.site import START, demo_site
 from deepclean.config.settings import engine_settings
-from deepclean.core.bandpass import Band, make_bandpass
+from deepclean.core.bandpass import make_bandpass
 from deepclean.core.block import Block, Float64, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
@@ -52,8 +52,7 @@ TRANSITION = 6.0
 
 HEAD = "|residual / floor|over waiting|outside, mean|worst Hz|at the hops' rate".split("|")
 
-Continue = Callable[[Float64, int], Float64]
-"""Says of a stream, up to now, what its next samples are."""
+Continue = Callable[[Float64, int], Float64]  # of a stream, up to now, the next samples
 
 
 @dataclass(frozen=True)
@@ -71,11 +70,6 @@ class Case:
         """The raw strain."""
         assert isinstance(self.block.strain, Series)
         return np.asarray(self.block.strain.samples, dtype=np.float64)
-
-    @property
-    def bands(self) -> list[Band]:
-        """The coupling's bands."""
-        return list(self.couplings[0].bands)
 
 
 def main() -> None:
@@ -193,7 +187,7 @@ def by_hop(case: Case, known: Float64, unknown: int, ahead: Continue, *, sine: b
     """
     settings, (coupling,) = case.settings, case.couplings
     rate, before, pad = settings.model_rate, back(settings.model_rate), coupling.bandpass.settle_in
-    seam = Splice([sum(band) / 2 for band in case.bands], rate, rate // 8)
+    seam = Splice([sum(band) / 2 for band in case.couplings[0].bands], rate, rate // 8)
     length = len(seam.weight)
     given, old = np.zeros(len(known)), None
     for end in range(WARM // 2 * rate, len(known) + 1, rate):
@@ -222,15 +216,15 @@ def figures(case: Case, samples: Float64, waited: Float64) -> dict[str, float]:
     frequencies, power = signal.welch(raw, rate, nperseg=length)
     _, after = signal.welch(clean, rate, nperseg=length)
     outside = (frequencies > 10) & (frequencies < min(1500, 0.4 * rate))
-    for low, high in case.bands:
+    for low, high in case.couplings[0].bands:
         outside &= (frequencies < low - TRANSITION) | (frequencies > high + TRANSITION)
     ratio = after[outside] / power[outside]
     hertz = np.arange(len(ratio)) // 8
     broadly = np.bincount(hertz, ratio) / np.bincount(hertz)
     at_hops = np.isclose(frequencies[outside] % 1, 0)
     return {
-        "over_floor": band_ratio(clean, floor, rate, case.bands),
-        "over_waiting": band_ratio(clean, usual, rate, case.bands),
+        "over_floor": band_ratio(clean, floor, rate, case.couplings[0].bands),
+        "over_waiting": band_ratio(clean, usual, rate, case.couplings[0].bands),
         "outside_mean": float(np.sqrt(ratio.mean())),
         "outside_worst_hertz": float(np.sqrt(broadly[np.argmax(np.abs(broadly - 1))])),
         "at_hop_rate": float(np.sqrt(ratio[at_hops].mean() / ratio[~at_hops].mean())),

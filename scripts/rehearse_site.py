@@ -60,40 +60,17 @@ class Plan:
     end: int  # of the run
 
 
-FULL = Plan(
-    rate=4096,
-    witness_rate=512,
-    overrides=(
-        *("retrain.span=480", "retrain.within=480", "retrain.min_ready=400"),
-        "retrain.held_out=128",
-    ),
-    history=480,
-    drift=(60, 240),
-    every=720,
-    bad_at=900,
-    swap_at=1620,
-    end=1740,
-)
+_FULL = ("retrain.span=480", "retrain.within=480", "retrain.min_ready=400", "retrain.held_out=128")
+FULL = Plan(4096, 512, _FULL, 480, (60, 240), every=720, bad_at=900, swap_at=1620, end=1740)
 """All rules as they are where nothing is configured, but for retraining on 8 minutes of data."""
 
-FAST = Plan(
-    rate=512,
-    witness_rate=256,
-    overrides=(
-        *("engine.rate=256", "engine.resample.zeros=8"),
-        *("gate.dwell=4", "gate.memory=16"),
-        *("models.trial.validation_time=20", "models.trial.patience=60"),
-        *("models.trial.rollback_after=8", "models.trial.probation=600"),
-        *("retrain.span=240", "retrain.within=240", "retrain.min_ready=200"),
-        "retrain.held_out=64",
-    ),
-    history=240,
-    drift=(30, 90),
-    every=330,
-    bad_at=400,
-    swap_at=500,
-    end=550,
+_FAST = (
+    *("engine.rate=256", "engine.resample.zeros=8", "gate.dwell=4", "gate.memory=16"),
+    *("models.trial.validation_time=20", "models.trial.patience=60"),
+    *("models.trial.rollback_after=8", "models.trial.probation=600"),
+    *("retrain.span=240", "retrain.within=240", "retrain.min_ready=200", "retrain.held_out=64"),
 )
+FAST = Plan(512, 256, _FAST, 240, (30, 90), every=330, bad_at=400, swap_at=500, end=550)
 """At low rates, with all times of the rules five to ten times shorter."""
 
 

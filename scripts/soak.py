@@ -88,8 +88,18 @@ def soak(place: Path, seconds: int, fault_rate: float, every: int, seed: int = 0
 
         def sample() -> None:
             _scrape(port)
-            samples.append(_sample(site, daemon, clock.second, began, samples))
-            print(samples[-1], flush=True)
+            now = Sample(
+                second=clock.second,
+                wall=time.monotonic() - began,
+                cpu=processor(daemon.pid),
+                rss=resident(daemon.pid),
+                descriptors=_descriptors(daemon.pid, samples[0].descriptors if samples else 0),
+                threads=int(status(daemon.pid)["Threads"]),
+                outputs=len(site.outputs()),
+                balanced=ledger(site).balanced,
+            )
+            print(now, flush=True)
+            samples.append(now)
 
         clock = DaemonClock(site, daemon, span, faults, bursts, every, sample)
         pace = Pace(retention=KEPT, ahead=BURST + 16)
@@ -136,21 +146,6 @@ def _scrape(port: int) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         answer.read()
-
-
-def _sample(
-    site: SiteDirectory, daemon: Daemon, second: int, began: float, before: list[Sample]
-) -> Sample:
-    return Sample(
-        second=second,
-        wall=time.monotonic() - began,
-        cpu=processor(daemon.pid),
-        rss=resident(daemon.pid),
-        descriptors=_descriptors(daemon.pid, before[0].descriptors if before else 0),
-        threads=int(status(daemon.pid)["Threads"]),
-        outputs=len(site.outputs()),
-        balanced=ledger(site).balanced,
-    )
 
 
 def _descriptors(pid: int, usual: int) -> int:

@@ -326,7 +326,9 @@ def test_the_gpus_checks_hold_where_its_memory_is_taken(
     figures = gpu.against_cpu(device, 3) | gpu.reload(place / "one", device)
     found = gpu.checks(figures | gpu.out_of_memory(place / "two", device, taken))
     assert list(found.values()) == [True] * 5
-    found = gpu.checks(figures | gpu.out_of_memory(place / "three", device, nullcontext))
+    found = gpu.checks(
+        figures | gpu.out_of_memory(place / "three", device, lambda _: nullcontext())
+    )
     assert list(found.values()) == [True, True, True, False, True]
     apart = gpu.difference(np.array([3.0, -4.002]), np.array([3.0, -4.0]))  # the rms is 3.5355
     assert apart == pytest.approx({"worst": 5.657e-4, "rms": 4e-4}, rel=1e-3)

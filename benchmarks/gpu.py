@@ -38,7 +38,7 @@ from deepclean.core.block import Block, CleanedBlock, Float64, Series
 from deepclean.core.engine.engine import Engine
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_coupling, make_engine
-from deepclean.models import load as models
+from deepclean.models import model as models
 from deepclean.models.networks import build
 from deepclean.models.tensors import GOLDEN_TOLERANCE, infer
 from deepclean.simulate import site_of

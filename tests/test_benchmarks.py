@@ -37,7 +37,7 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
-from deepclean.models import load as models
+from deepclean.models import model as models
 
 STATE = "H1:DEEPCLEAN-STATE_VECTOR"
 

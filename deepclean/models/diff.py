@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from deepclean.models import load as models
+from deepclean.models import model as models
 from deepclean.models import tensors
 from deepclean.models.manifest import Manifest
 

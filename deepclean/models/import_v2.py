@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from deepclean.errors import ModelError
+from deepclean.errors import ModelError, one_line
 from deepclean.models import deepcleanv2, tensors
-from deepclean.models import load as models
+from deepclean.models import model as models
 from deepclean.models.manifest import Channel, Description, Manifest, Origin
 from deepclean.models.networks import build
 
@@ -74,7 +74,7 @@ def _published(script: models.Model, path: Path) -> tuple[dict[str, object], nn.
             raise _OtherError("its layers are others")
         network.load_state_dict({name: held[n][1] for n, name in enumerate(ours)}, strict=True)
     except (_OtherError, ModelError, RuntimeError) as error:
-        raise _refusal(" ".join(str(error).split())[:200], path) from error
+        raise _refusal(one_line(error), path) from error
     network = models.freeze(network)
     difference = _difference(script, network)
     if not difference <= AGREEMENT:

@@ -19,7 +19,7 @@ from deepclean.core.frame import InputFrame
 from deepclean.core.time import Span
 from deepclean.factory import make_engine
 from deepclean.models import directory as coupling_directory
-from deepclean.models import load as models
+from deepclean.models import model as models
 from deepclean.models import versions
 from deepclean.models.loading import load_models
 from deepclean.models.manifest import Channel, Description, Manifest, sha256

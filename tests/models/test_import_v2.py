@@ -9,7 +9,7 @@ from torch import nn
 
 from deepclean.errors import ModelError
 from deepclean.models import import_v2, store
-from deepclean.models import load as models
+from deepclean.models import model as models
 from tests.helpers.deepcleanv2_directory import (
     WITNESSES,
     Autoencoder,

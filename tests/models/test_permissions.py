@@ -20,8 +20,8 @@ from deepclean.models import (
     verify,
     versions,
 )
-from deepclean.models import load as models
 from deepclean.models import log as model_log
+from deepclean.models import model as models
 from deepclean.models.manifest import sha256
 from tests.helpers import store_site
 from tests.helpers.deepcleanv2_directory import Danger, directory, original

@@ -15,7 +15,7 @@ from deepclean.config import Config, load
 from deepclean.core.block import Block
 from deepclean.core.time import Span
 from deepclean.io.retention import held
-from deepclean.models import model as models
+from deepclean.models import files as models
 from deepclean.models.manifest import Channel, Description
 from deepclean.models.model import Model
 from deepclean.models.networks import build

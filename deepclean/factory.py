@@ -15,7 +15,7 @@ from deepclean.core.predict import Predictor, Reach, geometry
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError, ModelError
 from deepclean.models import device
-from deepclean.models import model as models
+from deepclean.models import files as models
 from deepclean.models.loading import model_path, model_store
 from deepclean.models.model import Model
 

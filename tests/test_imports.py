@@ -38,7 +38,6 @@ the modules of this package that import one of them, directly or not."""
 CIRCLES: set[frozenset[str]] = {
     frozenset(f"deepclean.config.{name}" for name in ("checks", "coupling_checks"))
     | {"deepclean.config.retrain", "deepclean.config.schema"},
-    frozenset({"deepclean.models.deepcleanv2", "deepclean.models.model"}),
 }
 """Import circles that are still to be opened."""
 

@@ -29,7 +29,7 @@ def publish(
     """
     settings = load(config, override or ())
     from deepclean.models import directory as coupling_directory
-    from deepclean.models import model as models
+    from deepclean.models import files as models
     from deepclean.models import store
 
     if not (directory / coupling_directory.MANIFEST).exists() and (directory / "model.pt").exists():

@@ -170,7 +170,7 @@ def witnesses(
 
 def _model(config: Config | None, coupling: str | None, text: str) -> Model:
     """Load the model that the option names."""
-    from deepclean.models import model as models
+    from deepclean.models import files as models
 
     if Path(text).is_dir():
         return models.load(Path(text))

@@ -17,7 +17,7 @@ from deepclean import __version__
 from deepclean.config import Config
 from deepclean.errors import ConfigError, InputError, ModelError, output_errors
 from deepclean.models import deepcleanv2
-from deepclean.models import model as models
+from deepclean.models import files as models
 from deepclean.models.directory import MANIFEST
 from deepclean.models.loading import load_model, resolve_device
 from deepclean.models.manifest import Sha256

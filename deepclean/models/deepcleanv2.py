@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from deepclean.core.block import Float64
 from deepclean.errors import ModelError, one_line
-from deepclean.models import model as models
 from deepclean.models import permissions
 from deepclean.models.manifest import sha256
+from deepclean.models.model import Model, freeze
 from deepclean.models.networks import Receptive, measure
 from deepclean.models.tensors import Scalers, check_finite
 
@@ -80,7 +80,7 @@ def read_settings(path: Path) -> DeepCleanV2Settings:
     return _settings(permissions.read(path / CONFIG), path / CONFIG)
 
 
-def load(path: Path, device: str = "cpu") -> models.Model:
+def load(path: Path, device: str = "cpu") -> Model:
     """Load a training directory of deepcleanv2 as version 0 of the coupling that it is named for.
 
     Args:
@@ -98,14 +98,14 @@ def load(path: Path, device: str = "cpu") -> models.Model:
     count = len(settings.witnesses)
     scalers = _scalers(content, path)
     scalers.check(count, path / WITNESS_SCALER)
-    network = models.freeze(_Flat(_script(script, path / MODEL)))
+    network = freeze(_Flat(_script(script, path / MODEL)))
     check_finite(network, path / MODEL)
     rate, kernel = _samples(settings, path / CONFIG)
     try:
         seen = measure(network, count, kernel)
     except ModelError as error:
         raise ModelError(str(error), path=path / MODEL) from error
-    return models.Model(
+    return Model(
         path=path,
         interferometer=settings.channels[0].partition(":")[0],
         coupling=path.resolve().name,

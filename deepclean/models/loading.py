@@ -8,8 +8,8 @@ from pathlib import Path
 from deepclean.config import Config
 from deepclean.errors import ConfigError, DeviceError, ModelError
 from deepclean.models import device, versions
+from deepclean.models import files as models
 from deepclean.models import log as model_log
-from deepclean.models import model as models
 from deepclean.models.model import Model
 
 _log = logging.getLogger(__name__)

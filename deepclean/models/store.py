@@ -16,8 +16,8 @@ from torch import nn
 
 from deepclean.errors import ModelError
 from deepclean.models import directory as coupling_directory
+from deepclean.models import files as models
 from deepclean.models import log as model_log
-from deepclean.models import model as models
 from deepclean.models import versions
 from deepclean.models.log import What
 from deepclean.models.manifest import Description, Manifest, Origin, sha256

@@ -19,10 +19,11 @@ from deepclean.core.frame import InputFrame
 from deepclean.core.time import Span
 from deepclean.factory import make_engine
 from deepclean.models import directory as coupling_directory
-from deepclean.models import model as models
+from deepclean.models import files as models
 from deepclean.models import versions
 from deepclean.models.loading import load_models
 from deepclean.models.manifest import Channel, Description, Manifest, sha256
+from deepclean.models.model import Model
 from deepclean.models.networks import build
 from deepclean.models.tensors import Scalers, serialise
 from deepclean.rollout.record import ModelRecord, path_in
@@ -106,7 +107,7 @@ class Stream:
         config: Config,
         *,
         threaded: bool = False,
-        loaded: Mapping[str, models.Model] | None = None,
+        loaded: Mapping[str, Model] | None = None,
     ) -> None:
         self.config, self.threaded = config, threaded
         loaded = loaded or load_models(config)

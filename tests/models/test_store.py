@@ -8,8 +8,8 @@ import pytest
 
 from deepclean.errors import ModelError, OutputError
 from deepclean.models import directory as coupling_directory
+from deepclean.models import files as models
 from deepclean.models import log as model_log
-from deepclean.models import model as models
 from deepclean.models import store, versions
 from deepclean.models.log import Change
 from deepclean.models.manifest import Manifest, sha256

@@ -20,8 +20,8 @@ from deepclean.core.block import Series
 from deepclean.core.rollout.rollout import Rollout
 from deepclean.errors import ModelError, OutputError
 from deepclean.io import gwf
+from deepclean.models import files as models
 from deepclean.models import loading, rejections, store, versions
-from deepclean.models import model as models
 from deepclean.models.networks import Wiener
 from deepclean.rollout import store_follower
 from deepclean.system.malloc import Trimmer

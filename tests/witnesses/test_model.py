@@ -15,7 +15,7 @@ from deepclean.config import Config
 from deepclean.config import settings as core_settings
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
-from deepclean.models import model as models
+from deepclean.models import files as models
 from deepclean.models.model import Model
 from deepclean.train.data import SiteData, TrainingData
 from deepclean.train.prepare import TrainingStretch

@@ -15,8 +15,8 @@ from deepclean.core.segments import total_seconds
 from deepclean.core.time import NS, Span
 from deepclean.errors import ModelError, OutputError
 from deepclean.io.source import ChannelHistory
+from deepclean.models import files as models
 from deepclean.models import loading, store, versions
-from deepclean.models import model as models
 from deepclean.models.manifest import Manifest, sha256
 from deepclean.models.model import Model
 from deepclean.train.data import SiteData, TrainingData

@@ -36,8 +36,8 @@ from deepclean.factory import make_engine
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
 from deepclean.io.sink import FrameSink
-from deepclean.models.load import Model
 from deepclean.models.loading import load_models
+from deepclean.models.model import Model
 from deepclean.run.cleaner import FrameCleaner, sink_of
 
 SETTLE = 32

@@ -45,7 +45,7 @@ from deepclean.factory import make_engine
 from deepclean.io.history import History
 from deepclean.io.sink import FrameSink
 from deepclean.io.source import HistorySource
-from deepclean.models.load import Model
+from deepclean.models.model import Model
 from deepclean.run import cleaner
 from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
 from deepclean.simulate import Simulator, with_dummies

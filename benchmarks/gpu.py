@@ -38,7 +38,8 @@ from deepclean.core.block import Block, CleanedBlock, Float64, Series
 from deepclean.core.engine.engine import Engine
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_coupling, make_engine
-from deepclean.models import load as models
+from deepclean.models import files as models
+from deepclean.models.model import freeze
 from deepclean.models.networks import build
 from deepclean.models.tensors import GOLDEN_TOLERANCE, infer
 from deepclean.simulate import site_of
@@ -139,7 +140,7 @@ def latency(engine: Engine, config: Config, frames: int) -> dict[str, float]:
 
 def network_alone(count: int, device: str, repeat: int) -> dict[str, float]:
     """Return what a pass over a hop of one second takes on data that are on the device, in ms."""
-    network = models.freeze(build(AUTOENCODER, count)).to(device)
+    network = freeze(build(AUTOENCODER, count)).to(device)
     rate = configuration("1").engine.rate
     inputs = torch.randn(1, count, rate + 256, device=device)
     took = []

@@ -15,9 +15,9 @@ from deepclean.config import Config, load
 from deepclean.core.block import Block
 from deepclean.core.time import Span
 from deepclean.io.retention import held
-from deepclean.models import load as models
-from deepclean.models.load import Model
+from deepclean.models import files as models
 from deepclean.models.manifest import Channel, Description
+from deepclean.models.model import Model
 from deepclean.models.networks import build
 from deepclean.models.tensors import Scalers
 from deepclean.models.versions import set_pointer

@@ -48,6 +48,11 @@ def listed(absent: Iterable[str], valid: Collection[str]) -> str:
     return ", ".join(named)
 
 
+def one_line(error: Exception) -> str:
+    """Return a library's message as the end of one of ours: one line, not too long."""
+    return " ".join(str(error).split())[:200]
+
+
 class DeepCleanError(Exception):
     """Base of every fault that is reported to a person rather than raised as a bug.
 

@@ -1,10 +1,9 @@
-"""From a configuration to the engine that it describes, and its latency budget."""
+"""The engine that a configuration describes, and its latency budget."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from deepclean.config import Config
 from deepclean.config.settings import bandpass_settings, engine_settings, predict_settings
@@ -17,12 +16,9 @@ from deepclean.core.reach import Reach
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError, ModelError
 from deepclean.models import device
-from deepclean.models import load as models
-from deepclean.models.load import Model
+from deepclean.models import files as models
 from deepclean.models.loading import model_path, model_store
-
-if TYPE_CHECKING:
-    pass
+from deepclean.models.model import Model
 
 
 def coupling_bandpass(config: Config, name: str) -> Bandpass:
@@ -40,7 +36,7 @@ def coupling_bandpass(config: Config, name: str) -> Bandpass:
 
 
 def predictor(model: Model) -> Predictor:
-    """Return what the engine needs of a model; on a GPU it has a spare on the CPU."""
+    """Return a model as the engine runs it; one on a GPU has a spare on the CPU."""
     on_cpu, scalers = model.device == "cpu", model.scalers
     return Predictor(
         network=model.predict if on_cpu else device.with_cpu_fallback(model),
@@ -65,7 +61,7 @@ def make_engine(config: Config, loaded: Mapping[str, Model]) -> Engine:
 
 
 def make_coupling(config: Config, name: str, loaded: Model) -> Coupling:
-    """Return what an engine needs of a coupling with a model.
+    """Return a coupling with its model, as an engine runs it.
 
     Raises:
         ConfigError: the coupling's prediction does not suit the model or the hop.
@@ -86,9 +82,9 @@ class Budget:
     """The latency budget of a configuration.
 
     Args:
-        plan: where each stage stands.
-        assumed: couplings whose model is not there; an equivariant network that fits the edge
-            is assumed for them.
+        plan: the time that each stage takes of the latency.
+        assumed: couplings without a model; an equivariant network that fits the edge is assumed
+            for them.
     """
 
     plan: Schedule

@@ -29,7 +29,7 @@ from deepclean.cli.options import histories
 from deepclean.core.rollout.rollout import Event
 from deepclean.core.time import NS
 from deepclean.io.source import HistorySource
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models import rejections, store, versions
 from deepclean.models.manifest import Description
 from deepclean.models.networks import Wiener

@@ -37,7 +37,8 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
-from deepclean.models import load as models
+from deepclean.models import files as models
+from deepclean.models.model import Model
 
 STATE = "H1:DEEPCLEAN-STATE_VECTOR"
 
@@ -313,13 +314,13 @@ def test_the_gpus_checks_hold_where_its_memory_is_taken(
 ) -> None:
     """The device is the CPU under another name, which lacks memory for some frames."""
 
-    def refuse(model: models.Model, witnesses: torch.Tensor) -> torch.Tensor:
+    def refuse(model: Model, witnesses: torch.Tensor) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
 
     @contextmanager
     def taken(device: str) -> Iterator[None]:
         with monkeypatch.context() as patched:
-            patched.setattr(models.Model, "predict", refuse)
+            patched.setattr(Model, "predict", refuse)
             yield
 
     place, device = tmp_path, "cpu:0"

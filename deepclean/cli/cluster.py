@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from deepclean.cluster.plan import ReplayRequest, ShardLimits, ShardPlan
     from deepclean.cluster.verify import UnfinishedShard
     from deepclean.io.source import HistorySource
-    from deepclean.models.load import Model
+    from deepclean.models.model import Model
 
 _PANEL = "On a pool or a cluster (docs/scale-out.md)"
 _Option = partial(typer.Option, rich_help_panel=_PANEL, show_default=False)

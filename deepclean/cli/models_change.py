@@ -30,7 +30,7 @@ def publish(
     force.
     """
     settings = load(config, override or ())
-    from deepclean.models import load as models
+    from deepclean.models import files as models
     from deepclean.models import store
 
     if not (directory / coupling_directory.MANIFEST).exists() and (directory / "model.pt").exists():

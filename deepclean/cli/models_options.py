@@ -86,7 +86,7 @@ def fits(config: Config, coupling: str) -> Callable[[Path], None]:
 
     The version is loaded as the daemon loads it. It must fit the configured witnesses and rate.
     """
-    from deepclean.models import load as models
+    from deepclean.models import files as models
 
     def check(path: Path) -> None:
         model = models.load(path, store=config.models.directory)

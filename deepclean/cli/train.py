@@ -54,7 +54,7 @@ def train(
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
     from deepclean.io.datafind import fetch as fetched
-    from deepclean.models import load as models
+    from deepclean.models import files as models
     from deepclean.models import store
     from deepclean.train.data import TrainingData
     from deepclean.train.loop import Progress

@@ -200,7 +200,7 @@ def _other(
     if compare is None:
         return None
     coupling, _, directory = compare.rpartition("=")
-    from deepclean.models import load as models
+    from deepclean.models import files as models
 
     model = models.load(Path(directory))
     known = list(config.enabled_couplings)

@@ -21,7 +21,7 @@ from deepclean.errors import ConfigError, InputError, hint
 if TYPE_CHECKING:
     from deepclean.core.bandpass import Band
     from deepclean.io.history import History
-    from deepclean.models.load import Model
+    from deepclean.models.model import Model
     from deepclean.witnesses.saliency import Attribution
     from deepclean.witnesses.spectra import Candidate, SearchStretch
 
@@ -172,7 +172,7 @@ def witnesses(
 
 def _model(config: Config | None, coupling: str | None, text: str) -> Model:
     """Load the model that the option names."""
-    from deepclean.models import load as models
+    from deepclean.models import files as models
 
     if Path(text).is_dir():
         return models.load(Path(text))

@@ -17,11 +17,11 @@ from deepclean import __version__
 from deepclean.config import Config
 from deepclean.errors import ConfigError, InputError, ModelError, output_errors
 from deepclean.models import deepcleanv2
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models.directory import MANIFEST
-from deepclean.models.load import Model
 from deepclean.models.loading import load_model, resolve_device
 from deepclean.models.manifest import Sha256
+from deepclean.models.model import Model
 from deepclean.system.atomic import publish
 
 _FILES = (

@@ -31,7 +31,7 @@ from deepclean.errors import ConfigError, InputError, output_errors
 from deepclean.io.history import History
 from deepclean.io.retention import held
 from deepclean.io.source import HistorySource
-from deepclean.models.load import Model
+from deepclean.models.model import Model
 from deepclean.system.atomic import publish
 
 CONFIG, PINNED, PLAN, SHARDS, LOGS = "config.yaml", "pinned.json", "plan.json", "shards.txt", "logs"

@@ -5,10 +5,10 @@ The sections are in `frames`, `engine`, `couplings`, `models` and `training`, th
 read the values, `loader` puts them together. `settings` makes the core's settings.
 """
 
+from deepclean.config.checked import Config
 from deepclean.config.couplings import BandpassConfig, CouplingConfig, PredictConfig
 from deepclean.config.loader import load
 from deepclean.config.render import json_schema, to_yaml
-from deepclean.config.schema import Config
 from deepclean.config.training import TrainConfig
 
 __all__ = [

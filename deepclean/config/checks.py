@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from deepclean.config import coupling_checks
 from deepclean.config.coupling_checks import (
@@ -18,12 +17,10 @@ from deepclean.config.coupling_checks import (
     whole_samples,
 )
 from deepclean.config.faults import ConfigFault, Key, show_key
+from deepclean.config.schema import ConfigTree
 from deepclean.core.channels import frame_part
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import hint
-
-if TYPE_CHECKING:
-    from deepclean.config.schema import Config
 
 _HOPS = (NS // 16, NS // 8, NS // 4, NS // 2, *range(NS, 65 * NS, NS))
 """Nanoseconds. Whole seconds and whole hops coincide, and a 16 Hz channel has whole samples."""
@@ -36,7 +33,7 @@ _SHORTEST = 64
 (validate.measure)."""
 
 
-def faults(config: Config) -> Iterator[ConfigFault]:
+def faults(config: ConfigTree) -> Iterator[ConfigFault]:
     """Yield the faults of a configuration whose values are valid each, but not together."""
     engine = config.engine
     yield from _hop(config)
@@ -65,7 +62,7 @@ def _fault(message: str, *keys: str) -> ConfigFault:
     return ConfigFault(message, tuple(tuple(key.split(".")) for key in keys))
 
 
-def _hop(config: Config) -> Iterator[ConfigFault]:
+def _hop(config: ConfigTree) -> Iterator[ConfigFault]:
     hop = config.engine.hop
     if hop not in _HOPS:
         yield _fault(
@@ -84,7 +81,7 @@ def _hop(config: Config) -> Iterator[ConfigFault]:
             )
 
 
-def _slowest_witness(config: Config) -> Iterator[ConfigFault]:
+def _slowest_witness(config: ConfigTree) -> Iterator[ConfigFault]:
     resample = config.engine.resample
     if resample.max_delay * resample.slowest_rate < NS:
         least = -(-NS // resample.slowest_rate)
@@ -96,7 +93,7 @@ def _slowest_witness(config: Config) -> Iterator[ConfigFault]:
         )
 
 
-def _limits(config: Config) -> Iterator[ConfigFault]:
+def _limits(config: ConfigTree) -> Iterator[ConfigFault]:
     """Yield a fault for each limit of a channel that is no coupling's witness."""
     used = {w for coupling in config.couplings.values() for w in coupling.witnesses}
     for channel in config.engine.witnesses.limits:
@@ -107,7 +104,7 @@ def _limits(config: Config) -> Iterator[ConfigFault]:
             )
 
 
-def _gate(config: Config) -> Iterator[ConfigFault]:
+def _gate(config: ConfigTree) -> Iterator[ConfigFault]:
     """Yield a fault for each time that the gates cannot be computed with."""
     gate, ramp, rate = config.gate, config.engine.ramp, config.engine.rate
     if gate.window % NS or gate.window < 4 * NS:
@@ -145,7 +142,7 @@ def _gate(config: Config) -> Iterator[ConfigFault]:
         )
 
 
-def _sites(config: Config) -> Iterator[ConfigFault]:
+def _sites(config: ConfigTree) -> Iterator[ConfigFault]:
     """Yield a fault for each channel that belongs to another interferometer."""
     site = config.interferometer
     named: dict[Key, tuple[str | None, ...]] = {
@@ -162,7 +159,7 @@ def _sites(config: Config) -> Iterator[ConfigFault]:
                 )
 
 
-def _directories(config: Config) -> Iterator[ConfigFault]:
+def _directories(config: ConfigTree) -> Iterator[ConfigFault]:
     """Yield a fault for each directory written to that is in use already."""
     witnesses = enumerate(config.input.witnesses)
     taken: dict[Key, Path] = {
@@ -184,7 +181,7 @@ def _directories(config: Config) -> Iterator[ConfigFault]:
             taken[key] = directory
 
 
-def _archive(config: Config) -> Iterator[ConfigFault]:
+def _archive(config: ConfigTree) -> Iterator[ConfigFault]:
     """Yield a fault where frames would be gone before the archive has merged them."""
     archive, retention = config.output.archive, config.output.retention
     if archive.directory is None:
@@ -202,7 +199,7 @@ def _archive(config: Config) -> Iterator[ConfigFault]:
             )
 
 
-def _overlaps(config: Config) -> Iterator[ConfigFault]:
+def _overlaps(config: ConfigTree) -> Iterator[ConfigFault]:
     """Yield a fault for each two enabled couplings with bands that overlap."""
     for (name, one), (other_name, other) in combinations(config.enabled_couplings.items(), 2):
         pairs = ((a, b) for a in one.bands for b in other.bands if overlapping(a, b))
@@ -215,7 +212,7 @@ def _overlaps(config: Config) -> Iterator[ConfigFault]:
             )
 
 
-def _same_channels(config: Config) -> Iterator[ConfigFault]:
+def _same_channels(config: ConfigTree) -> Iterator[ConfigFault]:
     """Yield a fault for each coupling whose frame channels have another's names."""
     found: dict[str, str] = {}
     for name in config.couplings:
@@ -228,7 +225,7 @@ def _same_channels(config: Config) -> Iterator[ConfigFault]:
         found.setdefault(part, name)
 
 
-def _none_enabled(config: Config) -> Iterator[ConfigFault]:
+def _none_enabled(config: ConfigTree) -> Iterator[ConfigFault]:
     if not config.couplings:
         yield _fault("there is none; add one", "couplings")
     elif not config.enabled_couplings:
@@ -236,7 +233,7 @@ def _none_enabled(config: Config) -> Iterator[ConfigFault]:
         yield ConfigFault("none is enabled; enable at least one", (("couplings",), *switches))
 
 
-def _training(config: Config) -> Iterator[ConfigFault]:
+def _training(config: ConfigTree) -> Iterator[ConfigFault]:
     rate = config.engine.rate
     window, overlap = config.training.window, config.training.overlap
     yield from whole_samples(window, rate, ("training", "window"), RATE)
@@ -249,7 +246,7 @@ def _training(config: Config) -> Iterator[ConfigFault]:
         )
 
 
-def _trial(config: Config) -> Iterator[ConfigFault]:
+def _trial(config: ConfigTree) -> Iterator[ConfigFault]:
     """Yield a fault where a canary could never be promoted."""
     trial = config.models.trial
     if trial.patience < trial.validation_time:
@@ -261,7 +258,7 @@ def _trial(config: Config) -> Iterator[ConfigFault]:
         )
 
 
-def _retrain(config: Config) -> Iterator[ConfigFault]:
+def _retrain(config: ConfigTree) -> Iterator[ConfigFault]:
     """Yield a fault for each length that leaves nothing to do."""
     retrain = config.retrain
     held_out, least, span = "retrain.held_out", "retrain.min_ready", "retrain.span"

@@ -7,20 +7,17 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
 from math import gcd
-from typing import TYPE_CHECKING
 
+from deepclean.config.couplings import CouplingConfig
 from deepclean.config.faults import ConfigFault, Key, show_key
+from deepclean.config.schema import ConfigTree
 from deepclean.core.time import NS, format_gps
-
-if TYPE_CHECKING:
-    from deepclean.config.couplings import CouplingConfig
-    from deepclean.config.schema import Config
 
 RATE: Key = ("engine", "rate")
 STRAIN_RATE: Key = ("strain", "rate")
 
 
-def faults(config: Config, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
+def faults(config: ConfigTree, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
     """Yield the faults of one coupling, enabled or not.
 
     Args:
@@ -72,7 +69,7 @@ def overlapping(one: tuple[float, float], other: tuple[float, float]) -> bool:
     return max(one[0], other[0]) < min(one[1], other[1])
 
 
-def _bands(config: Config, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
+def _bands(config: ConfigTree, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
     limits = ((RATE, config.engine.rate), (STRAIN_RATE, config.strain.rate))
     for index, band in enumerate(coupling.bands):
         low, high = band
@@ -112,7 +109,7 @@ def _transition(coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
         )
 
 
-def _windows(config: Config, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
+def _windows(config: ConfigTree, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
     predict, rate = coupling.predict, config.engine.rate
     kernel, edge, stride = predict.kernel, predict.edge, predict.stride
     kernel_key, edge_key, stride_key = ((*key, name) for name in ("kernel", "edge", "stride"))
@@ -134,7 +131,7 @@ def _windows(config: Config, coupling: CouplingConfig, key: Key) -> Iterator[Con
         )
 
 
-def _witnesses(config: Config, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
+def _witnesses(config: ConfigTree, coupling: CouplingConfig, key: Key) -> Iterator[ConfigFault]:
     for name, count in Counter(coupling.witnesses).items():
         if count > 1:
             yield ConfigFault(f"{name} is listed {count} times; keep one", (key,))

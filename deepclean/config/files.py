@@ -12,10 +12,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
+from deepclean.config.checked import Config
 from deepclean.config.couplings import CouplingConfig
 from deepclean.config.faults import Key, show_key, step
 from deepclean.config.names import EXTENDS
-from deepclean.config.schema import Config
 from deepclean.config.types import show
 
 _CIRCULAR = "refers to itself, or is nested too deeply"

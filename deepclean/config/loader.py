@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from deepclean.config import overrides as outside
+from deepclean.config.checked import Config
 from deepclean.config.faults import (
     ConfigFault,
     Key,
@@ -21,7 +22,7 @@ from deepclean.config.faults import (
     translate,
 )
 from deepclean.config.files import UnreadableError, YamlSource, normalise, read
-from deepclean.config.schema import Config, ModelsConfig
+from deepclean.config.models import ModelsConfig
 from deepclean.errors import ConfigError
 
 _Origins = dict[Key, int]

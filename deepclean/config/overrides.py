@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deepclean.config.checked import Config
 from deepclean.config.faults import show_key, step, valid_names
 from deepclean.config.files import UnreadableError, YamlSource, normalise, parse
-from deepclean.config.schema import Config
 from deepclean.core.channels import frame_part
 from deepclean.errors import nearest
 

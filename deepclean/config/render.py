@@ -8,8 +8,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.representer import SafeRepresenter
 
+from deepclean.config.checked import Config
 from deepclean.config.names import EXTENDS
-from deepclean.config.schema import Config
 
 
 class _Representer(SafeRepresenter):

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_serializer, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, field_serializer
 
-from deepclean.config import checks, names
 from deepclean.config.couplings import CouplingConfig
 from deepclean.config.engine import EngineConfig, GateConfig
 from deepclean.config.frames import InputConfig, OutputConfig, StrainConfig
 from deepclean.config.models import ModelsConfig
 from deepclean.config.training import RetrainConfig, TrainConfig
 from deepclean.config.types import Address, Count, Flag, FrozenMap, Interferometer, Port, Section
-
-__all__ = ["Config", "LogConfig", "MetricsConfig", "ModelsConfig", "RuntimeConfig"]
 
 
 class RuntimeConfig(Section):
@@ -54,13 +48,8 @@ class MetricsConfig(Section):
     """The port on which it listens; each daemon of a machine needs its own."""
 
 
-class Config(Section):
-    """Everything that a run depends on, checked as a whole.
-
-    Raises:
-        pydantic.ValidationError: when built from unsuitable values. `deepclean.config.load` turns
-            it into one ConfigError with all faults.
-    """
+class ConfigTree(Section):
+    """Everything that a run depends on, each value checked by itself."""
 
     interferometer: Interferometer = Field(examples=["H1"])
     """Two characters: H1, L1, V1, K1."""
@@ -103,20 +92,6 @@ class Config(Section):
     metrics: MetricsConfig = MetricsConfig()
     """What a running daemon tells Prometheus."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _spell_out(cls, raw: Any) -> Any:
-        return names.spell_out(raw) if isinstance(raw, Mapping) else raw
-
-    @model_validator(mode="after")
-    def _agrees(self) -> Self:
-        faults = list(checks.faults(self))
-        if faults:
-            raise PydanticCustomError(
-                "semantic", "{text}", {"text": "\n".join(map(str, faults)), "faults": faults}
-            )
-        return self
-
     @field_serializer("couplings", mode="wrap")
     def _plain(self, couplings: Mapping[str, CouplingConfig], handler: Any) -> Any:
         return handler(dict(couplings))
@@ -141,19 +116,3 @@ class Config(Section):
         """Whether frames wait for their look-ahead: as the slowest of the enabled couplings."""
         waits = {coupling.wait for coupling in self.enabled_couplings.values()}
         return 1 if 1 in waits else "auto" if "auto" in waits else 0
-
-    def with_wait(self, wait: Literal[0, 1]) -> Self:
-        """Return this configuration with every `wait: auto` decided."""
-        couplings = {
-            name: coupling.model_copy(update={"wait": wait})
-            if coupling.wait == "auto"
-            else coupling
-            for name, coupling in self.couplings.items()
-        }
-        return self.model_copy(update={"couplings": FrozenMap(couplings)})
-
-    @property
-    def hash(self) -> str:
-        """sha256 of the resolved configuration as JSON with sorted keys."""
-        resolved = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(resolved.encode()).hexdigest()

@@ -11,9 +11,9 @@ from fractions import Fraction
 from inspect import signature
 from typing import Any, TypeVar
 
+from deepclean.config.checked import Config
 from deepclean.config.couplings import BandpassConfig, CouplingConfig
 from deepclean.config.engine import EngineConfig, GateConfig
-from deepclean.config.schema import Config
 from deepclean.config.types import Section
 from deepclean.core.bandpass import BandpassSettings
 from deepclean.core.engine.schedule import EngineSettings

@@ -1,1 +1,1 @@
-"""Everything that touches the world: files, directories, clocks, models on disk."""
+"""Frames and archives on disk: read, tailed, written, retained, merged."""

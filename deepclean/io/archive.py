@@ -1,16 +1,14 @@
 """The archive: the cleaned frames of some minutes as one file for each strain product.
 
-A file holds one product and, beside it, everything that accounts for it: the state vector, the
-source's state vector, versions and gains. Whoever analyses a product wants to know in the same
-breath where it can be used, one file is what is copied around, and at 16 Hz the accounting is less
-than a hundredth of it. Its description is that of the frames and the product
+A file holds one product with its accounting channels: the state vector, the source's state vector,
+versions and gains. They tell where the product can be used, and at 16 Hz they are less than a
+hundredth of the file. Its description is that of the frames and the product
 (`H-H1_DEEPCLEAN_OUT_DQ-1370000128-256.gwf`).
 
-The frames are taken from the output directory once their stretch is complete, in a thread, so
-cleaning neither waits nor holds them in memory, and what a restart finds on disk is archived as if
-nothing had happened. A lower priority of the operating system would not serve: a thread that waits
-for the processor while it holds the interpreter's lock holds up the work loop. Instead it pauses
-after every small file.
+A thread reads the frames from the output directory when their stretch is complete. So cleaning
+neither waits nor holds them in memory, and a restart archives the frames that it finds. The thread
+pauses after every small file. A lower priority would not do: a thread that waits for the processor
+while it holds the interpreter's lock holds up the work loop.
 """
 
 from __future__ import annotations
@@ -40,17 +38,18 @@ _log = logging.getLogger(__name__)
 class FrameArchive:
     """Archives while it is entered, where the configuration names a directory.
 
-    A failure never reaches the work loop. It is logged once, counted, and what failed is tried
+    A failure never reaches the work loop. It is logged once and counted, and the file is tried
     again as long as its small files are there.
 
     Args:
-        config: says what is written where.
-        retry: seconds until what failed is tried again.
+        config: the run's configuration.
+        retry: seconds until a failed file is tried again.
         pause: seconds after every small file.
 
     Attributes:
-        written: files, by product.
-        failures: by the operating system's error; `unreadable`: small files that were left out.
+        written: number of files, by product.
+        failures: number of failures, by the operating system's error; `unreadable`: small files
+            that were left out.
     """
 
     def __init__(self, config: Config, *, retry: float = 30.0, pause: float = 0.002) -> None:
@@ -61,37 +60,37 @@ class FrameArchive:
         self._reached = -1
         self._stopped, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
-        self._shelves: list[_ArchiveFolder] = []
+        self._folders: list[_ArchiveFolder] = []
         self.written: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         directory = output.archive.directory
         if directory is not None:
             self._lock = OutputLock(directory, f"{output.description}_ARCHIVE")
-            self._shelves = [
+            self._folders = [
                 _ArchiveFolder(config, directory, name, self) for name in output.products
             ]
 
     def __enter__(self) -> Self:
-        if self._shelves:
+        if self._folders:
             self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop between two small files; what is incomplete is begun again by the next start."""
+        """Stop between two small files; the next start makes an unfinished file anew."""
         self._stopped.set()
         self._wake.set()
-        if self._shelves:
+        if self._folders:
             self._thread.join(timeout=2.0)  # where a disk hangs it ends with the process
         if not self._thread.is_alive():
             self.close()
 
     def close(self) -> None:
         """Let others archive under these names."""
-        if self._shelves:
+        if self._folders:
             self._lock.__exit__()
 
     def appeared(self, name: FrameName) -> None:
-        """Take note of a frame; costs next to nothing."""
+        """Note a frame that was written; wake the thread where a stretch is complete."""
         reached = name.span.end // self._length
         if reached != self._reached:
             self._reached = reached
@@ -99,15 +98,11 @@ class FrameArchive:
 
     def round(self) -> bool:
         """Archive every complete stretch; return whether nothing has to be tried again."""
-        finished = [self._attempt(shelf) for shelf in self._shelves]
+        finished = [self._attempt(folder) for folder in self._folders]
         return all(finished)
 
     def step(self) -> None:
-        """Pause.
-
-        Raises:
-            StoppedError: the archive is left.
-        """
+        """Pause. Raises StoppedError where the archive is left."""
         if self._stopped.wait(self._pause):
             raise StoppedError
 
@@ -117,28 +112,28 @@ class FrameArchive:
             finished = self.round()
             self._wake.wait(None if finished else self._retry)
 
-    def _attempt(self, shelf: _ArchiveFolder) -> bool:
+    def _attempt(self, folder: _ArchiveFolder) -> bool:
         try:
             self._claim()
-            shelf.fill(held(self._source, self._description))
+            folder.fill(held(self._source, self._description))
         except StoppedError:
             return True
         except Exception as error:  # noqa: BLE001  (whatever it is, cleaning goes on)
             number = getattr(error, "errno", None) or 0
             self.failures[errorcode.get(number, "unknown")] += 1
-            if shelf.works:
+            if folder.works:
                 expected = isinstance(error, OutputError | OSError)
                 _log.error(
                     "the archive of %s is not written: %s",
-                    shelf.product,
+                    folder.product,
                     str(error),  # the error itself would keep its file open in a handler
                     exc_info=None if expected else error,
                 )
-            shelf.works = False
+            folder.works = False
             return False
-        if not shelf.works:
-            _log.info("the archive of %s is written again", shelf.product)
-        shelf.works = True
+        if not folder.works:
+            _log.info("the archive of %s is written again", folder.product)
+        folder.works = True
         return True
 
     def _claim(self) -> None:
@@ -174,11 +169,11 @@ class _ArchiveFolder:
         self._retention: Retention | None = None
         self._finished: list[FrameName] | None = None
         self._done = 0
-        """GPS nanoseconds before which there is nothing left to do. The disk is asked only at the
-        start and after a failure: what somebody took away is not to be made again."""
+        """GPS nanoseconds before which all is done. The disk is read only at the start and after a
+        failure: a file that somebody removed is not made again."""
 
     def fill(self, names: Sequence[FrameName]) -> None:
-        """Write what is complete and not there yet.
+        """Write the files that are complete and not there yet.
 
         Args:
             names: all small files, in order of time.
@@ -202,7 +197,7 @@ class _ArchiveFolder:
         self._finished = []
 
     def _stretches(self, names: Sequence[FrameName]) -> dict[int, list[FilePiece]]:
-        """Return the pieces of every complete stretch that may not be done, in order of time."""
+        """Return the pieces of every complete stretch that is not done yet, in order of time."""
         length = self._settings.length * NS
         stretches: dict[int, list[FilePiece]] = defaultdict(list)
         end = names[-1].span.end // length * length if names else 0
@@ -241,7 +236,7 @@ class _ArchiveFolder:
                 retention.step(name)
 
     def _contents(self, pieces: Sequence[FilePiece]) -> Iterator[Content]:
-        """Yield what can be read; the rest is a gap."""
+        """Yield the contents that can be read; the rest is a gap."""
         for piece in pieces:
             self._archive.step()
             try:

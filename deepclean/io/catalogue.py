@@ -1,7 +1,7 @@
-"""Which files hold what, and when: directories and files, frames and HDF5, in one list.
+"""A list of data files, frames and HDF5, with their spans.
 
-In directories the names decide (LIGO-T050017) and whatever is called otherwise is passed over; a
-file that is named outright and called otherwise is catalogued by what it contains.
+In directories the names decide (LIGO-T050017), and files with other names are passed over. A file
+that is named outright and has another name is catalogued by its content.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class DataFile:
     """A file of either kind.
 
     Args:
-        path: where it is.
-        span: what its name promises or, without such a name, what it contains.
+        path: the file.
+        span: the span that its name states or, without such a name, that of its content.
         stream: files of one stream hold the same channels.
     """
 
@@ -39,14 +39,14 @@ class DataFile:
 
     @property
     def order(self) -> tuple[int, int, Path]:
-        """Sorts by start, the longest first."""
+        """The key by which files are sorted: by start, the longest first."""
         return self.span.start, -self.span.end, self.path
 
     def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
         """Return the rate in Hz of every channel, or of those `wanted` that it holds.
 
         Raises:
-            InputError: not readable.
+            InputError: the file is not readable.
         """
         if self.path.suffix in _HDF5:
             return hdf5.channels(self.path, wanted)
@@ -55,17 +55,17 @@ class DataFile:
     def read(
         self, wanted: Collection[str], span: Span, *, checksum: bool = False
     ) -> tuple[Held, list[InputError]]:
-        """Read what can be read of the channels over a span.
+        """Read the channels over a span, as far as they can be read.
 
         Args:
             wanted: full names.
             span: inside that of the file.
-            checksum: verify that of a whole frame file first: then a damaged one gives nothing.
+            checksum: verify a frame file's checksum first: then a damaged file gives nothing.
 
         Returns:
             By channel: its samples, or a gap with the reason `invalid` (flagged), `corrupt`
-            (damaged) or `missing` (the file has gone); nothing for what the file does not hold.
-            And the faults met.
+            (damaged) or `missing` (the file has gone); nothing for a channel that the file does
+            not hold. And the faults met.
         """
         held: Held = {}
         faults: list[InputError] = []
@@ -95,11 +95,11 @@ def catalogue(
     Args:
         paths: directories, and files.
         description: take only files of this description from the directories (`H1_llhoft`).
-        recursive: look into the directories' directories, as archives have them.
+        recursive: search the directories' directories too, as archives have them.
 
     Raises:
-        InputError: a path that does not exist, or a file named outright, without a name that
-            tells, that cannot be read.
+        InputError: a path does not exist, or a file that is named outright and has another name
+            cannot be read.
     """
     found: dict[Path, DataFile] = {}
     for path in paths:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,12 @@ def whole_rate(spacing: float) -> int:
     if rate < 1 or abs(rate * spacing - 1) > 1e-7:
         raise ValueError(f"a spacing of {spacing} s is not a whole number of samples per second")
     return rate
+
+
+def unusable_channels(faults: Mapping[str, object], path: Path) -> InputError:
+    """Return the error that names every faulty channel with its fault."""
+    said = "; ".join(f"{name}: {fault}" for name, fault in faults.items())
+    return InputError(said, path=path, channels=faults)
 
 
 def absent_channels(absent: Iterable[str], present: Collection[str], path: Path) -> InputError:

@@ -1,8 +1,8 @@
-"""The history records of a frame file: who made it, from what.
+"""The history records of a frame file: the programs and the data that it was made with.
 
-The library that reads the frames does not give these out. The layout is that of LIGO-T970130
-(version 8 of the format): after a header of 40 bytes every structure begins with its length, and
-an FrSH structure says which class number the structures of a name have.
+The library that reads the frames does not return them. The layout is that of LIGO-T970130 (version
+8 of the format): after a header of 40 bytes every structure begins with its length, and an FrSH
+structure gives the class number of the structures of a name.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _records(content: bytes) -> dict[str, str]:
 
 
 def _string(content: bytes, position: int) -> tuple[str, int]:
-    """Return a string and where it ends; its length counts the zero at its end."""
+    """Return a string and the position after it; its length counts the zero at its end."""
     (length,) = struct.unpack_from("<H", content, position)
     begin, end = position + 2, position + 2 + length
     if end > len(content):

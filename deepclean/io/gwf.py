@@ -1,9 +1,9 @@
-"""Frame files (GWF): the only module that knows the library which reads and writes them.
+"""Frame files (GWF): the only module that uses the library which reads and writes them.
 
-gwframe is fast and exact, but silent where it should speak: it leaves out of a read what it cannot
-decode, concatenates frames across a hole, and writes a strided array wrong. Everything it returns
-is checked here against what was asked, everything it is given is made plain first. It raises many
-unrelated classes, a bare `Exception` among them: they end here, as InputError and OutputError.
+gwframe is fast and exact, but hides errors: it leaves out of a read what it cannot decode, joins
+frames across a hole, and writes a strided array wrong. Everything that it returns is checked here,
+and everything that it is given is made contiguous first. It raises many unrelated classes, a bare
+`Exception` among them: they end here, as InputError and OutputError.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from deepclean.core.block import Gap, Samples, Series
 from deepclean.core.time import NS, Span, format_gps
-from deepclean.errors import InputError, OutputError
-from deepclean.io.channels import OutputChannel, absent_channels, whole_rate
+from deepclean.errors import InputError, OutputError, one_line
+from deepclean.io.channels import OutputChannel, absent_channels, unusable_channels, whole_rate
 from deepclean.system.atomic import publish
 
 __all__ = [
@@ -47,17 +47,17 @@ _SCHEMES: Mapping[str, int] = {
 }
 
 _WRITABLE = frozenset(["f4", "f8", "c8", "c16", "i2", "i4", "i8", "u2", "u4", "u8"])
-"""What lalframe and gwpy read back as it was written: all but integers of 8 bits."""
+"""The dtypes that lalframe and gwpy read back unchanged: all but integers of 8 bits."""
 
 _MISPLACED = 0.1
-"""Samples by which a channel may seem to start beside its place: a GPS float is good to 0.01."""
+"""Samples by which a channel may seem misplaced: a GPS float is good to 0.01 samples."""
 
 
 def channels(path: Path, wanted: Collection[str] | None = None) -> dict[str, int]:
     """Return the rate in Hz of every channel, or of those `wanted` that the file holds.
 
-    Channels with a rate that is not a whole number of Hz are left out: nothing here can use them.
-    Asking for a few is cheap in a file of thousands.
+    Channels with a rate that is not a whole number of Hz are left out. To ask for a few channels is
+    cheap in a file of thousands.
 
     Raises:
         InputError: not a readable frame file.
@@ -81,7 +81,7 @@ def channels(path: Path, wanted: Collection[str] | None = None) -> dict[str, int
 
 
 def span(path: Path) -> Span:
-    """Return the stretch from the first frame's start to the last frame's end.
+    """Return the span from the first frame's start to the last frame's end.
 
     Raises:
         InputError: not a readable frame file.
@@ -107,7 +107,7 @@ def read(
         span: the part to read; the whole file where it is None.
         checksum: verify the file's checksum first (reads every byte of it).
         missing_ok: leave out what the file does not hold, channels as well as time, instead of
-            raising. To be preferred where time counts: naming what was meant takes a while.
+            raising. This is faster: to find the names that may be meant takes a while.
 
     Returns:
         By channel, in the order of `wanted`: its samples over the whole span in the file's own
@@ -142,15 +142,15 @@ def serialise(
     """Return one frame with these channels as the content of a file.
 
     Args:
-        span: of the frame; not bound to whole seconds.
+        span: of the frame; need not be whole seconds.
         channels: by full name. The part before the first colon names the detector.
         history: lines for the frame's history record, by name: versions, hashes.
         compression: `none` is fastest; `gzip` also suppresses zeros of integers.
         invalid: channels to flag as invalid throughout, as a site's front end does: for rehearsals.
 
     Raises:
-        ValueError: no channels, or one over another span or of a dtype that other readers do not
-            read back; or a start that the library, which takes a float, cannot express.
+        ValueError: there is no channel, or one is over another span or has a dtype that other
+            readers do not read back; or the library's float cannot express the start.
         OutputError: the library failed.
     """
     frame = _frame(span, channels, history, invalid)
@@ -166,10 +166,9 @@ def write_frames(
     history: Mapping[str, str] = MappingProxyType({}),
     compression: Compression = "none",
 ) -> None:
-    """Write a file of several frames, each as it is given: it need not fit into memory.
+    """Write a file of several frames, one by one: the file need not fit into memory.
 
-    Nobody has checked the file when it has this name. It is to be a hidden one, read back, and
-    renamed.
+    The file is not checked. The caller writes it under a hidden name, reads it back and renames it.
 
     Args:
         path: the file.
@@ -225,17 +224,17 @@ def _frame(
 
 @contextmanager
 def _library() -> Iterator[None]:
-    """Turn whatever the library raises as it writes into an OutputError."""
+    """Raise an OutputError for any error of the library."""
     try:
         yield
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
-        raise OutputError(f"cannot serialise a frame: {_one_line(error)}", errno=number) from error
+        raise OutputError(f"cannot serialise a frame: {one_line(error)}", errno=number) from error
 
 
 @dataclass(frozen=True, slots=True)
 class _Raw:
-    """What the library says of a channel: `mask` is true where a sample is flagged."""
+    """A channel as the library gives it: `mask` is true where a sample is flagged."""
 
     start: float
     spacing: float
@@ -251,7 +250,7 @@ def _opened(path: Path, *, checksum: bool = False) -> Iterator[Any]:
     except Exception as error:
         if not path.is_file():
             raise InputError("no such file", path=path) from error
-        raise InputError(f"not a readable frame file: {_one_line(error)}", path=path) from error
+        raise InputError(f"not a readable frame file: {one_line(error)}", path=path) from error
 
 
 def _frames(reader: Any) -> list[Span]:
@@ -263,16 +262,16 @@ def _frames(reader: Any) -> list[Span]:
 def _instant(seconds: float) -> int:
     """Return the nanoseconds that the library's float stands for.
 
-    Near GPS 1e9 a float is good to 120 ns and its shortest decimal is what was meant; near 0 that
-    decimal shows the rounding of the library's own sum, far below a nanosecond.
+    Near GPS 1e9 a float is good to 120 ns, and its shortest decimal is the written time. Near 0
+    that decimal shows the rounding of the library's own sum, far below a nanosecond.
     """
     return int(seconds) * NS if seconds.is_integer() else round(Decimal(str(seconds)) * NS)
 
 
 def _held(frames: list[Span], span: Span) -> Span | None:
-    """Return what the frames that the span touches hold together, or None if not all of it.
+    """Return the span of the frames that a span touches, or None where they do not cover it.
 
-    The library joins them in the order of the file and does not ask whether they are consecutive.
+    The library joins them in the order of the file, whether they are consecutive or not.
     """
     touched = [frame for frame in frames if frame.overlap(span)]
     if any(before.end != after.start for before, after in pairwise(touched)):
@@ -284,10 +283,10 @@ def _held(frames: list[Span], span: Span) -> Span | None:
 def _decode(
     reader: Any, names: Iterable[str], span: Span | None = None
 ) -> dict[str, _Raw | Exception]:
-    """Return every channel over whole frames, or over the first frame, or why it cannot be read.
+    """Return every channel over whole frames, or over the first frame, or its error.
 
-    One by one from the open file, which costs no more: asked for several, the library hides some
-    failures and lets others take the sound channels with them.
+    Channels are read one by one from the open file, which costs no more. Asked for several, the
+    library hides some failures, and with others it loses the sound channels too.
     """
     window = {} if span is None else {"start": span.start / NS, "end": span.end / NS}
     found: dict[str, _Raw | Exception] = {}
@@ -310,15 +309,14 @@ def _checked(
         except ValueError as error:
             faults[name] = str(error)
     if faults:
-        said = "; ".join(f"{name}: {fault}" for name, fault in faults.items())
-        raise InputError(said, path=path, channels=faults)
+        raise unusable_channels(faults, path)
     return checked
 
 
 def _series(raw: _Raw | Exception, held: Span, span: Span) -> Series | Gap:
-    """Return the samples over `span` of what a channel has over `held`."""
+    """Return a channel's samples over `span`, of those that it has over `held`."""
     if isinstance(raw, Exception):
-        raise ValueError(f"damaged: {_one_line(raw)}")
+        raise ValueError(f"damaged: {one_line(raw)}")
     rate = whole_rate(raw.spacing)
     first, _ = held.indices(rate)
     if not abs(raw.start * rate - first) <= _MISPLACED:
@@ -339,7 +337,3 @@ def _plain(name: str, series: Series, span: Span) -> Samples:
         raise ValueError(f"{name} has the dtype {series.samples.dtype}, which frames do not keep")
     native = series.samples.dtype.newbyteorder("=")
     return np.require(series.samples, native, ("C_CONTIGUOUS", "WRITEABLE", "ALIGNED"))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -5,7 +5,7 @@ the first sample) and `dx` (seconds between samples): gwpy writes `TimeSeriesDic
 earlier DeepClean projects their training data. The dataset's own name is the channel's.
 
 A GWOSC file keeps its strain as `strain/Strain` and its detector in `meta/Detector`; the strain is
-`<IFO>:STRAIN` here. A strain called that, in either kind, also answers to every other name of its
+`<IFO>:STRAIN` here. In either kind, `<IFO>:STRAIN` is also found under every other name of that
 detector that ends in `STRAIN`, so that a configuration for live frames can be tried on public data.
 """
 
@@ -25,15 +25,15 @@ import numpy as np
 
 from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span, format_gps, index_at, seconds_to_ns
-from deepclean.errors import InputError, OutputError
-from deepclean.io.channels import OutputChannel, absent_channels, whole_rate
+from deepclean.errors import InputError, one_line, output_errors
+from deepclean.io.channels import OutputChannel, absent_channels, unusable_channels, whole_rate
 from deepclean.system.atomic import publish
 
 
 def channels(path: Path, wanted: Collection[str] | None = None) -> dict[str, int]:
     """Return the rate in Hz of every channel, or of those `wanted` that the file holds.
 
-    Channels that stand on no whole number of samples from GPS 0 are left out.
+    Channels that do not start on a whole number of samples from GPS 0 are left out.
 
     Raises:
         InputError: not a readable HDF5 file.
@@ -45,7 +45,7 @@ def channels(path: Path, wanted: Collection[str] | None = None) -> dict[str, int
 
 
 def span(path: Path) -> Span:
-    """Return the stretch from the earliest start of a channel to the latest end.
+    """Return the span from the earliest start of a channel to the latest end.
 
     Raises:
         InputError: not a readable HDF5 file, or it holds no channels.
@@ -66,7 +66,7 @@ def read(
     Args:
         path: the file.
         wanted: full channel names.
-        span: the part to read; all that these channels span where it is None.
+        span: the part to read; all of these channels where it is None.
         missing_ok: leave out what the file does not hold, channels as well as time, instead of
             raising.
 
@@ -96,22 +96,21 @@ def read(
             except (OSError, RuntimeError, ValueError) as error:
                 faults[name] = str(error)
     if faults:
-        said = "; ".join(f"{name}: {fault}" for name, fault in faults.items())
-        raise InputError(said, path=path, channels=faults)
+        raise unusable_channels(faults, path)
     return series
 
 
 def write_archive(path: Path, channels: Mapping[str, OutputChannel]) -> None:
     """Write a channel archive that gwpy and the earlier DeepClean projects read too.
 
-    Its samples carry checksums: damaged ones are refused by every reader.
+    Its samples carry checksums: every reader refuses damaged ones.
 
     Args:
         path: the final name; the file appears there complete or not at all.
         channels: by full name; their spans and rates may differ.
 
     Raises:
-        ValueError: a channel starts where a float of GPS seconds does not lead back to.
+        ValueError: a float of GPS seconds cannot express a channel's start.
         OutputError: the operating system refused.
     """
     buffer = BytesIO()
@@ -128,16 +127,15 @@ def write_pieces(
     history: Mapping[str, str] = MappingProxyType({}),
     compression: Literal["none", "gzip"] = "none",
 ) -> None:
-    """Write a channel archive piece by piece, as they are given: it need not fit into memory.
+    """Write a channel archive piece by piece: it need not fit into memory.
 
-    Nobody has checked the file when it has this name. It is to be a hidden one, read back, and
-    renamed.
+    The file is not checked. The caller writes it under a hidden name, reads it back and renames it.
 
     Args:
         path: the file.
         pieces: whole seconds, each continuing the one before, the same channels in all.
         history: attributes of the file.
-        compression: of the samples; either way they carry checksums.
+        compression: of the samples, which carry checksums in any case.
 
     Raises:
         ValueError: as `write_archive`.
@@ -146,35 +144,31 @@ def write_pieces(
     filters: dict[str, Any] = {"fletcher32": True}
     if compression == "gzip":
         filters |= {"shuffle": True, "compression": "gzip"}
-    try:
-        with _ErrorCapturingFile(path) as disk, h5py.File(disk, "w") as file:
-            file.attrs.update(history)
-            for piece in pieces:
-                for name, channel in piece.items():
-                    samples = channel.series.samples
-                    if name in file:
-                        dataset = file[name]
-                        dataset.resize((len(dataset) + len(samples),))
-                        dataset[-len(samples) :] = samples
-                    else:
-                        second = (channel.series.rate,)
-                        _create(file, name, channel, maxshape=(None,), chunks=second, **filters)
-                disk.check()
-            file.close()
+    with (
+        output_errors(path, "cannot be written"),
+        _ErrorCapturingFile(path) as disk,
+        h5py.File(disk, "w") as file,
+    ):
+        file.attrs.update(history)
+        for piece in pieces:
+            for name, channel in piece.items():
+                samples = channel.series.samples
+                if name in file:
+                    dataset = file[name]
+                    dataset.resize((len(dataset) + len(samples),))
+                    dataset[-len(samples) :] = samples
+                else:
+                    second = (channel.series.rate,)
+                    _create(file, name, channel, maxshape=(None,), chunks=second, **filters)
             disk.check()
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written: {error.strerror or error}", path=path, errno=error.errno
-        ) from error
+        file.close()
+        disk.check()
 
 
 class _ErrorCapturingFile(FileIO):
-    """A file for HDF5, which cannot close one that the disk refuses to take, and leaks it.
+    """A file for HDF5 on a disk that may refuse data: HDF5 cannot close such a file and leaks it.
 
-    What the disk refuses is lost without a word to the library, and said by `check`.
-
-    Args:
-        path: of the file.
+    Refused data is lost without an error to the library; `check` raises the error.
     """
 
     def __init__(self, path: Path) -> None:
@@ -182,12 +176,12 @@ class _ErrorCapturingFile(FileIO):
         self._error: OSError | None = None
 
     def check(self) -> None:
-        """Raise what the disk has said."""
+        """Raise the disk's first error, if there was one."""
         if self._error is not None:
             raise self._error
 
     def write(self, data: Any) -> int:
-        """Write all of the data, or lose it."""
+        """Write the data, or lose it."""
         left = memoryview(data).cast("B")
         try:
             while left and self._error is None:
@@ -197,7 +191,7 @@ class _ErrorCapturingFile(FileIO):
         return memoryview(data).nbytes
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the size, or do not."""
+        """Set the size, or note the error."""
         try:
             return super().truncate(size)
         except OSError as error:
@@ -218,7 +212,7 @@ def _create(file: Any, name: str, channel: OutputChannel, **options: Any) -> Non
 
 @dataclass(frozen=True, slots=True)
 class _ChannelDataset:
-    """A dataset, its rate, and what it holds up to the last sample that ends on a nanosecond."""
+    """A dataset, its rate, and its span up to the last sample that ends on a nanosecond."""
 
     dataset: Any
     rate: int
@@ -226,7 +220,7 @@ class _ChannelDataset:
 
 
 class _ChannelArchive:
-    """The channels of an open file. To open a dataset takes a while: only those asked for are."""
+    """The channels of an open file. Only wanted datasets are opened: that takes a while."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -267,8 +261,7 @@ def _opened(path: Path) -> Iterator[_ChannelArchive]:
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if not path.is_file():
             raise InputError("no such file", path=path) from error
-        said = " ".join(str(error).split())[:200]
-        raise InputError(f"not a readable HDF5 file: {said}", path=path) from error
+        raise InputError(f"not a readable HDF5 file: {one_line(error)}", path=path) from error
 
 
 def _timed(dataset: Any) -> tuple[Any, Any] | None:

@@ -1,18 +1,18 @@
 """The live source: the directories of a running site, as frames in order of time.
 
-It advances by GPS. It waits for the next strain frame, then until its witnesses are there or
-`deadline` has passed since the strain came, and goes on with what is there. A strain frame that is
-absent while later ones exist is given the same time, then it is a gap.
+It advances by GPS. It waits for the next strain frame, and then until all its witnesses are there
+or `deadline` has passed since the strain came. A strain frame that is absent while later ones exist
+is waited for as long, then it is a gap.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import isfinite
 
 from deepclean.core import reasons
 from deepclean.core.block import Block, Gap
@@ -41,24 +41,24 @@ class LiveSource:
     """Tails the directories of a running site.
 
     Args:
-        channels: what is wanted.
+        channels: the wanted channels.
         strain: tail of the strain's directory.
         witnesses: tails of the witnesses' directories; none where the strain's own files hold
             them.
         clock: for waiting.
-        deadline: seconds after a strain frame's arrival until what is missing is given up.
-        probe: seconds between looks.
-        history: nanoseconds of input to give first, from what lies there, as not wanted.
+        deadline: seconds after a strain frame's arrival until missing files are given up.
+        probe: seconds between two polls of the directories.
+        history: nanoseconds of input, of the files that lie there, to give first as not wanted.
         resume: GPS nanoseconds from which frames are wanted; None: from the newest there is.
-        stopped: asked before every wait.
+        stopped: returns whether to stop; called before every wait.
         turn: called at every turn of the waiting loops, idle ones too.
         max_lag: nanoseconds behind the newest strain beyond which frames pass through until the
             newest is reached; None: everything is cleaned, however late.
         checksum: verify the checksum of every file.
-        timings: told how long reading takes.
+        timings: note the durations of reading.
 
     Attributes:
-        counts: files by stream and result, where it is not strain that was taken.
+        counts: files by stream and result, but for strain that was taken.
         ignored: files of either stream that were passed over, by reason (io.tail).
     """
 
@@ -117,7 +117,8 @@ class LiveSource:
         )
         due: float | None = None
         while not self.stopped():
-            name = self._await(cursor)
+            self.strain.poll(cursor)
+            name = self.strain.at(cursor)
             if name is not None:
                 self.turn()
                 span = _rest(name, cursor, wanted_from)
@@ -129,16 +130,20 @@ class LiveSource:
                 cursor = span.end
                 due = self.clock.monotonic() + span.duration / NS + self.deadline
                 self._settle(cursor)
-                self._drop(cursor)
+                # A file may still hold what comes next; what lies behind is dropped.
+                self._reader.drop_before(cursor)
+                for tail in self._tails:
+                    tail.drop_before(cursor - self.history)
                 continue
             later = self.strain.after(cursor)
-            if later is not None and self._given_up(later):
-                self.strain.rescan()  # what came since the last listing may lie before it
+            arrived = math.inf if later is None else self.strain.noticed(later)
+            if later is not None and self.clock.monotonic() - arrived >= self.deadline:
+                self.strain.rescan()  # a file that came since the last listing may lie before it
                 if self.strain.at(cursor) is None:
                     end = (self.strain.after(cursor) or later).span.start
                     yield from self._absent(cursor, end, wanted_from)
                     cursor = end
-                    self._settle(cursor, look=True)
+                    self._settle(cursor, rescan=True)
                 continue
             if due is not None and self.clock.monotonic() >= due:
                 due = None
@@ -146,15 +151,15 @@ class LiveSource:
             self._wait()
 
     def _falls_behind(self, span: Span) -> bool:
-        """Return whether so much has come since this frame that cleaning must wait."""
+        """Return whether the newest strain is more than `max_lag` ahead of this frame."""
         newest = max(self.strain.starts())
         return self.max_lag is not None and newest - span.start > self.max_lag
 
     def _catch_up(self, start: int) -> Generator[InputFrame, None, int]:
         """Let frames pass through up to the newest, then give the history before that again.
 
-        Returns where cleaning goes on. That is the only place where time goes back, and only for
-        frames that are not wanted.
+        Returns the instant from which on frames are cleaned. Time goes back only here, and only
+        for frames that are not wanted.
         """
         _log.warning("GPS %s: too far behind; passing through", format_gps(start))
         cursor = start
@@ -169,7 +174,7 @@ class LiveSource:
             cursor = span.end
             self.strain.settle(cursor)
             self.strain.poll(cursor)
-        self._settle(cursor, look=True)
+        self._settle(cursor, rescan=True)
         _log.info("GPS %s: caught up; cleaning again", format_gps(cursor))
         self._reader.restart()
         reach = max(cursor - self.history, start)
@@ -185,7 +190,7 @@ class LiveSource:
         return cursor
 
     def _first_wanted(self) -> int | None:
-        """Wait for the first strain frame; return where the wanted ones begin."""
+        """Wait for the first strain frame; return the start of the wanted frames, or None."""
         while not self.stopped():
             self.strain.poll(0)
             starts = self.strain.starts()
@@ -203,45 +208,32 @@ class LiveSource:
             rates = gwf.channels(path)
         except (InputError, OSError) as fault:
             _log.warning("first strain frame: %s", fault)
-            return  # it says nothing of the configuration; it is read again as any frame is
-        if self.channels.strain not in rates:
-            strain = self.channels.strain
+            return  # it tells nothing of the configuration; it is read again as any frame is
+        strain = self.channels.strain
+        if strain not in rates:
             raise InputError(
                 f"no channel {strain} (strain.channel){hint(strain, rates)}",
                 path=path,
                 channels=[strain],
             )
-        if rates[self.channels.strain] != self.channels.rate:
-            raise InputError(
-                f"{self.channels.strain} is at {rates[self.channels.strain]} Hz, the "
-                f"configuration says {self.channels.rate} Hz (strain.rate)",
-                path=path,
-                channels=[self.channels.strain],
-            )
+        self.channels.check_rate(rates[strain], path)
 
     def _wait(self) -> None:
         self.turn()
         self.clock.wait(self.probe)
 
-    def _await(self, cursor: int) -> FrameName | None:
-        self.strain.poll(cursor)
-        return self.strain.at(cursor)
-
-    def _given_up(self, later: FrameName) -> bool:
-        return self.clock.monotonic() - self.strain.noticed(later) >= self.deadline
-
     def _frame(self, name: FrameName, span: Span, *, wanted: bool) -> InputFrame:
         """Return a frame: its strain, and the witnesses that are there by the deadline."""
         arrived = self.strain.noticed(name)
         strain, state = self._reader.read_strain(name, span, arrived)
-        self._reader.gather(span, arrived)
+        self._reader.read_witnesses(span, arrived)
         blocks = self._reader.aligner.blocks(strain, state)
-        self._say(blocks)
-        return InputFrame(span, blocks, wanted, arrived if isfinite(arrived) else None)
+        self._log_gaps(blocks)
+        return InputFrame(span, blocks, wanted, arrived if math.isfinite(arrived) else None)
 
     def _absent(self, start: int, end: int, wanted_from: int) -> Iterator[InputFrame]:
-        """Yield what there is of witnesses over a stretch without strain."""
-        # What lies further back than the history reaches cannot matter to what comes.
+        """Yield frames over a stretch without strain, with the witnesses that are there."""
+        # What is older than the history does not matter to later frames.
         near = max(start, end - -(-self.history // NS) * NS)
         for low, high in pairwise(sorted({start, min(max(start, wanted_from), near), near})):
             gap = Gap(Span(low, high), "strain_missing")
@@ -250,30 +242,24 @@ class LiveSource:
         for second in range(start, end, NS):
             span = Span(second, second + NS)
             for tail in self.witnesses:
-                self._reader.take(tail, span)
+                self._reader.read_tail(tail, span)
             blocks = self._reader.aligner.blocks(Gap(span, "strain_missing"))
-            self._say(blocks)
+            self._log_gaps(blocks)
             yield InputFrame(span, blocks, wanted=second >= wanted_from)
 
-    def _settle(self, cursor: int, *, look: bool = False) -> None:
-        """What comes from now on and ends before the cursor is late.
+    def _settle(self, cursor: int, *, rescan: bool = False) -> None:
+        """Note that files that come from now on and end before the cursor are late.
 
         Args:
             cursor: GPS nanoseconds.
-            look: where not every file was asked for: what is there already is not late.
+            rescan: list the directories first, where not every file was asked for by its name.
         """
         for tail in self._tails:
-            if look:
+            if rescan:
                 tail.rescan()
             tail.settle(cursor)
 
-    def _drop(self, cursor: int) -> None:
-        """Forget files and pieces that lie behind; a file may still hold what comes next."""
-        self._reader.drop_before(cursor)
-        for tail in self._tails:
-            tail.drop_before(cursor - self.history)
-
-    def _say(self, blocks: Sequence[Block]) -> None:
+    def _log_gaps(self, blocks: Sequence[Block]) -> None:
         """Log which channels lost their samples or have them again: transitions only."""
         without = frozenset(
             name
@@ -290,7 +276,7 @@ class LiveSource:
 
 
 def _rest(name: FrameName, cursor: int, edge: int | None = None) -> Span:
-    """Return what a file holds from the cursor on, at most to an edge that lies within.
+    """Return the span of a file from the cursor on, at most to an edge that lies within.
 
     Files may overlap, and the last output may end within one.
     """

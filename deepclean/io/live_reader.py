@@ -1,4 +1,4 @@
-"""The files of a running site, read as they come: strain at once, witnesses until the deadline."""
+"""Reading the files of a running site: strain at once, witnesses until the deadline."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class LiveReader:
     """Reads the files of the live directories into an aligner.
 
     Args:
-        channels: wanted of the files.
+        channels: the wanted channels.
         strain: tail of the strain's directory.
         witnesses: tails of the witnesses' directories; none where the strain's files hold them.
         clock: for the deadline.
-        deadline: seconds after a strain frame's arrival until what is missing is given up.
+        deadline: seconds after a strain frame's arrival until missing files are given up.
         checksum: verify the checksum of every file.
-        stopped: says whether to stop; asked before every wait.
-        wait: waits for the next look.
+        stopped: returns whether to stop; called before every wait.
+        wait: waits for the next poll.
         counts: files by stream and result, but for strain that was taken.
-        timings: told how long reading takes.
+        timings: note the durations of reading.
 
     Attributes:
         aligner: holds the witnesses that were read.
@@ -60,11 +60,11 @@ class LiveReader:
         self.aligner = Aligner(self.channels.witnesses)
 
     def restart(self) -> None:
-        """Forget the witnesses that were read: time goes back."""
+        """Drop all witnesses that were read: time goes back."""
         self.aligner, self._read = Aligner(self.channels.witnesses), {}
 
     def drop_before(self, cursor: int) -> None:
-        """Forget pieces and files that end at or before an instant (GPS nanoseconds)."""
+        """Drop pieces and files that end at or before an instant (GPS nanoseconds)."""
         self.aligner.drop_before(cursor)
         self._read = {path: end for path, end in self._read.items() if end > cursor}
 
@@ -93,28 +93,28 @@ class LiveReader:
         self.aligner.add(read)
         return strain, state
 
-    def gather(self, span: Span, arrived: float) -> None:
+    def read_witnesses(self, span: Span, arrived: float) -> None:
         """Read the witness files over a span as they come, until the deadline."""
         while True:
-            late = [tail for tail in self.witnesses if not self.take(tail, span)]
+            late = [tail for tail in self.witnesses if not self.read_tail(tail, span)]
             if not late or self.stopped():
                 return
             if self.clock.monotonic() - arrived >= self.deadline:
                 for tail in late:
-                    tail.rescan()  # its name may be one that is not probed for
-                for tail in [tail for tail in late if not self.take(tail, span)]:
+                    tail.rescan()  # its name may be another than the expected one
+                for tail in [tail for tail in late if not self.read_tail(tail, span)]:
                     there = tail.at(span.start) is not None
                     self.counts["witnesses", "unreadable" if there else "missing"] += 1
                 return
             self.wait()
 
-    def take(self, tail: FrameTail, span: Span) -> bool:
-        """Read what a witness directory has over a span; return whether that is all of it."""
+    def read_tail(self, tail: FrameTail, span: Span) -> bool:
+        """Read a witness directory's files over a span; return whether they cover all of it."""
         instant, complete = span.start, True
         while instant < span.end:
             tail.poll(instant)
             name = tail.at(instant)
-            if name is None or not self._read_witnesses(tail, name):
+            if name is None or not self._read_once(tail, name):
                 complete = False
                 name = tail.after(instant)
                 instant = span.end if name is None else name.span.start
@@ -122,12 +122,12 @@ class LiveReader:
                 instant = name.span.end
         return complete
 
-    def _read_witnesses(self, tail: FrameTail, name: FrameName) -> bool:
+    def _read_once(self, tail: FrameTail, name: FrameName) -> bool:
         path = tail.path(name)
         if path in self._read:
             return True
         try:
-            # Each directory is asked for all: what it does not hold is left out.
+            # Each directory is asked for all witnesses: those that it does not hold are left out.
             read = self._read_file(path, self.channels.witnesses, name.span)
         except InputError as fault:
             _log.debug("witness frame %s: %s", name, fault)

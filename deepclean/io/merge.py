@@ -1,7 +1,7 @@
 """Many small frame files of a stream become few long ones, with the same samples.
 
-A gap is never filled: a merged file holds consecutive seconds that have the same channels and say
-the same of how they were made, and ends where that ends.
+A gap is never filled: a merged file holds consecutive seconds with the same channels and the same
+history records, and ends where these change.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from deepclean.io.t050017 import FrameName
 from deepclean.system.atomic import settle
 
 FRAME = 64 * NS
-"""Nanoseconds that are held at a time; a frame of a merged GWF file ends on its multiples."""
+"""Longest time that is held in memory; a frame of a merged GWF file ends on its multiples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class FilePiece:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Content:
-    """What a piece holds.
+    """The content of a piece.
 
     Args:
         span: of the samples.
@@ -67,7 +67,7 @@ def read(piece: FilePiece, wanted: Callable[[str], bool]) -> Content:
     """Return the wanted channels of a piece.
 
     Raises:
-        InputError: it cannot be read, is damaged, or holds no wanted channel.
+        InputError: the file cannot be read, is damaged, or holds no wanted channel.
     """
     try:
         names = [name for name in gwf.channels(piece.path) if wanted(name)]
@@ -81,7 +81,7 @@ def read(piece: FilePiece, wanted: Callable[[str], bool]) -> Content:
 
 
 def runs(contents: Iterable[Content]) -> Iterator[Iterator[Content]]:
-    """Split contents where they do not continue one another. Each run is to be used up in turn."""
+    """Yield the runs of contents that continue one another. Each run is to be used up in turn."""
     number = 0
     before: Content | None = None
 
@@ -105,7 +105,7 @@ class Merger:
         extension: `gwf` or `hdf5`.
         units: unit by channel name; channels that are not named have none.
         compression: of the files.
-        turn: called before every piece is read back; may raise to stop.
+        step: called before every piece is read back; may raise to stop.
     """
 
     directory: Path
@@ -114,7 +114,7 @@ class Merger:
     extension: Literal["gwf", "hdf5"] = "gwf"
     units: Mapping[str, str] = field(default_factory=dict)
     compression: gwf.Compression = "none"
-    turn: Callable[[], None] = lambda: None
+    step: Callable[[], None] = lambda: None
 
     def write(self, run: Iterator[Content]) -> FrameName:
         """Write one run; the file appears whole, on the disk, and read back, or not at all.
@@ -123,8 +123,7 @@ class Merger:
             run: at least one content; at most `FRAME` of it is held in memory.
 
         Raises:
-            OutputError: the file cannot be written, or it reads back otherwise than it was
-                written.
+            OutputError: the file cannot be written, or its samples read back are others.
         """
         first = next(run)
         name = self.name(first.span)
@@ -162,12 +161,12 @@ class Merger:
         }
 
     def _check(self, path: Path, written: _MergedSpan) -> None:
-        """Read everything back: a library may lose the end of a file on a full disk silently."""
+        """Read everything back: on a full disk a library may lose the end of a file silently."""
         again = _MergedSpan()
         module: Any = gwf if self.extension == "gwf" else hdf5
         try:
             for span in written.spans:
-                self.turn()
+                self.step()
                 held = module.read(path, list(written.digests), span)
                 again.add(Content(span, held, {}))
         except InputError as error:
@@ -180,7 +179,7 @@ class Merger:
 
 @dataclass(slots=True)
 class _MergedSpan:
-    """What went by: its spans, and by channel a digest of the samples."""
+    """The spans of the frames that went by, and by channel a digest of their samples."""
 
     spans: list[Span] = field(default_factory=list)
     digests: dict[str, Any] = field(default_factory=dict)
@@ -204,7 +203,7 @@ class _MergedSpan:
 
 
 def _refusal(path: Path) -> int | None:
-    """Return why the disk takes no more of a file, if that is so: the library did not say."""
+    """Return the disk's error for a longer file, if there is one: the library does not tell it."""
     try:
         with path.open("ab") as file:
             file.write(bytes(1 << 16))

@@ -1,4 +1,4 @@
-"""Which files of a stream are kept: the newest, by number and by the age of their data."""
+"""Retention: the newest files of a stream are kept, by number and by the age of their data."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from deepclean.io.t050017 import FrameName
 
 AT_ONCE = 2
-"""Files that are deleted in one turn. After a pause of the input all are too old at once: no frame
-waits until hundreds are deleted, and whoever reads the oldest has a while to finish."""
+"""Files that are deleted at one step. After a pause of the input all are too old at once: no frame
+waits until hundreds are deleted, and a reader of the oldest has a while to finish."""
 
 _UNDELETABLE = 1000
-"""Names that are remembered to be tried again; further ones are found at the next start."""
+"""Largest number of names to be tried again; the next start finds further ones."""
 
 
 def held(directory: Path, description: str) -> list[FrameName]:
@@ -34,13 +34,13 @@ def held(directory: Path, description: str) -> list[FrameName]:
 class Retention:
     """Deletes the oldest files of one description from a directory.
 
-    It goes by the turns of the files, and lists the directory only at the start and where another
-    stands in its place. A file that could not be written has had its turn as well: a disk that is
-    full of our own files empties.
+    Every new file is a step. The directory is listed only at the start and where another directory
+    has taken its place. A file that could not be written is a step too: a disk that is full of our
+    own files empties.
 
     Args:
-        directory: of the files.
-        description: theirs.
+        directory: the directory of the files.
+        description: their LIGO-T050017 description.
         count: keep this many of the newest; None: no such limit.
         age: nanoseconds from the end of a file's data to that of the newest, beyond which it is
             deleted; None: no such limit.
@@ -61,19 +61,19 @@ class Retention:
         self._undeleted = deque(maxlen=_UNDELETABLE)
         self._names, self._place = deque(), (0, 0)
         if self._limited:
-            self._look()
+            self._list()
             while self._excess():
                 self._delete(self._names.popleft())
 
     def step(self, name: FrameName) -> None:
-        """Count a file in, written or not, and delete the oldest beyond the limits.
+        """Enter a file, written or not, and delete the oldest beyond the limits.
 
-        A file that cannot be deleted is tried again at later turns and holds up no other.
+        A file that cannot be deleted is tried again at later steps and holds up no other.
         """
         if not self._limited:
             return
         with suppress(OSError):  # then what is known stays
-            self._look()
+            self._list()
         self._enter(name)
         again = self._undeleted.popleft() if self._undeleted else None
         for _ in range(AT_ONCE):
@@ -83,7 +83,7 @@ class Retention:
             self._delete(again)
 
     def allows(self, name: FrameName) -> bool:
-        """Return whether a file would be kept that was written now."""
+        """Return whether a file that was written now would be kept."""
         newer = [each for each in self._names if each.start > name.start]
         if self.count is not None and len(newer) >= self.count:
             return False
@@ -93,8 +93,8 @@ class Retention:
     def _limited(self) -> bool:
         return self.count is not None or self.age is not None
 
-    def _look(self) -> None:
-        """List the directory if it is not the one that was listed last."""
+    def _list(self) -> None:
+        """List the directory, unless it is the one that was listed last."""
         try:
             status = self.directory.stat()
         except FileNotFoundError:
@@ -114,7 +114,7 @@ class Retention:
             self._names = deque(sorted({*self._names, name}, key=lambda each: each.start))
 
     def _excess(self) -> bool:
-        """Return whether the oldest is beyond a limit. The newest never is."""
+        """Return whether the oldest file is beyond a limit. The newest never is."""
         if len(self._names) < 2:
             return False
         if self.count is not None and len(self._names) > self.count:

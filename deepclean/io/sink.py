@@ -1,4 +1,4 @@
-"""Where cleaned frames go: one file each, seen whole or not at all, and bounded in number."""
+"""Output of cleaned frames: one file each, complete or not there, and bounded in number."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
-from deepclean.errors import OutputError
+from deepclean.errors import output_errors
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
 from deepclean.io.retention import Retention, held
 from deepclean.io.t050017 import FrameName
 from deepclean.system.atomic import sweep
+
+_UNUSABLE = "the output directory cannot be used"
 
 
 @dataclass(slots=True)
@@ -27,13 +29,14 @@ class FrameSink:
         history: lines of every frame's history record, by name.
         units: unit by channel name; channels that are not named have none.
         compression: `none` or `gzip`.
-        fsync: make every file durable before it appears.
+        fsync: sync every file to the disk before it appears.
         keep_count: keep this many of the newest files; None: all.
-        keep_age: delete files whose data is older, in nanoseconds, than the newest; None: never.
+        keep_age: delete files whose data is older than the newest by this many nanoseconds; None:
+            never.
         guard: called before every write; may raise OutputError, and then nothing is deleted either.
         appeared: called with every frame that was written.
-        sweeps: remove the temporaries of an interrupted run at the start; False where other
-            processes write here, to which they may belong.
+        sweeps: remove the temporaries of an interrupted run at the start; False where they may
+            belong to other processes that write here.
 
     Raises:
         OutputError: the directory cannot be made.
@@ -54,15 +57,12 @@ class FrameSink:
     _retention: Retention = field(init=False)
 
     def __post_init__(self) -> None:
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+        directory, description = self.directory, self.description
+        with output_errors(directory, _UNUSABLE):
+            directory.mkdir(parents=True, exist_ok=True)
             if self.sweeps:
-                sweep(self.directory, self.description)
-            self._retention = Retention(
-                self.directory, self.description, self.keep_count, self.keep_age
-            )
-        except OSError as error:
-            raise self._unusable(error) from error
+                sweep(directory, description)
+            self._retention = Retention(directory, description, self.keep_count, self.keep_age)
 
     def finished(self) -> list[FrameName]:
         """Return the frames of this description that lie in the directory, in order of time.
@@ -70,13 +70,11 @@ class FrameSink:
         Raises:
             OutputError: the directory cannot be read.
         """
-        try:
+        with output_errors(self.directory, _UNUSABLE):
             return held(self.directory, self.description)
-        except OSError as error:
-            raise self._unusable(error) from error
 
     def write(self, span: Span, channels: Mapping[str, Series]) -> Path:
-        """Write one frame; written or not, delete what the retention no longer allows.
+        """Write one frame; then, written or not, delete the files beyond the retention's limits.
 
         Args:
             span: whole seconds.
@@ -107,10 +105,3 @@ class FrameSink:
             self._retention.step(name)
         self.appeared(name)
         return path
-
-    def _unusable(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"the output directory cannot be used: {error.strerror}",
-            path=self.directory,
-            errno=error.errno,
-        )

@@ -1,9 +1,10 @@
-"""What is wanted of the input, and history as a source of it. The live source is io.live."""
+"""The wanted channels, and history as a source of frames. The live source is io.live."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from deepclean.core.block import Block, Gap, Series
@@ -14,12 +15,12 @@ from deepclean.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """What is wanted of the input.
+    """The wanted channels of the input.
 
     Args:
         strain: full name.
-        rate: of the strain, Hz.
-        state: the source's state vector, or None.
+        rate: the strain's rate in Hz.
+        state: full name of the source's state vector, or None.
         witnesses: full names.
     """
 
@@ -30,8 +31,18 @@ class Channels:
 
     @property
     def of_strain_file(self) -> tuple[str, ...]:
-        """What the strain's files are read for."""
+        """The channels that are read from the strain's files."""
         return (self.strain,) if self.state is None else (self.strain, self.state)
+
+    def check_rate(self, rate: int, path: Path | None = None) -> None:
+        """Raise InputError where the strain has another rate than this one."""
+        if rate != self.rate:
+            raise InputError(
+                f"{self.strain} is at {rate} Hz, the configuration says {self.rate} Hz "
+                "(strain.rate)",
+                path=path,
+                channels=[self.strain],
+            )
 
 
 class ChannelHistory(Protocol):
@@ -39,7 +50,7 @@ class ChannelHistory(Protocol):
 
     @property
     def faults(self) -> list[InputError]:
-        """What could not be read so far."""
+        """The faults met so far."""
         ...
 
     def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
@@ -64,7 +75,7 @@ class HistorySource:
     """Reads the past, second by second.
 
     Args:
-        channels: what is wanted.
+        channels: the wanted channels.
         strain: holds the strain.
         witnesses: holds the witnesses; may be the same.
     """
@@ -75,22 +86,17 @@ class HistorySource:
 
     @property
     def faults(self) -> list[InputError]:
-        """What could not be read so far, each once."""
+        """The faults met so far, each once."""
         return list(dict.fromkeys([*self.strain.faults, *self.witnesses.faults]))
 
     def check(self) -> None:
         """Raise InputError unless every channel is there and the strain has its rate."""
         self.witnesses.require(self.channels.witnesses)
-        rate = self.strain.require([self.channels.strain])[self.channels.strain]
-        if rate != self.channels.rate:
-            raise InputError(
-                f"{self.channels.strain} is at {rate} Hz, the configuration says "
-                f"{self.channels.rate} Hz (strain.rate)",
-                channels=[self.channels.strain],
-            )
+        rates = self.strain.require([self.channels.strain])
+        self.channels.check_rate(rates[self.channels.strain])
 
     def frames(self, span: Span, needed: Span) -> Iterator[InputFrame]:
-        """Yield one-second frames over what a span needs, those inside it as wanted.
+        """Yield one-second frames over a span and the time around it, those inside as wanted.
 
         Args:
             span: whole seconds.

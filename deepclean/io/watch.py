@@ -1,9 +1,9 @@
 """Wake the reader when a file appears: the operating system's events, as a hint.
 
-The handler enqueues names and does nothing else. Nothing depends on it (io.tail probes), so a
-watch that cannot be set up, or dies, costs milliseconds, never a frame. A watch dies unseen when
-its directory is removed and made again, while its thread lives on; so what is watched is compared
-with what is there, and armed anew.
+The handler enqueues names and does nothing else. Nothing depends on it (io.tail asks for files): a
+watch that dies, or cannot be set up, costs milliseconds, never a frame. A watch dies silently when
+its directory is removed and made again, while its thread lives on. So the watched directory is
+compared with the present one, and the watch is armed anew.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _WATCHDOG = logging.getLogger("watchdog")
 
 _INTERVAL = 1.0
-"""Seconds between checks that what is watched is still there."""
+"""Seconds between checks of the watched directories."""
 
 
 class _Handler(FileSystemEventHandler):
@@ -38,7 +38,7 @@ class _Handler(FileSystemEventHandler):
         self._clock = clock
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        """Take a file that was created, moved here, or closed after writing."""
+        """Pass on a file that was created, moved here, or closed after writing."""
         if event.event_type == "moved":
             path = os.fsdecode(event.dest_path)
         elif event.event_type in ("created", "closed"):
@@ -46,7 +46,7 @@ class _Handler(FileSystemEventHandler):
         else:
             return
         name = Path(path).name
-        if FrameName.parse(name) is not None:  # a temporary, or another's, is not worth waking for
+        if FrameName.parse(name) is not None:  # other files wake nobody
             self._tail.notice(name)
             self._clock.wake()
 
@@ -64,7 +64,7 @@ class _WatchedDirectory:
 
 
 class _Overflows(logging.Handler):
-    """Takes what the library logs: that the kernel's queue of events overflowed is counted."""
+    """Passes on the library's log, and counts overflows of the kernel's queue of events."""
 
     def __init__(self, watch: DirectoryWatch) -> None:
         super().__init__(logging.WARNING)
@@ -81,11 +81,11 @@ class DirectoryWatch:
     """Watches the directories of tails while it is entered.
 
     Args:
-        tails: whose directories to watch; one may not exist yet.
-        clock: to be woken.
+        tails: the tails of the watched directories; one may not exist yet.
+        clock: the clock to be woken.
 
     Attributes:
-        errors: watches that died or could not be set up, and overflown queues of events.
+        errors: number of watches that died or could not be set up, and of overflows.
     """
 
     def __init__(self, tails: Iterable[FrameTail], clock: SystemClock) -> None:
@@ -107,7 +107,7 @@ class DirectoryWatch:
             self._disarm(position)
 
     def check(self) -> None:
-        """Arm anew what no longer watches; to be called at every turn of the work loop."""
+        """Arm dead watches anew; to be called at every turn of the work loop."""
         now = self._clock.monotonic()
         if now - self._checked >= _INTERVAL:
             self._checked = now
@@ -144,7 +144,7 @@ class DirectoryWatch:
 
 
 def _identity(directory: Path) -> tuple[int, int] | None:
-    """Return what tells a directory from another of the same name; None where there is none."""
+    """Return the numbers that tell a directory from another of the same name; None without one."""
     try:
         status = directory.stat()
     except OSError:

@@ -21,10 +21,10 @@ from ruamel.yaml.error import YAMLError
 from torch import Tensor, nn
 
 from deepclean.core.block import Float64
-from deepclean.errors import ModelError
-from deepclean.models import load as models
+from deepclean.errors import ModelError, one_line
 from deepclean.models import permissions
 from deepclean.models.manifest import sha256
+from deepclean.models.model import Model, freeze
 from deepclean.models.networks import Receptive, measure
 from deepclean.models.tensors import Scalers, check_finite
 
@@ -80,7 +80,7 @@ def read_settings(path: Path) -> DeepCleanV2Settings:
     return _settings(permissions.read(path / CONFIG), path / CONFIG)
 
 
-def load(path: Path, device: str = "cpu") -> models.Model:
+def load(path: Path, device: str = "cpu") -> Model:
     """Load a training directory of deepcleanv2 as version 0 of the coupling that it is named for.
 
     Args:
@@ -98,14 +98,14 @@ def load(path: Path, device: str = "cpu") -> models.Model:
     count = len(settings.witnesses)
     scalers = _scalers(content, path)
     scalers.check(count, path / WITNESS_SCALER)
-    network = models.freeze(_Flat(_script(script, path / MODEL)))
+    network = freeze(_Flat(_script(script, path / MODEL)))
     check_finite(network, path / MODEL)
     rate, kernel = _samples(settings, path / CONFIG)
     try:
         seen = measure(network, count, kernel)
     except ModelError as error:
         raise ModelError(str(error), path=path / MODEL) from error
-    return models.Model(
+    return Model(
         path=path,
         interferometer=settings.channels[0].partition(":")[0],
         coupling=path.resolve().name,
@@ -142,8 +142,7 @@ def _settings(content: bytes, path: Path) -> DeepCleanV2Settings:
     try:
         tree = YAML(typ="safe", pure=True).load(content)
     except (YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"not a YAML file: {reason}", path=path) from error
+        raise ModelError(f"not a YAML file: {one_line(error)}", path=path) from error
     data = tree.get("data") if isinstance(tree, dict) else None
     try:
         settings = DeepCleanV2Settings.model_validate(data)
@@ -204,8 +203,8 @@ def _state(content: bytes, path: Path) -> tuple[Float64, Float64]:
             np.asarray(state[key].numpy().reshape(-1), dtype=np.float64) for key in ("mean", "std")
         )
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"not a state dict with mean and std: {type(error).__name__}: {reason}", path=path
+            f"not a state dict with mean and std: {type(error).__name__}: {one_line(error)}",
+            path=path,
         ) from error
     return mean, std

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from deepclean.core.predict import Network
 from deepclean.models import tensors
-from deepclean.models.load import Model
+from deepclean.models.model import Model
 
 _log = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models import tensors
 from deepclean.models.manifest import Manifest
+from deepclean.models.model import Model
 
 _FIGURES = {"version", "validation", "files"}
 """Fields of the manifest that always differ, or are compared by themselves."""
@@ -65,7 +66,7 @@ def _fields(old: Manifest, new: Manifest) -> dict[str, tuple[Any, Any]]:
     return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
 
 
-def _weights(first: models.Model, second: models.Model) -> float | None:
+def _weights(first: Model, second: Model) -> float | None:
     old, new = _floats(first), _floats(second)
     if {name: tensor.shape for name, tensor in old.items()} != {
         name: tensor.shape for name, tensor in new.items()
@@ -76,13 +77,13 @@ def _weights(first: models.Model, second: models.Model) -> float | None:
     return (moved / size) ** 0.5 if size else None
 
 
-def _floats(model: models.Model) -> dict[str, Tensor]:
+def _floats(model: Model) -> dict[str, Tensor]:
     """Return the weights, without the counters that batch normalisation keeps beside them."""
     held = model.network.state_dict()
     return {name: tensor for name, tensor in held.items() if tensor.is_floating_point()}
 
 
-def _output(first: models.Model, second: models.Model, golden: bytes) -> float | None:
+def _output(first: Model, second: Model, golden: bytes) -> float | None:
     if first.channels != second.channels or first.sample_rate != second.sample_rate:
         return None
     inputs = tensors.parse(golden, first.path)["input"]

@@ -13,10 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from deepclean.errors import ModelError
+from deepclean.errors import ModelError, one_line
 from deepclean.models import deepcleanv2, tensors
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models.manifest import Channel, Description, Manifest, Origin
+from deepclean.models.model import Model, freeze
 from deepclean.models.networks import build
 
 AGREEMENT = 1e-5
@@ -62,7 +63,7 @@ def read(
     return models.make(network, script.scalers, description, origin)
 
 
-def _published(script: models.Model, path: Path) -> tuple[dict[str, object], nn.Module]:
+def _published(script: Model, path: Path) -> tuple[dict[str, object], nn.Module]:
     """Return the published architecture, and its network with the weights of a script."""
     held = list(script.network.state_dict().items())
     try:
@@ -74,8 +75,8 @@ def _published(script: models.Model, path: Path) -> tuple[dict[str, object], nn.
             raise _OtherError("its layers are others")
         network.load_state_dict({name: held[n][1] for n, name in enumerate(ours)}, strict=True)
     except (_OtherError, ModelError, RuntimeError) as error:
-        raise _refusal(" ".join(str(error).split())[:200], path) from error
-    network = models.freeze(network)
+        raise _refusal(one_line(error), path) from error
+    network = freeze(network)
     difference = _difference(script, network)
     if not difference <= AGREEMENT:
         raise _refusal(f"the same weights give other samples, by {difference:.1e} of rms", path)
@@ -95,7 +96,7 @@ def _architecture(kernels: Sequence[Tensor]) -> dict[str, object]:
     }
 
 
-def _difference(script: models.Model, network: nn.Module) -> float:
+def _difference(script: Model, network: nn.Module) -> float:
     """Return the largest difference of two networks' outputs, in units of the first's rms."""
     generator = torch.Generator().manual_seed(2)
     shape = (2, len(script.channels), script.kernel)

@@ -8,9 +8,9 @@ from pathlib import Path
 from deepclean.config import Config
 from deepclean.errors import ConfigError, DeviceError, ModelError
 from deepclean.models import device, versions
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models import log as model_log
-from deepclean.models.load import Model
+from deepclean.models.model import Model
 
 _log = logging.getLogger(__name__)
 

@@ -1,19 +1,20 @@
 """The log of a coupling's store: who changed what, when, and why.
 
 `changes.jsonl` lies beside the versions; each line is one change, a JSON object. Lines are only
-ever appended (system.jsonl). A line that a power cut tore is passed over. What comes of retrainings
-is in a log of its own beside it, with lines that begin with the same signature.
+ever appended (system.jsonl). A line that a power cut tore is passed over. The log of retrainings
+beside it has lines that begin with the same signature.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from deepclean.models import permissions
 from deepclean.system import jsonl
@@ -24,8 +25,7 @@ What = Literal["publish", "import", "train", "promote", "canary", "rollback", "p
 """The actions. `promote` and `rollback` move `production`, `canary` moves `canary`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(BaseModel):
     """One change of a store.
 
     Args:
@@ -37,33 +37,23 @@ class Change:
         why: the reason that the user gave; may be empty.
     """
 
-    when: str
-    who: str
+    model_config = ConfigDict(frozen=True, populate_by_name=True, coerce_numbers_to_str=True)
+
+    when: str = ""
+    who: str = ""
     what: What
-    before: int | None
-    after: int | None
+    before: StrictInt | None = Field(default=None, alias="from")
+    after: StrictInt | None = Field(default=None, alias="to")
     why: str = ""
 
     def facts(self) -> dict[str, Any]:
         """Return the change as the log's line holds it."""
-        return {
-            "when": self.when,
-            "who": self.who,
-            "what": self.what,
-            "from": self.before,
-            "to": self.after,
-            "why": self.why,
-        }
+        return self.model_dump(by_alias=True)
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeLog:
-    """The content of a log.
-
-    Args:
-        changes: in the order in which they were made.
-        damaged: number of lines that are no changes.
-    """
+    """The changes in a log, in their order, and the number of its damaged lines."""
 
     changes: tuple[Change, ...]
     damaged: int
@@ -71,8 +61,7 @@ class ChangeLog:
 
 def now(what: What, before: int | None, after: int | None, why: str = "") -> Change:
     """Return a change that this user makes at this moment."""
-    signed = signature()
-    return Change(signed["when"], signed["who"], what, before, after, why)
+    return Change(**signature(), what=what, before=before, after=after, why=why)
 
 
 def signature() -> dict[str, str]:
@@ -109,9 +98,14 @@ def read(directory: Path) -> ChangeLog:
     path = directory / LOG
     if not path.exists() and not path.is_symlink():
         return ChangeLog((), 0)
-    held = [line for line in permissions.read(path).split(b"\n") if line.strip()]
-    changes = [change for line in held if (change := _parse(line)) is not None]
-    return ChangeLog(tuple(changes), len(held) - len(changes))
+    changes: list[Change] = []
+    damaged = 0
+    for line in permissions.read(path).split(b"\n"):
+        try:
+            changes += [Change.model_validate_json(line)] if line.strip() else []
+        except ValidationError:
+            damaged += 1
+    return ChangeLog(tuple(changes), damaged)
 
 
 def productions(changes: Iterable[Change], current: int | None) -> list[int]:
@@ -125,33 +119,18 @@ def productions(changes: Iterable[Change], current: int | None) -> list[int]:
         current: the version that the pointer names.
     """
     stack: list[int] = []
+
+    def push(version: int | None) -> None:
+        if version is not None and stack[-1:] != [version]:
+            stack.append(version)
+
     for change in changes:
         if change.what not in ("promote", "rollback"):
             continue
-        _push(stack, change.before)
+        push(change.before)
         if change.what == "rollback" and change.after in stack:
             last = len(stack) - 1 - stack[::-1].index(change.after)
             del stack[last + 1 :]
-        _push(stack, change.after)
-    _push(stack, current)
+        push(change.after)
+    push(current)
     return stack
-
-
-def _push(stack: list[int], version: int | None) -> None:
-    if version is not None and stack[-1:] != [version]:
-        stack.append(version)
-
-
-def _parse(line: bytes) -> Change | None:
-    """Return the change in a line, or None where the line is none."""
-    try:
-        facts = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(facts, dict) or facts.get("what") not in get_args(What):
-        return None
-    before, after = facts.get("from"), facts.get("to")
-    if not all(number is None or type(number) is int for number in (before, after)):
-        return None
-    when, who, why = (str(facts.get(key, "")) for key in ("when", "who", "why"))
-    return Change(when, who, facts["what"], before, after, why)

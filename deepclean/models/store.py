@@ -16,7 +16,7 @@ from torch import nn
 
 from deepclean.errors import ModelError
 from deepclean.models import directory as coupling_directory
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models import log as model_log
 from deepclean.models import versions
 from deepclean.models.log import What

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from deepclean.core.block import Float64
-from deepclean.errors import ModelError
+from deepclean.errors import ModelError, one_line
 
 GOLDEN_SAMPLES = 256
 """Length of the golden input; a multiple of every shift period that is measured."""
@@ -116,8 +116,9 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     try:
         network.load_state_dict(dict(weights), strict=True)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"the weights do not fit the architecture: {reason}", path=path) from error
+        raise ModelError(
+            f"the weights do not fit the architecture: {one_line(error)}", path=path
+        ) from error
     check_finite(network, path)
 
 
@@ -157,8 +158,9 @@ def check_golden(network: nn.Module, content: bytes, device: str, path: Path) ->
     except (torch.AcceleratorError, torch.OutOfMemoryError):
         raise  # the device failed, not the model
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"the network refuses its golden input: {reason}", path=path) from error
+        raise ModelError(
+            f"the network refuses its golden input: {one_line(error)}", path=path
+        ) from error
     scale = float(expected.square().mean().sqrt())
     if output.shape != expected.shape or not bool(
         ((output - expected).abs() <= GOLDEN_TOLERANCE * scale).all()

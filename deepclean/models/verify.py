@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deepclean.errors import ModelError
 from deepclean.models import directory as coupling_directory
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models import log as model_log
 from deepclean.models import permissions, versions
 

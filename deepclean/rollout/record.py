@@ -1,7 +1,7 @@
-"""The record of what happened to the models of a run, one JSON object a line.
+"""The record of a run's model events, one JSON object a line.
 
-Every line says from which GPS instant on. The lines that came from outside (`started`, `offered`,
-`withdrawn`) are what a replay needs to come to the same decisions.
+Every line has the GPS instant from which on it holds. From the events that came from outside
+(`started`, `offered`, `withdrawn`) a replay comes to the same decisions.
 """
 
 from __future__ import annotations
@@ -24,16 +24,12 @@ _log = logging.getLogger(__name__)
 
 
 def path_in(directory: Path, description: str) -> Path:
-    """Return where the record of a run that writes these frames is."""
+    """Return the path of the record of the run that writes these frames."""
     return directory / f".{description}.models.jsonl"
 
 
 class ModelRecord:
-    """Appends to a record; a failure never stops the run.
-
-    Args:
-        path: of the file.
-    """
+    """Appends to the record at a path; a failure never stops the run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,10 +46,10 @@ class ModelRecord:
 
 
 def read(path: Path) -> list[Event]:
-    """Return what a record holds, in order.
+    """Return the events of a record, in order.
 
     Raises:
-        InputError: it cannot be read, or a line is not of a record.
+        InputError: the file cannot be read, or a line is not of a record.
     """
     try:
         content = path.read_text(encoding="utf-8")

@@ -20,8 +20,8 @@ from deepclean.core.time import Span, format_gps
 from deepclean.errors import DeepCleanError, InputError
 from deepclean.factory import make_coupling
 from deepclean.io.retention import held
-from deepclean.models.load import Model
 from deepclean.models.loading import load_model, resolve_device
+from deepclean.models.model import Model
 from deepclean.rollout.record import ModelRecord, path_in, read
 from deepclean.rollout.updates import ModelUpdates, Offer
 from deepclean.telemetry.counters import Counters

@@ -25,8 +25,8 @@ from deepclean.core.rollout.rollout import Event
 from deepclean.errors import DeepCleanError, ModelError
 from deepclean.factory import make_coupling
 from deepclean.models import device, pointers, rejections, store, versions
-from deepclean.models.load import Model
 from deepclean.models.loading import load_model, resolve_device
+from deepclean.models.model import Model
 from deepclean.models.pointers import PointerTarget
 from deepclean.rollout.dry_run import dry_run, warm_up
 from deepclean.rollout.record import ModelRecord

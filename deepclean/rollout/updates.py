@@ -19,7 +19,7 @@ from deepclean.core.frame import CleanedFrame, InputFrame
 from deepclean.core.rollout.rollout import Event, Rollout
 from deepclean.core.rollout.rules import TrialSettings
 from deepclean.core.time import NS, format_gps
-from deepclean.models.load import Model
+from deepclean.models.model import Model
 from deepclean.telemetry.counters import Counters
 
 _log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from deepclean.errors import OutputError
 from deepclean.io.sink import FrameSink
 from deepclean.io.source import Channels
 from deepclean.io.t050017 import FrameName
-from deepclean.models.load import Model
+from deepclean.models.model import Model
 from deepclean.rollout.updates import ModelIdentity, ModelUpdates
 from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.counters import IdentifiesModel

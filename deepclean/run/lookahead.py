@@ -24,7 +24,7 @@ from deepclean.errors import InputError
 from deepclean.factory import make_coupling
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
-from deepclean.models.load import Model
+from deepclean.models.model import Model
 from deepclean.run.cleaner import channels_of
 
 _log = logging.getLogger(__name__)

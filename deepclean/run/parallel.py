@@ -18,8 +18,8 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import DeepCleanError, ModelError
 from deepclean.factory import make_engine
 from deepclean.io.source import HistorySource
-from deepclean.models.load import Model
 from deepclean.models.loading import load_model, resolve_device
+from deepclean.models.model import Model
 from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.replay import Progress, ReplayResult, clean, unfinished
 from deepclean.system import logs, malloc

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepclean.errors import ConfigError, ModelError, output_errors
+from deepclean.errors import ConfigError, ModelError, one_line, output_errors
 from deepclean.train.ignite import Checkpoint, DiskSaver
 
 CHECKPOINT = "checkpoint.pt"
@@ -80,8 +80,9 @@ class Resume:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"the checkpoint cannot be read: {reason}", path=path) from error
+            raise ModelError(
+                f"the checkpoint cannot be read: {one_line(error)}", path=path
+            ) from error
         _Fingerprint(self.fingerprint).load_state_dict(state["fingerprint"])
         Checkpoint.load_objects(held, state)
 

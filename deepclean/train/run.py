@@ -12,7 +12,7 @@ from torch import nn
 from deepclean.config import Config
 from deepclean.models import store as model_store
 from deepclean.models import versions
-from deepclean.models.load import Model
+from deepclean.models.model import Model
 from deepclean.models.networks import Wiener
 from deepclean.models.networks import build as build_network
 from deepclean.models.tensors import Scalers

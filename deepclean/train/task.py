@@ -22,8 +22,8 @@ from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.time import Span
 from deepclean.errors import ConfigError, InputError, ModelError, hint
 from deepclean.models import loading
-from deepclean.models.load import Model
 from deepclean.models.manifest import Channel, Description
+from deepclean.models.model import Model
 from deepclean.models.networks import Receptive, measure
 from deepclean.models.networks import build as build_network
 from deepclean.models.tensors import Scalers, infer

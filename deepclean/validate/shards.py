@@ -23,8 +23,8 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import ModelError
 from deepclean.factory import make_engine
 from deepclean.io.source import HistorySource
-from deepclean.models.load import Model
 from deepclean.models.loading import load_models
+from deepclean.models.model import Model
 from deepclean.system.processes import Failed, Job, Result, Tell, outcomes
 from deepclean.validate.measure import LEAD, CouplingBins, Meter
 from deepclean.validate.shard_result import Sampling, ShardResult

@@ -16,8 +16,8 @@ from deepclean.core.spectra import CrossSpectra
 from deepclean.core.time import Span
 from deepclean.errors import InputError
 from deepclean.models.directory import MANIFEST
-from deepclean.models.load import Model
 from deepclean.models.manifest import Manifest
+from deepclean.models.model import Model
 from deepclean.validate import spectra as rows_of
 from deepclean.validate.json_numbers import listed, rounded, seconds
 from deepclean.validate.measure import CLEANED, CouplingBins

@@ -30,7 +30,7 @@ from deepclean.core.spectra import FFT_SECONDS, Bins, band_ratio
 from deepclean.core.time import NS, index_at
 from deepclean.errors import InputError
 from deepclean.factory import predictor
-from deepclean.models.load import Model
+from deepclean.models.model import Model
 from deepclean.train.data import SiteData
 from deepclean.train.prepare import Float32, Preparer, TrainingStretch
 from deepclean.train.validation import longest_parts

@@ -14,7 +14,7 @@ import torch
 from ruamel.yaml import YAML
 from torch import Tensor, nn
 
-from deepclean.models.load import Model
+from deepclean.models.model import Model
 
 CHANNELS = ["H1:GDS-CALIB_STRAIN", "H1:PEM-MAINS", "H1:ASC-Y", "H1:ASC-P"]
 WITNESSES = ("H1:ASC-P", "H1:ASC-Y", "H1:PEM-MAINS")

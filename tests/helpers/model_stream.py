@@ -20,10 +20,11 @@ from deepclean.core.frame import InputFrame
 from deepclean.core.time import Span
 from deepclean.factory import make_engine
 from deepclean.models import directory as coupling_directory
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models import rejections, versions
 from deepclean.models.loading import load_models
 from deepclean.models.manifest import Channel, Description, Manifest, sha256
+from deepclean.models.model import Model
 from deepclean.models.networks import build
 from deepclean.models.tensors import Scalers, serialise
 from deepclean.rollout.record import ModelRecord, path_in
@@ -122,7 +123,7 @@ class Stream:
         seconds: int = 0,
         *,
         threaded: bool = False,
-        loaded: Mapping[str, models.Model] | None = None,
+        loaded: Mapping[str, Model] | None = None,
     ) -> None:
         self.config, self.threaded = config, threaded
         loaded = loaded or load_models(config)

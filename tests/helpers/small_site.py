@@ -55,7 +55,7 @@ def publish_model(
     """Write each coupling's model, the published network with random weights; promote it."""
     import torch
 
-    from deepclean.models import load as models
+    from deepclean.models import files as models
     from deepclean.models.manifest import Channel, Description
     from deepclean.models.networks import build
     from deepclean.models.tensors import Scalers

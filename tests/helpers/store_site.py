@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from deepclean.models import directory as coupling_directory
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models import store, versions
 from deepclean.models.manifest import Channel, Description, Manifest
 from deepclean.models.networks import build

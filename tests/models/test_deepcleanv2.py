@@ -15,7 +15,7 @@ from deepclean.errors import ModelError
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models.deepcleanv2 import read_settings
-from deepclean.models.load import load
+from deepclean.models.files import load
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import channels_of
 from deepclean.simulate.configured import site_of

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from deepclean.errors import ModelError
+from deepclean.models import files as models
 from deepclean.models import import_v2, store
-from deepclean.models import load as models
 from tests.helpers.deepcleanv2_directory import (
     WITNESSES,
     Autoencoder,

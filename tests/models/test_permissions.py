@@ -20,9 +20,10 @@ from deepclean.models import (
     verify,
     versions,
 )
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models import log as model_log
 from deepclean.models.manifest import sha256
+from deepclean.models.model import Model
 from tests.helpers import store_site
 from tests.helpers.deepcleanv2_directory import Danger, directory, original
 
@@ -37,7 +38,7 @@ def coupling(tmp_path: Path) -> Path:
     return store_site.filled(tmp_path / "store", 2)
 
 
-def load(coupling: Path) -> models.Model:
+def load(coupling: Path) -> Model:
     """Load as the daemon does."""
     root = coupling.parents[1]
     return models.load(versions.resolve(root, "H1", "60Hz"), store=root)

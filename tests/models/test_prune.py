@@ -96,7 +96,7 @@ def test_what_differs_is_told(tmp_path: Path) -> None:
 
 
 def test_weights_of_other_shapes_are_not_compared(tmp_path: Path) -> None:
-    from deepclean.models import load as models
+    from deepclean.models import files as models
     from deepclean.models.networks import build
 
     one = store_site.make(tmp_path, 1)

@@ -8,7 +8,7 @@ import pytest
 
 from deepclean.errors import ModelError, OutputError
 from deepclean.models import directory as coupling_directory
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models import log as model_log
 from deepclean.models import store, versions
 from deepclean.models.log import Change
@@ -308,5 +308,5 @@ def test_a_log_that_cannot_be_written_is_said_and_the_pointer_is_right(directory
 def test_what_a_rollback_goes_back_through(
     made: list[tuple[model_log.What, int | None, int | None]], current: int, expected: list[int]
 ) -> None:
-    log = [Change("", "", what, before, after) for what, before, after in made]
+    log = [Change(what=what, before=before, after=after) for what, before, after in made]
     assert model_log.productions(log, current) == expected

@@ -20,7 +20,7 @@ from deepclean.core.block import Series
 from deepclean.core.rollout.rollout import Rollout
 from deepclean.errors import ModelError, OutputError
 from deepclean.io import gwf
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models import loading, rejections, store, versions
 from deepclean.models.networks import Wiener
 from deepclean.rollout import store_follower

@@ -19,7 +19,7 @@ from deepclean.core.channels import product_names
 from deepclean.core.spectra import asd, band_ratio, worst_outside
 from deepclean.core.time import Span
 from deepclean.io.history import History
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models import versions
 from deepclean.models.manifest import Description, Manifest
 from deepclean.simulate.injection import Injection

@@ -183,7 +183,7 @@ def test_run_without_its_history_is_explained(config: Config, tmp_path: Path) ->
 
 def test_other_model_is_explained(config: Config, archive: Path, tmp_path: Path) -> None:
     from deepclean.config import load
-    from deepclean.models import load as models
+    from deepclean.models import files as models
     from deepclean.models.manifest import Description, Manifest
 
     shipped = config.models.directory / "H1" / "30Hz" / "1"

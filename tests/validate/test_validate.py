@@ -367,7 +367,7 @@ def test_wrong_criteria_are_named_together() -> None:
 
 def test_model_that_adds_noise_is_kept_out_and_reported(config: Config, tmp_path: Path) -> None:
     # The same model, but of a coupling five times as strong: its gate never opens.
-    from deepclean.models import load as models
+    from deepclean.models import files as models
     from deepclean.models.manifest import Description, Manifest
 
     shipped = config.models.directory / "H1" / "30Hz" / "1"

@@ -15,8 +15,8 @@ from deepclean.config import Config
 from deepclean.config import settings as core_settings
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
-from deepclean.models import load as models
-from deepclean.models.load import Model
+from deepclean.models import files as models
+from deepclean.models.model import Model
 from deepclean.train.data import SiteData, TrainingData
 from deepclean.train.prepare import TrainingStretch
 from deepclean.witnesses import saliency

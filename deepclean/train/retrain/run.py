@@ -15,10 +15,10 @@ from deepclean.core.segments import total_seconds
 from deepclean.core.time import NS, Span
 from deepclean.errors import ModelError, OutputError
 from deepclean.io.source import ChannelHistory
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models import loading, store, versions
-from deepclean.models.load import Model
 from deepclean.models.manifest import Manifest, sha256
+from deepclean.models.model import Model
 from deepclean.train.data import SiteData, TrainingData
 from deepclean.train.loop import Progress
 from deepclean.train.retrain import verdict

@@ -16,7 +16,7 @@ import pytest
 from deepclean.config import Config
 from deepclean.core.time import NS, Span
 from deepclean.io.history import History
-from deepclean.models import load as models
+from deepclean.models import files as models
 from deepclean.models import log as model_log
 from deepclean.models import store, versions
 from deepclean.models.manifest import sha256

@@ -1,0 +1,88 @@
+"""A model ready for use, wherever it was loaded from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from deepclean.core.reach import Reach
+from deepclean.errors import ModelError, listed
+from deepclean.models import tensors
+from deepclean.models.tensors import Scalers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A model ready for use.
+
+    `predict(...) * scalers.strain_std + scalers.strain_mean` is noise in strain units.
+
+    Args:
+        path: the directory that it was loaded from.
+        interferometer: `H1`, `L1`, `V1`, `K1`.
+        coupling: the subtraction problem.
+        version: 0 for a training directory of deepcleanv2.
+        hash: sha256 of the manifest, which holds those of the files.
+        weights_hash: sha256 of the weights' file.
+        architecture: `networks.build`'s argument; empty for TorchScript.
+        channels: witnesses, full names, in the order of the network's input.
+        scalers: standardise the network's input and its target.
+        sample_rate: in Hz.
+        bands: `(low, high)` in Hz.
+        kernel: window length in samples.
+        edge: samples to drop at each end of a window.
+        reach: samples before and after an output sample that it may rest on.
+        period: shift period in samples; None where the network must run window by window.
+        network: in evaluation mode, without gradients, on `device`.
+        device: where the network runs.
+    """
+
+    path: Path
+    interferometer: str
+    coupling: str
+    version: int
+    hash: str
+    weights_hash: str
+    architecture: Mapping[str, Any]
+    channels: tuple[str, ...]
+    scalers: Scalers
+    sample_rate: int
+    bands: tuple[tuple[float, float], ...]
+    kernel: int
+    edge: int
+    reach: Reach
+    period: int | None
+    network: nn.Module
+    device: str
+
+    def predict(self, witnesses: Tensor) -> Tensor:
+        """Return the standardised noise, `(batch, time)`.
+
+        Args:
+            witnesses: standardised, `(batch, channels, time)` float32, on the model's device.
+        """
+        return tensors.infer(self.network, witnesses)
+
+    def require(self, channels: Collection[str], sample_rate: int) -> None:
+        """Raise ModelError unless the model was made for these witnesses and this rate."""
+        if sample_rate != self.sample_rate:
+            raise ModelError(
+                f"runs at {self.sample_rate} Hz, the configuration says {sample_rate} Hz",
+                path=self.path,
+            )
+        missing = [name for name in self.channels if name not in channels]
+        if missing:
+            named = listed(missing, channels)
+            raise ModelError(f"needs witnesses that are not configured: {named}", path=self.path)
+        extra = sorted(set(channels) - set(self.channels))
+        if extra:
+            raise ModelError(f"was trained without {', '.join(extra)}", path=self.path)
+
+
+def freeze(network: nn.Module) -> nn.Module:
+    """Put a network in evaluation mode, without gradients, and return it."""
+    return network.eval().requires_grad_(False)

@@ -146,8 +146,7 @@ def verify(
     config: options.ConfigOption,
     coupling: AnyCoupling = None,
     version: Annotated[
-        str | None,
-        typer.Argument(help="Version; default: all versions and the pointers.", show_default=False),
+        str | None, typer.Argument(help="Version; default: all versions and the pointers.")
     ] = None,
     as_json: options.JsonOption = False,
     override: options.SetOption = None,

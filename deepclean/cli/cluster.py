@@ -92,7 +92,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class ReplayInput:
-    """What `deepclean replay` cleans, and where to.
+    """The input and the output of `deepclean replay`.
 
     Args:
         config: the configuration.

@@ -1,12 +1,8 @@
 #!/usr/bin/env python3
-"""Compare two runs of a benchmark: figure, before, after, ratio.
+"""Compare runs of a benchmark: each figure in all of them, and the ratio of the last to the first.
 
-    benchmarks/compare.py before.json after.json
-    benchmarks/compare.py before.json after.json --only median --beyond 1.1
-
-The files are those that `--json` of any scripts/bench_*.py writes. The status says only whether
-they can be compared: what a ratio means depends on what else the machine did, which is printed
-above the table.
+The files are those that `--json` of any benchmark writes. The status says only whether they can be
+compared: what a ratio means depends on what else the machine did, which is printed above the table.
 """
 
 from __future__ import annotations
@@ -14,42 +10,34 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.report import flat, load_of, table
+from benchmarks.common import Figures, flat, load_of, table
 from deepclean.errors import InputError
 
 
 def main() -> int:
     """Print the comparison; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("before", type=Path)
-    parser.add_argument("after", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("runs", type=Path, nargs="+", metavar="FILE")
     parser.add_argument("--only", default="", help="figures whose name holds this")
     parser.add_argument(
         "--beyond", type=float, default=1.0, help="figures that changed by this factor or more"
     )
     options = parser.parse_args()
     try:
-        before, after = read(options.before), read(options.after)
-        text = compare(before, after, only=options.only, beyond=options.beyond)
+        print(compare([read(path) for path in options.runs], options.only, options.beyond))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    print(text)
     return 0
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Return a run.
-
-    Raises:
-        InputError: not the file of one.
-    """
+def read(path: Path) -> Figures:
+    """Return a run. Raises InputError where the file is not that of one."""
     try:
         run = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -59,57 +47,35 @@ def read(path: Path) -> dict[str, Any]:
     return run
 
 
-def compare(
-    before: dict[str, Any], after: dict[str, Any], *, only: str = "", beyond: float = 1.0
-) -> str:
-    """Return the comparison as text.
+def compare(runs: Sequence[Figures], only: str = "", beyond: float = 1.0) -> str:
+    """Return the comparison, of figures whose name holds a word and that changed so much, as text.
 
-    Args:
-        before: one run.
-        after: another of the same benchmark.
-        only: figures whose name holds this.
-        beyond: leave out figures that changed by less than this factor.
-
-    Raises:
-        InputError: runs of two benchmarks.
+    Raises InputError where the runs are of several benchmarks.
     """
-    if before["bench"] != after["bench"]:
-        raise InputError(
-            f"these are runs of two benchmarks, {before['bench']} and {after['bench']}; compare "
-            "two of one"
-        )
-    lines = [f"before: {load_of(before)}", f"after:  {load_of(after)}"]
-    asked = [before.get("settings", {}), after.get("settings", {})]
-    for key in sorted(asked[0].keys() | asked[1].keys()):
-        one, other = (settings.get(key) for settings in asked)
-        if one != other:
-            lines.append(f"settings differ: {key}: {one} before, {other} after")
-    one, other = flat(before["figures"]), flat(after["figures"])
-    rows = [
-        (name, _shown(one.get(name)), _shown(other.get(name)), _ratio(one, other, name))
-        for name in dict.fromkeys([*one, *other])
-        if only in name and _changed(one.get(name), other.get(name), beyond)
-    ]
-    return "\n".join([*lines, "", table(("figure", "before", "after", "ratio"), rows)])
+    benches = list(dict.fromkeys(run["bench"] for run in runs))
+    if len(benches) > 1:
+        raise InputError(f"these are runs of {' and '.join(benches)}; compare those of one")
+    names = ["before", "after"] if len(runs) == 2 else [str(n + 1) for n in range(len(runs))]
+    lines = [f"{name}: {load_of(run)}" for name, run in zip(names, runs, strict=True)]
+    for key in sorted({key for run in runs for key in run["settings"]}):
+        asked = [str(run["settings"].get(key)) for run in runs]
+        lines += [f"settings differ: {key}: {', '.join(asked)}"] if len(set(asked)) > 1 else []
+    figures, rows = [flat(run["figures"]) for run in runs], []
+    for name in dict.fromkeys(name for each in figures for name in each):
+        values = [each.get(name) for each in figures]
+        first, last = values[0], values[-1]
+        if only in name and _changed(first, last, beyond):
+            shown = ("-" if value is None else f"{value:.4g}" for value in values)
+            rows.append(
+                (name, *shown, f"{last / first:.3f}" if first and last is not None else "-")
+            )
+    return "\n".join([*lines, "", table(("figure", *names, "ratio"), rows)])
 
 
 def _changed(before: float | None, after: float | None, factor: float) -> bool:
     if before is None or after is None or before == after == 0:
         return before is None or after is None or factor <= 1
-    if before * after <= 0:
-        return True
-    ratio = after / before
-    return max(ratio, 1 / ratio) >= factor
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
-def _ratio(before: dict[str, float], after: dict[str, float], name: str) -> str:
-    if name not in before or name not in after or not before[name]:
-        return "-"
-    return f"{after[name] / before[name]:.3f}"
+    return before * after <= 0 or max(after / before, before / after) >= factor
 
 
 if __name__ == "__main__":

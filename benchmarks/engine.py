@@ -4,40 +4,52 @@
 Each case runs in a process of its own over simulated frames on disk, through the very code of
 `deepclean replay`: read, align, resample, predict, bandpass, interpolate, subtract, render, write.
 The networks have the published architecture with random weights, which cost what trained ones do.
-
-    benchmarks/engine.py                 all cases, a table
-    benchmarks/engine.py --case 21       one case
-    benchmarks/engine.py --hour          resident memory over an hour of data as well
-    benchmarks/engine.py --json FILE     the figures as JSON beside the table
-    benchmarks/engine.py --markdown      the table as documents have it
 """
 
 from __future__ import annotations
-
-import os
-
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
 
 import argparse
 import json
 import resource
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.report import document, load_of, machine, percentile, save, table
-from benchmarks.stages import stages
+from benchmarks import common
 
-START = 1_400_000_000
+common.limit_threads()
+
+import torch
+
+from benchmarks.blocks import BlockSink, block_sink, cut
+from benchmarks.common import CONFIGURATIONS, Figures, percentile
+from benchmarks.site import START, SiteDirectory, lay_out, only, write_random_models
+from deepclean.config import load
+from deepclean.core.bandpass import FirBandpass
+from deepclean.core.engine.coupling import CouplingPipeline
+from deepclean.core.engine.engine import Engine
+from deepclean.core.engine.intake import Intake
+from deepclean.core.engine.pipeline import Pipeline
+from deepclean.core.frame import InputFrame
+from deepclean.core.gate.monitor import GateMonitor
+from deepclean.core.products import render
+from deepclean.core.time import NS, Span
+from deepclean.factory import make_engine
+from deepclean.io.history import History
+from deepclean.io.sink import FrameSink
+from deepclean.io.source import HistorySource
+from deepclean.models.load import Model
+from deepclean.run import cleaner
+from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
+from deepclean.simulate import Simulator, with_dummies
+
 CASES = {
     "1": ("H1", "60Hz_mains_only", 0, 1),
     "21": ("H1", "60Hz", 0, 1),
@@ -49,283 +61,171 @@ CASES = {
 """By name: configuration, the one coupling that is enabled (None: its own), channels not wanted,
 and whether frames wait."""
 
+ROWS = (
+    ("frame_ms_median", "1-s frame, median", ".1f"),
+    ("frame_ms_p99", "1-s frame, p99", ".1f"),
+    ("processor_ms_median", "processor time of it, median", ".1f"),
+    ("replay_times_real_time", "replay, times real time", ".0f"),
+    ("peak_rss_mb", "peak memory, MB", ".0f"),
+    ("channels", "channels", ""),
+    ("couplings", "couplings", ""),
+)
+"""The table's lines below the stages: figure, label, format."""
+
 
 def main() -> None:
     """Run the cases and print what they measured."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = common.parser(__doc__)
     parser.add_argument("--case", choices=CASES, action="append", help="only this case")
     parser.add_argument("--seconds", type=int, default=60, help="of data per case")
-    parser.add_argument("--hour", action="store_true", help="watch the memory for an hour of data")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
-    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    parser.add_argument("--inside", help="measure one case here and print JSON")
     options = parser.parse_args()
     if options.inside:
-        print(json.dumps(measure(options.inside, options.seconds, hour=options.hour)))
-        return
-    before, results = machine(), {}
-    for case in options.case or CASES:
-        command = [sys.executable, __file__, "--inside", case, "--seconds", str(options.seconds)]
-        watched = options.hour and case == "21"
-        done = subprocess.run(
-            command + ["--hour"] * watched, check=True, stdout=subprocess.PIPE, text=True
-        )
-        results[case] = json.loads(done.stdout)
-    run = document("engine", before, {"seconds": options.seconds}, results)
-    show(run, markdown=options.markdown)
-    if options.json:
-        save(options.json, run)
+        with common.scratch() as place:
+            site, models = prepare(options.inside, place, options.seconds)
+            print(json.dumps(clean(site, models, options.seconds)))
+    else:
+        common.run("engine", options, measure, markdown)
 
 
-def measure(case: str, seconds: int, *, hour: bool) -> dict[str, Any]:
-    """Return the figures of one case."""
-    with tempfile.TemporaryDirectory(prefix="deepclean-bench-") as scratch:
-        place = Path(scratch)
-        config, models = prepare(case, place, seconds)
-        return clean(place, config, models, seconds, hour=hour)
+def measure(options: argparse.Namespace) -> Figures:
+    """Return the figures of the cases, each from a process of its own."""
+    asked = ("benchmarks.engine", "--seconds", str(options.seconds), "--inside")
+    return {case: common.run_inside(*asked, case) for case in options.case or CASES}
 
 
-def clean(
-    place: Path,
-    config: Any,
-    models: Any,
-    seconds: int,
-    *,
-    length: int = 1_000_000_000,
-    hour: bool = False,
-) -> dict[str, Any]:
-    """Clean what `fill` wrote; return what it took.
+def prepare(
+    case: str, place: Path, seconds: int, length: int = 1
+) -> tuple[SiteDirectory, dict[str, Model]]:
+    """Write the frames, of a length in s, and the models of a case; return the site and these."""
+    ifo, chosen, dummies, wait = CASES[case]
+    path = CONFIGURATIONS / f"{ifo}.yaml"
+    overrides = [f"couplings.{name}.wait={wait}" for name in load(path, environ={}).couplings]
+    overrides += only(path, chosen) if chosen else []
+    site = lay_out(place, path, overrides, simulator=lambda s: Simulator(with_dummies(s, dummies)))
+    site.write(Span.of_seconds(START, seconds), length)
+    return site, write_random_models(site.config, place / "models")
 
-    Args:
-        place: where it wrote.
-        config: of the cleaning.
-        models: of its couplings.
-        seconds: of data that are there, from `START` on.
-        length: nanoseconds of the blocks.
-        hour: watch the memory for an hour of data as well.
-    """
-    import torch
 
-    from benchmarks.blocks import block_sink
-    from deepclean.core.time import NS, Span
-    from deepclean.factory import make_engine
-    from deepclean.io.history import History
-    from deepclean.io.source import HistorySource
-    from deepclean.run.cleaner import FrameCleaner, channels_of
-
+def clean(site: SiteDirectory, models: dict[str, Model], seconds: int, length: int = NS) -> Figures:
+    """Clean the data that a site wrote, in blocks of `length` ns; return what it took."""
     torch.set_num_threads(1)
+    config = site.config
     source = HistorySource(
-        channels_of(config), History([place / "strain"]), History([place / "witnesses"])
+        channels_of(config), History([site.root / "strain"]), History([site.root / "witnesses"])
     )
     engine = make_engine(config, models)
-    sink = block_sink(config, models, place / "cleaned", named=length % NS == 0)
+    sink = (block_sink if length % NS else sink_of)(config, models)
     cleaning = FrameCleaner(config, engine, sink)
     margin = max(4 * NS, length)
     span = Span(START * NS + margin, (START + seconds) * NS - margin)
-    # Warm up: first calls build filters and pages.
-    warm = FrameCleaner(config, make_engine(config, models), sink)
-    for frame in blocks_of(source, Span(span.start, span.start + 2 * max(length, NS)), length):
-        warm.push(frame)
+    # The first calls build filters and touch pages: they are made by another engine, untimed.
+    first = FrameCleaner(config, make_engine(config, models), sink)
+    for frame in frames_of(source, Span(span.start, span.start + 2 * max(length, NS)), length):
+        first.push(frame)
     with stages() as spent:
-        per_block, busy = [], []
+        elapsed, busy = [], []
         began = time.perf_counter()
         mark, used = began, time.process_time()
-        for frame in blocks_of(source, span, length):
+        for frame in frames_of(source, span, length):
             cleaning.push(frame)
-            now, spent_now = time.perf_counter(), time.process_time()
-            per_block.append(now - mark)
-            busy.append(spent_now - used)
-            mark, used = now, spent_now
+            now, used_now = time.perf_counter(), time.process_time()
+            elapsed.append(now - mark)
+            busy.append(used_now - used)
+            mark, used = now, used_now
         cleaning.release()
-        elapsed = time.perf_counter() - began
-    each = per_second(per_block, length / NS)
-    figures = {
-        "witnesses": sum(len(c.witnesses) for c in engine.versions.production),
+        lasted = time.perf_counter() - began
+    each = per_second(elapsed, length / NS)
+    return {
+        "witnesses": sum(len(coupling.witnesses) for coupling in engine.versions.production),
         "channels": len(engine.witnesses),
         "couplings": len(engine.versions.production),
         "stages_ms_per_s": {k: 1e3 * v * NS / span.duration for k, v in spent.items()},
         "frame_ms_median": 1e3 * statistics.median(each),
         "frame_ms_p99": 1e3 * percentile(each, 99),
         "processor_ms_median": 1e3 * statistics.median(per_second(busy, length / NS)),
-        "replay_times_real_time": (span.duration / NS) / elapsed,
+        "replay_times_real_time": span.duration / NS / lasted,
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    if hour:
-        figures["hour_rss_mb"] = watch_memory(source, cleaning, span)
-    return figures
 
 
-def blocks_of(source: Any, span: Any, length: int) -> Iterator[Any]:
-    """Yield a span of whole blocks of `length` ns; shorter ones are cut from whole seconds."""
-    from deepclean.core.block import Block
-    from deepclean.core.frame import InputFrame
-    from deepclean.core.time import NS, Span
-
+def frames_of(source: HistorySource, span: Span, length: int) -> Iterator[InputFrame]:
+    """Yield a span in frames of `length` ns; those shorter than a second are cut from one."""
     step = max(length, NS)
     for start in range(span.start, span.end - step + 1, step):
-        read = source._block(Span(start, start + step))
-        if length >= NS:
-            yield InputFrame(read.span, [read])
-            continue
-        for begin in range(start, start + step, length):
-            here = Span(begin, begin + length)
-            witnesses = {name: channel.cut(here) for name, channel in read.witnesses.items()}
-            block = Block(here, read.strain.cut(here), witnesses, read.state.cut(here))
-            yield InputFrame(here, [block])
+        for block in cut(source._block(Span(start, start + step)), length):
+            yield InputFrame(block.span, [block])
 
 
 def per_second(per_block: list[float], length: float) -> list[float]:
-    """Return what each second of data took, of what each block of `length` seconds took.
+    """Return what each second of data took, from what each block of `length` seconds took.
 
-    Of shorter blocks those of a second are added up; a longer one's seconds count alike.
+    Shorter blocks of one second are added up; a longer one's seconds count alike.
     """
-    if length >= 1:
-        return [took / length for took in per_block]
-    count = round(1 / length)
-    whole = len(per_block) // count * count
-    return [sum(per_block[first : first + count]) for first in range(0, whole, count)]
+    count = max(round(1 / length), 1)
+    whole = range(0, len(per_block) - count + 1, count)
+    return [sum(per_block[first : first + count]) / max(length, 1) for first in whole]
 
 
-def prepare(case: str, place: Path, seconds: int, length: int = 1) -> tuple[Any, Any]:
-    """Write the frames, of a length in s, and make the models; return configuration and models."""
-    from deepclean.config import load
-    from deepclean.simulate.configured import site_of
-    from deepclean.simulate.variants import with_dummies
+@contextmanager
+def stages() -> Iterator[dict[str, float]]:
+    """Time the stages in place; a stage that contains another is charged for the rest."""
+    spent: dict[str, float] = defaultdict(float)
+    stack: list[str] = []
 
-    ifo, chosen, dummies, wait = CASES[case]
-    path = ROOT / "config" / f"{ifo}.yaml"
-    names = load(path).couplings
-    overrides = [f"couplings.{name}.wait={wait}" for name in names]
-    if chosen is not None:
-        overrides += [f"couplings.{name}.enabled={str(name == chosen).lower()}" for name in names]
-    config = load(path, overrides)
-    return config, fill(place, config, with_dummies(site_of(config), dummies), seconds, length)
+    def timed(stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            began = time.perf_counter()
+            stack.append(stage)
+            try:
+                return call(*args, **kwargs)
+            finally:
+                stack.pop()
+                took = time.perf_counter() - began
+                spent[stage] += took
+                if stack:
+                    spent[stack[-1]] -= took
 
+        return wrapper
 
-def fill(place: Path, config: Any, site: Any, seconds: int, length: int = 1) -> dict[str, Any]:
-    """Write a site's frames, of a length in s, and make the models of a configuration."""
-    import numpy as np
-    import torch
-
-    from deepclean.core.time import Span
-    from deepclean.models import load as models
-    from deepclean.models.manifest import Channel, Description
-    from deepclean.models.networks import build
-    from deepclean.models.tensors import Scalers
-    from deepclean.simulate.files import Layout
-    from deepclean.simulate.history import write_history
-    from deepclean.simulate.simulator import Simulator
-
-    simulator = Simulator(site)
-    layout = Layout(
-        strain=place / "strain",
-        witnesses=place / "witnesses",
-        strain_length=length,
-        witness_length=length,
-    )
-    for _ in write_history(simulator, layout, Span.of_seconds(START, seconds)):
-        pass
-    loaded = {}
-    for name, coupling in config.enabled_couplings.items():
-        torch.manual_seed(0)
-        count = len(coupling.witnesses)
-        description = Description(
-            interferometer=config.interferometer,
-            coupling=name,
-            version=1,
-            architecture={"name": "autoencoder"},
-            strain=Channel(name=config.strain.channel, rate=config.strain.rate),
-            channels=[Channel(name=w, rate=simulator.rates[w]) for w in coupling.witnesses],
-            sample_rate=config.engine.rate,
-            bands=coupling.bands,
-            kernel=config.engine.rate,
-            edge=128,
-        )
-        scalers = Scalers(
-            witness_mean=np.zeros(count),
-            witness_std=np.ones(count),
-            strain_mean=0.0,
-            strain_std=1e-23,
-        )
-        network = build({"name": "autoencoder"}, count)
-        loaded[name] = models.load(
-            models.write_model(place / "models", network, scalers, description)
-        )
-    return loaded
+    places: list[tuple[Any, Callable[..., Any], str]] = [
+        (HistorySource, HistorySource._block, "read"),
+        (Engine, Engine.push, "take in"),
+        (Pipeline, Pipeline._compute, "standardise"),
+        (Intake, Intake.resample, "resample"),
+        (Intake, Intake.extrapolate, "forecast, resample"),
+        (CouplingPipeline, CouplingPipeline._predict, "predict"),
+        (FirBandpass, FirBandpass.apply, "bandpass"),
+        (CouplingPipeline, CouplingPipeline._interpolate, "interpolate"),
+        (GateMonitor, GateMonitor.advance, "quality, gate"),
+        (Engine, Engine._finish, "gain, subtract"),
+        (cleaner, render, "render"),
+        (FrameSink, FrameSink.write, "write"),
+        (BlockSink, BlockSink.write, "write"),
+    ]
+    for owner, call, stage in places:
+        setattr(owner, call.__name__, timed(stage, call))
+    try:
+        yield spent
+    finally:
+        for owner, call, _ in places:
+            setattr(owner, call.__name__, call)
 
 
-def watch_memory(source: Any, cleaning: Any, span: Any) -> list[float]:
-    """Clean an hour of data, the frames of `span` over and over; return the memory by minute."""
-    from deepclean.core.block import Block, Series
-    from deepclean.core.frame import InputFrame
-    from deepclean.core.time import NS, Span
-
-    frames = list(source.frames(span, span))
-    now, sizes = span.end + 100 * NS, []
-    for second in range(3600):
-        (block,) = frames[second % len(frames)].blocks
-        here = Span(now, now + NS)
-        moved = {
-            name: Series(here, channel.rate, channel.samples)
-            for name, channel in block.witnesses.items()
-        }
-        strain = Series(here, block.strain.rate, block.strain.samples)
-        cleaning.take(InputFrame(here, [Block(here, strain, moved)]))
-        now = here.end
-        if second % 60 == 59:
-            sizes.append(resident_mb())
-    return sizes
-
-
-def resident_mb() -> float:
-    """Return this process's resident memory in MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def show(run: dict[str, Any], *, markdown: bool) -> None:
-    """Print the table."""
+def markdown(run: Figures) -> str:
+    """Return a run as a table."""
     results = run["figures"]
     names = dict.fromkeys(stage for r in results.values() for stage in r["stages_ms_per_s"])
     rows = [
         [stage, *(f"{r['stages_ms_per_s'].get(stage, 0.0):.2f}" for r in results.values())]
         for stage in names
     ]
-    for key, label, form in (
-        ("frame_ms_median", "1-s frame, median", "{:.1f}"),
-        ("frame_ms_p99", "1-s frame, p99", "{:.1f}"),
-        ("processor_ms_median", "processor time of it, median", "{:.1f}"),
-        ("replay_times_real_time", "replay, times real time", "{:.0f}"),
-        ("peak_rss_mb", "peak memory, MB", "{:.0f}"),
-        ("channels", "channels", "{}"),
-        ("couplings", "couplings", "{}"),
-    ):
-        rows.append([label, *(form.format(r[key]) for r in results.values())])
-    print(f"One thread; milliseconds of compute per second of data; {load_of(run)}\n")
-    header = ["", *(f"{case} witnesses" for case in results)]
-    if markdown:
-        print(table(header, rows))
-    else:
-        _print_rich(header, rows)
-    for case, result in results.items():
-        if "hour_rss_mb" in result:
-            sizes = result["hour_rss_mb"]
-            print(
-                f"{case} witnesses, an hour of data: resident {sizes[0]:.1f} MB after a minute, "
-                f"{sizes[29]:.1f} after 30, {sizes[-1]:.1f} after 60"
-            )
-
-
-def _print_rich(header: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    drawn = Table()
-    for name in header:
-        drawn.add_column(name, justify="right" if name else "left")
-    for row in rows:
-        drawn.add_row(*row)
-    Console().print(drawn)
+    rows += [
+        [label, *(format(r[key], form) for r in results.values())] for key, label, form in ROWS
+    ]
+    shown = common.table(["", *(f"{case} witnesses" for case in results)], rows)
+    head = f"One thread; milliseconds of compute per second of data; {common.load_of(run)}"
+    return f"{head}\n\n{shown}"
 
 
 if __name__ == "__main__":

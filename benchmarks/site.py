@@ -1,28 +1,34 @@
-"""The site of the live benchmarks: the demo's, seen by 21 witnesses, its data made ahead.
-
-The demo's network cleans it: widened to 21 inputs, of which those that it was not trained with have
-no weight. That costs what a network of 21 witnesses costs, and the gate is open, as it is not where
-weights are random.
-"""
+"""Simulated sites on disk and their models: what benchmarks, soaks and rehearsals clean."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
+import numpy as np
+import torch
 
-    from deepclean.config import Config
-    from deepclean.models.load import Model
-    from deepclean.simulate.site import Site
+from benchmarks.common import CONFIGURATIONS, ROOT
+from deepclean.config import Config, load
+from deepclean.core.block import Block
+from deepclean.core.time import Span
+from deepclean.io.retention import held
+from deepclean.models import load as models
+from deepclean.models.load import Model
+from deepclean.models.manifest import Channel, Description
+from deepclean.models.networks import build
+from deepclean.models.tensors import Scalers
+from deepclean.models.versions import set_pointer
+from deepclean.simulate import Fault, Layout, Simulator, Site, site_of, write_history
 
-ROOT = Path(__file__).resolve().parent.parent
-CONFIG = ROOT / "config" / "H1.yaml"
+START = 1_420_000_000
+"""GPS second at which the data begin."""
+
+DEMO = CONFIGURATIONS / "demo.yaml"
 COUPLING = "60Hz"
-START = 1_400_000_000
+AUTOENCODER = {"name": "autoencoder"}
 
 SHORT = (
     "engine.hop=0.0625",
@@ -30,122 +36,177 @@ SHORT = (
     "engine.resample.slowest_rate=512",
     f"couplings.{COUPLING}.bandpass.transition=9",
 )
-"""What makes the look-ahead short enough for half a second (docs/performance.md)."""
+"""Overrides that make the look-ahead short enough for half a second (docs/performance.md)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A site on disk.
+class SiteDirectory:
+    """A simulated site with directories of its own."""
 
-    Args:
-        place: its directories: `strain`, `witnesses`, `cleaned`, `models`, and `store`, where the
-            input lies that has not appeared yet.
-        overrides: of `CONFIG`, as `--set` takes them.
-        config: the two together.
+    root: Path  # holds `strain`, `witnesses`, `cleaned` and, where it is asked for, `truth`
+    path: Path  # file of the configuration
+    overrides: tuple[str, ...]  # of that file, as `--set` takes them
+    config: Config  # the two together
+    simulator: Simulator  # makes the data
+
+    def write(
+        self,
+        span: Span,
+        length: int = 1,
+        *,
+        into: Path | None = None,
+        truth: bool = False,
+        faults: Sequence[Fault] = (),
+    ) -> list[Path]:
+        """Write the frame files of a span, of a length in s; return their paths in order of time.
+
+        They go below the root or below another directory, with what the strain is the sum of
+        (`truth`) where that is asked for.
+        """
+        layout = self.layout(into, length, truth=truth)
+        return list(write_history(self.simulator, layout, span, faults=faults))
+
+    def layout(self, into: Path | None = None, length: int = 1, *, truth: bool = False) -> Layout:
+        """Return where the files go, as `write` takes it."""
+        into = into or self.root
+        return Layout(
+            strain=into / "strain",
+            witnesses=into / "witnesses",
+            truth=into / "truth" if truth else None,
+            strain_length=length,
+            witness_length=length,
+        )
+
+    def block(self, span: Span) -> Block:
+        """Return the data of a span as the daemon would read them."""
+        strain, state = self.config.strain.channel, str(self.config.strain.state_vector)
+        read = self.simulator.read([strain, state, *self.config.witness_channels], span)
+        witnesses = {name: read[name] for name in self.config.witness_channels}
+        return Block(span, read[strain], witnesses, read[state])
+
+    def outputs(self) -> dict[int, Path]:
+        """Return the cleaned frames that are there, by GPS second."""
+        output = self.config.output
+        names = held(output.directory, output.description)
+        return {name.start: output.directory / str(name) for name in names}
+
+
+def lay_out(
+    root: Path,
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    motions: int | None = None,
+    seed: int = 0,
+    simulator: Callable[[Site], Simulator] = Simulator,
+) -> SiteDirectory:
+    """Return the site that a configuration's file describes, its directories below an empty one.
+
+    `motions` and `seed` are those of `deepclean.simulate.site_of`; `simulator` makes the site's
+    simulator, and may change the site.
     """
+    described = load(path, environ={}).interferometer + "_lldetchar"
+    overrides = (
+        f"input.strain.directory={root / 'strain'}",
+        f"input.witnesses=[{{directory: {root / 'witnesses'}, description: {described}}}]",
+        f"output.directory={root / 'cleaned'}",
+        *overrides,
+    )
+    config = load(path, overrides, environ={})
+    for name in ("strain", "witnesses", "cleaned"):
+        (root / name).mkdir()
+    site = site_of(config, motions=motions, seed=seed)
+    return SiteDirectory(root, path, overrides, config, simulator(site))
 
-    place: Path
-    overrides: tuple[str, ...]
-    config: Config
+
+def demo_site(root: Path, overrides: Sequence[str] = ()) -> SiteDirectory:
+    """Return the demonstration's site, with noise that its network was not trained on."""
+    return lay_out(root, DEMO, overrides, motions=3, seed=7)
 
 
-def make(place: Path, extra: Sequence[str] = ()) -> Made:
-    """Make the directories and the model of the site below an empty directory.
+def wide_site(root: Path, overrides: Sequence[str] = ()) -> SiteDirectory:
+    """Return the site of the live benchmarks: the demonstration's, seen by 21 witnesses.
 
-    Args:
-        place: the directory.
-        extra: overrides that the benchmark's user asked for.
-
-    Raises:
-        ConfigError: an override that cannot be.
+    The demonstration's network cleans it, widened to 21 inputs, of which those that it was not
+    trained with have no weight. That costs what a network of 21 witnesses costs, and the gate is
+    open, as it is not where weights are random. No witness is slower than the configuration takes.
     """
-    from deepclean.config import load
-    from deepclean.models.versions import set_pointer
+    path = CONFIGURATIONS / "H1.yaml"
+    demo = {w.channel: w for w in site_of(load(DEMO, environ={}), motions=3).witnesses}
+    store = f"models.directory={root / 'models'}"
 
-    overrides = [
-        f"couplings.{name}.enabled=false" for name in load(CONFIG).couplings if name != COUPLING
-    ]
-    overrides += [
-        f"input.strain.directory={place / 'strain'}",
-        f"input.witnesses=[{{directory: {place / 'witnesses'}, description: H1_lldetchar}}]",
-        f"output.directory={place / 'cleaned'}",
-        f"models.directory={place / 'models'}",
-        *extra,
-    ]
-    config = load(CONFIG, overrides, environ={})
-    for name in ("strain", "witnesses", "cleaned", "store/strain", "store/witnesses"):
-        (place / name).mkdir(parents=True)
-    _write_model(place / "models", config)
-    set_pointer(place / "models" / config.interferometer / COUPLING, "production", 1)
-    return Made(place, tuple(overrides), config)
+    def like_demo(site: Site) -> Simulator:
+        known = (demo.get(witness.channel, witness) for witness in site.witnesses)
+        faster = tuple(replace(witness, rate=max(witness.rate, slowest)) for witness in known)
+        return Simulator(replace(site, witnesses=faster))
+
+    overrides = (*only(path, COUPLING), store, *overrides)
+    slowest = load(path, overrides, environ={}).engine.resample.slowest_rate
+    made = lay_out(root, path, overrides, motions=3, simulator=like_demo)
+    _write_wide_model(root / "models", made.config)
+    set_pointer(root / "models" / made.config.interferometer / COUPLING, "production", 1)
+    return made
 
 
-def site_of(config: Config) -> Site:
-    """Return the demo's site with the witnesses that it lacks of a configuration's.
+def only(path: Path, coupling: str) -> list[str]:
+    """Return the overrides of a configuration that leave one of its couplings enabled."""
+    names = load(path, environ={}).couplings
+    return [f"couplings.{name}.enabled={str(name == coupling).lower()}" for name in names]
 
-    None is slower than what the configuration takes.
+
+def write_random_models(
+    config: Config, directory: Path, device: str = "cpu", version: int = 1
+) -> dict[str, Model]:
+    """Write and load networks of the published architecture with random weights.
+
+    They cost what trained ones do.
     """
-    from deepclean.config import load
-    from deepclean.simulate import configured
+    loaded = {}
+    for name, coupling in config.enabled_couplings.items():
+        torch.manual_seed(version - 1)
+        count = len(coupling.witnesses)
+        scalers = Scalers(np.zeros(count), np.ones(count), 0.0, 1e-23)
+        described = _description(config, name, config.engine.rate, 128, version)
+        path = models.write_model(directory, build(AUTOENCODER, count), scalers, described)
+        loaded[name] = models.load(path, device)
+    return loaded
 
-    site = configured.site_of(config, motions=3)
-    demo = configured.site_of(load(ROOT / "config" / "demo.yaml"), motions=3)
-    known = {witness.channel: witness for witness in demo.witnesses}
-    slowest = config.engine.resample.slowest_rate
-    seen = (known.get(witness.channel, witness) for witness in site.witnesses)
-    faster = tuple(replace(witness, rate=max(witness.rate, slowest)) for witness in seen)
-    return replace(site, witnesses=faster)
 
-
-def _write_model(models_directory: Path, config: Config) -> None:
-    import numpy as np
-
-    from deepclean.models import load as models
-    from deepclean.models.manifest import Channel, Description
-    from deepclean.models.tensors import Scalers
-
+def _write_wide_model(directory: Path, config: Config) -> None:
     demo = models.load(ROOT / "models" / "H1" / COUPLING / "1")
-    coupling = config.couplings[COUPLING]
-    rates = {witness.channel: witness.rate for witness in site_of(config).witnesses}
-    ours = [coupling.witnesses.index(name) for name in demo.channels]
-    mean, std = np.zeros(len(coupling.witnesses)), np.ones(len(coupling.witnesses))
-    mean[ours], std[ours] = demo.witness_mean, demo.witness_std
-    models.write_model(
-        models_directory,
-        widened(demo, len(coupling.witnesses), ours),
-        Scalers(
-            witness_mean=mean,
-            witness_std=std,
-            strain_mean=demo.strain_mean,
-            strain_std=demo.strain_std,
-        ),
-        Description(
-            interferometer=config.interferometer,
-            coupling=COUPLING,
-            version=1,
-            architecture=dict(demo.architecture),
-            strain=Channel(name=config.strain.channel, rate=config.strain.rate),
-            channels=[Channel(name=name, rate=rates[name]) for name in coupling.witnesses],
-            sample_rate=config.engine.rate,
-            bands=coupling.bands,
-            kernel=demo.kernel,
-            edge=demo.edge,
-        ),
+    witnesses = config.couplings[COUPLING].witnesses
+    ours = [witnesses.index(name) for name in demo.channels]
+    mean, std = np.zeros(len(witnesses)), np.ones(len(witnesses))
+    mean[ours], std[ours] = demo.scalers.witness_mean, demo.scalers.witness_std
+    scalers = replace(demo.scalers, witness_mean=mean, witness_std=std)
+    network = widened(demo, len(witnesses), ours)
+    described = _description(config, COUPLING, demo.kernel, demo.edge)
+    models.write_model(directory, network, scalers, described)
+
+
+def _description(
+    config: Config, name: str, kernel: int, edge: int, version: int = 1
+) -> Description:
+    coupling = config.couplings[name]
+    return Description(
+        interferometer=config.interferometer,
+        coupling=name,
+        version=version,
+        architecture=AUTOENCODER,
+        strain=Channel(name=config.strain.channel, rate=config.strain.rate),
+        channels=tuple(Channel(name=witness) for witness in coupling.witnesses),
+        sample_rate=config.engine.rate,
+        bands=coupling.bands,
+        kernel=kernel,
+        edge=edge,
     )
 
 
 def widened(model: Model, channels: int, ours: Sequence[int]) -> torch.nn.Module:
-    """Return a model's network with more inputs, the same function of those it had.
+    """Return a model's network with more inputs, the same function of those it had (`ours`).
 
-    Args:
-        model: whose network has one channel within for each input at its first and last layers.
-        channels: how many inputs.
-        ours: which of them are the model's own, in its order.
+    Its first and last layers have one channel for each input.
     """
-    import torch
-
-    from deepclean.models.networks import build
-
     network = build(dict(model.architecture), channels)
     weights: dict[str, Any] = network.state_dict()
     for name, narrow in model.network.state_dict().items():
@@ -154,10 +215,8 @@ def widened(model: Model, channels: int, ours: Sequence[int]) -> torch.nn.Module
             wide.copy_(narrow)
             continue
         wide.fill_(1.0 if name.endswith("running_var") else 0.0)
-        places = [
-            torch.tensor(ours) if one != other else torch.arange(one)
-            for one, other in zip(wide.shape, narrow.shape, strict=True)
-        ]
+        sizes = zip(wide.shape, narrow.shape, strict=True)
+        places = [torch.tensor(ours) if one != other else torch.arange(one) for one, other in sizes]
         wide[torch.meshgrid(*places, indexing="ij")] = narrow
     network.load_state_dict(weights)
     return network.eval()

@@ -7,82 +7,63 @@ comparison, as it would be with other answers to the question what comes next:
     the network's output, beyond what is known of it, is taken to be zero;
     it is continued by linear prediction;
     the same, and at a seam the old forecast itself is faded out.
-
-    benchmarks/zero_wait.py                  all cases, a table
-    benchmarks/zero_wait.py --json FILE      the figures as JSON beside the table
 """
 
 from __future__ import annotations
 
-import os
-
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
-
 import argparse
-import json
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import common
+
+common.limit_threads()
 
 import numpy as np
 from scipy import signal
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from deepclean.config import Config, load
+from benchmarks.common import Figures
+from benchmarks.site import START, demo_site
 from deepclean.config.settings import engine_settings
-from deepclean.core.bandpass import Band, BandpassSettings, make_bandpass
+from deepclean.core.bandpass import make_bandpass
 from deepclean.core.block import Block, Float64, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings, forecast
-from deepclean.core.predict import Predictor, PredictSettings
+from deepclean.core.predict import Predictor, Reach
 from deepclean.core.spectra import band_ratio
 from deepclean.core.splice import Splice, back
 from deepclean.core.time import Span
 from deepclean.factory import make_coupling
-from deepclean.io.history import History
 from deepclean.models.loading import load_models
-from deepclean.run.cleaner import channels_of
-from deepclean.simulate.configured import site_of
-from deepclean.simulate.files import Layout
-from deepclean.simulate.history import write_history
-from deepclean.simulate.simulator import Simulator
+from tests.helpers import settings as usual
 
-START = 1_420_000_000
 WARM = 40
 """Seconds before anything is compared."""
 
 TRANSITION = 6.0
 """Hz beside a band in which the bandpass falls off."""
 
-Continue = Callable[[Float64, int], Float64]
-"""Says of a stream, up to now, what its next samples are."""
+HEAD = "|residual / floor|over waiting|outside, mean|worst Hz|at the hops' rate".split("|")
+
+Continue = Callable[[Float64, int], Float64]  # of a stream, up to now, the next samples
 
 
 @dataclass(frozen=True)
 class Case:
-    """Something to clean.
-
-    Args:
-        about: what it is.
-        block: all of the data.
-        floor: the strain without what is witnessed.
-        couplings: one.
-        settings: of an engine that waits, without gates.
-    """
+    """Something to clean."""
 
     about: str
-    block: Block
-    floor: Float64
-    couplings: list[Coupling]
-    settings: EngineSettings
+    block: Block  # all of the data
+    floor: Float64  # the strain without what is witnessed
+    couplings: list[Coupling]  # one
+    settings: EngineSettings  # of an engine that waits, without gates
 
     @property
     def strain(self) -> Float64:
@@ -90,93 +71,65 @@ class Case:
         assert isinstance(self.block.strain, Series)
         return np.asarray(self.block.strain.samples, dtype=np.float64)
 
-    @property
-    def bands(self) -> list[Band]:
-        """Of the coupling."""
-        return list(self.couplings[0].bands)
-
 
 def main() -> None:
     """Run the cases and print what they measured."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = common.parser(__doc__)
     parser.add_argument("--seconds", type=int, default=900, help="of data per case")
-    parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
-    results = {}
-    with tempfile.TemporaryDirectory(prefix="deepclean-bench-") as scratch:
-        for case in cases(Path(scratch), options.seconds):
-            results[case.about] = measure(case)
-            show(case.about, results[case.about])
-    if options.json:
-        options.json.write_text(
-            json.dumps({"bench": "zero_wait", "cases": results}, indent=2) + "\n"
-        )
+    common.run("zero_wait", options, measure, common.load_of)
 
 
-def cases(place: Path, seconds: int) -> Any:
-    """Yield what is cleaned."""
-    yield lines(place, seconds)
-    floor = np.random.default_rng(11).standard_normal(seconds * 4096)
-    for noise in (0.1, 0.5):
-        yield broad(floor, noise)
+def measure(options: argparse.Namespace) -> Figures:
+    """Print and return the figures of all cases, by what is done about the future."""
+    results: Figures = {}
+    for prepare in (lines, partial(broad, 0.1), partial(broad, 0.5)):
+        case = prepare(options.seconds)
+        waited = cleaned(case, case.settings)
+        hasty = replace(case.settings, forecast=ForecastSettings())
+        found = {"waits": waited, "witnesses forecast (wait: 0)": cleaned(case, hasty)}
+        prediction, unknown = predicted(case)
+        for name, (ahead, sine) in OTHERS.items():
+            found[name] = case.strain - by_hop(case, prediction, unknown, ahead, sine=sine)
+        each = {name: figures(case, samples, waited) for name, samples in found.items()}
+        rows = [(name, *(f"{one:.5f}" for one in ratios.values())) for name, ratios in each.items()]
+        print(f"\n{case.about}\n\n{common.table(HEAD, rows)}", flush=True)
+        results[case.about] = each
+    return results
 
 
-def lines(place: Path, seconds: int) -> Case:
+def lines(seconds: int) -> Case:
     """Return the demonstration's site: mains with sidebands, six witnesses, its trained network."""
-    config = load(ROOT / "config" / "demo.yaml")
-    simulator = Simulator(site_of(config, motions=3, seed=7))
-    layout = Layout(strain=place / "strain", witnesses=place / "witnesses", truth=place / "truth")
-    span = Span.of_seconds(START, seconds)
-    for _ in write_history(simulator, layout, span):
-        pass
+    with common.scratch() as place:
+        site = demo_site(place)
+    config, span = site.config, Span.of_seconds(START, seconds)
     (name,) = config.enabled_couplings
     coupling = make_coupling(config, name, load_models(config)[name])
     truth = f"{config.interferometer}:TRUTH-BACKGROUND"
-    floor = History([place / "truth"]).read([truth], span)[truth]
+    floor = site.simulator.read([truth], span)[truth]
     settings = replace(engine_settings(config), gate=None)
-    block = read(config, place, span)
-    assert isinstance(floor, Series)
-    return Case("mains with sidebands, trained network", block, floor.samples, [coupling], settings)
+    about = "mains with sidebands, trained network"
+    return Case(about, site.block(span), floor.samples, [coupling], settings)
 
 
-def read(config: Config, place: Path, span: Span) -> Block:
-    """Return what was written."""
-    wanted = channels_of(config)
-    strain = History([place / "strain"]).read([wanted.strain], span)[wanted.strain]
-    return Block(span, strain, History([place / "witnesses"]).read(wanted.witnesses, span))
+def broad(noise: float, seconds: int) -> Case:
+    """Return noise 20 Hz wide, five times a white floor, which a witness sees.
 
-
-def broad(floor: Float64, noise: float, rate: int = 4096) -> Case:
-    """Return noise 20 Hz wide, five times the floor, which a witness sees with noise of its own.
-
-    Args:
-        floor: white.
-        noise: of the witness over all frequencies, in units of what it sees.
-        rate: of everything, Hz.
+    The witness has `noise` of its own over all frequencies, in units of what it sees.
     """
-    rng, band = np.random.default_rng(5), (110.0, 130.0)
+    rng, rate, band = np.random.default_rng(5), 4096, (110.0, 130.0)
+    floor = np.random.default_rng(11).standard_normal(seconds * rate)
     frequencies = np.fft.rfftfreq(len(floor), 1 / rate)
     shape = 1 / np.sqrt(1 + ((frequencies - 120) / 10) ** 16)
     hum = 5 * np.fft.irfft(np.fft.rfft(rng.standard_normal(len(floor))) * shape, len(floor))
     witness = hum + noise * hum.std() * rng.standard_normal(len(floor))
-    span = Span.of_seconds(START, len(floor) // rate)
+    span = Span.of_seconds(START, seconds)
     block = Block(span, Series(span, rate, floor + hum), {"W": Series(span, rate, witness)})
-    predictor = Predictor(lambda x: x[:, 0], np.zeros(1), np.ones(1), 0.0, 1.0, 0, 1)
-    bandpass = make_bandpass(BandpassSettings(), [band], rate)
-    coupling = Coupling("hum", ("W",), predictor, PredictSettings(edge=0), bandpass, [band])
+    predictor = Predictor(lambda x: x[:, 0], np.zeros(1), np.ones(1), 0.0, 1.0, Reach.both(0), 1)
+    bandpass = make_bandpass(usual.bandpass_settings(), [band], rate)
+    coupling = Coupling("hum", ("W",), predictor, usual.predict_settings(edge=0), bandpass, [band])
     about = f"20 Hz wide, five times the floor, witness with {noise:.0%} of noise"
-    return Case(about, block, floor, [coupling], EngineSettings(strain_rate=rate))
-
-
-def measure(case: Case) -> dict[str, dict[str, float]]:
-    """Return the figures of a case by what is done about the future."""
-    waited = cleaned(case, case.settings)
-    hasty = replace(case.settings, forecast=ForecastSettings())
-    found = {"waits": waited, "witnesses forecast (wait: 0)": cleaned(case, hasty)}
-    prediction, unknown = predicted(case)
-    for name, (ahead, sine) in OTHERS.items():
-        found[name] = case.strain - by_hop(case, prediction, unknown, ahead, sine=sine)
-    return {name: figures(case, samples, waited) for name, samples in found.items()}
+    return Case(about, block, floor, [coupling], usual.engine_settings(strain_rate=rate))
 
 
 def cleaned(case: Case, settings: EngineSettings) -> Float64:
@@ -186,17 +139,15 @@ def cleaned(case: Case, settings: EngineSettings) -> Float64:
     return np.concatenate([one.cleaned for one in blocks if one.cleaned is not None])
 
 
-class Open:
+class _Open:
     """A bandpass that lets everything pass."""
 
     settle_in = 0
 
     def apply(self, window: Float64) -> Float64:
-        """Return it."""
         return window
 
     def response(self, frequencies: Float64) -> Float64:
-        """Return 1 throughout."""
         return np.ones_like(frequencies)
 
 
@@ -207,17 +158,12 @@ def predicted(case: Case) -> tuple[Float64, int]:
     (coupling,) = case.couplings
     span = case.block.span
     nothing = Series(span, rate, np.zeros(span.samples(rate)))
-    engine = Engine(settings, [replace(coupling, bandpass=Open())])
+    engine = Engine(settings, [replace(coupling, bandpass=_Open())])
     blocks = [*engine.push(replace(case.block, strain=nothing)), *engine.release()]
     slowest = min(w.rate for w in case.block.witnesses.values() if isinstance(w, Series))
     half = 0.0 if slowest == rate else min(0.25, settings.resample.zeros / slowest)
     edge = engine.schedule.couplings[coupling.name].geometry.after
     return blocks[0].estimates[coupling.name].noise, edge + round(half * rate)
-
-
-def nothing(past: Float64, count: int) -> Float64:
-    """Continue with zeros."""
-    return np.zeros(count)
 
 
 def linear(past: Float64, count: int) -> Float64:
@@ -226,7 +172,7 @@ def linear(past: Float64, count: int) -> Float64:
 
 
 OTHERS: dict[str, tuple[Continue, bool]] = {
-    "network's output: zeros": (nothing, True),
+    "network's output: zeros": (lambda past, count: np.zeros(count), True),
     "network's output continued": (linear, True),
     "network's output continued, old one faded out": (linear, False),
 }
@@ -236,16 +182,12 @@ OTHERS: dict[str, tuple[Continue, bool]] = {
 def by_hop(case: Case, known: Float64, unknown: int, ahead: Continue, *, sine: bool) -> Float64:
     """Return what is subtracted, at the strain's rate, second by second without waiting.
 
-    Args:
-        case: with band and rates.
-        known: the network's output.
-        unknown: how much of it, at a second's end, is not known.
-        ahead: continues it.
-        sine: join by `core.splice`; else the old forecast fades out.
+    At a second's end the last `unknown` samples of the network's output are not known: `ahead`
+    continues what is. Hops are joined by `core.splice` (`sine`), or the old forecast fades out.
     """
     settings, (coupling,) = case.settings, case.couplings
     rate, before, pad = settings.model_rate, back(settings.model_rate), coupling.bandpass.settle_in
-    seam = Splice([sum(band) / 2 for band in case.bands], rate, rate // 8)
+    seam = Splice([sum(band) / 2 for band in case.couplings[0].bands], rate, rate // 8)
     length = len(seam.weight)
     given, old = np.zeros(len(known)), None
     for end in range(WARM // 2 * rate, len(known) + 1, rate):
@@ -274,28 +216,19 @@ def figures(case: Case, samples: Float64, waited: Float64) -> dict[str, float]:
     frequencies, power = signal.welch(raw, rate, nperseg=length)
     _, after = signal.welch(clean, rate, nperseg=length)
     outside = (frequencies > 10) & (frequencies < min(1500, 0.4 * rate))
-    for low, high in case.bands:
+    for low, high in case.couplings[0].bands:
         outside &= (frequencies < low - TRANSITION) | (frequencies > high + TRANSITION)
     ratio = after[outside] / power[outside]
     hertz = np.arange(len(ratio)) // 8
     broadly = np.bincount(hertz, ratio) / np.bincount(hertz)
     at_hops = np.isclose(frequencies[outside] % 1, 0)
     return {
-        "over_floor": band_ratio(clean, floor, rate, case.bands),
-        "over_waiting": band_ratio(clean, usual, rate, case.bands),
+        "over_floor": band_ratio(clean, floor, rate, case.couplings[0].bands),
+        "over_waiting": band_ratio(clean, usual, rate, case.couplings[0].bands),
         "outside_mean": float(np.sqrt(ratio.mean())),
         "outside_worst_hertz": float(np.sqrt(broadly[np.argmax(np.abs(broadly - 1))])),
         "at_hop_rate": float(np.sqrt(ratio[at_hops].mean() / ratio[~at_hops].mean())),
     }
-
-
-def show(about: str, found: dict[str, dict[str, float]]) -> None:
-    """Print one case's table."""
-    print(f"\n{about}\n")
-    print("| | residual / floor | over waiting | outside, mean | worst Hz | at the hops' rate |")
-    print("|---|---|---|---|---|---|")
-    for name, each in found.items():
-        print(f"| {name} | " + " | ".join(f"{value:.5f}" for value in each.values()) + " |")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from deepclean.core.bandpass import Bandpass, make_bandpass
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import CouplingSchedule, Schedule
-from deepclean.core.predict import Predictor, geometry
+from deepclean.core.predict import Predictor, Reach, geometry
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError, ModelError
 from deepclean.models import device
@@ -31,22 +31,23 @@ def coupling_bandpass(config: Config, name: str) -> Bandpass:
         ConfigError: no filter meets what is configured.
     """
     coupling = config.couplings[name]
+    settings = bandpass_settings(coupling.bandpass)
     try:
-        return make_bandpass(bandpass_settings(coupling), coupling.bands, config.engine.rate)
+        return make_bandpass(settings, coupling.bands, config.engine.rate)
     except ValueError as error:
         raise ConfigError(f"couplings.{name}.bandpass: {error}") from error
 
 
 def predictor(model: Model) -> Predictor:
     """Return what the engine needs of a model; on a GPU it has a spare on the CPU."""
-    on_cpu = model.device == "cpu"
+    on_cpu, scalers = model.device == "cpu", model.scalers
     return Predictor(
-        network=model.predict if on_cpu else device.spared(model),
-        witness_mean=model.witness_mean,
-        witness_std=model.witness_std,
-        strain_mean=model.strain_mean,
-        strain_std=model.strain_std,
-        field=model.receptive_field,
+        network=model.predict if on_cpu else device.with_cpu_fallback(model),
+        witness_mean=scalers.witness_mean,
+        witness_std=scalers.witness_std,
+        strain_mean=scalers.strain_mean,
+        strain_std=scalers.strain_std,
+        reach=model.reach,
         period=model.period,
         version=model.version,
     )
@@ -70,9 +71,9 @@ def make_coupling(config: Config, name: str, loaded: Model) -> Coupling:
     """
     coupling = config.couplings[name]
     predict, model = predict_settings(coupling, config.engine.rate), predictor(loaded)
-    hop = config.engine.hop_ns * config.engine.rate // NS
+    hop = config.engine.hop * config.engine.rate // NS
     try:
-        geometry(predict, hop, model.field, model.period)
+        geometry(predict, hop, model.reach, model.period)
     except ValueError as error:
         raise ConfigError(f"couplings.{name}.predict: {error}") from error
     bandpass = coupling_bandpass(config, name)
@@ -103,13 +104,13 @@ def budget(config: Config) -> Budget:
     for name, coupling in config.enabled_couplings.items():
         try:
             model = models.load(model_path(config, name), store=model_store(config, name))
-            field, period = model.receptive_field, model.period
+            reach, period = model.reach, model.period
         except ModelError:
             assumed.append(name)
-            field, period = 0, 1
+            reach, period = Reach.both(0), 1
         predict = predict_settings(coupling, config.engine.rate)
         try:
-            shape = geometry(predict, settings.hop_model, field, period)
+            shape = geometry(predict, settings.hop_model, reach, period)
         except ValueError as error:
             raise ConfigError(f"couplings.{name}.predict: {error}") from error
         settle_in = coupling_bandpass(config, name).settle_in

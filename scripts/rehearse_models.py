@@ -14,19 +14,16 @@ canary is rejected, production that turns bad is rolled back, and every second h
 
 from __future__ import annotations
 
-import os
-
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
-
-import argparse
-import json
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks import common
+
+common.limit_threads()
+
 import torch
 
+from benchmarks.site import START
 from deepclean.cli.models_options import fits
 from deepclean.cli.options import histories
 from deepclean.core.rollout.rollout import Event
@@ -40,25 +37,18 @@ from deepclean.rollout import record
 from deepclean.run.cleaner import channels_of
 from deepclean.train.retrain import Job, RetrainRecord, retrain
 from scripts.rehearse_report import BAD, FIRST, GOOD, Second, assert_sound, draw, measure, table
-from scripts.rehearse_site import COUPLING, FAST, FULL, START, Place
+from scripts.rehearse_site import COUPLING, FAST, FULL, Place
 from tests.helpers.model_stream import Stream
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """What happened.
-
-    Args:
-        place: where the frames, the store and the records are.
-        events: of the run's record.
-        retrained: what came of each retraining, by GPS second.
-        seconds: what was measured of each frame.
-    """
+    """What happened."""
 
     place: Place
-    events: list[Event]
-    retrained: dict[int, RetrainRecord]
-    seconds: list[Second]
+    events: list[Event]  # of the run's record
+    retrained: dict[int, RetrainRecord]  # what came of each retraining, by GPS second
+    seconds: list[Second]  # what was measured of each frame
 
     def require(self) -> None:
         """Raise AssertionError unless all came as it has to."""
@@ -120,18 +110,19 @@ def publish_flipped(place: Place) -> None:
 
 def main() -> None:
     """Rehearse, and say what happened."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = common.parser(__doc__)
     parser.add_argument("--fast", action="store_true", help="low rates and short times")
     parser.add_argument("--out", type=Path, help="an empty directory for all files; default: none")
     parser.add_argument("--figure", type=Path, help="where to draw the residual")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as temporary:
-        root = options.out or Path(temporary)
+    with common.scratch() as temporary:
+        root = options.out or temporary
         root.mkdir(parents=True, exist_ok=True)
         done = rehearse(root, fast=options.fast)
-        (root / "seconds.json").write_text(json.dumps([asdict(one) for one in done.seconds]))
-        print(table(done.place.plan, done.events, done.retrained, done.seconds))
+        told = table(done.place.plan, done.events, done.retrained, done.seconds)
+        figures = {"seconds": [asdict(one) for one in done.seconds]}
+        common.run("rehearse_models", options, lambda _: figures, lambda _: told)
         if options.figure:
             draw(done.place.plan, done.events, done.seconds, options.figure)
         done.require()

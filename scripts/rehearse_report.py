@@ -9,17 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 
+from benchmarks import common
+from benchmarks.site import START
 from deepclean.core.block import Float64, Series
-from deepclean.core.channels import canary_version, gain, model_version, product_names
+from deepclean.core.channels import canary_version, model_version, product_names
 from deepclean.core.rollout.rollout import Event
 from deepclean.core.spectra import band_ratio
-from deepclean.core.time import NS, Span
+from deepclean.core.time import NS
 from deepclean.io.history import History
 from deepclean.train.retrain import RetrainRecord
-from scripts.rehearse_site import COUPLING, DRIFTED, START, Place, Plan
+from scripts.rehearse_site import COUPLING, DRIFTED, Place, Plan
+
+FIRST, GOOD, BAD = 1, 2, 3
+"""The versions: the one that everything begins with, the retrained one, the one made on purpose."""
 
 WINDOW = 8
 """Seconds over which the spectra of a residual are averaged."""
@@ -27,12 +33,8 @@ WINDOW = 8
 ALLOWED = 1.05
 """Mean residual in units of the floor, to which cleaning has to come back."""
 
-
-FIRST, GOOD, BAD = 1, 2, 3
-"""The versions: the one that everything begins with, the retrained one, the one made on purpose."""
-
 SCATTER = 1.1
-"""What 8 s of it may come to by chance."""
+"""The residual of 8 s by chance, at most."""
 
 SLOW = 4
 """Seconds that the gate may take to see that production is out of spec."""
@@ -43,81 +45,48 @@ FADED = 3
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """A second of the run; residuals over the `WINDOW` seconds that end with it.
+    """A second of the run; residuals over the `WINDOW` seconds that end with it."""
 
-    Args:
-        gps: its start.
-        raw: of the strain as it came.
-        cleaned: of OUT_DQ.
-        canary: of CANARY; None where there is none over all the window.
-        version: in force at its end.
-        tried: the canary at its end; 0: none.
-        gain: of production, the lowest.
-    """
-
-    gps: int
-    raw: float
-    cleaned: float
-    canary: float | None
-    version: int
-    tried: int
-    gain: float
+    gps: int  # its start
+    raw: float  # residual of the strain as it came
+    cleaned: float  # of OUT_DQ
+    canary: float | None  # of CANARY; None where there is none over all the window
+    version: int  # in force at its end
+    tried: int  # the canary at its end; 0: none
 
 
 def measure(place: Place) -> list[Second]:
-    """Measure every frame that was written, but for the first seconds.
-
-    Raises:
-        AssertionError: a second of the run has no frame, or what is in it cannot be read.
-    """
+    """Measure every frame that was written, but for the first seconds."""
     config = place.config
     ifo, strain = config.interferometer, config.strain.channel
-    names = product_names(strain, ["OUT_DQ", "CANARY"])
-    numbers = [model_version(ifo, COUPLING), canary_version(ifo, COUPLING), gain(ifo, COUPLING)]
-    files = [*names.values(), *numbers]
-    cleaned = _read(config.output.directory, files, place.span)
-    (raw,) = _read(config.input.strain.directory, [strain], place.span)
-    (floor,) = _read(place.root / "truth", [f"{ifo}:TRUTH-BACKGROUND"], place.span)
+    names = product_names(strain, ["OUT_DQ", "CANARY"]).values()
+    numbers = model_version(ifo, COUPLING), canary_version(ifo, COUPLING)
+
+    def samples(directory: Path, *channels: str) -> list[Float64]:
+        read = History([directory]).read(channels, place.span)
+        series = [one for one in read.values() if isinstance(one, Series)]
+        assert len(series) == len(channels), f"{directory} has gaps: {read}"
+        return [np.asarray(one.samples, dtype=np.float64) for one in series]
+
+    out, candidate, version, tried = samples(config.output.directory, *names, *numbers)
+    (raw,) = samples(config.input.strain.directory, strain)
+    (floor,) = samples(place.site.root / "truth", f"{ifo}:TRUTH-BACKGROUND")
     bands, rate = config.couplings[COUPLING].bands, config.strain.rate
-    out, candidate, version, tried, gains = cleaned
     found = []
     for end in range(WINDOW, place.plan.end + 1):
         inside = slice((end - WINDOW) * rate, end * rate)
-        counts = slice(16 * (end - 1), 16 * end)
         at_test = bool((tried[16 * (end - WINDOW) : 16 * end] > 0).all())
-
-        def residual(samples: Float64, inside: slice = inside) -> float:
-            return band_ratio(samples[inside], floor[inside], rate, bands)
-
-        found.append(
-            Second(
-                START + end - 1,
-                residual(raw),
-                residual(out),
-                residual(candidate) if at_test else None,
-                int(version[counts][-1]),
-                int(tried[counts][-1]),
-                float(gains[counts].min()),
-            )
+        before, after, canary = (
+            band_ratio(one[inside], floor[inside], rate, bands) for one in (raw, out, candidate)
         )
+        versions = int(version[16 * end - 1]), int(tried[16 * end - 1])
+        tested = canary if at_test else None
+        found.append(Second(START + end - 1, before, after, tested, *versions))
     return found
 
 
-def _read(directory: Path, names: Sequence[str], span: Span) -> list[Float64]:
-    read = History([directory]).read(names, span)
-    for name, one in read.items():
-        assert isinstance(one, Series), f"{name}: {one.reason}"
-    return [np.asarray(read[name].samples, dtype=np.float64) for name in names]  # type: ignore[union-attr]
-
-
 def assert_sound(place: Place, seconds: Sequence[Second], events: Sequence[Event]) -> None:
-    """Raise AssertionError unless all came as it has to.
-
-    Args:
-        place: with the plan and the rules.
-        seconds: as measured.
-        events: of the run's record.
-    """
+    """Raise AssertionError unless all came as it has to in what was measured and recorded."""
     plan, rules = place.plan, place.config.models.trial
     came = [e for e in events if e.what not in ("started", "offered")]
     told = [(e.what, e.version.number) for e in came]
@@ -128,57 +97,40 @@ def assert_sound(place: Place, seconds: Sequence[Second], events: Sequence[Event
     assert {one.version for one in seconds} == {FIRST, GOOD}, "the bad one was in force"
     harm = _over_raw(seconds)
     assert harm <= 1.01, f"OUT_DQ is {harm:.3f} times the raw strain"
-    found = {one.when: one for one in stretches(plan, events, seconds)}
-    degraded = found.pop("drifted, until the promotion")
-    assert degraded.lowest > 2, f"production does not degrade: {degraded.lowest:.3f}"
-    for one in found.values():
-        assert one.mean <= ALLOWED, f"{one.when}: {one.mean:.3f} of the floor"
-        assert one.highest <= SCATTER, f"{one.when}: {one.highest:.3f} of the floor"
+    found = {name: each for name, (_, _, each) in stretches(plan, events, seconds).items()}
+    degraded = min(found.pop("drifted, until the promotion"))
+    assert degraded > 2, f"production does not degrade: {degraded:.3f}"
+    for name, each in found.items():
+        assert mean(each) <= ALLOWED, f"{name}: {mean(each):.3f} of the floor"
+        assert max(each) <= SCATTER, f"{name}: {max(each):.3f} of the floor"
 
 
 def _over_raw(seconds: Sequence[Second]) -> float:
     return max(one.cleaned / one.raw for one in seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """The residual of OUT_DQ over some time.
+def stretches(
+    plan: Plan, events: Sequence[Event], seconds: Sequence[Second]
+) -> dict[str, tuple[int, int, list[float]]]:
+    """Return the residuals of OUT_DQ where nothing changes, away from what changes.
 
-    Args:
-        when: in words.
-        low: seconds since the start.
-        high: likewise, where it ends.
-        mean: of the seconds' residuals.
-        lowest: of them.
-        highest: of them.
+    By name: begin and end in seconds since the start, and the residual of each second; a window
+    and a fade after a change are left out.
     """
-
-    when: str
-    low: int
-    high: int
-    mean: float
-    lowest: float
-    highest: float
-
-
-def stretches(plan: Plan, events: Sequence[Event], seconds: Sequence[Second]) -> list[Stretch]:
-    """Return the residual where nothing changes, away from what changes by a window and a fade."""
     promoted, back = (
         next(event.instant // NS - START for event in events if event.what == what)
         for what in ("promoted", "rolled_back")
     )
-    found = []
-    for when, begin, high in (
-        ("before the drift", 0, plan.drift[0]),
-        ("drifted, until the promotion", plan.drift[1], promoted),
-        ("from the promotion on", promoted + FADED, plan.swap_at),
-        ("from the rollback on", back + FADED, plan.end),
-    ):
-        low = begin + WINDOW - 1
-        inside = [one.cleaned for one in seconds if low <= one.gps - START < high]
-        mean = sum(inside) / len(inside)
-        found.append(Stretch(when, begin, high, mean, min(inside), max(inside)))
-    return found
+    spans = {
+        "before the drift": (0, plan.drift[0]),
+        "drifted, until the promotion": (plan.drift[1], promoted),
+        "from the promotion on": (promoted + FADED, plan.swap_at),
+        "from the rollback on": (back + FADED, plan.end),
+    }
+    return {
+        name: (low, high, [s.cleaned for s in seconds if low + WINDOW - 1 <= s.gps - START < high])
+        for name, (low, high) in spans.items()
+    }
 
 
 def table(
@@ -192,33 +144,24 @@ def table(
     rows = [(START + second, said) for second, said in _of_the_site(plan)]
     rows += [(gps, f"retrained: {_came_of(each)}") for gps, each in retrained.items()]
     rows += [(event.instant // NS, _said(event)) for event in events]
-    lines = [
-        "| GPS second | since start | what | OUT_DQ / floor | raw / floor |",
-        "|---|---|---|---|---|",
-    ]
+    lines = []
     for gps, said in sorted(rows, key=lambda row: row[0]):
         one = by_gps.get(gps - 1)  # the last second before it
-        figures = f"{one.cleaned:.3f} | {one.raw:.2f}" if one else " | "
-        lines.append(f"| {gps} | {gps - START} | {said} | {figures} |")
-    lines += [
-        "",
-        "| OUT_DQ / floor | seconds | mean | lowest | highest 8 s |",
-        "|---|---|---|---|---|",
+        figures = (f"{one.cleaned:.3f}", f"{one.raw:.2f}") if one else ("", "")
+        lines.append((str(gps), str(gps - START), said, *figures))
+    head = ("GPS second", "since start", "what", "OUT_DQ / floor", "raw / floor")
+    over = [
+        (name, f"{low} to {high}", *(f"{x:.3f}" for x in (mean(each), min(each), max(each))))
+        for name, (low, high, each) in stretches(plan, events, seconds).items()
     ]
-    for each in stretches(plan, events, seconds):
-        figures = f"{each.mean:.3f} | {each.lowest:.3f} | {each.highest:.3f}"
-        lines.append(f"| {each.when} | {each.low} to {each.high} | {figures} |")
-    lines += ["", f"OUT_DQ over raw, highest 8 s: {_over_raw(seconds):.3f}"]
-    return "\n".join(lines)
+    below = ("OUT_DQ / floor", "seconds", "mean", "lowest", "highest 8 s")
+    harm = f"OUT_DQ over raw, highest 8 s: {_over_raw(seconds):.3f}"
+    return f"{common.table(head, lines)}\n\n{common.table(below, over)}\n\n{harm}"
 
 
 def draw(plan: Plan, events: Sequence[Event], seconds: Sequence[Second], path: Path) -> None:
     """Draw the residuals over time, with what happened."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = common.pyplot()
     figure, (axis, below) = plt.subplots(
         2, 1, figsize=(10, 6), sharex=True, height_ratios=(5, 1), layout="constrained"
     )
@@ -230,7 +173,7 @@ def draw(plan: Plan, events: Sequence[Event], seconds: Sequence[Second], path: P
     axis.axhspan(1 / ALLOWED, ALLOWED, color="tab:green", alpha=0.3, lw=0, label="floor, 5 %")
     axis.axvspan(*plan.drift, color="0.93", zorder=0)
     axis.set(yscale="log", ylim=(0.9, 80), ylabel="ASD in the band, in units of the floor")
-    axis.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+    axis.yaxis.set_major_formatter("{x:g}")
     marks = [(second, said) for second, said in _of_the_site(plan) if second != plan.drift[1]]
     marks += [
         (event.instant // NS - START, f"{event.version.number} {_WORDS[event.what]}")
@@ -238,22 +181,15 @@ def draw(plan: Plan, events: Sequence[Event], seconds: Sequence[Second], path: P
         if event.what in _WORDS
     ]
     for number, (second, said) in enumerate(sorted(marks)):
-        late = second > 0.8 * plan.end
         axis.axvline(second, color="k", lw=0.5, ls=":")
-        axis.text(
-            *(second, 60 / 1.25 ** (number % 4), f" {said} "),
-            fontsize=8,
-            va="center",
-            ha="right" if late else "left",
-        )
+        side, height = ("right" if second > 0.8 * plan.end else "left"), 60 / 1.25 ** (number % 4)
+        axis.text(second, height, f" {said} ", fontsize=8, va="center", ha=side)
     axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0.0, 0.85))
     below.step(time, [one.version for one in seconds], where="post", color="tab:blue", lw=1.5)
     on_trial = [one.tried or np.nan for one in seconds]
     below.step(time, on_trial, where="post", color="tab:orange", lw=1.5)
-    below.set(
-        ylabel="version", xlabel="seconds since the start", xlim=(0, plan.end), ylim=(0.5, 3.5)
-    )
-    below.set_yticks([1, 2, 3])
+    below.set(xlabel="seconds since the start", xlim=(0, plan.end))
+    below.set(ylabel="version", ylim=(0.5, 3.5), yticks=[1, 2, 3])
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -1,21 +1,18 @@
-"""The simulated site of `scripts.rehearse_models`: its configuration, its drift, its timetable."""
+"""The simulated site of `scripts.rehearse_models`: its configuration, drift and timetable."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from deepclean.config import Config, load
-from deepclean.core.block import Float64, Series
-from deepclean.core.time import NS, Span
-from deepclean.simulate import Layout, Simulator, Site, site_of, write_history
+from benchmarks.site import START, lay_out
+from deepclean.core.block import Series
+from deepclean.core.time import Span
+from deepclean.simulate import Simulator, Site
 from deepclean.simulate.site import Hum, noise_channel
-
-START = 1_420_000_000
-"""GPS second at which the run begins; what was before is history."""
 
 COUPLING = "Table"
 """The hum of a table that shakes; a linear filter of its witnesses removes it."""
@@ -50,75 +47,37 @@ couplings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """When what happens, in seconds since the run's start.
+    """When what happens, in seconds since the run's start."""
 
-    Args:
-        rate: of the strain, Hz.
-        witness_rate: of the witnesses.
-        overrides: of the configuration.
-        history: seconds of data before the start, of which the first model is made.
-        drift: from when to when the coupling grows.
-        every: seconds from one retraining to the next; the first is at the start.
-        bad_at: when the bad canary is published.
-        swap_at: when the coupling falls to its former strength, at once.
-        end: of the run.
-    """
-
-    rate: int
-    witness_rate: int
-    overrides: tuple[str, ...]
-    history: int
-    drift: tuple[int, int]
-    every: int
-    bad_at: int
-    swap_at: int
-    end: int
+    rate: int  # Hz, of the strain
+    witness_rate: int  # Hz
+    overrides: tuple[str, ...]  # of the configuration
+    history: int  # seconds of data before the start, of which the first model is made
+    drift: tuple[int, int]  # the coupling grows from here to there
+    every: int  # seconds from one retraining to the next; the first is at the start
+    bad_at: int  # the bad canary is published
+    swap_at: int  # the coupling falls to its former strength, at once
+    end: int  # of the run
 
 
-FULL = Plan(
-    rate=4096,
-    witness_rate=512,
-    overrides=(
-        *("retrain.span=480", "retrain.within=480", "retrain.min_ready=400"),
-        "retrain.held_out=128",
-    ),
-    history=480,
-    drift=(60, 240),
-    every=720,
-    bad_at=900,
-    swap_at=1620,
-    end=1740,
-)
+_FULL = ("retrain.span=480", "retrain.within=480", "retrain.min_ready=400", "retrain.held_out=128")
+FULL = Plan(4096, 512, _FULL, 480, (60, 240), every=720, bad_at=900, swap_at=1620, end=1740)
 """All rules as they are where nothing is configured, but for retraining on 8 minutes of data."""
 
-FAST = Plan(
-    rate=512,
-    witness_rate=256,
-    overrides=(
-        *("engine.rate=256", "engine.resample.zeros=8"),
-        *("gate.dwell=4", "gate.memory=16"),
-        *("models.trial.validation_time=20", "models.trial.patience=60"),
-        *("models.trial.rollback_after=8", "models.trial.probation=600"),
-        *("retrain.span=240", "retrain.within=240", "retrain.min_ready=200"),
-        "retrain.held_out=64",
-    ),
-    history=240,
-    drift=(30, 90),
-    every=330,
-    bad_at=400,
-    swap_at=500,
-    end=550,
+_FAST = (
+    *("engine.rate=256", "engine.resample.zeros=8", "gate.dwell=4", "gate.memory=16"),
+    *("models.trial.validation_time=20", "models.trial.patience=60"),
+    *("models.trial.rollback_after=8", "models.trial.probation=600"),
+    *("retrain.span=240", "retrain.within=240", "retrain.min_ready=200", "retrain.held_out=64"),
 )
+FAST = Plan(512, 256, _FAST, 240, (30, 90), every=330, bad_at=400, swap_at=500, end=550)
 """At low rates, with all times of the rules five to ten times shorter."""
 
 
 class Drifting(Simulator):
     """A site of one coupling whose strength changes with time.
 
-    Args:
-        site: as it is at strength 1.
-        knots: seconds since `START`, in order, and the strength at each; it is linear between
-            them and constant beyond.
+    The knots are seconds since `START` and the strength at each; it is linear between them.
     """
 
     def __init__(self, site: Site, knots: tuple[tuple[float, float], ...]) -> None:
@@ -132,67 +91,35 @@ class Drifting(Simulator):
         truth = (self._background_channel, self._noise_channel)
         read = super().read([*wanted, *(n for n in truth if n not in wanted)], span)
         background, noise = (read[name] for name in truth)
-        grown = noise.samples * self.strength(noise)
+        seconds = np.arange(*span.indices(noise.rate)) / noise.rate - START
+        grown = noise.samples * np.interp(seconds, *self._knots)
         read[self._noise_channel] = Series(span, noise.rate, grown)
-        total = background.samples + grown
-        return {
-            name: Series(span, noise.rate, total) if name == self.site.strain else read[name]
-            for name in wanted
-        }
-
-    def strength(self, series: Series) -> Float64:
-        """Return the strength at each sample of a series."""
-        first, stop = series.span.indices(series.rate)
-        seconds = np.arange(first, stop) / series.rate - START
-        return np.asarray(np.interp(seconds, *self._knots), dtype=np.float64)
+        read[self.site.strain] = Series(span, noise.rate, background.samples + grown)
+        return {name: read[name] for name in wanted}
 
 
-@dataclass(frozen=True, slots=True)
 class Place:
-    """Where the rehearsal has its files.
+    """Where the rehearsal has its files, below an empty directory."""
 
-    Args:
-        root: an empty directory.
-        plan: of the rehearsal.
-    """
+    def __init__(self, root: Path, plan: Plan) -> None:
+        (low, high), swap = plan.drift, plan.swap_at
+        knots = ((low, 1.0), (high, DRIFTED), (swap - 1e-6, DRIFTED), (swap, 1.0))
 
-    root: Path
-    plan: Plan
-    config: Config = field(init=False)
+        def drifting(site: Site) -> Simulator:
+            (hum,) = site.carriers
+            assert isinstance(hum, Hum)
+            witnesses = tuple(replace(w, rate=plan.witness_rate) for w in site.witnesses)
+            wide = replace(site, carriers=(replace(hum, width=WIDTH),), witnesses=witnesses)
+            return Drifting(wide, knots)
 
-    def __post_init__(self) -> None:
-        path = self.root / "site.yaml"
-        path.write_text(_CONFIGURATION.format(rate=self.plan.rate))
-        object.__setattr__(self, "config", load(path, self.plan.overrides, environ={}))
-
-    @property
-    def span(self) -> Span:
-        """What is cleaned."""
-        return Span.of_seconds(START, self.plan.end)
-
-    @property
-    def models(self) -> Path:
-        """The coupling's directory in the store."""
-        return self.config.models.directory / self.config.interferometer / COUPLING
+        path = root / "site.yaml"
+        path.write_text(_CONFIGURATION.format(rate=plan.rate))
+        self.plan, self.span = plan, Span.of_seconds(START, plan.end)
+        self.site = lay_out(root, path, plan.overrides, simulator=drifting)
+        self.config = self.site.config
+        self.models = self.config.models.directory / self.config.interferometer / COUPLING
 
     def write(self) -> None:
         """Write the frame files of all data, and the truth behind them."""
-        (low, high), swap = self.plan.drift, self.plan.swap_at
-        knots = ((low, 1.0), (high, DRIFTED), (swap - 1e-6, DRIFTED), (swap, 1.0))
-        streams = self.config.input
-        layout = Layout(
-            strain=streams.strain.directory,
-            witnesses=streams.witnesses[0].directory,
-            truth=self.root / "truth",
-        )
-        span = Span(self.span.start - self.plan.history * NS, self.span.end + 4 * NS)
-        site = site_of(self.config)
-        (hum,) = site.carriers
-        assert isinstance(hum, Hum)
-        site = replace(
-            site,
-            carriers=(replace(hum, width=WIDTH),),
-            witnesses=tuple(replace(w, rate=self.plan.witness_rate) for w in site.witnesses),
-        )
-        for _ in write_history(Drifting(site, knots), layout, span):
-            pass
+        seconds = self.plan.history + self.plan.end + 4
+        self.site.write(Span.of_seconds(START - self.plan.history, seconds), truth=True)

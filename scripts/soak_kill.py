@@ -12,32 +12,34 @@ that can be read must have one frame, with the very bytes of the undisturbed run
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import argparse
-import json
 import random
 import sys
-import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from benchmarks import common
+
+common.limit_threads()
+
+from benchmarks.processes import Daemon, exit_on_sigterm
+from benchmarks.site import START, SiteDirectory, demo_site
+from deepclean.core.time import Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
-from deepclean.telemetry import status_file
-from scripts.soak_made import Stream
-from scripts.soak_site import START, Site, differences, ends_on_sigterm, running
+from deepclean.io.t050017 import FrameName
+from deepclean.simulate import Fault
+from scripts.soak_stream import RATE, ledger
 
 DEADLINE = 2.0
 """Seconds, of data that never come and of the look-ahead: longer than any pause of the stream."""
 
 OVERRIDES = (
+    RATE,
     "input.max_lag=null",  # everything is cleaned, however long nobody was there to do it
     f"input.deadline={DEADLINE}",
     "output.retention.age=null",
@@ -47,110 +49,150 @@ OVERRIDES = (
 
 MOMENTS = ("starting", "working", "writing", "idle")
 
+FAULTS = (("missing", "strain", 10), ("truncated", "strain", 20), ("missing", "witnesses", 30))
+"""Every 900 s: what goes wrong for good, with which files, after how many seconds."""
 
-@dataclass(slots=True)
+
+@dataclass
 class Report:
-    """What came of it.
+    """What came of it."""
 
-    Args:
-        seconds: of data streamed.
-        readable: seconds whose strain can be read.
-        frames: that were there in the end.
-        kills: by what the daemon was doing.
-        faults: what should not be; empty where all is well.
-        start_up: seconds from the start of a process to its first look at the data, median.
-        wall: seconds that it all took.
-    """
-
-    seconds: int
-    readable: int = 0
-    frames: int = 0
-    kills: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
-    start_up: float = 0.0
-    wall: float = 0.0
+    seconds: int  # of data streamed
+    readable: int = 0  # seconds whose strain can be read
+    frames: int = 0  # that were there in the end
+    kills: Counter[str] = field(default_factory=Counter)  # by what the daemon was doing
+    start_up_s: float = 0.0  # from a process's start to its first look at the data, median
+    lasted_s: float = 0.0
+    wrong: list[str] = field(default_factory=list)  # what should not be
 
 
-def rehearse(
-    place: Path, kills: int, seconds: int, seed: int = 0, say: Callable[[str], None] = print
-) -> Report:
+class HeldStream:
+    """The site's files with `FAULTS`, made ahead and let appear second by second."""
+
+    def __init__(self, site: SiteDirectory, seconds: int) -> None:
+        self.site, self.shown, self.end = site, START, START + seconds
+        self.cleaned_frames, self._cleaned = site.config.output.directory, 0
+        faults = [
+            Fault(kind, Span.of_seconds(start + late, 1), target)
+            for start in range(START, self.end, 900)
+            for kind, target, late in FAULTS
+        ]
+        self.readable = [n for n in range(START, self.end) if (n - START) % 900 not in (10, 20)]
+        store = site.root / "store"
+        self._links: dict[int, list[tuple[Path, Path]]] = defaultdict(list)
+        for path in sorted(site.write(Span.of_seconds(START, seconds), into=store, faults=faults)):
+            name = FrameName.parse(path.name)
+            assert name is not None
+            # Witnesses first: what is there with the strain is never a matter of time.
+            self._links[name.start].insert(0, (site.root / path.relative_to(store), path))
+
+    def show(self, end: int) -> None:
+        """Let the files of the seconds before `end` appear, as far as they have not."""
+        for second in range(self.shown, min(end, self.end)):
+            for path, held in self._links[second]:
+                path.hardlink_to(held)
+            self.shown = second + 1
+
+    def hide(self) -> None:
+        """Take all away again."""
+        for links in self._links.values():
+            for path, _ in links:
+                path.unlink(missing_ok=True)
+        self.shown, self._cleaned = START, 0
+
+    @property
+    def cleanable(self) -> int:
+        """How many of the readable seconds that appeared have their look-ahead."""
+        return max(bisect_left(self.readable, self.shown) - 1, 0)
+
+    @property
+    def cleaned(self) -> int:
+        """How many of the readable seconds have their frame."""
+        while self._cleaned < len(self.readable) and self._next().exists():
+            self._cleaned += 1
+        return self._cleaned
+
+    @property
+    def writing(self) -> bool:
+        """Whether the next frame lies there unfinished."""
+        if self.cleaned == len(self.readable):
+            return False
+        return self._next().with_name(f".{self._next().name}.tmp").exists()
+
+    def _next(self) -> Path:
+        description = self.site.config.output.description
+        name = FrameName("H", description, self.readable[self._cleaned], 1)
+        return self.cleaned_frames / str(name)
+
+
+def rehearse(place: Path, kills: int, seconds: int, seed: int = 0) -> Report:
     """Run it all below an empty directory.
 
     Raises:
         RuntimeError: the daemon ended by itself, or hung.
     """
     began = time.monotonic()
-    stream = Stream(Site(place, *OVERRIDES), place / "store", seconds)
+    stream = HeldStream(demo_site(place, OVERRIDES), seconds)
     report = Report(seconds, readable=len(stream.readable))
-    say(f"{seconds} s of data are made")
     undisturbed = place / "undisturbed"
-    report.start_up = _undisturbed(stream, place / "log")
-    stream.site.cleaned.rename(undisturbed)
-    say(f"cleaned undisturbed; {time.monotonic() - began:.0f} s so far")
+    stream.show(START + 1)
+    with _daemon(stream) as daemon:
+        report.start_up_s = _started(daemon)
+        _finish(stream, daemon, report)
+    stream.cleaned_frames.rename(undisturbed)
     stream.hide()
-    _disturbed(stream, place / "log", kills, random.Random(seed), report, say)
+    _disturb(stream, kills, random.Random(seed), report)
     _compare(stream, undisturbed, report)
-    report.wall = time.monotonic() - began
+    report.lasted_s = time.monotonic() - began
     return report
 
 
-def _undisturbed(stream: Stream, log: Path) -> float:
-    """Clean the stream in one life; return how long the start took, in seconds."""
-    stream.show(START + 1)
-    with running(stream.site, log) as daemon:
-        since = time.monotonic()
-        daemon.until(lambda: daemon.reads)
-        start_up = time.monotonic() - since
-        _finish(stream, daemon.until)
-        if daemon.stop() != 0:
-            raise RuntimeError(f"the daemon did not end well: {log.read_text()}")
-    return start_up
+def _daemon(stream: HeldStream) -> Daemon:
+    return Daemon(stream.site.path, stream.site.overrides, stream.site.root / "log")
 
 
-def _finish(stream: Stream, until: Callable[..., None]) -> None:
-    """Show the rest; wait until only the last frame is inside."""
+def _started(daemon: Daemon) -> float:
+    """Wait until a daemon reads; return the seconds since."""
+    since = time.monotonic()
+    daemon.until(lambda: daemon.reads)
+    return time.monotonic() - since
+
+
+def _finish(stream: HeldStream, daemon: Daemon, report: Report) -> None:
+    """Show the rest, wait until only the last frame is inside, and end the daemon."""
     stream.show(stream.end)
-    until(lambda: stream.cleaned >= stream.cleanable, limit=600)
+    daemon.until(lambda: stream.cleaned >= stream.cleanable, limit=600)
+    if (status := daemon.stop()) != 0:
+        report.wrong.append(f"a daemon that was told to stop ended with status {status}")
 
 
-def _disturbed(
-    stream: Stream,
-    log: Path,
-    kills: int,
-    chance: random.Random,
-    report: Report,
-    say: Callable[[str], None],
-) -> None:
+def _disturb(stream: HeldStream, kills: int, chance: random.Random, report: Report) -> None:
     """Clean the stream in many lives."""
     ends = sorted(chance.sample(range(START + 3, stream.end), kills - 1))
-    starts_up: list[float] = [report.start_up]
+    starts_up = [report.start_up_s]
     stream.show(START + 1)
     # The first life is killed when something is written: where nothing is, a start begins with
     # the newest frame, as it must.
     for number, end in enumerate([START + 3, *ends]):
         aim = "working" if number == 0 else chance.choice(MOMENTS)
-        with running(stream.site, log) as daemon:
-            since = time.monotonic()
+        with _daemon(stream) as daemon:
             if aim == "starting":
                 _show_slowly(stream, end, chance.uniform(0, median(starts_up)))
             else:
-                daemon.until(lambda: daemon.reads)
-                starts_up.append(time.monotonic() - since)
+                starts_up.append(_started(daemon))
                 stream.show(end)
-                _await(aim, stream, daemon.until, chance)
+                _await(aim, stream, daemon, chance)
             daemon.kill()
-            report.kills[_found(stream, daemon.reads)] += 1
+            report.kills[_found(stream, daemon)] += 1
         _check_account(stream.site, report)
         if number % 20 == 19:
-            say(f"{number + 1} kills, GPS {end - START} s: {dict(report.kills)}")
-    with running(stream.site, log) as daemon:
-        _finish(stream, daemon.until)
-        if (status := daemon.stop()) != 0:
-            report.faults.append(f"the last life ended with status {status}")
-    report.start_up = median(starts_up)
+            print(f"{number + 1} kills, second {end - START}: {dict(report.kills)}", flush=True)
+    with _daemon(stream) as daemon:
+        _finish(stream, daemon, report)
+    report.start_up_s = median(starts_up)
 
 
-def _show_slowly(stream: Stream, end: int, duration: float) -> None:
+def _show_slowly(stream: HeldStream, end: int, duration: float) -> None:
     """Let files appear while a process starts, and return in the midst of it."""
     limit = time.monotonic() + duration
     # Never so slowly that a frame would be given out without its look-ahead.
@@ -161,102 +203,82 @@ def _show_slowly(stream: Stream, end: int, duration: float) -> None:
     time.sleep(max(limit - time.monotonic(), 0))
 
 
-def _await(aim: str, stream: Stream, until: Callable[..., None], chance: random.Random) -> None:
+def _await(aim: str, stream: HeldStream, daemon: Daemon, chance: random.Random) -> None:
     """Return at a random moment of the kind that is aimed at, if one comes."""
     last = stream.cleanable
     if aim == "idle" or stream.cleaned >= last:
-        until(lambda: stream.cleaned >= last)
+        daemon.until(lambda: stream.cleaned >= last)
         time.sleep(chance.uniform(0, 0.3))
         return
     some = chance.randrange(stream.cleaned, last)
     if aim == "working":
-        until(lambda: stream.cleaned > some)
+        daemon.until(lambda: stream.cleaned > some)
         time.sleep(chance.uniform(0, 0.02))
         return
-    until(lambda: stream.cleaned >= some)
+    daemon.until(lambda: stream.cleaned >= some)
     limit = time.monotonic() + 60
     while not stream.writing and stream.cleaned < last and time.monotonic() < limit:
         pass  # the moment is too short for a pause
 
 
-def _found(stream: Stream, reads: bool) -> str:
+def _found(stream: HeldStream, daemon: Daemon) -> str:
     """Return what a process that is dead now was doing, from what it left."""
-    if not reads:
+    if not daemon.reads:
         return "starting"
     if stream.writing:
         return "writing"
     return "working" if stream.cleaned < stream.cleanable else "idle"
 
 
-def _check_account(site: Site, report: Report) -> None:
+def _check_account(site: SiteDirectory, report: Report) -> None:
     """Whenever a process dies its account can be read, and balances."""
-    output = site.config.output
     try:
-        kept = status_file.read(
-            status_file.path_in(output.directory, output.description), time.time()
-        )
+        account = ledger(site)
     except InputError as fault:
-        report.faults.append(str(fault))
-        return
-    if not kept.ledger.balanced:
-        report.faults.append(f"the ledger does not balance: {kept.ledger}")
+        report.wrong.append(str(fault))
+    else:
+        report.wrong += [] if account.balanced else [f"the ledger does not balance: {account}"]
 
 
-def _compare(stream: Stream, undisturbed: Path, report: Report) -> None:
+def _compare(stream: HeldStream, undisturbed: Path, report: Report) -> None:
     """Note what is not as in the undisturbed run."""
-    frames = stream.site.outputs()
+    frames, readable = stream.site.outputs(), set(stream.readable)
     report.frames = len(frames)
-    if wrong := differences(stream.readable, frames):
-        report.faults.append(wrong)
+    for what, seconds in (
+        ("missing", readable - frames.keys()),
+        ("too many", frames.keys() - readable),
+    ):
+        if seconds:
+            report.wrong.append(f"{len(seconds)} {what}, the first GPS {min(seconds)}")
     for path in frames.values():
         twin = undisturbed / path.name
         if not twin.exists() or path.read_bytes() != twin.read_bytes():
-            report.faults.append(f"{path.name} differs")
+            report.wrong.append(f"{path.name} differs")
         try:
             gwf.read(path, list(gwf.channels(path)), checksum=True)
         except InputError as fault:
-            report.faults.append(str(fault))
-    left = {path.name for path in stream.site.cleaned.iterdir()} - {p.name for p in frames.values()}
-    kept = (".lock", ".account.json", ".models.jsonl")
+            report.wrong.append(str(fault))
+    left = {path.name for path in stream.cleaned_frames.iterdir()}
+    kept = (".lock", ".account.json", ".models.jsonl", *(path.name for path in frames.values()))
     if strange := {name for name in left if not name.endswith(kept)}:
-        report.faults.append(f"left behind: {sorted(strange)}")
-
-
-def show(report: Report) -> None:
-    """Print the table."""
-    rows = {
-        "seconds of data": str(report.seconds),
-        "with strain that can be read": str(report.readable),
-        "kills": str(report.kills.total()),
-        **{f"  while {moment}": str(report.kills[moment]) for moment in MOMENTS},
-        "frames in the end": str(report.frames),
-        "faults": str(len(report.faults)),
-        "start of a process, median": f"{report.start_up:.1f} s",
-        "all of it": f"{report.wall:.0f} s",
-    }
-    for label, value in rows.items():
-        print(f"| {label:<30} | {value:>8} |")
-    for fault in report.faults[:20]:
-        print(fault)
+        report.wrong.append(f"left behind: {sorted(strange)}")
 
 
 def main() -> None:
-    """Run it and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run it, print what came of it and what of that should not be."""
+    parser = common.parser(__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=3600, help="of data")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--directory", type=Path, help="where to work; default: the system's own")
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
     options = parser.parse_args()
-    ends_on_sigterm()
-    with tempfile.TemporaryDirectory(dir=options.directory) as place:
-        report = rehearse(Path(place), options.kills, options.seconds, options.seed)
-    show(report)
-    if options.json:
-        facts = {name: getattr(report, name) for name in Report.__slots__}
-        options.json.write_text(json.dumps(facts, indent=2) + "\n")
-    sys.exit(1 if report.faults else 0)
+    exit_on_sigterm()
+
+    def measure(asked: argparse.Namespace) -> common.Figures:
+        with common.scratch(asked.directory) as place:
+            return vars(rehearse(place, asked.kills, asked.seconds, asked.seed))
+
+    sys.exit("\n".join(common.run("soak_kill", options, measure)["wrong"]) or 0)
 
 
 if __name__ == "__main__":

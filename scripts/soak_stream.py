@@ -1,24 +1,49 @@
-"""The stream of the soak: files that appear, and the frames that must come of them."""
+"""The stream of the soak: it goes as fast as a daemon cleans it, and knows what must come of it."""
 
 from __future__ import annotations
 
-import heapq
 import time
-from collections import deque
-from itertools import count
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.processes import Daemon
+from benchmarks.site import START, SiteDirectory
+from deepclean.core.accounting import Ledger
 from deepclean.core.block import Series
 from deepclean.core.channels import product_names
+from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
-from scripts.soak_faults import File, Second
-from scripts.soak_site import START, Daemon, Site
+from deepclean.simulate import Fault
+from deepclean.telemetry import status_file
+
+RATE = "strain.rate=4096"
+"""A quarter of the demo's, which makes reading and writing cheaper."""
 
 KEPT = 256
 """Files of each kind that stay: the site's as well as ours."""
+
+AHEAD = 32
+"""Frames that the stream is before the daemon at most; it waits until half of them are out."""
+
+BURST = 100
+"""Frames that a burst brings at once: more than `input.max_lag` allows."""
+
+LATE = (4, 16, 64)
+"""Seconds of data by which what is late comes late.
+
+The daemon takes some 60 seconds of data a second and gives up after `soak.DEADLINE`, so the first
+is in time, the second may be. The third is past `AHEAD`: the daemon has given up by then.
+"""
+
+UNREADABLE = {"missing", "outage", "truncated", "flipped", "absent", "rate", "invalid"}
+UNCERTAIN = {"late", "partial", "deleted", "reordered"}
+"""Faults of a strain file after which there is no frame; or perhaps none, as it is a race."""
+
+NOT_FINITE, OVERWRITE = {"nan", "inf"}, {"zero", "frozen"}
 
 _CHECKED = 50
 """Every so many frames one is read back."""
@@ -26,107 +51,101 @@ _PAUSE = 0.02
 """Seconds between looks: listing a directory takes the time that the daemon needs."""
 
 
-class Stream:
-    """The site's files as they appear, and the frames that must come of them.
+class DaemonClock:
+    """The clock of a stream (`deepclean.simulate.stream`) that a daemon's progress drives.
 
-    Args:
-        site: whose directories are filled.
-        daemon: that cleans it.
+    Its seconds are seconds of data. They pass as soon as the daemon is near enough.
     """
 
-    def __init__(self, site: Site, daemon: Daemon) -> None:
-        self.site = site
-        self.daemon = daemon
-        self._kept: dict[Path, deque[Path]] = {}
-        self._due: list[tuple[float, int, File, bool]] = []
-        self._order = count()
-        self._ahead: deque[int] = deque()
-        self._newest = START - 1
-        self._unfit: set[int] = set()
+    def __init__(
+        self,
+        site: SiteDirectory,
+        daemon: Daemon,
+        span: Span,
+        faults: Sequence[Fault],
+        bursts: Collection[int],  # seconds after which the next `BURST` seconds pass at once
+        every: int,  # seconds from one sample to the next
+        sample: Callable[[], None],  # called so often, when the daemon has nothing to do
+    ) -> None:
+        self._site, self._daemon, self._bursts = site, daemon, bursts
+        self._every, self._sample = every, sample
+        self._last = span.duration // NS
         self._out_dq = product_names(site.config.strain.channel, ["OUT_DQ"])["OUT_DQ"]
-        self.wanted: set[int] = set()
-        self.possible: set[int] = set()
-        self.seen: set[int] = set()
-        self.checked = 0
-        self.faults: list[str] = []
+        self._kinds: dict[int, set[str]] = defaultdict(set)
+        strain = {"strain", "both", site.config.strain.channel}
+        for fault in faults:
+            if fault.target in strain:
+                for second in range(fault.span.start // NS, fault.span.end // NS):
+                    self._kinds[second].add(fault.kind)
+        self._missing: deque[int] = deque()
+        self._newest = START - 1
+        self.second = 0
+        self.wanted: set[int] = set()  # GPS seconds that appeared and must have a frame
+        self.possible: set[int] = set()  # those that may have one
+        self.seen: set[int] = set()  # those that have had one
+        self.checked = 0  # frames that were read back whole
+        self.wrong: list[str] = []  # what was wrong with those
 
-    def show(self, second: Second) -> None:
-        """Let the files of a second appear."""
-        if second.readable:
-            self.wanted.add(second.number)
-            self._ahead.append(second.number)
-        elif second.readable is None:
-            self.possible.add(second.number)
-        if not second.finite:
-            self._unfit.add(second.number)
-        for file in second.files:
-            if file.in_halves:
-                file.path.write_bytes(file.data[: len(file.data) // 2])
-                self._later(0.02, file, whole=False)
-            elif file.delay:
-                self._later(file.delay, file, whole=True)
-            else:
-                self._publish(file)
-        self._late()
+    def monotonic(self) -> float:
+        """Return the seconds of data that have passed."""
+        return float(self.second)
 
-    @property
-    def ahead(self) -> int:
-        """How many frames had yet to come when last looked at."""
-        return len(self._ahead)
+    def wait(self, seconds: float) -> None:
+        """Let seconds of data pass: their files appear next.
 
-    def follow(self, most: int) -> None:
-        """Wait until the daemon is no more than so many frames behind."""
-        self.daemon.until(lambda: self._look() <= most, pause=_PAUSE)
+        Raises:
+            RuntimeError: the daemon ended, or does not go on.
+        """
+        before = self.second
+        if before == 1:
+            self._daemon.until(lambda: self._daemon.reads)
+        if len(self._missing) > AHEAD:
+            self._daemon.until(lambda: self._look() <= AHEAD // 2, pause=_PAUSE)
+        if before and before % self._every == 0:
+            self.finish()
+            self._sample()
+        burst = before in self._bursts and before + BURST <= self._last
+        self.second += BURST if burst else round(seconds)
+        for second in range(START + before, START + min(self.second, self._last)):
+            kinds = self._kinds[second]
+            if kinds & UNCERTAIN:
+                self.possible.add(second)
+            elif not kinds & UNREADABLE:
+                self.wanted.add(second)
+                self._missing.append(second)
 
     def finish(self) -> None:
-        """Wait until all is out and everything late has come."""
-        self.daemon.until(lambda: not (self._look() or self._due), pause=_PAUSE)
+        """Wait until all is out."""
+        self._daemon.until(lambda: not self._look(), pause=_PAUSE)
 
     def _look(self) -> int:
         """Take note of new frames; return how many are still to come."""
-        self._late()
-        found = self.site.outputs()
+        found = self._site.outputs()
         for second in sorted(set(found) - self.seen):
             self.seen.add(second)
             if second % _CHECKED == 0:
                 self._check(second, found[second])
         self._newest = max(found, default=self._newest)
-        while self._ahead and self._ahead[0] <= self._newest:
-            self._ahead.popleft()
-        return len(self._ahead)
+        while self._missing and self._missing[0] <= self._newest:
+            self._missing.popleft()
+        return len(self._missing)
 
     def _check(self, second: int, path: Path) -> None:
         """Read a frame whole."""
         try:
             cleaned = gwf.read(path, list(gwf.channels(path)), checksum=True)[self._out_dq]
         except (InputError, KeyError) as fault:
-            self.faults.append(f"GPS {second}: {fault}")
+            self.wrong.append(f"GPS {second}: {fault}")
             return
         self.checked += 1
         finite = isinstance(cleaned, Series) and bool(np.isfinite(cleaned.samples).all())
-        if finite == (second in self._unfit):
-            self.faults.append(f"GPS {second}: not finite where the strain is, or the reverse")
+        kinds = self._kinds[second]
+        if finite == bool(kinds & NOT_FINITE) and not kinds & OVERWRITE:
+            self.wrong.append(f"GPS {second}: not finite where the strain is, or the reverse")
 
-    def _later(self, delay: float, file: File, *, whole: bool) -> None:
-        heapq.heappush(self._due, (time.monotonic() + delay, next(self._order), file, whole))
 
-    def _late(self) -> None:
-        """Let appear what came late and is due."""
-        while self._due and self._due[0][0] <= time.monotonic():
-            _, _, file, whole = heapq.heappop(self._due)
-            if whole:
-                self._publish(file)
-            else:
-                file.path.write_bytes(file.data)
-                self._keep(file.path)
-
-    def _publish(self, file: File) -> None:
-        gwf.publish(file.path, file.data)
-        self._keep(file.path)
-
-    def _keep(self, path: Path) -> None:
-        """Delete the oldest file where there are too many, as a site does."""
-        kept = self._kept.setdefault(path.parent, deque())
-        kept.append(path)
-        if len(kept) > KEPT:
-            kept.popleft().unlink(missing_ok=True)
+def ledger(site: SiteDirectory) -> Ledger:
+    """Return the ledger that a daemon keeps on disk."""
+    output = site.config.output
+    path = status_file.path_in(output.directory, output.description)
+    return status_file.read(path, time.time()).ledger

@@ -36,6 +36,12 @@ settings.register_profile("deepclean-ci", deadline=None, derandomize=True, print
 settings.load_profile("deepclean-ci" if os.environ.get("CI") else "deepclean")
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Keep the collector of doctests, which are in the core, away from the tests' helpers."""
+    helper = collection_path.suffix == ".py" and not collection_path.name.startswith("test_")
+    return True if helper else None
+
+
 def pytest_sessionfinish() -> None:
     """Free what commands froze (deepclean.system.gc): libraries tell of leaks at exit."""
     gc.unfreeze()
@@ -109,9 +115,7 @@ def config(tmp_path: Path) -> Config:
     """The small site with its model, where a file has no configuration of its own."""
     from tests.helpers import small_site
 
-    config = small_site.small_config(tmp_path)
-    small_site.publish_model(config)
-    return config
+    return small_site.make_site(tmp_path)
 
 
 @pytest.fixture

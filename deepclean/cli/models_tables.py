@@ -135,7 +135,7 @@ def lines(
         ("rate", f"{rate} Hz"),
         ("bands", ", ".join(f"{low:g}-{high:g} Hz" for low, high in manifest.bands)),
         ("kernel, edge", f"{manifest.kernel / rate:g} s, {manifest.edge / rate:g} s"),
-        ("receptive field", f"{manifest.receptive_field} samples a side"),
+        ("receptive field", "{} samples before, {} after".format(*manifest.reach)),
         ("trained on", spans(manifest.training)),
         ("validation", figures or "-"),
         ("parent", "-" if manifest.parent_version is None else str(manifest.parent_version)),

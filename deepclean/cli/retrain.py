@@ -18,8 +18,8 @@ from deepclean.errors import ConfigError, DeepCleanError, InputError
 from deepclean.system.clock import gps_now
 
 if TYPE_CHECKING:
+    from deepclean.io.source import ChannelHistory
     from deepclean.train.retrain import Job, RetrainRecord
-    from deepclean.train.retrain.run import RetrainData
 
 _log = logging.getLogger(__name__)
 
@@ -102,11 +102,14 @@ def _paths(
 
 
 def _job(
-    config: Config, name: str, end: int, on_disk: Callable[[], tuple[RetrainData, RetrainData]]
+    config: Config,
+    name: str,
+    end: int,
+    on_disk: Callable[[], tuple[ChannelHistory, ChannelHistory]],
 ) -> Job:
     from deepclean.train.retrain import Job
 
-    def fetched(span: Span) -> tuple[RetrainData, RetrainData]:
+    def fetched(span: Span) -> tuple[ChannelHistory, ChannelHistory]:
         from deepclean.io.datafind import fetch
 
         held = fetch(stored.channels(config, name), span, config.strain.state_vector)

@@ -12,7 +12,7 @@ import typer
 
 from deepclean.cli import options
 from deepclean.config import Config
-from deepclean.core.time import Span, format_gps, seconds_to_ns
+from deepclean.core.time import NS, Span, format_gps, seconds_to_ns
 from deepclean.errors import ConfigError
 from deepclean.system.clock import SystemClock
 
@@ -142,7 +142,7 @@ def simulate(
     site = replace(site, injections=tuple(injection(text) for text in inject or ()))
     layout = _layout(settings, truth, strain_length, witness_length)
     simulator = Simulator(site)
-    deadline = settings.input.deadline
+    deadline = settings.input.deadline / NS
     faults = _parsed(fault or [], span, deadline)
     faults += random_faults(site.seed, fault_rate, span, site, deadline=deadline, live=live)
     faults.sort(key=lambda fault: fault.span.start)

@@ -245,20 +245,23 @@ def _attribute(
     """Attribute the model's estimate to its witnesses, with the configured engine if any."""
     from deepclean import factory
     from deepclean.config import settings as core_settings
-    from deepclean.core.bandpass import BandpassSettings, make_bandpass
-    from deepclean.core.engine.schedule import EngineSettings
+    from deepclean.config.couplings import BandpassConfig
+    from deepclean.config.engine import EngineConfig
+    from deepclean.core.bandpass import make_bandpass
     from deepclean.train.data import SiteData, TrainingData
     from deepclean.witnesses import saliency
 
     rate = model.sample_rate
-    settings = EngineSettings(strain_rate=stretch.rate, model_rate=rate)
-    if config is not None:
+    if config is None:
+        known = core_settings.ungated_settings(EngineConfig(), stretch.rate)
+    else:
         known = core_settings.engine_settings(config)
-        settings = replace(known, strain_rate=stretch.rate, model_rate=rate)
+    settings = replace(known, strain_rate=stretch.rate, model_rate=rate)
     if config is not None and coupling is not None and config.engine.rate == rate:
         bandpass = factory.coupling_bandpass(config, coupling)
     else:
-        bandpass = make_bandpass(BandpassSettings(), model.bands, rate)
+        usual = core_settings.bandpass_settings(BandpassConfig())
+        bandpass = make_bandpass(usual, model.bands, rate)
     data = TrainingData(*sources, stretch.span)
     site = SiteData(data, stretch.channel, model.channels, state)
     return saliency.attribute(model, site, settings, bandpass, stretch.bands)

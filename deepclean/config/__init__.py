@@ -1,8 +1,8 @@
 """The configuration: one frozen, typed tree, read from YAML and checked as a whole.
 
-`values` has the types; `inputs`, `outputs`, `computing`, `gates`, `couplings`, `models`, `training`
-and `retraining` the branches, `schema` the tree, `checks` what its keys must be to one another;
-`files` and `overrides` say where values come from, `loader` puts it together.
+The sections are in `frames`, `engine`, `couplings`, `models` and `training`, their value types in
+`types`; `schema` has the whole tree, and `checks` how its keys must agree. `files` and `overrides`
+read the values, `loader` puts them together. `settings` makes the core's settings.
 """
 
 from deepclean.config.couplings import BandpassConfig, CouplingConfig, PredictConfig

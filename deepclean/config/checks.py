@@ -1,4 +1,4 @@
-"""What the keys of a configuration must be to one another. Each fault names what it rests on."""
+"""How the keys of a configuration must agree. Each fault names the keys that it rests on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepclean.config import coupling_checks
-from deepclean.config import retrain as retraining
-from deepclean.config.coupling_checks import RATE, STRAIN_RATE, band_in_hz, whole_samples
+from deepclean.config.coupling_checks import (
+    RATE,
+    STRAIN_RATE,
+    band_in_hz,
+    in_seconds,
+    overlapping,
+    whole_samples,
+)
 from deepclean.config.faults import ConfigFault, Key, show_key
 from deepclean.core.channels import frame_part
 from deepclean.core.time import NS, format_gps
@@ -25,104 +31,117 @@ _HOPS = (NS // 16, NS // 8, NS // 4, NS // 2, *range(NS, 65 * NS, NS))
 _MERGE = 60
 """Seconds that the archive is given to merge a stretch. Files may be as short as a second."""
 
+_SHORTEST = 64
+"""Seconds of held-out data. Less may not hold half of a minute that a range is taken over
+(validate.measure)."""
+
 
 def faults(config: Config) -> Iterator[ConfigFault]:
-    """Yield whatever does not go together in a configuration whose values are valid each."""
+    """Yield the faults of a configuration whose values are valid each, but not together."""
+    engine = config.engine
     yield from _hop(config)
-    yield from whole_samples(
-        config.engine.ramp_ns, config.strain.rate, ("engine", "ramp"), STRAIN_RATE
-    )
+    yield from whole_samples(engine.ramp, config.strain.rate, ("engine", "ramp"), STRAIN_RATE)
     yield from _slowest_witness(config)
     yield from _limits(config)
-    yield from _gate(config)
+    if config.gate.enabled:
+        yield from _gate(config)
     yield from _sites(config)
     yield from _directories(config)
     yield from _archive(config)
-    yield from _products(config)
+    for product, count in Counter(config.output.products).items():
+        if count > 1:
+            yield _fault(f"{product} is listed {count} times; keep one", "output.products")
     for name, coupling in config.couplings.items():
         yield from coupling_checks.faults(config, coupling, ("couplings", name))
     yield from _overlaps(config)
-    yield from _alike(config)
+    yield from _same_channels(config)
     yield from _none_enabled(config)
     yield from _training(config)
     yield from _trial(config)
-    yield from retraining.faults(config)
+    yield from _retrain(config)
+
+
+def _fault(message: str, *keys: str) -> ConfigFault:
+    return ConfigFault(message, tuple(tuple(key.split(".")) for key in keys))
 
 
 def _hop(config: Config) -> Iterator[ConfigFault]:
-    key: Key = ("engine", "hop")
-    hop = config.engine.hop_ns
+    hop = config.engine.hop
     if hop not in _HOPS:
-        yield ConfigFault(
-            f"{format_gps(hop)} s is not 1/16, 1/8, 1/4, 1/2 or a whole number of seconds up to "
-            "64; use one of these",
-            (key,),
+        yield _fault(
+            f"{in_seconds(hop)} is not 1/16, 1/8, 1/4, 1/2 or a whole number of seconds up to 64; "
+            "use one of these",
+            "engine.hop",
         )
         return
-    for rate_key, rate in ((RATE, config.engine.rate), (STRAIN_RATE, config.strain.rate)):
+    for key, rate in (("engine.rate", config.engine.rate), ("strain.rate", config.strain.rate)):
         if hop * rate % NS:
-            yield ConfigFault(
-                f"{format_gps(hop)} s is not a whole number of samples at {rate} Hz "
-                f"({show_key(rate_key)}); use a longer hop or a multiple of {NS // hop} Hz",
-                (key, rate_key),
+            yield _fault(
+                f"{in_seconds(hop)} is not a whole number of samples at {rate} Hz ({key}); use a "
+                f"longer hop or a multiple of {NS // hop} Hz",
+                "engine.hop",
+                key,
             )
 
 
 def _slowest_witness(config: Config) -> Iterator[ConfigFault]:
     resample = config.engine.resample
-    if resample.max_delay_ns * resample.slowest_rate < NS:
+    if resample.max_delay * resample.slowest_rate < NS:
         least = -(-NS // resample.slowest_rate)
-        yield ConfigFault(
-            f"{format_gps(resample.max_delay_ns)} s is less than one sample at "
+        yield _fault(
+            f"{in_seconds(resample.max_delay)} is less than one sample at "
             f"{resample.slowest_rate} Hz (slowest_rate); use at least {format_gps(least)}",
-            (("engine", "resample", "max_delay"), ("engine", "resample", "slowest_rate")),
+            "engine.resample.max_delay",
+            "engine.resample.slowest_rate",
         )
 
 
 def _limits(config: Config) -> Iterator[ConfigFault]:
-    """Yield a fault for each limit of a channel that nobody uses."""
+    """Yield a fault for each limit of a channel that is no coupling's witness."""
     used = {w for coupling in config.couplings.values() for w in coupling.witnesses}
     for channel in config.engine.witnesses.limits:
         if channel not in used:
-            yield ConfigFault(
+            yield _fault(
                 f"{channel} is no coupling's witness{hint(channel, used)}",
-                (("engine", "witnesses", "limits"),),
+                "engine.witnesses.limits",
             )
 
 
 def _gate(config: Config) -> Iterator[ConfigFault]:
     """Yield a fault for each time that the gates cannot be computed with."""
-    gate, ramp, rate = config.gate, config.engine.ramp_ns, config.engine.rate
-    if not gate.enabled:
-        return
-    switch: Key = ("gate", "enabled")
-    if gate.window_ns % NS or gate.window_ns < 4 * NS:
-        yield ConfigFault(
-            f"{format_gps(gate.window_ns)} s is not a whole number of seconds from 4 on",
-            (("gate", "window"), switch),
+    gate, ramp, rate = config.gate, config.engine.ramp, config.engine.rate
+    if gate.window % NS or gate.window < 4 * NS:
+        yield _fault(
+            f"{in_seconds(gate.window)} is not a whole number of seconds from 4 on",
+            "gate.window",
+            "gate.enabled",
         )
     if ramp % (NS // 16) and not ramp * config.strain.rate % NS:
-        yield ConfigFault(
-            f"{format_gps(ramp)} s is not a whole number of sixteenths of a second, as gates need; "
+        yield _fault(
+            f"{in_seconds(ramp)} is not a whole number of sixteenths of a second, as gates need; "
             "use one, or switch the gates off",
-            (("engine", "ramp"), switch),
+            "engine.ramp",
+            "gate.enabled",
         )
-    if rate % 16 and not config.engine.hop_ns * rate % NS:
-        yield ConfigFault(
+    if rate % 16 and not config.engine.hop * rate % NS:
+        yield _fault(
             f"{rate} Hz is not a multiple of 16 Hz, as gates need; use one, or switch them off",
-            (RATE, switch),
+            "engine.rate",
+            "gate.enabled",
         )
     if gate.open_below > gate.close_above:
-        yield ConfigFault(
+        yield _fault(
             f"{gate.open_below} is above close_above, {gate.close_above}; lower it",
-            (("gate", "open_below"), ("gate", "close_above")),
+            "gate.open_below",
+            "gate.close_above",
         )
     # Else the ramp down would have to begin before the verdict that it follows from.
-    if gate.fade_ns > gate.dwell_ns:
-        yield ConfigFault(
-            f"{format_gps(gate.fade_ns)} s is longer than dwell, "
-            f"{format_gps(gate.dwell_ns)} s; shorten it",
-            (("gate", "fade"), ("gate", "dwell"), switch),
+    if gate.fade > gate.dwell:
+        yield _fault(
+            f"{in_seconds(gate.fade)} is longer than dwell, {in_seconds(gate.dwell)}; shorten it",
+            "gate.fade",
+            "gate.dwell",
+            "gate.enabled",
         )
 
 
@@ -171,59 +190,47 @@ def _archive(config: Config) -> Iterator[ConfigFault]:
     if archive.directory is None:
         return
     least = archive.length + _MERGE
-    for name, unit, kept in (("age", "s", retention.age), ("count", "files", retention.count)):
+    age = None if retention.age is None else retention.age / NS
+    for name, unit, kept in (("age", "s", age), ("count", "files", retention.count)):
         if kept is not None and kept < least:
-            yield ConfigFault(
+            yield _fault(
                 f"{kept:.10g} {unit} are gone before the archive has merged {archive.length} s "
                 f"(output.archive.length); use at least {least}, or a shorter length",
-                (
-                    ("output", "retention", name),
-                    ("output", "archive", "length"),
-                    ("output", "archive", "directory"),
-                ),
-            )
-
-
-def _products(config: Config) -> Iterator[ConfigFault]:
-    for name, count in Counter(config.output.products).items():
-        if count > 1:
-            yield ConfigFault(
-                f"{name} is listed {count} times; keep one", (("output", "products"),)
+                f"output.retention.{name}",
+                "output.archive.length",
+                "output.archive.directory",
             )
 
 
 def _overlaps(config: Config) -> Iterator[ConfigFault]:
-    """Yield a fault for each two enabled couplings of which a band overlaps."""
+    """Yield a fault for each two enabled couplings with bands that overlap."""
     for (name, one), (other_name, other) in combinations(config.enabled_couplings.items(), 2):
-        shared = next(
-            ((a, b) for a in one.bands for b in other.bands if max(a[0], b[0]) < min(a[1], b[1])),
-            None,
-        )
-        if shared is not None:
+        pairs = ((a, b) for a in one.bands for b in other.bands if overlapping(a, b))
+        for first, second in list(pairs)[:1]:
             both = [("couplings", each) for each in (other_name, name)]
             yield ConfigFault(
-                f"{band_in_hz(shared[1])} overlaps {band_in_hz(shared[0])} of {name}: that noise "
-                "would be subtracted twice; disable one of them or merge them",
+                f"{band_in_hz(second)} overlaps {band_in_hz(first)} of {name}: that noise would be "
+                "subtracted twice; disable one of them or merge them",
                 tuple((*key, part) for part in ("bands", "enabled") for key in both),
             )
 
 
-def _alike(config: Config) -> Iterator[ConfigFault]:
+def _same_channels(config: Config) -> Iterator[ConfigFault]:
     """Yield a fault for each coupling whose frame channels have another's names."""
-    seen: dict[str, str] = {}
+    found: dict[str, str] = {}
     for name in config.couplings:
         part = frame_part(name)
-        if part in seen:
+        if part in found:
             yield ConfigFault(
-                f"has the same frame channels as {seen[part]} ({part}_...); rename one of them",
-                (("couplings", name), ("couplings", seen[part])),
+                f"has the same frame channels as {found[part]} ({part}_...); rename one of them",
+                (("couplings", name), ("couplings", found[part])),
             )
-        seen.setdefault(part, name)
+        found.setdefault(part, name)
 
 
 def _none_enabled(config: Config) -> Iterator[ConfigFault]:
     if not config.couplings:
-        yield ConfigFault("there is none; add one", (("couplings",),))
+        yield _fault("there is none; add one", "couplings")
     elif not config.enabled_couplings:
         switches = (("couplings", name, "enabled") for name in config.couplings)
         yield ConfigFault("none is enabled; enable at least one", (("couplings",), *switches))
@@ -231,27 +238,50 @@ def _none_enabled(config: Config) -> Iterator[ConfigFault]:
 
 def _training(config: Config) -> Iterator[ConfigFault]:
     rate = config.engine.rate
-    window_key, overlap_key = ("training", "window"), ("training", "overlap")
-    window, overlap = config.training.window_ns, config.training.overlap_ns
-    yield from whole_samples(window, rate, window_key, RATE)
-    yield from whole_samples(overlap, rate, overlap_key, RATE)
+    window, overlap = config.training.window, config.training.overlap
+    yield from whole_samples(window, rate, ("training", "window"), RATE)
+    yield from whole_samples(overlap, rate, ("training", "overlap"), RATE)
     if overlap >= window:
-        yield ConfigFault(
-            f"{format_gps(overlap)} s is not less than the window, {format_gps(window)} s; "
-            "shorten it",
-            (overlap_key, window_key),
+        yield _fault(
+            f"{in_seconds(overlap)} is not less than the window, {in_seconds(window)}; shorten it",
+            "training.overlap",
+            "training.window",
         )
 
 
 def _trial(config: Config) -> Iterator[ConfigFault]:
     """Yield a fault where a canary could never be promoted."""
     trial = config.models.trial
-    if trial.patience_ns < trial.validation_time_ns:
-        yield ConfigFault(
-            f"{format_gps(trial.patience_ns)} s is shorter than validation_time, "
-            f"{format_gps(trial.validation_time_ns)} s: no canary could be promoted; raise it",
-            (
-                ("models", "trial", "patience"),
-                ("models", "trial", "validation_time"),
-            ),
+    if trial.patience < trial.validation_time:
+        yield _fault(
+            f"{in_seconds(trial.patience)} is shorter than validation_time, "
+            f"{in_seconds(trial.validation_time)}: no canary could be promoted; raise it",
+            "models.trial.patience",
+            "models.trial.validation_time",
+        )
+
+
+def _retrain(config: Config) -> Iterator[ConfigFault]:
+    """Yield a fault for each length that leaves nothing to do."""
+    retrain = config.retrain
+    held_out, least, span = "retrain.held_out", "retrain.min_ready", "retrain.span"
+    if retrain.held_out < _SHORTEST:
+        yield _fault(
+            f"{retrain.held_out} s are too few to judge by; use at least {_SHORTEST}", held_out
+        )
+    if retrain.held_out >= retrain.min_ready:
+        yield _fault(
+            f"all {retrain.min_ready} s of {least} are held out; use less", held_out, least
+        )
+    if retrain.min_ready > retrain.span:
+        yield _fault(
+            f"{retrain.min_ready} s are more than the {retrain.span} s of {span}; use less",
+            least,
+            span,
+        )
+    if retrain.within < retrain.span:
+        yield _fault(
+            f"{retrain.within} s are less than the {retrain.span} s of {span}; use more",
+            "retrain.within",
+            span,
         )

@@ -18,44 +18,25 @@ from deepclean.config.types import (
     Pause,
     Positive,
     Section,
+    seconds,
 )
-from deepclean.core.time import seconds_to_ns
-
-
-def _auto_ns(value: float | Literal["auto"]) -> int | None:
-    return None if value == "auto" else seconds_to_ns(value)
 
 
 class PredictConfig(Section):
     """How the network is run over the witnesses."""
 
     mode: Literal["auto", "pass", "windows", "average"] = "auto"
-    """One pass per hop, windows with their edges dropped, or overlapping windows averaged;
+    """One pass per hop, windows with their edges dropped, or overlapping windows averaged.
     auto: a pass where the model's measured receptive field allows it, else windows."""
 
-    kernel: Duration = 1.0
+    kernel: Duration = seconds(1.0)
     """Window length in seconds."""
 
-    edge: Pause = 0.03125
+    edge: Pause = seconds(0.03125)
     """Seconds dropped at each end of a window, where zero padding spoils the prediction."""
 
-    stride: AutoDuration = "auto"
+    stride: AutoDuration = seconds("auto")
     """Seconds from one window to the next, at most kernel - 2 edge; auto: that much."""
-
-    @property
-    def kernel_ns(self) -> int:
-        """Window length in nanoseconds."""
-        return seconds_to_ns(self.kernel)
-
-    @property
-    def edge_ns(self) -> int:
-        """Dropped at each end of a window, in nanoseconds."""
-        return seconds_to_ns(self.edge)
-
-    @property
-    def stride_ns(self) -> int | None:
-        """From one window to the next in nanoseconds; None for auto."""
-        return _auto_ns(self.stride)
 
 
 class BandpassConfig(Section):
@@ -65,7 +46,7 @@ class BandpassConfig(Section):
     """Linear-phase FIR (finite support, no truncation error) or zero-phase Butterworth."""
 
     order: Count = 8
-    """Of the Butterworth, per edge and direction."""
+    """Order of the Butterworth, per edge and direction."""
 
     transition: Positive = 6.0
     """Hz between a band's edge and where the FIR's stop band begins."""
@@ -74,13 +55,8 @@ class BandpassConfig(Section):
     """FIR: largest deviation from 1 in the band and from 0 in the stop band. Butterworth: root of
     the fraction of its response's energy that the settle-in may cut off."""
 
-    settle_in: AutoDuration = "auto"
-    """Seconds of data needed on either side; auto: the shortest that meets the tolerance."""
-
-    @property
-    def settle_in_ns(self) -> int | None:
-        """Nanoseconds of data needed on either side; None for auto."""
-        return _auto_ns(self.settle_in)
+    settle_in: AutoDuration = seconds("auto")
+    """Seconds of data needed on either side; auto: the least that meets the tolerance."""
 
 
 class CouplingConfig(Section):
@@ -99,9 +75,9 @@ class CouplingConfig(Section):
     """The channels that see the noise; the interferometer's prefix may be left out."""
 
     wait: Literal[0, 1, "auto"] = 1
-    """1: a frame is cleaned when its look-ahead is there, which is the next frame. 0: at once; what
-    the look-ahead would tell is forecast. auto: 0 where what is left in the band grows by no more
-    than 1%, measured at the start. A frame that waits for one coupling waits for all."""
+    """1: a frame is cleaned when its look-ahead is there, which is the next frame. 0: a frame is
+    cleaned at once, and its look-ahead is forecast. auto: 0 where the residual in the band grows by
+    no more than 1%, measured at the start. A frame that waits for one coupling waits for all."""
 
     predict: PredictConfig = PredictConfig()
     """How the network is run over the witnesses."""

@@ -1,4 +1,4 @@
-"""How the cleaning computes: rates, steps in time, filters, and samples that are of no use."""
+"""How the cleaning computes: rates, steps in time, filters, unusable samples; and the gates."""
 
 from __future__ import annotations
 
@@ -7,45 +7,50 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, field_serializer
 
-from deepclean.config.types import Channel, Count, Duration, FrozenMap, Pause, Positive, Section
-from deepclean.core.time import seconds_to_ns
+from deepclean.config.types import (
+    Channel,
+    Count,
+    Duration,
+    Flag,
+    FrozenMap,
+    NotNegative,
+    Pause,
+    Positive,
+    Section,
+    seconds,
+)
 
 
 class ResampleConfig(Section):
     """The filter that brings a witness to the engine's rate."""
 
     zeros: Count = 16
-    """Half its length, in samples at the slower of both rates."""
+    """Half the filter's length, in samples at the slower of both rates."""
 
-    max_delay: Duration = 0.25
+    max_delay: Duration = seconds(0.25)
     """Seconds that half the filter may span at most: it shortens the filters of slow witnesses."""
 
     attenuation: Positive = 80.0
-    """Of the images and aliases, in dB."""
+    """Attenuation of the images and aliases, in dB."""
 
     slowest_rate: Count = 16
     """Hz of the slowest witness that is taken; it fixes the look-ahead."""
-
-    @property
-    def max_delay_ns(self) -> int:
-        """Longest half-length in nanoseconds."""
-        return seconds_to_ns(self.max_delay)
 
 
 class InterpolationConfig(Section):
     """The filter that brings the predicted noise to the strain's rate."""
 
     zeros: Count = 16
-    """Half its length, in samples at the slower of both rates."""
+    """Half the filter's length, in samples at the slower of both rates."""
 
     attenuation: Positive = 80.0
-    """Of the images, in dB."""
+    """Attenuation of the images, in dB."""
 
 
 class WitnessesConfig(Section):
     """Which samples of the witnesses are unusable: they count as missing."""
 
-    frozen: Duration | None = 2.0
+    frozen: Duration | None = seconds(2.0)
     """Seconds after which a value that stays the same, and is not zero, is frozen; null: never."""
 
     limits: Annotated[Mapping[Channel, Positive], AfterValidator(FrozenMap)] = Field(
@@ -58,11 +63,6 @@ class WitnessesConfig(Section):
     def _plain(self, limits: Mapping[str, float], handler: Any) -> Any:
         return handler(dict(limits))
 
-    @property
-    def frozen_ns(self) -> int | None:
-        """How long a value may stay the same, in nanoseconds, where there is a limit."""
-        return None if self.frozen is None else seconds_to_ns(self.frozen)
-
 
 class EngineConfig(Section):
     """How the cleaning computes: its rate, its steps in time, its filters."""
@@ -70,10 +70,10 @@ class EngineConfig(Section):
     rate: Count = 4096
     """Samples per second at which networks run."""
 
-    hop: Duration = 1.0
+    hop: Duration = seconds(1.0)
     """Seconds computed at a time, anchored to GPS 0: 1/16, 1/8, 1/4, 1/2 or whole up to 64."""
 
-    ramp: Pause = 0.25
+    ramp: Pause = seconds(0.25)
     """Seconds of raised cosine on each side of a gap."""
 
     witnesses: WitnessesConfig = WitnessesConfig()
@@ -85,12 +85,59 @@ class EngineConfig(Section):
     interpolation: InterpolationConfig = InterpolationConfig()
     """From the engine's rate to the strain's."""
 
-    @property
-    def hop_ns(self) -> int:
-        """Computed at a time, in nanoseconds."""
-        return seconds_to_ns(self.hop)
 
-    @property
-    def ramp_ns(self) -> int:
-        """Length of a ramp in nanoseconds."""
-        return seconds_to_ns(self.ramp)
+class GateConfig(Section):
+    """When a coupling's estimate is kept out of the official product (OUT_DQ)."""
+
+    enabled: Flag = True
+    """Whether there are gates; without, OUT_DQ is as PRODUCTION."""
+
+    # Seven transforms of 2 s. A glitch is in two of them, or in three, and moves no median of 7.
+    window: Duration = seconds(8.0)
+    """Seconds over which spectra are averaged, a whole number, at least 4."""
+
+    # An estimate of nothing has a ratio of exactly 1. A thousandth above that counts as no harm;
+    # three thousandths are the harm that the gate lets stand.
+    open_below: Positive = 1.001
+    """Mean ratio of cleaned over raw ASD in the band up to which the estimate is good."""
+
+    close_above: Positive = 1.003
+    """Mean ratio above which the estimate is bad, in the band or outside band and guard bands."""
+
+    guard: NotNegative = 6.0
+    """Width in Hz of the guard band on either side of a band: the bandpass's transition. Guard
+    bands are judged by themselves."""
+
+    # Ten times the harm of `close_above`: their 24 bins fluctuate more than the many outside.
+    guard_above: Positive = 1.03
+    """Mean ratio in the guard bands above which the estimate is bad."""
+
+    # Nine times the raw power in a single bin, by the median of the window and by its mean.
+    worst_above: Positive = 3.0
+    """Ratio of any single bin of the band above which the estimate is bad."""
+
+    # A slot is shorter than noise of a 10-Hz band takes to change, so the square of its level is
+    # exponentially distributed, with a median of ln 2 of its mean. Above 6 times the median level
+    # are exp(-36 ln 2) = 2^-36 of all slots: one in 136 years.
+    jump: Positive = 6.0
+    """Factor over its usual level at which an estimate is not believed."""
+
+    # P(Gaussian > 5) = 2.9e-7. A day has 172,800 verdicts, each in two units: 0.1 false alarms in a
+    # coupling too faint to gain anything. Four standard deviations would give 11.
+    sigma: Positive = 5.0
+    """Standard deviations by which one or a few seconds must differ from what a good estimate gains
+    to be bad."""
+
+    # After one window nothing of what was bad is in the measure any more.
+    dwell: Duration = seconds(8.0)
+    """Seconds that a gate stays closed after something bad, at least."""
+
+    # Four windows that share nothing, and none of them with a gain beyond chance.
+    memory: Duration = seconds(32.0)
+    """Seconds that a gate stays open without anything good, at most. With `dwell`, four windows and
+    two fades it is the history that a restart reads."""
+
+    # The slow transform's length: a line that fades over 2 s stays within its own bins.
+    fade: Duration = seconds(2.0)
+    """Seconds of the ramp by which a gate opens, and closes where nothing is urgent. Where it is
+    shorter, a strong line spills more into the bins beside it. At most `dwell`."""

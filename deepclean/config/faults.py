@@ -1,4 +1,4 @@
-"""Faults of a configuration: what pydantic found, in words that say what to do."""
+"""Faults of a configuration: pydantic's errors as messages that say what to do."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from deepclean.config.types import Section, show
 from deepclean.errors import nearest
 
 Key = tuple[str | int, ...]
-"""Where a value stands in the tree: names, and positions in lists."""
+"""The place of a value in the tree: names, and positions in lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFault:
-    """One thing that is wrong.
+    """A fault of a configuration.
 
     Args:
-        message: what is wrong, and what to do about it.
-        keys: the key that it is reported under, then the others that it follows from.
+        message: the fault, and its remedy.
+        keys: the key that it is reported under, then the other keys that it follows from.
     """
 
     message: str
     keys: tuple[Key, ...]
 
     def rests_on(self, broken: Collection[Key]) -> bool:
-        """Return whether it follows from a key that is faulty itself, or stands inside one."""
+        """Return whether it follows from a key that is faulty itself, or lies inside one."""
         return any(key[:length] in broken for key in self.keys for length in range(len(key) + 1))
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ def field_at(kind: Any, part: str | int) -> FieldInfo | None:
 
 
 def step(kind: Any, part: str | int) -> Any:
-    """Return the type of what stands under `part` in a value of type `kind`; None: unknown."""
+    """Return the type of the value `part` in a value of type `kind`; None: unknown."""
     field = field_at(kind, part)
     if field is not None:
         return field.annotation

@@ -23,11 +23,11 @@ _CIRCULAR = "refers to itself, or is nested too deeply"
 
 @dataclass(frozen=True, slots=True)
 class YamlSource:
-    """A part of the configuration and where it comes from.
+    """A part of the configuration and its source.
 
     Args:
-        label: how messages name it: a file, an environment variable, a command-line option.
-        tree: what it sets, normalised.
+        label: the source, for messages: a file, an environment variable, a command-line option.
+        tree: the keys that it sets, normalised.
     """
 
     label: str
@@ -35,7 +35,7 @@ class YamlSource:
 
 
 class UnreadableError(Exception):
-    """A text from which nothing can be taken."""
+    """A text that cannot be read as keys and values."""
 
 
 class _Constructor(SafeConstructor):
@@ -65,7 +65,7 @@ def parse(text: str) -> tuple[Any, list[str]]:
     """Return the value that a YAML text states, and a message per duplicate key.
 
     Raises:
-        UnreadableError: not YAML; says where.
+        UnreadableError: the text is not YAML; the message names line and column.
     """
     yaml = YAML(typ="safe", pure=True)
     yaml.Constructor = _Constructor
@@ -129,10 +129,10 @@ def _with_bands(tree: dict[str, Any], kind: Any, key: Key, faults: list[str]) ->
 
 
 def read(path: Path) -> tuple[list[YamlSource] | None, list[str]]:
-    """Return what `path` states, the files that it extends first, and a line per fault.
+    """Return the sources of `path`, the files that it extends first, and a line per fault.
 
-    None instead of the sources where one of the files is missing, is no YAML or no mapping, or
-    extends itself: then nothing more can be said about the whole.
+    The sources are None where a file is missing, is no YAML or no mapping, or extends itself: then
+    nothing more can be checked.
     """
     sources: list[YamlSource] = []
     faults: list[str] = []

@@ -8,11 +8,20 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from deepclean.config import overrides as outside
-from deepclean.config.faults import ConfigFault, Key
+from deepclean.config.faults import (
+    ConfigFault,
+    Key,
+    field_at,
+    is_branch,
+    is_semantic,
+    step,
+    translate,
+)
 from deepclean.config.files import UnreadableError, YamlSource, normalise, read
 from deepclean.config.schema import Config, ModelsConfig
-from deepclean.config.validation import validate
 from deepclean.errors import ConfigError
 
 _Origins = dict[Key, int]
@@ -23,7 +32,7 @@ def load(
     overrides: Sequence[str] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> Config:
-    """Return the configuration that a file states, with what it extends and what overrides it.
+    """Return the configuration of a file, with the files that it extends and the overrides.
 
     In rising precedence: the file that `path` extends, `path`, the environment, `overrides`.
     Mappings are merged key by key, everything else is replaced. Relative paths are taken from the
@@ -51,7 +60,7 @@ def load(
         except UnreadableError as error:
             lines.append(str(error))
         tree, origins = _merged(sources)
-    config, faults = validate(tree)
+    config, faults = _validated(tree)
     for fault in faults:
         lines.append(f"{sources[_blamed(fault, origins, main)].label}: {fault}")
     if config is None or lines:
@@ -60,7 +69,7 @@ def load(
 
 
 def _defaults(path: Path) -> YamlSource:
-    """Return the schema's relative paths, which stand beside the file that leaves them out."""
+    """Return the schema's relative paths, taken from the directory of the main file."""
     directory = str(ModelsConfig.model_fields["directory"].default)
     tree, _ = normalise({"models": {"directory": directory}}, path.absolute().parent)
     return YamlSource(str(path), tree)
@@ -85,6 +94,56 @@ def _merge(
             tree[name] = {} if isinstance(value, dict) else deepcopy(value)
         if isinstance(value, dict):
             _merge(tree[name], value, index, origins, here)
+
+
+def _validated(tree: Mapping[str, Any]) -> tuple[Config | None, list[ConfigFault]]:
+    """Return the configuration that a merged tree states, or None and all its faults.
+
+    Validation does not stop at the first fault. A faulty value is set aside: it takes its default
+    or, where it is required, the schema's example, and the tree is validated again. So the checks
+    of one key against another run as well, but for those that rest on a faulty key.
+    """
+    repaired = deepcopy(dict(tree))
+    faults: list[ConfigFault] = []
+    broken: set[Key] = set()
+    while True:
+        try:
+            config = Config.model_validate(repaired)
+        except ValidationError as error:
+            found = translate(error, Config, repaired)
+            faults.extend(fault for fault in found if not fault.rests_on(broken))
+            if is_semantic(error):
+                return None, faults
+            aside = {_set_aside(repaired, key) for fault in found for key in fault.keys}
+            if aside <= broken:
+                raise  # the schema's own examples or defaults are faulty
+            broken |= aside
+        else:
+            return (None if faults else config), faults
+
+
+def _set_aside(tree: dict[str, Any], key: Key) -> Key:
+    """Remove the value at `key`, or put the example where it is required; return its key.
+
+    That is the key of a whole field where `key` points into its value: `bands` for `bands[0]`.
+    """
+    node: Any = tree
+    kind: Any = Config
+    for depth, part in enumerate(key, start=1):
+        below = step(kind, part)
+        if depth < len(key) and is_branch(below):
+            node = node.setdefault(part, {}) if isinstance(node, dict) else node[part]
+            kind = below
+            continue
+        field = field_at(kind, part)
+        if field is not None and field.is_required():
+            node[part] = deepcopy((field.examples or [None])[0])
+        elif field is None and below is not None:
+            node[part] = {}  # one of a mapping's or list's sections
+        else:
+            node.pop(part, None)
+        return key[:depth]
+    raise AssertionError("a fault without a key")
 
 
 def _blamed(fault: ConfigFault, origins: _Origins, main: int) -> int:

@@ -1,4 +1,4 @@
-"""Names as files may leave them short: channels get the interferometer's prefix."""
+"""Short names in files: channels get the interferometer's prefix."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ STRAIN = "GDS-CALIB_STRAIN"
 STATE_VECTOR = "GDS-CALIB_STATE_VECTOR"
 
 _NOWHERE = "H1"
-"""Stands for an interferometer that is missing or wrong, which is a fault of its own."""
+"""Used where the interferometer is missing or wrong, which is a fault of its own."""
 
 
 def spell_out(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return `raw` with full channel names and the names that follow from the interferometer.
 
-    What has the wrong type is left as it is: validation reports it.
+    A value of the wrong type is left as it is: validation reports it.
     """
     site = raw.get("interferometer")
     if not (isinstance(site, str) and re.fullmatch("[A-Z][0-9]", site)):

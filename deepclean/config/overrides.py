@@ -27,7 +27,7 @@ class Override:
         label: the option or the variable, for messages.
         parts: the key's names as given.
         value: the text behind the equals sign.
-        fold: brings a name and a key to the form in which they are compared.
+        fold: returns the form in which names and keys are compared.
     """
 
     label: str
@@ -37,7 +37,7 @@ class Override:
 
 
 def collect(options: Sequence[str], environ: Mapping[str, str]) -> Iterator[Override]:
-    """Return the overrides in the order in which they apply: the command line has the last word."""
+    """Yield the overrides in the order in which they apply: the command line's come last."""
     for name, value in sorted(environ.items()):
         if name.upper().startswith(PREFIX):
             yield Override(name, name[len(PREFIX) :].split("__"), value, frame_part)
@@ -47,7 +47,7 @@ def collect(options: Sequence[str], environ: Mapping[str, str]) -> Iterator[Over
 
 
 def source(override: Override, tree: Mapping[str, Any]) -> YamlSource:
-    """Return what an override sets, for a configuration that holds `tree` so far.
+    """Return the keys that an override sets in a configuration that holds `tree` so far.
 
     Raises:
         UnreadableError: its form is wrong, its value is no YAML, or there is no such coupling.
@@ -68,7 +68,7 @@ def source(override: Override, tree: Mapping[str, Any]) -> YamlSource:
 
 
 def _located(override: Override, tree: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the key in the schema's spelling; an unknown one as it stands, but no new coupling."""
+    """Return the key in the schema's spelling, an unknown key unchanged; no new coupling."""
     key: tuple[str, ...] = ()
     kind: Any = Config
     inside: Any = tree

@@ -1,4 +1,4 @@
-"""The configuration: one frozen tree. Durations are seconds here, nanoseconds through `*_ns`."""
+"""The configuration: one frozen tree. Files state durations in seconds; they are held in ns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from pydantic_core import PydanticCustomError
 
 from deepclean.config import checks, names
 from deepclean.config.couplings import CouplingConfig
-from deepclean.config.engine import EngineConfig
-from deepclean.config.gates import GateConfig
-from deepclean.config.inputs import InputConfig, StrainConfig
+from deepclean.config.engine import EngineConfig, GateConfig
+from deepclean.config.frames import InputConfig, OutputConfig, StrainConfig
 from deepclean.config.models import ModelsConfig
-from deepclean.config.outputs import OutputConfig
-from deepclean.config.retrain import RetrainConfig
-from deepclean.config.training import TrainConfig
+from deepclean.config.training import RetrainConfig, TrainConfig
 from deepclean.config.types import Address, Count, Flag, FrozenMap, Interferometer, Port, Section
 
 __all__ = ["Config", "LogConfig", "MetricsConfig", "ModelsConfig", "RuntimeConfig"]
@@ -31,11 +28,11 @@ class RuntimeConfig(Section):
     """Where networks run; auto: a GPU where there is one."""
 
     threads: Count = 1
-    """Of the numerical libraries. More than one costs time on a busy machine."""
+    """Threads of the numerical libraries. More than one costs time on a busy machine."""
 
 
 class LogConfig(Section):
-    """What is logged, and how."""
+    """What is logged, and in which form."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least severe messages that appear."""
@@ -48,13 +45,13 @@ class MetricsConfig(Section):
     """What a running daemon tells Prometheus."""
 
     enabled: Flag = True
-    """Whether it does."""
+    """Whether the daemon serves metrics."""
 
     address: Address = "127.0.0.1"
-    """Where it listens: an address of this machine; 0.0.0.0 or :: for all of them."""
+    """The address of this machine on which it listens; 0.0.0.0 or :: for all addresses."""
 
     port: Port = 9109
-    """Where it listens; each daemon of a machine needs its own."""
+    """The port on which it listens; each daemon of a machine needs its own."""
 
 
 class Config(Section):
@@ -101,7 +98,7 @@ class Config(Section):
     """What the cleaning runs on."""
 
     log: LogConfig = LogConfig()
-    """What is logged, and how."""
+    """What is logged, and in which form."""
 
     metrics: MetricsConfig = MetricsConfig()
     """What a running daemon tells Prometheus."""

@@ -1,99 +1,86 @@
-"""The core's settings, which count samples, from a configuration, which says seconds."""
+"""The core's settings, made from the configuration's sections.
+
+A section states the default, the unit and the meaning of each key. A field of the core's settings
+has the name of its key; only what the core counts in another unit is converted here.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from inspect import signature
+from typing import Any, TypeVar
 
-from deepclean.config import Config
+from deepclean.config.couplings import BandpassConfig, CouplingConfig
+from deepclean.config.engine import EngineConfig, GateConfig
+from deepclean.config.schema import Config
+from deepclean.config.types import Section
 from deepclean.core.bandpass import BandpassSettings
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings
-from deepclean.core.gate.table import GateSettings
+from deepclean.core.gate.settings import GateSettings
 from deepclean.core.predict import PredictSettings
 from deepclean.core.resample import ResampleSettings
 from deepclean.core.rollout.rules import TrialSettings
 from deepclean.core.time import NS
 from deepclean.core.witness_checks import WitnessSettings
 
-if TYPE_CHECKING:
-    from deepclean.config.couplings import CouplingConfig
+Settings = TypeVar("Settings")
 
 
 def engine_settings(config: Config) -> EngineSettings:
-    """Return what all couplings of the configuration's engine share."""
-    engine = config.engine
-    return EngineSettings(
-        strain_rate=config.strain.rate,
-        model_rate=engine.rate,
-        hop=engine.hop_ns,
-        ramp=engine.ramp_ns,
-        resample=ResampleSettings(
-            zeros=engine.resample.zeros,
-            max_delay=Fraction(engine.resample.max_delay_ns, NS),
-            attenuation=engine.resample.attenuation,
-            slowest_rate=engine.resample.slowest_rate,
-        ),
-        witness=WitnessSettings(frozen=engine.witnesses.frozen_ns, limits=engine.witnesses.limits),
-        gate=gate_settings(config),
-        interpolation_zeros=engine.interpolation.zeros,
-        interpolation_attenuation=engine.interpolation.attenuation,
+    """Return what all couplings of a configuration share."""
+    return replace(
+        ungated_settings(config.engine, config.strain.rate),
+        gate=gate_settings(config.gate) if config.gate.enabled else None,
         forecast=ForecastSettings() if config.wait == 0 else None,
     )
 
 
-def gate_settings(config: Config) -> GateSettings | None:
-    """Return when gates open and close; None where there are none."""
-    gate = config.gate
-    if not gate.enabled:
-        return None
-    return GateSettings(
-        window=gate.window_ns,
-        open_below=gate.open_below,
-        close_above=gate.close_above,
-        guard_above=gate.guard_above,
-        worst_above=gate.worst_above,
-        guard=gate.guard,
-        jump=gate.jump,
-        sigma=gate.sigma,
-        dwell=gate.dwell_ns,
-        memory=gate.memory_ns,
-        fade=gate.fade_ns,
+def ungated_settings(engine: EngineConfig, strain_rate: int) -> EngineSettings:
+    """Return the settings of an engine without gates that waits for its look-ahead."""
+    resample, interpolation = engine.resample, engine.interpolation
+    return _settings(
+        EngineSettings,
+        engine,
+        strain_rate=strain_rate,
+        model_rate=engine.rate,
+        resample=_settings(ResampleSettings, resample, max_delay=Fraction(resample.max_delay, NS)),
+        witness=_settings(WitnessSettings, engine.witnesses),
+        interpolation_zeros=interpolation.zeros,
+        interpolation_attenuation=interpolation.attenuation,
     )
+
+
+def gate_settings(gate: GateConfig) -> GateSettings:
+    """Return the limits by which gates open and close."""
+    return _settings(GateSettings, gate)
 
 
 def predict_settings(coupling: CouplingConfig, rate: int) -> PredictSettings:
-    """Return how a coupling's network is laid over the stream; lengths become samples."""
+    """Return the windows of a coupling's network, in samples at `rate` (Hz)."""
     predict = coupling.predict
-    stride = predict.stride_ns
-    return PredictSettings(
-        mode=predict.mode,
-        kernel=predict.kernel_ns * rate // NS,
-        edge=predict.edge_ns * rate // NS,
-        stride=None if stride is None else stride * rate // NS,
+    return _settings(
+        PredictSettings,
+        predict,
+        kernel=predict.kernel * rate // NS,
+        edge=predict.edge * rate // NS,
+        stride=None if predict.stride is None else predict.stride * rate // NS,
     )
 
 
-def bandpass_settings(coupling: CouplingConfig) -> BandpassSettings:
-    """Return how a coupling's prediction is confined."""
-    bandpass = coupling.bandpass
-    settle_in = bandpass.settle_in_ns
-    return BandpassSettings(
-        filter=bandpass.filter,
-        order=bandpass.order,
-        transition=bandpass.transition,
-        tolerance=bandpass.tolerance,
-        settle_in=None if settle_in is None else Fraction(settle_in, NS),
-    )
+def bandpass_settings(bandpass: BandpassConfig) -> BandpassSettings:
+    """Return the filter of a coupling's prediction."""
+    settle_in = None if bandpass.settle_in is None else Fraction(bandpass.settle_in, NS)
+    return _settings(BandpassSettings, bandpass, settle_in=settle_in)
 
 
 def trial_settings(config: Config) -> TrialSettings:
-    """Return when a canary is promoted or rejected, and production rolled back."""
-    trial = config.models.trial
-    return TrialSettings(
-        validation_time=trial.validation_time_ns,
-        patience=trial.patience_ns,
-        margin=trial.margin,
-        rollback_after=trial.rollback_after_ns,
-        probation=trial.probation_ns,
-    )
+    """Return the rules by which a canary is promoted or rejected, and production rolled back."""
+    return _settings(TrialSettings, config.models.trial)
+
+
+def _settings(kind: type[Settings], section: Section, **others: Any) -> Settings:
+    """Return core settings: `others`, and the section's values for all fields that it names."""
+    names = signature(kind).parameters.keys() & type(section).model_fields.keys()
+    return kind(**{name: getattr(section, name) for name in names - others.keys()} | others)

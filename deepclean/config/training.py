@@ -1,14 +1,18 @@
-"""How `deepclean train` fits a coupling's network."""
+"""How `deepclean train` and `deepclean retrain` fit networks."""
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field
+from annotated_types import Ge, Lt
+from pydantic import Field, Strict
 
 from deepclean.config.types import (
     Count,
+    Device,
     Duration,
+    Flag,
     Fraction,
     NotNegative,
     Options,
@@ -16,8 +20,10 @@ from deepclean.config.types import (
     Positive,
     Section,
     Seed,
+    seconds,
 )
-from deepclean.core.time import seconds_to_ns
+
+Seconds = Annotated[int, Strict(), Ge(0), Lt(2**31)]
 
 
 class TrainConfig(Section):
@@ -27,36 +33,37 @@ class TrainConfig(Section):
     """The network, by name."""
 
     architecture_options: Options = Field(default={}, validate_default=True)
-    """That network's options."""
+    """The network's options."""
 
     loss: str = "asd_ratio"
     """The loss, by name: asd_ratio is the published mean of residual ASD over target ASD;
     log_asd_ratio, the mean of its logarithm, learns strong lines sooner; mse."""
 
     loss_options: Options = Field(default={}, validate_default=True)
-    """That loss's options."""
+    """The loss's options."""
 
     epochs: Count = 30
     """Passes over the training data at most; the learning rate's cycle spans them all."""
 
     patience: Count = 20
-    """Epochs without a better validation after which it stops."""
+    """Epochs without a better validation after which the training stops."""
 
     batch_size: Count = 2
     """Windows per step."""
 
     learning_rate: Positive = 0.01
-    """Of the optimiser (AdamW), at its highest: it rises over the first 30 % and falls to 0."""
+    """The optimiser's (AdamW) highest learning rate: it rises to this over the first 30 % of the
+    training and falls to 0 then."""
 
     weight_decay: NotNegative = 1e-5
-    """Of the optimiser."""
+    """The optimiser's weight decay."""
 
-    window: Duration = 4.0
+    window: Duration = seconds(4.0)
     """Seconds of data per training example."""
 
-    overlap: Pause = 0.0
-    """Seconds that consecutive examples would share, were they not drawn at random: the more, the
-    more of them make an epoch."""
+    overlap: Pause = seconds(0.0)
+    """Seconds that consecutive examples would share if they were not drawn at random. The longer,
+    the more examples make an epoch."""
 
     freeze_after: Fraction = 0.5
     """Share of the epochs after which batch normalisation keeps its statistics, so that the network
@@ -65,26 +72,56 @@ class TrainConfig(Section):
     validation_fraction: Fraction = 0.2
     """Share of the data, at its end, that is kept for validation."""
 
-    validation_seconds: Duration = 64.0
-    """Seconds of it, at most, that the engine cleans after each epoch; after the last, all."""
+    validation_seconds: Duration = seconds(64.0)
+    """Seconds of the validation data, at most, that the engine cleans after each epoch; after the
+    last epoch it cleans all. Like every duration, it is held in nanoseconds."""
 
     seed: Seed = 0
-    """Of all random numbers."""
+    """The seed of all random numbers."""
 
     device: Literal["cpu", "cuda", "auto"] = "auto"
-    """Where it runs; auto: a GPU where there is one."""
+    """Where the training runs; auto: a GPU where there is one."""
 
-    @property
-    def window_ns(self) -> int:
-        """Length of a training example in nanoseconds."""
-        return seconds_to_ns(self.window)
 
-    @property
-    def validation_ns(self) -> int:
-        """What is cleaned after each epoch, in nanoseconds."""
-        return seconds_to_ns(self.validation_seconds)
+class RetrainConfig(Section):
+    """How `deepclean retrain` makes the next candidate. All seconds are whole ones."""
 
-    @property
-    def overlap_ns(self) -> int:
-        """What consecutive examples share, in nanoseconds."""
-        return seconds_to_ns(self.overlap)
+    strain: tuple[Path, ...] = ()
+    """Directories or files of the strain, back in time; empty: input.strain."""
+
+    witnesses: tuple[Path, ...] = ()
+    """Directories or files of the witnesses; empty: input.witnesses, or retrain.strain where that
+    is set."""
+
+    fetch: Flag = False
+    """Whether both come through gwpy's data access instead."""
+
+    span: Count = 4096
+    """Seconds of analysis-ready data that are taken, the newest; with fetch, seconds fetched."""
+
+    within: Count = 86400
+    """Seconds back in which they are searched for."""
+
+    lag: Seconds = 0
+    """Newest seconds that are left alone: by how much a data service is late."""
+
+    min_ready: Count = 2048
+    """Seconds of analysis-ready data below which nothing is done."""
+
+    held_out: Count = 512
+    """Newest seconds of it that the candidate is not trained with, but judged by."""
+
+    better_by: Fraction = 0.01
+    """Share by which the candidate's ASD ratio must be below production's."""
+
+    criteria: tuple[str, ...] = ()
+    """Further criteria, as NAME=LIMIT: those that differ from `deepclean validate`'s defaults."""
+
+    epochs: Count = 10
+    """Passes over the data at most, from production; a first model takes training.epochs."""
+
+    learning_rate: Positive = 0.001
+    """Highest learning rate, from production; a first model takes training.learning_rate."""
+
+    device: Device = "cpu"
+    """Where the training runs. Not where the daemon runs, which it would slow down."""

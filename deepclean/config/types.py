@@ -1,7 +1,7 @@
-"""What the configuration's sections are made of: the frozen base and the checked value types.
+"""The frozen base of the configuration's sections, and the checked types of their values.
 
-Each type refuses what a person may mistake for it (`true` for a number, one band for a list of
-bands) with a message that says what it wants.
+Each type refuses a value that a person may mistake for it (`true` for a number, one band for a list
+of bands) with a message that names the valid form.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
+    PlainValidator,
     Strict,
     WithJsonSchema,
 )
 
-from deepclean.core.time import seconds_to_ns
+from deepclean.core.time import NS, seconds_to_ns
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -95,7 +97,7 @@ def thaw(value: Any) -> Any:
 
 
 def show(value: object) -> str:
-    """Return how a message quotes a value: as YAML would, long ones by their kind alone."""
+    """Return a value as messages quote it: as YAML would; a mapping or a list by its kind."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list | tuple):
@@ -106,7 +108,7 @@ def show(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    """Return a finite number of sensible size that `value` states, or None."""
+    """Return the number that `value` states, or None where it is none or too large."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -116,26 +118,44 @@ def _number(value: object) -> float | None:
     return number if abs(number) <= _LONGEST else None
 
 
-def _seconds(value: Any) -> float:
+def seconds(default: float | Literal["auto"]) -> Any:
+    """Declare a duration with its default, as a file states it."""
+    return Field(default=default, validate_default=True)
+
+
+def _duration(value: Any, *, zero: bool = False) -> int:
+    """Return the nanoseconds of a number or decimal string of seconds, exactly."""
     number = _number(value)
     if number is None:
         raise ValueError(f"must be a number of seconds, not {show(value)}")
     try:
-        exact = seconds_to_ns(number) == seconds_to_ns(value)
+        duration = seconds_to_ns(value)
+        exact = seconds_to_ns(number) == duration
     except ValueError:
         exact = False
     if not exact:
         raise ValueError(f"{value} s is finer than a nanosecond; give at most nine decimals")
-    return number
+    if duration < 0 or (duration == 0 and not zero):
+        wanted = "greater than or equal to 0" if zero else "greater than 0"
+        raise ValueError(f"must be {wanted}, not {show(number)}")
+    return duration
 
 
-def _auto_or_seconds(value: Any) -> Literal["auto"] | float:
+def _pause(value: Any) -> int:
+    return _duration(value, zero=True)
+
+
+def _auto_duration(value: Any) -> int | None:
     if value == "auto":
-        return "auto"
+        return None
     number = _number(value)
     if number is None or number <= 0:
         raise ValueError(f"must be auto or a positive number of seconds, not {show(value)}")
-    return _seconds(value)
+    return _duration(value)
+
+
+def _in_seconds(duration: int | None) -> float | Literal["auto"]:
+    return "auto" if duration is None else duration / NS
 
 
 def _band(value: Any) -> tuple[float, float]:
@@ -174,43 +194,45 @@ def _matching(pattern: str, remedy: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-_SECONDS_SCHEMA = WithJsonSchema({"type": ["number", "string"]})
-
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict(), Gt(0), Lt(2**31)]
 """A whole number, at least 1."""
 
 Seed = Annotated[int, Strict(), Ge(0), Lt(2**32)]
-"""What every library takes for a seed."""
+"""A seed that every library takes."""
 
 Device = Annotated[
     str,
     _matching(r"cpu|auto|cuda(:[0-9])?", "is not cpu, auto, cuda or one GPU; write it like cuda:1"),
 ]
-"""Where networks run; auto: a GPU where there is one."""
+"""The device on which networks run; auto: a GPU where there is one."""
 
 Port = Annotated[int, Strict(), Gt(0), Lt(2**16)]
-"""Of TCP."""
+"""A TCP port."""
 
 Address = Annotated[str, AfterValidator(_address)]
-"""Of IP, version 4 or 6: never a name, which would have to be looked up."""
+"""An IP address, version 4 or 6, never a name: a name would need a look-up."""
 
 Positive = Annotated[float, Strict(), Gt(0)]
 NotNegative = Annotated[float, Strict(), Ge(0)]
 Fraction = Annotated[float, Strict(), Gt(0), Lt(1)]
 
-Duration = Annotated[float, Gt(0), BeforeValidator(_seconds), _SECONDS_SCHEMA]
-"""Seconds, more than 0: a number or a decimal string, exact to the nanosecond."""
+_AS_SECONDS = PlainSerializer(_in_seconds)
+_SECONDS_SCHEMA = WithJsonSchema({"type": ["number", "string"]})
 
-Pause = Annotated[float, Ge(0), BeforeValidator(_seconds), _SECONDS_SCHEMA]
-"""Seconds, 0 allowed."""
+Duration = Annotated[int, PlainValidator(_duration), _AS_SECONDS, _SECONDS_SCHEMA]
+"""Nanoseconds, more than 0. A file states seconds: a number or a decimal string, exact to 1 ns."""
+
+Pause = Annotated[int, PlainValidator(_pause), _AS_SECONDS, _SECONDS_SCHEMA]
+"""A duration that may be 0."""
 
 AutoDuration = Annotated[
-    Literal["auto"] | float,
-    BeforeValidator(_auto_or_seconds),
+    int | None,
+    PlainValidator(_auto_duration),
+    _AS_SECONDS,
     WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": ["number", "string"]}]}),
 ]
-"""`auto` or seconds, more than 0."""
+"""A duration, or None where a file states `auto`."""
 
 Band = Annotated[
     tuple[float, float],
@@ -247,4 +269,4 @@ Description = Annotated[
 Options = Annotated[
     Mapping[str, Any], AfterValidator(freeze), PlainSerializer(thaw, return_type=dict)
 ]
-"""Free keys, given to whatever is named beside them."""
+"""Free keys: options of the network or loss that is named beside them."""

@@ -1,1 +1,1 @@
-"""The pure part: arrays in, arrays out. No file, clock, thread, network or logging module."""
+"""The pure part: arrays in, arrays out. It uses no file, clock, thread, network or logging."""

@@ -1,7 +1,7 @@
-"""The account of every frame: what came in, what became of it, and why.
+"""The account of every frame: how many came in, how many were written or lost, and why.
 
-At any moment `frames_in == written + lost + inside`: nothing is forgotten. Gaps are seconds in
-which there was no strain; they give no frame.
+At any moment `frames_in == written + lost + inside`, so no frame disappears unseen. Gaps are
+seconds without strain. They give no frame.
 """
 
 from __future__ import annotations
@@ -12,17 +12,23 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Ledger:
-    """Counts, all of them since the start.
+    """The counts since the start.
+
+    >>> Ledger(frames_in=5, written=Counter(cleaned=3), lost=Counter(ENOSPC=1), inside=1).balanced
+    True
+    >>> Ledger(frames_in=1).balanced
+    False
 
     Args:
-        frames_in: strain frames taken that are to be written.
-        written: frames that appeared, by reason: `cleaned`, or why they are not fully cleaned.
-        lost: frames that could not be written, by the operating system's error.
-        gaps: seconds without strain, by reason.
-        ignored: input files passed over, by reason.
-        inside: frames taken that have not come out yet.
-        last_in: where the last strain frame taken ends, GPS nanoseconds.
-        last_out: where the last frame written ends, GPS nanoseconds.
+        frames_in: the number of strain frames taken in that are to be written.
+        written: the number of frames written, by reason: `cleaned`, or why a frame is not fully
+            cleaned.
+        lost: the number of frames that could not be written, by the operating system's error.
+        gaps: the number of seconds without strain, by reason.
+        ignored: the number of input files passed over, by reason.
+        inside: the number of frames taken in that have not come out yet.
+        last_in: the end of the last strain frame taken in, GPS nanoseconds.
+        last_out: the end of the last frame written, GPS nanoseconds.
     """
 
     frames_in: int = 0

@@ -1,8 +1,8 @@
 """The values that travel along the signal's path.
 
-A `Series` is samples with their place in time. A `Gap` is a stretch without samples and the
-reason for it: it is a value, never zeros. A `Block` is one stretch of the site's data, a
-`CleanedBlock` the same stretch after subtraction.
+A `Series` is samples with their place in time. A `Gap` is a stretch without samples and the reason
+for it. It is a value, never zeros. A `Block` is one stretch of the site's data, and a
+`CleanedBlock` is the same stretch after subtraction.
 """
 
 from __future__ import annotations
@@ -26,13 +26,18 @@ Float64 = NDArray[np.float64]
 class Series:
     """Samples of one channel over a span.
 
+    >>> Series(Span.of_seconds(0, 1), 16, np.zeros(15))
+    Traceback (most recent call last):
+        ...
+    ValueError: [0, 1) at 16 Hz holds 16 samples, not an array of shape (15,)
+
     Args:
-        span: where they stand.
+        span: the samples' span of time.
         rate: samples per second, an integer.
         samples: shape `(span.samples(rate),)`, any numeric dtype, kept as it is.
 
     Raises:
-        ValueError: the number of samples is not what the span holds at that rate.
+        ValueError: the span holds another number of samples at that rate.
     """
 
     span: Span
@@ -48,7 +53,15 @@ class Series:
             )
 
     def cut(self, span: Span) -> Series:
-        """Return the part over `span` (a view). Raises ValueError if it is not all here."""
+        """Return the part over `span`, whose samples are a view.
+
+        >>> quarter = Span.of_samples(4, 4, 16)
+        >>> Series(Span.of_seconds(0, 1), 16, np.arange(16)).cut(quarter).samples.tolist()
+        [4, 5, 6, 7]
+
+        Raises:
+            ValueError: the span is not wholly inside this one, or falls between samples.
+        """
         if not self.span.covers(span):
             raise ValueError(f"{span} is not inside {self.span}")
         first, _ = self.span.indices(self.rate)
@@ -58,17 +71,21 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A span without samples, and why (one lower-case word or two, joined by `_`)."""
+    """A span without samples, and the reason for it (core.reasons)."""
 
     span: Span
     reason: str
 
 
 def concatenate(series: Sequence[Series]) -> Series:
-    """Return consecutive pieces of one channel as one.
+    """Return consecutive pieces of one channel as one series.
+
+    >>> first, second = (Series(Span.of_seconds(s, 1), 2, np.array([s, s])) for s in (0, 1))
+    >>> concatenate([first, second]).samples.tolist()
+    [0, 0, 1, 1]
 
     Raises:
-        ValueError: no pieces, or they differ in rate or do not follow one another.
+        ValueError: there are no pieces, or they differ in rate or do not follow one another.
     """
     if not series:
         raise ValueError("nothing to join")
@@ -86,10 +103,14 @@ class Block:
     """One stretch of input: the strain and every witness, each with samples or a gap.
 
     Args:
-        span: the stretch; every channel's span equals it.
-        strain: the strain at its native rate.
-        witnesses: by channel name. An absent name counts as a gap.
-        state: the source's state vector, where the site has one.
+        span: the block's span of time, which is the span of every channel.
+        strain: the strain at its native rate, in strain units.
+        witnesses: the witnesses by channel name, each at its own rate and in its own unit. An
+            absent name counts as a gap.
+        state: the source's state vector; None where the site has none.
+
+    Raises:
+        ValueError: a channel has another span.
     """
 
     span: Span
@@ -106,7 +127,11 @@ class Block:
                 raise ValueError(f"a channel over {channel.span} in a block over {self.span}")
 
     def cut(self, span: Span) -> Block:
-        """Return the part over `span` (views). Raises ValueError if it is not all here."""
+        """Return the part over `span`, whose samples are views.
+
+        Raises:
+            ValueError: the span is not wholly inside this one, or falls between samples.
+        """
 
         def part(channel: Series | Gap) -> Series | Gap:
             return Gap(span, channel.reason) if isinstance(channel, Gap) else channel.cut(span)
@@ -119,13 +144,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What a coupling's cleaning does to the strain, over the last window (core.gate.quality).
+    """The effect of a coupling's cleaning on the strain over the last window (core.gate.quality).
+
+    >>> Quality(in_band=0.3, worst=0.6, guard=1.0, outside=float("nan")).finite
+    False
 
     Args:
-        in_band: mean over the band's bins of cleaned over raw ASD.
-        worst: the highest of these bins.
-        guard: mean ratio in the guard bands beside the band.
-        outside: root of the mean power ratio everywhere else.
+        in_band: the ASD ratio, cleaned over raw, averaged over the band's bins.
+        worst: the highest ASD ratio of any bin of the band.
+        guard: the ASD ratio averaged over the guard bands beside the band.
+        outside: the square root of the mean power ratio at all other frequencies.
     """
 
     in_band: float
@@ -140,7 +168,11 @@ class Quality:
 
 
 class Version(NamedTuple):
-    """A version of a coupling's model."""
+    """The coupling and the number of a version of a model.
+
+    >>> str(Version("60Hz", 3))
+    '60Hz version 3'
+    """
 
     coupling: str
     number: int
@@ -151,21 +183,23 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Estimate:
-    """What one coupling contributes to a cleaned block, at the strain's native rate.
+    """The noise that one coupling estimates for a block, and its gain, at the strain's native rate.
 
-    While one version takes over from another, noise and gains are the mean of theirs with the
-    weight that each has by then; what is subtracted is the mean of what each would subtract.
+    While one version takes over from another, noise and gains are weighted means of both versions'
+    (core.engine.crossfade). The subtracted noise is then the weighted mean of gain times noise.
 
     Args:
         noise: the bandpassed prediction in strain units, shape `(n,)`.
-        gain: what it was multiplied by, in [0, 1], shape `(n,)`: the lower of the two below.
-        version: the model version in force.
-        reasons: why the gain is below 1 somewhere, one word each.
-        valid: gain by what the estimate rests on, alone; None: there is no other.
-        gate: gain by the quality gate, alone; None: there is no gate.
-        unsettled: where the gate's statistics are not complete.
-        quality: what the coupling did to the strain, as of the end of the block.
-        parts: where one version takes over from another, both, each with its weight.
+        gain: the factor on the noise, in [0, 1], shape `(n,)`: the lower of `valid` and `gate`.
+        version: the number of the model version in force.
+        reasons: why the gain is below 1 somewhere, one word each (core.reasons).
+        valid: the gain without the gate, shape `(n,)`: 0 where the estimate rests on bad data. None
+            where there is no gate; it is the gain then.
+        gate: the gain of the quality gate, shape `(n,)`; None where there is no gate.
+        unsettled: the spans in which the gate's statistics are not complete.
+        quality: the coupling's effect on the strain, as of the end of the block.
+        parts: during a crossfade the weights, shape `(n,)`, and the estimates of the version that
+            goes and of the one that comes.
     """
 
     noise: Float64
@@ -179,14 +213,21 @@ class Estimate:
     parts: tuple[tuple[Float64, Estimate], ...] = ()
 
     def subtracted(self) -> Float64:
-        """Return what is taken from the strain, shape `(n,)`."""
+        """Return the noise that is taken from the strain, in strain units, shape `(n,)`.
+
+        >>> estimate = Estimate(np.array([2.0, 2.0]), np.array([0.0, 0.5]), version=1)
+        >>> estimate.subtracted().tolist()
+        [0.0, 1.0]
+        """
         if self.parts:
+            # The mean of the products gain x noise is not the product of the mean gain and the mean
+            # noise, so it is formed from the parts.
             (falling, before), (rising, after) = self.parts
             return falling * before.subtracted() + rising * after.subtracted()
         return self.gain * self.noise
 
     def ungated(self) -> Estimate:
-        """Return what is subtracted whatever the gate says."""
+        """Return the same estimate with the gain that it has without its gate."""
         if self.valid is None:
             return self
         parts = tuple((weight, part.ungated()) for weight, part in self.parts)
@@ -195,7 +236,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class WitnessFault:
-    """A stretch in which something is wrong with a witness, and what (core.reasons)."""
+    """A span in which something is wrong with a witness, with the reason (core.reasons)."""
 
     witness: str
     reason: str
@@ -204,12 +245,14 @@ class WitnessFault:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StrainProducts:
-    """The strain that a cleaned block offers, each product float64, shape `(n,)`.
+    """The strain products of a cleaned block, each in strain units, float64, shape `(n,)`.
 
     Args:
         out_dq: the official product: the strain minus the estimates, each under its full gain.
-        production: the same without the gates: subtracted wherever an estimate rests on data.
-        canary: as `production`, with the versions that are tried; the same array without a canary.
+        production: the product without the gates: the strain minus the estimates, each under the
+            gain `valid`.
+        canary: the product `production` with the canaries in place of the versions in production;
+            the same array as `production` where there is no canary.
     """
 
     out_dq: Float64
@@ -219,15 +262,16 @@ class StrainProducts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CleanedBlock:
-    """One stretch of output, of the same span as the input block that it came from.
+    """One stretch of output, over the span of the input block that it came from.
 
     Args:
         source: the input block.
-        products: the cleaned strain; None where the strain itself is a gap.
-        estimates: by coupling name, of the version in production.
-        faults: of the witnesses, inside the block.
-        canary: by coupling name, where any coupling has a canary: its estimate, or production's.
-        others: of every version that runs beside production.
+        products: the strain products; None where the strain itself is a gap.
+        estimates: the estimate of each coupling's version in production, by coupling name.
+        faults: the faults of the witnesses inside the block.
+        canary: the estimate of each coupling's canary, by coupling name; production's for a
+            coupling without one. Empty where no coupling has a canary.
+        others: the estimate of every version that runs beside production.
     """
 
     source: Block
@@ -239,10 +283,10 @@ class CleanedBlock:
 
     @property
     def span(self) -> Span:
-        """The stretch it covers."""
+        """The block's span of time."""
         return self.source.span
 
     @property
     def cleaned(self) -> Float64 | None:
-        """The official product; None where the strain is a gap."""
+        """The official product, shape `(n,)`; None where the strain is a gap."""
         return None if self.products is None else self.products.out_dq

@@ -1,8 +1,9 @@
 """A sliding window of one stream's samples, addressed by absolute index.
 
-Between two stages of the signal's path stands a `Track`: the earlier stage appends, the later
-reads a range, and what nobody needs again is dropped. Indices that were never written read as
-zero; which of them are gaps is known elsewhere (core.gain), never guessed from the samples.
+A `StreamBuffer` stands between two stages of the signal's path. The earlier stage appends, the
+later stage reads a range, and samples that nobody needs again are dropped. Indices that were never
+written read as zero. Which of them are gaps is known elsewhere (core.gain) and never guessed from
+the samples.
 """
 
 from __future__ import annotations
@@ -17,9 +18,18 @@ from numpy.typing import NDArray
 class StreamBuffer:
     """Pieces of a stream, in order, over a sliding range of absolute sample indices.
 
+    >>> buffer = StreamBuffer(1)
+    >>> buffer.append(100, np.array([[1.0, 2.0]]))
+    >>> buffer.append(103, np.array([[4.0]]))
+    >>> buffer.read(99, 105).tolist()
+    [[0.0, 1.0, 2.0, 0.0, 4.0, 0.0]]
+    >>> buffer.drop_before(102)
+    >>> buffer.read(100, 104).tolist()
+    [[0.0, 0.0, 0.0, 4.0]]
+
     Args:
-        rows: number of channels that travel together.
-        dtype: of the samples that `read` returns.
+        rows: the number of channels that travel together.
+        dtype: the type of the samples that `read` returns.
     """
 
     def __init__(self, rows: int, dtype: type[np.floating[Any]] = np.float64) -> None:
@@ -28,17 +38,17 @@ class StreamBuffer:
         self._pieces: deque[tuple[int, NDArray[Any]]] = deque()
 
     def append(self, first: int, samples: NDArray[Any]) -> None:
-        """Add samples that begin at index `first`; the track keeps the array, not a copy.
+        """Add samples that begin at index `first`. The buffer keeps the array, not a copy.
 
         Args:
-            first: absolute index, not before the end of what was appended last.
+            first: absolute index of the first sample, not before the end of the piece before.
             samples: shape `(rows, n)`.
 
         Raises:
             ValueError: the piece overlaps the one before it or has another number of rows.
         """
         if samples.ndim != 2 or samples.shape[0] != self.rows:
-            raise ValueError(f"a piece of shape {samples.shape} on a track of {self.rows} rows")
+            raise ValueError(f"a piece of shape {samples.shape} in a buffer of {self.rows} rows")
         if self._pieces:
             begin, last = self._pieces[-1]
             if first < begin + last.shape[1]:
@@ -46,7 +56,15 @@ class StreamBuffer:
         self._pieces.append((first, samples))
 
     def read(self, first: int, stop: int) -> NDArray[Any]:
-        """Return a new array of shape `(rows, stop - first)`; zero where nothing was written."""
+        """Return the samples of a range of indices, with zeros where nothing was written.
+
+        Args:
+            first: absolute index of the first sample.
+            stop: absolute index after the last.
+
+        Returns:
+            Shape `(rows, stop - first)`, a new array.
+        """
         window = np.zeros((self.rows, stop - first), dtype=self.dtype)
         for begin, samples in self._pieces:
             low, high = max(begin, first), min(begin + samples.shape[1], stop)
@@ -55,16 +73,16 @@ class StreamBuffer:
         return window
 
     def drop_before(self, index: int) -> None:
-        """Forget the pieces that end at or before `index`."""
+        """Drop the pieces that end at or before `index`, and no part of a piece."""
         while self._pieces and self._pieces[0][0] + self._pieces[0][1].shape[1] <= index:
             self._pieces.popleft()
 
     def __len__(self) -> int:
-        """Return how many pieces are held."""
+        """Return the number of pieces held."""
         return len(self._pieces)
 
     def copy(self) -> StreamBuffer:
-        """Return an independent track over the same (never modified) pieces."""
+        """Return an independent buffer over the same pieces, which are never modified."""
         twin = StreamBuffer(self.rows, self.dtype)
         twin._pieces = self._pieces.copy()
         return twin

@@ -10,10 +10,12 @@ STATE_RATE = 16
 
 
 def frame_part(coupling: str) -> str:
-    """Return how a coupling is spelt in frame channels and in environment variables.
+    """Return the spelling of a coupling in frame channels and in environment variables.
 
-    Capital letters, and one underscore for whatever is neither letter nor digit:
-    `137-139Hz` -> `137_139HZ`.
+    It has capital letters, digits, and one underscore for each run of anything else.
+
+    >>> frame_part("137-139Hz")
+    '137_139HZ'
     """
     return re.sub(r"[^A-Z0-9]+", "_", coupling.upper()).strip("_")
 
@@ -21,7 +23,10 @@ def frame_part(coupling: str) -> str:
 def product_names(strain: str, products: Sequence[str]) -> dict[str, str]:
     """Return the channel name of each strain product (`OUT_DQ`, `PRODUCTION`, `CANARY`).
 
-    The names are those of the 2023 microservice, so that its readers keep working.
+    The names are those of the 2023 microservice, so its readers keep working.
+
+    >>> product_names("H1:GDS-CALIB_STRAIN", ["OUT_DQ", "PRODUCTION"])["OUT_DQ"]
+    'H1:GDS-CALIB_STRAIN_DEEPCLEAN_PRODUCTION_OUT_DQ'
     """
     base = f"{strain}_DEEPCLEAN"
     spelt = {"OUT_DQ": "PRODUCTION_OUT_DQ"}
@@ -29,17 +34,21 @@ def product_names(strain: str, products: Sequence[str]) -> dict[str, str]:
 
 
 def state_vector(interferometer: str) -> str:
-    """Return the name of our state vector (core.products has its bits)."""
+    """Return the name of the channel with the product's state vector (bits: core.products)."""
     return f"{interferometer}:DEEPCLEAN-STATE_VECTOR"
 
 
 def model_version(interferometer: str, coupling: str) -> str:
-    """Return the name of the channel with a coupling's model version."""
+    """Return the name of the channel with a coupling's model version.
+
+    >>> model_version("H1", "60Hz")
+    'H1:DEEPCLEAN-60HZ_MODEL_VERSION'
+    """
     return f"{interferometer}:DEEPCLEAN-{frame_part(coupling)}_MODEL_VERSION"
 
 
 def canary_version(interferometer: str, coupling: str) -> str:
-    """Return the name of the channel with the version of a coupling's model that is tried."""
+    """Return the name of the channel with the version of a coupling's canary."""
     return f"{interferometer}:DEEPCLEAN-{frame_part(coupling)}_CANARY_VERSION"
 
 

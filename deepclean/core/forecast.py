@@ -1,12 +1,14 @@
-"""Continue a witness for the tenths of a second that a filter or a network looks ahead.
+"""Forecast a witness for the tenths of a second that a filter or a network looks ahead.
 
-A cleaned sample rests on witnesses some way ahead of it. Where the cleaned frame is not to wait for
-them they are forecast, each witness by itself, at its own rate, from its last seconds: the linear
-prediction from the last samples whose mean square error is the least (Yule-Walker equations,
-solved by Levinson's recursion; Box, Jenkins, "Time series analysis", chapter 5). Lines go on
-ringing, slow motions go on, and what cannot be known dies away to the mean. Witnesses are forecast
-rather than the network's output: half of that is noise outside the band, and its sidebands are
-products of witnesses that are simple themselves (docs/zero-wait.md has the numbers).
+A cleaned sample rests on witnesses some way ahead of it. Where the cleaned frame does not wait for
+them they are forecast, each witness by itself, at its own rate, from its last seconds. The forecast
+is the linear prediction from the last samples with the least mean square error (Yule-Walker
+equations, solved by Levinson's recursion; Box, Jenkins, "Time series analysis", chapter 5). Lines
+go on ringing, slow motions go on, and noise that cannot be known dies away to the mean.
+
+Witnesses are forecast rather than the network's output. Half of that is noise outside the band, and
+its sidebands are products of witnesses that are simple themselves (docs/zero-wait.md has the
+numbers).
 """
 
 from __future__ import annotations
@@ -21,14 +23,22 @@ from scipy.linalg import solve_toeplitz
 from deepclean.core.block import Float64
 from deepclean.core.time import NS
 
+# 8 s at 4096 Hz. The transform costs n log n: a hop forecasts each witness once.
 _MOST_PAST = 1 << 15
+"""The largest number of past samples whose correlations are taken."""
+
+# 1/8 s at 4096 Hz, seven periods of 60 Hz. Levinson's recursion costs its square.
 _MOST_TERMS = 512
-"""Bounds of the arithmetic, in samples: what they cut off of fast witnesses is not missed."""
+"""The largest number of last samples that are weighted."""
 
+# A line takes two terms, so this is enough for eight, also in a witness of 16 Hz.
 _LEAST_TERMS = 16
+"""The smallest number of last samples that are weighted, where there are enough."""
 
+# A witness of nothing but lines has a singular matrix: m lines are predicted exactly by 2 m terms,
+# and further ones are undetermined. White noise raises every eigenvalue by its variance.
 _RIDGE = 1e-5
-"""White noise, of a witness's variance, that is taken to be in it: keeps the equations solvable."""
+"""The white noise that is taken to be in a witness, as a part of its variance (-50 dB)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,38 +58,59 @@ class ForecastSettings:
     seam: int = NS // 8
 
     def past(self, rate: int) -> int:
-        """Return how many samples at `rate` (Hz) a forecast rests on at most."""
+        """Return the largest number of samples at `rate` (Hz) that a forecast rests on."""
+        # Many times the terms, so that the correlations are well estimated (see `forecast`), and a
+        # few periods of the slowest motion that goes on, some tenths of a Hz.
         return min(self.memory * rate // NS, _MOST_PAST)
 
     def order(self, rate: int) -> int:
-        """Return how many of the last samples at `rate` (Hz) are weighted."""
+        """Return the number of the last samples at `rate` (Hz) that are weighted."""
+        # Terms over a time T resolve lines that are about 1 / T apart.
         return min(max(self.terms * rate // NS, _LEAST_TERMS), _MOST_TERMS)
 
 
 def forecast(past: Float64, count: int, order: int) -> Float64:
     """Return the `count` samples that are to be expected after `past`.
 
+    A line goes on, and a constant stays:
+
+    >>> forecast(np.tile([3.0, 1.0, -1.0, 1.0], 1000), count=5, order=16).round(2).tolist()
+    [3.0, 1.0, -1.0, 1.0, 3.0]
+    >>> forecast(np.full(100, 7.5), count=2, order=16).tolist()
+    [7.5, 7.5]
+
     Args:
-        past: shape `(n,)`, finite.
-        count: of samples.
-        order: how many of the last samples are weighted; fewer where the past is short.
+        past: shape `(n,)`, finite, in any unit.
+        count: the number of samples to forecast.
+        order: the number of last samples that are weighted; a quarter of the past at most.
 
     Returns:
-        Shape `(count,)`; finite, unless the past's squares overflow.
+        Shape `(count,)`, in the unit of the past; finite, unless the past's squares overflow.
     """
+    # Of an order p, p + 1 correlations are estimated; four samples for each are the least.
     order = min(order, len(past) // 4)
     if order < 1:
         return np.full(count, past.mean() if len(past) else 0.0)
     mean = past.mean()
     centred = past - mean
+    # r[l] = sum_t x[t] x[t + l] for l = 0 ... p is the inverse transform of |X|^2. Padding by p
+    # zeros keeps the circular sum from wrapping. The sum is not divided by the number of its terms,
+    # n - l: so the matrix is positive definite, the predictor stable, and the forecast dies away.
+    # What that costs, a factor 1 - l / n, is little where the past is much longer than the terms.
     size = next_fast_len(len(past) + order, real=True)
     correlation = irfft(np.abs(rfft(centred, size)) ** 2, size)[: order + 1]
+    # A constant witness has no power; where squares overflowed it is NaN, which fails this too.
     if not correlation[0] > 0:
         return np.full(count, mean)
+    # The weights w of x[t] = sum_k w[k] x[t - k], k = 1 ... p, have the least mean square error
+    # where the error is uncorrelated with each x[t - i]:
+    #     sum_k r[|i - k|] w[k] = r[i],    i = 1 ... p    (Yule-Walker).
     column = correlation[:-1].copy()
     column[0] *= 1 + _RIDGE
     weights = solve_toeplitz(column, correlation[1:], check_finite=False)
-    # What the last samples contribute to each of the next `order` ones: the filter's state.
+    # From there on each sample is predicted from those before, predicted ones too: the filter
+    # 1 / (1 - sum_k w[k] z^-k) without input. Its state is the contribution of the known samples,
+    # x[-1] the last of them, to the next p: z[i] = sum_(k > i) w[k] x[i - k], for i = 0 ... p - 1.
     ringing = np.convolve(weights[::-1], centred[: -order - 1 : -1])[:order][::-1]
     ahead, _ = scipy.signal.lfilter(
         [1.0], np.concatenate(([1.0], -weights)), np.zeros(count), zi=ringing

@@ -14,11 +14,12 @@ class InputFrame:
     """One frame of the source.
 
     Args:
-        span: of the frame.
-        blocks: that fill it, in order.
-        wanted: False where it only refills history.
-        arrived: monotonic seconds at which its strain was first seen; None for history.
-        bypass: True where it is not to be cleaned but passed through at once.
+        span: the frame's span of time.
+        blocks: the blocks that fill the frame, in order.
+        wanted: False where the frame only refills the history and gives no output.
+        arrived: the monotonic clock, in seconds, when the frame's strain was first seen; None for
+            history.
+        bypass: True where the frame is not to be cleaned but passed through at once.
     """
 
     span: Span
@@ -34,8 +35,8 @@ class CleanedFrame:
 
     Args:
         source: the input frame.
-        blocks: cleaned, in order.
-        frames: how many input frames it was joined from.
+        blocks: the cleaned blocks, in order.
+        frames: the number of input frames that this frame was joined from.
     """
 
     source: InputFrame
@@ -44,5 +45,5 @@ class CleanedFrame:
 
     @property
     def span(self) -> Span:
-        """The stretch it covers."""
+        """The frame's span of time."""
         return self.source.span

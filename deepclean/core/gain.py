@@ -1,8 +1,9 @@
-"""How much of an estimate is subtracted: one gain per coupling, in [0, 1].
+"""The gain of an estimate: the factor in [0, 1] under which it is subtracted.
 
-The gain is 0 wherever the estimate rests on anything that is missing, and rises and falls over a
-raised-cosine ramp beside that. It is a function of the distance to the nearest invalid sample on
-either side, so it has a finite memory, no state, and is the same however the stream was cut.
+The gain is 0 wherever the estimate rests on missing or bad data, and it falls and rises over a
+raised-cosine ramp before and after that. It is a function of the distance to the nearest invalid
+sample on either side, so it has a finite memory, no state, and is the same however the stream was
+cut.
 """
 
 from __future__ import annotations
@@ -16,9 +17,21 @@ from deepclean.core.time import NS, Span
 
 
 class InvalidSpans:
-    """A set of time (GPS nanoseconds) in which an estimate is not valid, and why.
+    """The spans of time (GPS nanoseconds) in which an estimate is not valid, with the reasons.
 
-    Kept as disjoint spans for the gain, and with their reasons for the account.
+    They are kept twice: as disjoint spans for the gain, and by reason for the account.
+
+    >>> invalid = InvalidSpans()
+    >>> invalid.add(0, 10, "missing")
+    >>> invalid.add(5, 20, "frozen")
+    >>> invalid.add(30, 40, "missing")
+    >>> invalid.overlapping(0, 100), invalid.overlapping(20, 30)
+    ([(0, 20), (30, 40)], [])
+    >>> invalid.reasons(15, 100)
+    ('frozen', 'missing')
+    >>> invalid.drop_before(20)
+    >>> invalid.overlapping(0, 100)
+    [(30, 40)]
     """
 
     def __init__(self) -> None:
@@ -27,7 +40,7 @@ class InvalidSpans:
         self._causes: dict[str, list[tuple[int, int]]] = {}
 
     def add(self, start: int, end: int, reason: str = "") -> None:
-        """Add `[start, end)`, merging it with whatever it touches."""
+        """Add the span `[start, end)`. It is merged with every span that it touches."""
         if end <= start:
             return
         spans = self._causes.setdefault(reason, [])
@@ -36,6 +49,8 @@ class InvalidSpans:
             spans.append((min(start, start_before), max(end, end_before)))
         else:
             spans.append((start, end))
+        # Both lists ascend, so the spans that touch [start, end) are consecutive: from the first
+        # that ends at or after `start` to the last that starts at or before `end`.
         low = bisect_left(self._ends, start)
         high = bisect_right(self._starts, end)
         if low < high:
@@ -45,7 +60,7 @@ class InvalidSpans:
         self._ends[low:high] = [end]
 
     def drop_before(self, instant: int) -> None:
-        """Forget the spans that end at or before `instant`."""
+        """Drop the spans that end at or before `instant` (GPS nanoseconds)."""
         count = bisect_right(self._ends, instant)
         del self._starts[:count], self._ends[:count]
         for reason, spans in list(self._causes.items()):
@@ -56,7 +71,7 @@ class InvalidSpans:
                 del self._causes[reason]
 
     def reasons(self, start: int, end: int) -> tuple[str, ...]:
-        """Return why an estimate is not valid somewhere in `[start, end)`, sorted."""
+        """Return the reasons, sorted, for which the estimate is invalid within `[start, end)`."""
         return tuple(
             sorted(
                 reason
@@ -66,7 +81,7 @@ class InvalidSpans:
         )
 
     def overlapping(self, start: int, end: int) -> list[tuple[int, int]]:
-        """Return the spans that share time with `[start, end)`, in order."""
+        """Return the disjoint spans that share time with `[start, end)`, in order."""
         low = bisect_right(self._ends, start)
         high = bisect_left(self._starts, end)
         return list(zip(self._starts[low:high], self._ends[low:high], strict=True))
@@ -85,12 +100,13 @@ def gain_over(
     """Return the gain of one coupling over `span`.
 
     Args:
-        span: where; its samples at `rate` are returned.
+        span: the span whose samples at `rate` are returned.
         rate: the strain's rate in Hz.
-        invalid: where the estimate is not valid; known at least `ramp` samples beyond the span.
+        invalid: the spans in which the estimate is invalid, known at least `ramp` samples beyond
+            the span.
         ramp: length of the raised-cosine ramp, in samples. With `d` the distance to the nearest
             invalid sample the gain is `sin(pi/2 * min(d / ramp, 1)) ** 2`.
-        rise: length of the ramp after what is not valid, in samples; None: as before it.
+        rise: length of the ramp after an invalid span, in samples; None: as before it.
 
     Returns:
         Shape `(n,)`, float64: exactly 0 on an invalid sample, exactly 1 beyond the ramps.
@@ -101,14 +117,42 @@ def gain_over(
 def gain_at(
     first: int, stop: int, rate: int, invalid: InvalidSpans, ramp: int, rise: int | None = None
 ) -> Float64:
-    """Return the gain at the samples `[first, stop)` at `rate`; the rest as `gain_over`."""
+    """Return the gain of one coupling at the samples `[first, stop)`.
+
+    A bad sample at index 8 of a stream at 16 Hz, with ramps of 4 samples:
+
+    >>> invalid = InvalidSpans()
+    >>> invalid.add(NS // 2, NS // 2 + 1)
+    >>> gain_at(3, 14, 16, invalid, ramp=4).round(2).tolist()
+    [1.0, 1.0, 0.85, 0.5, 0.15, 0.0, 0.15, 0.5, 0.85, 1.0, 1.0]
+
+    Args:
+        first: index of the first sample.
+        stop: index after the last.
+        rate: samples per second.
+        invalid: as in `gain_over`.
+        ramp: as in `gain_over`.
+        rise: as in `gain_over`.
+
+    Returns:
+        Shape `(stop - first,)`, float64.
+    """
+    # sin^2(pi d / (2 ramp)) = (1 - cos(pi d / ramp)) / 2, the raised cosine: value and slope are
+    # continuous at both ends, so the strain gets no step and no kink, and the leakage out of the
+    # band falls as the cube of the distance in frequency.
     gain = np.ones(stop - first)
     rise = ramp if rise is None else rise
+    # Spans farther away than a ramp do not matter: the ramp in nanoseconds, rounded up, and a
+    # sample and a nanosecond for the rounding of a span's ends to samples.
     reach = -(-max(ramp, rise) * NS // rate) + NS // rate + 1
     near = (first * NS // rate - reach, -(-stop * NS // rate) + reach)
     for start, end in invalid.overlapping(*near):
+        # A sample fills the time up to the next one, so those that share time with the span are
+        # [low, high): its start is rounded down, its end up.
         low, high = start * rate // NS, -(-end * rate // NS)
         if ramp and rise:
+            # The nearest invalid sample is `low` for those before it, `high - 1` for those after,
+            # so the distance is 1 at least. Near two spans the lower gain counts.
             before = np.arange(max(first, low - ramp), min(stop, low))
             after = np.arange(max(first, high), min(stop, high + rise))
             for indices, distance in (

@@ -1,4 +1,4 @@
-"""Samples that are no numbers: found, and taken out of the way."""
+"""Samples that are not finite: where they are, and the samples with zeros in their place."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from deepclean.core.block import Samples
 
 
 def finite(samples: Samples) -> tuple[Samples, list[tuple[int, int]]]:
-    """Return the samples with zeros for what is not finite, and the runs `[low, high)` of that.
+    """Return the samples with zeros in place of those that are not finite, and the runs of these.
+
+    >>> samples, bad = finite(np.array([[1.0, np.nan, 3.0, 4.0], [1.0, 2.0, np.inf, 4.0]]))
+    >>> samples.tolist(), bad
+    ([[1.0, 0.0, 3.0, 4.0], [1.0, 2.0, 0.0, 4.0]], [(1, 3)])
 
     Args:
-        samples: shape `(..., n)`, any numeric dtype; returned as they are where all is finite.
+        samples: shape `(..., n)`, any numeric dtype. The same array is returned where all of it is
+            finite.
 
     Returns:
-        The samples, and the runs along the last axis in which any row is not finite.
+        The samples, and the runs `[low, high)` along the last axis in which any row is not finite.
     """
     good = np.isfinite(samples)
     if good.all():
@@ -24,7 +29,12 @@ def finite(samples: Samples) -> tuple[Samples, list[tuple[int, int]]]:
 
 
 def runs(marked: Samples) -> list[tuple[int, int]]:
-    """Return the runs `[low, high)` of True in booleans of shape `(n,)`, in order."""
+    """Return the runs `[low, high)` of True in booleans of shape `(n,)`, in order.
+
+    >>> runs(np.array([True, False, True, True]))
+    [(0, 1), (2, 4)]
+    """
+    # With a False at either end every run begins with a step of +1 and ends with one of -1.
     steps = np.diff(np.concatenate(([False], marked, [False])).astype(np.int8))
     edges = zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True)
     return [(int(low), int(high)) for low, high in edges]

@@ -1,20 +1,25 @@
-"""Run a coupling's network over its standardised witnesses and keep the samples it knows well.
+"""Run a coupling's network over its standardised witnesses and keep the samples away from the ends.
 
 A network with zero padding predicts badly near the ends of a kernel, so those `edge` samples are
-dropped. With kernel `K`, edge `E` and stride `S`, kernel `k` starts at sample `k * S` counted from
-GPS 0 and contributes `[k S + K - E - S, k S + K - E)`: every sample comes from exactly one kernel,
-as early as it can. Three ways, one geometry each:
+dropped. With kernel `K`, edge `E` and stride `S`, kernel `k` starts at sample `k S` counted from
+GPS 0. Kernels are anchored to absolute indices, so a sample comes from the same kernel and has the
+same bits however the stream was cut. There are three modes with one geometry each:
 
-- `windows`: these kernels, in batches;
-- `pass`: one long kernel per hop. For a translation-equivariant network whose receptive field is
-  inside the edge it gives the windows' samples (to rounding) at a fraction of the arithmetic;
-- `average`: the mean over all overlapping kernels, edges dropped, as the 2023 microservice did.
+- `windows`: kernel `k` gives the samples `[k S + K - E - S, k S + K - E)`, the last `S` that its
+  edge leaves. They end where those of the next kernel begin, so every sample comes from exactly one
+  kernel, the first that can give it;
+- `pass`: one long kernel gives a whole hop. For a translation-equivariant network whose receptive
+  field is inside the edge these are the windows' samples (to rounding) at a fraction of the
+  arithmetic;
+- `average`: a sample is the mean over all kernels that hold it outside their edges, as in the 2023
+  microservice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,39 +31,72 @@ Network = Callable[[torch.Tensor], torch.Tensor]
 """Maps `(batch, channels, time)` float32 to `(batch, time)`."""
 
 _BATCH = 16
-"""Kernels in one call of the network: bounds the memory of small strides."""
+"""The number of kernels in one call of the network, which bounds the memory of small strides."""
 
 
 @dataclass(frozen=True, slots=True)
 class PredictSettings:
-    """How the network is laid over the stream; lengths in samples at the model rate.
+    """Configured by `couplings.*.predict`; lengths in samples at the model rate.
 
-    Args:
-        mode: `auto`, `pass`, `windows` or `average`.
-        kernel: samples that the network sees at once in `windows` and `average`.
-        edge: samples dropped at either end of a kernel or pass.
-        stride: between kernels; None for the longest that divides the hop.
+    A stride of None is the longest that divides the hop.
     """
 
-    mode: str = "auto"
-    kernel: int = 4096
-    edge: int = 128
-    stride: int | None = None
+    mode: str
+    kernel: int
+    edge: int
+    stride: int | None
+
+
+class Reach(NamedTuple):
+    """How far a network looks, in samples at the model rate.
+
+    A cause precedes its effect, so a filter may need seconds of past and next to no future. Only
+    the future costs latency.
+
+    Args:
+        before: the samples before an output sample that it may rest on.
+        after: the samples after an output sample that it may rest on.
+    """
+
+    before: int
+    after: int
+
+    @classmethod
+    def both(cls, samples: int) -> Reach:
+        """Return the reach of a network that looks as far back as ahead.
+
+        >>> Reach.both(96)
+        Reach(before=96, after=96)
+        """
+        return cls(samples, samples)
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Which input a hop of prediction needs, and where hops of prediction may begin.
+    """The input that a hop of prediction needs, and the indices where such a hop may begin.
+
+    All lengths are samples at the model rate.
+
+    >>> laid = geometry(PredictSettings("windows", kernel=64, edge=8, stride=16), 64, None, None)
+    >>> laid.before, laid.after, laid.residue, laid.modulus
+    (40, 8, 8, 16)
+    >>> laid.align(0), laid.align(8), laid.align(9)
+    (8, 8, 24)
+
+    A bad input sample at 100 is inside the kernels that start at 48, 64, 80 and 96:
+
+    >>> laid.spoilt(100, 101)
+    (88, 152)
 
     Args:
-        mode: `pass`, `windows` or `average`, decided.
-        before: input samples needed before the first output sample.
-        after: input samples needed after the last.
-        modulus: a hop of outputs begins at an index congruent to `residue` modulo this.
-        residue: see `modulus`.
-        stride: between kernels (`windows`, `average`); the hop itself in a pass.
-        kernel: samples that the network sees at once (`windows`, `average`).
-        edge: samples dropped at either end.
+        mode: `pass`, `windows` or `average`.
+        before: the input samples needed before the first output sample.
+        after: the input samples needed after the last output sample.
+        modulus: a hop of outputs begins at an index that is congruent to `residue` modulo this.
+        residue: the remainder of these indices.
+        stride: the samples from one kernel to the next (`windows`, `average`); the hop in a pass.
+        kernel: the samples that the network sees at once.
+        edge: the samples dropped at either end of a kernel.
     """
 
     mode: str
@@ -71,18 +109,23 @@ class Geometry:
     edge: int
 
     def align(self, offset: int) -> int:
-        """Return the smallest permitted offset that is not below `offset`."""
+        """Return the smallest index, not below `offset`, at which a hop of outputs may begin."""
         return offset + (self.residue - offset) % self.modulus
 
     @property
     def trail(self) -> int:
-        """How far after an input sample predictions may still rest on it."""
-        return self.edge if self.mode == "pass" else self.kernel - self.edge
+        """The number of samples after an input sample in which a prediction may rest on it."""
+        # In a pass the reach into the past, which the margin covers. Else the sample may be the
+        # first of a kernel, whose last output is K - E - 1 after it.
+        return self.before if self.mode == "pass" else self.kernel - self.edge
 
     def spoilt(self, first: int, stop: int) -> tuple[int, int]:
-        """Return which predicted samples rest on any input sample of `[first, stop)`."""
+        """Return the range of predictions that rest on any input sample of `[first, stop)`."""
         if self.mode == "pass":
-            return first - self.edge, stop + self.edge
+            return first - self.after, stop + self.before
+        # Kernel k reads [k S, k S + K). It meets [first, stop) where k S + K > first and
+        # k S < stop, so for k from floor((first - K) / S) + 1 to ceil(stop / S) - 1. Its outputs
+        # end at k S + K - E, and there are `kept` of them.
         earliest = (first - self.kernel) // self.stride + 1
         latest = -(-stop // self.stride) - 1
         kept = self.stride if self.mode == "windows" else self.kernel - 2 * self.edge
@@ -94,32 +137,49 @@ class Geometry:
 
 
 def geometry(
-    settings: PredictSettings, hop: int, field: int | None, period: int | None
+    settings: PredictSettings, hop: int, reach: Reach | None, period: int | None
 ) -> Geometry:
-    """Decide how hops of `hop` samples are predicted.
+    """Return the geometry by which hops of `hop` samples are predicted.
+
+    >>> settings = PredictSettings("auto", kernel=4096, edge=128, stride=None)
+    >>> geometry(settings, hop=4096, reach=Reach(96, 96), period=16).mode
+    'pass'
+    >>> laid = geometry(settings, hop=4096, reach=Reach(8000, 96), period=16)
+    >>> laid.before, laid.after
+    (8000, 128)
+    >>> unknown = geometry(settings, hop=4096, reach=None, period=None)
+    >>> unknown.mode, unknown.stride, unknown.before
+    ('windows', 2048, 1920)
 
     Args:
         settings: the configured mode and lengths.
         hop: samples per hop at the model rate.
-        field: the network's measured receptive field, samples a side; None where unknown.
-        period: shift at which it is translation-equivariant; None where it is not.
+        reach: the network's receptive field before and after a sample; None where unknown.
+        period: the shift in samples at which the network is translation-equivariant; None where it
+            is not.
 
     Raises:
         ValueError: the configured mode does not suit the network or the hop.
     """
+    # A shift of the input by a period shifts the output by as much. So where hops are whole
+    # periods, all passes treat a sample alike; where the field fits the edge, the ends do no harm.
     kernel, edge = settings.kernel, settings.edge
     if 2 * edge >= kernel:
         raise ValueError(f"an edge of {edge} samples leaves nothing of a kernel of {kernel}")
-    suits = field is not None and period is not None and field <= edge and hop % period == 0
+    # Into the past a pass may reach as far as it likes: that costs history, no latency.
+    suits = reach is not None and period is not None and reach.after <= edge and hop % period == 0
     if settings.mode == "pass" and not suits:
         raise ValueError(
             f"mode 'pass' needs an equivariant network whose receptive field fits the edge: field "
-            f"{field}, period {period}, edge {edge}, hop {hop} samples; use mode 'auto'"
+            f"{None if reach is None else reach.after}, period {period}, edge {edge}, hop {hop} "
+            "samples; use mode 'auto'"
         )
     if settings.mode == "pass" or (settings.mode == "auto" and suits):
+        assert reach is not None
         assert period is not None
-        margin = -(-edge // period) * period
-        return Geometry("pass", margin, margin, period, 0, hop, hop + 2 * margin, margin)
+        # A pass must begin at a whole period too: its margins are rounded up.
+        before, after = (-(-end // period) * period for end in (max(edge, reach.before), edge))
+        return Geometry("pass", before, after, period, 0, hop, before + hop + after, after)
     if settings.mode not in ("auto", "windows", "average"):
         raise ValueError(f"unknown mode {settings.mode!r}: auto, pass, windows or average")
     kept = kernel - 2 * edge
@@ -129,35 +189,58 @@ def geometry(
             f"a stride of {stride} samples must divide the hop ({hop}) and not exceed what the "
             f"edges leave of a kernel ({kept})"
         )
+    # windows: the first output of kernel k is k S + K - E - S, so it lies `before` = K - E - S
+    # after the kernel's start, and the kernel ends E after its last output. A hop begins at such a
+    # first output, which is congruent to K - E modulo S.
     before = kernel - edge - stride
     if settings.mode != "average":
         residue = (kernel - edge) % stride
         return Geometry("windows", before, edge, stride, residue, stride, kernel, edge)
     if kept % stride:
         raise ValueError(f"averaging needs a stride ({stride}) that divides {kept} samples")
+    # average: kernel k holds [k S + E, k S + K - E) outside its edges. Where S divides K - 2 E,
+    # every sample has (K - 2 E) / S kernels. A hop begins where a kernel's inside does, at E modulo
+    # S. The earliest kernel that holds its first sample n ends its inside at n + S, so it starts at
+    # n + S - (K - E), again K - E - S before n; by symmetry the latest ends as far after the hop.
     return Geometry("average", before, before, stride, edge % stride, stride, kernel, edge)
 
 
 def _longest_stride(hop: int, kept: int, *, averaged: bool) -> int:
-    """Return the longest stride that suits; where kernels are averaged, two at least overlap."""
+    """Return the longest stride, in samples, that suits a hop and the kept part of a kernel.
+
+    >>> _longest_stride(4096, 3840, averaged=False), _longest_stride(4096, 3840, averaged=True)
+    (2048, 256)
+    """
+    # The network computes K samples for every S that it gives, so the longest stride costs least.
+    # An average needs two kernels a sample at least.
     limit = min(hop, max(kept // 2, 1) if averaged else kept)
     return max(d for d in range(1, limit + 1) if hop % d == 0 and not (averaged and kept % d))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictor:
-    """A network with its scalers: what turns witnesses into a noise estimate.
+    """A network with its scalers, which turns witnesses into a noise estimate.
+
+    >>> double = Predictor(lambda x: 2 * x[:, 0], np.array([1.0]), np.array([4.0]), 0.5, 10.0)
+    >>> double.standardise(np.array([[1.0, 5.0, 9.0]])).tolist()
+    [[0.0, 1.0, 2.0]]
+    >>> settings = PredictSettings("pass", 8, edge=1, stride=None)
+    >>> laid = geometry(settings, hop=1, reach=Reach.both(0), period=1)
+    >>> double.predict(np.array([[0.0, 1.0, 2.0]], dtype=np.float32), laid).tolist()
+    [20.5]
 
     Args:
-        network: maps standardised witnesses to the standardised prediction.
-        witness_mean: shape `(channels,)`, in the network's channel order.
-        witness_std: shape `(channels,)`.
-        strain_mean: of the bandpassed strain that the network was trained on.
-        strain_std: likewise; `prediction * std + mean` is in strain units.
-        field: measured receptive field, samples a side; None where unknown.
-        period: shift of translation equivariance; None where there is none.
+        network: the network, from standardised witnesses to the standardised prediction.
+        witness_mean: the witnesses' means in their units, shape `(channels,)`, in the network's
+            channel order.
+        witness_std: the witnesses' standard deviations, shape `(channels,)`.
+        strain_mean: the mean of the bandpassed strain that the network was trained on.
+        strain_std: the standard deviation of that strain. `prediction * strain_std + strain_mean`
+            is in strain units.
+        reach: the receptive field before and after a sample; None where unknown.
+        period: the shift of translation equivariance in samples; None where there is none.
         version: the model version, for the frame.
-        device: where the network's parameters are.
+        device: the device of the network's parameters.
     """
 
     network: Network
@@ -165,26 +248,27 @@ class Predictor:
     witness_std: Float64
     strain_mean: float
     strain_std: float
-    field: int | None = None
+    reach: Reach | None = None
     period: int | None = None
     version: int = 0
     device: str = "cpu"
 
     def standardise(self, witnesses: Float64) -> NDArray[np.float32]:
-        """Return `(witnesses - mean) / std` as float32, shape `(channels, n)`."""
+        """Return `(witnesses - mean) / std` as float32, both of shape `(channels, n)`."""
+        # In float64 up to the last step, because a mean may be many standard deviations.
         scaled = witnesses - self.witness_mean[:, None]
         scaled /= self.witness_std[:, None]
         return scaled.astype(np.float32)
 
     def predict(self, window: NDArray[np.float32], shape: Geometry) -> Float64:
-        """Predict one hop.
+        """Return the prediction of one hop.
 
         Args:
-            window: standardised witnesses, shape `(channels, before + hop + after)`.
-            shape: from `geometry`.
+            window: standardised witnesses, shape `(channels, before + hop + after)`, float32.
+            shape: the geometry.
 
         Returns:
-            Shape `(hop,)`, float64, in strain units; it may hold non-finite values.
+            Shape `(hop,)`, float64, in strain units. It may hold samples that are not finite.
         """
         hop = window.shape[1] - shape.before - shape.after
         if shape.mode == "pass":
@@ -196,6 +280,7 @@ class Predictor:
     def _run_kernels(
         self, window: NDArray[np.float32], shape: Geometry, hop: int
     ) -> NDArray[np.float32]:
+        """Return one hop, shape `(hop,)`, from the kernels that lie in a window."""
         kernel, edge, stride = shape.kernel, shape.edge, shape.stride
         starts = range(0, window.shape[1] - kernel + 1, stride)
         outputs = np.concatenate(
@@ -206,6 +291,8 @@ class Predictor:
         )
         if shape.mode == "windows":
             return outputs[:, kernel - edge - stride : kernel - edge].reshape(-1)
+        # The outputs [edge, kernel - edge) of a kernel stand at [low, high) of the hop, which may
+        # begin before it and end after it.
         total = np.zeros(hop)
         for start, output in zip(starts, outputs, strict=True):
             low, high = start + edge - shape.before, start + kernel - edge - shape.before
@@ -215,6 +302,7 @@ class Predictor:
         return (total / ((kernel - 2 * edge) // stride)).astype(np.float32)
 
     def _run(self, kernels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the network's output for kernels `(batch, channels, time)`: `(batch, time)`."""
         with torch.inference_mode():
             inputs = torch.from_numpy(np.ascontiguousarray(kernels)).to(self.device)
             outputs = self.network(inputs).cpu().numpy()

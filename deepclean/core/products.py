@@ -1,8 +1,8 @@
-"""What a cleaned frame carries: the strain products and the channels that account for them.
+"""The channels of a cleaned frame: the strain products and the channels that account for them.
 
-Strain products stand at the strain's native rate, the accounting at 16 Hz.
+The strain products have the strain's native rate, the accounting channels 16 Hz.
 
-The state vector's bits, 1 is good:
+The state vector's bits, where 1 is good:
 
 | bit | name | meaning |
 |---|---|---|
@@ -51,9 +51,9 @@ def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[st
     """Return the channels of an output frame, by full name.
 
     Args:
-        frame: cleaned; its strain is not a gap.
-        strain: full name of the strain channel.
-        products: which strain products to make.
+        frame: the cleaned frame, whose strain is not a gap.
+        strain: the full name of the strain channel.
+        products: the strain products to write: `OUT_DQ`, `PRODUCTION`, `CANARY`.
 
     Raises:
         ValueError: the frame has no strain.
@@ -79,18 +79,38 @@ def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[st
 
 
 def outcome(frame: CleanedFrame) -> str:
-    """Return in one word what became of a frame: `cleaned`, or the first reason why not fully."""
+    """Return `cleaned`, or the first reason for which a frame is not fully cleaned.
+
+    >>> from deepclean.core.block import Block, Estimate
+    >>> from deepclean.core.frame import InputFrame
+    >>> span = Span.of_seconds(0, 1)
+    >>> block = Block(span, Series(span, 16, np.zeros(16)))
+    >>> frozen = Estimate(np.zeros(16), np.zeros(16), 1, (reasons.FROZEN,))
+    >>> outcome(CleanedFrame(InputFrame(span, [block]), [CleanedBlock(block, None, {"A": frozen})]))
+    'witness_frozen'
+    """
     estimates = [e for block in frame.blocks for e in block.estimates.values()]
     return next((reason for e in estimates for reason in e.reasons), reasons.CLEANED)
 
 
 def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
-    """Return the state vector of a cleaned block, shape `(n,)` at 16 Hz."""
+    """Return the state vector of a cleaned block, shape `(n,)` at 16 Hz.
+
+    >>> from deepclean.core.block import Block, Estimate, StrainProducts
+    >>> span, ones = Span.of_seconds(0, 1), np.ones(64)
+    >>> on_a_ramp = Estimate(noise=ones, gain=np.repeat([1.0, 0.5], 32), version=1)
+    >>> products = StrainProducts(ones, ones, ones)
+    >>> block = CleanedBlock(Block(span, Series(span, 64, ones)), products, {"60Hz": on_a_ramp})
+    >>> first, last = (State(int(bits)) for bits in state_bits(block)[[0, -1]])
+    >>> [bit.name for bit in first ^ last]
+    ['CLEANED', 'STEADY']
+    """
     strain, count = _strain(block), block.span.samples(STATE_RATE)
     assert block.cleaned is not None
     bits = np.zeros(count, dtype=np.uint32)
     gains = [_per_state(e.gain, count) for e in block.estimates.values()]
     gates = [_per_state(e.gate, count) for e in block.estimates.values() if e.gate is not None]
+    # Without gates nothing vouches for the estimates, so IN_SPEC and SETTLED are 0, not 1.
     gated = bool(gates)
     unsettled = [span for e in block.estimates.values() for span in e.unsettled]
     checks = {
@@ -124,24 +144,40 @@ def _strain(block: CleanedBlock) -> Series:
 
 
 def _per_state(samples: Samples, count: int) -> Samples:
+    """Return samples of shape `(n,)` by sixteenths of a second: shape `(count, n / count)`."""
     return samples.reshape(count, -1)
 
 
 def _faulty(block: CleanedBlock, count: int) -> NDArray[np.bool_]:
-    """Return where any witness is of no use."""
+    """Return the sixteenths in which any witness cannot be used, shape `(count,)`."""
     return _within(block, [f.span for f in block.faults if f.reason != reasons.ZERO], count)
 
 
 def _within(block: CleanedBlock, spans: Iterable[Span], count: int) -> NDArray[np.bool_]:
-    """Return which sixteenths share time with any of the spans, which lie inside the block."""
+    """Return the sixteenths that share time with any of the spans, shape `(count,)`.
+
+    >>> from deepclean.core.block import Block
+    >>> span = Span.of_seconds(0, 1)
+    >>> block = CleanedBlock(Block(span, Series(span, 16, np.zeros(16))), None, {})
+    >>> np.flatnonzero(_within(block, [Span(NS // 16 - 1, NS // 8)], 16)).tolist()
+    [0, 1]
+
+    Args:
+        block: the block.
+        spans: spans inside the block.
+        count: the number of sixteenths in the block.
+    """
     found = np.zeros(count, dtype=bool)
     for span in spans:
         low, high = span.start - block.span.start, span.end - block.span.start
+        # From the sixteenth that holds the first nanosecond to the one that holds the last: the
+        # start is rounded down, the end up.
         found[low * STATE_RATE // NS : -(-high * STATE_RATE // NS)] = True
     return found
 
 
 def _analysis_ready(block: CleanedBlock, count: int) -> NDArray[np.bool_]:
+    """Return the sixteenths that the source's state vector calls ready, shape `(count,)`."""
     state = block.source.state
     if not isinstance(state, Series) or len(state.samples) % count:
         return np.zeros(count, dtype=bool)
@@ -156,7 +192,7 @@ def _version(block: CleanedBlock, coupling: str) -> Series:
 
 
 def _canary_version(block: CleanedBlock, coupling: str) -> Series:
-    """Return the version that is tried; 0 where none is."""
+    """Return the version of a coupling's canary at 16 Hz; 0 where it has none."""
     production = block.estimates[coupling]
     version = block.canary.get(coupling, production).version
     tried = 0 if version == production.version else version
@@ -166,6 +202,7 @@ def _canary_version(block: CleanedBlock, coupling: str) -> Series:
 
 def _gain(block: CleanedBlock, coupling: str) -> Series:
     gain = block.estimates[coupling].gain
+    # A sixteenth is as clean as its least clean sample.
     lowest = gain.reshape(block.span.samples(STATE_RATE), -1).min(axis=1)
     return _accounting(block, lowest.astype(np.float32))
 

@@ -1,15 +1,15 @@
-"""Why a frame is not fully cleaned: one word each, in counts, logs and metrics."""
+"""The reasons for which a frame is not fully cleaned: one word each in counts, logs and metrics."""
 
 from __future__ import annotations
 
 CLEANED = "cleaned"
-"""No reason at all: every coupling's gain is 1 throughout."""
+"""The frame is fully cleaned: every coupling's gain is 1 throughout."""
 
 MISSING = "missing"
 """A witness has no samples."""
 
 INVALID = "invalid"
-"""A witness is flagged invalid by who wrote it."""
+"""A witness is flagged invalid by the program that wrote it."""
 
 CORRUPT = "corrupt"
 """A witness's file is damaged."""
@@ -18,46 +18,46 @@ BAD_RATE = "witness_rate"
 """A witness is too slow, or changed its rate."""
 
 NONFINITE_WITNESS = "witness_nonfinite"
-"""A witness has samples that are no numbers."""
+"""A witness has samples that are not finite."""
 
 FROZEN = "witness_frozen"
 """A witness keeps repeating one value that is not zero."""
 
 CLIPPED = "witness_clipped"
-"""A witness is at the end of its range."""
+"""A witness is at the end of its range, as configured."""
 
 NONFINITE = "prediction_nonfinite"
-"""The network gave samples that are no numbers."""
+"""The network's output has samples that are not finite."""
 
 NO_INPUT = "no_input"
-"""No block was given over a stretch."""
+"""The engine was given no block over a stretch of time."""
 
 NO_HISTORY = "no_history"
-"""The input began too short a time ago."""
+"""The input began too recently for the filters to be full."""
 
 NO_LOOKAHEAD = "no_lookahead"
-"""The block was given out before what comes after it was there."""
+"""The block was released before the input after it had come."""
 
 NO_FORECAST = "no_forecast"
-"""A witness came back too short a time ago to be forecast."""
+"""A witness came back too recently to be forecast."""
 
 LATE = "late"
-"""The daemon was too far behind and let the frame pass through."""
+"""The daemon was too far behind and let the frame pass through raw."""
 
 MODEL_ERROR = "model_error"
-"""The network failed."""
+"""The network raised an error."""
 
 ENGINE_ERROR = "engine_error"
-"""The computation failed; the strain was let through."""
+"""The computation raised an error, and the strain was passed through raw."""
 
 UNSETTLED = "gate_unsettled"
-"""The gate has not seen enough to open, or nothing good for too long."""
+"""The gate has not seen enough to open, or nothing good for as long as it remembers."""
 
 OUT_OF_SPEC = "gate_out_of_spec"
-"""The gate is closed: with this estimate the strain was worse than without."""
+"""The gate is closed because the strain was worse with this estimate than without it."""
 
 JUMP = "gate_jump"
-"""The estimate left its usual level at once."""
+"""The gate is closed because the estimate suddenly left its usual level."""
 
 ALL = (
     CLEANED,
@@ -80,12 +80,13 @@ ALL = (
     OUT_OF_SPEC,
     JUMP,
 )
+"""Every reason that a frame may have."""
 
 OF_GATES = (JUMP, OUT_OF_SPEC, UNSETTLED)
-"""Why a gate is closed."""
+"""The reasons for which a gate is closed."""
 
 ZERO = "witness_zero"
-"""A witness is zero throughout. Zeros are data and change no gain; they are counted."""
+"""A witness is zero throughout a block. Zeros are data and change no gain. They are counted."""
 
 OF_WITNESSES = (
     MISSING,
@@ -99,4 +100,4 @@ OF_WITNESSES = (
     ENGINE_ERROR,
     ZERO,
 )
-"""What may be wrong with a witness."""
+"""The faults of a witness."""

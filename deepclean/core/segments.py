@@ -53,7 +53,7 @@ def whole_seconds(spans: Iterable[Span]) -> list[Span]:
 
 
 def total_seconds(spans: Iterable[Span]) -> int:
-    """Return how many whole seconds some spans that do not overlap last together."""
+    """Return the number of whole seconds that spans without overlap last together."""
     return sum(span.duration for span in spans) // NS
 
 

@@ -9,13 +9,24 @@ from deepclean.core.nonfinite import runs
 from deepclean.core.time import NS
 
 READY = 0b11
-"""Bits of the source's state vector: calibrated strain is ok, observation intent."""
+"""Bits of the source's state vector that must be set: calibrated strain is ok (bit 0), observation
+intent (bit 1)."""
 
 
 def not_ready(block: Block) -> list[tuple[int, int]]:
-    """Return the stretches (GPS nanoseconds) of a block in which the strain is not ready.
+    """Return the stretches of a block in which the strain is not ready for analysis.
 
-    A site without a state vector is always ready; one whose state vector is missing is not.
+    A site without a state vector is always ready. A site whose state vector is missing is not.
+
+    >>> from deepclean.core.block import Series
+    >>> from deepclean.core.time import Span
+    >>> span = Span.of_seconds(0, 1)
+    >>> state = Series(span, 4, np.array([0b11, 0b111, 0b10, 0b11]))
+    >>> not_ready(Block(span, Gap(span, "missing"), state=state))
+    [(500000000, 750000000)]
+
+    Returns:
+        The stretches `(start, end)` in GPS nanoseconds, in order.
     """
     if block.state is None:
         return []

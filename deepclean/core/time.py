@@ -18,6 +18,13 @@ NS = 1_000_000_000
 def index_at(instant: int, rate: int) -> int:
     """Return the index of the sample that stands exactly at `instant`.
 
+    >>> index_at(NS // 2, 4096)
+    2048
+    >>> index_at(1, 4096)
+    Traceback (most recent call last):
+        ...
+    ValueError: no sample at 4096 Hz stands at GPS 1 ns
+
     Args:
         instant: GPS nanoseconds.
         rate: samples per second.
@@ -25,6 +32,7 @@ def index_at(instant: int, rate: int) -> int:
     Raises:
         ValueError: no sample of that rate stands at that instant.
     """
+    # Sample n at rate R stands at t = n / R seconds, so n = t R, and that must be a whole number.
     index, rest = divmod(instant * rate, NS)
     if rest:
         raise ValueError(f"no sample at {rate} Hz stands at GPS {instant} ns")
@@ -32,14 +40,26 @@ def index_at(instant: int, rate: int) -> int:
 
 
 def index_from(instant: int, rate: int) -> int:
-    """Return the index of the first sample at or after `instant` (GPS nanoseconds)."""
+    """Return the index of the first sample at or after `instant`.
+
+    >>> index_from(NS // 2, 4096), index_from(NS // 2 + 1, 4096), index_from(-1, 4096)
+    (2048, 2049, 0)
+
+    Args:
+        instant: GPS nanoseconds.
+        rate: samples per second.
+    """
+    # Integer division rounds down, so minus the quotient of minus the numerator rounds up.
     return -(-instant * rate // NS)
 
 
 def seconds_to_ns(seconds: float | str) -> int:
     """Return whole nanoseconds for a duration or instant that a person wrote in seconds.
 
-    Decimal arithmetic, so that `0.1` and `"1126259462.4"` mean what they say.
+    The arithmetic is decimal, so `0.1` and `"1126259462.4"` mean what they say.
+
+    >>> seconds_to_ns("1126259462.4"), seconds_to_ns(0.1)
+    (1126259462400000000, 100000000)
 
     Raises:
         ValueError: not a number, or finer than a nanosecond.
@@ -54,7 +74,12 @@ def seconds_to_ns(seconds: float | str) -> int:
 
 
 def format_gps(instant: int) -> str:
-    """Return `instant` (GPS nanoseconds) as seconds without trailing zeros: `1126259462.4`."""
+    """Return `instant` (GPS nanoseconds) as decimal seconds without trailing zeros.
+
+    >>> format_gps(1126259462_400000000), format_gps(-NS), format_gps(1)
+    ('1126259462.4', '-1', '0.000000001')
+    """
+    # The sign is set apart because divmod rounds down: -0.5 s would become -1 s and +0.5 s.
     whole, rest = divmod(abs(instant), NS)
     sign = "-" if instant < 0 else ""
     return f"{sign}{whole}.{rest:09d}".rstrip("0").rstrip(".")
@@ -63,6 +88,14 @@ def format_gps(instant: int) -> str:
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
     """A half-open stretch of time `[start, end)` in GPS nanoseconds, never empty.
+
+    >>> span = Span.of_seconds(1126259462, 4)
+    >>> span.samples(16384), str(span)
+    (65536, '[1126259462, 1126259466)')
+
+    Args:
+        start: GPS nanoseconds of the first instant inside.
+        end: GPS nanoseconds of the first instant after it.
 
     Raises:
         ValueError: `end` is not after `start`.
@@ -84,9 +117,14 @@ class Span:
     def of_samples(cls, first: int, count: int, rate: int) -> Self:
         """Return the span of `count` samples from index `first` at `rate` Hz.
 
+        >>> Span.of_samples(4096, 2048, 4096)
+        Span(start=1000000000, end=1500000000)
+
         Raises:
-            ValueError: an end of it is not a whole number of nanoseconds.
+            ValueError: an end of the span is not a whole number of nanoseconds.
         """
+        # A sample fills the time up to the next one, so the span ends where sample first + count
+        # stands. At 16384 Hz only every 32nd sample stands at a whole nanosecond.
         start, start_rest = divmod(first * NS, rate)
         end, end_rest = divmod((first + count) * NS, rate)
         if start_rest or end_rest:
@@ -101,18 +139,31 @@ class Span:
     def indices(self, rate: int) -> tuple[int, int]:
         """Return the half-open index range of this span's samples at `rate` Hz.
 
+        >>> Span(NS // 2, NS).indices(16)
+        (8, 16)
+
         Raises:
             ValueError: an end of the span falls between samples.
         """
         return index_at(self.start, rate), index_at(self.end, rate)
 
     def samples(self, rate: int) -> int:
-        """Return how many samples at `rate` Hz this span holds (exact, or ValueError)."""
+        """Return the number of samples at `rate` Hz that this span holds.
+
+        Raises:
+            ValueError: an end of the span falls between samples.
+        """
         first, last = self.indices(rate)
         return last - first
 
     def overlap(self, other: Span) -> Span | None:
-        """Return what both spans share, or None."""
+        """Return the span that both spans share, or None.
+
+        >>> Span(0, 4).overlap(Span(3, 9))
+        Span(start=3, end=4)
+        >>> Span(0, 4).overlap(Span(4, 9)) is None
+        True
+        """
         start, end = max(self.start, other.start), min(self.end, other.end)
         return Span(start, end) if start < end else None
 

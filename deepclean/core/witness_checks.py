@@ -1,15 +1,15 @@
-"""Which samples of a witness cannot be believed: frozen ones, and ones at the end of its range.
+"""The samples of a witness that cannot be believed: frozen ones, and ones at the end of its range.
 
-A channel is frozen where its value has been the same for a while, and not zero: a line that is
-switched off leaves zeros, which are data, while a reader that holds the last value would have it
-subtracted from memory. A sample counts as frozen by what came before it alone, so the verdict
-needs no look-ahead, a bounded history, and is the same however the stream was cut.
+A channel is frozen where its value has been the same for a while, and is not zero. A line that is
+switched off leaves zeros, which are data, but a reader that holds the last value would have the
+network subtract from memory. A sample counts as frozen by the samples before it alone, so the check
+needs no look-ahead and a bounded history, and its result is the same however the stream was cut.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,25 +23,20 @@ Run = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class WitnessSettings:
-    """What makes a sample unusable.
+    """Configured by `engine.witnesses`; durations in nanoseconds."""
 
-    Args:
-        frozen: nanoseconds after which a value that stays the same is frozen; None: never.
-        limits: by channel, the magnitude from which its samples are clipped.
-    """
-
-    frozen: int | None = None
-    limits: Mapping[str, float] = field(default_factory=dict)
+    frozen: int | None
+    limits: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class ConstantRun:
-    """The equal samples at the end of what was seen of a channel.
+    """The run of equal samples with which the samples of a channel end so far.
 
     Args:
-        value: of all of them.
+        value: the value of all of them, in the channel's unit.
         since: absolute index of the first.
-        end: just after the last.
+        end: absolute index after the last.
     """
 
     value: float
@@ -52,19 +47,29 @@ class ConstantRun:
 def frozen(
     samples: Samples, first: int, rate: int, duration: int, held: ConstantRun | None
 ) -> tuple[list[Run], ConstantRun]:
-    """Return which samples repeat, for at least a while, the value of the one before.
+    """Return the runs of samples that have repeated the value before them for a while.
+
+    At 16 Hz an eighth of a second is two samples, and the third equal one is the first frozen:
+
+    >>> found, last = frozen(np.array([1.0, 5.0, 5.0, 5.0]), 100, 16, NS // 8, held=None)
+    >>> found, last
+    ([(103, 104)], ConstantRun(value=5.0, since=101, end=104))
+    >>> frozen(np.array([5.0, 6.0]), 104, 16, NS // 8, held=last)
+    ([(104, 105)], ConstantRun(value=6.0, since=105, end=106))
 
     Args:
         samples: shape `(n,)`, not empty.
         first: absolute index of the first.
         rate: samples per second.
-        duration: nanoseconds; a sample is frozen where the samples of that much time before it
-            have its value too. Zeros are never frozen.
-        held: what the samples before these ended with; it counts where they follow at once.
+        duration: nanoseconds. A sample is frozen where the samples of that much time before it have
+            its value too. Zeros are never frozen.
+        held: the run with which the samples before these ended; it counts where these follow at
+            once.
 
     Returns:
-        The runs of frozen samples, in order, and what these samples end with.
+        The runs of frozen samples, in order, and the run with which these samples end.
     """
+    # The samples of that much time: ceil(duration rate), one at least.
     stop, count = first + len(samples), max(1, -(-duration * rate // NS))
     continued = held is not None and held.end == first and held.value == samples[0]
     ended = len(samples) == 1 or samples[-2] != samples[-1]
@@ -74,6 +79,8 @@ def frozen(
     same = np.empty(len(samples), dtype=bool)
     same[1:] = samples[1:] == samples[:-1]
     same[0] = continued
+    # A run begins at each sample that differs from the one before, and at `held.since` where the
+    # first sample goes on with the run before.
     begins = np.flatnonzero(~same) + first
     if continued:
         assert held is not None
@@ -82,6 +89,8 @@ def frozen(
     if not same.any():
         return [], last
     ends = np.append(begins[1:], stop)
+    # The first `count` samples of a run have fewer equal ones before them: a run is frozen from
+    # begin + count on, if it is longer than that.
     long = np.flatnonzero(ends - begins > count)
     found = [(max(int(begins[i]) + count, first), int(ends[i])) for i in long]
     return [(low, high) for low, high in found if low < high and samples[low - first] != 0], last
@@ -90,9 +99,12 @@ def frozen(
 def clipped(samples: Samples, first: int, limit: float) -> list[Run]:
     """Return the runs of samples whose magnitude is at least `limit`.
 
+    >>> clipped(np.array([0.0, 10.0, -10.0, 9.0]), first=100, limit=10.0)
+    [(101, 103)]
+
     Args:
         samples: shape `(n,)`.
         first: absolute index of the first.
-        limit: in the samples' unit.
+        limit: the magnitude at the end of the range, in the samples' unit.
     """
     return [(first + low, first + high) for low, high in runs(np.abs(samples) >= limit)]

@@ -25,11 +25,12 @@ from typing import Self
 
 from deepclean.config import Config
 from deepclean.core.channels import product_names
-from deepclean.core.time import Span
+from deepclean.core.segments import difference
+from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, OutputError
 from deepclean.io.merge import Content, FilePiece, Merger, read, runs
 from deepclean.io.retention import Retention, held
-from deepclean.io.t050017 import FrameName, remaining
+from deepclean.io.t050017 import FrameName
 from deepclean.system.atomic import sweep
 from deepclean.system.lock import OutputLock
 
@@ -55,7 +56,7 @@ class FrameArchive:
     def __init__(self, config: Config, *, retry: float = 30.0, pause: float = 0.002) -> None:
         output = config.output
         self._source, self._description = output.directory, output.description
-        self._length = output.archive.length_ns
+        self._length = output.archive.length * NS
         self._retry, self._pause = retry, pause
         self._reached = -1
         self._stopped, self._wake = threading.Event(), threading.Event()
@@ -186,10 +187,10 @@ class _ArchiveFolder:
         if self._retention is None:
             sweep(directory, description)
             keep = self._settings.retention
-            self._retention = Retention(directory, description, keep.count, keep.age_ns)
+            self._retention = Retention(directory, description, keep.count, keep.age)
         if self._finished is None:
             self._finished = held(directory, description)
-        length = self._settings.length_ns
+        length = self._settings.length * NS
         for begin, pieces in self._stretches(names).items():
             stretch = Span(begin, begin + length)
             try:
@@ -202,7 +203,7 @@ class _ArchiveFolder:
 
     def _stretches(self, names: Sequence[FrameName]) -> dict[int, list[FilePiece]]:
         """Return the pieces of every complete stretch that may not be done, in order of time."""
-        length = self._settings.length_ns
+        length = self._settings.length * NS
         stretches: dict[int, list[FilePiece]] = defaultdict(list)
         end = names[-1].span.end // length * length if names else 0
         reached = self._done
@@ -224,7 +225,7 @@ class _ArchiveFolder:
         name = self._merger.name(stretch)
         if not retention.allows(name):
             return
-        missing = list(remaining(stretch, finished))
+        missing = difference([stretch], (name.span for name in finished))
         parts = [
             FilePiece(piece.path, part)
             for piece in pieces

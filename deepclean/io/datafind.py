@@ -1,12 +1,13 @@
 """History through gwpy: a data-find service, NDS2 or open data, as gwpy finds it.
 
-`fetch` takes a whole span at once, into memory; `Remote` takes what is read, piece by piece.
+`fetch` takes a whole span at once, into memory. `RemoteHistory` fetches what is read, piece by
+piece.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,15 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, listed
 
 PIECE = 128 * NS
-"""What `Remote` fetches at once, counted from GPS 0: a request takes about a second whatever it is
-for, and of a site's witnesses so much fits into memory."""
+"""Nanoseconds that `RemoteHistory` fetches at once, counted from GPS 0. A request takes about a
+second, however much it is for, and this much of a site's witnesses fits into memory."""
 
 _KEPT = 2
-"""Pieces kept of each set of channels: a read may touch two."""
+"""Pieces that are kept of every set of channels: a read may touch two."""
 
 
 class RemoteData:
-    """Channels that gwpy fetched; satisfies train.data.Source and io.source.Past.
+    """Channels that gwpy fetched; satisfies io.source.ChannelHistory.
 
     Args:
         series: by full channel name, all over one span. Not-a-number marks what is missing.
@@ -32,25 +33,18 @@ class RemoteData:
 
     def __init__(self, series: Mapping[str, Series]) -> None:
         self._series = dict(series)
+        self.faults: list[InputError] = []
 
     def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
-        """Return the rate in Hz of the wanted channels that are there."""
-        return {
-            name: series.rate
-            for name, series in self._series.items()
-            if wanted is None or name in wanted
-        }
-
-    @property
-    def faults(self) -> list[InputError]:
-        """What could not be had: nothing, or it would not have been made."""
-        return []
+        """Return the rate in Hz of every channel, or of those `wanted` that are there."""
+        held = self._series.items()
+        return {name: series.rate for name, series in held if wanted is None or name in wanted}
 
     def require(self, wanted: Collection[str]) -> dict[str, int]:
         """Return the rate in Hz of every wanted channel.
 
         Raises:
-            InputError: some were not fetched.
+            InputError: some channels were not fetched.
         """
         absent = set(wanted) - set(self._series)
         if absent:
@@ -59,7 +53,7 @@ class RemoteData:
             )
         return self.channels(wanted)
 
-    def spans(self, channel: str | None = None) -> Sequence[Span]:
+    def spans(self, channel: str | None = None) -> list[Span]:
         """Return the stretch that was fetched of a channel."""
         held = [s.span for name, s in self._series.items() if channel in (None, name)]
         return held[:1]
@@ -70,26 +64,40 @@ class RemoteData:
 
 
 class RemoteHistory:
-    """A span of history that is fetched as it is read; satisfies io.source.Past.
+    """A span of history that is fetched as it is read; satisfies io.source.ChannelHistory.
 
-    It can be made in any process. Processes that share a span each fetch what they read of it: to
-    fetch it once for all of them would take memory for all of it, and once more in each of them.
+    It can be made in any process. Each process fetches what it reads: to fetch a shared span once
+    would take memory for all of it, and once more in every process.
 
     Args:
-        span: to be read, whole seconds; what is before or after it can be had too.
+        span: the stretch to be read, whole seconds; what is before or after it can be had too.
         state: the channel of bits among what is read, if there is one.
-        options: as of `fetch`.
+        options: the options of `fetch`.
     """
 
     def __init__(self, span: Span, state: str | None = None, **options: Any) -> None:
-        self._span, self._state, self._options = span, state, options
-        self._kept: OrderedDict[tuple[frozenset[str], int], RemoteData] = OrderedDict()
+        self._span = span
         self._faults: dict[tuple[frozenset[str], int], InputError] = {}
+        faults = self._faults
+
+        @lru_cache(_KEPT)
+        def piece(names: frozenset[str], number: int) -> RemoteData:
+            try:
+                return fetch(names, _piece_span(number), state, **options)
+            except InputError as fault:
+                faults[names, number] = fault
+                return RemoteData({})
+
+        self._piece = piece
 
     @property
     def faults(self) -> list[InputError]:
-        """What could not be had so far."""
+        """The faults met so far, one for each piece and set of channels."""
         return list(self._faults.values())
+
+    def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
+        """Return the rate in Hz of those wanted channels that can be had at the span's start."""
+        return self._piece(frozenset(wanted or ()), self._span.start // PIECE).channels()
 
     def require(self, wanted: Collection[str]) -> dict[str, int]:
         """Return the rate in Hz of every wanted channel, at the start of the span.
@@ -97,34 +105,24 @@ class RemoteHistory:
         Raises:
             InputError: they cannot be had there.
         """
-        key = (frozenset(wanted), self._span.start // PIECE)
-        rates = self._piece(*key).channels()
-        if key in self._faults:
-            raise self._faults[key]
+        rates = self.channels(wanted)
+        fault = self._faults.get((frozenset(wanted), self._span.start // PIECE))
+        if fault is not None:
+            raise fault
         return {name: rates[name] for name in wanted}
+
+    def spans(self, channel: str | None = None) -> list[Span]:
+        """Return the span: whether a service has all of it, only a read can tell."""
+        return [self._span]
 
     def read(self, wanted: Collection[str], span: Span) -> dict[str, Series | Gap]:
         """Return, by channel, its samples over the span, or a gap where some are missing.
 
-        A piece that cannot be had is missing, and noted in `faults`.
+        What cannot be fetched is missing, and noted in `faults`.
         """
         names = frozenset(wanted)
         parts = [self._piece(names, number).read(wanted, part) for number, part in _pieces(span)]
         return {name: _joined([part[name] for part in parts], span) for name in wanted}
-
-    def _piece(self, names: frozenset[str], number: int) -> RemoteData:
-        key = (names, number)
-        if key not in self._kept:
-            try:
-                piece = Span(number * PIECE, (number + 1) * PIECE)
-                self._kept[key] = fetch(names, piece, self._state, **self._options)
-            except InputError as fault:
-                self._faults[key] = fault
-                self._kept[key] = RemoteData({})
-        self._kept.move_to_end(key)
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[key]
 
 
 def fetch(
@@ -135,11 +133,11 @@ def fetch(
     Args:
         channels: full names.
         span: whole GPS seconds.
-        state: the one of them that holds bits; where it is missing, none is set.
-        options: `get`'s own, such as `source`, `frametype`, `host`, `allow_tape`.
+        state: the channel that holds bits; where it is missing, no bit is set.
+        options: options of `get`, such as `source`, `frametype`, `host`, `allow_tape`.
 
     Raises:
-        InputError: gwpy cannot get them, or a channel has a rate that is not whole.
+        InputError: gwpy cannot get them, or a channel has a rate that is not a whole number of Hz.
     """
     from gwpy.timeseries import TimeSeriesDict
 
@@ -164,7 +162,7 @@ def fetch(
 
 
 def _reasons(error: Exception) -> Iterator[str]:
-    """Yield what went wrong, of each source that gwpy tried."""
+    """Yield one message for each source that gwpy tried."""
     if isinstance(error, ExceptionGroup):
         for each in error.exceptions:
             yield from _reasons(each)
@@ -190,10 +188,14 @@ def _cut(series: Series | None, span: Span) -> Series | Gap:
     return part if np.isfinite(part.samples).all() else Gap(span, "missing")
 
 
+def _piece_span(number: int) -> Span:
+    return Span(number * PIECE, (number + 1) * PIECE)
+
+
 def _pieces(span: Span) -> Iterator[tuple[int, Span]]:
-    """Yield the numbers of the pieces that a span touches, and which part of it each holds."""
+    """Yield the numbers of the pieces that a span touches, and the part of it in each."""
     for number in range(span.start // PIECE, -(-span.end // PIECE)):
-        part = span.overlap(Span(number * PIECE, (number + 1) * PIECE))
+        part = span.overlap(_piece_span(number))
         assert part is not None
         yield number, part
 

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from deepclean.core.block import Gap, Samples, Series
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import InputError, OutputError
-from deepclean.system.atomic import OutputChannel, absent_channels, publish, whole_rate
+from deepclean.io.channels import OutputChannel, absent_channels, whole_rate
+from deepclean.system.atomic import publish
 
 __all__ = [
     "Compression",

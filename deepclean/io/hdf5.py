@@ -26,7 +26,8 @@ import numpy as np
 from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span, format_gps, index_at, seconds_to_ns
 from deepclean.errors import InputError, OutputError
-from deepclean.system.atomic import OutputChannel, absent_channels, publish, whole_rate
+from deepclean.io.channels import OutputChannel, absent_channels, whole_rate
+from deepclean.system.atomic import publish
 
 
 def channels(path: Path, wanted: Collection[str] | None = None) -> dict[str, int]:

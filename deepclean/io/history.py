@@ -1,29 +1,31 @@
 """History: files and directories read as if they were one long recording.
 
-Files of any length may lie in any order, overlap, or leave holes. Where they overlap, a channel's
-sample comes from the first file that has it: the one that starts earliest, the longest of those,
-the first by path of those. So it does not depend on what was asked.
+Files of any length may lie in any order, overlap, or leave holes. Where files overlap, a channel's
+sample comes from the first file that has it. Files come in this order: by start, then the longest
+first, then by path. So the sample does not depend on what was asked.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from deepclean.core.block import Gap, Series, concatenate
+from deepclean.core.segments import union
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io.catalogue import DataFile, Held, catalogue
-from deepclean.system.atomic import absent_channels
+from deepclean.io.channels import absent_channels
 
 _PIECE = 64 * NS
-"""What is read of a file at once and kept: reading it second by second costs one decompression."""
+"""Nanoseconds of a file that are read at once and kept. A file that is read second by second is
+then decompressed once."""
 
 _KEPT = 4
-"""Pieces kept: the end of one file and the beginning of the next, of two streams."""
+"""Pieces that are kept: the end of one file and the beginning of the next, of two streams."""
 
 
 class History:
@@ -33,12 +35,12 @@ class History:
         paths: directories, and files.
         description: take only files of this description from the directories (`H1_llhoft`).
         recursive: look into the directories' directories, as archives have them.
-        checksum: verify that of whole frame files, as a live run does: every byte is read, of
-            which a few may be wanted. Without, what is sound of a damaged file is read.
+        checksum: verify the checksum of whole frame files, as a live run does. Every byte is read
+            then, whatever is wanted. Without it, what is sound of a damaged file is read.
 
     Raises:
-        InputError: a path that does not exist, a file named outright that cannot be read, or
-            nothing found at all.
+        InputError: a path does not exist, a file named outright cannot be read, or there is no
+            file at all.
     """
 
     def __init__(
@@ -58,19 +60,19 @@ class History:
             raise InputError(f"no frame or HDF5 files{kind} found: {looked}")
         self._starts = [file.span.start for file in self._files]
         self._longest = max(file.span.duration for file in self._files)
-        self._kept: OrderedDict[tuple[Path, Span, frozenset[str]], Held] = OrderedDict()
+        self._kept = lru_cache(_KEPT)(_read_piece)
         self._faults: dict[tuple[Path | None, tuple[str, ...]], InputError] = {}
 
     @property
     def faults(self) -> list[InputError]:
-        """What could not be read so far: each file and set of channels once."""
+        """The faults met so far, one for each file and set of channels."""
         return list(self._faults.values())
 
     def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
         """Return the rate in Hz of every channel, or of those `wanted` that are there.
 
-        The first readable file of each stream (site and description) speaks for the stream.
-        Asking for a few is cheap where files hold thousands.
+        The first readable file of each stream (site and description) stands for the stream. To ask
+        for a few channels is cheap where files hold thousands.
         """
         rates: dict[str, int] = {}
         for held in self._streams(wanted).values():
@@ -81,7 +83,8 @@ class History:
         """Return the rate in Hz of every wanted channel.
 
         Raises:
-            InputError: some are absent; it names them all. Or no file can be read at all.
+            InputError: some channels are absent; the message names them all. Or no file can be
+                read at all.
         """
         rates = self.channels(wanted)
         absent = set(wanted) - set(rates)
@@ -96,21 +99,13 @@ class History:
         """Return the stretches that the files cover, in order, none touching the next.
 
         Args:
-            channel: count only files of the streams that hold it.
+            channel: count only files of the streams that hold this channel.
         """
         holding = None if channel is None else self._streams([channel])
-        merged: list[Span] = []
-        for file in self._files:
-            if holding is not None and not holding.get(file.stream):
-                continue
-            if merged and file.span.start <= merged[-1].end:
-                merged[-1] = Span(merged[-1].start, max(merged[-1].end, file.span.end))
-            else:
-                merged.append(file.span)
-        return merged
+        return union(f.span for f in self._files if holding is None or holding.get(f.stream))
 
     def files(self, span: Span) -> list[DataFile]:
-        """Return the files that a read of the span would open, in the order in which they count."""
+        """Return the files that a read of the span would open, in order."""
         return [file for file, _ in self._touched(span)]
 
     def read(self, wanted: Collection[str], span: Span, *, strict: bool = False) -> Held:
@@ -118,14 +113,14 @@ class History:
 
         Args:
             wanted: full channel names.
-            span: what to read.
-            strict: raise where a file is at fault, rather than note it in `faults`.
+            span: the stretch to read.
+            strict: raise where a file is at fault, rather than note the fault in `faults`.
 
         Returns:
-            By channel: its samples over the whole span, or a gap over the whole span with the
-            reason of its first part without samples: `missing` (no file, or no such channel in
-            it), `invalid` (flagged by who wrote it) or `corrupt` (the file is damaged, or the rate
-            changes).
+            By channel: its samples over the whole span, or a gap over the whole span. The gap has
+            the reason of the first part without samples: `missing` (no file, or no such channel in
+            the file), `invalid` (flagged by its writer) or `corrupt` (the file is damaged, or the
+            rate changes).
 
         Raises:
             InputError: with `strict`, the first fault met.
@@ -150,7 +145,7 @@ class History:
         return joined
 
     def _touched(self, span: Span) -> Iterator[tuple[DataFile, Span]]:
-        """Yield the files that hold some of the span, and which part of it, in their order."""
+        """Yield, in order, the files that hold some of the span, and that part of it."""
         first = bisect_left(self._starts, span.start - self._longest)
         for file in self._files[first : bisect_left(self._starts, span.end)]:
             part = file.span.overlap(span)
@@ -175,11 +170,14 @@ class History:
     def _read_file(
         self, file: DataFile, wanted: frozenset[str], part: Span
     ) -> tuple[Held, list[InputError]]:
-        """Read what one file holds of a part of it, through the pieces where they are sound."""
+        """Read a part of one file, through pieces where they are sound."""
         pieces = list(_pieces(file.span, part))
         if pieces == [part]:
             return file.read(wanted, part, checksum=self._checksum)
-        read = [self._piece(file, wanted, piece, keep=not part.covers(piece)) for piece in pieces]
+        read = [
+            (_read_piece if part.covers(piece) else self._kept)(file, wanted, piece, self._checksum)
+            for piece in pieces
+        ]
         held: Held = {}
         for name in wanted:
             series = [each for piece in read if isinstance(each := piece.get(name), Series)]
@@ -191,16 +189,9 @@ class History:
         rest, faults = file.read(left, part, checksum=self._checksum)
         return held | rest, faults
 
-    def _piece(self, file: DataFile, wanted: frozenset[str], piece: Span, *, keep: bool) -> Held:
-        if not keep:
-            return file.read(wanted, piece, checksum=self._checksum)[0]
-        key = (file.path, piece, wanted)
-        if key not in self._kept:
-            self._kept[key] = file.read(wanted, piece, checksum=self._checksum)[0]
-        self._kept.move_to_end(key)
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+
+def _read_piece(file: DataFile, wanted: frozenset[str], piece: Span, checksum: bool) -> Held:
+    return file.read(wanted, piece, checksum=checksum)[0]
 
 
 def _pieces(whole: Span, part: Span) -> Iterator[Span]:
@@ -211,7 +202,7 @@ def _pieces(whole: Span, part: Span) -> Iterator[Span]:
 
 
 def _cut(series: list[Series], part: Span) -> Series:
-    """Return the part of consecutive pieces, never a view of one that is kept."""
+    """Return the part of consecutive pieces, never a view of a piece that is kept."""
     cuts = [each.cut(shared) for each in series if (shared := each.span.overlap(part))]
     whole = concatenate(cuts)
     return whole if len(cuts) > 1 else Series(part, whole.rate, whole.samples.copy())
@@ -232,9 +223,6 @@ def _join(pieces: list[Series | Gap], span: Span) -> Series | Gap:
             reached = piece.span.end
     if reached == span.end:
         return concatenate(taken)
-    known = (piece.reason for piece in pieces if isinstance(piece, Gap) and _holds(piece, reached))
-    return Gap(span, next(known, "missing"))
-
-
-def _holds(piece: Gap, instant: int) -> bool:
-    return piece.span.start <= instant < piece.span.end
+    gaps = (piece for piece in pieces if isinstance(piece, Gap))
+    reasons = (gap.reason for gap in gaps if gap.span.start <= reached < gap.span.end)
+    return Gap(span, next(reasons, "missing"))

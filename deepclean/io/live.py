@@ -13,15 +13,14 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isfinite
-from pathlib import Path
 
 from deepclean.core import reasons
-from deepclean.core.align import Aligner
-from deepclean.core.block import Block, Gap, Series
+from deepclean.core.block import Block, Gap
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import InputError, hint
 from deepclean.io import gwf
+from deepclean.io.live_reader import LiveReader
 from deepclean.io.source import Channels
 from deepclean.io.t050017 import FrameName
 from deepclean.io.tail import FrameTail
@@ -78,12 +77,20 @@ class LiveSource:
     timings: Timings = field(default_factory=Timings)
     counts: Counter[tuple[Stream, Result]] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
-    _aligner: Aligner = field(init=False)
-    _read: dict[Path, int] = field(default_factory=dict)
+    _reader: LiveReader = field(init=False)
     _without: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        self._aligner = Aligner(self.channels.witnesses)
+        self._reader = LiveReader(
+            *(self.channels, self.strain, self.witnesses),
+            clock=self.clock,
+            deadline=self.deadline,
+            checksum=self.checksum,
+            stopped=self.stopped,
+            wait=self._wait,
+            counts=self.counts,
+            timings=self.timings,
+        )
         for tail in self._tails:
             tail.ignored = self.ignored
 
@@ -156,7 +163,7 @@ class LiveSource:
             if held.span.start >= max(self.strain.starts()):
                 break
             span = _rest(held, cursor)
-            strain, state = self._read_strain(held, span, self.strain.noticed(held))
+            strain, state = self._reader.read_strain(held, span, self.strain.noticed(held))
             witnesses = {w: Gap(span, reasons.LATE) for w in self.channels.witnesses}
             yield InputFrame(span, [Block(span, strain, witnesses, state)], bypass=True)
             cursor = span.end
@@ -164,7 +171,7 @@ class LiveSource:
             self.strain.poll(cursor)
         self._settle(cursor, look=True)
         _log.info("GPS %s: caught up; cleaning again", format_gps(cursor))
-        self._aligner, self._read = Aligner(self.channels.witnesses), {}
+        self._reader.restart()
         reach = max(cursor - self.history, start)
         known = [s for s in self.strain.starts() if reach <= s < cursor]
         position = known[0] if known else cursor
@@ -226,89 +233,11 @@ class LiveSource:
     def _frame(self, name: FrameName, span: Span, *, wanted: bool) -> InputFrame:
         """Return a frame: its strain, and the witnesses that are there by the deadline."""
         arrived = self.strain.noticed(name)
-        strain, state = self._read_strain(name, span, arrived)
-        self._gather(span, arrived)
-        blocks = self._aligner.blocks(strain, state)
+        strain, state = self._reader.read_strain(name, span, arrived)
+        self._reader.gather(span, arrived)
+        blocks = self._reader.aligner.blocks(strain, state)
         self._say(blocks)
         return InputFrame(span, blocks, wanted, arrived if isfinite(arrived) else None)
-
-    def _read_strain(
-        self, name: FrameName, span: Span, arrived: float
-    ) -> tuple[Series | Gap, Series | Gap | None]:
-        wanted = self.channels.of_strain_file
-        if not self.witnesses:
-            wanted += self.channels.witnesses
-        while True:
-            try:
-                read = self._read_file(self.strain.path(name), wanted, span)
-                break
-            except InputError as fault:
-                if self.stopped() or self.clock.monotonic() - arrived >= self.deadline:
-                    _log.warning("strain frame %s: %s", name, fault)
-                    self.counts["strain", "unreadable"] += 1
-                    return Gap(span, "strain_unreadable"), None
-            self._wait()
-        self.strain.mark_read(name)
-        strain = read.pop(self.channels.strain, Gap(span, "strain_missing"))
-        if isinstance(strain, Series) and strain.rate != self.channels.rate:
-            strain = Gap(span, "strain_rate")
-        state = read.pop(self.channels.state, None) if self.channels.state else None
-        self._aligner.add(read)
-        return strain, state
-
-    def _read_file(
-        self, path: Path, wanted: tuple[str, ...], span: Span
-    ) -> dict[str, Series | Gap]:
-        try:
-            with self.timings.stage("read"):
-                return gwf.read(path, wanted, span, checksum=self.checksum, missing_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot be read: {error}", path=path) from error
-
-    def _gather(self, span: Span, arrived: float) -> None:
-        """Read the witness files over a span as they come, until the deadline."""
-        while True:
-            late = [tail for tail in self.witnesses if not self._take(tail, span)]
-            if not late or self.stopped():
-                return
-            if self.clock.monotonic() - arrived >= self.deadline:
-                for tail in late:
-                    tail.rescan()  # its name may be one that is not probed for
-                for tail in [tail for tail in late if not self._take(tail, span)]:
-                    there = tail.at(span.start) is not None
-                    self.counts["witnesses", "unreadable" if there else "missing"] += 1
-                return
-            self._wait()
-
-    def _take(self, tail: FrameTail, span: Span) -> bool:
-        """Read what a witness directory has over a span; return whether that is all of it."""
-        instant, complete = span.start, True
-        while instant < span.end:
-            tail.poll(instant)
-            name = tail.at(instant)
-            if name is None or not self._read_witnesses(tail, name):
-                complete = False
-                name = tail.after(instant)
-                instant = span.end if name is None else name.span.start
-            else:
-                instant = name.span.end
-        return complete
-
-    def _read_witnesses(self, tail: FrameTail, name: FrameName) -> bool:
-        path = tail.path(name)
-        if path in self._read:
-            return True
-        try:
-            # Each directory is asked for all: what it does not hold is left out.
-            read = self._read_file(path, self.channels.witnesses, name.span)
-        except InputError as fault:
-            _log.debug("witness frame %s: %s", name, fault)
-            return False
-        self.counts["witnesses", "taken"] += 1
-        tail.mark_read(name)
-        self._aligner.add(read)
-        self._read[path] = name.span.end
-        return True
 
     def _absent(self, start: int, end: int, wanted_from: int) -> Iterator[InputFrame]:
         """Yield what there is of witnesses over a stretch without strain."""
@@ -321,8 +250,8 @@ class LiveSource:
         for second in range(start, end, NS):
             span = Span(second, second + NS)
             for tail in self.witnesses:
-                self._take(tail, span)
-            blocks = self._aligner.blocks(Gap(span, "strain_missing"))
+                self._reader.take(tail, span)
+            blocks = self._reader.aligner.blocks(Gap(span, "strain_missing"))
             self._say(blocks)
             yield InputFrame(span, blocks, wanted=second >= wanted_from)
 
@@ -340,10 +269,9 @@ class LiveSource:
 
     def _drop(self, cursor: int) -> None:
         """Forget files and pieces that lie behind; a file may still hold what comes next."""
-        self._aligner.drop_before(cursor)
+        self._reader.drop_before(cursor)
         for tail in self._tails:
             tail.drop_before(cursor - self.history)
-        self._read = {path: end for path, end in self._read.items() if end > cursor}
 
     def _say(self, blocks: Sequence[Block]) -> None:
         """Log which channels lost their samples or have them again: transitions only."""

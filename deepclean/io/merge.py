@@ -18,9 +18,10 @@ from deepclean.core.block import Series, concatenate
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, OutputError
 from deepclean.io import gwf, hdf5
+from deepclean.io.channels import OutputChannel
 from deepclean.io.frhistory import history
 from deepclean.io.t050017 import FrameName
-from deepclean.system.atomic import OutputChannel, settle
+from deepclean.system.atomic import settle
 
 FRAME = 64 * NS
 """Nanoseconds that are held at a time; a frame of a merged GWF file ends on its multiples."""

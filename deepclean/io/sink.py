@@ -10,9 +10,10 @@ from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import OutputError
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.io.retention import Retention, held
 from deepclean.io.t050017 import FrameName
-from deepclean.system.atomic import OutputChannel, sweep
+from deepclean.system.atomic import sweep
 
 
 @dataclass(slots=True)

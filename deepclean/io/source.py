@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,18 +35,26 @@ class Channels:
 
 
 class ChannelHistory(Protocol):
-    """Where channels of the past are read from: io.history.History, io.datafind.Remote."""
+    """Channels of the past: io.history.History, io.datafind.RemoteData and RemoteHistory."""
 
     @property
     def faults(self) -> list[InputError]:
         """What could not be read so far."""
         ...
 
+    def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
+        """Return the rate in Hz of every channel, or of those `wanted` that are there."""
+        ...
+
     def require(self, wanted: Collection[str]) -> dict[str, int]:
         """Return the rate in Hz of every wanted channel. Raises InputError where one is absent."""
         ...
 
-    def read(self, wanted: Collection[str], span: Span) -> Mapping[str, Series | Gap]:
+    def spans(self, channel: str | None = None) -> list[Span]:
+        """Return the stretches for which there is data of a channel, in order."""
+        ...
+
+    def read(self, wanted: Collection[str], span: Span) -> dict[str, Series | Gap]:
         """Return, by channel, its samples over the whole span, or a gap."""
         ...
 

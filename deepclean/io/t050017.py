@@ -1,25 +1,20 @@
 """File names of the gravitational-wave data (LIGO-T050017).
 
 `<site>-<description>-<GPS start>-<duration>.<extension>`, for example
-`H-H1_llhoft-1370000000-1.gwf`. The parse is strict: what a writer has not finished
-(`.H-H1_llhoft-1370000000-1.gwf.tmp`) and what somebody else left in the directory are not names.
+`H-H1_llhoft-1370000000-1.gwf`. The parse is strict: a file that a writer has not finished
+(`.H-H1_llhoft-1370000000-1.gwf.tmp`) and a file that somebody else left there are refused.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
 from deepclean.core.time import Span
 
 _NAME = re.compile(
-    r"(?P<site>[A-Z][A-Z0-9]*)"
-    r"-(?P<description>[A-Za-z0-9_+#]+)"
-    r"-(?P<start>0|[1-9][0-9]{0,9})"
-    r"-(?P<duration>[1-9][0-9]{0,9})"
-    r"\.(?P<extension>gwf|hdf5|h5)"
+    r"([A-Z][A-Z0-9]*)-([A-Za-z0-9_+#]+)-(0|[1-9][0-9]{0,9})-([1-9][0-9]{0,9})\.(gwf|hdf5|h5)"
 )
 
 
@@ -28,8 +23,8 @@ class FrameName:
     """A file name taken apart; `str()` puts it together. Sorts by stream, then by time.
 
     Args:
-        site: one letter or digit a detector, beginning with a letter (`H`, `V`, `HLV`).
-        description: what the file holds: letters, digits, `_`, `+`, `#` (`H1_llhoft`).
+        site: a letter or digit for each detector, the first a letter (`H`, `V`, `HLV`).
+        description: the kind of file: letters, digits, `_`, `+`, `#` (`H1_llhoft`).
         start: GPS seconds.
         duration: seconds, at least 1.
         extension: `gwf`, `hdf5` or `h5`.
@@ -54,31 +49,13 @@ class FrameName:
         match = _NAME.fullmatch(filename)
         if match is None:
             return None
-        return cls(
-            match["site"],
-            match["description"],
-            int(match["start"]),
-            int(match["duration"]),
-            match["extension"],
-        )
+        site, description, start, duration, extension = match.groups()
+        return cls(site, description, int(start), int(duration), extension)
 
     @property
     def span(self) -> Span:
-        """The stretch of time that the name promises."""
+        """The stretch of time that the name states."""
         return Span.of_seconds(self.start, self.duration)
 
     def __str__(self) -> str:
         return f"{self.site}-{self.description}-{self.start}-{self.duration}.{self.extension}"
-
-
-def remaining(span: Span, finished: Iterable[FrameName]) -> Iterator[Span]:
-    """Yield the parts of a span that no finished file (given in order of time) covers, in order."""
-    start = span.start
-    for name in finished:
-        if name.span.end <= start or name.span.start >= span.end:
-            continue
-        if name.span.start > start:
-            yield Span(start, name.span.start)
-        start = name.span.end
-    if start < span.end:
-        yield Span(start, span.end)

@@ -1,41 +1,41 @@
-"""Know which frame files of one stream lie in a directory, as they come.
+"""Which frame files of one stream lie in a directory, as they come.
 
-Correctness rests on looking: the expected next name is probed at every poll, the directory listed
-every so often. The operating system's events are a hint that makes it faster (io.watch); lost,
-doubled or absent they change nothing. Files are advanced through by GPS, never by arrival.
+Every poll asks for the expected next file by its name, and the directory is listed once a second.
+That alone finds every file. The operating system's events make it faster (io.watch); where an event
+is lost, doubled or absent, nothing else changes. Files are read in GPS order, whenever they came.
 
 A file that is of no use any more is ignored and counted, once: `late` where its time was given up
-before it came, `duplicate` where another file of that time was taken or came first. Whether a file
-of a known name is another one, its inode says. What is not of the stream (temporaries, other
-descriptions, no frame names) shares the directory by right and is not counted.
+before it came, `duplicate` where another file of that time was read or came first. The inode tells
+whether a file of a known name is another one. What is not of the stream (temporaries, other
+descriptions, other names) may share the directory and is not counted.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from deepclean.core.segments import union
 from deepclean.core.time import NS, Span
 from deepclean.io.t050017 import FrameName
 from deepclean.system.clock import Clock, gps_now
 
 _HINTS = 10_000
-"""Hints that are held at most; a listing finds what the others told of."""
+"""Largest number of hints that wait; a listing finds the files of the others."""
 
-_TAKEN = 1000
-"""Stretches without a hole that were taken and are remembered."""
+_READ = 1000
+"""Largest number of stretches without a hole that are known to have been read."""
 
 _UNLISTED = 600 * NS
-"""How far behind a file that no listing has shown (a network file system's may be old) is known."""
-
+"""A file that no listing shows (a network file system's may be old) stays known for this long."""
 
 _FUTURE = 3600 * NS
-"""How far ahead of the wall clock a file may lie and still be the stream's."""
+"""A file that lies further ahead of the wall clock than this is misnamed."""
 
 
 class FrameTail:
@@ -74,25 +74,25 @@ class FrameTail:
         self._known: dict[str, int | None] = {}
         """File names of the stream in the directory, with their inodes once listed."""
         self._like: FrameName | None = None
-        """What the next file is expected to be called like."""
-        self._taken: deque[Span] = deque(maxlen=_TAKEN)
+        """A name with the site, the description and the duration of the next file's."""
+        self._read: list[Span] = []
         self._began: int | None = None
         self._settled = 0
 
     def notice(self, filename: str) -> None:
-        """Hint that a file of this name appeared. May be called from any thread."""
+        """Put a hint that a file of this name appeared. May be called from any thread."""
         if self._hints.qsize() < _HINTS:
             self._hints.put((filename, self._clock.monotonic()))
 
     def poll(self, expected: int) -> None:
-        """Look again.
+        """Work off the hints, then list the directory or ask for the expected file.
 
         Args:
-            expected: GPS nanoseconds at which the next wanted file starts; that name is probed.
+            expected: GPS nanoseconds at which the next wanted file starts.
         """
         while True:
             try:
-                self._see(*self._hints.get_nowait())
+                self._note(*self._hints.get_nowait())
             except Empty:
                 break
         if self._clock.monotonic() - self._listed >= self._relist:
@@ -107,15 +107,15 @@ class FrameTail:
         try:
             with os.scandir(self.directory) as entries:
                 found = {entry.name: entry.inode() for entry in entries}
-        except OSError:  # not there (yet, or for now): the next listing sees it
+        except OSError:  # not there (yet, or for now): the next listing shows it
             self._listed = self._listed if first else now
             return
         self._listed = now
         self._known = {n: i for n, i in self._known.items() if n in found or self._awaits(n)}
         for filename, inode in found.items():
-            self._see(filename, -math.inf if first else now, inode)
+            self._note(filename, -math.inf if first else now, inode)
         if first and self._files:
-            # The newest may have come this moment: its companions get their time.
+            # The newest may have come this moment: the other stream's file gets its time.
             self._noticed[max(self._credible())] = now
 
     def at(self, instant: int) -> FrameName | None:
@@ -128,7 +128,7 @@ class FrameTail:
         return None
 
     def starts(self) -> list[int]:
-        """Return where the known files start (GPS nanoseconds), in order."""
+        """Return the starts of the known files (GPS nanoseconds), in order."""
         return sorted(self._credible())
 
     def after(self, instant: int) -> FrameName | None:
@@ -137,56 +137,53 @@ class FrameTail:
         return self._files[min(later)] if later else None
 
     def noticed(self, name: FrameName) -> float:
-        """Return when a known file was first seen (monotonic seconds; -inf: before our time)."""
+        """Return when a known file was noticed (monotonic seconds; -inf: before the start)."""
         return self._noticed[name.span.start]
 
     def path(self, name: FrameName) -> Path:
-        """Return where a file lies."""
+        """Return the path of a file."""
         return self.directory / str(name)
 
     def mark_read(self, name: FrameName) -> None:
         """Note that a file was read: others of the same time are duplicates."""
         for other in [n for n in self._files.values() if n != name and name.span.covers(n.span)]:
-            if not self._is_taken(other.span):
+            if not self._is_read(other.span):
                 self.ignored["duplicate"] += 1
             del self._files[other.span.start], self._noticed[other.span.start]
         self._like = name
         self._known[str(name)] = None  # it may have been made anew since the last listing
-        if self._taken and self._taken[-1].start <= name.span.start <= self._taken[-1].end:
-            last = self._taken.pop()
-            self._taken.append(Span(last.start, max(last.end, name.span.end)))
-        elif not self._is_taken(name.span):
-            self._taken.append(name.span)
+        self._read = union(self._read, [name.span])[-_READ:]
 
     def settle(self, instant: int) -> None:
-        """Note that time before `instant` (GPS nanoseconds) is decided: what comes now is late.
+        """Note that the time before `instant` (GPS nanoseconds) is decided: its files are late.
 
-        What lies before the first such instant was never waited for, and is not counted.
+        Files before the first such instant were never waited for and are not counted.
         """
         if self._began is None:
             self._began = instant
         self._settled = max(self._settled, instant)
 
     def drop_before(self, instant: int) -> None:
-        """Forget the files that end at or before `instant`."""
+        """Drop the files that end at or before `instant`."""
         for start in [s for s, name in self._files.items() if name.span.end <= instant]:
             del self._files[start], self._noticed[start]
 
     def _credible(self) -> Collection[int]:
-        """Return where the known files start, without those from the future.
+        """Return the starts of the known files, without those in the future.
 
-        A misnamed file must not draw the stream after it. Where all are, the clock is wrong.
+        A misnamed file must not draw the stream after it. Where all files lie in the future, the
+        clock is wrong.
         """
         limit = self._today() + _FUTURE
         return [start for start in self._files if start <= limit] or self._files
 
-    def _see(self, filename: str, noticed: float, inode: int | None = None) -> None:
-        """Take note of a file that a hint, the probe or a listing shows.
+    def _note(self, filename: str, noticed: float, inode: int | None = None) -> None:
+        """Note a file that a hint, a question or a listing shows.
 
         Args:
-            filename: any.
-            noticed: when.
-            inode: where a listing shows it.
+            filename: any name.
+            noticed: monotonic seconds.
+            inode: its inode, where a listing shows it.
         """
         if filename in self._known:
             before = self._known[filename]
@@ -202,7 +199,7 @@ class FrameTail:
         if not self._ignores(name, noticed):
             self._files.setdefault(name.span.start, name)
             self._noticed.setdefault(name.span.start, noticed)
-            self._like = self._like if self._taken else name
+            self._like = self._like if self._read else name
 
     def _parse(self, filename: str) -> FrameName | None:
         name = FrameName.parse(filename)
@@ -213,10 +210,10 @@ class FrameTail:
         return name
 
     def _ignores(self, name: FrameName, noticed: float) -> bool:
-        """Return whether a file is of no use; count it where it came in our time."""
+        """Return whether a file is of no use; count it where it came after the start."""
         if self._began is not None and name.span.end <= self._began:
             return True
-        if self._is_taken(name.span) or self._files.get(name.span.start, name) != name:
+        if self._is_read(name.span) or self._files.get(name.span.start, name) != name:
             reason = "duplicate"
         elif name.span.end <= self._settled:
             reason = "late"
@@ -226,11 +223,11 @@ class FrameTail:
             self.ignored[reason] += 1
         return True
 
-    def _is_taken(self, span: Span) -> bool:
-        return any(taken.covers(span) for taken in self._taken)
+    def _is_read(self, span: Span) -> bool:
+        return any(read.covers(span) for read in self._read)
 
     def _awaits(self, filename: str) -> bool:
-        """Return whether a known file that a listing does not show may be shown by the next."""
+        """Return whether the next listing may show a known file that this one does not show."""
         name = self._parse(filename)
         unlisted = self._known[filename] is None
         return unlisted and name is not None and name.span.end > self._settled - _UNLISTED
@@ -242,4 +239,4 @@ class FrameTail:
         name = FrameName(like.site, like.description, expected // NS, like.duration)
         with suppress(OSError):
             self.path(name).stat()
-            self._see(str(name), self._clock.monotonic())
+            self._note(str(name), self._clock.monotonic())

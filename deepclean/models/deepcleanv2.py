@@ -1,10 +1,9 @@
 """Training directories of deepcleanv2, loaded as they are.
 
 Such a directory holds `model.pt` (TorchScript), `X_scaler.pt` and `y_scaler.pt` (state dicts with
-`mean` and `std`) and `config.yaml`. The first of `data.channels` is the strain; the network's input
-is the others sorted by name, which is also the witness scaler's order. The config does not say
-which interferometer, version or edge: the channels' prefix, 0 and the measured receptive field
-stand in.
+`mean` and `std`) and `config.yaml`. The first of `data.channels` is the strain. The network's input
+is the others sorted by name, which is also the witness scaler's order. The config states no
+interferometer, version or edge: the channels' prefix, 0 and the measured receptive field are taken.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ MODEL, CONFIG = "model.pt", "config.yaml"
 WITNESS_SCALER, STRAIN_SCALER = "X_scaler.pt", "y_scaler.pt"
 
 EDGE_SECONDS = 0.2
-"""What deepcleanv2 drops at a window's end; kept where the receptive field cannot be measured."""
+"""Seconds that deepcleanv2 drops at a window's end; the edge where no field can be measured."""
 
 _Frequencies = Annotated[
     list[float], BeforeValidator(lambda value: value if isinstance(value, list) else [value])
@@ -41,16 +40,16 @@ _Frequencies = Annotated[
 
 
 class DeepCleanV2Settings(BaseModel):
-    """What is read of a config's `data`; its other keys concern training only.
+    """The keys of a config's `data` that are read; its other keys concern training only.
 
     Args:
         channels: the strain, then the witnesses.
         freq_low: lower edges of the bands, Hz.
         freq_high: upper edges, Hz.
-        filt_order: of the Butterworth bandpass that the strain was trained and cleaned with.
+        filt_order: order of the Butterworth bandpass of training and cleaning.
         sample_rate: Hz.
         kernel_length: window in seconds.
-        clean_kernel_length: likewise, for cleaning, where it differs from the training's.
+        clean_kernel_length: window for cleaning, where it differs from the training's.
     """
 
     channels: list[str] = Field(min_length=2)
@@ -73,23 +72,23 @@ class DeepCleanV2Settings(BaseModel):
 
 
 def read_settings(path: Path) -> DeepCleanV2Settings:
-    """Return what the config of the training directory `path` says.
+    """Return the settings in the config of the training directory `path`.
 
     Raises:
-        ModelError: it cannot be read, or a key is absent or wrong.
+        ModelError: the config cannot be read, or a key is absent or wrong.
     """
     return _settings(permissions.read(path / CONFIG), path / CONFIG)
 
 
 def load(path: Path, device: str = "cpu") -> models.Model:
-    """Load a training directory of deepcleanv2 as version 0 of the coupling it is named for.
+    """Load a training directory of deepcleanv2 as version 0 of the coupling that it is named for.
 
     Args:
         path: the directory.
         device: where the network is to run.
 
     Raises:
-        ModelError: a file is missing or not what it should be, or they do not fit together.
+        ModelError: a file is missing or damaged, or the files do not fit together.
     """
     content = {
         name: permissions.read(path / name) for name in (CONFIG, WITNESS_SCALER, STRAIN_SCALER)
@@ -102,7 +101,10 @@ def load(path: Path, device: str = "cpu") -> models.Model:
     network = models.freeze(_Flat(_script(script, path / MODEL)))
     check_finite(network, path / MODEL)
     rate, kernel = _samples(settings, path / CONFIG)
-    seen = _measure(network, count, kernel, path / MODEL)
+    try:
+        seen = measure(network, count, kernel)
+    except ModelError as error:
+        raise ModelError(str(error), path=path / MODEL) from error
     return models.Model(
         path=path,
         interferometer=settings.channels[0].partition(":")[0],
@@ -112,15 +114,12 @@ def load(path: Path, device: str = "cpu") -> models.Model:
         weights_hash=sha256(script),
         architecture={},
         channels=settings.witnesses,
-        witness_mean=scalers.witness_mean,
-        witness_std=scalers.witness_std,
-        strain_mean=scalers.strain_mean,
-        strain_std=scalers.strain_std,
+        scalers=scalers,
         sample_rate=rate,
         bands=settings.bands,
         kernel=kernel,
         edge=_edge(seen, rate),
-        receptive_field=seen.field,
+        reach=seen.reach,
         period=seen.period,
         network=network.to(device),
         device=device,
@@ -128,7 +127,7 @@ def load(path: Path, device: str = "cpu") -> models.Model:
 
 
 class _Flat(nn.Module):
-    """A network whose output may be `(batch, 1, time)`, as one that gives `(batch, time)`."""
+    """Gives `(batch, time)` for a network whose output may be `(batch, 1, time)`."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -167,7 +166,7 @@ def _samples(settings: DeepCleanV2Settings, path: Path) -> tuple[int, int]:
 
 def _script(content: bytes, path: Path) -> nn.Module:
     with warnings.catch_warnings():
-        # TorchScript is deprecated, but it is what deepcleanv2 wrote; there is no other reader.
+        # TorchScript is deprecated, but deepcleanv2 wrote it and there is no other reader.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             network: nn.Module = torch.jit.load(  # type: ignore[no-untyped-call]
@@ -179,18 +178,11 @@ def _script(content: bytes, path: Path) -> nn.Module:
     return network
 
 
-def _measure(network: nn.Module, channels: int, kernel: int, path: Path) -> Receptive:
-    try:
-        return measure(network, channels, kernel)
-    except ModelError as error:
-        raise ModelError(str(error), path=path) from error
-
-
 def _edge(seen: Receptive, rate: int) -> int:
     """Return the samples to drop: the receptive field, in whole periods, or the predecessors'."""
     if seen.period is None:
         return round(EDGE_SECONDS * rate)
-    return seen.period * -(-seen.field // seen.period)
+    return seen.period * -(-max(seen.reach) // seen.period)
 
 
 def _scalers(content: dict[str, bytes], path: Path) -> Scalers:

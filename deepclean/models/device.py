@@ -1,8 +1,8 @@
-"""When the device under a network has no memory left, or answers with nothing but errors.
+"""A network's device that has no memory left, or only gives errors.
 
-Out of memory may pass, and costs speed only: the same network on the CPU steps in, call by call.
-A poisoned context (an illegal memory access, a failed assertion on the device) stays: every later
-call fails until the process ends. Only a new process gets a new context.
+A lack of memory may pass and costs only speed: the same network on the CPU runs instead, call by
+call. A poisoned context (an illegal memory access, a failed assertion on the device) stays: every
+later call fails until the process ends. Only a new process gets a new context.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from deepclean.models.load import Model
 _log = logging.getLogger(__name__)
 
 _SHORT = ("out of memory", "ALLOC_FAILED")
-"""What messages say where memory is short, whichever library gives them."""
+"""Parts of the libraries' messages about a lack of memory."""
 
 
 class CpuFallback:
-    """A network that runs elsewhere while its device is out of memory.
+    """A network that runs on the CPU while its device is out of memory.
 
     Args:
         name: the coupling, for the log.
-        network: the one in use.
-        spare: gives the same samples to rounding, and needs no memory of the device.
+        network: the network on its device.
+        spare: the same network on the CPU, with the same samples to rounding.
     """
 
     def __init__(self, name: str, network: Network, spare: Network) -> None:
@@ -39,7 +39,7 @@ class CpuFallback:
         self._short = False
 
     def __call__(self, witnesses: Tensor) -> Tensor:
-        """Return what the network makes of the witnesses; each call tries the device first."""
+        """Return the network's output for the witnesses; each call tries the device first."""
         try:
             output = self._network(witnesses)
         except RuntimeError as error:
@@ -55,10 +55,10 @@ class CpuFallback:
         return output
 
 
-def spared(model: Model) -> Network:
+def with_cpu_fallback(model: Model) -> Network:
     """Return a model's network on its device, with itself on the CPU as the spare.
 
-    It takes its input from the CPU and gives its output there.
+    Its input and its output are on the CPU.
     """
     spare = copy.deepcopy(model.network).cpu()
 
@@ -83,7 +83,7 @@ def is_lost(error: Exception) -> bool:
 
 
 def give_back(place: str) -> None:
-    """Give a device the memory back that nobody uses any more; on a CPU that is done already."""
+    """Give a device its unused memory back; on a CPU that is done already."""
     if place != "cpu":
         torch.cuda.empty_cache()
 

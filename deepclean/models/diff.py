@@ -1,4 +1,4 @@
-"""What sets two versions of a coupling apart."""
+"""The differences between two versions of a coupling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deepclean.models import tensors
 from deepclean.models.manifest import Manifest
 
 _FIGURES = {"version", "validation", "files"}
-"""Fields of the manifest that say nothing by differing, or are compared by themselves."""
+"""Fields of the manifest that always differ, or are compared by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,13 @@ class ModelDifference:
     """Two versions compared.
 
     Args:
-        fields: of the manifest, those that differ: the first's and the second's value.
-        validation: figures that either has, likewise; None where it has not.
+        fields: the first's and the second's value of every field of the manifest that differs.
+        validation: the first's and the second's value of every validation figure; None where a
+            version has none.
         weights: norm of the weights' difference, in units of the first's norm; None where their
             shapes differ.
         output: rms of the outputs' difference on the first's golden input, in units of the first's
-            rms; None where the second cannot take it. Weights may differ and mean the same.
+            rms; None where the second cannot take it. Different weights may give equal outputs.
     """
 
     fields: Mapping[str, tuple[Any, Any]]
@@ -40,12 +41,12 @@ def compare(one: Path, other: Path, store: Path) -> ModelDifference:
     """Compare two versions of a store.
 
     Args:
-        one: a version's directory.
-        other: another's.
-        store: that both are in.
+        one: the first version's directory.
+        other: the second version's directory.
+        store: the store that holds both.
 
     Raises:
-        ModelError: one cannot be loaded.
+        ModelError: a version cannot be loaded.
     """
     _, old, content = models.read(one, store)
     _, new, _ = models.read(other, store)

@@ -1,32 +1,31 @@
 """A coupling's directory in the store: one writer at a time, and versions that appear at once.
 
-A version is written under a hidden name and renamed when it is complete, checked and on the disk.
-Whatever kills the writer, no half of it is ever visible; the next writer sweeps what it left.
+A version is written under a hidden name. It is renamed when it is complete, checked and on the
+disk. Whatever kills the writer, half a version is never visible; the next writer sweeps what is
+left of it.
 """
 
 from __future__ import annotations
 
-import fcntl
-import logging
 import os
 import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from errno import EEXIST, ENOTDIR, ENOTEMPTY
 from pathlib import Path
 
-from deepclean.errors import ModelError, OutputError
+from deepclean.errors import ModelError, output_errors
 from deepclean.models.manifest import Manifest
-from deepclean.models.versions import sync, versions
-from deepclean.system.atomic import open_shared
+from deepclean.models.versions import next_version
+from deepclean.system.atomic import sync
+from deepclean.system.lock import take
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
 
-_LEFTOVER = re.compile(r"\.(\d+|new|production|canary)\.\d+\.tmp")
-_log = logging.getLogger(__name__)
+_LEFTOVER = re.compile(r"\.(\d+|new|production|canary)(\.\d+)?\.tmp")
 
 
 @contextmanager
@@ -39,33 +38,19 @@ def changing(directory: Path) -> Iterator[None]:
         directory: `<models>/<interferometer>/<coupling>`.
 
     Raises:
-        OutputError: it cannot be made or locked.
+        OutputError: the directory cannot be made or locked.
     """
-    try:
-        _make(directory)
-        # Locked on a file, not on the directory: NFS locks only what is open for writing.
-        descriptor = open_shared(directory / LOCK)
-    except OSError as error:
-        raise OutputError(
-            f"the model store cannot be changed: {error.strerror}",
-            path=directory,
-            errno=error.errno,
-        ) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _log.info("%s: another process changes it; waiting", directory)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        with output_errors(directory, "the model store cannot be changed"):
+            _make(directory)
+            stack.callback(os.close, take(directory / LOCK))
         for leftover in leftovers(directory):
             remove(leftover)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def leftovers(directory: Path) -> list[Path]:
-    """Return what writers hold here that is no version yet, or not any more."""
+    """Return the hidden files and versions of writers that are at work, or died."""
     if not directory.is_dir():
         return []
     return sorted(entry for entry in directory.iterdir() if _LEFTOVER.fullmatch(entry.name))
@@ -87,13 +72,13 @@ def appear(
     *,
     version: int | None = None,
 ) -> Path:
-    """Make a version appear, whole. To be called with the directory locked (`changing`).
+    """Make a version appear, whole, in a directory that is locked (`changing`).
 
     Args:
         directory: the coupling's.
         content: files by name, without the manifest.
-        manifest: its version is replaced by the one that it gets.
-        check: is given the complete, still hidden directory and raises where it is no good.
+        manifest: the version in it is replaced by the new one.
+        check: called with the complete, still hidden directory; raises where it is no good.
         version: the number; None for the next free one.
 
     Returns:
@@ -104,61 +89,50 @@ def appear(
         OutputError: the file system refused.
     """
     hidden = directory / f".new.{os.getpid()}.tmp"
-    given = version
+    number = next_version(directory) if version is None else version
+    place = directory if version is None else directory / str(version)
     try:
-        hidden.mkdir()
-        hidden.chmod(0o755)
-        for name, data in content.items():
-            write(hidden / name, data)
-        number = max(versions(directory), default=0) + 1 if given is None else given
-        while True:
-            path = directory / str(number)
-            numbered = manifest.model_copy(update={"version": number})
-            write(hidden / MANIFEST, numbered.serialise())
-            sync(hidden)
-            check(hidden)
-            if _rename(hidden, path):
-                sync(directory)
-                return path
-            if given is not None:
-                raise ModelError("this version exists; versions are never overwritten", path=path)
-            number += 1  # software that knows no lock was faster
-    except OSError as error:
-        raise OutputError(
-            f"the model could not be written: {error.strerror}",
-            path=directory if given is None else directory / str(given),
-            errno=error.errno,
-        ) from error
+        with output_errors(place, "the model could not be written"):
+            hidden.mkdir()
+            hidden.chmod(0o755)
+            for name, data in content.items():
+                _write(hidden / name, data)
+            while True:
+                path = directory / str(number)
+                numbered = manifest.model_copy(update={"version": number})
+                _write(hidden / MANIFEST, numbered.serialise())
+                sync(hidden)
+                check(hidden)
+                if _rename(hidden, path):
+                    sync(directory)
+                    return path
+                if version is not None:
+                    raise ModelError(
+                        "this version exists; versions are never overwritten", path=path
+                    )
+                number += 1  # software that knows no lock was faster
     finally:
         remove(hidden)
 
 
 def vanish(directory: Path, version: int) -> None:
-    """Take a version away, at once for whoever looks. To be called with the directory locked.
+    """Take a version away at once, in a directory that is locked (`changing`).
 
     Raises:
         OutputError: the file system refused.
     """
     hidden = directory / f".{version}.{os.getpid()}.tmp"
-    try:
+    with output_errors(directory / str(version), "cannot be removed"):
         (directory / str(version)).rename(hidden)
         sync(directory)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be removed: {error.strerror}",
-            path=directory / str(version),
-            errno=error.errno,
-        ) from error
     remove(hidden)
 
 
-def write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes) -> None:
     """Write a file that all may read and only its owner may write, and sync it."""
-    with path.open("wb") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    path.write_bytes(data)
+    path.chmod(0o644)
+    sync(path)
 
 
 def _rename(hidden: Path, path: Path) -> bool:
@@ -175,9 +149,9 @@ def _rename(hidden: Path, path: Path) -> bool:
 
 
 def _make(directory: Path) -> None:
-    """Make a coupling's directory; who may write in the store may write in what is made in it.
+    """Make a coupling's directory; who may write in the store may write in it.
 
-    All may read and never may all write, whatever the umask.
+    All may read it and never may all write it, whatever the umask.
     """
     store = directory.parents[1]
     if not store.is_dir():

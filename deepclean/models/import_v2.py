@@ -1,8 +1,8 @@
 """Training directories of deepcleanv2 in our format, where the network is the published one.
 
-TorchScript is code, and cannot be read as an architecture. But the published autoencoder's tensors
-say how wide it is, and whether it is that network shows in its output: the built one has to give
-the same samples.
+TorchScript is code and cannot be read as an architecture. But the shapes of the published
+autoencoder's tensors give its widths, and its output shows whether it is that network: the network
+built here must give the same samples.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def read(
 
     Args:
         path: the directory.
-        interferometer: of the new model; the channels have to be its.
-        coupling: of the new model.
-        strain_rate: in Hz; the directory does not say.
+        interferometer: the new model's; the channels must belong to it.
+        coupling: the new model's.
+        strain_rate: in Hz; the directory does not state it.
 
     Raises:
         ModelError: the directory cannot be used, is another interferometer's, or its network is
@@ -63,7 +63,7 @@ def read(
 
 
 def _published(script: models.Model, path: Path) -> tuple[dict[str, object], nn.Module]:
-    """Return the published architecture with the weights of a script, if that is what it is."""
+    """Return the published architecture, and its network with the weights of a script."""
     held = list(script.network.state_dict().items())
     try:
         architecture = _architecture([tensor for _, tensor in held if tensor.ndim == 3])
@@ -96,7 +96,7 @@ def _architecture(kernels: Sequence[Tensor]) -> dict[str, object]:
 
 
 def _difference(script: models.Model, network: nn.Module) -> float:
-    """Return how far two networks' outputs are apart at most, in units of the first's rms."""
+    """Return the largest difference of two networks' outputs, in units of the first's rms."""
     generator = torch.Generator().manual_seed(2)
     shape = (2, len(script.channels), script.kernel)
     inputs = torch.randn(shape, generator=generator)
@@ -108,7 +108,7 @@ def _difference(script: models.Model, network: nn.Module) -> float:
 
 
 class _OtherError(Exception):
-    """The network is another one; says in what."""
+    """The network is not the published one; the message names a difference."""
 
 
 def _refusal(reason: str, path: Path) -> ModelError:

@@ -1,4 +1,4 @@
-"""Model directories: publish one whole, load one checked.
+"""A model and its directory: written whole, loaded with every check.
 
 `models/<interferometer>/<coupling>/<version>/` holds `weights.safetensors`, `scalers.safetensors`,
 `golden.safetensors` and `manifest.json` (models.manifest). A directory appears under its final name
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from deepclean import __version__
-from deepclean.core.block import Float64
+from deepclean.core.predict import Reach
 from deepclean.errors import ModelError, listed
 from deepclean.models import directory as coupling_directory
 from deepclean.models import permissions, tensors
@@ -33,10 +33,12 @@ WEIGHTS, SCALERS, GOLDEN = "weights.safetensors", "scalers.safetensors", "golden
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A model ready for use: `predict(...) * strain_std + strain_mean` is noise in strain units.
+    """A model ready for use.
+
+    `predict(...) * scalers.strain_std + scalers.strain_mean` is noise in strain units.
 
     Args:
-        path: the directory that it came from.
+        path: the directory that it was loaded from.
         interferometer: `H1`, `L1`, `V1`, `K1`.
         coupling: the subtraction problem.
         version: 0 for a training directory of deepcleanv2.
@@ -44,18 +46,15 @@ class Model:
         weights_hash: sha256 of the weights' file.
         architecture: `networks.build`'s argument; empty for TorchScript.
         channels: witnesses, full names, in the order of the network's input.
-        witness_mean: per channel, shape `(channels,)`.
-        witness_std: likewise.
-        strain_mean: of the bandpassed strain.
-        strain_std: likewise.
+        scalers: standardise the network's input and its target.
         sample_rate: in Hz.
         bands: `(low, high)` in Hz.
         kernel: window length in samples.
         edge: samples to drop at each end of a window.
-        receptive_field: samples at each end of a window that a longer input would change.
+        reach: samples before and after an output sample that it may rest on.
         period: shift period in samples; None where the network must run window by window.
         network: in evaluation mode, without gradients, on `device`.
-        device: where it runs.
+        device: where the network runs.
     """
 
     path: Path
@@ -66,23 +65,15 @@ class Model:
     weights_hash: str
     architecture: Mapping[str, Any]
     channels: tuple[str, ...]
-    witness_mean: Float64
-    witness_std: Float64
-    strain_mean: float
-    strain_std: float
+    scalers: Scalers
     sample_rate: int
     bands: tuple[tuple[float, float], ...]
     kernel: int
     edge: int
-    receptive_field: int
+    reach: Reach
     period: int | None
     network: nn.Module
     device: str
-
-    @property
-    def scalers(self) -> Scalers:
-        """What standardises its input and its target."""
-        return Scalers(self.witness_mean, self.witness_std, self.strain_mean, self.strain_std)
 
     def predict(self, witnesses: Tensor) -> Tensor:
         """Return the standardised noise, `(batch, time)`.
@@ -111,14 +102,10 @@ class Model:
 def write_model(
     models: Path, network: nn.Module, scalers: Scalers, description: Description
 ) -> Path:
-    """Publish a model under the directory `models` and return its own directory.
-
-    The receptive field and the period are measured here; a copy of the network on the CPU, in
-    evaluation mode, is what is measured and written. It is loaded before it appears.
+    """Write a model into the store `models`, loaded before it appears; return its directory.
 
     Raises:
-        ModelError: network, scalers and description do not fit one another, a weight is not
-            finite, the edge is shorter than the receptive field, or the version exists.
+        ModelError: as `make`, or the version exists.
         OutputError: the file system refused.
     """
     content, manifest = make(network, scalers, description)
@@ -134,11 +121,13 @@ def make(
 ) -> tuple[dict[str, bytes], Manifest]:
     """Return a model as it lies in the store: its files by name, and its manifest.
 
+    The receptive field and the period are measured here.
+
     Args:
-        network: measured and written are those of a copy on the CPU, in evaluation mode.
-        scalers: of its channels.
-        description: the rest.
-        origin: where it was copied from.
+        network: a copy on the CPU, in evaluation mode, is measured and written.
+        scalers: the scalers of its channels.
+        description: everything else about the model.
+        origin: where the model was copied from.
 
     Raises:
         ModelError: network, scalers and description do not fit one another, a weight is not
@@ -150,10 +139,10 @@ def make(
     tensors.check_finite(ready, path)
     scalers.check(count, path)
     seen = measure(ready, count, description.kernel)
-    if seen.period is not None and description.edge < seen.field:
+    if seen.period is not None and description.edge < seen.reach.after:
         raise ModelError(
             f"an edge of {description.edge} samples is shorter than the receptive field "
-            f"of {seen.field}",
+            f"of {seen.reach.after}",
             path=path,
         )
     short = seen.period is not None and description.kernel > tensors.GOLDEN_SAMPLES
@@ -166,7 +155,7 @@ def make(
     }
     manifest = Manifest(
         **description.model_dump(),
-        receptive_field=seen.field,
+        receptive_field=seen.reach.before if seen.reach.before == seen.reach.after else seen.reach,
         period=seen.period,
         files={name: sha256(data) for name, data in content.items()},
         software_version=__version__,
@@ -181,8 +170,8 @@ def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
     Args:
         path: the version's directory.
         device: where the network is to run (`cpu`, `cuda`, `cuda:1`).
-        store: the store that it is a version of: it has to lie in there and be writable for its
-            owner only (models.permissions), and it is ours. None for a directory named outright.
+        store: the store of which it is a version. The version must lie in it and be writable for
+            its owner only (models.permissions). None for a directory named outright.
 
     Raises:
         ModelError: a file is missing, damaged, edited, not to be trusted or does not fit the
@@ -199,7 +188,7 @@ def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
                 path=path,
             )
     elif script:
-        # Imported here because that module makes a Model, so it imports this one.
+        # Imported here because that module makes a Model and imports this one.
         from deepclean.models import deepcleanv2
 
         return deepcleanv2.load(path, device)
@@ -222,15 +211,12 @@ def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
         weights_hash=manifest.files[WEIGHTS],
         architecture=manifest.architecture,
         channels=channels,
-        witness_mean=scalers.witness_mean,
-        witness_std=scalers.witness_std,
-        strain_mean=scalers.strain_mean,
-        strain_std=scalers.strain_std,
+        scalers=scalers,
         sample_rate=manifest.sample_rate,
         bands=manifest.bands,
         kernel=manifest.kernel,
         edge=manifest.edge,
-        receptive_field=manifest.receptive_field,
+        reach=manifest.reach,
         period=manifest.period,
         network=network,
         device=device,
@@ -243,7 +229,7 @@ def freeze(network: nn.Module) -> nn.Module:
 
 
 def read(path: Path, store: Path | None = None) -> tuple[bytes, Manifest, dict[str, bytes]]:
-    """Return a version's manifest, as bytes and parsed, and its files, which have its hashes.
+    """Return a version's manifest, as bytes and parsed, and its files, whose hashes agree with it.
 
     Args:
         path: the version's directory.

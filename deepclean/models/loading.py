@@ -16,11 +16,11 @@ _log = logging.getLogger(__name__)
 
 
 def load_models(config: Config) -> dict[str, Model]:
-    """Load every enabled coupling's model: the one it names, or the store's production version.
+    """Load every enabled coupling's model: the named directory, or the store's production version.
 
     Raises:
-        ModelError: one cannot be loaded, or was made for other witnesses or another rate.
-        DeviceError: the device has no memory for it, or is of no use.
+        ModelError: a model cannot be loaded, or was made for other witnesses or another rate.
+        DeviceError: the device has no memory for the model, or is of no use.
     """
     place = resolve_device(config.runtime.device)
     return {
@@ -30,13 +30,14 @@ def load_models(config: Config) -> dict[str, Model]:
 
 
 def load_models_or_former(config: Config) -> dict[str, Model]:
-    """Load as `load_models`; a production version that is no good is passed over for a former one.
+    """Load as `load_models`; where a production version cannot be loaded, load a former one.
 
-    For a daemon that starts again at night: what was in force before works, and the one that does
-    not is followed, and refused, as if it had been promoted just now.
+    This is for a daemon that starts again at night. It begins with the version that was in force
+    before. It then takes the faulty version, and refuses it, as if that had been promoted now.
 
     Raises:
-        ModelError: no version that was ever in production can be loaded; says why the last cannot.
+        ModelError: no version that was ever in production can be loaded; the message is about the
+            last one.
         DeviceError: as load_models.
     """
     place, loaded = resolve_device(config.runtime.device), {}
@@ -56,7 +57,7 @@ def load_models_or_former(config: Config) -> dict[str, Model]:
 
 
 def _former(config: Config, name: str, place: str) -> Model | None:
-    """Return the last version that was in production and can be loaded, if there is one."""
+    """Return the last version that was in production and can be loaded, or None."""
     directory = config.models.directory / config.interferometer / name
     for number in reversed(model_log.productions(model_log.read(directory).changes, None)):
         try:
@@ -70,11 +71,11 @@ def load_model(config: Config, name: str, path: Path, place: str, *, named: bool
     """Load a model for a coupling, checked as far as the configuration can tell.
 
     Args:
-        config: with the coupling.
-        name: its name.
+        config: holds the coupling.
+        name: the coupling's name.
         path: the model's directory.
-        place: `cpu` or `cuda`.
-        named: the directory was named outright; it need not lie in the store.
+        place: the device, `cpu` or `cuda`.
+        named: the directory was named outright and need not lie in the store.
 
     Raises:
         ModelError, DeviceError: as `load_models`.
@@ -107,10 +108,10 @@ def model_store(config: Config, name: str) -> Path | None:
 
 
 def resolve_device(wanted: str) -> str:
-    """Return `cpu`, `cuda` or one GPU (`cuda:1`); `auto` takes a GPU where there is one.
+    """Return the device that `wanted` names: `auto` is a GPU where there is one, else `cpu`.
 
     Raises:
-        ConfigError: a GPU where there is none, or not so many.
+        ConfigError: the wanted GPU is not there.
     """
     if wanted == "cpu":
         return wanted

@@ -1,14 +1,15 @@
 """The log of a coupling's store: who changed what, when, and why.
 
-`changes.jsonl` lies beside the versions; each line is one change, a JSON object. It is only ever
-appended to (system.jsonl). A line that a power cut tore is passed over.
+`changes.jsonl` lies beside the versions; each line is one change, a JSON object. Lines are only
+ever appended (system.jsonl). A line that a power cut tore is passed over. What comes of retrainings
+is in a log of its own beside it, with lines that begin with the same signature.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from deepclean.system import jsonl
 LOG = "changes.jsonl"
 
 What = Literal["publish", "import", "train", "promote", "canary", "rollback", "prune"]
-"""What was done. `promote` and `rollback` move `production`, `canary` moves `canary`."""
+"""The actions. `promote` and `rollback` move `production`, `canary` moves `canary`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,11 @@ class Change:
 
     Args:
         when: UTC, ISO 8601.
-        who: user, and who that was before `sudo`.
+        who: the user, and the user before `sudo`.
         what: the action.
-        before: version; where there was none, None. In the file it is called `from`.
-        after: likewise; in the file, `to`.
-        why: as given by who did it; may be empty.
+        before: the version before; None where there was none. In the file it is called `from`.
+        after: the version after; None where there is none. In the file it is called `to`.
+        why: the reason that the user gave; may be empty.
     """
 
     when: str
@@ -44,7 +45,7 @@ class Change:
     why: str = ""
 
     def facts(self) -> dict[str, Any]:
-        """Return what the log's line holds."""
+        """Return the change as the log's line holds it."""
         return {
             "when": self.when,
             "who": self.who,
@@ -57,11 +58,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ChangeLog:
-    """What a log holds.
+    """The content of a log.
 
     Args:
         changes: in the order in which they were made.
-        damaged: lines that are no changes.
+        damaged: number of lines that are no changes.
     """
 
     changes: tuple[Change, ...]
@@ -70,18 +71,19 @@ class ChangeLog:
 
 def now(what: What, before: int | None, after: int | None, why: str = "") -> Change:
     """Return a change that this user makes at this moment."""
-    return Change(*signed(), what, before, after, why)
+    signed = signature()
+    return Change(signed["when"], signed["who"], what, before, after, why)
 
 
-def signed() -> tuple[str, str]:
-    """Return this moment, and this user with who that was before `sudo`."""
+def signature() -> dict[str, str]:
+    """Return this moment (`when`), and this user with the user before `sudo` (`who`)."""
     who, behind = permissions.user_name(os.getuid()), os.environ.get("SUDO_USER")
     when = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return when, f"{who} ({behind})" if behind else who
+    return {"when": when, "who": f"{who} ({behind})" if behind else who}
 
 
 def append(directory: Path, change: Change) -> None:
-    """Add a change to the log of a coupling's directory, on the disk when this returns.
+    """Add a change to the log of a coupling's directory; it is on the disk when this returns.
 
     Raises:
         OutputError: the file system refused.
@@ -89,11 +91,20 @@ def append(directory: Path, change: Change) -> None:
     jsonl.append(directory / LOG, change.facts())
 
 
-def read(directory: Path) -> ChangeLog:
-    """Return the log of a coupling's directory; an absent one is empty.
+def append_signed(path: Path, facts: Mapping[str, Any]) -> None:
+    """Add a line with a signature to another log of the store.
 
     Raises:
-        ModelError: it cannot be read.
+        OutputError: the file system refused.
+    """
+    jsonl.append(path, {**signature(), **facts})
+
+
+def read(directory: Path) -> ChangeLog:
+    """Return the log of a coupling's directory; an absent log is empty.
+
+    Raises:
+        ModelError: the log cannot be read.
     """
     path = directory / LOG
     if not path.exists() and not path.is_symlink():
@@ -104,14 +115,14 @@ def read(directory: Path) -> ChangeLog:
 
 
 def productions(changes: Iterable[Change], current: int | None) -> list[int]:
-    """Return the versions that a rollback goes back through, the one in force last.
+    """Return the versions that rollbacks go back through, the version in force last.
 
-    Promotions add to them, a rollback takes the last away. Where the log does not tell all (a
-    pointer written by hand, a crash before the log's line), what the pointer says counts.
+    A promotion adds a version, a rollback takes the last away. Where the log is not complete (a
+    pointer written by hand, a crash before the log's line), the pointer counts.
 
     Args:
-        changes: of the log.
-        current: what the pointer names.
+        changes: the log's changes.
+        current: the version that the pointer names.
     """
     stack: list[int] = []
     for change in changes:

@@ -1,4 +1,4 @@
-"""The manifest of a model directory: everything about a model that is not a number in a tensor."""
+"""The manifest of a model directory: everything about a model but its tensors."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    StringConstraints,
+    ValidationError,
+)
 
+from deepclean.core.predict import Reach
 from deepclean.errors import ModelError
 
 SCHEMA_VERSION: Literal[2] = 2
-"""1, which is read as well, had no `origin`, no `parent_weights` and no channel without a rate."""
+"""Version 1, which is read as well, has no `origin`, no `parent_weights`, and a rate of every
+channel."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^\w[\w.+-]*$")]
 """A directory name: letters, digits and `_ . + -`, not beginning with a dot."""
@@ -25,20 +34,20 @@ class _Frozen(BaseModel):
 
 
 class Channel(_Frozen):
-    """A channel and its native rate in Hz; None where an imported model does not say."""
+    """A channel and its native rate in Hz; None where an imported model does not tell it."""
 
     name: str
     rate: int | None = Field(default=None, gt=0)
 
 
 class Origin(_Frozen):
-    """Where a version was copied from, as it was there.
+    """The version from which a version was copied.
 
     Args:
         format: `deepclean`, or `deepcleanv2` for an imported training directory.
-        coupling: its name there.
-        version: its number there; None in deepcleanv2, which has none.
-        sha256: of its manifest, or of deepcleanv2's files.
+        coupling: the original's coupling.
+        version: the original's number; None in deepcleanv2, which has none.
+        sha256: hash of the original's manifest, or of deepcleanv2's files.
     """
 
     format: Literal["deepclean", "deepcleanv2"]
@@ -48,7 +57,7 @@ class Origin(_Frozen):
 
 
 class Description(_Frozen):
-    """What whoever makes a model knows about it.
+    """The part of a manifest that the maker of a model knows.
 
     Args:
         interferometer: `H1`, `L1`, `V1`, `K1`.
@@ -58,15 +67,15 @@ class Description(_Frozen):
         strain: the channel to be cleaned.
         channels: the witnesses, in the order of the network's input.
         sample_rate: the network's rate in Hz.
-        bands: what it was trained to clean, `(low, high)` in Hz.
+        bands: the bands that it was trained to clean, `(low, high)` in Hz.
         bandpass: the filter that confined the training target, as in the configuration.
         kernel: window length in samples.
         edge: samples dropped at each end of a window.
-        training: spans it was trained on, `(start, end)` in GPS nanoseconds.
+        training: spans that it was trained on, `(start, end)` in GPS nanoseconds.
         validation: figures by name (`asd_ratio`, `epoch`, ...).
-        parent_version: the version it was fine-tuned from, by its number in this store.
+        parent_version: the version that it was fine-tuned from, by its number in this store.
         parent_weights: sha256 of that version's weights file, the same in every store.
-        seed: of the random numbers.
+        seed: the seed of the random numbers.
     """
 
     interferometer: Name
@@ -88,23 +97,29 @@ class Description(_Frozen):
 
 
 class Manifest(Description):
-    """A description and what publishing added to it: `manifest.json`.
+    """`manifest.json`: a description, and what was added when the version was written.
 
     Args:
-        schema_version: of this layout.
-        receptive_field: measured, samples a side.
+        schema_version: version of this layout.
+        receptive_field: samples a side; a pair, before and after, where the two differ.
         period: measured shift period in samples; None where the network has none.
         files: sha256 by name of every other file of the directory.
-        software_version: of the package that wrote it.
-        origin: where it was copied from; None where it was trained into this store.
+        software_version: version of the package that wrote it.
+        origin: the copied version; None where it was trained into this store.
     """
 
     schema_version: Literal[1, 2] = SCHEMA_VERSION
-    receptive_field: int = Field(ge=0)
+    receptive_field: NonNegativeInt | tuple[NonNegativeInt, NonNegativeInt]
     period: int | None = Field(default=None, gt=0)
     files: dict[str, Sha256]
     software_version: str
     origin: Origin | None = None
+
+    @property
+    def reach(self) -> Reach:
+        """Samples before and after an output sample that it may rest on."""
+        field = self.receptive_field
+        return Reach.both(field) if isinstance(field, int) else Reach(*field)
 
     def serialise(self) -> bytes:
         """Return the bytes of `manifest.json`; equal manifests give equal bytes."""
@@ -115,8 +130,8 @@ class Manifest(Description):
         """Return the manifest in `content`, which was read from `path`.
 
         Raises:
-            ModelError: it is not a manifest, or of a schema version that is newer than this
-                software; names the first faults.
+            ModelError: it is not a manifest (the message names the first faults), or its schema
+                version is newer than this software.
         """
         newer = _schema_version(content)
         if newer is not None and newer > SCHEMA_VERSION:
@@ -136,7 +151,7 @@ class Manifest(Description):
 
 
 def _schema_version(content: bytes) -> int | None:
-    """Return the schema version, where the content is sound enough to have one."""
+    """Return the schema version, or None where the content has none."""
     try:
         tree = json.loads(content)
     except (ValueError, RecursionError):

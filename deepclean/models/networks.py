@@ -1,4 +1,4 @@
-"""The networks, by name, and the measurement of how far one of them looks.
+"""The networks, by name, and the measurement of a network's receptive field.
 
 A network maps standardised witnesses, shape `(batch, channels, time)` float32, to the
 standardised noise in the strain, shape `(batch, time)`. A model directory names its network by an
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deepclean.core.predict import Reach
 from deepclean.errors import ModelError, hint
 
 PERIODS = (1, 2, 4, 8, 16, 32, 64)
@@ -129,16 +130,16 @@ def build(architecture: Mapping[str, Any], channels: int) -> nn.Module:
 
 @dataclass(frozen=True, slots=True)
 class Receptive:
-    """How far a network looks and at which shifts it repeats itself.
+    """The receptive field of a network, and the shifts at which it repeats itself.
 
     Args:
-        field: samples at each end of a window that a longer input would change; half the window
-            where no sample of it agrees with a longer input.
+        reach: samples at the start and at the end of a window that a longer input would change;
+            half the window where no sample of it agrees with a longer input.
         period: smallest shift, in samples, at which the network is translation-equivariant, or
             None where it is not: its windows must then be run one by one.
     """
 
-    field: int
+    reach: Reach
     period: int | None
 
 
@@ -150,43 +151,71 @@ def measure(network: nn.Module, channels: int, kernel: int) -> Receptive:
     result is a property of the weights, not of rounding; the network itself is left as it is.
     A network that accepts only its kernel's length has no period.
 
+    A network may state its reach, as `before` and `after`: then it is held to that, and the two
+    ends may differ. The reach of any other is the longer end of what is measured.
+
     Args:
-        network: as trained; measured in evaluation mode on the CPU.
+        network: a copy of it is measured, in evaluation mode on the CPU.
         channels: number of witnesses.
         kernel: window length in samples.
 
     Raises:
-        ModelError: the network does not give `(batch, kernel)` for `(batch, channels, kernel)`.
+        ModelError: the network does not give `(batch, kernel)` for `(batch, channels, kernel)`, or
+            it looks further than it states.
     """
     probe = copy.deepcopy(network).to("cpu", torch.float64).eval()
+    stated = _stated(network)
+    if stated is not None:
+        kernel = 1024 * -(-max(kernel, 2 * (sum(stated) + 1)) // 1024)
     margin = 1024 * -(-kernel // 1024)
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(2, channels, 3 * margin, generator=generator, dtype=torch.float64)
+    nothing = Receptive(Reach.both(kernel // 2), None)
     with torch.inference_mode():
         _require_kernel(probe, inputs[..., :kernel])
         try:
             whole = probe(inputs)
         except RuntimeError:
-            return Receptive(kernel // 2, None)
+            return nothing
         if whole.shape != (2, 3 * margin):
-            return Receptive(kernel // 2, None)
-        field = _wrong(probe, inputs, whole, margin, kernel)
+            return nothing
+        found = _wrong(probe, inputs, whole, margin, kernel)
         for period in PERIODS:
-            shifted = _wrong(probe, inputs, whole, margin + period, kernel)
-            if 2 * max(field, shifted) < kernel:
-                return Receptive(max(field, shifted), period)
-    return Receptive(field, None)
+            ends = map(max, found, _wrong(probe, inputs, whole, margin + period, kernel))
+            shifted = Reach(*ends)
+            if 2 * max(shifted) < kernel:
+                return Receptive(_held(stated, shifted), period)
+    return Receptive(Reach.both(max(found)), None)
 
 
-def _wrong(probe: nn.Module, inputs: Tensor, whole: Tensor, offset: int, kernel: int) -> int:
+def _stated(network: nn.Module) -> Reach | None:
+    """Return the reach that a network states; None where it states none."""
+    before, after = getattr(network, "before", None), getattr(network, "after", None)
+    return None if before is None or after is None else Reach(int(before), int(after))
+
+
+def _held(stated: Reach | None, found: Reach) -> Reach:
+    """Return the reach that counts, given the one that was measured.
+
+    Raises:
+        ModelError: the network looks further than it states.
+    """
+    if stated is None:
+        return Reach.both(max(found))
+    if found.before > stated.before or found.after > stated.after:
+        raise ModelError(f"the network looks {tuple(found)} samples far and states {tuple(stated)}")
+    return stated
+
+
+def _wrong(probe: nn.Module, inputs: Tensor, whole: Tensor, offset: int, kernel: int) -> Reach:
     """Return how many samples at either end of the window at `offset` disagree with `whole`."""
     window = probe(inputs[..., offset : offset + kernel])
     limit = TOLERANCE * whole.square().mean().sqrt()
     differs = (window - whole[:, offset : offset + kernel]).abs() > limit
     index = torch.nonzero(differs.any(0) | ~window.isfinite().all(0)).flatten()
-    if index.numel() == 0:
-        return 0
-    return int(torch.minimum(index + 1, kernel - index).max())
+    start, end = index[2 * index < kernel], index[2 * index >= kernel]
+    before = 0 if start.numel() == 0 else int(start.max()) + 1
+    return Reach(before, 0 if end.numel() == 0 else kernel - int(end.min()))
 
 
 def _require_kernel(probe: nn.Module, window: Tensor) -> None:

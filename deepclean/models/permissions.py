@@ -1,8 +1,8 @@
-"""Which files of a model store may be believed: where they lie, and who can change them.
+"""Which files of a model store are trusted: by their place, and by who can write them.
 
 Whoever can write a model's files decides what is subtracted from the strain. So nothing is loaded
 through a symlink that leaves the store, nor from a file or version that its group or everybody can
-write. (A store that a group may write into is another matter: that says who publishes.)
+write. The store itself may be writable for a group: its members may publish.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ def read(path: Path, store: Path | None = None) -> bytes:
 
     Args:
         path: a regular file.
-        store: the directory that it has to lie in, without being writable for others; None for a
-            file that the operator named.
+        store: the directory in which it must lie, not writable for others; None for a file that
+            the operator named.
 
     Raises:
-        ModelError: it cannot be read, or not be trusted.
+        ModelError: the file cannot be read, or cannot be trusted.
     """
     real = path if store is None else inside(path, store)
     try:
-        # A pipe would keep whoever opens it waiting.
+        # Without O_NONBLOCK a pipe would block here.
         descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
@@ -45,10 +45,10 @@ def read(path: Path, store: Path | None = None) -> bytes:
 
 
 def inside(path: Path, store: Path) -> Path:
-    """Return where a path leads, which is within the store.
+    """Return the real path of a path within the store.
 
     Raises:
-        ModelError: it leaves the store, or leads nowhere.
+        ModelError: the path leaves the store, or leads nowhere.
     """
     try:
         real = path.resolve(strict=True)
@@ -63,9 +63,9 @@ def inside(path: Path, store: Path) -> Path:
 
 
 def check_directory(path: Path, store: Path) -> None:
-    """Raise ModelError unless a version's directory lies in the store and is nobody else's.
+    """Raise ModelError unless a version's directory lies in the store and only its owner may write.
 
-    The directories that it is in may be a group's, not everybody's.
+    A group, but not everybody, may write in the directories above it.
     """
     real = inside(path, store)
     require_own(real.stat().st_mode, path)
@@ -91,10 +91,10 @@ def require_own(mode: int, path: Path) -> None:
 
 
 def stranger(path: Path, store: Path) -> str | None:
-    """Return the owner of a path who has no business in the store; None where all is well.
+    """Return the owner of a path where that user may not own versions, else None.
 
-    Root, the store's owner, whoever asks, and, where the store's group may write, its members may
-    own versions.
+    Root, the store's owner, the calling user, and, where the store's group may write, its members
+    may own versions.
     """
     owner, place = path.lstat().st_uid, store.stat()
     if owner in (0, place.st_uid, os.geteuid()):

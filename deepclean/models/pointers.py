@@ -1,7 +1,7 @@
-"""What the store wants to be in force, and whether that has changed: looked at again and again.
+"""The versions that the store's pointers name, read again and again for changes.
 
-Two small files and a manifest a coupling are looked at once a second: a watch on them would gain
-less than the second that a model needs to settle, and miss what happens on a network file system.
+Two small files and a manifest of each coupling are read once a second. A watch on them would gain
+less than the second that a model needs to settle, and would miss changes on a network file system.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from deepclean.models.versions import Pointer
 
 @dataclass(frozen=True, slots=True)
 class PointerTarget:
-    """What a pointer said when it was looked at.
+    """The content of a pointer when it was read.
 
     Args:
-        version: that it names; None where there is no pointer, or it is damaged.
-        fault: why it cannot be followed; empty where it can.
-        identity: of the pointer and of that version's manifest: another one is another order.
+        version: the version that it names; None where there is no pointer, or it is damaged.
+        fault: the reason why it cannot be followed; empty where it can.
+        identity: the identities of the pointer and of that version's manifest. Where one changes,
+            the pointer is a new order.
     """
 
     version: int | None
@@ -32,7 +33,7 @@ class PointerTarget:
 
 
 def read(directory: Path, pointer: Pointer, store: Path) -> PointerTarget:
-    """Look at a pointer of a coupling's directory."""
+    """Read a pointer of a coupling's directory."""
     seen = _identity(directory / pointer)
     try:
         version = versions.read_pointer(directory, pointer, store)
@@ -50,7 +51,7 @@ def manifest_hash(path: Path) -> str:
 
 
 def _identity(path: Path) -> tuple[int, ...]:
-    """Return what tells a file from another of the same name; empty where there is none."""
+    """Return the numbers that tell a file from another of the same name; empty without a file."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Old versions make room, except those that are in force or that a rollback may want."""
+"""Removal of old versions, but for those in force and those that a rollback may need."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from deepclean.models import versions
 
 
 def superfluous(directory: Path, keep: int) -> tuple[int, ...]:
-    """Return the versions that may go, ascending.
+    """Return the versions that may be removed, ascending.
 
-    Kept are the newest, those that a pointer names, and the former production.
+    The newest versions, those that a pointer names, and the former production are kept.
 
     Args:
         directory: the coupling's.
-        keep: how many of the newest; at least one, so that no number is ever given twice.
+        keep: number of newest versions; at least one, so that no number is ever given twice.
 
     Raises:
-        ModelError: a pointer or the log cannot be read; then nothing may go.
-        ValueError: fewer than one.
+        ModelError: a pointer or the log cannot be read; then nothing may be removed.
+        ValueError: `keep` is less than one.
     """
     if keep < 1:
         raise ValueError("at least one version is kept")
@@ -32,21 +32,16 @@ def superfluous(directory: Path, keep: int) -> tuple[int, ...]:
 
 
 def prune(directory: Path, keep: int, why: str = "") -> tuple[int, ...]:
-    """Remove what is superfluous and return it; each removal is logged.
-
-    Args:
-        directory: the coupling's.
-        keep: how many of the newest.
-        why: for the log.
+    """Remove the superfluous versions and return them; each removal is logged, with `why`.
 
     Raises:
         ModelError: as `superfluous`.
-        OutputError: the file system refused; what is named in the log is gone.
+        OutputError: the file system refused; the versions named in the log are gone.
     """
     if not directory.is_dir():
         return ()
     with coupling_directory.changing(directory):
-        # Judged again under the lock: somebody may have promoted one since it was shown.
+        # Decided again under the lock: a version may have been promoted since it was shown.
         gone = superfluous(directory, keep)
         for number in gone:
             coupling_directory.vanish(directory, number)

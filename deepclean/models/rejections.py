@@ -1,6 +1,6 @@
-"""What a daemon would not take: a small file beside the version that says so, and why.
+"""Rejections: a small file beside a version that a daemon refused, with the reason.
 
-`rejected-<version>.json` lies in the coupling's directory. It stands until the version is taken.
+`rejected-<version>.json` lies in the coupling's directory until the version is accepted.
 """
 
 from __future__ import annotations
@@ -11,32 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from deepclean import __version__
-from deepclean.models import log as model_log
+from deepclean.models.log import signature
 from deepclean.system.atomic import publish
 
 
 def path_of(directory: Path, version: int) -> Path:
-    """Return where a version's rejection is written, in its coupling's directory."""
+    """Return the path of a version's rejection in its coupling's directory."""
     return directory / f"rejected-{version}.json"
 
 
 def write(directory: Path, version: int, why: str, figures: Mapping[str, float]) -> None:
-    """Say that a version was rejected.
-
-    Args:
-        directory: the coupling's.
-        version: its number.
-        why: for people.
-        figures: what that rests on, by name.
+    """Write that a version was rejected, why, and the figures, by name, that this rests on.
 
     Raises:
         OutputError: the file system refused.
     """
-    when, who = model_log.signed()
     facts = {
         "version": version,
-        "when": when,
-        "who": who,
+        **signature(),
         "why": why,
         "figures": dict(figures),
         "software_version": __version__,
@@ -45,7 +37,7 @@ def write(directory: Path, version: int, why: str, figures: Mapping[str, float])
 
 
 def read(directory: Path, version: int) -> dict[str, Any] | None:
-    """Return what is said of a version; None where it was not rejected, or nobody can tell."""
+    """Return a version's rejection; None where there is none, or it cannot be read."""
     try:
         facts = json.loads(path_of(directory, version).read_bytes())
     except (OSError, ValueError):
@@ -54,5 +46,5 @@ def read(directory: Path, version: int) -> dict[str, Any] | None:
 
 
 def clear(directory: Path, version: int) -> None:
-    """Take back that a version was rejected; one that was not is as good."""
+    """Remove a version's rejection, if there is one."""
     path_of(directory, version).unlink(missing_ok=True)

@@ -1,7 +1,10 @@
-"""What is done with a coupling's versions: published, put in force, taken back; all is logged.
+"""Changes of a coupling's versions: published, put in force, taken back. Every change is logged.
 
-A pointer is moved first and logged then: where the second fails or never happens, what the daemon
-obeys is right, and the log is only short of a line (`changes.productions` can do without it).
+A pointer is moved first and logged then. Where the second fails or never happens, the pointer that
+the daemon obeys is right, and the log lacks one line (`log.productions` can do without it).
+
+In all functions, a `check` is called with a version's directory before the version is put in force,
+and raises where it must not be; `why` is the reason for the log.
 """
 
 from __future__ import annotations
@@ -22,26 +25,17 @@ from deepclean.models.tensors import Scalers
 from deepclean.models.versions import Pointer
 
 Check = Callable[[Path], object]
-"""Is given a version's directory before it is put in force, and raises where it must not be."""
 
 
 def publish(models_directory: Path, source: Path, why: str = "") -> Path:
-    """Copy a model directory into the store, as the next version of its coupling.
+    """Copy a model directory of our format into the store; return the new version's directory.
 
-    It is loaded where it lies and again before its copy appears. The copy's manifest has the new
-    number and says where it came from; `parent_version` is kept only as far as the parent's
-    weights are in this store.
-
-    Args:
-        models_directory: the store.
-        source: a directory of our format.
-        why: for the log.
-
-    Returns:
-        The version's directory. No pointer is moved to it.
+    The source is loaded where it lies, and its copy is loaded before it appears. The copy's
+    manifest has the new number and names the origin. It keeps `parent_version` only as far as the
+    parent's weights are in this store. No pointer is moved.
 
     Raises:
-        ModelError: the source is no model that works.
+        ModelError: the source is no model that works, or is in this store.
         OutputError: the file system refused.
     """
     raw, manifest, content = models.read(source)
@@ -69,12 +63,12 @@ def add(
     Args:
         models_directory: the store.
         content: files by name, without the manifest.
-        manifest: with any number.
-        why: for the log.
-        what: likewise.
+        manifest: its version is replaced by the new number.
+        why: the reason.
+        what: the action.
 
     Raises:
-        ModelError: what was written does not load.
+        ModelError: the written version does not load.
         OutputError: the file system refused.
     """
     directory = models_directory / manifest.interferometer / manifest.coupling
@@ -103,15 +97,9 @@ def add_trained(
 
 
 def promote(directory: Path, version: int, check: Check, why: str = "") -> int | None:
-    """Put a version in force, and return the one that was.
+    """Put a version in force, and return the version that was.
 
     A canary that becomes production is no canary any more.
-
-    Args:
-        directory: the coupling's.
-        version: to be in force.
-        check: of that version.
-        why: for the log.
 
     Raises:
         ModelError: there is no such version, or the check refused it.
@@ -122,14 +110,9 @@ def promote(directory: Path, version: int, check: Check, why: str = "") -> int |
 
 
 def rollback(directory: Path, check: Check, why: str = "") -> tuple[int, int]:
-    """Put the former production in force again, and return the old and the new version.
+    """Put the former production in force again; return the version that was and the one that is.
 
-    A second rollback goes back one further. Which versions were in force is what the log says.
-
-    Args:
-        directory: the coupling's.
-        check: of the former version.
-        why: for the log.
+    A second rollback goes back one further. The log tells which versions were in force.
 
     Raises:
         ModelError: there is no former production, it is gone, or the check refused it.
@@ -156,13 +139,7 @@ def rollback(directory: Path, check: Check, why: str = "") -> tuple[int, int]:
 
 
 def put_back(directory: Path, version: int, check: Check, why: str = "") -> int | None:
-    """Put a version in force again that was before, as `rollback`, whatever the log says.
-
-    Args:
-        directory: the coupling's.
-        version: that was in force.
-        check: of that version.
-        why: for the log.
+    """Put a version in force again that was before, whatever the log says; return as `promote`.
 
     Raises:
         ModelError: there is no such version, or the check refused it.
@@ -173,13 +150,7 @@ def put_back(directory: Path, version: int, check: Check, why: str = "") -> int 
 
 
 def set_canary(directory: Path, version: int | None, check: Check, why: str = "") -> int | None:
-    """Make a version the canary, or none, and return the one that was.
-
-    Args:
-        directory: the coupling's.
-        version: None to have no canary.
-        check: of that version.
-        why: for the log.
+    """Make a version the canary, or none where it is None; return the canary that was.
 
     Raises:
         ModelError: there is no such version, it is in force, or the check refused it.
@@ -201,7 +172,7 @@ def set_canary(directory: Path, version: int | None, check: Check, why: str = ""
 
 
 def _to_production(directory: Path, what: What, version: int, check: Check, why: str) -> int | None:
-    """Put a version in force, and return the one that was."""
+    """Put a version in force, and return the version that was."""
     versions.require(directory, version)
     check(directory / str(version))
     before = _named(directory, "production")
@@ -215,7 +186,7 @@ def _to_production(directory: Path, what: What, version: int, check: Check, why:
 
 
 def _named(directory: Path, pointer: Pointer) -> int | None:
-    """Return what a pointer names; one that is damaged is about to be mended and counts as none."""
+    """Return the version that a pointer names; a damaged pointer is replaced next, so None."""
     try:
         return versions.read_pointer(directory, pointer)
     except ModelError:

@@ -24,13 +24,13 @@ GOLDEN_TOLERANCE = 1e-4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scalers:
-    """What standardises a network's input and its target: `(x - mean) / std`.
+    """Means and standard deviations of a network's input and target: `(x - mean) / std`.
 
     Args:
         witness_mean: shape `(channels,)`, in the order of the network's input.
-        witness_std: likewise, positive.
-        strain_mean: of the bandpassed strain.
-        strain_std: likewise, positive.
+        witness_std: positive, shape `(channels,)`.
+        strain_mean: mean of the bandpassed strain.
+        strain_std: standard deviation of the bandpassed strain, positive.
     """
 
     witness_mean: Float64
@@ -51,7 +51,7 @@ class Scalers:
             raise ModelError("a mean or std is not finite, or a std is not positive", path=path)
 
     def serialise(self, channels: Sequence[str]) -> bytes:
-        """Return the bytes of the scalers' file, with the channels that they belong to."""
+        """Return the bytes of the scalers' file, which names their channels."""
         names = "\n".join(channels).encode()
         return serialise(
             {
@@ -65,13 +65,13 @@ class Scalers:
 
     @staticmethod
     def parse(content: bytes, path: Path, channels: Sequence[str]) -> Scalers:
-        """Return the scalers in `content`, which belong to these channels.
+        """Return the scalers of these channels, which `content` holds.
 
         Raises:
-            ModelError: one is absent, or they belong to other channels or another order of them.
+            ModelError: a scaler is absent, or they belong to other channels or another order.
         """
         tensors = parse(content, path)
-        # The first files of this format do not say.
+        # The first files of this format do not name the channels.
         if "channels" in tensors:
             made_for = bytes(tensors["channels"].tolist()).decode(errors="replace").split("\n")
             if made_for != list(channels):
@@ -81,14 +81,11 @@ class Scalers:
                     path=path,
                 )
         try:
-            return Scalers(
-                tensors["witness_mean"].numpy().astype(np.float64),
-                tensors["witness_std"].numpy().astype(np.float64),
-                float(tensors["strain_mean"]),
-                float(tensors["strain_std"]),
-            )
+            mean, std = (tensors[f"witness_{name}"].numpy() for name in ("mean", "std"))
+            strain_mean, strain_std = (float(tensors[f"strain_{name}"]) for name in ("mean", "std"))
         except KeyError as error:
             raise ModelError(f"holds no {error.args[0]}", path=path) from error
+        return Scalers(mean.astype(np.float64), std.astype(np.float64), strain_mean, strain_std)
 
 
 def serialise(tensors: Mapping[str, Tensor]) -> bytes:
@@ -111,7 +108,7 @@ def parse(content: bytes, path: Path) -> dict[str, Tensor]:
 
 
 def fill(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Put `weights` into `network`, every one of them and no other.
+    """Load `weights` into `network`: all its weights and no others.
 
     Raises:
         ModelError: names or shapes differ, or a weight is not finite.
@@ -158,7 +155,7 @@ def check_golden(network: nn.Module, content: bytes, device: str, path: Path) ->
     try:
         output = infer(network, tensors["input"].to(device)).cpu()
     except (torch.AcceleratorError, torch.OutOfMemoryError):
-        raise  # the device's fault, not the model's
+        raise  # the device failed, not the model
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"the network refuses its golden input: {reason}", path=path) from error

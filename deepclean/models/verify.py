@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a store, found at rest and named, one line a fault."""
+"""A check of a whole store at rest: one line for each fault."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PARTS = (coupling_directory.MANIFEST, models.WEIGHTS, models.SCALERS, models.GOL
 
 
 def version(path: Path, store: Path) -> list[str]:
-    """Return what is wrong with a version: hashes, golden output, modes, symlinks, owners.
+    """Return the faults of a version: hashes, golden output, modes, symlinks, owners.
 
     Args:
         path: its directory.
-        store: that it is in.
+        store: the store.
     """
     found: dict[str, None] = {}  # in order, each once
     for entry in (path, *sorted(path.iterdir())):
@@ -33,7 +33,7 @@ def version(path: Path, store: Path) -> list[str]:
     except ModelError as error:
         found[str(error)] = None
     if found:
-        # A file that cannot be trusted ended the loading before its hash was looked at.
+        # A file that cannot be trusted ended the loading before its hash was checked.
         try:
             models.load(path)
         except ModelError as error:
@@ -42,11 +42,11 @@ def version(path: Path, store: Path) -> list[str]:
 
 
 def coupling(directory: Path, store: Path) -> list[str]:
-    """Return what is wrong beside the versions: pointers, log, what a dead writer left.
+    """Return the faults beside the versions: pointers, log, leftovers of dead writers.
 
     Args:
         directory: the coupling's.
-        store: that it is in.
+        store: the store.
     """
     found = []
     for pointer in versions.POINTERS:
@@ -70,7 +70,7 @@ def coupling(directory: Path, store: Path) -> list[str]:
 
 
 def _entry(path: Path, store: Path) -> Iterator[str]:
-    """Yield what is wrong with where an entry lies, who may write it and whose it is."""
+    """Yield the faults of an entry's place, its mode and its owner."""
     try:
         real = permissions.inside(path, store)
         permissions.require_own(stat.S_IMODE(real.stat().st_mode), path)

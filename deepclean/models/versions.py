@@ -6,12 +6,12 @@ small files `production` and `canary`, each naming a version and replaced by an 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal, get_args
 
-from deepclean.errors import ModelError, OutputError
+from deepclean.errors import ModelError, output_errors
 from deepclean.models import permissions
+from deepclean.system.atomic import publish, sync
 
 Pointer = Literal["production", "canary"]
 POINTERS: tuple[Pointer, ...] = get_args(Pointer)
@@ -21,18 +21,13 @@ def versions(directory: Path) -> tuple[int, ...]:
     """Return the versions in a coupling's directory, ascending; none where it does not exist."""
     if not directory.is_dir():
         return ()
-    return tuple(
-        sorted(
-            int(entry.name)
-            for entry in directory.iterdir()
-            if _is_version(entry.name) and entry.is_dir()
-        )
-    )
+    entries = directory.iterdir()
+    return tuple(sorted(int(e.name) for e in entries if _is_version(e.name) and e.is_dir()))
 
 
-def next_version(models: Path, interferometer: str, coupling: str) -> int:
-    """Return the number for a new version: one more than the greatest, and 1 at first."""
-    return max(versions(models / interferometer / coupling), default=0) + 1
+def next_version(directory: Path) -> int:
+    """Return the number for a coupling's new version: the greatest plus 1, and 1 at first."""
+    return max(versions(directory), default=0) + 1
 
 
 def read_pointer(directory: Path, pointer: Pointer, store: Path | None = None) -> int | None:
@@ -41,7 +36,7 @@ def read_pointer(directory: Path, pointer: Pointer, store: Path | None = None) -
     Args:
         directory: the coupling's directory.
         pointer: `production` or `canary`.
-        store: where given, the pointer has to lie in it and be its owner's alone.
+        store: where given, the pointer must lie in it, and only its owner may write the pointer.
 
     Raises:
         ModelError: the file cannot be read or trusted, or does not hold a version number.
@@ -66,36 +61,18 @@ def set_pointer(directory: Path, pointer: Pointer, version: int) -> None:
         OutputError: the file system refused.
     """
     require(directory, version)
-    temporary = directory / f".{pointer}.{os.getpid()}.tmp"
-    try:
-        with temporary.open("w", encoding="ascii") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(f"{version}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(directory / pointer)
-        sync(directory)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot be written: {error.strerror}", path=directory / pointer, errno=error.errno
-        ) from error
+    publish(directory / pointer, b"%d\n" % version, fsync=True, mode=0o644)
 
 
 def clear_pointer(directory: Path, pointer: Pointer) -> None:
-    """Take a pointer away; none there is as good.
+    """Remove a pointer, if there is one.
 
     Raises:
         OutputError: the file system refused.
     """
-    path = directory / pointer
-    try:
-        path.unlink(missing_ok=True)
+    with output_errors(directory / pointer, "cannot be removed"):
+        (directory / pointer).unlink(missing_ok=True)
         sync(directory)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be removed: {error.strerror}", path=path, errno=error.errno
-        ) from error
 
 
 def require(directory: Path, version: int) -> None:
@@ -104,15 +81,6 @@ def require(directory: Path, version: int) -> None:
     if version not in present:
         listed = ", ".join(map(str, present)) or "none"
         raise ModelError(f"no version {version}; there: {listed}", path=directory)
-
-
-def sync(directory: Path) -> None:
-    """Wait until what was made, renamed or removed in a directory is on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def resolve(
@@ -136,5 +104,5 @@ def resolve(
 
 
 def _is_version(name: str) -> bool:
-    """Return whether `name` is a version number as we write it: decimal, no leading zero."""
+    """Return whether `name` is a version number as it is written here, without leading zeros."""
     return name.isascii() and name.isdigit() and len(name) < 10 and str(int(name)) == name

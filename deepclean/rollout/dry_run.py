@@ -13,7 +13,7 @@ from deepclean.core.block import Block, CleanedBlock, Series
 from deepclean.core.engine.coupling import Coupling, schedule_of
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.gate.quality import Bins, density, transform
+from deepclean.core.spectra import Bins, density, transform
 from deepclean.errors import ModelError
 
 _OF_THE_MODEL = (reasons.NONFINITE, reasons.MODEL_ERROR)

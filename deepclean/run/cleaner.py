@@ -248,7 +248,7 @@ def sink_of(
         compression=output.compression,
         fsync=output.fsync,
         keep_count=None if elsewhere else output.retention.count,
-        keep_age=None if elsewhere else output.retention.age_ns,
+        keep_age=None if elsewhere else output.retention.age,
         sweeps=sweeps,
         guard=guard,
         appeared=appeared,

@@ -150,15 +150,7 @@ def build(
         trimmer.step()
 
     source = live_source(config, engine, sink, clock, stopped, tails, turn, accounts)
-    metrics = Metrics(
-        config,
-        accounts.ledger,
-        accounts.counters,
-        accounts.timings,
-        watch,
-        lookahead=engine.lookahead,
-        history=engine.history,
-    )
+    metrics = Metrics(config, accounts, watch, lookahead=engine.lookahead, history=engine.history)
     _log.info(
         "deepclean %s: %s, look-ahead %.3f s, history %.3f s, output %s",
         __version__,
@@ -195,12 +187,12 @@ def live_source(
         strain=strain,
         witnesses=witnesses,
         clock=clock,
-        deadline=config.input.deadline,
-        probe=config.input.probe,
+        deadline=config.input.deadline / NS,
+        probe=config.input.probe / NS,
         history=engine.history + engine.settings.hop,
         stopped=stopped,
         turn=turn,
-        max_lag=config.input.max_lag_ns,
+        max_lag=config.input.max_lag,
         resume=finished[-1].span.end if finished else None,
         checksum=config.input.checksum,
         timings=accounts.timings,

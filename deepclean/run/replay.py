@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from deepclean.config import Config
 from deepclean.core.engine.engine import Engine
 from deepclean.core.frame import InputFrame
+from deepclean.core.segments import difference
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, ModelError
 from deepclean.io.sink import FrameSink
 from deepclean.io.source import HistorySource
-from deepclean.io.t050017 import remaining
 from deepclean.rollout.updates import ModelUpdates
 from deepclean.run.cleaner import FrameCleaner
 
@@ -99,7 +99,7 @@ def unfinished(span: Span, duration: int, sink: FrameSink) -> list[Span]:
     """
     if span.start % NS or span.end % NS or duration % NS or duration < NS:
         raise InputError(f"{span} in frames of {duration / NS} s: only whole seconds are replayed")
-    return list(remaining(span, sink.finished()))
+    return difference([span], (name.span for name in sink.finished()))
 
 
 def clean(

@@ -11,12 +11,12 @@ from deepclean.core.block import Series, concatenate
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, output_errors
 from deepclean.io import gwf, hdf5
+from deepclean.io.channels import OutputChannel
 from deepclean.io.t050017 import FrameName
 from deepclean.simulate.damage import Act
 from deepclean.simulate.faults import Fault
 from deepclean.simulate.rehearsal import Rehearsal
 from deepclean.simulate.simulator import Simulator
-from deepclean.system.atomic import OutputChannel
 
 LONGEST = 4096
 """Longest file in seconds."""

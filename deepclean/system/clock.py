@@ -9,11 +9,11 @@ from typing import Protocol
 from deepclean.core.time import NS
 
 _GPS_EPOCH = 315964800 - 18
-"""Unix time of GPS 0, with the leap seconds since 2017: good to some seconds for ever."""
+"""Unix time of GPS 0, less the leap seconds since. Later leap seconds make it seconds wrong."""
 
 
 def gps_now() -> int:
-    """Return the wall clock's time in GPS nanoseconds, roughly: for what is plausible, no more."""
+    """Return the wall clock's time in GPS nanoseconds, good to some seconds."""
     return time.time_ns() - _GPS_EPOCH * NS
 
 
@@ -25,12 +25,12 @@ class Clock(Protocol):
         ...
 
     def wait(self, seconds: float) -> None:
-        """Return after `seconds`, or earlier where something woke the clock."""
+        """Return after `seconds`, or earlier where the clock was woken."""
         ...
 
 
 class SystemClock:
-    """The real one. `wake` may be called from any thread and from a signal handler."""
+    """The real clock. `wake` may be called from any thread and from a signal handler."""
 
     def __init__(self) -> None:
         self._woken = threading.Event()

@@ -1,7 +1,7 @@
-"""Import what is large without looking for garbage on the way.
+"""Import large libraries without garbage collection.
 
-torch and scipy make 200,000 objects that stay. Looking through them again and again as they grow is
-a third of the time that importing them takes; later, each look through everything takes 0.1 s.
+torch and scipy make 200,000 objects that stay. Collections during their import take a third of its
+time, and later each full collection would go through these objects for 0.1 s.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Import inside; what is there at the end is never looked through again."""
+    """Collect no garbage during the block; what is there at its end is never collected."""
     gc.disable()
     try:
         yield

@@ -1,49 +1,80 @@
-"""Locks that the kernel takes back when their holder dies, in any way: one daemon per output."""
+"""Locks that the kernel takes back when their holder dies in any way (flock)."""
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from deepclean.errors import OutputError
+from deepclean.errors import OutputError, output_errors
+from deepclean.system.atomic import open_shared
+
+_log = logging.getLogger(__name__)
 
 
-def claim(descriptor: int, place: Path, busy: str) -> None:
-    """Lock an open file at once, and write our process id into it; closed where that fails.
+def take(path: Path, busy: str | None = None) -> int:
+    """Lock a file and return its descriptor; closing the descriptor gives the lock up.
 
     Args:
-        descriptor: of the file.
-        place: what the lock is for.
-        busy: what to say of the process that holds it already.
+        path: the file; it is made if need be, and is given the process id of the holder.
+        busy: the message about a process that holds the lock already; None: that one is waited for.
 
     Raises:
-        OutputError: another process holds it.
+        OutputError: another process holds the lock.
         OSError: the file system refused.
     """
+    # A file is locked, not its directory: NFS locks only what is open for writing.
+    descriptor = open_shared(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        number = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-        os.close(descriptor)
-        holder = f"process {number}" if number else "another process"
-        raise OutputError(f"{holder} {busy}", path=place, errno=error.errno) from error
-    except OSError:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if busy is not None:
+                number = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+                holder = f"process {number}" if number else "another process"
+                raise OutputError(
+                    f"{holder} {busy}", path=path.parent, errno=error.errno
+                ) from error
+            _log.info("%s: another process changes it; waiting", path.parent)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except BaseException:
         os.close(descriptor)
         raise
     with suppress(OSError):  # a full disk costs the others a hint, not us the lock
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+    return descriptor
+
+
+@contextmanager
+def locked(path: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold the lock on a file during the block.
+
+    Args:
+        path: as `take`.
+        busy: as `take`.
+
+    Raises:
+        OutputError: another process holds the lock, or the file system refused.
+    """
+    with output_errors(path, "the lock cannot be taken"):
+        descriptor = take(path, busy)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class OutputLock:
     """Keeps a second daemon from writing frames of the same description into a directory.
 
-    The lock (flock) is on the hidden file `.<description>.lock` there, which tells the process id
-    of the holder and stays when the lock is given up. It is to be taken before anything else is
-    done in the directory: whoever comes second must not sweep the first one's temporaries.
+    The lock is on the hidden file `.<description>.lock` there. The file stays when the lock is
+    given up. The lock is to be taken before anything else is done in the directory: whoever comes
+    second must not sweep the first one's temporaries.
 
     Args:
         directory: the output directory; made on entry if it is not there.
@@ -60,15 +91,8 @@ class OutputLock:
         Raises:
             OutputError: as `hold`, or the directory cannot be made.
         """
-        directory = self.path.parent
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"the output directory cannot be used: {error.strerror}",
-                path=directory,
-                errno=error.errno,
-            ) from error
+        with output_errors(self.path.parent, "the output directory cannot be used"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         self.hold()
         return self
 
@@ -82,27 +106,17 @@ class OutputLock:
         this costs two calls of the operating system, so it may come before every frame.
 
         Raises:
-            OutputError: another process holds it (the message names its process id), or the file
-                cannot be opened or locked.
+            OutputError: another process holds the lock (the message names its process id), or the
+                file cannot be opened or locked.
         """
-        try:
+        with output_errors(self.path, "the lock cannot be taken"):
             while self._descriptor is None or not self._is_there(self._descriptor):
                 self._release()
-                self._take()
-        except OSError as error:
-            raise OutputError(
-                f"the lock cannot be taken: {error.strerror}", path=self.path, errno=error.errno
-            ) from error
-
-    def _take(self) -> None:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        claim(
-            descriptor,
-            self.path.parent,
-            "writes here already; stop it, or choose another output.directory or "
-            "output.description",
-        )
-        self._descriptor = descriptor
+                self._descriptor = take(
+                    self.path,
+                    "writes here already; stop it, or choose another output.directory or "
+                    "output.description",
+                )
 
     def _release(self) -> None:
         if self._descriptor is not None:
@@ -110,7 +124,7 @@ class OutputLock:
             self._descriptor = None
 
     def _is_there(self, descriptor: int) -> bool:
-        """Tell whether the locked file is the one that others would find."""
+        """Return whether the locked file is the one that others would find."""
         with suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(descriptor), self.path.stat())
         return False

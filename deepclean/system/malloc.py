@@ -1,8 +1,7 @@
-"""Give back to the operating system what the C library holds free.
+"""Give the memory that the C library holds free back to the operating system.
 
-A burst of frames, an outage, a catching up: each leaves holes between what lives on, and the
-library keeps the pages of the holes. Every new worst case adds some, so that over weeks the process
-would look as if it leaked.
+A burst of frames, an outage, a catching up: each leaves holes in the heap, and the library keeps
+their pages. Every new worst case adds some, so that over weeks the process would seem to leak.
 """
 
 from __future__ import annotations
@@ -14,18 +13,14 @@ from contextlib import suppress
 from deepclean.system.clock import Clock
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Of the GNU C library's malloc.h."""
+"""Parameters of `mallopt`, from the GNU C library's malloc.h."""
 
 INTERVAL = 60.0
-"""Seconds from one giving back to the next; each takes some milliseconds."""
+"""Seconds from one trim to the next; each takes some milliseconds."""
 
 
 class Trimmer:
-    """Gives memory back now and then.
-
-    Args:
-        clock: for the interval.
-    """
+    """Gives free memory back once a minute, by a clock."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -33,7 +28,7 @@ class Trimmer:
         self._done = clock.monotonic()
 
     def step(self) -> None:
-        """Give back what is free, where the last time is long enough ago."""
+        """Give free memory back, where the last time is long enough ago."""
         now = self._clock.monotonic()
         if now - self._done >= INTERVAL:
             self._done = now
@@ -41,9 +36,9 @@ class Trimmer:
 
 
 def keep() -> None:
-    """Let the C library keep what is freed, for whoever needs as much again at once.
+    """Let the C library keep the memory that is freed.
 
-    A bulk replay makes and drops arrays of many MB with every hop. By default the library takes
+    A parallel replay makes and drops arrays of many MB with every hop. By default the library takes
     each from the system and gives it back, and the system clears its pages every time.
     """
     with suppress(OSError, AttributeError):
@@ -53,7 +48,7 @@ def keep() -> None:
 
 
 def _trim() -> Callable[[], object]:
-    """Return the GNU C library's call; another library has none and needs none."""
+    """Return the GNU C library's call; with another library, a call that does nothing."""
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError):

@@ -25,15 +25,15 @@ from deepclean.errors import DeepCleanError, WorkerError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 Tell = Callable[[Any], None]
-"""Called in a worker with what the parent is to know before the job is done."""
+"""Called in a worker with a message to the parent before the job is done."""
 
 _GRACE = 10.0
-"""Seconds that a worker has to unwind, before it is killed."""
+"""Seconds that a worker has to end before it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Why a job has no result.
+    """The error of a job without a result.
 
     Args:
         error: a DeepCleanError as it was raised; a WorkerError where the process died; a
@@ -44,11 +44,11 @@ class Failed:
 
 
 def prepare(*modules: str) -> None:
-    """Begin to import what the workers will need, once for all of them and beside this process.
+    """Begin to import the workers' modules, once for all workers and beside this process.
 
-    To be called early: they are forked when this process has its own imports and has found out
-    what there is to do. They have the environment of that moment, but what reads it when it is
-    imported, as the numerical libraries do, has that of now.
+    To be called early: workers are forked when this process has its own imports and has found out
+    what there is to do. Workers have the environment of that moment. Modules that read the
+    environment when they are imported, as the numerical libraries do, have that of now.
     """
     forkserver.set_forkserver_preload(list(modules))
     _start_server()
@@ -60,15 +60,15 @@ def outcomes(
     processes: int,
     told: Tell = lambda what: None,
 ) -> Generator[tuple[int, Result | Failed], None, None]:
-    """Yield the number of a job and what became of it, as they end.
+    """Yield the number and the outcome of every job, as the jobs end.
 
     Closed early, or left by an exception, it ends the processes.
 
     Args:
-        setup: called once in every process; returns what does a job. Can be pickled.
-        jobs: to be pickled, as are the results.
-        processes: how many work at a time.
-        told: called here with what a job tells.
+        setup: called once in every process; returns the function that does a job. Can be pickled.
+        jobs: can be pickled, and so can their results.
+        processes: number of processes.
+        told: called here with the messages of the jobs.
     """
     waiting = deque(enumerate(jobs))
     workers: dict[Connection, _Worker] = {}
@@ -113,13 +113,13 @@ class _Worker:
     number: int = -1
 
     def give(self, number: int, job: object) -> None:
-        """Give it a job. Where it is dead, the end of its pipe says so next."""
+        """Give it a job. Where it is dead, its pipe ends next."""
         self.number = number
         with suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send(job)
 
     def dismiss(self) -> None:
-        """Let it end: there is no more to do."""
+        """Let it end."""
         self.connection.close()
         self.process.join(_GRACE)
         if self.process.is_alive():
@@ -127,7 +127,7 @@ class _Worker:
             self.process.join()
 
     def lost(self) -> WorkerError:
-        """Return how it ended before its time."""
+        """Return the error of a process that ended before its time."""
         self.process.join(_GRACE)
         code, number = self.process.exitcode, self.process.pid
         self.dismiss()
@@ -139,13 +139,13 @@ class _Worker:
 
 def _start_server() -> None:
     """Start the process that workers are forked from, unless there is one."""
-    # It imports before it is told this process's path, and may not find the same files otherwise.
+    # The server imports before it gets this process's path: it must find the same files.
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     try:
-        # Where the server starts it, it unblocks for this process what is blocked here.
+        # Where the server starts the tracker, that unblocks here what is blocked here.
         resource_tracker.ensure_running()
-        with _deaf():
+        with _deaf_to_interrupts():
             forkserver.ensure_running()
     finally:
         if before is None:
@@ -155,12 +155,12 @@ def _start_server() -> None:
 
 
 def _start(setup: Callable[[], Callable[[Any, Tell], Any]]) -> _Worker:
-    # A child of this process would inherit the numerical libraries' threads half alive; the server
-    # has imported them and no more.
+    # A child of this process would inherit the numerical libraries' threads half alive. The server
+    # has only imported these libraries.
     context = get_context("forkserver")
     _start_server()
     ours, theirs = context.Pipe()
-    # Daemonic: ended with the parent, however that ends, if its interpreter has a say.
+    # Daemonic: a worker ends with the parent.
     environment = dict(os.environ)
     process = context.Process(target=_serve, args=(setup, theirs, environment), daemon=True)
     process.start()
@@ -169,10 +169,10 @@ def _start(setup: Callable[[], Callable[[Any, Tell], Any]]) -> _Worker:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Let no process that is started now hear Ctrl-C, nor those forked from it.
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Block Ctrl-C in the processes that are started now, and in those forked from them.
 
-    The terminal sends it to all of them; the parent hears it and ends them in order.
+    The terminal sends Ctrl-C to all of them; the parent takes it and ends them in order.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
@@ -186,10 +186,10 @@ def _serve(
     connection: Connection,
     environment: Mapping[str, str],
 ) -> None:
-    """Do jobs until there are no more, or the parent is no more."""
+    """Do jobs until there are no more, or the parent has ended."""
     os.environ.clear()
     os.environ.update(environment)
-    # By default it would end in the middle of a file and leave its temporary.
+    # By default a worker would end in the middle of a file and leave its temporary.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     def tell(what: object) -> None:

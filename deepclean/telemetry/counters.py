@@ -1,6 +1,6 @@
-"""What a running daemon knows of itself beside the ledger, as plain values.
+"""Counts and states of a running daemon beside its ledger, as plain values.
 
-Whoever knows a thing puts it here; telemetry.metrics reads it whenever it is asked.
+The part of the daemon that knows a value puts it here; telemetry.metrics reads it at every scrape.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ Reload = Literal["accepted", "rejected"]
 
 
 class IdentifiesModel(Protocol):
-    """What identifies a model; `models.load.Model` does."""
+    """The version and the hash of a model; `models.model.Model` has them."""
 
     @property
     def version(self) -> int:
-        """Its number."""
+        """The version's number."""
         ...
 
     @property
     def hash(self) -> str:
-        """Sha256 of its manifest."""
+        """The sha256 of the manifest."""
         ...
 
 
 @dataclass(slots=True)
 class Counters:
-    """Counts since the start, and how things stand now.
+    """Counts since the start, and states as they are now.
 
     Args:
-        models: in force, by coupling; replaced as a whole when one changes.
+        models: the models in force, by coupling; replaced as a whole when one changes.
         inputs: files by stream and result, when their time has come: read, given up as absent, or
-            given up as unreadable. Strain that was taken stands in the ledger instead.
+            given up as unreadable. Strain that was taken is counted in the ledger instead.
         witness_faults: cleaned frames in which something was wrong with a witness, by channel
             and reason.
-        reloads: models offered to the running daemon, by what became of them.
+        reloads: models offered to the running daemon, by result.
         state: bits of the state vector that were set throughout the last cleaned frame.
         gains: lowest gain in the last cleaned frame, by coupling.
-        qualities: what each coupling did to the strain, as far as its gate could tell last.
-        closings: how often each coupling's gate closed, by coupling and reason.
-        model_events: what happened to models, by coupling and event (core.rollout.rollout).
+        qualities: the gate's last measure of the strain with each coupling's estimate subtracted.
+        closings: closings of the gates, by coupling and reason.
+        model_events: events of models, by coupling and event (core.rollout.rollout).
         archived: archive files written, by product.
         archive_failures: archive files that could not be written, by the error's name.
     """
@@ -76,7 +76,7 @@ class Counters:
         """Note a cleaned frame.
 
         Args:
-            frame: as it left the engine.
+            frame: the frame as it left the engine.
             rendered: its channels (core.products.render).
         """
         interferometer = next(iter(rendered)).split(":", maxsplit=1)[0]
@@ -93,7 +93,7 @@ class Counters:
                 self._note_gate(coupling, estimate, block.span)
 
     def _note_gate(self, coupling: str, estimate: Estimate, span: Span) -> None:
-        """Note how a gate stands, and log when it opens and closes."""
+        """Note the state of a gate, and log when it opens and closes."""
         if estimate.quality is not None:
             self.qualities[coupling] = estimate.quality
         if estimate.gate is None:

@@ -1,7 +1,7 @@
 """Serve a registry to Prometheus. Nothing here can stop the run, or hold it up.
 
-One thread answers one request at a time, so that clients, however many and however slow, cost the
-process no more threads and no more descriptors than one.
+One thread answers one request at a time. So clients, however many and however slow, cost the
+process no more threads and no more descriptors than one client.
 """
 
 from __future__ import annotations
@@ -15,50 +15,48 @@ from typing import Any, Self
 
 from prometheus_client import CollectorRegistry, MetricsHandler
 
-from deepclean.config.schema import MetricsConfig as Settings
+from deepclean.config.schema import MetricsConfig
 
 _log = logging.getLogger(__name__)
 
 _TURN = 0.2
-"""Seconds within which the thread sees that it is to stop."""
+"""Seconds after which the thread checks whether it is to stop."""
 
 
 class Exporter:
-    """Serves while it is entered, where the settings say so.
+    """Serves while it is entered, where the configuration says so.
 
     A port that is taken is tried again until it is free: one warning, and cleaning goes on.
 
     Args:
-        settings: where to listen.
-        registry: what to serve; it is collected in the exporter's thread.
+        config: where to listen.
+        registry: the registry to serve; it is collected in the exporter's thread.
         retry: seconds until the port is tried again.
-        patience: seconds that a client may keep silent.
+        patience: seconds for which a client may keep silent.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        config: MetricsConfig,
         registry: CollectorRegistry,
         *,
         retry: float = 30.0,
         patience: float = 5.0,
     ) -> None:
-        self._settings = settings
-        self._handler = type(
-            "Handler", (MetricsHandler,), {"registry": registry, "timeout": patience}
-        )
-        self._retry = retry
+        self._config, self._retry = config, retry
+        attributes = {"registry": registry, "timeout": patience}
+        self._handler = type("Handler", (MetricsHandler,), attributes)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
 
     def __enter__(self) -> Self:
-        if self._settings.enabled:
+        if self._config.enabled:
             self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
-        if self._settings.enabled:
+        if self._config.enabled:
             self._thread.join(timeout=2 * _TURN)  # with a silent client it ends with the process
 
     def _run(self) -> None:
@@ -73,9 +71,8 @@ class Exporter:
 
     def _listen(self) -> _Server | None:
         """Return a server that listens; None where the exporter was stopped before."""
-        address, port = self._settings.address, self._settings.port
+        address, port, warned = self._config.address, self._config.port, False
         shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        warned = False
         while not self._stopped.is_set():
             try:
                 server = _Server(address, port, self._handler, self._stopped)
@@ -97,7 +94,7 @@ class Exporter:
 
 
 class _Server(socketserver.TCPServer):
-    """Listens; what goes wrong with a client ends with that client."""
+    """Listens; an error with a client ends with that client."""
 
     allow_reuse_address = True
     timeout = _TURN
@@ -110,7 +107,7 @@ class _Server(socketserver.TCPServer):
         super().__init__((address, port), handler)
 
     def get_request(self) -> Any:
-        """Accept a connection; where that fails (no descriptors left) not at once again."""
+        """Accept a connection; after a failure (no descriptors left) wait before the next try."""
         try:
             return super().get_request()
         except OSError:
@@ -118,5 +115,5 @@ class _Server(socketserver.TCPServer):
             raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Tell the developer; the client sees its connection end."""
+        """Log the error for developers; the client sees its connection end."""
         _log.debug("a request for metrics failed", exc_info=True)

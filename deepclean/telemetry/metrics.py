@@ -1,8 +1,8 @@
-"""What Prometheus hears of a running daemon: read where it is kept, when it is asked for.
+"""The metrics that Prometheus reads of a running daemon.
 
-Nothing is counted here: the ledger, the figures and the timings are the only accounts, so there is
-nothing that could get out of step. docs/metrics.md lists the series. Every one exists from the
-start, with all its known reasons at 0; a reason that is not known yet appears when it occurs.
+Nothing is counted here. Every answer is made from the run's accounts, so that nothing can get out
+of step. docs/metrics.md lists the series. Every series exists from the start, with all its known
+reasons at 0; a reason that is not known yet appears when it occurs.
 """
 
 from __future__ import annotations
@@ -21,13 +21,11 @@ from prometheus_client.registry import Collector
 from deepclean import __version__
 from deepclean.config import Config
 from deepclean.core import reasons
-from deepclean.core.accounting import Ledger
 from deepclean.core.block import Quality
 from deepclean.core.products import State
 from deepclean.core.rollout.rollout import What
 from deepclean.core.time import NS
-from deepclean.telemetry.counters import Counters
-from deepclean.telemetry.timings import Timings
+from deepclean.telemetry.accounts import Accounts
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +46,7 @@ _THREADS = Path("/proc/self/task")
 
 
 class WatchCounts(Protocol):
-    """What watches the input directories; `io.watch.Watch` does."""
+    """The count of a watch on the input directories; `io.watch.DirectoryWatch` has it."""
 
     @property
     def errors(self) -> int:
@@ -57,49 +55,51 @@ class WatchCounts(Protocol):
 
 
 class Metrics(Collector):
-    """Mirrors a daemon's accounts into a registry of its own.
+    """Mirrors a run's accounts into a registry of its own.
 
     A part that fails is left out of that answer and logged once; the others are given.
 
     Args:
-        config: of the run.
-        ledger: of the run, read at every scrape.
-        figures: likewise.
-        timings: likewise.
-        watch: likewise.
-        lookahead: of the engine, nanoseconds.
-        history: of the engine, nanoseconds.
+        config: the run's configuration.
+        accounts: the run's accounts, read at every scrape.
+        watch: the watch on the input directories, read at every scrape.
+        lookahead: nanoseconds of input that the engine needs after a frame.
+        history: nanoseconds of input that the engine needs before a frame.
 
     Attributes:
-        registry: what to serve (telemetry.exporter).
+        registry: the registry to serve (telemetry.exporter).
     """
 
     def __init__(
         self,
         config: Config,
-        ledger: Ledger,
-        figures: Counters,
-        timings: Timings,
+        accounts: Accounts,
         watch: WatchCounts,
         *,
         lookahead: int,
         history: int,
     ) -> None:
-        self._config = config
-        self._ledger = ledger
-        self._figures = figures
-        self._watch = watch
-        build = _build(config, lookahead, history)
-        process = ProcessCollector(registry=None)
+        self._config, self._watch = config, watch
+        self._ledger, self._counters = accounts.ledger, accounts.counters
+        build = {
+            "version": __version__,
+            "configuration": config.hash,
+            "interferometer": config.interferometer,
+        }
+        fixed = [
+            InfoMetricFamily("deepclean_build", "What runs.", value=build),
+            _gauge("lookahead_seconds", "Input needed after a frame.", lookahead / NS),
+            _gauge("history_seconds", "Input needed before a frame.", history / NS),
+        ]
         self._parts: dict[str, Callable[[], Iterable[Metric]]] = {
-            "build": lambda: build,
+            "build": lambda: fixed,
             "input": self._input,
             "output": self._output,
             "last frame": self._last_frame,
             "witnesses": self._witnesses,
             "models": self._models,
-            "timings": timings.collect,
-            "process": process.collect,
+            "timings": accounts.timings.collect,
+            "process": ProcessCollector(registry=None).collect,
             "threads": self._threads,
         }
         self._failing: set[str] = set()
@@ -121,150 +121,90 @@ class Metrics(Collector):
 
     def _input(self) -> Iterator[Metric]:
         ledger = self._ledger
-        yield _counter(
-            "input_frames",
-            "Input files, by what became of them.",
-            ["stream", "result"],
-            _all(_INPUTS, self._figures.inputs) | {("strain", "taken"): ledger.frames_in},
-        )
-        yield _counter(
-            "input_files_ignored",
-            "Input files passed over.",
-            ["reason"],
-            _all(_IGNORED, ledger.ignored),
-        )
-        yield _counter(
-            "gap_seconds",
-            "Time without strain, for which there is no output.",
-            ["reason"],
-            _all(_STRAIN_GAPS, ledger.gaps),
-        )
-        yield _counter(
-            "watcher_errors",
-            "Watches on directories that failed; probing goes on.",
-            [],
-            {(): self._watch.errors},
-        )
+        counts = _all(_INPUTS, self._counters.inputs) | {("strain", "taken"): ledger.frames_in}
+        yield _counter("input_frames", "Input files, by result.", "stream result", counts)
+        ignored = _all(_IGNORED, ledger.ignored)
+        yield _counter("input_files_ignored", "Input files passed over.", "reason", ignored)
+        about = "Time without strain, for which there is no output."
+        yield _counter("gap_seconds", about, "reason", _all(_STRAIN_GAPS, ledger.gaps))
+        about = "Watches on directories that failed; probing goes on."
+        yield _counter("watcher_errors", about, "", {(): self._watch.errors})
         yield _gauge("last_input_gps_seconds", "End of the last strain.", _gps(ledger.last_in))
 
     def _output(self) -> Iterator[Metric]:
-        ledger = self._ledger
-        yield _counter(
-            "output_frames",
-            "Frames written, and why they are not fully cleaned.",
-            ["result", "reason"],
-            _by_result(ledger.written),
-        )
-        yield _counter(
-            "write_errors",
-            "Frames lost because they could not be written.",
-            ["errno"],
-            _by_errno(ledger.lost),
-        )
-        yield _counter(
-            "archive_files",
-            "Archive files written.",
-            ["product"],
-            _all(self._config.output.products, self._figures.archived),
-        )
-        yield _counter(
-            "archive_errors",
-            "Archive files that could not be written; they are tried again.",
-            ["errno"],
-            _by_errno(self._figures.archive_failures),
-        )
+        ledger, counters = self._ledger, self._counters
+        about = "Frames written, and why they are not fully cleaned."
+        yield _counter("output_frames", about, "result reason", _by_result(ledger.written))
+        about = "Frames lost because they could not be written."
+        yield _counter("write_errors", about, "errno", _by_errno(ledger.lost))
+        archived = _all(self._config.output.products, counters.archived)
+        yield _counter("archive_files", "Archive files written.", "product", archived)
+        about = "Archive files that could not be written; they are tried again."
+        yield _counter("archive_errors", about, "errno", _by_errno(counters.archive_failures))
         yield _gauge("backlog_frames", "Strain frames taken, not yet written.", ledger.inside)
         yield _gauge("last_output_gps_seconds", "End of the last output.", _gps(ledger.last_out))
 
     def _last_frame(self) -> Iterator[Metric]:
-        bits = GaugeMetricFamily(
-            "deepclean_state_bit",
-            "Whether a bit of the state vector was 1 throughout the last cleaned frame.",
-            labels=["bit"],
+        couplings, counters = self._config.enabled_couplings, self._counters
+        state = State(counters.state)
+        about = "Whether a bit of the state vector was 1 throughout the last cleaned frame."
+        yield _gauges(
+            "state_bit", about, "bit", {str(bit.name): int(bit in state) for bit in State}
         )
-        state = State(self._figures.state)
-        for bit in State:
-            bits.add_metric([str(bit.name)], int(bit in state))
-        yield bits
-        gain = GaugeMetricFamily(
-            "deepclean_gain_ratio", "Lowest gain in the last cleaned frame.", labels=["coupling"]
-        )
-        for coupling in self._config.enabled_couplings:
-            gain.add_metric([coupling], self._figures.gains.get(coupling, 0.0))
-        yield gain
-        ratio = GaugeMetricFamily(
-            "deepclean_asd_ratio",
-            "Cleaned over raw ASD as the gate saw it last; NaN before that.",
-            labels=["coupling", "where"],
-        )
-        for coupling in self._config.enabled_couplings:
-            quality = self._figures.qualities.get(coupling, _NO_QUALITY)
-            for where in ("in_band", "worst", "guard", "outside"):
-                ratio.add_metric([coupling, where], getattr(quality, where))
-        yield ratio
-        yield _counter(
-            "gate_closings",
-            "How often a gate closed.",
-            ["coupling", "reason"],
-            _all(product(self._config.enabled_couplings, reasons.OF_GATES), self._figures.closings),
-        )
+        gains = {coupling: counters.gains.get(coupling, 0.0) for coupling in couplings}
+        yield _gauges("gain_ratio", "Lowest gain in the last cleaned frame.", "coupling", gains)
+        qualities = {each: counters.qualities.get(each, _NO_QUALITY) for each in couplings}
+        ratios = {
+            (coupling, where): getattr(quality, where)
+            for coupling, quality in qualities.items()
+            for where in ("in_band", "worst", "guard", "outside")
+        }
+        about = "Cleaned over raw ASD as the gate measured it last; NaN before that."
+        yield _gauges("asd_ratio", about, "coupling where", ratios)
+        closings = _all(product(couplings, reasons.OF_GATES), counters.closings)
+        yield _counter("gate_closings", "How often a gate closed.", "coupling reason", closings)
 
     def _witnesses(self) -> Iterator[Metric]:
         known = product(self._config.witness_channels, reasons.OF_WITNESSES)
-        yield _counter(
-            "witness_faults",
-            "Cleaned frames in which something was wrong with a witness.",
-            ["channel", "reason"],
-            _all(known, self._figures.witness_faults),
-        )
+        about = "Cleaned frames in which something was wrong with a witness."
+        counts = _all(known, self._counters.witness_faults)
+        yield _counter("witness_faults", about, "channel reason", counts)
 
     def _models(self) -> Iterator[Metric]:
+        counters = self._counters
         models = InfoMetricFamily("deepclean_model", "The model in force.", labels=["coupling"])
-        for coupling, model in self._figures.models.items():
+        for coupling, model in counters.models.items():
             models.add_metric([coupling], {"version": str(model.version), "hash": model.hash})
         yield models
-        yield _counter(
-            "reloads",
-            "Models offered to the running daemon.",
-            ["result"],
-            _all(_RELOADS, self._figures.reloads),
-        )
-        yield _counter(
-            "model_events",
-            "What happened to the models of the running daemon.",
-            ["coupling", "event"],
-            _all(product(self._config.enabled_couplings, _EVENTS), self._figures.model_events),
-        )
+        about = "Models offered to the running daemon."
+        yield _counter("reloads", about, "result", _all(_RELOADS, counters.reloads))
+        events = _all(product(self._config.enabled_couplings, _EVENTS), counters.model_events)
+        about = "What happened to the models of the running daemon."
+        yield _counter("model_events", about, "coupling event", events)
 
     def _threads(self) -> Iterator[Metric]:
         count = sum(1 for _ in _THREADS.iterdir())
         yield GaugeMetricFamily("process_threads", "Threads of the process.", count)
 
 
-def _build(config: Config, lookahead: int, history: int) -> list[Metric]:
-    """Return what stays as it is."""
-    build = {
-        "version": __version__,
-        "configuration": config.hash,
-        "interferometer": config.interferometer,
-    }
-    return [
-        InfoMetricFamily("deepclean_build", "What runs.", value=build),
-        _gauge("lookahead_seconds", "Input needed after a frame.", lookahead / NS),
-        _gauge("history_seconds", "Input needed before a frame.", history / NS),
-    ]
-
-
 def _gauge(name: str, about: str, value: float) -> Metric:
     return GaugeMetricFamily(f"deepclean_{name}", about, value)
 
 
-def _counter(name: str, about: str, labels: list[str], counts: Mapping[Any, float]) -> Metric:
-    """Return a counter; the keys of `counts` are the label, or a tuple of several."""
-    family = CounterMetricFamily(f"deepclean_{name}", about, labels=labels)
-    for key, count in counts.items():
-        family.add_metric(key if isinstance(key, tuple) else (key,), count)
-    return family
+def _gauges(name: str, about: str, labels: str, values: Mapping[Any, float]) -> Metric:
+    return _filled(GaugeMetricFamily(f"deepclean_{name}", about, labels=labels.split()), values)
+
+
+def _counter(name: str, about: str, labels: str, counts: Mapping[Any, float]) -> Metric:
+    return _filled(CounterMetricFamily(f"deepclean_{name}", about, labels=labels.split()), counts)
+
+
+def _filled(family: Any, values: Mapping[Any, float]) -> Metric:
+    """Return a family with its values; their keys are the label, or a tuple of several."""
+    for key, value in values.items():
+        family.add_metric(key if isinstance(key, tuple) else (key,), value)
+    filled: Metric = family
+    return filled
 
 
 def _all(known: Iterable[Any], counted: Mapping[Any, int]) -> dict[Any, int]:

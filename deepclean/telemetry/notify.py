@@ -1,7 +1,7 @@
-"""Tell the service manager how the daemon is: sd_notify(3), a datagram of `KEY=VALUE` lines.
+"""Notifications to the service manager: sd_notify(3), a datagram of `KEY=VALUE` lines.
 
-Nothing here can stop the run. Where there is no service manager nothing is sent; what cannot be
-sent is kept, the latest of each key, and goes with the next message.
+Nothing here can stop the run. Where there is no service manager nothing is sent. What cannot be
+sent is kept, the latest value of each key, and goes with the next message.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from deepclean.system.clock import Clock, SystemClock
 _log = logging.getLogger(__name__)
 
 _INTERVAL = 10.0
-"""Seconds between pings where the service manager sets no watchdog: they carry what was kept."""
+"""Seconds between pings, which carry what was kept, where no watchdog is set."""
 
 
 class ServiceNotifier:
-    """What the daemon says of itself to the service manager.
+    """Tells the service manager the state of the daemon.
 
     Args:
-        environment: NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are taken from it; None: the
-            process's own.
+        environment: holds NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID; None: the process's own.
         clock: for the time between pings.
     """
 
@@ -41,27 +40,27 @@ class ServiceNotifier:
         self._ready = False
         self._status = ""
         self._kept: dict[str, str] = {}
-        self._heard = True
+        self._connected = True
 
     def ready(self) -> None:
-        """Say that the daemon works: the first block is through. Later calls do nothing."""
+        """Tell that the daemon works: the first block is through. Later calls do nothing."""
         if not self._ready:
             self._ready = True
             self._send({"READY": "1"})
 
     def status(self, text: str) -> None:
-        """Say in one line what the daemon does; the same line again is not sent."""
+        """Tell in one line what the daemon does; the same line again is not sent."""
         line = " ".join(text.split())
         if line != self._status:
             self._status = line
             self._send({"STATUS": line})
 
     def watchdog(self) -> None:
-        """Say that the work loop turns. To be called at every turn, idle ones too.
+        """Tell that the work loop turns. To be called at every turn, idle ones too.
 
-        A ping goes out at most every half watchdog period. Until `ready` it also puts off the end
-        of the time allowed for the start: a daemon whose input is silent waits for ever, and one
-        that hangs is restarted in this phase too.
+        A ping goes out at most every half watchdog period. Until `ready` it also extends the time
+        allowed for the start. So a daemon may wait for its first input without end, while one that
+        hangs is restarted.
         """
         now = self._clock.monotonic()
         if now < self._due:
@@ -73,7 +72,7 @@ class ServiceNotifier:
             self._due = now + self._interval
 
     def stopping(self) -> None:
-        """Say that the daemon was told to stop and drains."""
+        """Tell that the daemon was told to stop and drains."""
         self._send({"STOPPING": "1"})
 
     def _send(self, state: Mapping[str, str]) -> bool:
@@ -87,13 +86,13 @@ class ServiceNotifier:
                 channel.setblocking(False)  # a full queue must not hold up the work loop
                 channel.sendto(message.encode(errors="replace"), self._address)
         except OSError as error:
-            if self._heard:
-                _log.warning("the service manager does not hear us: %s", error)
-            self._heard = False
+            if self._connected:
+                _log.warning("the service manager cannot be reached: %s", error)
+            self._connected = False
             return False
-        if not self._heard:
-            _log.info("the service manager hears us again")
-        self._heard = True
+        if not self._connected:
+            _log.info("the service manager is reached again")
+        self._connected = True
         self._kept.clear()
         return True
 
@@ -109,7 +108,7 @@ def _address(name: str) -> str | None:
 
 
 def _watchdog_period(environment: Mapping[str, str]) -> float | None:
-    """Return the seconds within which a ping is wanted of this process; None: none is."""
+    """Return the seconds within which this process must ping; None: it need not."""
     try:
         period = int(environment.get("WATCHDOG_USEC", "0")) / 1_000_000
         process = int(environment.get("WATCHDOG_PID", os.getpid()))

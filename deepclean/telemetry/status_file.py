@@ -1,4 +1,4 @@
-"""The daemon's account on disk: the ledger as a small file that `deepclean status` reads."""
+"""The daemon's status file: the ledger on disk, for `deepclean status`."""
 
 from __future__ import annotations
 
@@ -23,47 +23,44 @@ INTERVAL = 1.0
 
 
 def path_in(directory: Path, description: str) -> Path:
-    """Return where the daemon that writes these frames keeps its account."""
+    """Return the path of the status file of the daemon that writes these frames."""
     return directory / f".{description}.account.json"
 
 
 class StatusFile:
-    """Writes the ledger now and then, by an atomic rename; a failure never stops the run.
+    """Writes the ledger once a second, by an atomic rename; a failure never stops the run.
 
     Args:
-        path: of the file.
+        path: the file.
         clock: for the interval.
-        models: says which versions are at work, by coupling.
+        models: returns the versions at work, by coupling.
     """
 
     def __init__(
         self, path: Path, clock: Clock, models: Callable[[], Mapping[str, str]] = dict
     ) -> None:
-        self._path = path
-        self._clock = clock
-        self._models = models
+        self._path, self._clock, self._models = path, clock, models
         self._written = clock.monotonic() - INTERVAL
         self._works = True
 
     def write(self, ledger: Ledger, *, now: bool = False) -> None:
-        """Write the ledger, where the last writing is long enough ago or `now` is said."""
+        """Write the ledger, where the last writing is long enough ago or `now` is true."""
         instant = self._clock.monotonic()
         if not now and instant - self._written < INTERVAL:
             return
         self._written = instant
+        content = {
+            "process": os.getpid(),
+            "ledger": facts(ledger),
+            "models": dict(self._models()),
+        }
         try:
-            publish(self._path, serialise(ledger, self._models()))
+            publish(self._path, (json.dumps(content) + "\n").encode())
             self._works = True
         except OutputError as error:
             if self._works:
-                _log.warning("the account is not kept: %s", error)
+                _log.warning("the status file is not written: %s", error)
             self._works = False
-
-
-def serialise(ledger: Ledger, models: Mapping[str, str]) -> bytes:
-    """Return the bytes of an account file."""
-    kept = {"process": os.getpid(), "ledger": facts(ledger), "models": dict(models)}
-    return (json.dumps(kept) + "\n").encode()
 
 
 def facts(ledger: Ledger) -> dict[str, Any]:
@@ -73,13 +70,13 @@ def facts(ledger: Ledger) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class StatusContent:
-    """An account that was read.
+    """The content of a status file.
 
     Args:
-        process: of the daemon that wrote it.
-        ledger: at that time.
-        age: seconds since.
-        models: which versions were at work, in words, by coupling.
+        process: the id of the daemon that wrote it.
+        ledger: the daemon's ledger at that time.
+        age: seconds since then.
+        models: the versions at work, in words, by coupling.
     """
 
     process: int
@@ -89,14 +86,14 @@ class StatusContent:
 
 
 def read(path: Path, now: float) -> StatusContent:
-    """Read an account file.
+    """Read a status file.
 
     Args:
-        path: of the file.
+        path: the file.
         now: seconds of the wall clock, as the file's own time of change.
 
     Raises:
-        InputError: there is none, or it is none.
+        InputError: there is no such file, or it is not a status file.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
@@ -105,10 +102,9 @@ def read(path: Path, now: float) -> StatusContent:
             for key, value in content["ledger"].items()
         }
         models = {str(name): str(said) for name, said in content["models"].items()}
-        return StatusContent(
-            int(content["process"]), Ledger(**counts), now - path.stat().st_mtime, models
-        )
+        age = now - path.stat().st_mtime
+        return StatusContent(int(content["process"]), Ledger(**counts), age, models)
     except FileNotFoundError as error:
-        raise InputError("no account: no daemon has run here", path=path) from error
+        raise InputError("no status file: no daemon has run here", path=path) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"not an account: {error}", path=path) from error
+        raise InputError(f"not a status file: {error}", path=path) from error

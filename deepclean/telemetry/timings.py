@@ -13,8 +13,8 @@ from prometheus_client import Histogram, Metric
 _log = logging.getLogger(__name__)
 
 Stage = Literal["read", "clean", "render", "write"]
-"""Of the work: a file of input; an input frame through the engine; an output frame's channels; its
-file."""
+"""The stages of the work: `read` an input file; `clean` an input frame with the engine; `render` an
+output frame's channels; `write` its file."""
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
@@ -28,7 +28,7 @@ class Timings:
     """Two histograms: the output's latency and the duration of each stage.
 
     Args:
-        timer: seconds that never go back.
+        timer: returns seconds that never go back.
     """
 
     def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
@@ -52,17 +52,16 @@ class Timings:
 
     def latency(self, seconds: float) -> None:
         """Note the latency of a frame that was written."""
-        self._harmlessly(lambda: self._latency.observe(seconds))
+        self._observe(self._latency, seconds)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """Note how long the block takes, also where it raises."""
+        """Note the duration of the block, also where it raises."""
         start = self._timer()
         try:
             yield
         finally:
-            seconds = self._timer() - start
-            self._harmlessly(lambda: self._stages.labels(stage).observe(seconds))
+            self._observe(self._stages.labels(stage), self._timer() - start)
 
     def collect(self) -> Iterator[Metric]:
         """Yield both, without the creation times: they say no more than the process's start."""
@@ -70,9 +69,9 @@ class Timings:
             metric.samples = [s for s in metric.samples if not s.name.endswith("_created")]
             yield metric
 
-    def _harmlessly(self, observe: Callable[[], None]) -> None:
+    def _observe(self, histogram: Histogram, seconds: float) -> None:
         try:
-            observe()
+            histogram.observe(seconds)
         except Exception:  # noqa: BLE001  (whatever it is, cleaning goes on)
             if not self._failing:
                 _log.exception("a duration cannot be noted; no more will be said of it")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -13,25 +12,10 @@ from deepclean.core.segments import intersection, total_seconds, union, whole_se
 from deepclean.core.state_vector import READY
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, listed
+from deepclean.io.source import ChannelHistory
 
 PIECE = 64
 """Number of seconds that are read at a time."""
-
-
-class DataSource(Protocol):
-    """Where channels are read from: io.history.History, or anything that reads like it."""
-
-    def channels(self, wanted: Collection[str] | None = None) -> Mapping[str, int]:
-        """Return the rate in Hz of the wanted channels that are there."""
-        ...
-
-    def spans(self, channel: str | None = None) -> Sequence[Span]:
-        """Return the stretches for which there is data of a channel, in order."""
-        ...
-
-    def read(self, wanted: Collection[str], span: Span) -> Mapping[str, Series | Gap]:
-        """Return, by channel, its samples over the whole span, or a gap."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +28,8 @@ class TrainingData:
         span: the span that is used; None for all of it.
     """
 
-    strain: DataSource
-    witnesses: DataSource
+    strain: ChannelHistory
+    witnesses: ChannelHistory
     span: Span | None = None
 
 

@@ -110,7 +110,7 @@ class _Descent:
     ) -> None:
         self._network, self._loss, self._windows = network, loss, windows
         self._validate, self._settings, self._report = validate, settings, report
-        shared = windows.length * settings.overlap_ns // settings.window_ns
+        shared = windows.length * settings.overlap // settings.window
         self.steps = max(1, windows.samples // ((windows.length - shared) * settings.batch_size))
         self.optimiser = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay

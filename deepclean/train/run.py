@@ -84,7 +84,7 @@ def train(
         "worst_outside": final.worst_outside,
         "seconds": float(final.seconds),
     }
-    version = versions.next_version(store, config.interferometer, coupling)
+    version = versions.next_version(store / config.interferometer / coupling)
     path = model_store.add_trained(store, network, scalers, task.describe(version, figures))
     shutil.rmtree(unfinished, ignore_errors=True)
     return path
@@ -112,7 +112,8 @@ def _descend(
         network = build_network(task.architecture, len(task.site.witnesses))
     if task.parent is not None:
         network.load_state_dict(task.parent.network.state_dict())
-    held_out = HeldOut(task.site, longest_parts(task.held_out, settings.validation_ns), keep=True)
+    parts = longest_parts(task.held_out, settings.validation_seconds)
+    held_out = HeldOut(task.site, parts, keep=True)
     # This raises before the first epoch if the held-out data are too few.
     task.validate(network.to(task.device).eval(), scalers, held_out)
     best = descend(

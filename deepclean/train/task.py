@@ -81,7 +81,7 @@ class TrainingTask:
             witness_std=scalers.witness_std,
             strain_mean=scalers.strain_mean,
             strain_std=scalers.strain_std,
-            field=self.receptive.field,
+            reach=self.receptive.reach,
             period=self.receptive.period,
             device=self.device,
         )
@@ -165,7 +165,7 @@ def make_task(
         bandpass=factory.coupling_bandpass(config, name),
         predict=core_settings.predict_settings(coupling, config.engine.rate),
         receptive=_receptive(config, name, architecture, len(witnesses)),
-        window=Span(0, settings.window_ns).samples(config.engine.rate),
+        window=Span(0, settings.window).samples(config.engine.rate),
         training=(),
         held_out=(),
         parent=parent,
@@ -209,14 +209,14 @@ def _receptive(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         seen = measure(build_network(architecture, channels), channels, predict.kernel)
-    if seen.period is not None and seen.field > predict.edge:
+    if seen.period is not None and seen.reach.after > predict.edge:
         raise ConfigError(
             f"couplings.{name}.predict.edge: {predict.edge} samples are fewer than the network's "
-            f"receptive field of {seen.field}; make it longer"
+            f"receptive field of {seen.reach.after}; make it longer"
         )
     hop = core_settings.engine_settings(config).hop_model
     try:
-        geometry(predict, hop, seen.field, seen.period)
+        geometry(predict, hop, seen.reach, seen.period)
     except ValueError as error:
         raise ConfigError(f"couplings.{name}.predict: {error}") from error
     return seen

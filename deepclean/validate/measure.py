@@ -16,15 +16,16 @@ import numpy as np
 
 from deepclean.core.block import CleanedBlock, Float64, Quality
 from deepclean.core.engine.engine import Engine
-from deepclean.core.gate.quality import (
+from deepclean.core.gate.quality import RunningSpectra
+from deepclean.core.spectra import (
     SEGMENT,
     Bins,
-    RunningSpectra,
+    Complex,
+    CrossSpectra,
     density,
     median_bias,
     transform,
 )
-from deepclean.core.spectra import Complex, CrossSpectra
 from deepclean.core.time import NS, Span
 from deepclean.validate.seconds import PRODUCTS, Second, WitnessSpectra, unfit
 from deepclean.validate.shard_result import (

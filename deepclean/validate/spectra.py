@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepclean.core.block import Float64
-from deepclean.core.gate.quality import SEGMENT
-from deepclean.core.spectra import CrossSpectra
+from deepclean.core.spectra import SEGMENT, CrossSpectra
 from deepclean.core.time import NS
 
 WIDTH = NS / SEGMENT

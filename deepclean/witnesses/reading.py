@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from deepclean.core.block import Block, Float64, Gap, Series, concatenate
 from deepclean.core.state_vector import not_ready
 from deepclean.core.time import NS, Span
-from deepclean.train.data import DataSource
+from deepclean.io.source import ChannelHistory
 
 
-def readable(source: DataSource, names: Sequence[str], span: Span) -> dict[str, list[Series | Gap]]:
+def readable(
+    source: ChannelHistory, names: Sequence[str], span: Span
+) -> dict[str, list[Series | Gap]]:
     """Return, by channel, the samples and the gaps of a span in order, to the second."""
-    held: Mapping[str, Series | Gap] = source.read(names, span)
+    held = source.read(names, span)
     found: dict[str, list[Series | Gap]] = {name: [held[name]] for name in names}
     lacking = [name for name in names if isinstance(held[name], Gap)]
     if lacking and span.duration > NS:

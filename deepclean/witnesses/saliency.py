@@ -25,9 +25,8 @@ from scipy import fft, signal
 from deepclean.core.bandpass import Band, Bandpass
 from deepclean.core.block import Float64
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.gate.quality import Bins
 from deepclean.core.predict import Geometry, Predictor, PredictSettings, geometry
-from deepclean.core.spectra import FFT_SECONDS, band_ratio
+from deepclean.core.spectra import FFT_SECONDS, Bins, band_ratio
 from deepclean.core.time import NS, index_at
 from deepclean.errors import InputError
 from deepclean.factory import predictor
@@ -95,7 +94,7 @@ def attribute(
     preparer = Preparer(site, settings, bandpass)
     parts = longest_parts(site.usable(), SECONDS * NS)
     stretches, _ = preparer.prepare(parts, model.scalers)
-    layout = _Layout.of(model, settings, bandpass, bands)
+    layout = _Reading.of(model, settings, bandpass, bands)
     stretches = [one for one in stretches if layout.seconds(one) >= 2 * FFT_SECONDS]
     if not stretches:
         raise InputError(
@@ -177,7 +176,7 @@ def _kernels(model: Model, stretches: Sequence[TrainingStretch]) -> Iterator[Flo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Layout:
+class _Reading:
     """The layout of the model over a stretch, and the bands in which its estimate is measured."""
 
     predictor: Predictor
@@ -190,10 +189,10 @@ class _Layout:
     @classmethod
     def of(
         cls, model: Model, settings: EngineSettings, bandpass: Bandpass, bands: Sequence[Band]
-    ) -> _Layout:
-        wanted = PredictSettings(kernel=model.kernel, edge=model.edge)
+    ) -> _Reading:
+        wanted = PredictSettings("auto", model.kernel, model.edge, stride=None)
         hop = settings.hop_model
-        shape = geometry(wanted, hop, model.receptive_field, model.period)
+        shape = geometry(wanted, hop, model.reach, model.period)
         return cls(predictor(model), shape, hop, model.sample_rate, bandpass, bands)
 
     def _hops(self, stretch: TrainingStretch) -> tuple[int, int]:

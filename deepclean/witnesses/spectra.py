@@ -17,11 +17,10 @@ from scipy import signal
 
 from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64, Gap, Series
-from deepclean.core.gate.quality import Bins, transform
-from deepclean.core.spectra import Complex
+from deepclean.core.spectra import Bins, Complex, transform
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, hint
-from deepclean.train.data import DataSource
+from deepclean.io.source import ChannelHistory
 from deepclean.witnesses.reading import joined, readable, unready, unusable, whole
 
 PIECE = 32
@@ -97,8 +96,8 @@ class SearchStretch:
 
     def __init__(
         self,
-        strain: DataSource,
-        witnesses: DataSource,
+        strain: ChannelHistory,
+        witnesses: ChannelHistory,
         channel: str,
         state: str | None,
         span: Span,

@@ -12,11 +12,10 @@ import torch
 
 from deepclean.config import Config
 from deepclean.models import log as model_log
-from deepclean.models import versions
 from tests.helpers import small_site as site
 from tests.helpers.commands import Run
+from tests.helpers.faultsite import LOST, SHORT
 from tests.helpers.small_site import START
-from tests.run.test_faults_device import LOST, SHORT
 
 REPLAY = f"replay -c small.yaml --start {START + 2} --end {START + 4}"
 
@@ -24,23 +23,19 @@ REPLAY = f"replay -c small.yaml --start {START + 2} --end {START + 4}"
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("site")
-    config = site.small_config(place)
-    site.publish_model(config)
-    site.write_site(config, START, 8)
+    site.make_site(place, seconds=8)
     return place
 
 
 def test_replay_says_what_it_did(deepclean: Run, place: Path, tmp_path: Path) -> None:
-    done = deepclean(place, f"{REPLAY} --output {tmp_path}")
-    assert done.returncode == 0, done.stderr
+    done = deepclean(place, f"{REPLAY} --output {tmp_path}").good()
     assert done.stdout == f"2 frames written to {tmp_path}, 0 s were there, 0 s without strain\n"
     again = deepclean(place, f"{REPLAY} --output {tmp_path}")
     assert again.stdout.startswith("0 frames written")
 
 
 def test_config_prints_itself_and_the_budget(deepclean: Run, place: Path) -> None:
-    done = deepclean(place, "config small.yaml")
-    assert done.returncode == 0, done.stderr
+    done = deepclean(place, "config small.yaml").good()
     assert "channel: H1:GDS-CALIB_STRAIN" in done.stdout
     assert "look-ahead L = " in done.stdout
     assert "assumed" not in done.stdout
@@ -61,23 +56,11 @@ def test_schema_is_json(deepclean: Run, place: Path) -> None:
     assert "couplings" in json.loads(done.stdout)["properties"]
 
 
-def test_models_are_listed_and_promoted(deepclean: Run, tmp_path: Path) -> None:
-    config = site.small_config(tmp_path)
-    site.publish_model(config, 1)
-    site.publish_model(config, 2)
-    directory = config.models.directory / "H1" / "60Hz"
-    assert "production" in deepclean(tmp_path, "models list -c small.yaml").stdout
-    done = deepclean(tmp_path, "models promote -c small.yaml 60Hz 1")
-    assert done.stdout == "60Hz: production is version 1, it was 2\n"
-    assert versions.read_pointer(directory, "production") == 1
-
-
 def test_training_publishes_and_says_so(deepclean: Run, tmp_path: Path) -> None:
     config = site.small_config(tmp_path)
     site.write_site(config, START, 60)
     command = f"train -c small.yaml 60Hz --start {START} --end {START + 60} --architecture wiener"
-    first = deepclean(tmp_path, command)
-    assert first.returncode == 0, first.stderr
+    first = deepclean(tmp_path, command).good()
     lines = first.stdout.splitlines()
     assert lines[0].startswith(f"{config.models.directory}/H1/60Hz/1: asd_ratio ")
     assert lines[1] == "60Hz: production is version 1"
@@ -171,8 +154,6 @@ FAULTS: list[tuple[Callable[[Config], None], str, str]] = [
         f"{REPLAY} --set couplings.60Hz.predict.mode=pass --set couplings.60Hz.predict.edge=0.125",
         "couplings.60Hz.predict: mode 'pass' needs",
     ),
-    (break_nothing, "models promote -c small.yaml 60hz 1", "no coupling 60hz; did you mean 60Hz?"),
-    (break_nothing, "models promote -c small.yaml 60Hz 9", "no version 9; there: 1"),
     (cut_every_strain, REPLAY, "not a readable frame file"),
     (other_channels_in_model, REPLAY, "needs witnesses that are not configured: H1:FAST"),
     (flip_a_bit_in_the_weights, REPLAY, "does not match the sha256 in the manifest"),
@@ -189,14 +170,9 @@ FAULTS: list[tuple[Callable[[Config], None], str, str]] = [
 def test_fault_is_one_message(
     deepclean: Run, tmp_path: Path, damage: Callable[[Config], None], command: str, message: str
 ) -> None:
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    site.write_site(config, START, 8)
+    config = site.make_site(tmp_path, seconds=8)
     damage(config)
-    done = deepclean(tmp_path, command)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    done = deepclean(tmp_path, command).refused(message)
     lines = [line for line in done.stderr.splitlines() if line.startswith("deepclean:")]
     assert len(lines) == 1
 

@@ -13,17 +13,15 @@ from deepclean.cli import main
 from deepclean.errors import InputError
 from deepclean.io.frhistory import history
 from tests.helpers import small_site as site
+from tests.helpers.site_runs import clean
 from tests.helpers.small_site import START
-from tests.run.test_replay import clean
 
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two cleaned frames, the second of them beside a second without witnesses."""
     place = tmp_path_factory.mktemp("site")
-    config = site.small_config(place)
-    site.publish_model(config)
-    site.write_site(config, START, 12, no_witnesses=[START + 6])
+    config = site.make_site(place, seconds=12, no_witnesses=[START + 6])
     clean(config, START + 4, START + 7, place / "cleaned")
     return sorted((place / "cleaned").glob("*.gwf"))
 

@@ -16,6 +16,7 @@ import pytest
 from deepclean.run import parallel
 from tests.helpers import small_site as site
 from tests.helpers.commands import Run
+from tests.helpers.site_runs import files
 from tests.helpers.small_site import START
 
 with warnings.catch_warnings():
@@ -28,22 +29,14 @@ SPAN = f"-c small.yaml --start {BEGIN} --end {END}"
 PLAN = f"replay {SPAN} --output out --plan plan --scheduler condor --plan-only --shard 8"
 SENT = f"{PLAN} --submit should_transfer_files=YES"
 
-Files = dict[str, bytes]
 Vars = Mapping[str, str]
-
-
-def files(directory: Path) -> Files:
-    """Return every file of a directory, hidden ones too."""
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A site with its model and 40 s of data, in which strain is missing."""
     monkeypatch.setattr(parallel, "WORTH", 1)
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    site.write_site(config, START, 40, no_strain=GAPS)
+    site.make_site(tmp_path, seconds=40, no_strain=GAPS)
     return tmp_path
 
 
@@ -75,8 +68,7 @@ def expanded(place: Path, variables: Vars) -> dict[str, str]:
 
 
 def test_every_shard_is_a_node_and_the_last_one_always_runs(place: Path, deepclean: Run) -> None:
-    done = deepclean(place, f"{PLAN} --jobs 2 --retries 5")
-    assert done.returncode == 0, done.stderr
+    done = deepclean(place, f"{PLAN} --jobs 2 --retries 5").good()
     path = place / "plan/condor/replay.dag"
     assert f"condor_submit_dag -usedagdir -force -maxjobs 2 {path}\n" in done.stdout
     names = list(nodes(place))
@@ -97,8 +89,7 @@ def test_nodes_have_the_shards_numbers(place: Path, deepclean: Run) -> None:
     """Also beyond nine: decimal ones."""
     good = [f"{second} {second + 1}\n" for second in range(START + 6, START + 36, 2)]
     (place / "good.txt").write_text("".join(good))
-    done = deepclean(place, f"{PLAN} --segments good.txt")
-    assert done.returncode == 0, done.stderr
+    deepclean(place, f"{PLAN} --segments good.txt").good()
     # Of fifteen seconds one has no strain, and two have nothing between them.
     assert list(nodes(place)) == [f"shard-{n:04d}" for n in range(1, 14)]
 
@@ -126,8 +117,7 @@ def test_settings_go_into_the_submit_description(place: Path, deepclean: Run) ->
         "+Long": "true",
     }
     options = " ".join(f"--submit {shlex.quote(f'{key}={v}')}" for key, v in given.items())
-    done = deepclean(place, f"{PLAN} {options}")
-    assert done.returncode == 0, done.stderr
+    deepclean(place, f"{PLAN} {options}").good()
     description = submit(place)
     for key, value in given.items():
         assert description[key.replace("+", "MY.")] == value
@@ -172,8 +162,7 @@ def test_shards_that_are_sent_their_files_make_those_of_one_run(
         work(place, job, node, deepclean)
 
     deepclean(place, f"replay {SPAN} --output one --duration 4")
-    done = deepclean(place, f"{SENT} --duration 4")
-    assert done.returncode == 0, done.stderr
+    deepclean(place, f"{SENT} --duration 4").good()
     planned = nodes(place)
     for variables in planned.values():
         carry_out(variables)
@@ -218,31 +207,27 @@ def test_file_that_would_not_be_found_where_it_is_sent(place: Path, deepclean: R
     (place / "mine").mkdir()
     frame = site.strain_path(site.small_config(place), START + 6)
     odd = shutil.copy(frame, place / "mine/odd.gwf")
-    done = deepclean(place, f"{SENT} --strain strain --strain {odd} --witnesses witnesses")
-    assert done.returncode == 2
-    assert "not named as LIGO-T050017" in done.stderr
+    deepclean(place, f"{SENT} --strain strain --strain {odd} --witnesses witnesses").refused(
+        "not named as LIGO-T050017"
+    )
 
 
 def test_dag_that_is_at_work_is_left_alone(place: Path, deepclean: Run) -> None:
     deepclean(place, PLAN)
     before = dag(place)
     (place / "plan/condor/replay.dag.lock").touch()
-    done = deepclean(place, f"{PLAN} --retries 1")
-    assert done.returncode == 2
-    assert "condor_rm" in done.stderr
+    deepclean(place, f"{PLAN} --retries 1").refused("condor_rm")
     assert dag(place) == before
 
 
 @pytest.mark.parametrize("name", ["a plan", "plan$(x)", "pl,an"])
-def test_path_that_htcondor_would_take_apart_is_refused(
-    place: Path, deepclean: Run, name: str
-) -> None:
-    done = deepclean(place, PLAN.replace("--plan plan", f"--plan {shlex.quote(name)}"))
-    assert done.returncode == 2
-    assert "HTCondor cannot be told of" in done.stderr
+def test_path_with_special_characters_is_refused(place: Path, deepclean: Run, name: str) -> None:
+    deepclean(place, PLAN.replace("--plan plan", f"--plan {shlex.quote(name)}")).refused(
+        "HTCondor cannot be told of"
+    )
 
 
-def test_without_ezdag_one_message_says_how_to_get_it(
+def test_missing_ezdag_is_said(
     place: Path, deepclean: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ezdag", None)

@@ -17,28 +17,20 @@ from deepclean.models.loading import load_models
 from deepclean.run import parallel
 from tests.helpers import small_site as site
 from tests.helpers.commands import Done, Run
+from tests.helpers.deepcleanv2_directory import write_deepcleanv2
+from tests.helpers.site_runs import files
 from tests.helpers.small_site import START
-from tests.models.test_deepcleanv2_cleans import write_deepcleanv2
 
 GAPS = (START + 11, START + 23, START + 24)
 BEGIN, END = START + 5, START + 37
 SPAN = f"-c small.yaml --start {BEGIN} --end {END}"
 PLAN = f"replay {SPAN} --output out --plan plan --scheduler slurm --plan-only --shard 8"
 
-Files = dict[str, bytes]
-
-
-def files(directory: Path) -> Files:
-    """Return every file of a directory, hidden ones too."""
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
-
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A site with its model and 40 s of data, in which strain is missing."""
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    site.write_site(config, START, 40, no_strain=GAPS, no_witnesses=[START + 18])
+    site.make_site(tmp_path, seconds=40, no_strain=GAPS, no_witnesses=[START + 18])
     return tmp_path
 
 
@@ -76,10 +68,8 @@ def shard(deepclean: Run, place: Path, command: list[str]) -> Done:
 
 def test_shards_make_the_files_of_one_run(place: Path, deepclean: Run) -> None:
     """Done alone, in any order; a pointer that moved meanwhile changes nothing."""
-    one = deepclean(place, f"replay {SPAN} --output one --duration 16")
-    assert one.returncode == 0
-    planned = deepclean(place, f"{PLAN} --duration 16")
-    assert planned.returncode == 0, planned.stderr
+    deepclean(place, f"replay {SPAN} --output one --duration 16").good()
+    planned = deepclean(place, f"{PLAN} --duration 16").good()
     assert "29 s of 32 s to be cleaned, in 3 stretches" in planned.stdout
     assert "60Hz version 1" in planned.stdout
     promote(place, 2)
@@ -97,15 +87,13 @@ def test_shards_make_the_files_of_one_run(place: Path, deepclean: Run) -> None:
     assert files(place / "out") == files(place / "one")
     done = deepclean(place, "shards plan")
     assert (done.returncode, alone(done)) == (0, [])
-    again = deepclean(place, f"{PLAN} --duration 16")
-    assert again.returncode == 0
+    again = deepclean(place, f"{PLAN} --duration 16").good()
     assert "all is done: nothing to submit" in again.stdout
 
 
 def test_what_is_finished_is_not_planned(place: Path, deepclean: Run) -> None:
     deepclean(place, f"replay {SPAN} --output out".replace(str(END), str(START + 26)))
-    planned = deepclean(place, PLAN)
-    assert planned.returncode == 0
+    deepclean(place, PLAN).good()
     assert min(begin for begin, _ in numbered(place).values()) == START + 26
     deepclean(place, f"replay {SPAN} --output out")
     elsewhere = deepclean(place, PLAN.replace("--plan plan", "--plan other"))
@@ -152,8 +140,7 @@ def test_strain_that_cannot_be_read_is_no_unfinished_work(place: Path, deepclean
 
 def test_segments_alone_are_cleaned(place: Path, deepclean: Run) -> None:
     (place / "good.txt").write_text(f"{START} {START + 9}\n{START + 26} {START + 30}\n")
-    planned = deepclean(place, f"{PLAN} --segments good.txt")
-    assert planned.returncode == 0
+    deepclean(place, f"{PLAN} --segments good.txt").good()
     assert numbered(place) == {1: (BEGIN, START + 9), 2: (START + 26, START + 30)}
     for command in alone(deepclean(place, "shards plan")):
         shard(deepclean, place, command)
@@ -161,17 +148,17 @@ def test_segments_alone_are_cleaned(place: Path, deepclean: Run) -> None:
     deepclean(place, f"replay -c small.yaml --start {START + 26} --end {START + 30} --output one")
     assert files(place / "out") == files(place / "one")
     (place / "good.txt").write_text(f"{START - 9} {START - 5}\n")
-    none = deepclean(place, f"{PLAN} --segments good.txt".replace("--plan plan", "--plan other"))
-    assert none.returncode == 2
-    assert f"that counts ({place}/good.txt)" in none.stderr
+    deepclean(place, f"{PLAN} --segments good.txt".replace("--plan plan", "--plan other")).refused(
+        f"that counts ({place}/good.txt)"
+    )
 
 
 def test_plan_goes_into_an_empty_directory_and_no_other(place: Path, deepclean: Run) -> None:
     (place / "plan").mkdir()
     assert deepclean(place, PLAN).returncode == 0
-    done = deepclean(place, PLAN.replace("--plan plan", "--plan strain"))
-    assert done.returncode == 1
-    assert "the plan cannot be written: Directory not empty" in done.stderr
+    deepclean(place, PLAN.replace("--plan plan", "--plan strain")).refused(
+        "the plan cannot be written: Directory not empty", status=1
+    )
     assert not list(place.glob(".*.tmp"))
 
 
@@ -190,14 +177,10 @@ def test_default_place_of_the_plan(place: Path, deepclean: Run) -> None:
         ("--output elsewhere", "with another output"),
     ],
 )
-def test_plan_of_something_else_is_not_taken_up(
-    place: Path, deepclean: Run, change: str, said: str
-) -> None:
+def test_other_plan_is_refused(place: Path, deepclean: Run, change: str, said: str) -> None:
     deepclean(place, PLAN)
     before = {path: path.read_bytes() for path in (place / "plan").rglob("*") if path.is_file()}
-    done = deepclean(place, f"{PLAN} {change}")
-    assert done.returncode == 2
-    assert said in done.stderr
+    deepclean(place, f"{PLAN} {change}").refused(said)
     after = {path: path.read_bytes() for path in (place / "plan").rglob("*") if path.is_file()}
     assert after == before
 
@@ -210,8 +193,7 @@ def test_plan_holds_the_resolved_configuration(place: Path, deepclean: Run) -> N
 
 
 def test_plan_for_gpus_is_made_where_there_is_none(place: Path, deepclean: Run) -> None:
-    done = deepclean(place, f"{PLAN} --set runtime.device=cuda --submit gres=gpu:1")
-    assert done.returncode == 0, done.stderr
+    deepclean(place, f"{PLAN} --set runtime.device=cuda --submit gres=gpu:1").good()
     assert '#SBATCH --gres="gpu:1"' in (place / "plan/slurm/shards.sh").read_text()
     assert load(place / "plan/config.yaml", environ={}).runtime.device == "cuda"
     assert deepclean(place, f"{PLAN} --set runtime.device=cuda").returncode == 0
@@ -226,9 +208,9 @@ def test_shard_with_another_configuration_is_refused(place: Path, deepclean: Run
     deepclean(place, PLAN)
     for environ in ({}, {"DEEPCLEAN__ENGINE__HOP": "0.5"}):
         more = [] if environ else ["--set engine.hop=0.5"]
-        done = deepclean(place, call(place, *more), **environ)
-        assert done.returncode == 2
-        assert "the configuration is not the one that was planned with" in done.stderr
+        deepclean(place, call(place, *more), **environ).refused(
+            "the configuration is not the one that was planned with"
+        )
     assert not (place / "out").exists()
 
 
@@ -289,27 +271,19 @@ def test_model_of_deepcleanv2_is_pinned_too(place: Path, deepclean: Run) -> None
     ],
 )
 def test_wrong_calls_are_refused(place: Path, deepclean: Run, command: str, said: str) -> None:
-    done = deepclean(place, command)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    deepclean(place, command).refused(said, lines=1)
     assert not (place / "plan").exists()
 
 
-def test_where_the_engine_is_not_the_plan_is_written(
-    place: Path, deepclean: Run, tmp_path: Path
-) -> None:
+def test_plan_is_written_without_scheduler(place: Path, deepclean: Run, tmp_path: Path) -> None:
     command = PLAN.replace("--plan-only ", "")
-    done = deepclean(place, command, PATH=str(tmp_path))
-    assert done.returncode == 2
-    assert "the plan is written" in done.stderr
+    deepclean(place, command, PATH=str(tmp_path)).refused("the plan is written")
     assert (place / "plan/slurm/shards.sh").exists()
 
 
 def test_settings_go_to_slurm_as_they_are(place: Path, deepclean: Run) -> None:
     wanted = "--submit partition=long --submit --exclusive --submit time=2:00:00"
-    done = deepclean(place, f"{PLAN} {wanted} --jobs 2 --retries 7")
-    assert done.returncode == 0, done.stderr
+    deepclean(place, f"{PLAN} {wanted} --jobs 2 --retries 7").good()
     scripts = [(place / "plan/slurm" / name).read_text() for name in ("shards.sh", "verify.sh")]
     for script in scripts:
         assert '\n#SBATCH --partition="long"\n' in script

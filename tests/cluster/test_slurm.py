@@ -24,6 +24,7 @@ from deepclean.config import Config
 from deepclean.errors import ConfigError
 from tests.helpers import slurm_cluster
 from tests.helpers import small_site as site
+from tests.helpers.site_runs import files
 from tests.helpers.small_site import START
 
 pytestmark = [
@@ -43,12 +44,6 @@ BEGIN, END = START + 5, START + SECONDS - 5
 PLAN = "a plan"
 
 Environ = dict[str, str]
-Files = dict[str, bytes]
-
-
-def files(directory: Path) -> Files:
-    """Return every file of a directory, hidden ones too."""
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +56,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environ]:
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A site with five minutes of data in files of some length, and a hole in it."""
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
+    config = site.make_site(tmp_path)
     alone = [edge for second in STUCK.values() for edge in (second, second + 1)]
     edges = sorted([START, GAP.start, GAP.stop, START + SECONDS, *alone])
     for start, end in pairwise(edges):
@@ -145,7 +139,7 @@ def processes(begin: int) -> list[int]:
     return found
 
 
-def test_killed_shards_are_named_and_resumed(
+def test_killed_shards_resume(
     place: Path, cluster: Environ, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two are cancelled, of one the process is killed; one of the two is then done alone.

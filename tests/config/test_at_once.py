@@ -75,9 +75,7 @@ APART: dict[str, str] = {
 
 
 @given(options=st.lists(st.sampled_from(sorted(APART)), min_size=1, unique=True))
-def test_as_many_lines_as_faults(
-    options: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_line_per_fault(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "H1.yaml"
     path.write_text(GOOD)
     keys = {option: option.partition("=")[0] for option in options}

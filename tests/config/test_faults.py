@@ -297,9 +297,7 @@ def test_one_fault_is_one_line(key: str, value: Any, message: str, file: Path) -
 
 
 @pytest.mark.parametrize(("changes", "line"), SEVERAL)
-def test_one_fault_of_several_keys_is_one_line(
-    changes: dict[str, Any], line: str, file: Path
-) -> None:
+def test_fault_of_several_keys_is_one_line(changes: dict[str, Any], line: str, file: Path) -> None:
     assert fault(file, changed(changes)) == f"{file}: {line}"
 
 

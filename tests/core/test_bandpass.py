@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import fft, signal
 
-from deepclean.core.bandpass import Band, Bandpass, BandpassSettings, make_bandpass
+from deepclean.core.bandpass import Band, Bandpass, make_bandpass
 from deepclean.core.block import Float64
+from tests.helpers.settings import bandpass_settings
 
 RATE = 4096
 
@@ -26,7 +27,7 @@ every_fir = pytest.mark.parametrize(("rate", "bands", "transition", "tolerance")
 
 
 def fir(rate: int, bands: list[Band], transition: float, tolerance: float) -> Bandpass:
-    return make_bandpass(BandpassSettings("fir", 8, transition, tolerance), bands, rate)
+    return make_bandpass(bandpass_settings("fir", 8, transition, tolerance), bands, rate)
 
 
 def butterworth(
@@ -35,7 +36,7 @@ def butterworth(
     settle_in: Fraction | None = None,
     rate: int = RATE,
 ) -> Bandpass:
-    settings = BandpassSettings("butterworth", tolerance=tolerance, settle_in=settle_in)
+    settings = bandpass_settings("butterworth", tolerance=tolerance, settle_in=settle_in)
     return make_bandpass(settings, bands, rate)
 
 
@@ -127,7 +128,7 @@ def test_fir_is_a_convolution_without_truncation_error(
 @pytest.mark.parametrize("kind", ["fir", "butterworth"])
 @pytest.mark.parametrize("bands", [MAINS, [(20.0, 30.0), (55.0, 65.0), (100.0, 140.0)]])
 def test_the_response_is_that_of_the_samples(kind: str, bands: list[Band]) -> None:
-    bandpass = make_bandpass(BandpassSettings(kind), bands, RATE)
+    bandpass = make_bandpass(bandpass_settings(kind), bands, RATE)
     for frequency in (25.0, 52.0, 55.0, 60.0, 65.0, 120.0, 143.0, 200.0):
         tone = np.cos(2 * np.pi * frequency / RATE * np.arange(1000 + 2 * bandpass.settle_in))
         gain = bandpass.response(np.array([frequency]))[0]
@@ -151,13 +152,13 @@ def test_bands_add_up() -> None:
 
 @pytest.mark.parametrize("kind", ["fir", "butterworth"])
 def test_stated_settle_in_is_taken(kind: str) -> None:
-    bandpass = make_bandpass(BandpassSettings(kind, settle_in=Fraction(1, 10)), MAINS, RATE)
+    bandpass = make_bandpass(bandpass_settings(kind, settle_in=Fraction(1, 10)), MAINS, RATE)
     assert bandpass.settle_in == round(RATE / 10)
     assert 0.99 < bandpass.response(np.array([60.0]))[0] < 1.01
 
 
 def test_stated_fir_length_widens_the_transition_only() -> None:
-    settings = BandpassSettings("fir", tolerance=1e-3, settle_in=Fraction(1, 10))
+    settings = bandpass_settings("fir", tolerance=1e-3, settle_in=Fraction(1, 10))
     bandpass = make_bandpass(settings, MAINS, RATE)
     width = (60 - 7.95) / (2.285 * 2 * bandpass.settle_in) * RATE / (2 * np.pi)
     assert deviation(bandpass, RATE, MAINS, width) <= 2e-3
@@ -228,12 +229,12 @@ def test_one_sample_less_of_padding_loses_more() -> None:
 @pytest.mark.parametrize("kind", ["fir", "butterworth"])
 def test_a_band_lies_inside_what_the_rate_holds(kind: str, band: Band) -> None:
     with pytest.raises(ValueError, match="is not inside 0 to 2048"):
-        make_bandpass(BandpassSettings(kind), [band], RATE)
+        make_bandpass(bandpass_settings(kind), [band], RATE)
 
 
 def test_an_unknown_filter_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown bandpass filter 'elliptic'"):
-        make_bandpass(BandpassSettings("elliptic"), MAINS, RATE)
+        make_bandpass(bandpass_settings("elliptic"), MAINS, RATE)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +247,6 @@ def test_an_unknown_filter_is_refused() -> None:
     ids=["too narrow a band", "too narrow a transition", "bands too near"],
 )
 def test_what_cannot_be_met_is_said(kind: str, bands: list[Band], transition: float) -> None:
-    settings = BandpassSettings(kind, transition=transition, tolerance=1e-6)
+    settings = bandpass_settings(kind, transition=transition, tolerance=1e-6)
     with pytest.raises(ValueError, match=r"settle-in|transition"):
         make_bandpass(settings, bands, 512)

@@ -82,9 +82,7 @@ def test_what_does_not_follow_is_not_joined(pieces: list[Series]) -> None:
     ids=["strain", "witness", "gap", "state"],
 )
 @pytest.mark.parametrize("other", [Span.of_seconds(101, 1), Span.of_seconds(100, 2)])
-def test_every_channel_has_the_span_of_its_block(
-    make: Callable[[Span], Block], other: Span
-) -> None:
+def test_channels_have_their_blocks_span(make: Callable[[Span], Block], other: Span) -> None:
     with pytest.raises(ValueError, match="in a block over"):
         make(other)
 

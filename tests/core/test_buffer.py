@@ -1,4 +1,4 @@
-"""A track against the plainest model of it: a dictionary from index to sample."""
+"""A stream buffer against the plainest model of it: a dictionary from index to sample."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ steps = st.lists(
 
 @dataclass
 class Model:
-    track: StreamBuffer = field(default_factory=lambda: StreamBuffer(2))
+    buffer: StreamBuffer = field(default_factory=lambda: StreamBuffer(2))
     known: dict[int, tuple[float, float]] = field(default_factory=dict)
     end: int = -7
     kept: int = -7
@@ -25,17 +25,17 @@ class Model:
     def step(self, hole: int, count: int, keep: int) -> None:
         first = self.end + hole
         piece = np.arange(1, 2 * count + 1, dtype=float).reshape(2, count) + 100 * first
-        self.track.append(first, piece)
+        self.buffer.append(first, piece)
         for offset in range(count):
             self.known[first + offset] = (piece[0, offset], piece[1, offset])
         self.end = first + count
         self.kept = max(self.kept, self.end - keep)
-        self.track.drop_before(self.kept)
+        self.buffer.drop_before(self.kept)
 
     def check(self) -> None:
         first, stop = self.kept, self.end + 6
         expected = [self.known.get(index, (0.0, 0.0)) for index in range(first, stop)]
-        assert self.track.read(first, stop).T.tolist() == [list(pair) for pair in expected]
+        assert self.buffer.read(first, stop).T.tolist() == [list(pair) for pair in expected]
 
 
 @given(steps)
@@ -51,11 +51,11 @@ def test_forgets_what_it_may_and_only_that(history: list[tuple[int, int, int]]) 
     model = Model()
     for hole, count, _ in history:
         model.step(hole, count, 10**6)
-    assert len(model.track) == len(history)
-    model.track.drop_before(model.end - 1)
-    assert len(model.track) == 1
-    model.track.drop_before(model.end)
-    assert len(model.track) == 0
+    assert len(model.buffer) == len(history)
+    model.buffer.drop_before(model.end - 1)
+    assert len(model.buffer) == 1
+    model.buffer.drop_before(model.end)
+    assert len(model.buffer) == 0
 
 
 @given(steps, steps)
@@ -65,7 +65,7 @@ def test_a_copy_goes_its_own_way(
     model = Model()
     for step in history:
         model.step(*step)
-    twin = Model(model.track.copy(), dict(model.known), model.end, model.kept)
+    twin = Model(model.buffer.copy(), dict(model.known), model.end, model.kept)
     for step in future:
         twin.step(*step)
     twin.check()
@@ -73,24 +73,24 @@ def test_a_copy_goes_its_own_way(
 
 
 def test_a_read_is_not_a_view() -> None:
-    track = StreamBuffer(1, np.float32)
+    buffer = StreamBuffer(1, np.float32)
     piece = np.ones((1, 4), dtype=np.float32)
-    track.append(0, piece)
-    window = track.read(0, 4)
+    buffer.append(0, piece)
+    window = buffer.read(0, 4)
     assert window.dtype == np.float32
     window[:] = 7
-    assert track.read(0, 4).tolist() == piece.tolist() == [[1, 1, 1, 1]]
+    assert buffer.read(0, 4).tolist() == piece.tolist() == [[1, 1, 1, 1]]
 
 
 @pytest.mark.parametrize("first", [0, 3])
 def test_nothing_is_written_twice(first: int) -> None:
-    track = StreamBuffer(1)
-    track.append(0, np.zeros((1, 4)))
+    buffer = StreamBuffer(1)
+    buffer.append(0, np.zeros((1, 4)))
     with pytest.raises(ValueError, match="already written"):
-        track.append(first, np.zeros((1, 4)))
+        buffer.append(first, np.zeros((1, 4)))
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (3, 4), (4,)])
-def test_a_piece_has_the_rows_of_the_track(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="on a track of 2 rows"):
+def test_a_piece_has_the_rows_of_the_buffer(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="in a buffer of 2 rows"):
         StreamBuffer(2).append(0, np.zeros(shape))

@@ -33,9 +33,7 @@ def by_hand(past: NDArray[np.float64], count: int, order: int) -> NDArray[np.flo
     order=st.integers(1, 60),
     offset=st.sampled_from([0.0, 3.0, -1e4]),
 )
-def test_forecast_is_the_linear_prediction(
-    seed: int, length: int, count: int, order: int, offset: float
-) -> None:
+def test_forecast_is_linear(seed: int, length: int, count: int, order: int, offset: float) -> None:
     rng = np.random.default_rng(seed)
     past = offset + np.sin(0.7 * np.arange(length)) + rng.standard_normal(length)
     expected = by_hand(past, count, min(order, length // 4))

@@ -31,9 +31,7 @@ def union(spans: list[tuple[int, int]]) -> set[int]:
 
 
 @given(pieces, st.integers(-10, 70), st.integers(1, 30))
-def test_invalid_is_a_set_of_integers(
-    spans: list[tuple[int, int]], start: int, length: int
-) -> None:
+def test_invalid_spans_are_a_set(spans: list[tuple[int, int]], start: int, length: int) -> None:
     found = filled(spans).overlapping(start, start + length)
     window = set(range(start, start + length))
     members = {i for low, high in found for i in range(low, high)}
@@ -94,9 +92,7 @@ def test_is_a_function_of_the_distance(spans: list[tuple[int, int]], ramp: int) 
 
 
 @given(sample_pieces, st.integers(0, 40), st.lists(st.integers(1, 63), max_size=5))
-def test_cut_anywhere_is_the_whole(
-    spans: list[tuple[int, int]], ramp: int, cuts: list[int]
-) -> None:
+def test_gain_of_any_cut(spans: list[tuple[int, int]], ramp: int, cuts: list[int]) -> None:
     invalid = InvalidSpans()
     for first, count in spans:
         invalid.add(at(first) + 12345, at(first + count) + 54321)
@@ -136,6 +132,9 @@ def test_it_may_rise_more_slowly_than_it_falls() -> None:
     invalid.add((FIRST + 40) * NS // RATE, (FIRST + 50) * NS // RATE)
     span = Span.of_samples(FIRST, 100, RATE)
     slow, fast = (gain_over(span, RATE, invalid, 8, rise) for rise in (32, None))
+    # The ramp goes on in a part that begins further after what is not valid than a fall is long.
+    later = Span.of_samples(FIRST + 64, 36, RATE)
+    assert same_bits(gain_over(later, RATE, invalid, 8, 32), slow[64:])
     assert same_bits(slow[:50], fast[:50])
     assert slow[49 + 16] == pytest.approx(0.5)
     assert (slow[50:81] < 1).all()

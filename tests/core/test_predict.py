@@ -14,6 +14,7 @@ from deepclean.core.predict import (
     Network,
     Predictor,
     PredictSettings,
+    Reach,
     geometry,
 )
 from tests.helpers.builders import (
@@ -25,6 +26,7 @@ from tests.helpers.builders import (
     same_bits,
     wiener,
 )
+from tests.helpers.settings import predict_settings
 
 ROUNDING = 1e-6
 """Root mean square of what float32 in the network costs, in units of the prediction's scale."""
@@ -61,40 +63,26 @@ def kernels(draw: st.DrawFn, mode: str) -> tuple[Geometry, int]:
     hop = stride * draw(st.integers(1, 6))
     edge = draw(st.integers(0, 20))
     kept = stride * draw(st.integers(1, 4)) if mode == "average" else draw(st.integers(stride, 40))
-    chosen = PredictSettings(mode, kept + 2 * edge, edge, stride)
+    chosen = predict_settings(mode, kept + 2 * edge, edge, stride)
     return geometry(chosen, hop, None, None), hop
 
 
-@given(kernels("windows"), st.integers(-50, 50))
-def test_each_sample_comes_from_the_one_kernel_stated(
-    drawn: tuple[Geometry, int], start: int
-) -> None:
-    shape, hop = drawn
-    kernel, edge, stride = shape.kernel, shape.edge, shape.stride
+@pytest.mark.parametrize("mode", ["windows", "average"])
+@given(data=st.data(), start=st.integers(-50, 50))
+def test_samples_come_from_kernels_stated(mode: str, data: st.DataObject, start: int) -> None:
+    """In windows it is the first kernel that keeps the sample; averaged, every one that does."""
+    shape, hop = data.draw(kernels(mode))
     first = shape.align(BASE + start)
-    found = run(plain(kernel_start, BASE), shape, first, hop, indices)
-    for offset, answer in enumerate(found):
-        begin = BASE + int(answer)
-        assert begin % stride == 0
-        assert begin + kernel - edge - stride <= first + offset < begin + kernel - edge
-
-
-@given(kernels("average"), st.integers(-50, 50))
-def test_each_sample_averages_every_kernel_that_keeps_it(
-    drawn: tuple[Geometry, int], start: int
-) -> None:
-    shape, hop = drawn
-    kernel, edge, stride = shape.kernel, shape.edge, shape.stride
-    first = shape.align(BASE + start)
-    found = run(plain(kernel_start, BASE), shape, first, hop, indices)
-    for offset, answer in enumerate(found):
-        index = first + offset
+    for index, answer in enumerate(
+        run(plain(kernel_start, BASE), shape, first, hop, indices), first
+    ):
         begins = [
             begin
-            for begin in range(index - kernel, index + 1)
-            if begin % stride == 0 and begin + edge <= index < begin + kernel - edge
+            for begin in range(index - shape.kernel, index + 1)
+            if begin % shape.stride == 0 and shape.edge <= index - begin < shape.kernel - shape.edge
         ]
-        assert answer == np.float32(np.mean(begins) - BASE)
+        used = begins[:1] if mode == "windows" else begins
+        assert answer == np.float32(np.mean(used) - BASE)
 
 
 @pytest.mark.parametrize("mode", ["pass", "windows", "average"])
@@ -103,7 +91,9 @@ def test_hop_by_hop_is_the_input_in_its_place(mode: str, data: st.DataObject) ->
     if mode == "pass":
         period = data.draw(st.integers(1, 8))
         hop = period * data.draw(st.integers(1, 9))
-        shape = geometry(PredictSettings(mode, 64, data.draw(st.integers(0, 31))), hop, 0, period)
+        shape = geometry(
+            predict_settings(mode, 64, data.draw(st.integers(0, 31))), hop, Reach.both(0), period
+        )
     else:
         shape, hop = data.draw(kernels(mode))
     start = data.draw(st.integers(-50, 50))
@@ -138,7 +128,7 @@ def test_spoilt_is_what_a_bad_input_reaches(mode: str, data: st.DataObject) -> N
     if mode == "pass":
         period = data.draw(st.integers(1, 4))
         edge, hop = period * data.draw(st.integers(0, 6)), period * data.draw(st.integers(1, 9))
-        shape = geometry(PredictSettings(mode, 64, edge), hop, edge, period)
+        shape = geometry(predict_settings(mode, 64, edge), hop, Reach.both(edge), period)
         network = spread(edge)
     else:
         shape, hop = data.draw(kernels(mode))
@@ -175,8 +165,8 @@ def test_pass_and_windows_give_the_same_samples(sixteens: int, edge: int, hop: i
     noise = np.random.default_rng(5).standard_normal((3, 6000))
     answers = []
     for mode in ("pass", "windows"):
-        chosen = PredictSettings(mode, 16 * sixteens + 256, edge, None if mode == "pass" else 64)
-        shape = geometry(chosen, hop, reach, period)
+        chosen = predict_settings(mode, 16 * sixteens + 256, edge, None if mode == "pass" else 64)
+        shape = geometry(chosen, hop, Reach.both(reach), period)
         # Hops begin where the kernels do, so both cover what lies between 2112 and 2560.
         first = shape.align(2048)
         hops = [
@@ -190,22 +180,20 @@ def test_pass_and_windows_give_the_same_samples(sixteens: int, edge: int, hop: i
 
 
 @pytest.mark.parametrize("make", [autoencoder, wiener], ids=["autoencoder", "wiener"])
-def test_averaging_changes_nothing_beyond_the_receptive_field(
-    make: Callable[[int], tuple[Network, int, int]],
-) -> None:
+def test_averages_agree_beyond_the_field(make: Callable[[int], tuple[Network, int, int]]) -> None:
     network, reach, period = make(3)
     predictor = make_predictor(network, 3, reach, period, std=1.0)
     noise = np.random.default_rng(6).standard_normal((3, 6000))
     shapes = [
-        geometry(PredictSettings("pass", 1024, 112), 512, reach, period),
-        geometry(PredictSettings("average", 1024, 112, 16), 512, reach, period),
+        geometry(predict_settings("pass", 1024, 112), 512, Reach.both(reach), period),
+        geometry(predict_settings("average", 1024, 112, 16), 512, Reach.both(reach), period),
     ]
     one, other = (run(predictor, s, 2048, 512, lambda a, b: noise[:, a:b]) for s in shapes)
     assert_same_but_for_rounding(one, other)
 
 
 def test_prediction_is_in_strain_units() -> None:
-    shape = geometry(PredictSettings("pass", 64, 0), 8, 0, 1)
+    shape = geometry(predict_settings("pass", 64, 0), 8, Reach.both(0), 1)
     predictor = Predictor(first_channel, np.array([2.0, 9.0]), np.array([4.0, 1.0]), 5e-22, NOISE)
     witnesses = np.stack([np.arange(8.0), np.full(8, 1e9)])
     scaled = predictor.standardise(witnesses)
@@ -224,14 +212,14 @@ def test_many_kernels_run_in_batches() -> None:
         seen.append(tuple(inputs.shape))
         return inputs[:, 0]
 
-    shape = geometry(PredictSettings("windows", 32, 4, 2), 100, None, None)
+    shape = geometry(predict_settings("windows", 32, 4, 2), 100, None, None)
     run(plain(network), shape, shape.align(0), 100, indices)
     assert seen == [(16, 1, 32)] * 3 + [(2, 1, 32)]
 
 
 def test_no_gradient_is_kept() -> None:
     weight = torch.ones(1, requires_grad=True)
-    shape = geometry(PredictSettings("pass", 64, 0), 8, 0, 1)
+    shape = geometry(predict_settings("pass", 64, 0), 8, Reach.both(0), 1)
     answer = plain(lambda inputs: inputs[:, 0] * weight).predict(
         np.ones((1, 8), dtype=np.float32), shape
     )
@@ -251,22 +239,27 @@ def test_no_gradient_is_kept() -> None:
         ("windows", 96, 16, "windows"),
     ],
 )
-def test_the_mode_suits_the_network(
+def test_mode_suits_network(
     mode: str, reach: int | None, period: int | None, expected: str
 ) -> None:
-    assert geometry(PredictSettings(mode), 4096, reach, period).mode == expected
+    assert (
+        geometry(
+            predict_settings(mode), 4096, None if reach is None else Reach.both(reach), period
+        ).mode
+        == expected
+    )
 
 
 def test_averaging_is_done_where_it_is_asked_for_only() -> None:
-    chosen = PredictSettings("average", 1024, 256, 128)
-    assert geometry(chosen, 4096, 96, 16).mode == "average"
-    assert geometry(PredictSettings("auto", 1024, 256, 128), 4096, None, None).mode == "windows"
+    chosen = predict_settings("average", 1024, 256, 128)
+    assert geometry(chosen, 4096, Reach.both(96), 16).mode == "average"
+    assert geometry(predict_settings("auto", 1024, 256, 128), 4096, None, None).mode == "windows"
 
 
 @given(st.integers(2, 5000), st.integers(0, 60), st.integers(1, 300), st.booleans())
 def test_stride_is_the_longest_that_suits(hop: int, edge: int, kept: int, averaged: bool) -> None:
     mode = "average" if averaged else "windows"
-    stride = geometry(PredictSettings(mode, kept + 2 * edge, edge), hop, None, None).stride
+    stride = geometry(predict_settings(mode, kept + 2 * edge, edge), hop, None, None).stride
     longest = max(kept // 2, 1) if averaged else kept
     suits = [s for s in range(1, longest + 1) if hop % s == 0 and not (averaged and kept % s != 0)]
     assert stride == max(suits)
@@ -275,14 +268,14 @@ def test_stride_is_the_longest_that_suits(hop: int, edge: int, kept: int, averag
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        (PredictSettings("auto", 256, 128), "leaves nothing of a kernel of 256"),
-        (PredictSettings("pass", 4096, 64), "receptive field fits the edge: field 96"),
-        (PredictSettings("windows", 4096, 128, 3841), "must divide the hop"),
-        (PredictSettings("windows", 4096, 128, 1000), "must divide the hop"),
-        (PredictSettings("average", 4096, 128, 1024), "divides 3840"),
-        (PredictSettings("often", 4096, 128), "unknown mode 'often'"),
+        (predict_settings("auto", 256, 128), "leaves nothing of a kernel of 256"),
+        (predict_settings("pass", 4096, 64), "receptive field fits the edge: field 96"),
+        (predict_settings("windows", 4096, 128, 3841), "must divide the hop"),
+        (predict_settings("windows", 4096, 128, 1000), "must divide the hop"),
+        (predict_settings("average", 4096, 128, 1024), "divides 3840"),
+        (predict_settings("often", 4096, 128), "unknown mode 'often'"),
     ],
 )
 def test_what_does_not_suit_is_refused(chosen: PredictSettings, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        geometry(chosen, 4096, 96 if chosen.mode == "pass" else None, 16)
+        geometry(chosen, 4096, Reach.both(96) if chosen.mode == "pass" else None, 16)

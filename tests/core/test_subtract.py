@@ -21,9 +21,7 @@ AWKWARD = np.append(SIGNALLING, [-0.0, 0.0, np.nan, -np.nan, np.inf, -np.inf, 5e
     hnp.arrays(np.float64, (3, 6), elements=st.floats(-1e3, 1e3)),
     hnp.arrays(np.float64, (3, 6), elements=st.floats(0, 1)),
 )
-def test_is_strain_minus_the_gained_sum(
-    strain: np.ndarray, noise: np.ndarray, gain: np.ndarray
-) -> None:
+def test_subtracts_the_gained_sum(strain: np.ndarray, noise: np.ndarray, gain: np.ndarray) -> None:
     estimates = [Estimate(n, g, 1) for n, g in zip(noise, gain, strict=True)]
     np.testing.assert_allclose(
         subtract(strain, estimates), strain - (gain * noise).sum(axis=0), rtol=0, atol=1e-9

@@ -52,9 +52,7 @@ def judged(samples: NDArray[np.float64], cuts: list[int], rate: int, duration: i
 
 
 @given(values, st.data(), st.integers(1, 6))
-def test_a_sample_is_frozen_that_repeats_all_before_it_for_a_while(
-    samples: list[float], data: st.DataObject, count: int
-) -> None:
+def test_frozen_samples_repeat(samples: list[float], data: st.DataObject, count: int) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(samples)), max_size=8))
     expected = [
         i

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -353,17 +354,24 @@ def inside(t: Float64, length: float) -> NDArray[np.bool_]:
     return (t >= T0) & (t < T0 + length)
 
 
+def placed(injection: Injection, start: int, count: int, rate: int) -> Float64:
+    """Return a merger's strain over `count` samples from a GPS second on."""
+    first, wave = waveform(injection, rate)
+    total = np.zeros(count)
+    begin = first - start * rate
+    part = wave[max(-begin, 0) : max(count - begin, 0)]
+    place = max(begin, 0)
+    total[place : place + len(part)] = part[: max(count - place, 0)]
+    return total
+
+
 def merger(distance: float, offset: float, mass1: float = 36.0, mass2: float = 29.0) -> Any:
     """Return the change that adds a merger `offset` seconds after `T0`."""
 
     def change(scene: Scene) -> Scene:
         instant = round((scene.start + T0 + offset) * NS)
-        first, wave = waveform(Injection(instant, mass1, mass2, distance), RATE)
-        total = np.zeros_like(scene.strain)
-        begin = first - scene.start * RATE
-        part = wave[max(-begin, 0) : len(total) - begin]
-        total[max(begin, 0) : max(begin, 0) + len(part)] = part
-        return scene.plus(total)
+        injection = Injection(instant, mass1, mass2, distance)
+        return scene.plus(placed(injection, scene.start, len(scene.strain), RATE))
 
     return change
 
@@ -475,113 +483,81 @@ COUPLING = [
     Case("coupling", "line off for 60 s", switched(T0, T0 + 60), until=T0 + 60, seconds=120),
 ]
 
+
+def _witness(
+    name: str, length: float, value: Callable[[NDArray[Any]], Any], witness: str = MAINS
+) -> Case:
+    """Return the case of a witness that is a function of its samples for `length` seconds."""
+    change = within(length, value)
+    changed = one(witness, change) if witness else everywhere(change)
+    return Case("witness", name, changed, until=T0 + length if np.isfinite(length) else None)
+
+
+def _calibrated(
+    name: str, frequency: float, size: float, length: float, witness: str = MAINS
+) -> Case:
+    """Return the case of a witness with a calibration signal for `length` seconds."""
+    change = one(witness, calibration(frequency, size, length))
+    return Case("witness", name, change, until=T0 + length)
+
+
+ALL = ""
+"""Instead of a witness's name: every witness."""
+
 WITNESS = [
-    Case(
-        "witness",
-        "saturated at 0.3 for 10 s",
-        one(MAINS, within(10, lambda x: _clip(x, 0.3))),
-        until=T0 + 10,
-    ),
-    Case(
-        "witness",
-        "saturated at 1 for 10 s",
-        one(MAINS, within(10, lambda x: _clip(x, 1.0))),
-        until=T0 + 10,
-    ),
-    Case(
-        "witness",
-        "all saturated at 0.3",
-        everywhere(within(10, lambda x: _clip(x, 0.3))),
-        until=T0 + 10,
-    ),
-    Case("witness", "step of 10", one(MAINS, within(np.inf, lambda x: x + 10 * np.std(x)))),
-    Case(
-        "witness",
-        "step of 1000 for 5 s",
-        one(MAINS, within(5, lambda x: x + 1e3 * np.std(x))),
-        until=T0 + 5,
-    ),
-    Case("witness", "pitch steps by 10", one(PITCH, within(np.inf, lambda x: x + 10 * np.std(x)))),
-    Case("witness", "zeros for 0.2 s", one(MAINS, within(0.2, lambda x: 0 * x)), until=T0 + 0.2),
-    Case("witness", "zeros for 5 s", one(MAINS, within(5, lambda x: 0 * x)), until=T0 + 5),
-    Case("witness", "all zeros for 5 s", everywhere(within(5, lambda x: 0 * x)), until=T0 + 5),
-    Case("witness", "pitch zeros", one(PITCH, within(np.inf, lambda x: 0 * x))),
-    Case(
-        "witness", "pulse at 57.5 Hz, 0.2 s", one(MAINS, calibration(57.5, 20, 0.2)), until=T0 + 0.2
-    ),
-    Case("witness", "calibration at 57.5 Hz", one(MAINS, calibration(57.5, 1, 20)), until=T0 + 20),
-    Case(
-        "witness",
-        "weak calibration at 57.5 Hz",
-        one(MAINS, calibration(57.5, 0.05, 20)),
-        until=T0 + 20,
-    ),
-    Case("witness", "calibration at 36.7 Hz", one(MAINS, calibration(36.7, 3, 20)), until=T0 + 20),
-    Case("witness", "pitch calibrated at 3 Hz", one(PITCH, calibration(3.0, 5, 20)), until=T0 + 20),
-    Case(
-        "witness",
-        "burst of 1000, 0.5 s",
-        one(MAINS, within(0.5, lambda x: 1e3 * x)),
-        until=T0 + 0.5,
-    ),
-    Case("witness", "all burst, 0.5 s", everywhere(within(0.5, lambda x: 1e3 * x)), until=T0 + 0.5),
-    Case(
-        "witness",
-        "noise of 1, 0.5 s",
-        one(MAINS, within(0.5, lambda x: x + _like(x) * x.std())),
-        until=T0 + 0.5,
-    ),
-    Case("witness", "factor of 3", one(MAINS, within(np.inf, lambda x: 3 * x))),
-    Case("witness", "sign flipped", one(MAINS, within(np.inf, lambda x: -x))),
-    Case("witness", "NaN for 0.1 s", one(MAINS, within(0.1, lambda x: x * np.nan)), until=T0 + 0.1),
-    Case("witness", "NaN for 15 s", one(MAINS, within(15, lambda x: x * np.nan)), until=T0 + 15),
-    Case("witness", "infinite for 3 s", one(MAINS, within(3, lambda x: x + np.inf)), until=T0 + 3),
+    _witness("saturated at 0.3 for 10 s", 10, lambda x: _clip(x, 0.3)),
+    _witness("saturated at 1 for 10 s", 10, lambda x: _clip(x, 1.0)),
+    _witness("all saturated at 0.3", 10, lambda x: _clip(x, 0.3), ALL),
+    _witness("step of 10", np.inf, lambda x: x + 10 * np.std(x)),
+    _witness("step of 1000 for 5 s", 5, lambda x: x + 1e3 * np.std(x)),
+    _witness("pitch steps by 10", np.inf, lambda x: x + 10 * np.std(x), PITCH),
+    _witness("zeros for 0.2 s", 0.2, lambda x: 0 * x),
+    _witness("zeros for 5 s", 5, lambda x: 0 * x),
+    _witness("all zeros for 5 s", 5, lambda x: 0 * x, ALL),
+    _witness("pitch zeros", np.inf, lambda x: 0 * x, PITCH),
+    _calibrated("pulse at 57.5 Hz, 0.2 s", 57.5, 20, 0.2),
+    _calibrated("calibration at 57.5 Hz", 57.5, 1, 20),
+    _calibrated("weak calibration at 57.5 Hz", 57.5, 0.05, 20),
+    _calibrated("calibration at 36.7 Hz", 36.7, 3, 20),
+    _calibrated("pitch calibrated at 3 Hz", 3.0, 5, 20, PITCH),
+    _witness("burst of 1000, 0.5 s", 0.5, lambda x: 1e3 * x),
+    _witness("all burst, 0.5 s", 0.5, lambda x: 1e3 * x, ALL),
+    _witness("noise of 1, 0.5 s", 0.5, lambda x: x + _like(x) * x.std()),
+    _witness("factor of 3", np.inf, lambda x: 3 * x),
+    _witness("sign flipped", np.inf, lambda x: -x),
+    _witness("NaN for 0.1 s", 0.1, lambda x: x * np.nan),
+    _witness("NaN for 15 s", 15, lambda x: x * np.nan),
+    _witness("infinite for 3 s", 3, lambda x: x + np.inf),
 ]
 
 STRAIN = [
     Case("strain", "NaN for 0.1 s", lambda s: s.plus(np.where(inside(s.time, 0.1), np.nan, 0.0))),
     Case(
-        "strain",
-        "glitch of 1e-19",
-        lambda s: s.plus(1e-19 * inside(s.time, 0.1) * _like(s.time)),
+        "strain", "glitch of 1e-19", lambda s: s.plus(1e-19 * inside(s.time, 0.1) * _like(s.time))
     ),
     Case("strain", "offset of 1e-18", lambda s: s.plus(1e-18 * (s.time > T0))),
 ]
 
-SIGNALS = [
-    Case("signal", f"36 + 29 solar masses at {distance:g} Mpc", merger(distance, offset))
-    for distance, offset in ((410, 0.0), (40, 0.35), (4, 0.7), (0.4, 0.1))
-] + [
-    Case("signal", "1.4 + 1.4 solar masses at 1 Mpc", merger(1, 0.5, 1.4, 1.4)),
-    *(
-        Case(
-            "signal",
-            f"sine-Gaussian, {frequency:g} Hz, Q {quality}, {amplitude:g}",
-            sine_gaussian(frequency, amplitude, quality),
-        )
-        for frequency in (57.3, 60.0, 100.0)
-        for quality in (9, 100)
-        for amplitude in (3e-22, 1e-18)
-    ),
-    *(
-        Case(
-            "signal",
-            f"continuous, {frequency:g} Hz, {amplitude:g}",
-            continuous(frequency, amplitude),
-        )
-        for frequency, amplitude in ((61.3, 1e-23), (61.3, 1e-22), (61.3, 1e-21), (100.3, 1e-21))
-    ),
-]
+_SIGNALS = {
+    **{
+        f"36 + 29 solar masses at {distance:g} Mpc": merger(distance, offset)
+        for distance, offset in ((410, 0.0), (40, 0.35), (4, 0.7), (0.4, 0.1))
+    },
+    "1.4 + 1.4 solar masses at 1 Mpc": merger(1, 0.5, 1.4, 1.4),
+    **{
+        f"sine-Gaussian, {hertz:g} Hz, Q {quality}, {size:g}": sine_gaussian(hertz, size, quality)
+        for hertz, quality, size in product((57.3, 60.0, 100.0), (9, 100), (3e-22, 1e-18))
+    },
+    **{
+        f"continuous, {hertz:g} Hz, {size:g}": continuous(hertz, size)
+        for hertz, size in ((61.3, 1e-23), (61.3, 1e-22), (61.3, 1e-21), (100.3, 1e-21))
+    },
+}
+SIGNALS = [Case("signal", name, change) for name, change in _SIGNALS.items()]
 
 WEAK = [
-    Case(
-        "weak",
-        f"coupling of {strength:g}",
-        modelled(always(strength)),
-        seconds=600,
-        strength=strength,
-    )
-    for strength in (0.1, 0.03, 0.02, 0.0067)
+    Case("weak", f"coupling of {part:g}", modelled(always(part)), seconds=600, strength=part)
+    for part in (0.1, 0.03, 0.02, 0.0067)
 ]
 
 QUIET = [Case("quiet", "nothing", lambda s: s, seconds=300)]

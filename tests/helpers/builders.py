@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import cycle, pairwise
@@ -17,9 +17,10 @@ from deepclean.core.block import Block, CleanedBlock, Estimate, Float64, Gap, Se
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.predict import Network, Predictor, PredictSettings
+from deepclean.core.predict import Network, Predictor, PredictSettings, Reach
 from deepclean.core.time import NS, Span
 from deepclean.models.networks import build, measure
+from tests.helpers.settings import bandpass_settings, engine_settings, predict_settings
 
 START = 1_400_000_000
 """GPS second at which records begin."""
@@ -29,9 +30,9 @@ SIXTEENTH = NS // 16
 RATES = {"SLOW": 16, "ODD": 1040, "FAST": 2048}
 """Witnesses of the small engine: one below its model rate, one at an odd ratio, one above."""
 
-_WHOLE = PredictSettings(edge=0)
+_WHOLE = predict_settings(edge=0)
 
-SMALL = EngineSettings(strain_rate=1024, model_rate=512, ramp=NS // 8)
+SMALL = engine_settings(strain_rate=1024, model_rate=512, ramp=NS // 8)
 
 NOISE = 1e-21
 """Scale of strain."""
@@ -139,7 +140,7 @@ def wiener(channels: int, taps: int = 33, seed: int = 0) -> tuple[torch.nn.Modul
 def _measured(network: torch.nn.Module, channels: int) -> tuple[torch.nn.Module, int, int]:
     found = measure(network, channels, 1024)
     assert found.period is not None
-    return network, found.field, found.period
+    return network, max(found.reach), found.period
 
 
 def make_predictor(
@@ -158,7 +159,7 @@ def make_predictor(
         witness_std=np.linspace(1.0, 2.0, channels),
         strain_mean=0.0,
         strain_std=std,
-        field=reach,
+        reach=None if reach is None else Reach.both(reach),
         period=period,
         version=version,
     )
@@ -171,9 +172,9 @@ class Small:
     name: str = "60Hz"
     witnesses: Sequence[str] = tuple(RATES)
     network: tuple[Network, int | None, int | None] | None = None
-    predict: PredictSettings = field(default_factory=lambda: PredictSettings(kernel=512, edge=112))
+    predict: PredictSettings = field(default_factory=lambda: predict_settings(kernel=512, edge=112))
     bands: Sequence[Band] = ((55.0, 65.0),)
-    bandpass: BandpassSettings = field(default_factory=lambda: BandpassSettings(transition=10.0))
+    bandpass: BandpassSettings = field(default_factory=lambda: bandpass_settings(transition=10.0))
     version: int = 1
 
     def coupling(self, rate: int = SMALL.model_rate) -> Coupling:
@@ -218,7 +219,9 @@ def transparent(
     """Return an engine whose estimate is its first witness, resampled and averaged."""
     names = witnesses or ("FAST",)
     count = len(names)
-    predictor = Predictor(network, np.zeros(count), np.ones(count), 0.0, NOISE, predict.edge, 1)
+    predictor = Predictor(
+        network, np.zeros(count), np.ones(count), 0.0, NOISE, Reach.both(predict.edge), 1
+    )
     bandpass: Bandpass = Box(settle_in)
     return Engine(settings, [Coupling("all", names, predictor, predict, bandpass, bands)])
 
@@ -226,6 +229,19 @@ def transparent(
 def push_all(engine: Engine, blocks: Iterable[Block]) -> list[CleanedBlock]:
     """Return what the blocks complete."""
     return [cleaned for block in blocks for cleaned in engine.push(block)]
+
+
+def play(
+    engine: Engine, blocks: Sequence[Block], acts: Mapping[int, Callable[[], object]]
+) -> list[CleanedBlock]:
+    """Return what the blocks complete; before the block of a second (from the first), act."""
+    found = []
+    for block in blocks:
+        second, rest = divmod(block.span.start - blocks[0].span.start, NS)
+        if not rest and second in acts:
+            acts[second]()
+        found += engine.push(block)
+    return found
 
 
 def clean(engine: Engine, blocks: Iterable[Block]) -> list[CleanedBlock]:
@@ -249,10 +265,37 @@ def strain_of(cleaned: Sequence[CleanedBlock]) -> Float64:
     return np.concatenate([piece for piece in pieces if piece is not None])
 
 
+def over(cleaned: Sequence[CleanedBlock], span: Span) -> list[Float64]:
+    """Return the cleaned strain, the noise and the gain of one coupling over a span of blocks."""
+    inside = [block for block in cleaned if block.span.overlap(span)]
+    assert Span(inside[0].span.start, inside[-1].span.end).covers(span)
+    assert all(one.span.end == other.span.start for one, other in pairwise(inside))
+    strain = inside[0].source.strain
+    assert isinstance(strain, Series)
+    first, _ = inside[0].span.indices(strain.rate)
+    low, high = (index - first for index in span.indices(strain.rate))
+    found = estimate(inside, *inside[0].estimates)
+    return [samples[low:high] for samples in (strain_of(inside), found.noise, found.gain)]
+
+
 def raw_of(cleaned: Sequence[CleanedBlock]) -> NDArray[Any]:
     """Return the raw strain of consecutive blocks as one."""
     pieces = [block.source.strain for block in cleaned]
     return np.concatenate([piece.samples for piece in pieces if isinstance(piece, Series)])
+
+
+def assert_same_bits(found: Sequence[Float64], expected: Sequence[Float64]) -> None:
+    """Assert that two lists of arrays have the same bits, one by one."""
+    for one, other in zip(found, expected, strict=True):
+        assert same_bits(one, other)
+
+
+def same_series(one: Series | Gap, other: Series | Gap) -> bool:
+    """Return whether two series have the same span, rate and bits."""
+    assert isinstance(one, Series)
+    assert isinstance(other, Series)
+    same_place = (one.span, one.rate) == (other.span, other.rate)
+    return same_place and same_bits(one.samples, other.samples)
 
 
 def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:

@@ -11,7 +11,7 @@ from scipy import signal
 from deepclean.core.block import Float64
 from deepclean.core.spectra import asd
 from deepclean.core.time import NS, Span
-from deepclean.simulate.injection import Injection, waveform
+from deepclean.simulate.injection import Injection
 from deepclean.simulate.simulator import Simulator
 from deepclean.simulate.variants import on_background
 from tests.helpers.adversary import (
@@ -22,6 +22,7 @@ from tests.helpers.adversary import (
     configuration,
     demo_site,
     engine,
+    placed,
     scene,
     steady,
 )
@@ -77,17 +78,6 @@ class Whitened:
     def snr(self, data: Float64, template: Float64) -> float:
         """Return the optimal filter's output at the template's own time and phase."""
         return self.inner(data, template) / float(np.sqrt(self.inner(template, template)))
-
-
-def placed(injection: Injection, start: int, count: int, rate: int) -> Float64:
-    """Return a merger's strain over `count` samples from a GPS second on."""
-    first, wave = waveform(injection, rate)
-    total = np.zeros(count)
-    begin = first - start * rate
-    part = wave[max(-begin, 0) : max(count - begin, 0)]
-    place = max(begin, 0)
-    total[place : place + len(part)] = part[: max(count - place, 0)]
-    return total
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from deepclean.io.t050017 import FrameName
 from deepclean.models.loading import load_models
 from tests.helpers import small_site as site
 from tests.helpers.metrics_run import Run
+from tests.helpers.site_runs import OUT_DQ, clean
 from tests.helpers.small_site import START
-from tests.run.test_replay import OUT_DQ, clean
 
 BITS = "H1:DEEPCLEAN-STATE_VECTOR"
 GAIN = "H1:DEEPCLEAN-60HZ_GAIN"
@@ -31,6 +31,11 @@ SECONDS = 64
 
 ROUNDING = 1e-6 * 1e-22
 """The network's output is of the order of 1e-22."""
+
+
+SHORT = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+LOST = torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nAnd more.")
+"""Errors of the device, as torch reports them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,8 +77,7 @@ def raw(number: int) -> np.ndarray:
 def undisturbed() -> Mapping[int, Output]:
     """Return what comes of the small site where nothing is amiss, by a replay."""
     with tempfile.TemporaryDirectory() as place:
-        config = site.small_config(Path(place))
-        site.publish_model(config)
+        config = site.make_site(Path(place))
         site.write_site(config, START - 4, SECONDS + 6)
         clean(config, START, START + SECONDS, config.output.directory)
         return outputs(config.output.directory)

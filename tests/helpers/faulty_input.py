@@ -11,8 +11,9 @@ from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import SIXTEENTH, Record, changed, make_record, same_bits, transparent
+from tests.helpers.settings import engine_settings
 
-LINEAR = EngineSettings(strain_rate=512, model_rate=512, ramp=NS // 8)
+LINEAR = engine_settings(strain_rate=512, model_rate=512, ramp=NS // 8)
 """Quick, and an estimate is the mean of a witness over `BOX` samples either side."""
 
 BOX = 40

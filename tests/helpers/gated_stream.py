@@ -7,18 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deepclean.core.block import CleanedBlock, Series
+from deepclean.core.block import CleanedBlock, Quality, Series
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.gate.table import GateSettings
+from deepclean.core.gate.band_power import BandPower
+from deepclean.core.gate.verdicts import OVERLAP
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import NOISE, START, Record, transparent
+from tests.helpers.settings import engine_settings, gate_settings
 
 RATE = 512
 
-GATES = GateSettings(window=4 * NS, dwell=2 * NS, memory=6 * NS, fade=NS // 2)
+GATES = gate_settings(window=4 * NS, dwell=2 * NS, memory=6 * NS, fade=NS // 2)
 
-GATED = EngineSettings(strain_rate=RATE, model_rate=RATE, ramp=NS // 8, gate=GATES)
+GATED = engine_settings(strain_rate=RATE, model_rate=RATE, ramp=NS // 8, gate=GATES)
 
 BANDS = ((55.0, 65.0),)
 
@@ -57,3 +59,22 @@ def shut(gain: NDArray[np.float64]) -> list[tuple[float, float]]:
     steps = np.diff(np.concatenate(([0], (gain == 0).astype(np.int8), [0])))
     edges = zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True)
     return [(float(low) / RATE, float(high) / RATE) for low, high in edges]
+
+
+WELL = Quality(in_band=0.7, worst=1.2, guard=1.0, outside=1.0)
+"""A window in which cleaning makes the strain better."""
+
+
+def look(
+    raw: float, clean: float, chance: float, *, power: float = 50.0, worst: float = 0.0
+) -> BandPower:
+    """Return the powers of a second whose harm has a standard deviation `chance`."""
+    return BandPower(
+        raw=np.full(2, raw),
+        clean=np.full(2, clean),
+        power=np.full(2, power),
+        variance=np.full(2, chance**2 / OVERLAP),
+        excess=clean - raw,
+        worst=worst,
+        noise=np.ones(11),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -54,13 +55,33 @@ def made(
     """Return metrics of what is given, and of nothing at all for the rest."""
     return Metrics(
         config,
-        ledger or Ledger(),
-        figures or Counters(),
-        timings or Timings(),
+        Accounts(ledger or Ledger(), figures or Counters(), timings or Timings()),
         watch or DirectoryWatch((), SystemClock()),
         lookahead=NS // 2,
         history=2 * NS,
     )
+
+
+PERIOD = 30.0
+WATCHDOG = {"WATCHDOG_USEC": "30000000"}
+
+
+class Manager:
+    """The service manager's end of the socket."""
+
+    def __init__(self, address: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(address)
+        self.socket.setblocking(False)
+
+    def heard(self) -> list[str]:
+        """Return what came since the last call, a string a message."""
+        messages = []
+        while True:
+            try:
+                messages.append(self.socket.recv(4096).decode())
+            except BlockingIOError:
+                return messages
 
 
 class Run:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -167,16 +166,6 @@ class Stream:
         return [json.loads(line) for line in self.record.path.read_text().splitlines()]
 
 
-class Bomb:
-    """A pickle that says when it was opened."""
-
-    def __init__(self, witness: Path) -> None:
-        self._witness = witness
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return os.mkdir, (str(self._witness),)
-
-
 def _rewritten(path: Path, name: str, data: bytes) -> None:
     """Put other bytes in a file's place, with the manifest's hash of them."""
     (path / name).write_bytes(data)
@@ -262,8 +251,3 @@ def kinds() -> Iterator[str]:
     """Return every kind of useless version, over and over."""
     while True:
         yield from (*BROKEN, *MISFITS)
-
-
-def pickled(witness: Path) -> bytes:
-    """Return a pickle that makes a directory when it is opened."""
-    return pickle.dumps(Bomb(witness))

@@ -1,20 +1,60 @@
-"""The noise of one coupling over a whole array: scipy's filters, torch, and none of the engine.
+"""Couplings of every kind, and their noise over a whole record.
 
-It shares no code with the engine but the network itself.
+It is computed by the engine in one push, and by scipy's filters and torch over the whole array. The
+latter shares no code with the engine but the network itself.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
 from math import gcd
 
 import numpy as np
 import torch
 from scipy import signal
 
-from deepclean.core.block import Float64, Series
+from deepclean.core.block import CleanedBlock, Float64, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.schedule import EngineSettings
-from tests.helpers.builders import Record, Small
+from deepclean.core.forecast import ForecastSettings
+from deepclean.core.time import NS
+from tests.helpers.builders import SMALL, Record, Small, clean, make_engine, make_record, wiener
+from tests.helpers.settings import predict_settings
+
+LENGTH = 100
+"""Seconds of the record that is cut up."""
+
+WINDOWS = predict_settings("windows", kernel=512, edge=112)
+
+COUPLINGS = {
+    "pass": Small(),
+    "wiener": Small(network=wiener(3)),
+    "windows": Small(predict=WINDOWS),
+    "average": Small(predict=predict_settings("average", kernel=512, edge=96, stride=32)),
+    "bands": Small(network=wiener(3), bands=((20.0, 28.0), (55.0, 65.0), (110.0, 130.0))),
+}
+
+
+@lru_cache
+def record() -> Record:
+    """Return the record that is cut up."""
+    return make_record(LENGTH)
+
+
+SETTINGS = {"waits": SMALL, "hasty": replace(SMALL, forecast=ForecastSettings(memory=4 * NS))}
+"""Of an engine whose hops wait for their look-ahead, and of one whose hops do not."""
+
+
+@lru_cache
+def at_once(
+    coupling: str, settings: str = "waits", hop: int = NS, seconds: int = LENGTH
+) -> CleanedBlock:
+    """Return the record's first seconds, cleaned in one push."""
+    data = record().between(0, seconds * NS)
+    engine = make_engine(replace(SETTINGS[settings], hop=hop), COUPLINGS[coupling])
+    (cleaned,) = clean(engine, [data.block(data.span)])
+    return cleaned
 
 
 def resampled(samples: Float64, source: int, target: int) -> Float64:

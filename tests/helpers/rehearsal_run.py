@@ -12,11 +12,13 @@ from deepclean.core.time import Span
 from deepclean.simulate import Fault, Layout, Pace, Simulator, Site, site_of, stream
 from deepclean.simulate.faults import parse_fault
 from tests.helpers import small_site
-from tests.simulate.test_stream import TIMING, FakeClock
+from tests.helpers.small_site import FakeClock
 
 GPS = 1370000000
 SPAN = Span.of_seconds(GPS, 6)
 DEADLINE = 2.0
+TIMING = 2e-6
+"""Seconds within which a file must appear."""
 REAL_TIME = Pace()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,8 +13,8 @@ from deepclean.config import Config, load
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.models import versions
-from deepclean.system.atomic import OutputChannel
 
 START = 1_400_000_000
 STRAIN = "H1:GDS-CALIB_STRAIN"
@@ -81,7 +82,7 @@ def publish_model(
                 sample_rate=config.engine.rate,
                 bands=coupling.bands,
                 kernel=config.engine.rate,
-                edge=coupling.predict.edge_ns * config.engine.rate // NS,
+                edge=coupling.predict.edge * config.engine.rate // NS,
             ),
         )
         directory = config.models.directory / config.interferometer / name
@@ -157,12 +158,32 @@ def write_site(
             gwf.publish(witness_path(config, second), witness_frame(second))
 
 
-class FakeClock:
-    """A clock that tests turn: waiting takes no time, and what is due happens during it."""
+def make_site(
+    place: Path,
+    *overrides: str,
+    seconds: int | None = None,
+    no_strain: Collection[int] = (),
+    no_witnesses: Collection[int] = (),
+) -> Config:
+    """Write a small site: its configuration, a model, and frames of seconds from START on."""
+    config = small_config(place, *overrides)
+    publish_model(config)
+    if seconds is not None:
+        write_site(config, START, seconds, no_strain=no_strain, no_witnesses=no_witnesses)
+    return config
 
-    def __init__(self) -> None:
+
+class FakeClock:
+    """A clock that tests turn: waiting takes no time, and what is due happens during it.
+
+    Args:
+        wake: asked at every wait; where it answers yes, the clock is woken and no time passes.
+    """
+
+    def __init__(self, wake: Callable[[], bool] = lambda: False) -> None:
         self.now = 1000.0
         self.waits = 0
+        self._wake = wake
         self._due: list[tuple[float, Callable[[], None]]] = []
 
     def monotonic(self) -> float:
@@ -175,8 +196,11 @@ class FakeClock:
 
     def wait(self, seconds: float) -> None:
         self.waits += 1
+        assert 0 <= seconds < inf
         if self.waits > 100_000:
             raise AssertionError("waited for ever")
+        if self._wake():
+            return
         self.now += seconds
         while self._due and self._due[0][0] <= self.now:
             self._due.pop(0)[1]()

@@ -10,15 +10,54 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from deepclean.models import directory as coupling_directory
 from deepclean.models import load as models
 from deepclean.models import store, versions
-from deepclean.models.manifest import Manifest
-from tests.models.test_load import description, network, scalers
+from deepclean.models.manifest import Channel, Description, Manifest
+from deepclean.models.networks import build
+from deepclean.models.tensors import Scalers
 
 WHERE = Path("H1", "60Hz")
+CHANNELS = ("H1:B", "H1:A", "H1:C")
+SMALL = {"name": "autoencoder", "hidden": [4, 8]}
+
+
+def description(**changed: Any) -> Description:
+    facts: dict[str, Any] = {
+        "interferometer": "H1",
+        "coupling": "60Hz",
+        "version": 1,
+        "architecture": SMALL,
+        "strain": Channel(name="H1:STRAIN", rate=2048),
+        "channels": tuple(Channel(name=name, rate=256) for name in CHANNELS),
+        "sample_rate": 512,
+        "bands": ((55.0, 65.0),),
+        "bandpass": {"filter": "fir", "settle_in": "auto"},
+        "kernel": 512,
+        "edge": 32,
+        "training": ((1_400_000_000 * 10**9, 1_400_000_064 * 10**9),),
+        "validation": {"asd_ratio": 0.25},
+        "parent_version": None,
+        "seed": 7,
+    }
+    return Description(**{**facts, **changed})
+
+
+def scalers(channels: int = 3) -> Scalers:
+    return Scalers(
+        witness_mean=np.linspace(-1e9, 1e9, channels),
+        witness_std=np.geomspace(1e-12, 1e12, channels),
+        strain_mean=-1.25e-25,
+        strain_std=3.5e-22,
+    )
+
+
+def network(architecture: dict[str, Any] | None = None, channels: int = 3) -> torch.nn.Module:
+    torch.manual_seed(1)
+    return build(architecture or SMALL, channels)
 
 
 def other_network(seed: int) -> torch.nn.Module:

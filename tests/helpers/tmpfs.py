@@ -1,4 +1,4 @@
-"""File systems of memory, mounted for a test."""
+"""File systems of memory, mounted for a test, and the files that are open."""
 
 from __future__ import annotations
 
@@ -40,3 +40,8 @@ class Mounts:
     def undo(self) -> None:
         for directory in self._mounted:
             subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+def open_files() -> int:
+    """Return how many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))

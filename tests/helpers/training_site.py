@@ -12,6 +12,7 @@ from scipy import signal
 from deepclean.config import Config, load
 from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span
+from deepclean.errors import InputError
 from deepclean.train import TrainingData
 
 START = 1_400_000_000
@@ -80,7 +81,7 @@ def channels(seconds: int, line: float = 6.0, product: float = 12.0) -> dict[str
 
 
 class Toy:
-    """A source of the toy's channels; satisfies train.data.Source.
+    """A source of the toy's channels; satisfies io.source.ChannelHistory.
 
     Args:
         made: samples by channel, from `START` on.
@@ -95,10 +96,14 @@ class Toy:
         gaps: Mapping[str, Collection[int]] | None = None,
     ) -> None:
         self.made, self.seconds, self.gaps = dict(made), seconds, gaps or {}
+        self.faults: list[InputError] = []
 
     def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
         held = [name for name in self.made if name in RATES]
         return {name: RATES[name] for name in held if wanted is None or name in wanted}
+
+    def require(self, wanted: Collection[str]) -> dict[str, int]:
+        return self.channels(wanted)
 
     def spans(self, channel: str | None = None) -> list[Span]:
         return [Span.of_seconds(START, self.seconds)]

@@ -1,4 +1,4 @@
-"""The daemon without its process: the real source, cleaning, sink and account on a turned clock.
+"""Turned clocks, and the daemon on one: the real source, cleaning, sink and status file.
 
 Its engine is transparent: the estimate is a smoothed witness, so a frame costs milliseconds and
 what it must hold is known.
@@ -18,32 +18,60 @@ from deepclean.core.block import Block, Float64, Series
 from deepclean.core.channels import gain as gain_channel
 from deepclean.core.channels import product_names, state_vector
 from deepclean.core.engine.engine import Engine
-from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.frame import InputFrame
 from deepclean.core.products import State
 from deepclean.core.time import NS, Span
 from deepclean.io import gwf
 from deepclean.io.live import LiveSource, Overdue
+from deepclean.io.tail import FrameTail
 from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.daemon import live_source, tails_of
-from deepclean.system.clock import Clock
+from deepclean.system.clock import Clock, SystemClock
 from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.status_file import StatusFile, path_in
 from tests.helpers import small_site as site
 from tests.helpers.builders import clean, same_bits, strain_of, transparent
 from tests.helpers.faulty_input import BOX
+from tests.helpers.settings import engine_settings
 
 WITNESS = "H1:FAST"
 OFFICIAL = product_names(site.STRAIN, ["OUT_DQ"])["OUT_DQ"]
 
 
+class TurnedClock(SystemClock):
+    """The real clock, but with hours that pass at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+def name(second: int) -> str:
+    """Return the name of a frame of strain."""
+    return f"H-H1_llhoft-{second}-1.gwf"
+
+
+def hinted(tail: FrameTail, clock: SystemClock, second: int) -> bool:
+    """Return whether an event, not a probe, tells of a file within ten seconds."""
+    limit = clock.monotonic() + 10
+    while clock.monotonic() < limit:
+        clock.wait(1.0)
+        tail.poll(0)
+        if tail.at(second * NS) is not None:
+            return True
+    return False
+
+
 def make_engine() -> Engine:
-    settings = EngineSettings(strain_rate=site.STRAIN_RATE, model_rate=512, ramp=NS // 8)
+    settings = engine_settings(strain_rate=site.STRAIN_RATE, model_rate=512, ramp=NS // 8)
     return transparent(settings, WITNESS, settle_in=BOX)
 
 
 class Daemon:
-    """One life of the daemon, wired as `daemon.run` wires it.
+    """One run of the daemon, wired as `daemon.run` wires it.
 
     Args:
         config: of the small site.
@@ -87,11 +115,11 @@ class Daemon:
 
 
 class Killed(BaseException):
-    """What ends a life at once: no handler of the daemon's catches it."""
+    """What ends a run at once: no handler of the daemon's catches it."""
 
 
 class StepClock:
-    """A clock on which a life runs in a thread of its own, but only while it is let.
+    """A clock on which a run goes on in a thread of its own, but only while it is let.
 
     Of the two threads always exactly one runs, so all is as repeatable as in one.
     """
@@ -116,10 +144,10 @@ class StepClock:
         self.now += seconds
 
     def start(self, run: Callable[[], None]) -> None:
-        """Begin a life, to its first wait."""
+        """Begin a run, to its first wait."""
         self._kill, self._until = False, self.now
 
-        def live() -> None:
+        def work() -> None:
             try:
                 run()
             except Killed:
@@ -129,12 +157,12 @@ class StepClock:
             self._thread = None
             self._pause.release()
 
-        self._thread = Thread(target=live, daemon=True)
+        self._thread = Thread(target=work, daemon=True)
         self._thread.start()
         self._await()
 
     def advance(self, seconds: float) -> None:
-        """Let the life run for a while; where it has ended, only time passes."""
+        """Let the run go on for a while; where it has ended, only time passes."""
         self._until = self.now + seconds
         if self._thread is None:
             self.now = self._until
@@ -143,7 +171,7 @@ class StepClock:
             self._await()
 
     def finish(self, *, kill: bool) -> None:
-        """Let the life end: by a kill, or by itself once it was told to."""
+        """Let the run end: by a kill, or by itself once it was told to."""
         self._kill = kill
         self.advance(60.0)
         assert self._thread is None, "it goes on"

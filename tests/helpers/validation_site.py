@@ -12,15 +12,13 @@ from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.io import gwf
-from deepclean.io.history import History
-from deepclean.io.source import HistorySource
-from deepclean.run.cleaner import channels_of
+from deepclean.io.channels import OutputChannel
 from deepclean.simulate.injection import Injection
-from deepclean.system.atomic import OutputChannel
 from deepclean.train.run import train
 from deepclean.validate.criteria import limits
 from deepclean.validate.run import ValidationRequest, ValidationResult, validate
 from deepclean.validate.shards import ValidationRun
+from tests.helpers.site_runs import open_source
 from tests.helpers.training_site import RATES, START, STATE, channels, toy_config, toy_data
 
 SECONDS = 136
@@ -61,15 +59,6 @@ def write(
                 held[name] = OutputChannel(Series(span, rate, part))
         path = directory / f"H-H1_llhoft-{START + 8 * number}-8.gwf"
         gwf.publish(path, gwf.serialise(span, held))
-
-
-def open_source(config: Config) -> HistorySource:
-    """Open the toy's data, in whatever process."""
-    history = History([config.input.strain.directory])
-    directories = [frames.directory for frames in config.input.witnesses]
-    return HistorySource(
-        channels_of(config), history, History(directories) if directories else history
-    )
 
 
 def run_of(config: Config, name: str = "validated") -> ValidationRun:

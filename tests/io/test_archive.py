@@ -22,8 +22,7 @@ from deepclean.system.lock import OutputLock
 from tests.helpers import small_site as site
 from tests.helpers.builders import same_bits
 from tests.helpers.small_site import START, STRAIN
-from tests.helpers.tmpfs import SMALL, Mount
-from tests.system.test_lock import open_files
+from tests.helpers.tmpfs import SMALL, Mount, open_files
 
 LENGTH = 8
 BEGIN = START // LENGTH * LENGTH
@@ -122,9 +121,7 @@ def path(config: Config, start: int, duration: int, product: str = "OUT_DQ") -> 
 
 @pytest.mark.parametrize("extension", ["gwf", "hdf5"])
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_every_product_has_a_file_with_its_accounting(
-    tmp_path: Path, extension: str, compression: str
-) -> None:
+def test_every_product_has_its_file(tmp_path: Path, extension: str, compression: str) -> None:
     config = configured(
         tmp_path, f"output.archive.format={extension}", f"output.compression={compression}"
     )
@@ -302,9 +299,7 @@ def test_damaged_frame_is_left_out(config: Config) -> None:
     assert archived.failures == {"unreadable": 2}
 
 
-def test_failure_is_said_once_and_made_good(
-    config: Config, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failure_is_said_once(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     write(config, 0, LENGTH)
     directory = config.output.archive.directory
     assert directory is not None
@@ -365,7 +360,7 @@ def test_a_second_daemon_does_not_write_into_it(config: Config) -> None:
 
 
 @pytest.mark.parametrize("extension", ["gwf", "hdf5"])
-def test_what_reads_back_otherwise_does_not_appear(
+def test_bad_copy_is_hidden(
     tmp_path: Path, extension: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A library that loses the end of a file without a word (measured of an earlier gwframe)."""

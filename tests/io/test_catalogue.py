@@ -10,8 +10,8 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf, hdf5
 from deepclean.io.catalogue import catalogue
+from deepclean.io.channels import OutputChannel
 from deepclean.io.history import History
-from deepclean.system.atomic import OutputChannel
 
 GPS = 1370000000
 

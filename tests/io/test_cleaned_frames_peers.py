@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepclean.config import Config
 from deepclean.core import channels
 from deepclean.core.products import State
 from tests.helpers import small_site as site
+from tests.helpers.site_runs import clean
 from tests.helpers.small_site import START
-from tests.run.test_replay import clean
 
 SECOND, SECONDS = START + 4, 4
 OUT_DQ = f"{site.STRAIN}_DEEPCLEAN_PRODUCTION_OUT_DQ"
@@ -31,9 +30,7 @@ EXPECTED = {
 def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Consecutive seconds, in order, the first of them `SECOND`."""
     place = tmp_path_factory.mktemp("site")
-    config: Config = site.small_config(place)
-    site.publish_model(config)
-    site.write_site(config, START, 10)
+    config = site.make_site(place, seconds=10)
     clean(config, SECOND, SECOND + SECONDS, place / "cleaned")
     return sorted((place / "cleaned").glob("H-H1_DEEPCLEAN-*-1.gwf"))
 
@@ -60,18 +57,6 @@ def test_gwframe(by_gwframe: dict[str, np.ndarray]) -> None:
     assert set(by_gwframe[site.STATE]) == {7}
     assert set(by_gwframe["H1:DEEPCLEAN-60HZ_MODEL_VERSION"]) == {1}
     assert channels.state_vector("H1") in by_gwframe
-
-
-def test_gwpy(path: Path, by_gwframe: dict[str, np.ndarray]) -> None:
-    from gwpy.timeseries import TimeSeriesDict
-
-    read = TimeSeriesDict.read(path, list(EXPECTED), format="gwf")
-    for name, (rate, dtype, unit) in EXPECTED.items():
-        series = read[name]
-        assert (series.sample_rate.value, str(series.dtype)) == (rate, dtype)
-        assert str(series.unit) == unit
-        assert series.t0.value == SECOND
-        np.testing.assert_array_equal(series.value, by_gwframe[name])
 
 
 def test_gwpy_joins_seconds_into_one_series(paths: list[Path]) -> None:

@@ -12,8 +12,8 @@ from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.io.datafind import PIECE, RemoteHistory, fetch
-from deepclean.system.atomic import OutputChannel
 from tests.helpers import validation_site
 from tests.helpers.commands import Run
 from tests.helpers.datafind_service import NAME, somewhere
@@ -150,12 +150,10 @@ def test_training_fetches_what_its_coupling_needs(deepclean: Run, tmp_path: Path
     span = f"--start {START} --end {START + validation_site.SECONDS}"
     with somewhere(config.input.strain.directory):
         command = f"train -c toy.yaml 30Hz {span} --architecture wiener --fetch"
-        done = deepclean(tmp_path, command)
-        assert done.returncode == 0, done.stderr
+        deepclean(tmp_path, command).good()
         # The first version was trained on the same data, from files.
         first, second = (config.models.directory / "H1" / "30Hz" / name for name in "12")
         for name in ("weights.safetensors", "scalers.safetensors"):
             assert (first / name).read_bytes() == (second / name).read_bytes()
         unknown = deepclean(tmp_path, command.replace("30Hz", "30hz"))
-    assert unknown.returncode == 2
-    assert "did you mean 30Hz?" in unknown.stderr
+    unknown.refused("did you mean 30Hz?")

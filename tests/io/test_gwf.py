@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import deepclean
-from deepclean.core.block import Gap, Samples, Series
+from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, OutputError
 from deepclean.io import gwf
 from deepclean.io.gwf import OutputChannel
+from tests.helpers.frame_files import samples_of
 
 GPS = 1370000000
 SECOND = Span.of_seconds(GPS, 1)
@@ -36,11 +37,6 @@ def store(path: Path, channels: Mapping[str, Series], **options: Any) -> Path:
     outputs = {name: OutputChannel(series) for name, series in channels.items()}
     gwf.publish(path, gwf.serialise(span, outputs, **options))
     return path
-
-
-def samples_of(read: Series | Gap) -> Samples:
-    assert isinstance(read, Series)
-    return read.samples
 
 
 def assert_same(read: Series | Gap, written: Series) -> None:

@@ -1,6 +1,5 @@
 """Frame files as other programs make them: many frames, holes, flags, wrong lengths."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import gwframe
@@ -9,36 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepclean.core.block import Gap, Samples, Series
+from deepclean.core.block import Gap, Samples
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
+from tests.helpers.frame_files import samples_of, store_frames
 
 GPS = 1370000000
 SECOND = Span.of_seconds(GPS, 1)
-
-
-def store_frames(
-    path: Path,
-    starts: list[float],
-    channels: Mapping[str, tuple[int, list[Samples]]],
-    kind: str = "proc",
-) -> Path:
-    """Write one frame a start, 1 s each, straight through the library."""
-    with gwframe.FrameWriter(path) as writer:
-        for index, start in enumerate(starts):
-            frame = gwframe.Frame(start, 1.0, name="H1")
-            for name, (rate, pieces) in channels.items():
-                frame.add_channel(
-                    name, pieces[index], rate, channel_type=kind, aux_mask=kind == "adc"
-                )
-            writer.write_frame(frame)
-    return path
-
-
-def samples_of(read: Series | Gap) -> Samples:
-    assert isinstance(read, Series)
-    return read.samples
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +54,7 @@ def test_a_span_that_the_file_does_not_hold(many_frames: Path) -> None:
 
 
 @pytest.mark.parametrize("starts", [[0, 2], [0, 0.5], [1, 0]])
-def test_frames_that_do_not_follow_one_another_are_not_joined(
-    tmp_path: Path, starts: list[float]
-) -> None:
+def test_separate_frames_are_not_joined(tmp_path: Path, starts: list[float]) -> None:
     pieces = {"H1:A": (16, [np.zeros(16), np.ones(16)])}
     path = store_frames(tmp_path / "frames.gwf", [GPS + start for start in starts], pieces)
     whole = gwf.span(path)

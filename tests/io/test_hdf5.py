@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepclean.core.block import Gap, Samples, Series
+from deepclean.core.block import Samples, Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, OutputError
 from deepclean.io import hdf5
-from deepclean.system.atomic import OutputChannel
+from deepclean.io.channels import OutputChannel
+from tests.helpers.frame_files import samples_of
 
 GPS = 1370000000
 EVENT = "H-H1_LOSC_4_V2-1126259446-32.hdf5"
@@ -21,11 +22,6 @@ EVENT = "H-H1_LOSC_4_V2-1126259446-32.hdf5"
 
 def dataset(file: Any, name: str, samples: Samples, **attributes: Any) -> None:
     file.create_dataset(name, data=samples).attrs.update(attributes)
-
-
-def samples_of(read: Series | Gap) -> Samples:
-    assert isinstance(read, Series)
-    return read.samples
 
 
 @pytest.fixture

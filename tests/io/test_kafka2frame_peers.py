@@ -14,9 +14,8 @@ import pytest
 from deepclean.config import Config
 from tests.helpers import peer_environment
 from tests.helpers import small_site as site
+from tests.helpers.site_runs import clean, contents, daemon, is_written, stop, until
 from tests.helpers.small_site import START
-from tests.run.test_daemon import daemon, is_written, until
-from tests.run.test_replay import clean, contents
 
 
 class Site:
@@ -85,13 +84,12 @@ class Site:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unsafe", [False, True], ids=["atomic", "unsafe"])
-def test_daemon_takes_what_kafka2frame_writes(
+def test_frames_of_kafka2frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unsafe: bool
 ) -> None:
     """Frames through the distribution's own processes, retention on; ours come out the same."""
     monkeypatch.setenv("DEEPCLEAN__INPUT__DEADLINE", "60")  # however long the broker takes
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
+    config = site.make_site(tmp_path)
     kept = 8
     with ExitStack() as stack:
         options = ("--write-unsafe", str(unsafe), "--ringn", str(kept))
@@ -106,8 +104,7 @@ def test_daemon_takes_what_kafka2frame_writes(
             distribution.send(second)
             if (end - second) % 4 == 1:
                 until(partial(is_written, config, second - 1), process)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        stop(process)
         distribution.stop()
     for directory in (config.input.strain.directory, config.input.witnesses[0].directory):
         left = sorted(path.name.split("-")[2] for path in directory.iterdir())
@@ -117,8 +114,7 @@ def test_daemon_takes_what_kafka2frame_writes(
     said = "13 frames in, 13 written, 12 of them cleaned, 0 lost, 0 s without strain"
     assert said in (tmp_path / "log").read_text()
     (tmp_path / "ours").mkdir()
-    ours = site.small_config(tmp_path / "ours")
-    site.publish_model(ours)
+    ours = site.make_site(tmp_path / "ours")
     site.write_site(ours, first, end - first)
     clean(ours, begin, end - 1, tmp_path / "replay")
     replayed = contents(tmp_path / "replay")

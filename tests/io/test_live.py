@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -10,61 +9,15 @@ import numpy as np
 import pytest
 
 from deepclean.config import Config
-from deepclean.core.block import Gap, Series, concatenate
+from deepclean.core.block import Gap, Series
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS
 from deepclean.errors import InputError
 from deepclean.io import gwf
-from deepclean.io.live import LiveSource, Overdue
-from deepclean.io.tail import FrameTail
-from deepclean.run.cleaner import channels_of
+from deepclean.io.live import Overdue
 from tests.helpers import small_site as site
+from tests.helpers.frame_files import frames, has_strain, make, seconds, witness
 from tests.helpers.small_site import START, FakeClock
-
-
-def make(
-    config: Config,
-    clock: FakeClock,
-    *,
-    history: int = 0,
-    resume: int | None = None,
-    stopped: Callable[[], bool] = lambda: False,
-) -> LiveSource:
-    strain = config.input.strain
-    return LiveSource(
-        channels=channels_of(config),
-        strain=FrameTail(strain.directory, strain.description, clock),
-        witnesses=[FrameTail(f.directory, f.description, clock) for f in config.input.witnesses],
-        clock=clock,
-        deadline=config.input.deadline,
-        probe=config.input.probe,
-        history=history * NS,
-        stopped=stopped,
-        resume=None if resume is None else resume * NS,
-    )
-
-
-def frames(source: LiveSource, count: int) -> list[InputFrame]:
-    events = (event for event in source.events() if isinstance(event, InputFrame))
-    return list(islice(events, count))
-
-
-def seconds(given: list[InputFrame]) -> list[int]:
-    return [frame.span.start // NS for frame in given]
-
-
-def has_strain(frame: InputFrame) -> bool:
-    return all(isinstance(block.strain, Series) for block in frame.blocks)
-
-
-def witness(frame: InputFrame, name: str) -> Series | Gap:
-    pieces = [block.witnesses[name] for block in frame.blocks]
-    series = [piece for piece in pieces if isinstance(piece, Series)]
-    return (
-        concatenate(series)
-        if len(series) == len(pieces)
-        else next(piece for piece in pieces if isinstance(piece, Gap))
-    )
 
 
 @pytest.fixture
@@ -130,18 +83,6 @@ def test_witnesses_past_the_deadline_are_a_gap(config: Config) -> None:
     assert source.counts["witnesses", "missing"] == 1
 
 
-def test_witnesses_that_come_after_the_decision_are_ignored(config: Config) -> None:
-    clock = FakeClock()
-    site.write_site(config, START, 3, no_witnesses=[START + 1])
-    clock.at(
-        2.5,
-        lambda: gwf.publish(site.witness_path(config, START + 1), site.witness_frame(START + 1)),
-    )
-    given = frames(make(config, clock, resume=START), 3)
-    assert isinstance(witness(given[1], "H1:FAST"), Gap)
-    assert isinstance(witness(given[2], "H1:FAST"), Series)
-
-
 def test_missing_strain_is_a_gap_that_keeps_its_witnesses(config: Config) -> None:
     clock = FakeClock()
     site.write_site(config, START, 4, no_strain=[START + 1, START + 2])
@@ -170,21 +111,6 @@ def test_unreadable_strain_is_a_gap_after_the_deadline(config: Config) -> None:
     assert [has_strain(frame) for frame in given] == [True, False, True]
 
 
-def test_file_still_being_written_is_read_when_complete(config: Config) -> None:
-    clock = FakeClock()
-    site.write_site(config, START, 2)
-    path = site.strain_path(config, START + 1)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:1000])
-
-    def finish() -> None:
-        path.write_bytes(whole)
-
-    clock.at(1.0, finish)
-    given = frames(make(config, clock, resume=START), 2)
-    assert all(map(has_strain, given))
-
-
 def test_files_of_unequal_length_meet_by_gps(tmp_path: Path) -> None:
     config = site.small_config(tmp_path)
     site.write_site(config, START, 0)
@@ -203,22 +129,11 @@ def test_files_of_unequal_length_meet_by_gps(tmp_path: Path) -> None:
         np.testing.assert_array_equal(series.samples, expected.astype(np.float32))
 
 
-def test_absent_channel_is_a_gap_and_comes_back(config: Config) -> None:
-    site.write_site(config, START, 3)
-    gwf.publish(
-        site.witness_path(config, START + 1), site.witness_frame(START + 1, absent=["H1:FAST"])
-    )
-    given = frames(make(config, FakeClock(), resume=START), 3)
-    kinds = [type(witness(frame, "H1:FAST")) for frame in given]
-    assert kinds == [Series, Gap, Series]
-    assert all(isinstance(witness(frame, "H1:SLOW"), Series) for frame in given)
-
-
 def test_witnesses_in_the_strain_files(tmp_path: Path) -> None:
     config = site.small_config(tmp_path, "input.witnesses=[]")
     directory = config.input.strain.directory
     directory.mkdir()
-    from deepclean.system.atomic import OutputChannel
+    from deepclean.io.channels import OutputChannel
 
     for second in range(START, START + 2):
         both: dict[str, OutputChannel] = {}
@@ -244,18 +159,6 @@ def test_overdue_look_ahead_is_said_once_a_lull(config: Config) -> None:
     assert kinds == [InputFrame, InputFrame, Overdue, InputFrame, Overdue]
 
 
-def test_long_silence_is_waited_out(config: Config) -> None:
-    clock = FakeClock()
-    site.write_site(config, START, 1)
-    clock.at(600, lambda: site.write_site(config, START + 600, 2))
-    given = frames(make(config, clock, history=2, resume=START), 6)
-    assert seconds(given)[0] == START
-    assert seconds(given)[-2:] == [START + 600, START + 601]
-    absent = given[1:-2]
-    assert all(not has_strain(frame) for frame in absent)
-    assert sum(frame.span.duration for frame in absent) == 599 * NS
-
-
 def test_stop_ends_the_source(config: Config) -> None:
     clock = FakeClock()
     site.write_site(config, START, 1)
@@ -277,21 +180,6 @@ def test_wrong_site_stops_the_start(tmp_path: Path, override: str, message: str)
     site.write_site(config, START, 1)
     with pytest.raises(InputError, match=message):
         frames(make(config, FakeClock(), resume=START), 1)
-
-
-def test_changed_rate_in_mid_stream_is_a_gap(config: Config) -> None:
-    site.write_site(config, START, 3)
-    from deepclean.core.time import Span
-    from deepclean.system.atomic import OutputChannel
-
-    span = Span.of_seconds(START + 1, 1)
-    series = Series(span, 1024, np.zeros(1024))
-    gwf.publish(
-        site.strain_path(config, START + 1),
-        gwf.serialise(span, {site.STRAIN: OutputChannel(series, "strain")}),
-    )
-    given = frames(make(config, FakeClock(), resume=START), 3)
-    assert [has_strain(frame) for frame in given] == [True, False, True]
 
 
 def test_far_behind_frames_pass_through_until_the_newest(config: Config) -> None:
@@ -325,9 +213,7 @@ def test_behind_by_less_everything_is_cleaned(config: Config) -> None:
     assert not any(frame.bypass for frame in frames(source, 12))
 
 
-def test_channel_that_is_absent_at_the_start_is_taken_when_it_comes(
-    config: Config, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_absent_channel_is_taken_later(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     site.write_site(config, START, 3)
     for second in (START, START + 1):
         absent = site.witness_frame(second, absent=["H1:FAST"])
@@ -376,19 +262,6 @@ def test_frame_that_has_just_come_is_not_jumped_over(tmp_path: Path) -> None:
     assert [has_strain(frame) for frame in given] == [True, False, True, True]
 
 
-def test_late_and_duplicate_files_are_counted_by_reason(config: Config) -> None:
-    clock = FakeClock()
-    site.write_site(config, START, 6, no_strain=[START + 2], no_witnesses=[START + 1])
-    # Both streams: what was missing comes, and once more what was taken.
-    clock.at(5.0, lambda: site.write_site(config, START + 1, 2))
-    clock.at(6.5, lambda: site.write_site(config, START + 6, 1))
-    clock.at(8.0, lambda: site.write_site(config, START + 7, 1))
-    source = make(config, clock, history=3, resume=START)
-    given = frames(source, 8)
-    assert [has_strain(frame) for frame in given] == [second != 2 for second in range(8)]
-    assert source.ignored == {"late": 2, "duplicate": 2}
-
-
 def test_file_that_began_before_gives_the_rest(config: Config) -> None:
     """Frames of another length, which overlap those before: no second twice, none left out."""
     site.write_site(config, START, 2)
@@ -410,17 +283,6 @@ def test_frame_in_which_the_last_output_ended_is_taken_from_there(config: Config
     given = frames(make(config, FakeClock(), history=4, resume=START + 6), 2)
     spans = [(f.span.start // NS - START, f.span.end // NS - START, f.wanted) for f in given]
     assert spans == [(4, 6, False), (6, 8, True)]
-
-
-def test_after_a_restart_a_late_frame_is_waited_for(config: Config) -> None:
-    clock = FakeClock()
-    site.write_site(config, START, 4, no_strain=[START + 2])
-    clock.at(
-        1.0, lambda: gwf.publish(site.strain_path(config, START + 2), site.strain_frame(START + 2))
-    )
-    given = frames(make(config, clock, history=2, resume=START + 2), 4)
-    assert seconds(given) == [START, START + 1, START + 2, START + 3]
-    assert all(map(has_strain, given))
 
 
 def test_long_strain_frame_takes_the_witnesses_beside_a_missing_one(config: Config) -> None:

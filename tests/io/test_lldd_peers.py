@@ -18,11 +18,12 @@ import pytest
 from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.frame import InputFrame
+from deepclean.core.time import NS
 from tests.helpers import peer_environment
 from tests.helpers import small_site as site
+from tests.helpers.frame_files import frames, has_strain, make, seconds, witness
 from tests.helpers.peer_environment import Peer
 from tests.helpers.small_site import START, FakeClock
-from tests.io.test_live import frames, has_strain, make, seconds, witness
 
 MEMORY = Path("/dev/shm")
 
@@ -178,9 +179,7 @@ def test_unsafe_write_that_stays_cut_is_one_gap(writer: Peer, config: Config) ->
 
 
 @pytest.mark.parametrize("events", [True, False])
-def test_what_retention_deletes_first_is_a_gap(
-    distribution: Distribution, config: Config, events: bool
-) -> None:
+def test_deleted_frame_is_a_gap(distribution: Distribution, config: Config, events: bool) -> None:
     """A burst longer than the ring: what is left is taken, with the events of all files or none."""
     distribution = replace(distribution, ring=2)
     clock = FakeClock()
@@ -200,4 +199,4 @@ def test_what_retention_deletes_first_is_a_gap(
     assert [has_strain(frame) for frame in given] == [True, *[False] * 4, True, True]
     assert isinstance(witness(given[-1], "H1:FAST"), Series)
     # All were given up at once, one deadline after the burst.
-    assert clock.now == pytest.approx(1001 + config.input.deadline, rel=0, abs=0.2)
+    assert clock.now == pytest.approx(1001 + config.input.deadline / NS, rel=0, abs=0.2)

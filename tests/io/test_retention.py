@@ -120,33 +120,6 @@ def test_a_start_deletes_what_the_limits_do_not_allow(tmp_path: Path) -> None:
     assert seconds(tmp_path) == [17, 18, 19]
 
 
-def test_after_a_pause_few_are_deleted_at_once(tmp_path: Path) -> None:
-    retention = Retention(tmp_path, DESCRIPTION, age=10 * NS)
-    for second in [*range(11), 1000, 1001]:
-        (tmp_path / str(name(second))).touch()
-        retention.step(name(second))
-    assert len(seconds(tmp_path)) == 13 - 2 * AT_ONCE
-    for second in range(1002, 1009):
-        (tmp_path / str(name(second))).touch()
-        retention.step(name(second))
-        assert len(seconds(tmp_path)) <= 11
-    assert seconds(tmp_path) == list(range(1000, 1009))
-
-
-def test_an_undeletable_file_holds_up_no_other_and_goes_later(tmp_path: Path) -> None:
-    stubborn = Stubborn(tmp_path)
-    retention = Retention(tmp_path, DESCRIPTION, count=2)
-    stubborn.make(0)
-    retention.step(name(0))
-    for second in range(1, 6):
-        (tmp_path / str(name(second))).touch()
-        retention.step(name(second))
-        assert seconds(tmp_path) == [0, *range(max(1, second - 1), second + 1)]
-    stubborn.yield_(0)
-    retention.step(name(6))
-    assert seconds(tmp_path) == [5]
-
-
 def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
     """Nothing can be deleted: names are forgotten, and found by the next start."""
     place = tmp_path / "out"

@@ -17,9 +17,8 @@ from deepclean.core.time import NS
 from deepclean.io import gwf
 from tests.helpers import peer_environment
 from tests.helpers import small_site as site
+from tests.helpers.site_runs import OUT_DQ, clean, daemon, is_written, until
 from tests.helpers.small_site import START
-from tests.run.test_daemon import daemon, is_written, until
-from tests.run.test_replay import OUT_DQ, clean
 
 CHANNELS = (OUT_DQ, "H1:DEEPCLEAN-STATE_VECTOR", "H1:DEEPCLEAN-60HZ_GAIN", site.STATE)
 READER = str(peer_environment.PROGRAMS / "sgn_reader.py")
@@ -54,9 +53,7 @@ def assert_equal(read: Read, expected: Read) -> None:
 
 def test_file_source_reads_every_second(tmp_path: Path) -> None:
     peer_environment.python()
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    site.write_site(config, START, 12)
+    config = site.make_site(tmp_path, seconds=12)
     begin, end = START + 2, START + 9
     clean(config, begin, end, tmp_path / "cleaned")
     arguments = ("files", str(tmp_path / "cleaned"), str(begin), str(end), *CHANNELS)
@@ -70,14 +67,10 @@ def test_file_source_reads_every_second(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_watching_source_follows_the_daemon(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_source_follows_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     peer_environment.python()
     monkeypatch.setenv("DEEPCLEAN__INPUT__DEADLINE", "60")  # no frame goes on before the next
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    site.write_site(config, START, 8)
+    config = site.make_site(tmp_path, seconds=8)
     cleaned = config.output.directory
     begin, end = START + 7, START + 20
     with ExitStack() as stack:

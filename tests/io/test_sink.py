@@ -41,21 +41,6 @@ def test_count_is_kept(tmp_path_factory: pytest.TempPathFactory, count: int, wri
     assert starts == [START + s for s in range(max(0, written - count), written)]
 
 
-def test_age_is_counted_in_time_of_the_data(tmp_path: Path) -> None:
-    sink = FrameSink(tmp_path, "H1", "H1_DEEPCLEAN", keep_age=10 * NS)
-    for second in (0, 5, 11, 30):
-        write(sink, START + second)
-    assert [name.start - START for name in sink.finished()] == [30]
-
-
-def test_restart_keeps_the_limits(tmp_path: Path) -> None:
-    for second in range(5):
-        write(FrameSink(tmp_path, "H1", "H1_DEEPCLEAN"), START + second)
-    sink = FrameSink(tmp_path, "H1", "H1_DEEPCLEAN", keep_count=2)
-    write(sink, START + 5)
-    assert [name.start - START for name in sink.finished()] == [4, 5]
-
-
 def test_only_own_temporaries_are_swept(tmp_path: Path) -> None:
     own = tmp_path / f".H-H1_DEEPCLEAN-{START}-1.gwf.tmp"
     others = [tmp_path / f".H-H1_OTHER-{START}-1.gwf.tmp", tmp_path / "notes.tmp"]

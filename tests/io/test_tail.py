@@ -13,6 +13,7 @@ import pytest
 from deepclean.core.time import NS
 from deepclean.io.tail import FrameTail
 from deepclean.system.clock import gps_now
+from tests.helpers.frame_files import WRITERS, in_place, renamed_inside
 from tests.helpers.small_site import FakeClock
 
 T0 = 1_400_000_000
@@ -20,32 +21,6 @@ T0 = 1_400_000_000
 
 def name(second: int, description: str = "H1_llhoft") -> str:
     return f"H-{description}-{second}-1.gwf"
-
-
-def in_place(directory: Path, filename: str, content: bytes = b"x") -> None:
-    (directory / filename).write_bytes(content)
-
-
-def renamed_inside(directory: Path, filename: str, content: bytes = b"x") -> None:
-    temporary = directory / f".{filename}.tmp"
-    temporary.write_bytes(content)
-    temporary.replace(directory / filename)
-
-
-def renamed_from_outside(directory: Path, filename: str, content: bytes = b"x") -> None:
-    temporary = directory.parent / f".{filename}.tmp"
-    temporary.write_bytes(content)
-    temporary.rename(directory / filename)
-
-
-def hard_linked(directory: Path, filename: str, content: bytes = b"x") -> None:
-    temporary = directory.parent / filename
-    temporary.write_bytes(content)
-    os.link(temporary, directory / filename)
-    temporary.unlink()
-
-
-WRITERS = [in_place, renamed_inside, renamed_from_outside, hard_linked]
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -204,9 +179,7 @@ def test_file_of_a_second_given_up_is_late_once(taker: Taker) -> None:
 
 @pytest.mark.parametrize("second", [T0, T0 + 2])
 @pytest.mark.parametrize("site", ["H", "L"])
-def test_file_of_a_second_that_was_taken_is_a_duplicate_once(
-    taker: Taker, second: int, site: str
-) -> None:
+def test_file_of_a_taken_second_is_a_duplicate(taker: Taker, second: int, site: str) -> None:
     taker.look()  # one listing knows the inode of what was taken
     assert taker.appears(f"{site}-H1_llhoft-{second}-1.gwf") == {"duplicate": 1}
     assert taker.appears(f"{site}-H1_llhoft-{second}-1.gwf") == {"duplicate": 2}  # one more file
@@ -251,9 +224,7 @@ def test_what_was_never_waited_for_is_not_counted(taker: Taker, filename: str) -
     assert not taker.appears(filename)
 
 
-def test_listing_that_lags_behind_does_not_double_a_file(
-    taker: Taker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_listing_doubles_no_file(taker: Taker, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a network file system's may: the probe has found the file before."""
     taker.look()
     before = list(os.scandir(taker.directory))

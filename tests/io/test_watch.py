@@ -8,37 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deepclean.core.time import NS
 from deepclean.io.tail import FrameTail
 from deepclean.io.watch import DirectoryWatch
-from deepclean.system.clock import SystemClock
 from tests.helpers.small_site import START
-
-
-class TurnedClock(SystemClock):
-    """The real clock, but with hours that pass at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ahead = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead
-
-
-def name(second: int) -> str:
-    return f"H-H1_llhoft-{second}-1.gwf"
-
-
-def hinted(tail: FrameTail, clock: SystemClock, second: int) -> bool:
-    """Return whether an event, not a probe, tells of a file within ten seconds."""
-    limit = clock.monotonic() + 10
-    while clock.monotonic() < limit:
-        clock.wait(1.0)
-        tail.poll(0)
-        if tail.at(second * NS) is not None:
-            return True
-    return False
+from tests.helpers.turned_clock_daemon import TurnedClock, hinted, name
 
 
 @pytest.fixture
@@ -100,24 +73,6 @@ def test_dead_thread_is_replaced(tail: FrameTail, clock: TurnedClock) -> None:
         watch.check()
         (tail.directory / name(START)).write_bytes(b"x")
         assert hinted(tail, clock, START)
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_handler_that_raised_is_replaced(
-    tail: FrameTail, clock: TurnedClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with DirectoryWatch([tail], clock) as watch:
-        (armed,) = watch._armed.values()
-        with monkeypatch.context() as patch:
-            patch.delattr(FrameTail, "notice")
-            (tail.directory / name(START)).write_bytes(b"x")
-            armed.observer.join(timeout=10)
-        assert not armed.observer.is_alive()
-        clock.ahead += 1.0
-        watch.check()
-        assert watch.errors == 1
-        (tail.directory / name(START + 1)).write_bytes(b"x")
-        assert hinted(tail, clock, START + 1)
 
 
 def test_an_overflown_queue_is_counted(

@@ -17,11 +17,10 @@ from deepclean.config import Config
 from deepclean.io.watch import DirectoryWatch
 from deepclean.system.clock import SystemClock
 from tests.helpers import small_site as site
+from tests.helpers.frame_files import WRITERS, renamed_inside
+from tests.helpers.site_runs import contents, daemon, is_written, until
 from tests.helpers.small_site import START, FakeClock
 from tests.helpers.turned_clock_daemon import Daemon
-from tests.io.test_tail import WRITERS, renamed_inside
-from tests.run.test_daemon import daemon, is_written, until
-from tests.run.test_replay import contents
 
 SECONDS = 5
 
@@ -91,9 +90,7 @@ def test_every_writer_is_read(
 @pytest.mark.slow
 def test_lost_events_cost_no_frame(tmp_path: Path) -> None:
     """The kernel's queue of events overflows while the daemon stands still."""
-    config = site.small_config(tmp_path, "input.max_lag=null")
-    site.publish_model(config)
-    site.write_site(config, START, 4)
+    config = site.make_site(tmp_path, "input.max_lag=null", seconds=4)
     directory = config.input.strain.directory
     with daemon(config, tmp_path / "log") as process:
         site.write_site(config, START + 4, 1)

@@ -1,102 +1,44 @@
 """A training directory of deepcleanv2, made as deepcleanv2 makes one."""
 
-import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from ruamel.yaml import YAML
-from torch import nn
 
+from deepclean.config import Config
+from deepclean.config import load as configured
+from deepclean.core.block import Float64, Series
+from deepclean.core.time import Span
 from deepclean.errors import ModelError
+from deepclean.io.history import History
+from deepclean.io.source import HistorySource
 from deepclean.models.deepcleanv2 import read_settings
 from deepclean.models.load import load
+from deepclean.models.loading import load_models
+from deepclean.run.cleaner import channels_of
+from deepclean.simulate.configured import site_of
+from deepclean.simulate.files import Layout
+from deepclean.simulate.history import write_history
+from deepclean.simulate.simulator import Simulator
+from tests.helpers.deepcleanv2_directory import (
+    CHANNELS,
+    WITNESSES,
+    Autoencoder,
+    Danger,
+    config,
+    directory,
+    network,
+    original,
+    script,
+    write_deepcleanv2,
+)
+from tests.helpers.site_runs import OUT_DQ, clean
+from tests.helpers.sites import CONFIGURATIONS, shipped
+from tests.helpers.small_site import START
 
-CHANNELS = ["H1:GDS-CALIB_STRAIN", "H1:PEM-MAINS", "H1:ASC-Y", "H1:ASC-P"]
-WITNESSES = ("H1:ASC-P", "H1:ASC-Y", "H1:PEM-MAINS")
-DATA: dict[str, Any] = {
-    "channels": CHANNELS,
-    "kernel_length": 8,
-    "clean_kernel_length": 1,
-    "freq_low": [58.0],
-    "freq_high": [62.0],
-    "filt_order": 8,
-    "train_duration": 1024,
-}
-
-
-class Block(nn.Module):
-    def __init__(self, before: int, after: int, stride: int, transpose: bool = False) -> None:
-        super().__init__()
-        self.conv: nn.Module
-        if transpose:
-            self.conv = nn.ConvTranspose1d(before, after, 7, stride, 3, output_padding=1)
-        else:
-            self.conv = nn.Conv1d(before, after, 7, stride, 3)
-        self.bn = nn.BatchNorm1d(after)
-        self.activation = nn.Tanh()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.activation(self.bn(self.conv(x)))
-        return y
-
-
-class Autoencoder(nn.Module):
-    """Laid out as the predecessor's; `keep` keeps the channel dimension of its output."""
-
-    def __init__(self, witnesses: int, keep: bool = False) -> None:
-        super().__init__()
-        self.keep = keep
-        self.input_conv = Block(witnesses, witnesses, 1)
-        self.downsampler = nn.Sequential(Block(witnesses, 8, 2), Block(8, 16, 2))
-        self.upsampler = nn.Sequential(Block(16, 8, 2, True), Block(8, witnesses, 2, True))
-        self.output_conv = nn.Conv1d(witnesses, 1, 7, padding=3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.output_conv(self.upsampler(self.downsampler(self.input_conv(x))))
-        if self.keep:
-            return y
-        return y[:, 0]
-
-
-def script(module: nn.Module, path: Path) -> None:
-    with warnings.catch_warnings():
-        # What deepcleanv2 used; deprecated since.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.script(module).save(str(path))  # type: ignore[no-untyped-call]
-
-
-def config(directory: Path, **changed: Any) -> None:
-    data = {key: value for key, value in (DATA | changed).items() if value is not None}
-    with (directory / "config.yaml").open("w") as file:
-        YAML().dump({"model": {"patience": 20}, "data": data, "optimizer": {"lr": 0.2}}, file)
-
-
-def network() -> Autoencoder:
-    torch.manual_seed(4)
-    return Autoencoder(3)
-
-
-@pytest.fixture(scope="session")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("v2") / "60Hz-run"
-    directory.mkdir()
-    script(network().train(), directory / "model.pt")
-    mean, std = torch.tensor([[1.0], [-2.0], [3.0]]), torch.tensor([[0.5], [4.0], [0.0]])
-    torch.save({"mean": mean, "std": std, "built": torch.tensor(True)}, directory / "X_scaler.pt")
-    torch.save(
-        {"mean": torch.tensor([2e-25]), "std": torch.tensor([3e-22])}, directory / "y_scaler.pt"
-    )
-    config(directory)
-    return directory
-
-
-@pytest.fixture
-def directory(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "60Hz-run"))
+__all__ = ["directory", "original"]
 
 
 def fault(directory: Path) -> str:
@@ -114,11 +56,11 @@ def test_it_loads_as_it_is(directory: Path) -> None:
     assert (model.sample_rate, model.kernel) == (4096, 4096)
     assert model.bands == ((58.0, 62.0),)
     assert model.period == 4
-    assert model.receptive_field <= model.edge < model.receptive_field + 4
-    assert model.witness_mean.tolist() == [1.0, -2.0, 3.0]
-    assert model.witness_std.tolist() == [0.5, 4.0, 1.0]  # constant in training: unscaled
-    assert model.strain_mean == pytest.approx(2e-25)
-    assert model.strain_std == pytest.approx(3e-22)
+    assert model.reach.after <= model.edge < model.reach.after + 4
+    assert model.scalers.witness_mean.tolist() == [1.0, -2.0, 3.0]
+    assert model.scalers.witness_std.tolist() == [0.5, 4.0, 1.0]  # constant in training: unscaled
+    assert model.scalers.strain_mean == pytest.approx(2e-25)
+    assert model.scalers.strain_std == pytest.approx(3e-22)
     assert read_settings(directory).filt_order == 8
 
 
@@ -128,12 +70,6 @@ def test_it_predicts_as_deepcleanv2_does(directory: Path) -> None:
         expected = network().eval()(inputs)
     output = load(directory).predict(inputs)
     assert torch.allclose(output, expected, rtol=0, atol=1e-6)
-
-
-def test_loading_warns_of_nothing(directory: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        load(directory)
 
 
 def test_an_output_with_a_channel_dimension_is_flattened(directory: Path) -> None:
@@ -150,8 +86,8 @@ def test_scalers_of_either_shape_are_taken(directory: Path, shape: tuple[int, ..
     torch.save({"mean": values, "std": values}, directory / "X_scaler.pt")
     torch.save({"mean": torch.tensor(0.0), "std": torch.tensor(2.0)}, directory / "y_scaler.pt")
     model = load(directory)
-    assert np.array_equal(model.witness_std, [1.0, 2.0, 3.0])
-    assert model.strain_std == 2.0
+    assert np.array_equal(model.scalers.witness_std, [1.0, 2.0, 3.0])
+    assert model.scalers.strain_std == 2.0
 
 
 @pytest.mark.parametrize(
@@ -187,9 +123,7 @@ def test_several_bands_are_read(directory: Path) -> None:
         ({"channels": CHANNELS[:3]}, "3 witness mean values for 2 channels"),
     ],
 )
-def test_an_unsuitable_config_is_refused(
-    directory: Path, changed: dict[str, Any], said: str
-) -> None:
+def test_unsuitable_config_is_refused(directory: Path, changed: dict[str, Any], said: str) -> None:
     config(directory, **changed)
     assert said in fault(directory)
 
@@ -215,16 +149,6 @@ def test_a_missing_file_is_named(directory: Path, name: str) -> None:
     assert "No such file" in message
 
 
-class Danger:
-    """Unpickling this writes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (self.path,))
-
-
 def test_nothing_is_unpickled(directory: Path, tmp_path: Path) -> None:
     trap = tmp_path / "sprung"
     torch.save({"mean": Danger(trap), "std": torch.ones(3)}, directory / "X_scaler.pt")
@@ -235,3 +159,35 @@ def test_nothing_is_unpickled(directory: Path, tmp_path: Path) -> None:
 def test_a_network_for_other_channels_is_refused(directory: Path) -> None:
     script(Autoencoder(4), directory / "model.pt")
     assert "model.pt" in fault(directory)
+
+
+def official(config: Config, place: Path, into: Path) -> Float64:
+    """Replay four seconds; return the official product."""
+    source = HistorySource(
+        channels_of(config), History([place / "strain"]), History([place / "witnesses"])
+    )
+    clean(config, START + 4, START + 8, into, source=source)
+    series = History([into]).read([OUT_DQ], Span.of_seconds(START + 4, 4))[OUT_DQ]
+    assert isinstance(series, Series)
+    return series.samples
+
+
+def test_it_cleans_what_our_own_format_cleans(tmp_path: Path) -> None:
+    """Named in the configuration, it cleans frames as the same model of our own format does."""
+    config = shipped("demo")
+    layout = Layout(strain=tmp_path / "strain", witnesses=tmp_path / "witnesses")
+    simulator = Simulator(site_of(config, motions=3))
+    for _ in write_history(simulator, layout, Span.of_seconds(START, 10)):
+        pass
+    own = official(config, tmp_path, tmp_path / "own")
+
+    directory = tmp_path / "deepcleanv2"
+    write_deepcleanv2(load_models(config)["60Hz"], config.strain.channel, directory)
+    demo = CONFIGURATIONS / "demo.yaml"
+    named = configured(demo, [f"couplings.60Hz.model={directory}"], environ={})
+    theirs = official(named, tmp_path, tmp_path / "theirs")
+
+    raw = simulator.read([config.strain.channel], Span.of_seconds(START + 4, 4))
+    noise = raw[config.strain.channel].samples - own
+    assert noise.std() > 1e-23
+    assert np.abs(theirs - own).max() < 1e-6 * noise.std()

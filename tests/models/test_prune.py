@@ -10,7 +10,7 @@ from deepclean.models import directory as coupling_directory
 from deepclean.models import log as model_log
 from deepclean.models.prune import prune, superfluous
 from tests.helpers import store_site
-from tests.helpers.store_site import anything
+from tests.helpers.store_site import anything, description, scalers
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,6 @@ def test_what_differs_is_told(tmp_path: Path) -> None:
 def test_weights_of_other_shapes_are_not_compared(tmp_path: Path) -> None:
     from deepclean.models import load as models
     from deepclean.models.networks import build
-    from tests.models.test_load import description, scalers
 
     one = store_site.make(tmp_path, 1)
     wiener = {"name": "wiener", "taps": 33}

@@ -178,9 +178,7 @@ def test_writers_at_once_wait_their_turn(tmp_path: Path, source: Path) -> None:
         models.load(directory / str(number), store=root)
 
 
-def test_a_number_that_somebody_took_without_the_lock_is_passed_over(
-    directory: Path, source: Path
-) -> None:
+def test_a_taken_number_is_passed_over(directory: Path, source: Path) -> None:
     content = {name: (source / name).read_bytes() for name in manifest(source).files}
 
     def meanwhile(hidden: Path) -> None:

@@ -20,9 +20,9 @@ def test_versions_are_numbered_directories_in_numeric_order(coupling: Path) -> N
     assert versions(coupling / "nowhere") == ()
 
 
-def test_a_new_version_follows_the_greatest(coupling: Path, tmp_path: Path) -> None:
-    assert next_version(tmp_path, "H1", "60Hz") == 11
-    assert next_version(tmp_path, "H1", "105Hz") == 1
+def test_a_new_version_follows_the_greatest(coupling: Path) -> None:
+    assert next_version(coupling) == 11
+    assert next_version(coupling.parent / "105Hz") == 1
 
 
 def test_a_pointer_names_a_version(coupling: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -23,8 +22,8 @@ from deepclean.rollout.recorded import RecordedUpdates, RunModels
 from deepclean.run.cleaner import channels_of
 from tests.helpers.commands import Done, Run
 from tests.helpers.model_stream import Stream, directory, faulty, point, put
+from tests.helpers.site_runs import daemon, is_written, stop, until
 from tests.helpers.small_site import START, small_config, write_site
-from tests.run.test_daemon import daemon, is_written, until
 
 SETTINGS = (
     "gate.enabled=true",
@@ -105,9 +104,7 @@ def assert_equal(config: Config, into: Path) -> None:
     assert again == made
 
 
-def test_a_replay_makes_the_same_decisions_at_the_same_seconds(
-    deepclean: Run, gated: Config, tmp_path: Path
-) -> None:
+def test_a_replay_decides_the_same(deepclean: Run, gated: Config, tmp_path: Path) -> None:
     told = ran(gated, {8: candidate(gated, 2), 38: production(gated, 3)})
     assert told == [
         ("started", 1),
@@ -130,7 +127,7 @@ def test_a_replay_makes_the_same_decisions_at_the_same_seconds(
     assert after == before
 
 
-def test_without_the_record_a_replay_has_one_version_throughout(
+def test_replay_without_record_has_one_version(
     deepclean: Run, gated: Config, tmp_path: Path
 ) -> None:
     """That the frames above agree says something: with other models they do not."""
@@ -170,9 +167,7 @@ def test_a_mind_that_was_changed_is_changed_in_the_replay_too(
     assert_equal(gated, tmp_path / "again")
 
 
-def test_what_was_refused_is_refused_in_the_replay_too(
-    deepclean: Run, gated: Config, tmp_path: Path
-) -> None:
+def test_refusals_are_replayed(deepclean: Run, gated: Config, tmp_path: Path) -> None:
     """By the follower, as it cannot be loaded: it still cannot, or it has been mended since."""
     said = faulty(gated, 4, "truncated")
     faulty(gated, 5, "a channel too few")
@@ -250,8 +245,7 @@ def test_a_daemon_and_its_replay_agree(deepclean: Run, tmp_path: Path) -> None:
             seen = {what: what in told for what in seen}
             if all(seen.values()):
                 break
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        stop(process)
     assert all(seen.values())
     write_site(config, last + 1, 3)
     done = deepclean(
@@ -274,14 +268,12 @@ def test_a_replay_with_models_begins_anew(deepclean: Run, gated: Config, tmp_pat
     ran(gated, {})
     assert replayed(deepclean, gated, tmp_path / "again").returncode == 0
     done = replayed(deepclean, gated, tmp_path / "again")
-    assert done.returncode == 2
-    assert "holds frames already" in done.stderr
+    done.refused("holds frames already")
 
 
 def test_a_record_that_is_not_there(deepclean: Run, gated: Config, tmp_path: Path) -> None:
     done = replayed(deepclean, gated, tmp_path / "again")
-    assert done.returncode == 2
-    assert "no record of models can be read" in done.stderr
+    done.refused("no record of models can be read")
     assert not (tmp_path / "again").exists()
 
 
@@ -330,9 +322,7 @@ def test_a_run_that_began_anew_is_replayed_in_two_parts(gated: Config, tmp_path:
     assert loaded == [1, 2]
 
 
-def test_a_version_that_is_gone_from_the_store_is_refused_in_the_replay(
-    deepclean: Run, gated: Config, tmp_path: Path
-) -> None:
+def test_version_gone_is_refused_in_replay(deepclean: Run, gated: Config, tmp_path: Path) -> None:
     ran(gated, {8: candidate(gated, 2)})
     (directory(gated) / "2" / "manifest.json").unlink()
     done = replayed(deepclean, gated, tmp_path / "again")
@@ -346,8 +336,8 @@ def test_a_version_that_is_gone_from_the_store_is_refused_in_the_replay(
 @pytest.mark.slow
 def test_a_coupling_drifts_and_nobody_is_there(deepclean: Run, tmp_path: Path) -> None:
     """Retrained, tried, promoted; a bad one rejected, one that turns bad rolled back; and again."""
+    from benchmarks.site import START
     from scripts import rehearse_models
-    from scripts.rehearse_site import START
 
     done = rehearse_models.rehearse(tmp_path, fast=True)
     done.require()

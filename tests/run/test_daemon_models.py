@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,8 @@ from deepclean.io import gwf
 from deepclean.models import rejections, store
 from deepclean.rollout.record import path_in
 from tests.helpers import small_site as site
+from tests.helpers.site_runs import COMMAND, contents, daemon, is_written, stop, until
 from tests.helpers.small_site import START
-from tests.run.test_daemon import COMMAND, daemon, is_written, until
-from tests.run.test_replay import contents
 
 VERSION = "H1:DEEPCLEAN-60HZ_MODEL_VERSION"
 
@@ -47,9 +45,7 @@ def version_of(config: Config, second: int) -> set[int]:
     return set(series.samples.tolist())
 
 
-def test_what_is_promoted_comes_into_force_while_the_stream_runs(
-    config: Config, tmp_path: Path
-) -> None:
+def test_promotion_comes_into_force_during_the_stream(config: Config, tmp_path: Path) -> None:
     log, second = tmp_path / "log", START + 4
     with daemon(config, log, "--set", "models.probe=0.02") as process:
 
@@ -78,8 +74,7 @@ def test_what_is_promoted_comes_into_force_while_the_stream_runs(
         (config.models.directory / "H1" / "60Hz" / "production").write_text("3\n")
         while_it_runs("60Hz version 3 refused as production, all stays as it is: ")
         another()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        stop(process)
     live = contents(config.output.directory)
     assert sorted(live) == list(range(START + 3, second))  # not one is missing
     versions = [version_of(config, number) for number in sorted(live)]

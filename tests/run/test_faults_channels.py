@@ -14,7 +14,7 @@ from deepclean.core.block import Samples, Series
 from deepclean.core.products import State
 from deepclean.core.time import Span
 from deepclean.io import gwf
-from deepclean.system.atomic import OutputChannel
+from deepclean.io.channels import OutputChannel
 from tests.helpers import small_site as site
 from tests.helpers.faultsite import (
     assert_sound,
@@ -26,9 +26,9 @@ from tests.helpers.faultsite import (
     raw,
     touched,
 )
+from tests.helpers.frame_files import store_frames
 from tests.helpers.metrics_run import Run, whole
 from tests.helpers.small_site import RATES, START
-from tests.io.test_gwf_frames import store_frames
 
 # 11: a witness that is of no use, each on its own
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +10,12 @@ import torch
 from deepclean.config import Config
 from deepclean.core import reasons
 from deepclean.errors import DeviceError
-from deepclean.models.device import CpuFallback, spared
+from deepclean.models.device import CpuFallback, with_cpu_fallback
 from deepclean.models.loading import load_models
 from tests.helpers import small_site as site
 from tests.helpers.faultsite import (
+    LOST,
+    SHORT,
     assert_sound,
     at_calls,
     cleaned,
@@ -24,16 +25,6 @@ from tests.helpers.faultsite import (
 )
 from tests.helpers.metrics_run import Run
 from tests.helpers.small_site import START
-
-SHORT = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
-LOST = torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nAnd more.")
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    return config
 
 
 def test_out_of_memory_runs_on_the_spare(config: Config, caplog: pytest.LogCaptureFixture) -> None:
@@ -48,7 +39,7 @@ def test_out_of_memory_runs_on_the_spare(config: Config, caplog: pytest.LogCaptu
 def test_the_spare_is_the_same_network(config: Config) -> None:
     (model,) = load_models(config).values()
     witnesses = torch.randn(1, 3, 512, generator=torch.Generator().manual_seed(25))
-    with_spare = spared(model)
+    with_spare = with_cpu_fallback(model)
     expected = model.predict(witnesses)
     assert torch.equal(with_spare(witnesses), expected)
     for parameter in model.network.parameters():

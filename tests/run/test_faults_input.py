@@ -30,7 +30,7 @@ from tests.helpers.small_site import START
 
 
 def test_without_any_watch_nothing_is_missed(config: Config) -> None:
-    assert config.input.probe <= 0.05
+    assert config.input.probe <= NS // 20
     run, seen = Run(config), dict[int, float]()
 
     def look() -> None:
@@ -43,7 +43,7 @@ def test_without_any_watch_nothing_is_missed(config: Config) -> None:
     assert cleaned(assert_sound(run, range(15))) == list(range(1, 14))
     # Each is seen at the next look. (The first has no name to be guessed from.)
     delays = [seen[number] - (1000.1 + number) for number in range(1, 15)]
-    assert max(delays) <= 2 * config.input.probe
+    assert max(delays) <= 2 * config.input.probe / NS
 
 
 # 4, 7: directories and files go away

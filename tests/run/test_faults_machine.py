@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import threading
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,20 +20,12 @@ from deepclean.run import daemon as live
 from deepclean.telemetry import status_file
 from tests.helpers import small_site as site
 from tests.helpers.faultsite import cleaned, outputs, undisturbed
+from tests.helpers.site_runs import COMMAND, clean, daemon, stop, stream, until
 from tests.helpers.small_site import START
-from tests.io.test_watch import TurnedClock, hinted, name
-from tests.run.test_daemon import COMMAND, daemon, is_written, until
-from tests.run.test_replay import clean
+from tests.helpers.turned_clock_daemon import TurnedClock, hinted, name
 
-NO_WATCHES = [
-    "unshare",
-    "--user",
-    "--map-root-user",
-    "sh",
-    "-c",
-    'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"',
-    "sh",
-]
+NO_WATCHES = ["unshare", "--user", "--map-root-user", "sh", "-c"]
+NO_WATCHES += ['echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"', "sh"]
 """Runs a command for which the kernel refuses every watch."""
 
 PATIENT = ("--set", "input.deadline=30")
@@ -45,22 +36,7 @@ QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    site.write_site(config, START, 8)
-    return config
-
-
-def stream(config: Config, process: subprocess.Popen[bytes], seconds: range) -> None:
-    """Write seconds one by one, each when the one before the last has come out."""
-    for number in seconds:
-        site.write_site(config, START + number, 1)
-        until(partial(is_written, config, START + number - 1), process)
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=5) == 0
+    return site.make_site(tmp_path, seconds=8)
 
 
 def assert_all_cleaned(config: Config, seconds: range) -> None:
@@ -88,8 +64,8 @@ def test_without_watches_it_cleans_the_same(config: Config, tmp_path: Path) -> N
     if probe.returncode:
         pytest.skip("needs a user namespace of its own")
     with daemon(config, tmp_path / "log", *PATIENT, under=NO_WATCHES) as process:
-        stream(config, process, range(8, 20))
-        end(process)
+        stream(config, process, range(START + 8, START + 20))
+        stop(process)
     assert "probing instead" in (tmp_path / "log").read_text()
     assert_all_cleaned(config, range(7, 20))
 
@@ -100,15 +76,15 @@ def test_an_overflown_queue_of_events_loses_no_frame(config: Config, tmp_path: P
     if writes > 100_000:
         pytest.skip(f"{QUEUE} is too great to be filled here")
     with daemon(config, tmp_path / "log", *PATIENT) as process:
-        stream(config, process, range(8, 12))
+        stream(config, process, range(START + 8, START + 12))
         process.send_signal(signal.SIGSTOP)
         for number in range(writes):  # of two files in turn: the same event again is not queued
             (config.input.strain.directory / f"junk-{number % 2}").write_bytes(b"junk")
         site.write_site(config, START + 12, 3)
         process.send_signal(signal.SIGCONT)
-        stream(config, process, range(15, 18))
+        stream(config, process, range(START + 15, START + 18))
         until(lambda: "queue overflowed" in (tmp_path / "log").read_text(), process)
-        end(process)
+        stop(process)
     assert_all_cleaned(config, range(7, 18))
 
 
@@ -141,13 +117,13 @@ def test_a_handler_that_raises_is_replaced(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.slow
 def test_directories_that_are_made_again_cost_no_frame(config: Config, tmp_path: Path) -> None:
     with daemon(config, tmp_path / "log", *PATIENT) as process:
-        stream(config, process, range(8, 12))
+        stream(config, process, range(START + 8, START + 12))
         for frames in (config.input.strain, *config.input.witnesses):
             shutil.rmtree(frames.directory)
-        stream(config, process, range(12, 18))
+        stream(config, process, range(START + 12, START + 18))
         until(lambda: (tmp_path / "log").read_text().count("arming it anew") == 2, process)
-        stream(config, process, range(18, 20))
-        end(process)
+        stream(config, process, range(START + 18, START + 20))
+        stop(process)
     assert_all_cleaned(config, range(7, 20))
 
 
@@ -157,12 +133,12 @@ def test_directories_that_are_made_again_cost_no_frame(config: Config, tmp_path:
 @pytest.mark.slow
 def test_a_stopped_process_passes_through_what_it_missed(config: Config, tmp_path: Path) -> None:
     with daemon(config, tmp_path / "log", *PATIENT, "--set", "input.max_lag=5") as process:
-        stream(config, process, range(8, 12))
+        stream(config, process, range(START + 8, START + 12))
         process.send_signal(signal.SIGSTOP)
         site.write_site(config, START + 12, 30)
         process.send_signal(signal.SIGCONT)
-        stream(config, process, range(42, 46))
-        end(process)
+        stream(config, process, range(START + 42, START + 46))
+        stop(process)
     ledger, held = kept(config).ledger, outputs(config.output.directory)
     assert sorted(held) == list(range(7, 46))
     assert ledger.balanced
@@ -201,23 +177,14 @@ def test_a_signal_during_a_write_ends_it_with_the_frame_whole(
 @pytest.mark.slow
 def test_the_second_daemon_is_refused_and_the_first_goes_on(config: Config, tmp_path: Path) -> None:
     with daemon(config, tmp_path / "log", *PATIENT) as process:
-        second = run_again(tmp_path)
+        again = [*COMMAND, "run", "-c", str(tmp_path / "small.yaml")]
+        second = subprocess.run(again, capture_output=True, text=True, check=False, timeout=60)
         assert second.returncode == 1
         assert f"process {process.pid} writes here already" in second.stderr
         assert len(second.stderr.splitlines()) == 1
-        stream(config, process, range(8, 12))
-        end(process)
+        stream(config, process, range(START + 8, START + 12))
+        stop(process)
     assert_all_cleaned(config, range(7, 12))
-
-
-def run_again(tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, "run", "-c", str(tmp_path / "small.yaml")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 @pytest.mark.slow
@@ -226,7 +193,7 @@ def test_a_taken_metrics_port_does_not_stop_the_cleaning(config: Config, tmp_pat
         port = taken.getsockname()[1]
         metrics = ("--set", "metrics.enabled=true", "--set", f"metrics.port={port}")
         with daemon(config, tmp_path / "log", *PATIENT, *metrics) as process:
-            stream(config, process, range(8, 12))
-            end(process)
+            stream(config, process, range(START + 8, START + 12))
+            stop(process)
     assert "Address already in use; cleaning goes on" in (tmp_path / "log").read_text()
     assert_all_cleaned(config, range(7, 12))

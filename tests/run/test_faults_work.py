@@ -33,9 +33,8 @@ from tests.helpers.faultsite import (
     real,
     touched,
 )
-from tests.helpers.metrics_run import Run, whole
+from tests.helpers.metrics_run import PERIOD, WATCHDOG, Manager, Run, whole
 from tests.helpers.small_site import START
-from tests.telemetry.test_notify import PERIOD, WATCHDOG, Manager
 
 
 def all_at_once(config: Config, first: int, count: int) -> None:
@@ -195,8 +194,7 @@ def test_a_backlog_of_six_hundred_frames_is_passed_to_the_newest(config: Config)
 def test_where_it_is_so_configured_all_is_cleaned_however_late(
     tmp_path: Path, max_lag: str, late: int
 ) -> None:
-    config = site.small_config(tmp_path, f"input.max_lag={max_lag}")
-    site.publish_model(config)
+    config = site.make_site(tmp_path, f"input.max_lag={max_lag}")
     run = Run(config)
     run.clock.at(0.1, partial(whole, config, START))
     run.clock.at(3.0, partial(restored, run, 30))

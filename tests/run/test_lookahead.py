@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +12,13 @@ from deepclean.config import Config, load
 from deepclean.core.time import Span
 from deepclean.errors import ConfigError, InputError
 from deepclean.factory import budget, make_engine
-from deepclean.io import gwf
 from deepclean.models.loading import load_models
 from deepclean.run.lookahead import LIMIT, decided, decided_live, lookahead_gain
 from deepclean.validate.report import html
 from tests.helpers import small_site, validation_site
 from tests.helpers.commands import Run
+from tests.helpers.site_runs import clean, contents, daemon, open_source, stop, stream
 from tests.helpers.training_site import FLOOR, LINE, RATES, START, STRAIN
-from tests.run.test_daemon import daemon, is_written, until
-from tests.run.test_replay import clean, contents
 
 NO_WAIT = "couplings.30Hz.wait=0"
 
@@ -55,7 +51,7 @@ SPAN = Span.of_seconds(START + 30, 60)
 
 
 def test_line_need_not_wait(line: Config, caplog: pytest.LogCaptureFixture) -> None:
-    models, source = load_models(line), validation_site.open_source(line)
+    models, source = load_models(line), open_source(line)
     (found,) = lookahead_gain(line, models, source, SPAN).values()
     assert 0.99 < found.residual < LIMIT
     assert abs(found.outside - 1) < 0.02
@@ -68,7 +64,7 @@ def test_line_need_not_wait(line: Config, caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_broad_noise_waits(broad: Config) -> None:
-    models, source = load_models(broad), validation_site.open_source(broad)
+    models, source = load_models(broad), open_source(broad)
     (found,) = lookahead_gain(broad, models, source, SPAN).values()
     assert found.residual > 1.1
     chosen = decided(of(broad, "auto"), models, source, SPAN)
@@ -77,7 +73,7 @@ def test_broad_noise_waits(broad: Config) -> None:
 
 
 def test_what_cannot_be_measured_waits(line: Config, caplog: pytest.LogCaptureFixture) -> None:
-    models, source = load_models(line), validation_site.open_source(line)
+    models, source = load_models(line), open_source(line)
     after = Span.of_seconds(START + 1000, 64)
     with pytest.raises(InputError, match="not cleaned in full for 2 s on end"):
         lookahead_gain(line, models, source, after)
@@ -86,7 +82,7 @@ def test_what_cannot_be_measured_waits(line: Config, caplog: pytest.LogCaptureFi
 
 
 def test_only_auto_is_decided(line: Config) -> None:
-    models, source = load_models(line), validation_site.open_source(line)
+    models, source = load_models(line), open_source(line)
     for wait in (0, 1):
         config = of(line, wait)
         assert decided(config, models, source, SPAN) is config
@@ -98,13 +94,9 @@ def test_live_run_decides_on_the_newest_data(
 ) -> None:
     for config, expected in ((line, 0), (broad, 1)):
         assert decided_live(of(config, "auto"), load_models(config)).wait == expected
-    empty = line.model_copy(
-        update={
-            "input": line.input.model_copy(
-                update={"strain": line.input.strain.model_copy(update={"directory": tmp_path})}
-            )
-        }
-    )
+    strain = line.input.strain.model_copy(update={"directory": tmp_path})
+    nothing = line.input.model_copy(update={"strain": strain})
+    empty = line.model_copy(update={"input": nothing})
     assert decided_live(of(empty, "auto"), load_models(line)).wait == 1
     assert "there are no data yet" in caplog.text
 
@@ -160,9 +152,9 @@ def test_report_says_what_waiting_buys(line: Config) -> None:
 def test_parity_must_be_told_what_auto_decided(deepclean: Run, line: Config) -> None:
     place = line.input.strain.directory.parent
     options = f"-c toy.yaml --start {START + 40} --end {START + 44}"
-    done = deepclean(place, f"validate {options} --against cleaned --set couplings.30Hz.wait=auto")
-    assert done.returncode == 2
-    assert "couplings.NAME.wait=0" in done.stderr
+    deepclean(
+        place, f"validate {options} --against cleaned --set couplings.30Hz.wait=auto"
+    ).refused("couplings.NAME.wait=0")
 
 
 def test_replay_decides_and_says_so_in_the_frames(deepclean: Run, line: Config) -> None:
@@ -174,18 +166,11 @@ def test_replay_decides_and_says_so_in_the_frames(deepclean: Run, line: Config) 
 
 
 def test_frame_leaves_with_its_own_and_is_what_replay_gives(tmp_path: Path) -> None:
-    config = small_site.small_config(tmp_path, "couplings.60Hz.wait=0")
-    start = small_site.START
-    small_site.publish_model(config)
-    small_site.write_site(config, start, 24)
-    log = tmp_path / "log"
+    config = small_site.make_site(tmp_path, "couplings.60Hz.wait=0", seconds=24)
+    start, log = small_site.START, tmp_path / "log"
     with daemon(config, log, "--set", "couplings.60Hz.wait=0") as process:
-        for second in range(start + 24, start + 30):
-            gwf.publish(small_site.witness_path(config, second), small_site.witness_frame(second))
-            gwf.publish(small_site.strain_path(config, second), small_site.strain_frame(second))
-            until(partial(is_written, config, second), process)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=5) == 0
+        stream(config, process, range(start + 24, start + 30), late=0)
+        stop(process)
     live = contents(config.output.directory)
     assert sorted(live) == list(range(start + 23, start + 30))
     clean(config, start + 23, start + 30, tmp_path / "replay")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import resource
 import shutil
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,16 +17,14 @@ from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
 from deepclean.io import gwf
-from deepclean.io.history import History
-from deepclean.io.source import HistorySource
 from deepclean.io.t050017 import FrameName
 from deepclean.models.loading import load_models
-from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
+from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.system.lock import OutputLock
 from tests.helpers import small_site as site
+from tests.helpers.site_runs import daemon, open_source, stop, stream, until
 from tests.helpers.small_site import START
 from tests.helpers.tmpfs import SMALL, Mount
-from tests.run.test_daemon import daemon, is_written, until
 
 FIRST = START + 2
 COUNT = 12
@@ -37,31 +33,25 @@ COUNT = 12
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("site")
-    config = site.small_config(place)
-    site.publish_model(config)
-    site.write_site(config, START, COUNT + 4)
+    site.make_site(place, seconds=COUNT + 4)
     return place
 
 
-class Life:
+class Cleaning:
     """A cleaning whose frames are given one by one, with the daemon's lock on its output."""
 
     def __init__(self, config: Config) -> None:
         loaded = load_models(config)
         engine = make_engine(config, loaded)
-        source = HistorySource(
-            channels_of(config),
-            History([config.input.strain.directory]),
-            History([frames.directory for frames in config.input.witnesses]),
-        )
         span = Span.of_seconds(FIRST, COUNT)
-        self._frames: Iterator[InputFrame] = iter(list(source.frames(span, engine.needs(span))))
+        frames = open_source(config).frames(span, engine.needs(span))
+        self._frames: Iterator[InputFrame] = iter(list(frames))
         self.directory = config.output.directory
         self._lock = OutputLock(self.directory, config.output.description)
         self._lock.__enter__()
         sink = sink_of(config, loaded)
         sink.guard = self._lock.hold
-        self.cleaning = FrameCleaner(config, engine, sink)
+        self.cleaner = FrameCleaner(config, engine, sink)
 
     def close(self) -> None:
         self._lock.__exit__()
@@ -69,10 +59,10 @@ class Life:
     def next(self, count: int = 1) -> list[int]:
         """Go on until this many frames came out, written or lost; return which were written."""
         written: list[int] = []
-        ledger = self.cleaning.ledger
+        ledger = self.cleaner.ledger
         until_done = ledger.written.total() + ledger.lost.total() + count
         while ledger.written.total() + ledger.lost.total() < until_done:
-            for path in self.cleaning.push(next(self._frames)):
+            for path in self.cleaner.push(next(self._frames)):
                 name = FrameName.parse(path.name)
                 assert name is not None
                 written.append(name.start - FIRST)
@@ -83,12 +73,12 @@ class Life:
 
 
 @contextmanager
-def life(place: Path, output: Path, *overrides: str) -> Iterator[Life]:
-    living = Life(site.small_config(place, f"output.directory={output}", *overrides))
+def cleaning(place: Path, output: Path, *overrides: str) -> Iterator[Cleaning]:
+    made = Cleaning(site.small_config(place, f"output.directory={output}", *overrides))
     try:
-        yield living
+        yield made
     finally:
-        living.close()
+        made.close()
 
 
 def assert_sound(directory: Path) -> None:
@@ -111,11 +101,11 @@ def test_disk_full_of_our_own_frames_empties(
     """One frame of 49 kB fits into 64 KiB: each second one is lost and makes room for the next."""
     output = tmp_path / "out"
     mount(output, *SMALL)
-    with life(place, output, "output.retention.count=1") as living:
-        assert living.next(8) == [0, 2, 4, 6]
+    with cleaning(place, output, "output.retention.count=1") as running:
+        assert running.next(8) == [0, 2, 4, 6]
         assert on_disk(output) == []
-        assert living.next() == [8]
-        assert living.cleaning.ledger.lost == {"ENOSPC": 4}
+        assert running.next() == [8]
+        assert running.cleaner.ledger.lost == {"ENOSPC": 4}
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
     assert len(errors) == 4  # one for each transition
 
@@ -124,9 +114,9 @@ def test_age_frees_a_full_disk(place: Path, tmp_path: Path, mount: Mount) -> Non
     output = tmp_path / "out"
     mount(output, "-t", "tmpfs", "-o", "size=128k", "tmpfs")
     overrides = ("output.retention.age=3", "output.products=[OUT_DQ]")  # 33 kB: three fit
-    with life(place, output, *overrides) as living:
-        assert living.next(9) == [0, 1, 2, 5, 6, 7]
-        assert living.cleaning.ledger.lost == {"ENOSPC": 3}
+    with cleaning(place, output, *overrides) as running:
+        assert running.next(9) == [0, 1, 2, 5, 6, 7]
+        assert running.cleaner.ledger.lost == {"ENOSPC": 3}
 
 
 def test_disk_that_others_fill_costs_what_does_not_fit(
@@ -134,56 +124,56 @@ def test_disk_that_others_fill_costs_what_does_not_fit(
 ) -> None:
     output = tmp_path / "out"
     mount(output, *SMALL)
-    with life(place, output) as living:
-        assert living.next() == [0]
-        assert living.next(4) == []
+    with cleaning(place, output) as running:
+        assert running.next() == [0]
+        assert running.next(4) == []
         assert on_disk(output) == [0]
         mount(output, "-o", "remount,size=1m")
-        assert living.next(2) == [5, 6]
-        assert living.cleaning.ledger.lost == {"ENOSPC": 4}
+        assert running.next(2) == [5, 6]
+        assert running.cleaner.ledger.lost == {"ENOSPC": 4}
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
 
 
 def test_read_only_directory(place: Path, tmp_path: Path, mount: Mount) -> None:
     output = tmp_path / "out"
-    with life(place, output, "output.retention.count=2") as living:
-        living.next(3)
+    with cleaning(place, output, "output.retention.count=2") as running:
+        running.next(3)
         mount(output, "--bind", output)
         mount(output, "-o", "remount,bind,ro")
-        assert living.next(3) == []
+        assert running.next(3) == []
         assert on_disk(output) == [1, 2]
-        assert living.cleaning.ledger.lost == {"EROFS": 3}
+        assert running.cleaner.ledger.lost == {"EROFS": 3}
         mount(output, "-o", "remount,bind,rw")
         # What could not be deleted meanwhile goes, one a frame.
-        assert living.next(5) == [6, 7, 8, 9, 10]
+        assert running.next(5) == [6, 7, 8, 9, 10]
         assert on_disk(output) == [9, 10]
 
 
 def test_vanished_directory(place: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    with life(place, output, "output.retention.count=2") as living:
-        assert living.next(3) == [0, 1, 2]
+    with cleaning(place, output, "output.retention.count=2") as running:
+        assert running.next(3) == [0, 1, 2]
         shutil.rmtree(output)
-        assert living.next(2) == []
+        assert running.next(2) == []
         assert not output.exists()
         output.mkdir()
-        assert living.next(4) == [5, 6, 7, 8]
+        assert running.next(4) == [5, 6, 7, 8]
         assert on_disk(output) == [7, 8]
-        assert living.cleaning.ledger.lost == {"ENOENT": 2}
+        assert running.cleaner.ledger.lost == {"ENOENT": 2}
 
 
 def test_a_file_in_the_directory_s_place(place: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    with life(place, output) as living:
-        assert living.next() == [0]
+    with cleaning(place, output) as running:
+        assert running.next() == [0]
         shutil.rmtree(output)
         output.write_bytes(b"not a directory")
         with pytest.raises(NotADirectoryError):  # of this test's own look
-            living.next(2)
+            running.next(2)
         output.unlink()
         output.mkdir()
-        assert living.next() == [3]
-        assert living.cleaning.ledger.lost == {"ENOTDIR": 2}
+        assert running.next() == [3]
+        assert running.cleaner.ledger.lost == {"ENOTDIR": 2}
 
 
 class Reader(threading.Thread):
@@ -222,17 +212,13 @@ class Reader(threading.Thread):
 
 def test_a_reader_that_never_rests_sees_whole_frames_only(tmp_path: Path) -> None:
     """Throughout a run of the daemon in which files may for a while not grow to a frame's size."""
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    site.write_site(config, START, 8)
+    config = site.make_site(tmp_path, seconds=8)
     log = tmp_path / "log"
     with daemon(config, log) as process:
         reader = Reader(config.output.directory)
         reader.start()
         try:
-            for second in range(START + 8, START + 14):
-                site.write_site(config, second, 1)
-                until(partial(is_written, config, second - 1), process)
+            stream(config, process, range(START + 8, START + 14))
             limits = resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (30_000, -1))
             site.write_site(config, START + 14, 4)
             until(lambda: "frame lost" in log.read_text(), process)
@@ -240,11 +226,8 @@ def test_a_reader_that_never_rests_sees_whole_frames_only(tmp_path: Path) -> Non
             account = config.output.directory / ".H1_DEEPCLEAN.account.json"
             until(lambda: '"EFBIG": 4' in account.read_text(), process)
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limits)
-            for second in range(START + 18, START + 22):
-                site.write_site(config, second, 1)
-                until(partial(is_written, config, second - 1), process)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=60) == 0
+            stream(config, process, range(START + 18, START + 22))
+            stop(process)
         finally:
             reader.stop()
     assert reader.faults == []
@@ -261,16 +244,13 @@ def test_the_daemon_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     archive = tmp_path / "archive"
     monkeypatch.setenv("DEEPCLEAN__OUTPUT__ARCHIVE__DIRECTORY", str(archive))
     monkeypatch.setenv("DEEPCLEAN__OUTPUT__ARCHIVE__LENGTH", "8")
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    site.write_site(config, START, 8)
+    config = site.make_site(tmp_path, seconds=8)
     begin = -(-(START + 8) // 8) * 8
     merged = [archive / f"H-H1_DEEPCLEAN_{p}-{begin}-8.gwf" for p in ("OUT_DQ", "PRODUCTION")]
     with daemon(config, tmp_path / "log") as process:
         site.write_site(config, START + 8, begin + 10 - START - 8)
         until(lambda: all(path.exists() for path in merged), process)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
+        stop(process)
     for path in merged:
         (strain,) = [name for name in gwf.channels(path) if "_DEEPCLEAN_" in name]
         whole = gwf.read(path, [strain], checksum=True)[strain]

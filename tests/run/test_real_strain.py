@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,6 @@ from deepclean.io.history import History
 from deepclean.models import load as models
 from deepclean.models import versions
 from deepclean.models.manifest import Description, Manifest
-from deepclean.models.tensors import Scalers
 from deepclean.simulate.injection import Injection
 from tests.helpers.cbc_injection import matched_filter
 
@@ -51,11 +51,10 @@ def publish_stronger(config: Config, shipped: Path) -> None:
     model = models.load(shipped)
     manifest = Manifest.parse((shipped / "manifest.json").read_bytes(), shipped)
     description = Description(**manifest.model_dump(include=set(Description.model_fields)))
-    scalers = Scalers(
-        witness_mean=model.witness_mean,
-        witness_std=model.witness_std,
-        strain_mean=STRENGTH * model.strain_mean,
-        strain_std=STRENGTH * model.strain_std,
+    scalers = replace(
+        model.scalers,
+        strain_mean=STRENGTH * model.scalers.strain_mean,
+        strain_std=STRENGTH * model.scalers.strain_std,
     )
     path = models.write_model(config.models.directory, model.network, scalers, description)
     versions.set_pointer(path.parent, "production", description.version)

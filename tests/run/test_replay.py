@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,56 +12,20 @@ from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import make_engine
-from deepclean.io import gwf
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
-from deepclean.io.t050017 import FrameName, remaining
+from deepclean.io.t050017 import FrameName
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
 from deepclean.run.replay import ReplayResult, replay
 from tests.helpers import small_site as site
+from tests.helpers.site_runs import clean, contents, open_source
 from tests.helpers.small_site import START
-
-OUT_DQ = "H1:GDS-CALIB_STRAIN_DEEPCLEAN_PRODUCTION_OUT_DQ"
-
-
-def clean(config: Config, start: int, end: int, into: Path, duration: int = 1) -> ReplayResult:
-    loaded = load_models(config)
-    source = HistorySource(
-        channels_of(config),
-        History([config.input.strain.directory]),
-        History([frames.directory for frames in config.input.witnesses]),
-    )
-    return replay(
-        config,
-        lambda: make_engine(config, loaded),
-        source,
-        sink_of(config, loaded, into),
-        Span(start * NS, end * NS),
-        duration=duration * NS,
-    )
-
-
-def contents(directory: Path, channels: Sequence[str] = (OUT_DQ,)) -> dict[int, bytes]:
-    """Return the samples of every second that a directory holds."""
-    held = {}
-    for path in sorted(directory.glob("*.gwf")):
-        read = gwf.read(path, channels)
-        name = FrameName.parse(path.name)
-        assert name is not None
-        for second in range(name.start, name.start + name.duration):
-            span = Span.of_seconds(second, 1)
-            parts = [s.cut(span).samples.tobytes() for s in read.values() if isinstance(s, Series)]
-            held[second] = b"".join(parts)
-    return held
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    config = site.small_config(tmp_path_factory.mktemp("site"))
-    site.publish_model(config)
-    site.write_site(config, START, 40)
-    return config
+    return site.make_site(tmp_path_factory.mktemp("site"), seconds=40)
 
 
 @pytest.fixture(scope="module")
@@ -82,15 +45,7 @@ def test_every_second_is_cleaned(config: Config, whole: dict[int, bytes]) -> Non
         assert (cleaned != raw).all()
 
 
-def test_shards_agree_bit_for_bit(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
-    for start in range(START + 5, START + 35, 10):
-        clean(config, start, start + 10, tmp_path)
-    assert contents(tmp_path) == whole
-
-
-def test_interrupted_replay_is_resumed(
-    config: Config, whole: dict[int, bytes], tmp_path: Path
-) -> None:
+def test_replay_is_resumed(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
     clean(config, START + 9, START + 12, tmp_path)
     clean(config, START + 20, START + 21, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
@@ -100,9 +55,7 @@ def test_interrupted_replay_is_resumed(
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 
-def test_long_output_files_hold_the_same(
-    config: Config, whole: dict[int, bytes], tmp_path: Path
-) -> None:
+def test_long_output_files(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
     clean(config, START + 5, START + 35, tmp_path, duration=8)
     assert contents(tmp_path) == whole
     names = [FrameName.parse(path.name) for path in tmp_path.iterdir()]
@@ -111,12 +64,11 @@ def test_long_output_files_hold_the_same(
 
 def test_joined_frames_keep_the_ledger_balanced(config: Config, tmp_path: Path) -> None:
     loaded = load_models(config)
-    history = [History([f.directory]) for f in (config.input.strain, *config.input.witnesses)]
     engine = make_engine(config, loaded)
     sink = sink_of(config, loaded, tmp_path)
     cleaning = FrameCleaner(config, engine, sink, duration=8 * NS)
     span = Span.of_seconds(START + 5, 20)
-    for frame in HistorySource(channels_of(config), *history).frames(span, engine.needs(span)):
+    for frame in open_source(config).frames(span, engine.needs(span)):
         cleaning.push(frame)
         assert cleaning.ledger.balanced
     cleaning.release()
@@ -124,9 +76,7 @@ def test_joined_frames_keep_the_ledger_balanced(config: Config, tmp_path: Path) 
     assert (cleaning.ledger.written.total(), cleaning.ledger.inside) == (20, 0)
 
 
-def test_other_hop_agrees_to_rounding(
-    config: Config, whole: dict[int, bytes], tmp_path: Path
-) -> None:
+def test_other_hops_agree(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
     for hop in (0.0625, 4):
         other = site.small_config(config.input.strain.directory.parent, f"engine.hop={hop}")
         into = tmp_path / str(hop)
@@ -137,11 +87,9 @@ def test_other_hop_agrees_to_rounding(
             assert difference.max() < 1e-6 * 1e-22
 
 
-def test_history_in_hdf5_and_long_frames_gives_the_same(
-    config: Config, whole: dict[int, bytes], tmp_path: Path
-) -> None:
+def test_history_in_hdf5_is_same(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
     from deepclean.io import hdf5
-    from deepclean.system.atomic import OutputChannel
+    from deepclean.io.channels import OutputChannel
 
     span = Span.of_seconds(START, 40)
     strain = History([config.input.strain.directory]).read([site.STRAIN, site.STATE], span)
@@ -150,37 +98,22 @@ def test_history_in_hdf5_and_long_frames_gives_the_same(
     read = {**strain, **witnesses}
     held = {name: OutputChannel(s) for name, s in read.items() if isinstance(s, Series)}
     hdf5.write_archive(archive, held)
-    loaded = load_models(config)
     history = History([archive])
-    into = tmp_path / "cleaned"
-    replay(
-        config,
-        lambda: make_engine(config, loaded),
-        HistorySource(channels_of(config), history, history),
-        sink_of(config, loaded, into),
-        Span.of_seconds(START + 5, 30),
-    )
-    assert contents(into) == whole
+    source = HistorySource(channels_of(config), history, history)
+    clean(config, START + 5, START + 35, tmp_path / "cleaned", source=source)
+    assert contents(tmp_path / "cleaned") == whole
 
 
-def test_second_without_strain_gives_no_frame_and_spoils_no_other(
-    whole: dict[int, bytes], tmp_path: Path
-) -> None:
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    site.write_site(config, START, 40, no_strain=[START + 17])
+def test_second_without_strain_gives_no_frame(whole: dict[int, bytes], tmp_path: Path) -> None:
+    config = site.make_site(tmp_path, seconds=40, no_strain=[START + 17])
     done = clean(config, START + 5, START + 35, tmp_path / "out", duration=8)
     assert done.gaps == 1
     held = contents(tmp_path / "out")
     assert held == {second: w for second, w in whole.items() if second != START + 17}
 
 
-def test_second_without_witnesses_is_passed_through(
-    config: Config, whole: dict[int, bytes], tmp_path: Path
-) -> None:
-    site_of_gap = site.small_config(tmp_path)
-    site.publish_model(site_of_gap)
-    site.write_site(site_of_gap, START, 40, no_witnesses=[START + 17])
+def test_no_witnesses_pass_through(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
+    site_of_gap = site.make_site(tmp_path, seconds=40, no_witnesses=[START + 17])
     clean(site_of_gap, START + 5, START + 35, tmp_path / "out")
     held = contents(tmp_path / "out")
     raw = site.samples(site.STRAIN, START + 17, site.STRAIN_RATE) * 1e-21
@@ -192,23 +125,6 @@ def test_second_without_witnesses_is_passed_through(
 
 def test_span_must_be_whole_seconds(config: Config, tmp_path: Path) -> None:
     loaded = load_models(config)
-    history = History([config.input.strain.directory])
+    engine, half = make_engine(config, loaded), Span(START * NS, START * NS + NS // 2)
     with pytest.raises(InputError, match="whole seconds"):
-        replay(
-            config,
-            lambda: make_engine(config, loaded),
-            HistorySource(channels_of(config), history, history),
-            sink_of(config, loaded, tmp_path),
-            Span(START * NS, START * NS + NS // 2),
-        )
-
-
-def test_remaining_is_what_no_file_covers() -> None:
-    def name(start: int, duration: int) -> FrameName:
-        return FrameName("H", "X", start, duration)
-
-    span = Span.of_seconds(10, 10)
-    finished = [name(5, 6), name(12, 2), name(13, 3), name(18, 9)]
-    parts = [(part.start // NS, part.end // NS) for part in remaining(span, finished)]
-    assert parts == [(11, 12), (16, 18)]
-    assert list(remaining(span, [name(0, 100)])) == []
+        replay(config, lambda: engine, open_source(config), sink_of(config, loaded, tmp_path), half)

@@ -27,19 +27,18 @@ from deepclean.errors import (
     OutputError,
     WorkerError,
 )
-from deepclean.factory import make_engine
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_models
 from deepclean.run import parallel
-from deepclean.run.cleaner import channels_of, sink_of
+from deepclean.run.cleaner import channels_of
 from deepclean.run.parallel import ReplayTask, cut, set_up
-from deepclean.run.replay import ReplayResult, replay
-from deepclean.system.atomic import OutputChannel
+from deepclean.run.replay import ReplayResult
 from tests.helpers import small_site as site
 from tests.helpers.datafind_service import open_fetched, somewhere
-from tests.helpers.failing_source import open_dying, open_failing, open_source
+from tests.helpers.site_runs import clean, files, open_failing, open_source
 from tests.helpers.small_site import START
 
 GAPS = (START + 11, START + 23, START + 24)
@@ -47,30 +46,6 @@ GAPS = (START + 11, START + 23, START + 24)
 BEGIN, END = START + 5, START + 37
 
 Files = dict[str, bytes]
-
-
-def files(directory: Path) -> Files:
-    """Return every file of a directory, hidden ones too."""
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
-
-
-def one_process(
-    config: Config,
-    into: Path,
-    duration: int = 1,
-    begin: int = BEGIN,
-    end: int = END,
-    source: HistorySource | None = None,
-) -> ReplayResult:
-    loaded = load_models(config)
-    return replay(
-        config,
-        lambda: make_engine(config, loaded),
-        source or open_source(config),
-        sink_of(config, loaded, into),
-        Span(begin * NS, end * NS),
-        duration=duration * NS,
-    )
 
 
 def processes(
@@ -95,10 +70,9 @@ def processes(
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    config = site.small_config(tmp_path_factory.mktemp("site"))
-    site.publish_model(config)
-    site.write_site(config, START, 40, no_strain=GAPS, no_witnesses=[START + 18])
-    return config
+    return site.make_site(
+        tmp_path_factory.mktemp("site"), seconds=40, no_strain=GAPS, no_witnesses=[START + 18]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +83,7 @@ def whole(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Callable[
     def of(duration: int) -> Files:
         if duration not in held:
             into = tmp_path_factory.mktemp("whole")
-            assert one_process(config, into, duration).gaps == len(GAPS)
+            assert clean(config, BEGIN, END, into, duration).gaps == len(GAPS)
             held[duration] = files(into)
         return held[duration]
 
@@ -145,7 +119,7 @@ def test_two_processes_make_the_files_of_one(
 ) -> None:
     """Resumed, with gaps, where something is left of an earlier run."""
     monkeypatch.setattr(parallel, "WORTH", 1)
-    one_process(config, tmp_path, 1, START + 19, START + 21)
+    clean(config, START + 19, START + 21, tmp_path)
     (tmp_path / ".H-H1_DEEPCLEAN-1-1.gwf.tmp").write_bytes(b"half")
     told: list[int] = []
     done = processes(config, tmp_path, 2, progress=told.append)
@@ -170,17 +144,15 @@ def test_number_of_processes_changes_nothing(
         assert files(tmp_path / str(jobs)) == whole(duration)
 
 
-def test_shard_of_a_killed_process_is_named_and_can_be_repeated(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_shard(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the configuration's own directory, of which a live run keeps three files."""
     monkeypatch.setattr(parallel, "WORTH", 1)
     here = config.input.strain.directory.parent
     into, spared = tmp_path / "own", tmp_path / "spared"
     kept = site.small_config(here, "output.retention.count=3", f"output.directory={into}")
-    one_process(kept, into, 1, BEGIN, BEGIN + 2)
+    clean(kept, BEGIN, BEGIN + 2, into)
     (into / ".H-H1_DEEPCLEAN-1-1.gwf.tmp").write_bytes(b"half")
-    opened = partial(open_dying, kept, START + 12, spared)
+    opened = partial(open_failing, kept, START + 12, spared)
     told: list[int] = []
     done = processes(kept, into, 2, opened=opened, progress=told.append)
     ((shard, error),) = done.failed
@@ -188,21 +160,19 @@ def test_shard_of_a_killed_process_is_named_and_can_be_repeated(
     assert isinstance(error, WorkerError)
     assert "was killed by SIGKILL" in str(error)
     # The other one is all there, byte for byte; of this one what was finished.
-    one_process(kept, tmp_path / "one")
+    clean(kept, BEGIN, END, tmp_path / "one")
     wanted, found = files(tmp_path / "one"), files(into)
     assert found.items() <= wanted.items()
     missing = {int(name.split("-")[-2]) for name in wanted.keys() - found.keys()}
     assert missing
     assert max(missing) < shard.end // NS
     spared.touch()
-    one_process(kept, into)
+    clean(kept, BEGIN, END, into)
     assert files(into) == wanted
 
 
 @pytest.mark.slow  # 6 s: three processes
-def test_shard_that_fails_holds_up_no_other(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failing_shard(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also not the next one of the same process."""
     monkeypatch.setattr(parallel, "WORTH", 1)
     monkeypatch.setattr(parallel, "LONGEST", 8 * NS)
@@ -217,9 +187,7 @@ def test_shard_that_fails_holds_up_no_other(
 
 
 @pytest.mark.slow  # 10 s: two processes that import gwpy
-def test_processes_fetch_what_one_reads_from_files(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_fetch(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "WORTH", 1)
     there, apart = tmp_path / "all", tmp_path / "apart"
     there.mkdir()
@@ -238,16 +206,13 @@ def test_processes_fetch_what_one_reads_from_files(
         done = processes(fetched, tmp_path / "fetched", 2, opened=opened)
     assert not done.failed
     history = History([there])
-    one_process(
-        fetched, tmp_path / "one", source=HistorySource(channels_of(fetched), history, history)
-    )
+    source = HistorySource(channels_of(fetched), history, history)
+    clean(fetched, BEGIN, END, tmp_path / "one", source=source)
     assert files(tmp_path / "fetched") == files(tmp_path / "one")
     assert len(files(tmp_path / "one")) == END - BEGIN
 
 
-def test_input_without_the_channels_begins_no_process_and_makes_no_directory(
-    config: Config, tmp_path: Path
-) -> None:
+def test_missing_channel_begins_no_process(config: Config, tmp_path: Path) -> None:
     other = site.small_config(config.input.strain.directory.parent, "strain.channel=H1:OTHER")
     with pytest.raises(InputError, match="H1:OTHER"):
         parallel.replay(
@@ -352,8 +317,7 @@ def at_work(group: int) -> list[str]:
 
 @pytest.mark.slow  # 10 s: two processes, twice, over 10 minutes of data
 def test_interrupt_ends_the_processes_and_repeating_resumes(tmp_path: Path) -> None:
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
+    config = site.make_site(tmp_path)
     for path, frame in (
         (site.strain_path(config, START, 600), site.strain_frame(START, 600)),
         (site.witness_path(config, START, 600), site.witness_frame(START, 600)),
@@ -384,5 +348,5 @@ def test_interrupt_ends_the_processes_and_repeating_resumes(tmp_path: Path) -> N
     assert 0 < len(finished) < 590
     assert not [name for name in finished if name.startswith(".")]
     subprocess.run(command(config, "--jobs", "2"), cwd=tmp_path, check=True)
-    one_process(config, tmp_path / "one", 1, START + 5, START + 595)
+    clean(config, START + 5, START + 595, tmp_path / "one")
     assert files(out) == files(tmp_path / "one")

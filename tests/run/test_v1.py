@@ -12,18 +12,16 @@ from deepclean.core.block import Series
 from deepclean.core.channels import frame_part, product_names
 from deepclean.core.products import State
 from deepclean.core.time import Span
-from deepclean.factory import make_engine
 from deepclean.io import gwf
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
-from deepclean.models.loading import load_models
-from deepclean.run.cleaner import channels_of, sink_of
-from deepclean.run.replay import replay
+from deepclean.run.cleaner import channels_of
 from deepclean.simulate.configured import site_of
 from deepclean.simulate.files import Layout
 from deepclean.simulate.history import write_history
 from deepclean.simulate.simulator import Simulator
 from tests.helpers import small_site
+from tests.helpers.site_runs import clean
 from tests.helpers.small_site import START
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,13 +43,10 @@ def test_virgo_is_cleaned(tmp_path: Path) -> None:
     for _ in write_history(simulator, layout, Span.of_seconds(START, 8)):
         pass
     small_site.publish_model(config, 1, simulator.rates)
-    loaded = load_models(config)
     source = HistorySource(
         channels_of(config), History([tmp_path / "strain"]), History([tmp_path / "witnesses"])
     )
-    sink = sink_of(config, loaded, tmp_path / "cleaned")
-    span = Span.of_seconds(START + 4, 2)
-    done = replay(config, lambda: make_engine(config, loaded), source, sink, span)
+    done = clean(config, START + 4, START + 6, tmp_path / "cleaned", source=source)
     assert done.written == 2
 
     raw_name = config.strain.channel

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import FrameType
 from typing import cast
 
-import pytest
-
 import deepclean
 from deepclean.run.daemon import build, work
 from deepclean.system.clock import SystemClock
@@ -31,9 +29,7 @@ def test_a_frame_walks_as_the_document_says(tmp_path: Path) -> None:
     files = [file for file, _ in told]
     assert len(set(files)) == len(files), "a module stands twice in the walk"
 
-    config = site.small_config(tmp_path, "gate.enabled=true")
-    site.publish_model(config)
-    site.write_site(config, START, 0)
+    config = site.make_site(tmp_path, "gate.enabled=true", seconds=0)
     clock, entered = FakeClock(), list[tuple[str, str]]()
     end = 1000.0 + SECONDS + 10
     daemon = build(config, cast("SystemClock", clock), lambda: clock.now > end, guard=lambda: None)
@@ -61,14 +57,3 @@ def test_a_frame_walks_as_the_document_says(tmp_path: Path) -> None:
         assert places, f"{step} is not entered where it should be"
         position = places[0]
     assert daemon.cleaner.ledger.balanced
-
-
-@pytest.mark.parametrize("module", ["deepclean.io.live", "deepclean.io.source"])
-def test_a_source_imports_no_engine_and_no_torch(module: str) -> None:
-    import subprocess
-
-    code = f"import sys, {module}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = done.stdout.split()
-    assert module in loaded
-    assert not [name for name in loaded if name.startswith(("torch", "deepclean.core.engine"))]

@@ -9,6 +9,7 @@ from scipy.signal import welch
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError
+from deepclean.io.channels import OutputChannel
 from deepclean.io.gwf import publish, serialise
 from deepclean.io.hdf5 import write_archive
 from deepclean.simulate import Simulator, on_background
@@ -19,7 +20,6 @@ from deepclean.simulate.background import (
     curve_floor,
 )
 from deepclean.simulate.compose import PLACES
-from deepclean.system.atomic import OutputChannel
 from tests.helpers.sites import configured_site, demo_site
 
 GPS = 1370000000

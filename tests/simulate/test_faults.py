@@ -17,6 +17,7 @@ from tests.helpers.rehearsal_run import (
     DEADLINE,
     GPS,
     SPAN,
+    TIMING,
     Seen,
     Streamed,
     assert_others,
@@ -25,7 +26,7 @@ from tests.helpers.rehearsal_run import (
     strain_file,
     witness_file,
 )
-from tests.simulate.test_stream import TIMING, FakeClock
+from tests.helpers.small_site import FakeClock
 
 site = rehearsal_run.site
 streamed = rehearsal_run.streamed
@@ -50,9 +51,7 @@ def test_missing_files_never_appear(
     assert not any(streamed.path(name).exists() for name in hit)
 
 
-def test_late_file_appears_past_the_deadline(
-    streamed: Streamed, undisturbed: dict[str, Seen]
-) -> None:
+def test_late_file(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
     found = streamed("late:witnesses@+2")
     (late,) = of(found, witness_file(2))
     assert_others(found, undisturbed, witness_file(2))
@@ -62,9 +61,7 @@ def test_late_file_appears_past_the_deadline(
     assert late.time == pytest.approx(3 + DEADLINE + 3, abs=TIMING)
 
 
-def test_duplicate_appears_again_with_the_same_bytes(
-    streamed: Streamed, undisturbed: dict[str, Seen]
-) -> None:
+def test_duplicate_has_the_same_bytes(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
     found = streamed("duplicate@+1")
     first, second = of(found, strain_file(1))
     assert_others(found, undisturbed, strain_file(1))
@@ -116,9 +113,7 @@ def test_who_swaps_with_whom(hit: tuple[int, int], length: int, order: list[int]
     assert sorted(places) == files
 
 
-def test_truncated_file_is_cut_where_chance_says(
-    streamed: Streamed, undisturbed: dict[str, Seen]
-) -> None:
+def test_truncated_file_is_cut_at_random(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
     hit = [strain_file(second) for second in range(6)]
     found = streamed("truncated@+0+6")
     assert_others(found, undisturbed, *hit)
@@ -134,9 +129,7 @@ def test_truncated_file_is_cut_where_chance_says(
     assert cuts == [len(seen.data) for seen in streamed("truncated@+0+6") if seen.name in hit]
 
 
-def test_partial_file_is_written_in_place_and_completed(
-    streamed: Streamed, undisturbed: dict[str, Seen]
-) -> None:
+def test_partial_file_is_completed(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
     found = streamed("partial:both@+2")
     assert_others(found, undisturbed, strain_file(2), witness_file(2))
     for name in (strain_file(2), witness_file(2)):
@@ -192,9 +185,7 @@ def test_foreign_files_are_of_no_stream(streamed: Streamed, undisturbed: dict[st
     assert len(left) == 6
 
 
-def test_deleted_file_was_there_and_is_gone(
-    streamed: Streamed, undisturbed: dict[str, Seen]
-) -> None:
+def test_deleted_file_is_gone(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
     found = streamed("deleted@+2")
     assert_others(found, undisturbed)
     assert not streamed.path(strain_file(2)).exists()

@@ -16,6 +16,7 @@ from deepclean.simulate import write_history as history
 from deepclean.simulate.damage import spoiled
 from deepclean.simulate.faults import KINDS
 from tests.helpers import rehearsal_run
+from tests.helpers.builders import same_series
 from tests.helpers.rehearsal_run import (
     GPS,
     SPAN,
@@ -26,8 +27,7 @@ from tests.helpers.rehearsal_run import (
     strain_file,
     witness_file,
 )
-from tests.helpers.small_site import STATE, STRAIN
-from tests.simulate.test_stream import FakeClock
+from tests.helpers.small_site import STATE, STRAIN, FakeClock
 
 FAST, SLOW = "H1:FAST", "H1:SLOW"
 
@@ -59,16 +59,6 @@ SAMPLES: list[tuple[str, Expected]] = [
 
 def channels_of(path: Path) -> dict[str, Series | Gap]:
     return gwf.read(path, list(gwf.channels(path)))
-
-
-def same(found: Series | Gap, expected: Series | Gap) -> bool:
-    assert isinstance(found, Series)
-    assert isinstance(expected, Series)
-    return (
-        (found.span, found.rate) == (expected.span, expected.rate)
-        and found.samples.dtype == expected.samples.dtype
-        and found.samples.tobytes() == expected.samples.tobytes()
-    )
 
 
 def test_what_is_spoiled_is_a_copy() -> None:
@@ -105,12 +95,10 @@ def test_samples_go_wrong_inside_the_span_only(
         samples = sound[channel].samples.copy()
         if channel in hit:
             samples[512:1536] = expected(samples[512:1536])
-        assert same(series, Series(series.span, sound[channel].rate, samples)), channel
+        assert same_series(series, Series(series.span, sound[channel].rate, samples)), channel
 
 
-def test_frozen_channel_holds_its_value_across_files(
-    streamed: Streamed, undisturbed: dict[str, Seen]
-) -> None:
+def test_frozen_channel_holds_its_value(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
     found = streamed("frozen:SLOW@+1.5+2")
     assert_others(found, undisturbed, *(witness_file(second) for second in (1, 2, 3)))
     sound = Simulator(streamed.site).read([SLOW], SPAN)[SLOW].samples
@@ -142,7 +130,7 @@ def test_files_of_several_seconds(site: Site, tmp_path: Path) -> None:
                 assert (wrong == ((seconds == 1) | (seconds == 2))).all()
                 assert (series.samples == expected.samples)[~wrong].all()
             else:
-                assert same(series, expected)
+                assert same_series(series, expected)
 
 
 @pytest.mark.parametrize("target", ["FAST", "witnesses", "strain", "state"])
@@ -161,14 +149,14 @@ def test_channels_go_wrong_throughout_their_file(
     sound = Simulator(streamed.site).read(held, second)
     for channel in held:
         if channel not in hit:
-            assert same(read[channel], sound[channel])
+            assert same_series(read[channel], sound[channel])
         elif kind == "absent":
             assert channel not in read
         elif kind == "invalid":
             assert read[channel] == Gap(second, "invalid")
         else:
             twice = np.repeat(sound[channel].samples, 2)
-            assert same(read[channel], Series(second, 2 * sound[channel].rate, twice))
+            assert same_series(read[channel], Series(second, 2 * sound[channel].rate, twice))
     # A frame must hold something.
     empty = kind == "absent" and hit == held
     assert set(read) - set(held) == ({"H1:SIM-NOTHING"} if empty else set())
@@ -183,7 +171,7 @@ def test_state_vector_is_cleared(
     for second, expected in ((2, [7] * 8 + [bits] * 8), (3, [bits] * 8 + [7] * 8)):
         read = channels_of(streamed.path(strain_file(second)))
         sound = Simulator(streamed.site).read([STRAIN], Span.of_seconds(GPS + second, 1))
-        assert same(read[STRAIN], sound[STRAIN])
+        assert same_series(read[STRAIN], sound[STRAIN])
         state = read[STATE]
         assert isinstance(state, Series)
         assert state.samples.tolist() == expected
@@ -202,4 +190,4 @@ def test_the_truth_is_never_touched(site: Site, tmp_path: Path) -> None:
             hdf5.read(tmp_path / place / name, list(site.truth)) for place in ("sound", "hurt")
         )
         for channel in site.truth:
-            assert same(sound[channel], hurt[channel])
+            assert same_series(sound[channel], hurt[channel])

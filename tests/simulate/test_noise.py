@@ -137,9 +137,7 @@ def test_interpolation_keeps_real_signals_real() -> None:
     second=st.integers(1_000_000_000, 2_000_000_000),
     sample=st.integers(0, 2047),
 )
-def test_phase_is_that_of_a_clock_since_gps_zero(
-    frequency: int, rate: int, second: int, sample: int
-) -> None:
+def test_phase_counts_from_gps_zero(frequency: int, rate: int, second: int, sample: int) -> None:
     turns = Fraction(frequency) * (second + Fraction(sample, rate)) % 1
     exact = np.exp(2j * np.pi * float(turns))
     assert abs(phasor(frequency, rate)[sample] - exact) < ROUNDING

@@ -99,9 +99,7 @@ def test_sidebands_need_the_product_of_witnesses(site: Site, made: dict[str, Ser
     assert over_floor(unexplained(noise, [mains, *products])) < IDEAL
 
 
-def test_the_product_is_coherent_with_the_sidebands_and_the_factors_are_not(
-    site: Site, made: dict[str, Series]
-) -> None:
+def test_only_the_product_sees_the_sidebands(site: Site, made: dict[str, Series]) -> None:
     rate = 512
 
     def at_rate(channel: str) -> Samples:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import subprocess
 from pathlib import Path
 
@@ -20,9 +19,8 @@ from deepclean.telemetry import status_file
 from tests.helpers import rehearsal_run, small_site
 from tests.helpers.commands import Run
 from tests.helpers.rehearsal_run import GPS, SPAN, Streamed, fault
-from tests.helpers.small_site import START
-from tests.run.test_daemon import COMMAND, daemon, is_written, until
-from tests.simulate.test_stream import FakeClock
+from tests.helpers.site_runs import COMMAND, daemon, is_written, stop, until
+from tests.helpers.small_site import START, FakeClock
 
 site = rehearsal_run.site
 
@@ -97,9 +95,7 @@ def test_text_that_is_no_fault_is_refused(text: str, said: str) -> None:
         ("not_ready:strain@+2", "its target is state"),
     ],
 )
-def test_unknown_target_is_refused_before_anything_is_written(
-    site: Site, tmp_path: Path, text: str, said: str
-) -> None:
+def test_unknown_target_writes_nothing(site: Site, tmp_path: Path, text: str, said: str) -> None:
     layout = Layout(strain=tmp_path / "strain")
     made = [fault(text), Fault("rot", SPAN, "strain")]
     with pytest.raises(ConfigError, match=said) as caught:
@@ -137,8 +133,7 @@ SIMULATE = f"simulate -c small.yaml --start {START} --end {START + 8}"
 
 
 def test_table_of_faults_needs_no_configuration(deepclean: Run, tmp_path: Path) -> None:
-    done = deepclean(tmp_path, "simulate --list-faults", COLUMNS="80")
-    assert done.returncode == 0
+    done = deepclean(tmp_path, "simulate --list-faults", COLUMNS="80").good()
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     listed = [line.split()[0] for line in lines[1 : lines.index("")] if line[0] != " "]
@@ -197,8 +192,7 @@ def test_daemon_cleans_on_under_faults(tmp_path: Path, monkeypatch: pytest.Monke
     with daemon(config, tmp_path / "log") as process:
         subprocess.run([*COMMAND, "simulate", "-c", file, *span, *faults], check=True)
         until(lambda: is_written(config, end - 1), process)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=5) == 0
+        stop(process)
     written = {path.name for path in config.output.directory.glob("*.gwf")}
     lost = {first + 5, first + 7}
     assert written == {f"H-H1_DEEPCLEAN-{s}-1.gwf" for s in range(START + 3, end) if s not in lost}

@@ -93,11 +93,6 @@ def test_truth_channels_are_named_after_couplings() -> None:
     assert "V1:TRUTH-142_162HZ_NOISE" in configured_site("V1").truth
 
 
-def test_an_unknown_interferometer_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"no interferometer X1 can be simulated; .* H1"):
-        compose("X1", {})
-
-
 def site(**changes: Any) -> Site:
     fields: dict[str, Any] = {
         "ifo": "H1",

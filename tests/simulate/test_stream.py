@@ -1,7 +1,7 @@
 """A live stream: what appears, when, and how; on a clock that only waiting moves."""
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -12,28 +12,13 @@ from deepclean.errors import ConfigError
 from deepclean.io import gwf
 from deepclean.io.t050017 import FrameName
 from deepclean.simulate import Layout, Pace, Simulator, stream, write_history
+from tests.helpers.rehearsal_run import TIMING
 from tests.helpers.sites import configured_site
+from tests.helpers.small_site import FakeClock
 
 GPS = 1370000000
 SITE = configured_site("K1")
 SPAN = Span.of_seconds(GPS, 6)
-TIMING = 2e-6  # seconds
-
-
-class FakeClock:
-    """A clock that waits without waiting, and can be told to wake early."""
-
-    def __init__(self, wake: Callable[[], bool] = lambda: False) -> None:
-        self.now = 1000.0
-        self._wake = wake
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wait(self, seconds: float) -> None:
-        assert 0 < seconds < math.inf
-        if not self._wake():
-            self.now += seconds
 
 
 class SlowSimulator(Simulator):
@@ -152,9 +137,7 @@ def test_a_reader_that_deletes_first_does_no_harm(layout: Layout) -> None:
     assert list(layout.strain.iterdir()) == []
 
 
-def test_files_appear_by_rename_from_a_hidden_name(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_appear_by_rename(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     renamed = []
     replace = Path.replace
 

@@ -7,23 +7,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from deepclean.core.block import Series
-from deepclean.core.time import Span
 from deepclean.errors import OutputError
-from deepclean.system.atomic import OutputChannel, absent_channels, publish, whole_rate
+from deepclean.system.atomic import publish
 
 NAME = "H-H1_DEEPCLEAN-1370000000-1.gwf"
 
 
 @pytest.mark.parametrize("fsync", [False, True])
-def test_the_final_name_holds_all_bytes_and_nothing_else_is_left(
-    tmp_path: Path, fsync: bool
-) -> None:
+def test_final_name_holds_all_bytes(tmp_path: Path, fsync: bool) -> None:
     publish(tmp_path / NAME, b"frame" * 100_000, fsync=fsync)
     assert (tmp_path / NAME).read_bytes() == b"frame" * 100_000
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
@@ -51,9 +44,7 @@ def test_the_temporary_of_an_interrupted_run_is_in_nobodys_way(tmp_path: Path) -
     assert (tmp_path / NAME).read_bytes() == b"frame"
 
 
-def test_the_temporary_has_the_distribution_writers_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_temporary_has_the_writers_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, bytes, list[str]]] = []
     replace = Path.replace
 
@@ -143,9 +134,7 @@ def test_a_file_that_does_not_fit_never_appears_cut(tmp_path: Path, earlier: byt
     assert left == ({} if earlier is None else {NAME: earlier})
 
 
-def test_another_writers_temporary_is_neither_published_nor_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_others_temporary_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     temporary = tmp_path / f".{NAME}.tmp"
     sync = os.fsync
 
@@ -169,27 +158,3 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(KeyboardInterrupt):
         publish(tmp_path / NAME, b"frame", fsync=True)
     assert list(tmp_path.iterdir()) == []
-
-
-@given(st.integers(1, 65536))
-def test_a_spacing_means_its_rate(rate: int) -> None:
-    assert whole_rate(1 / rate) == rate
-    assert whole_rate(float(np.float32(1 / rate))) == rate
-
-
-@pytest.mark.parametrize("spacing", [0.0, -0.5, 2.0, 0.3, 1 / 16.001, 5e-324, np.inf, np.nan])
-def test_a_spacing_that_is_no_whole_rate_is_refused(spacing: float) -> None:
-    with pytest.raises(ValueError, match="whole number of samples per second"):
-        whole_rate(spacing)
-
-
-def test_a_masked_array_is_refused() -> None:
-    samples = np.ma.MaskedArray(np.zeros(16), mask=np.arange(16) == 3)
-    with pytest.raises(ValueError, match="masked"):
-        OutputChannel(Series(Span.of_seconds(0, 1), 16, samples))
-
-
-def test_every_absent_channel_is_named_with_what_was_meant() -> None:
-    fault = absent_channels({"H1:STRAINN", "K1:0"}, ["H1:STRAIN", "L1:X"], Path("a.gwf"))
-    assert fault.channels == ("H1:STRAINN", "K1:0")
-    assert str(fault) == "a.gwf: no such channel: H1:STRAINN (did you mean H1:STRAIN?), K1:0"

@@ -16,6 +16,7 @@ import pytest
 
 from deepclean.errors import OutputError
 from deepclean.system.lock import OutputLock
+from tests.helpers.tmpfs import open_files
 
 HOLDER = """
 import sys
@@ -43,10 +44,6 @@ def holder(directory: Path, code: str = HOLDER) -> Iterator[subprocess.Popen[str
             yield process
         finally:
             process.kill()
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_the_second_is_refused_and_told_who(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from deepclean.system import processes
 
 
-def test_workers_have_the_environment_and_the_directory_of_their_start(
+def test_workers_have_environment_and_place(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     processes.prepare("deepclean.worker")

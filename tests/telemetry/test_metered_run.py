@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -17,20 +15,13 @@ from deepclean.core.products import State, render
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import Span
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.run.cleaner import channels_of
-from deepclean.system.atomic import OutputChannel
 from tests.helpers import small_site as site
 from tests.helpers.metrics_run import Run, scraped
 from tests.helpers.small_site import RATES, START
 
 REDUCED = [reason for reason in reasons.ALL if reason != CLEANED]
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    config = site.small_config(tmp_path)
-    site.publish_model(config)
-    return config
 
 
 def cut_strain(config: Config, second: int) -> None:

@@ -39,9 +39,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    config = site.small_config(tmp_path_factory.mktemp("site"))
-    site.publish_model(config)
-    return config
+    return site.make_site(tmp_path_factory.mktemp("site"))
 
 
 def names(series: dict[str, float]) -> set[str]:
@@ -223,9 +221,7 @@ def test_a_new_model_takes_the_old_one_s_place(config: Config) -> None:
 # Faults of their own
 
 
-def test_a_part_that_fails_leaves_the_others(
-    config: Config, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failing_part_is_alone(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     ledger = Ledger()
     metrics = made(config, ledger)
     whole = scraped(metrics)

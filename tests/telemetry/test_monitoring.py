@@ -56,8 +56,7 @@ def without_witnesses(config: Config, second: int) -> None:
 
 def half_minute(place: Path) -> Run:
     """Return a run of 30 frames, one of which had no witnesses."""
-    config = site.small_config(place)
-    site.publish_model(config)
+    config = site.make_site(place)
     run = Run(config)
     run.over(30, {20: without_witnesses})
     return run

@@ -1,4 +1,4 @@
-"""The account: what the daemon did, for `deepclean status`."""
+"""The status file: what the daemon did, for `deepclean status`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_what_is_kept_reads_back(tmp_path: Path) -> None:
 
 
 def test_it_is_written_once_a_second(tmp_path: Path) -> None:
-    clock, path = FakeClock(), tmp_path / "account"
+    clock, path = FakeClock(), tmp_path / "status"
     keeper = status_file.StatusFile(path, clock)
     keeper.write(Ledger())
     keeper.write(LEDGER)
@@ -48,21 +48,21 @@ def test_it_is_written_once_a_second(tmp_path: Path) -> None:
 
 def test_failing_to_keep_it_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
-    keeper = status_file.StatusFile(tmp_path / "gone" / "account", clock)
+    keeper = status_file.StatusFile(tmp_path / "gone" / "status", clock)
     for _ in range(5):
         keeper.write(LEDGER)
         clock.now += status_file.INTERVAL
     assert len(caplog.records) == 1
     (tmp_path / "gone").mkdir()
     keeper.write(LEDGER)
-    assert status_file.read(tmp_path / "gone" / "account", 0).ledger == LEDGER
+    assert status_file.read(tmp_path / "gone" / "status", 0).ledger == LEDGER
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"process": 1, "ledger": {"no": 1}}', b"\xff"])
-def test_what_is_no_account_is_said(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "account"
+def test_what_is_no_status_file_is_said(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "status"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="not an account"):
+    with pytest.raises(InputError, match="not a status file"):
         status_file.read(path, 0)
     with pytest.raises(InputError, match="no daemon has run here"):
         status_file.read(tmp_path / "none", 0)

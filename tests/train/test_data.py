@@ -111,9 +111,7 @@ SPANS = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 50)), min_size=1, m
 
 
 @given(shape=SPANS, fraction=st.floats(0.01, 0.99))
-def test_a_split_keeps_every_second_once_and_holds_out_the_last(
-    shape: list[tuple[int, int]], fraction: float
-) -> None:
+def test_split_holds_out_the_last_seconds(shape: list[tuple[int, int]], fraction: float) -> None:
     spans, at = [], START
     for gap, length in shape:
         spans.append(Span.of_seconds(at + gap, length))

@@ -9,14 +9,14 @@ from deepclean.config.settings import engine_settings
 from deepclean.core.block import Float64
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
-from deepclean.core.predict import Geometry, Predictor, PredictSettings
-from deepclean.core.resample import Resampler
+from deepclean.core.predict import Geometry, Predictor, Reach
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import coupling_bandpass
 from deepclean.train import TrainingData, data
 from deepclean.train.data import SiteData
 from deepclean.train.prepare import Preparer, TrainingStretch
+from tests.helpers.settings import make_resampler, predict_settings
 from tests.helpers.training_site import (
     LINE,
     MOTION,
@@ -55,9 +55,7 @@ def test_a_stretch_is_standardised_and_loses_its_margins(tmp_path: Path) -> None
     assert np.allclose([row.std(dtype=float) for row in rows], 1, atol=1e-5)
 
 
-def test_pieces_give_the_samples_of_the_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pieces_are_those_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reference, made = whole(tmp_path, seconds=60)
     monkeypatch.setattr(data, "PIECE", 7)
     (stretch,), _ = made.prepare([Span.of_seconds(START, 60)])
@@ -72,7 +70,7 @@ def test_the_target_is_the_strain_through_the_engines_own_filters(tmp_path: Path
     first, stop = stretch.span.indices(RATE)
     bandpass = coupling_bandpass(config, "30Hz")
     pad = bandpass.settle_in
-    decimator = Resampler(512, RATE, zeros=16, max_delay=1)
+    decimator = make_resampler(512, RATE, zeros=16, max_delay=1)
     low, high = decimator.needs(first - pad, stop - first + 2 * pad)
     inputs = channels(200)[STRAIN][low - START * 512 : high - START * 512]
     slow = decimator.apply(inputs[None], first - pad, stop - first + 2 * pad)[0]
@@ -99,14 +97,14 @@ def test_the_network_sees_in_training_what_it_sees_in_the_engine(tmp_path: Path)
         witness_std=scalers.witness_std,
         strain_mean=0.0,
         strain_std=1.0,
-        field=0,
+        reach=Reach.both(0),
         period=1,
     )
     settings = engine_settings(config)
     bandpass = coupling_bandpass(config, "30Hz")
     engine = Engine(
         replace(settings, gate=None),
-        [Coupling("30Hz", (LINE, MOTION), spy, PredictSettings(edge=0), bandpass)],
+        [Coupling("30Hz", (LINE, MOTION), spy, predict_settings(edge=0), bandpass)],
     )
     block = SiteData(source, STRAIN, (LINE, MOTION), STATE).read(span)
     assert block is not None

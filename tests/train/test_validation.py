@@ -6,13 +6,14 @@ import torch
 
 from deepclean.config.settings import engine_settings
 from deepclean.core.engine.coupling import Coupling
-from deepclean.core.predict import Network, Predictor, PredictSettings
+from deepclean.core.predict import Network, Predictor, Reach
 from deepclean.core.spectra import band_ratio
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import coupling_bandpass
 from deepclean.train.data import SiteData
 from deepclean.train.validation import HeldOut, ValidationFigures, engine_validation, longest_parts
+from tests.helpers.settings import predict_settings
 from tests.helpers.training_site import (
     FLOOR,
     LINE,
@@ -38,11 +39,11 @@ def judged(
         witness_std=np.array([1.0]),
         strain_mean=0.0,
         strain_std=6 * FLOOR,
-        field=32,
+        reach=Reach.both(32),
         period=1,
     )
     settings, bandpass = engine_settings(config), coupling_bandpass(config, "30Hz")
-    layout = PredictSettings(kernel=256, edge=32)
+    layout = predict_settings(kernel=256, edge=32)
     coupling = Coupling("30Hz", (LINE,), predictor, layout, bandpass)
     site = SiteData(toy_data(200, product=0.0), STRAIN, (LINE,), STATE)
     return engine_validation(settings, coupling, BANDS, 16.0, HeldOut(site, spans, keep=keep))

@@ -3,14 +3,15 @@ import pytest
 import torch
 from scipy import signal
 
-from deepclean.core.bandpass import BandpassSettings, FirBandpass
+from deepclean.core.bandpass import FirBandpass
 from deepclean.core.time import Span
 from deepclean.errors import InputError
 from deepclean.train.prepare import TrainingStretch
 from deepclean.train.wiener import fit_wiener
+from tests.helpers.settings import bandpass_settings
 
 RATE, BANDS, SECONDS = 256, ((25.0, 35.0),), 200
-BANDPASS = FirBandpass(BandpassSettings(transition=16, tolerance=0.01), BANDS, RATE)
+BANDPASS = FirBandpass(bandpass_settings(transition=16, tolerance=0.01), BANDS, RATE)
 
 
 def stretch(floor: float, seed: int = 0) -> tuple[TrainingStretch, np.ndarray, np.ndarray]:

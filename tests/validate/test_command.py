@@ -130,9 +130,7 @@ def test_browser_draws_it(page: Path, tmp_path: Path) -> None:
     assert struct.unpack(">II", picture.read_bytes()[16:24]) == (1200, 800)
 
 
-def test_status_3_where_criteria_are_not_met(
-    deepclean: Run, place: Path, command: str, tmp_path: Path
-) -> None:
+def test_status_3_is_not_in_spec(deepclean: Run, place: Path, command: str, tmp_path: Path) -> None:
     done = deepclean(place, f"{command} {SPAN} --out {tmp_path} --criteria asd_ratio=0.5")
     assert done.returncode == 3, done.stderr
     assert "NOT MET asd_ratio (30Hz) 0.8" in done.stdout
@@ -170,15 +168,10 @@ def test_status_2_where_something_has_to_be_mended(
 ) -> None:
     (place / "two.txt").write_text("10 20\n")
     (place / "empty").mkdir(exist_ok=True)
-    done = deepclean(place, f"{command} {SPAN} {options}")
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    deepclean(place, f"{command} {SPAN} {options}").refused(said)
 
 
-def test_replay_of_what_gwpy_fetches_is_that_of_the_files(
-    deepclean: Run, place: Path, command: str, tmp_path: Path
-) -> None:
+def test_replay_of_fetched_data(deepclean: Run, place: Path, command: str, tmp_path: Path) -> None:
     asked = f"{command.replace('validate', 'replay')} --start {START + 40} --end {START + 44}"
     assert deepclean(place, f"{asked} --output {tmp_path / 'a'}").returncode == 0
     with somewhere(place / "strain"):
@@ -207,19 +200,16 @@ def test_status_2_where_gwpy_cannot_get_it(
     # Only the case of a wrong channel has a service with anything in it.
     with somewhere(place / ("strain" if "NONE" in options else "none")):
         done = deepclean(place, f"{command} {SPAN} --out {tmp_path} {options}")
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    done.refused(said)
 
 
-def test_parity_of_a_replay_and_of_what_was_changed(
-    deepclean: Run, place: Path, command: str, tmp_path: Path
-) -> None:
+def test_parity_of_a_replay(deepclean: Run, place: Path, command: str, tmp_path: Path) -> None:
     sets = command.removeprefix("validate ")
     span = f"--start {START + 40} --end {START + 50}"
     assert deepclean(place, f"replay {sets} {span} --output {tmp_path / 'a'}").returncode == 0
-    same = deepclean(place, f"{command} {span} --against {tmp_path / 'a'} --out {tmp_path / 'j'}")
-    assert same.returncode == 0, same.stdout + same.stderr
+    same = deepclean(
+        place, f"{command} {span} --against {tmp_path / 'a'} --out {tmp_path / 'j'}"
+    ).good()
     assert same.stdout.splitlines()[-1] == "no unexplained difference"
     assert json.loads((tmp_path / "j" / "parity.json").read_text())["passed"]
     # A gate that would not have opened.

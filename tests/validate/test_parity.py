@@ -18,17 +18,17 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import make_engine
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, sink_of
-from deepclean.system.atomic import OutputChannel
 from deepclean.validate.compare import DifferentSecond
 from deepclean.validate.parity import UNEXPLAINED, Parity, explain, parity, write
 from tests.helpers import small_site
 from tests.helpers import validation_site as site
 from tests.helpers.commands import Run as Command
 from tests.helpers.metrics_run import Run, whole
+from tests.helpers.site_runs import daemon, is_written, open_source, until
 from tests.helpers.training_site import LINE, START, STRAIN
-from tests.run.test_daemon import daemon, is_written, until
 
 LOW, HIGH = 40, 100
 """Seconds of the toy that are run live; there is more history than the gates remember."""
@@ -71,7 +71,7 @@ def live(
     cleaning = FrameCleaner(config, engine, sink_of(config, loaded, into))
     span = Span((START + low) * NS, (START + high) * NS)
     begin = span.start - engine.history - NS if refill else span.start
-    for frame in site.open_source(config).frames(span, Span(begin, span.end)):
+    for frame in open_source(config).frames(span, Span(begin, span.end)):
         cleaning.push(change(frame))
     cleaning.release()
 
@@ -181,9 +181,7 @@ def test_run_without_its_history_is_explained(config: Config, tmp_path: Path) ->
     assert {s: why[s] for s in why if s >= 50} == dict.fromkeys(range(50, 56), "restart")
 
 
-def test_other_model_is_explained_by_its_version(
-    config: Config, archive: Path, tmp_path: Path
-) -> None:
+def test_other_model_is_explained(config: Config, archive: Path, tmp_path: Path) -> None:
     from deepclean.config import load
     from deepclean.models import load as models
     from deepclean.models.manifest import Description, Manifest
@@ -192,7 +190,7 @@ def test_other_model_is_explained_by_its_version(
     model = models.load(shipped)
     manifest = Manifest.parse((shipped / "manifest.json").read_bytes(), shipped)
     described = manifest.model_dump(include=set(Description.model_fields)) | {"version": 2}
-    scalers = replace(model.scalers, strain_std=0.5 * model.strain_std)
+    scalers = replace(model.scalers, strain_std=0.5 * model.scalers.strain_std)
     path = models.write_model(tmp_path, model.network, scalers, Description(**described))
     file = config.models.directory.parent / "toy.yaml"
     other = load(file, [f"couplings.30Hz.model={path}", *site.GATES], {})
@@ -222,9 +220,7 @@ def test_the_crossfade_after_a_switch_is_the_switch_s() -> None:
 
 
 @pytest.mark.parametrize("product", ["out", "production"])
-def test_one_changed_bit_is_found(
-    config: Config, archive: Path, tmp_path: Path, product: str
-) -> None:
+def test_changed_bit_is_found(config: Config, archive: Path, tmp_path: Path, product: str) -> None:
     def flip(samples: Samples) -> Samples:
         samples.view(np.uint64)[17] ^= 1
         return samples
@@ -241,12 +237,10 @@ def test_one_changed_bit_is_found(
     assert list(found.lines())[-1] == "1 unexplained difference"
 
 
-def test_gain_that_fell_without_a_cause_is_not_explained(
-    config: Config, archive: Path, tmp_path: Path
-) -> None:
+def test_gain_without_cause_is_unexplained(config: Config, archive: Path, tmp_path: Path) -> None:
     # The frame's account and its samples agree, but nothing made the gate close.
     second = Span.of_seconds(START + QUIET, 1)
-    raw = site.open_source(config).strain.read([STRAIN], second)[STRAIN]
+    raw = open_source(config).strain.read([STRAIN], second)[STRAIN]
     assert isinstance(raw, Series)
     strain = raw.samples
 
@@ -279,9 +273,7 @@ def test_damage_beside_an_explained_difference_is_found(config: Config, tmp_path
     assert not found.passed
 
 
-def test_bit_without_a_cause_is_not_explained(
-    config: Config, archive: Path, tmp_path: Path
-) -> None:
+def test_bit_without_cause_is_unexplained(config: Config, archive: Path, tmp_path: Path) -> None:
     found = compared(config, tampered(archive, tmp_path / "a", QUIET, state=lambda bits: bits ^ 16))
     assert reasons(found) == {QUIET: UNEXPLAINED}
 
@@ -328,11 +320,8 @@ def flipped(config: Config, second: int) -> None:
     assert caught.value.channels == (name,)
 
 
-def test_replay_refuses_the_damaged_files_that_the_live_run_refused(
-    deepclean: Command, tmp_path: Path
-) -> None:
-    config = small_site.small_config(tmp_path)
-    small_site.publish_model(config)
+def test_replay_refuses_the_same_damaged_files(deepclean: Command, tmp_path: Path) -> None:
+    config = small_site.make_site(tmp_path)
     run = Run(config)
     run.over(16, {10: flipped})
     span = f"--start {small_site.START} --end {small_site.START + 16}"
@@ -343,8 +332,7 @@ def test_replay_refuses_the_damaged_files_that_the_live_run_refused(
 
 @pytest.mark.slow
 def test_daemon_whose_witness_was_late(tmp_path: Path) -> None:
-    config = small_site.small_config(tmp_path)
-    small_site.publish_model(config)
+    config = small_site.make_site(tmp_path)
     small_site.write_site(config, small_site.START, 8)
     late = small_site.START + 10
     with daemon(config, tmp_path / "log") as process:

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from deepclean.config import Config, load
-from deepclean.core.gate.quality import median_bias
-from deepclean.core.spectra import CrossSpectra, band_ratio
+from deepclean.core.spectra import CrossSpectra, band_ratio, median_bias
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError
 from deepclean.simulate.injection import Injection
@@ -155,9 +154,7 @@ def test_where_shards_end_changes_nothing(config: Config, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-def test_number_of_processes_changes_no_bit(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_change_no_bit(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "SHARD", 64 * NS)
     one, two, three = (
         validated(config, injections=[SIGNAL], processes=processes) for processes in (1, 2, 3)
@@ -282,9 +279,7 @@ def test_memory_is_bounded_by_sampling() -> None:
     assert 30 * 86400 / 2 / month.transforms <= 4096
 
 
-def test_coarse_rows_hold_means_and_extremes(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_coarse_rows(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     fine = validated(config, high=40).report["runs"][0]["series"]
     monkeypatch.setattr(Sampling, "of", classmethod(lambda cls, span: cls(8, 2, 2)))
     run = validated(config, high=40).report["runs"][0]
@@ -309,9 +304,7 @@ def figures(run: dict[str, Any], **changes: float | None) -> dict[str, Any]:
     return run | {"couplings": {"30Hz": coupling}}
 
 
-def test_model_that_was_trained_on_the_time_is_said_to_be(
-    config: Config, run: dict[str, Any]
-) -> None:
+def test_training_overlap_is_reported(config: Config, run: dict[str, Any]) -> None:
     """The toy's was, on all of it but what was held out."""
     manifest = config.models.directory / "H1" / "30Hz" / "1" / "manifest.json"
     spans = json.loads(manifest.read_text())["training"]
@@ -372,7 +365,7 @@ def test_model_that_adds_noise_is_kept_out_and_reported(config: Config, tmp_path
     model = models.load(shipped)
     manifest = Manifest.parse((shipped / "manifest.json").read_bytes(), shipped)
     description = Description(**manifest.model_dump(include=set(Description.model_fields)))
-    scalers = replace(model.scalers, strain_std=5 * model.strain_std)
+    scalers = replace(model.scalers, strain_std=5 * model.scalers.strain_std)
     path = models.write_model(tmp_path, model.network, scalers, description)
     file = config.models.directory.parent / "toy.yaml"
     turned = load(file, [f"couplings.30Hz.model={path}", *site.GATES], {})

@@ -40,8 +40,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_products_with_the_mains_find_every_witness(deepclean: Run, place: Path) -> None:
-    done = deepclean(place, f"{COMMAND} --times {MAINS} --joint 6")
-    assert done.returncode == 0, done.stderr
+    done = deepclean(place, f"{COMMAND} --times {MAINS} --joint 6").good()
     held = json.loads(done.stdout)
     best = [(one["channel"], one["carrier"]) for one in held["candidates"][:6]]
     assert set(best) == {(name, MAINS) for name in ANGULAR} | {(MAINS, None)}

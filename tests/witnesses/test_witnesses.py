@@ -163,9 +163,7 @@ def test_bins_above_a_channels_nyquist_frequency_count_as_not_seen() -> None:
     assert (found[40:] == 0).all()  # 40 Hz and above
 
 
-def test_neither_batches_nor_order_nor_files_change_a_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batches_and_files_change_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [LINE_ALONE, Candidate(MOTION, RATES[MOTION])]
     whole = coherences(rank(toy(), wanted))
     monkeypatch.setattr(data, "BATCH", 1)

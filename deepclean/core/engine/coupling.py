@@ -1,4 +1,4 @@
-"""One version of a coupling's model at work: its stages, over streams that somebody else keeps.
+"""The stages of one version of a coupling's model, over streams that the engine's state keeps.
 
     witnesses at the model rate -> standardise, predict -> bandpass -> interpolate
 
@@ -29,12 +29,12 @@ class Coupling:
     """One subtraction problem, and a model that solves it.
 
     Args:
-        name: for the frame and the log.
-        witnesses: channel names in the network's order.
+        name: the coupling's name in frames and in the log.
+        witnesses: the channel names of the witnesses in the network's order.
         predictor: the network with its scalers.
-        predict: how it is laid over the stream.
-        bandpass: confines the prediction.
-        bands: Hz, for the gate.
+        predict: the settings by which the network is laid over the stream.
+        bandpass: the filter that confines the prediction to the bands.
+        bands: the bands `(low, high)` in Hz, for the gate and the splice.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Coupling:
 
     @property
     def version(self) -> Version:
-        """Which version of which coupling's model it has."""
+        """The version of the model."""
         return Version(self.name, self.predictor.version)
 
 
@@ -54,9 +54,9 @@ class CouplingPipeline:
     """Computes one version's estimate, hop by hop.
 
     Args:
-        settings: of the engine.
-        coupling: with the model.
-        interpolator: to the strain's rate.
+        settings: the engine's settings.
+        coupling: the coupling with the version's model.
+        interpolator: the filter to the strain's rate.
 
     Raises:
         ValueError: the network does not suit its configured mode.
@@ -71,11 +71,12 @@ class CouplingPipeline:
         self._interpolator = interpolator
 
     def mark_missing(self, state: CouplingState, start: int, end: int, reason: str) -> None:
-        """Note that a witness has no samples over `[start, end)` (GPS nanoseconds)."""
+        """Note that a witness has no usable samples over `[start, end)` (GPS nanoseconds)."""
         state.invalid.add(*self.schedule.spoilt_by_gap(self._settings, start, end), reason)
 
     def mark_uncertain(self, state: CouplingState, end: int) -> None:
-        """Note that nothing up to `end` (GPS ns) may rest on a forecast of a witness."""
+        """Note that no estimate up to `end` (GPS ns) may rest on a forecast of a witness."""
+        # An empty gap at the end spoils every estimate that rests on a sample after it.
         start, _ = self.schedule.spoilt_by_gap(self._settings, end, end)
         state.invalid.add(start, end, reasons.NO_FORECAST)
 
@@ -85,11 +86,14 @@ class CouplingPipeline:
         """Compute hop `step` through all stages.
 
         Args:
-            state: the streams, to which it adds.
-            resampled: one hop of every witness at the model rate.
-            first: index at which that begins.
-            step: counted from GPS 0.
+            state: the version's streams, to which the hop is added.
+            resampled: one hop of every witness at the model rate, each of shape `(hop,)`.
+            first: index at which these begin.
+            step: the number of the hop, counted from GPS 0.
         """
+        # Each stage adds one hop to its stream, at its own offset from the hop
+        # (core.engine.schedule), and reads that hop from the stream before it, with the padding
+        # that the stage needs.
         hop, schedule = self._settings.hop_model, self.schedule
         state.standardised.append(first, self._standardise(state, self._rows(resampled), first))
         start, shape = step * hop + schedule.predicted, schedule.geometry
@@ -103,36 +107,43 @@ class CouplingPipeline:
         state.noise.append(first, self._interpolate(state, window, first))
 
     def valid(self, state: CouplingState, span: Span) -> Float64:
-        """Return the gain by what the estimate rests on, over a span whose hops are computed."""
+        """Return the gain without the gate over a span whose hops are computed, shape `(n,)`."""
         rate = self._settings.strain_rate
         return gain_over(span, rate, state.invalid, self._settings.ramp * rate // NS)
 
-    def trim(self, state: CouplingState, step: int, oldest: int, watched: int) -> None:
-        """Drop what no later hop and no block that is still inside needs.
+    def trim(self, state: CouplingState, step: int, oldest: int, monitored: int) -> None:
+        """Drop the samples that no later hop and no block that is still inside needs.
 
         Args:
-            state: the streams.
-            step: the next hop to compute.
-            oldest: start of the oldest block inside, GPS nanoseconds.
-            watched: index from which on the gate needs the bandpassed prediction.
+            state: the version's streams.
+            step: the number of the next hop to compute.
+            oldest: the start of the oldest block inside, GPS nanoseconds.
+            monitored: index from which on the gate needs the bandpassed prediction.
         """
         settings, schedule = self._settings, self.schedule
         start = step * settings.hop_model
         state.standardised.drop_before(start + schedule.predicted - schedule.geometry.before)
         state.predicted.drop_before(start + schedule.bandpassed - schedule.settle_in)
         low, _ = self._interpolator.needs(step * settings.hop_strain, 1)
-        state.bandpassed.drop_before(min(low, watched))
+        state.bandpassed.drop_before(min(low, monitored))
         state.noise.drop_before(oldest * settings.strain_rate // NS)
-        # What a block's gain may still depend on.
+        # A block's gain depends on invalid spans up to a ramp before it, rounded to samples: a
+        # second is more than any sample.
         near = oldest - settings.ramp - NS
-        state.invalid.drop_before(min(near, watched * NS // settings.model_rate))
+        state.invalid.drop_before(min(near, monitored * NS // settings.model_rate))
 
     def _rows(self, resampled: Mapping[str, Float64]) -> Float64:
-        """Return the coupling's witnesses in the network's order."""
+        """Return the coupling's witnesses in the network's order, shape `(witnesses, n)`."""
         return np.stack([resampled[witness] for witness in self.coupling.witnesses])
 
     def _standardise(self, state: CouplingState, rows: Float64, first: int) -> Samples:
-        """Standardise rows from `first`; what float32 cannot hold is invalid, as if missing."""
+        """Return standardised rows, float32; samples that float32 cannot hold count as missing.
+
+        Args:
+            state: is told of the spans that these spoil.
+            rows: the witnesses, shape `(witnesses, n)`.
+            first: index of the first sample at the model rate.
+        """
         standardised, runs = finite(self.coupling.predictor.standardise(rows))
         for low, high in runs:
             predicted = self.schedule.geometry.spoilt(first + low, first + high)
@@ -141,11 +152,11 @@ class CouplingPipeline:
         return standardised
 
     def _predict(self, state: CouplingState, window: Samples, first: int) -> Float64:
-        """Predict from `first` on; a prediction that fails is invalid, never subtracted.
+        """Return a prediction, with zeros where it fails; that is invalid and never subtracted.
 
         Args:
-            state: is told what is invalid.
-            window: standardised witnesses, with what the geometry needs on either side.
+            state: is told of the spans that are invalid.
+            window: standardised witnesses, with the samples that the geometry needs on either side.
             first: index of the first sample predicted.
         """
         shape = self.schedule.geometry
@@ -163,11 +174,15 @@ class CouplingPipeline:
         return predicted
 
     def _interpolate(self, state: CouplingState, window: Float64, first: int) -> Float64:
-        """Bring one hop of bandpassed prediction to the strain's rate, from `first`.
+        """Return one hop of bandpassed prediction at the strain's rate, shape `(1, n)`.
 
-        The last stage before the subtraction: a prediction so great that a filter's sum overflowed
-        is found here.
+        Args:
+            state: is told of the spans that are invalid.
+            window: the bandpassed prediction that the filter needs, shape `(1, m)`.
+            first: index of the hop's first sample at the strain's rate.
         """
+        # This is the last stage before the subtraction, so a prediction so great that a filter's
+        # sum overflowed is found here.
         count, rate = self._settings.hop_strain, self._settings.strain_rate
         noise, runs = finite(self._interpolator.apply(window, first, count))
         for low, high in runs:
@@ -177,7 +192,11 @@ class CouplingPipeline:
 
 
 def schedule_of(settings: EngineSettings, coupling: Coupling) -> CouplingSchedule:
-    """Return where a coupling's stages stand. Raises ValueError as core.predict.geometry does."""
+    """Return the schedule of a coupling's stages.
+
+    Raises:
+        ValueError: the network does not suit its configured mode.
+    """
     predictor = coupling.predictor
-    shape = geometry(coupling.predict, settings.hop_model, predictor.field, predictor.period)
+    shape = geometry(coupling.predict, settings.hop_model, predictor.reach, predictor.period)
     return CouplingSchedule.of(settings, coupling.bandpass.settle_in, shape)

@@ -3,8 +3,8 @@
 `push(block)` takes the next stretch of input, of any length, and returns the earlier blocks whose
 cleaning it completed: one out for one in, of the same span. Cleaning is computed in hops anchored
 to GPS 0, so the samples of a block are a pure function of the configuration, the models and the
-input from `history` before it to `lookahead` after it: however the input was cut, whenever the
-engine was started. Where nothing waits, `lookahead` is 0: what a hop would have to wait for is
+input from `history` before it to `lookahead` after it, however the input was cut and whenever the
+engine was started. Where nothing waits, `lookahead` is 0, and the witnesses after a hop are
 forecast (core.engine.forecasting).
 
 Per hop `k`, each stage has advanced by its offset in the schedule (core.engine.schedule):
@@ -28,6 +28,7 @@ from deepclean.core.block import (
     Version,
     WitnessFault,
 )
+from deepclean.core.copying import copy_state
 from deepclean.core.engine.coupling import Coupling, schedule_of
 from deepclean.core.engine.forecasting import Forecasting
 from deepclean.core.engine.lookahead import LookAhead, Strategy
@@ -43,17 +44,18 @@ class Engine:
     """Cleans a stream of blocks.
 
     Args:
-        settings: rates, hop, ramp and resampling that all couplings share.
-        couplings: at least one, with distinct names.
+        settings: the rates, hop, ramp and resampling that all couplings share.
+        couplings: the couplings, at least one, with distinct names.
 
     Attributes:
+        settings: the settings.
         versions: the versions of the models at work.
-        schedule: where each stage stands.
+        schedule: the schedule of the engine's stages.
         witnesses: all channels that any coupling uses, sorted.
 
     Raises:
-        ValueError: no coupling, equal names, a coupling whose network does not suit its
-            configured mode, or one without bands where there are gates.
+        ValueError: there is no coupling, two have the same name, a network does not suit its
+            configured mode, or a coupling has no bands where there are gates or forecasts.
     """
 
     def __init__(self, settings: EngineSettings, couplings: Sequence[Coupling]) -> None:
@@ -70,27 +72,27 @@ class Engine:
 
     @property
     def model_errors(self) -> dict[Version, Exception]:
-        """What a version's network raised last; its estimate is invalid there."""
+        """The last error of each version's network. Its estimate is invalid there."""
         return dict(self._state.errors)
 
     @property
     def frontier(self) -> int | None:
-        """Where the input ends, GPS nanoseconds; None before the first block."""
+        """The end of the input, GPS nanoseconds; None before the first block."""
         return self._state.stream.frontier if self._state.stream else None
 
     @property
     def pending(self) -> int:
-        """How many blocks went in and have not come out."""
+        """The number of blocks that went in and have not come out."""
         return len(self._state.stream.pending) if self._state.stream else 0
 
     @property
     def history(self) -> int:
-        """`H`: nanoseconds of input before a block that its cleaned samples depend on."""
+        """The history `H`: the nanoseconds of input before a hop that its samples depend on."""
         return self.schedule.history
 
     @property
     def lookahead(self) -> int:
-        """`L`: nanoseconds of input after a hop that its cleaned samples depend on."""
+        """The look-ahead `L`: the nanoseconds of input after a hop that its samples depend on."""
         return self.schedule.lookahead
 
     def needs(self, span: Span) -> Span:
@@ -105,13 +107,13 @@ class Engine:
         )
 
     def push(self, block: Block) -> list[CleanedBlock]:
-        """Take the next block; return the blocks that this completes, in order.
+        """Take the next block and return the blocks that it completes, in order.
 
         A stretch between the last block's end and this one's start is a gap in every channel.
 
         Args:
-            block: at the strain's rate of the settings; witnesses at any rate from the slowest
-                that the settings take. A witness whose rate is too low counts as a gap.
+            block: the next block, with strain at the rate of the settings and witnesses at any rate
+                from the slowest that the settings take. A slower witness counts as a gap.
 
         Raises:
             ValueError: the block starts before the end of the last one, or its strain has
@@ -126,7 +128,7 @@ class Engine:
         if stream is not None and start < stream.frontier:
             raise ValueError(f"{block.span} starts before the end of the input so far")
         if stream is not None and start > stream.frontier + self.history + self.lookahead:
-            # Nothing before such a gap can reach past it.
+            # No block before such a gap rests on input after it, and none after on input before.
             finished, stream = self.release(), None
         if stream is None:
             self.versions.drop_leaving()
@@ -140,23 +142,25 @@ class Engine:
         return finished
 
     def release(self) -> list[CleanedBlock]:
-        """Return every block that is still pending, taking what comes after it as a gap.
+        """Return every block that is still pending, as if the input ended with a gap.
 
-        The stream may go on: later blocks still see the whole history. Only the blocks that are
-        released here lack their look-ahead, so their gain falls to 0 towards its end.
+        The stream may go on, and later blocks still see the whole history. Only the blocks that are
+        released here lack their look-ahead, so their gain falls to 0 towards the end.
         """
         kept = self._state.stream
         if kept is None or not kept.pending:
             return []
-        stream = kept.copy()
+        stream = copy_state(kept)
         kept.pending.clear()
+        # The last pending block is complete when its last hop is: a hop and a look-ahead after it
+        # at most. Twice that is on the safe side.
         end = stream.frontier + 2 * self.lookahead + 2 * self.settings.hop
         self._pipeline.skip(stream, end, reasons.NO_LOOKAHEAD)
         self._note_errors(stream)
         return self._give_out(stream)
 
     def restart(self) -> None:
-        """Forget the input so far, pending blocks too: the next block may start anywhere."""
+        """Drop the input so far and the pending blocks. The next block may start anywhere."""
         self._state.stream = None
 
     def _note_errors(self, stream: StreamState) -> None:
@@ -166,7 +170,7 @@ class Engine:
                 self._state.errors[version] = state.error
 
     def _give_out(self, stream: StreamState) -> list[CleanedBlock]:
-        """Return the blocks that are complete."""
+        """Return the pending blocks whose hops are all computed."""
         hop, finished = self.settings.hop, []
         while stream.pending and stream.pending[0][0].span.end <= stream.step * hop:
             finished.append(self._finish(stream, *stream.pending.popleft()))
@@ -190,14 +194,16 @@ class Engine:
 def _products(
     strain: Samples, estimates: Iterable[Estimate], canary: Iterable[Estimate]
 ) -> StrainProducts:
-    """Return the strain products, by the one subtraction that there is.
+    """Return the strain products of a block.
 
     Args:
-        strain: raw, shape `(n,)`.
-        estimates: in production.
-        canary: what the canary product subtracts instead; none where there is no canary.
+        strain: the raw strain, shape `(n,)`.
+        estimates: the estimates in production.
+        canary: the estimates that the canary product subtracts instead; none where there is no
+            canary.
     """
     official, tried = list(estimates), [estimate.ungated() for estimate in canary]
+    # Without gates the products are the same array, and without a canary canary and production are.
     out_dq = production = subtract(strain, official)
     if any(estimate.gate is not None for estimate in official):
         production = subtract(strain, [estimate.ungated() for estimate in official])

@@ -1,15 +1,15 @@
-"""One version of a coupling's model at work where a hop does not wait for what comes after it.
+"""The strategy that forecasts: a hop is computed at its end, without the input after it.
 
     witnesses, forecast beyond the hop's end -> standardise, predict -> bandpass
-        -> join to the hop before -> interpolate
+        -> splice to the hop before -> interpolate
 
-All that the bandpass wants of the future is predicted at once from witnesses of which the last
-tenths of a second are forecast (core.forecast), and forgotten again: the next hop does it anew
-with what came. What a hop contributes depends on the input up to its end and on nothing after it,
-however the stream was cut.
+Everything that the bandpass needs after the hop's end is predicted at once, from witnesses whose
+next tenths of a second are forecast (core.forecast), and is not kept: the next hop does it again
+with the input that came. The noise of a hop depends on the input up to its end and on nothing after
+it, however the stream was cut.
 
-Nobody can look ahead to a gap either. Where the next hop finds one at its start, what was
-subtracted dies away over the seam, instead of ending there.
+Nobody can look ahead to a gap either. Where the next hop finds one at its start, the subtracted
+noise dies away over the splice instead of ending there.
 """
 
 from __future__ import annotations
@@ -29,16 +29,21 @@ from deepclean.core.resample import Resampler
 from deepclean.core.splice import Splice, back
 from deepclean.core.time import NS, Span
 
+# Gain times noise is subtracted, so noise behind a gain this small is not subtracted either way.
 _NOTHING = 1e-3
-"""A gain below which what is subtracted is not divided by it."""
+"""The gain up to which the subtracted noise is not divided by it."""
 
 
 class Forecasting:
-    """The strategy that does not wait: what a hop needs beyond its end is forecast.
+    """The strategy that does not wait: the witnesses after a hop's end are forecast.
 
     Args:
-        settings: of the engine, with those of the forecast.
-        schedule: of its stages.
+        settings: the engine's settings, with those of the forecast.
+        schedule: the schedule of the engine's stages.
+
+    Attributes:
+        lead: 0, because a hop's witnesses do not run ahead of it.
+        gate_delay: the ramp in nanoseconds, by which a gate acts later than it sees.
     """
 
     def __init__(self, settings: EngineSettings, schedule: Schedule) -> None:
@@ -49,32 +54,34 @@ class Forecasting:
         self.gate_delay = settings.ramp
 
     def pipeline(self, coupling: Coupling) -> CouplingPipeline:
-        """Return what computes the estimate of a coupling's version, hop by hop."""
+        """Return the pipeline that computes the estimate of a coupling's version, hop by hop."""
         return ForecastingPipeline(self._settings, coupling, self._interpolator, self._window)
 
     def cuts(self, start: int, end: int) -> list[int]:
-        """Return the ends of hops: a hop sees the input up to its end, whatever there is of it."""
+        """Return the ends of hops, and the end of the input, in GPS nanoseconds."""
+        # A hop must see the input up to its end and no further, however much came at once.
         hop = self._settings.hop
         return [*range((start // hop + 1) * hop, end, hop), end]
 
     def window(self, step: int) -> tuple[int, int]:
-        """Return all witnesses that a hop rests on, from before it to after it."""
+        """Return the first index and the number of the resampled witnesses that a hop rests on."""
         low, high = self._window
         return step * self._settings.hop_model + low, high - low
 
     def witnesses(self, intake: Intake, stream: StreamState) -> dict[str, Float64]:
-        """Return the witnesses at the model rate for the next hop, forecast beyond its end."""
+        """Return the witnesses at the model rate for the next hop, forecast after its end."""
         return intake.extrapolate(stream, *self.window(stream.step), self._end(stream))
 
     def uncertain(self, intake: Intake, stream: StreamState) -> list[str]:
-        """Return the witnesses that have not been there for long enough to be forecast."""
+        """Return the witnesses that have samples, but not for long enough to be forecast."""
         return intake.uncertain(stream, self._end(stream))
 
     def seen(self, step: int) -> int:
-        """Return the end of the hop: nobody has seen anything after it."""
+        """Return the end of the hop in GPS nanoseconds, because nothing after it is known."""
         return (step + 1) * self._settings.hop
 
     def _end(self, stream: StreamState) -> int:
+        """Return the end of the next hop, GPS nanoseconds."""
         return (stream.step + 1) * self._settings.hop
 
 
@@ -82,13 +89,14 @@ class ForecastingPipeline(CouplingPipeline):
     """Computes one version's estimate, hop by hop, without look-ahead.
 
     Args:
-        settings: of the engine, with those of the forecast.
-        coupling: with the model.
-        interpolator: to the strain's rate.
-        window: which witnesses at the model rate it is given, from a hop's start.
+        settings: the engine's settings, with those of the forecast.
+        coupling: the coupling with the version's model.
+        interpolator: the filter to the strain's rate.
+        window: the range of resampled witnesses that it is given, from a hop's start.
 
     Raises:
-        ValueError: as Runner, the coupling states no bands, or it needs more than the window.
+        ValueError: the network does not suit its configured mode, the coupling states no bands, or
+            it rests on witnesses outside the window.
     """
 
     def __init__(
@@ -110,12 +118,15 @@ class ForecastingPipeline(CouplingPipeline):
             )
         self._rest = slice(low - window[0], high - window[0])
         self._back = back(settings.model_rate)
+        # Half a hop at most. The next hop is spliced to this one's end as it was computed, without
+        # a correction, so the correction must be over by then.
         length = min(settings.forecast.seam, settings.hop // 2)
-        # The first call imports what it needs: not in a hop.
+        # scipy imports its filters at the first call, which takes longer than a hop may.
         forecast(np.array([0.0, 1.0] * 8), 1, 1)
         middles = [(low + high) / 2 for low, high in coupling.bands]
-        self._seam = Splice(middles, settings.model_rate, length * settings.model_rate // NS)
+        self._splice = Splice(middles, settings.model_rate, length * settings.model_rate // NS)
         count = length * settings.strain_rate // NS
+        # The splice's weight at the strain's rate (core.splice).
         self._falling = np.cos(0.5 * np.pi * np.arange(count) / count) ** 2
 
     def compute(
@@ -124,10 +135,10 @@ class ForecastingPipeline(CouplingPipeline):
         """Compute hop `step` through all stages.
 
         Args:
-            state: the streams, to which it adds.
-            resampled: the window of every witness at the model rate.
-            first: index at which that begins.
-            step: counted from GPS 0.
+            state: the version's streams, to which the hop is added.
+            resampled: the window of every witness at the model rate, each of shape `(n,)`.
+            first: index at which the window begins.
+            step: the number of the hop, counted from GPS 0.
         """
         settings, schedule, before = self._settings, self.schedule, self._back
         hop, start = settings.hop_model, step * settings.hop_model
@@ -137,12 +148,15 @@ class ForecastingPipeline(CouplingPipeline):
         predicted = self._predict(state, standardised, predicted_first)
         low = start - before - schedule.settle_in - predicted_first
         high = start + hop + schedule.interpolation + 1 + schedule.settle_in - predicted_first
-        # From `before` samples before the hop to what the interpolation reads after it.
+        # fresh[j] stands at start - before + j: from the samples before the hop that are compared,
+        # over the hop, to I + 1 samples after it, which the interpolation and the next hop read.
         fresh = self.coupling.bandpass.apply(predicted[low:high])
         ramp = settings.ramp * settings.model_rate // NS
         gain = gain_at(
             start - before, start - before + len(fresh), settings.model_rate, state.invalid, ramp
         )
+        # The splice joins the subtracted noise, gain times noise. For the next hop this one keeps
+        # its opinion of the samples that end with that hop's first: j from hop + 1 to hop + before.
         given = gain * fresh
         seen, state.overlap = (
             state.overlap,
@@ -152,32 +166,35 @@ class ForecastingPipeline(CouplingPipeline):
         noise = fresh[inside].copy()
         if seen is not None:
             joined, shown = given[inside], gain[inside].copy()
-            count = len(self._seam.weight)
-            joined[:count] += self._seam.after(seen.given - given[1 : before + 1])
-            shown[:count] = np.maximum(shown[:count], seen.gain * self._seam.weight)
+            count = len(self._splice.weight)
+            # j from 1 to before are the same samples as seen from this hop.
+            joined[:count] += self._splice.after(seen.given - given[1 : before + 1])
+            # The gain that is stated covers the correction too: it falls no faster than the weight.
+            # The noise is then the one that gives `joined` under that gain.
+            shown[:count] = np.maximum(shown[:count], seen.gain * self._splice.weight)
             np.divide(joined, shown, out=noise, where=shown > _NOTHING)
         state.bandpassed.append(start, noise[None])
         self._publish(state, fresh[before + hop :], seen, step)
 
     def valid(self, state: CouplingState, span: Span) -> Float64:
-        """Return the gain by what the estimate rests on, over a span whose hops are computed."""
+        """Return the gain without the gate over a span whose hops are computed, shape `(n,)`."""
         return np.asarray(state.valid.read(*span.indices(self._settings.strain_rate))[0])
 
-    def trim(self, state: CouplingState, step: int, oldest: int, watched: int) -> None:
-        """Drop what no later hop and no block that is still inside needs; as CouplingPipeline."""
-        super().trim(state, step, oldest, watched)
+    def trim(self, state: CouplingState, step: int, oldest: int, monitored: int) -> None:
+        """Drop the samples that no later hop and no block that is still inside needs."""
+        super().trim(state, step, oldest, monitored)
         state.valid.drop_before(oldest * self._settings.strain_rate // NS)
 
     def _publish(
         self, state: CouplingState, after: Float64, seen: Overlap | None, step: int
     ) -> None:
-        """Bring a hop to the strain's rate, and state its gain.
+        """Add a hop's noise and gain at the strain's rate to the streams.
 
         Args:
-            state: with the hop in `bandpassed`.
-            after: what follows it there, as far as it is known.
-            seen: what the hop before thought of this one's start.
-            step: counted from GPS 0.
+            state: the version's streams, with the hop in `bandpassed`.
+            after: the samples of bandpassed prediction after the hop, from forecasts.
+            seen: the start of this hop as the one before computed it; None where there was none.
+            step: the number of the hop, counted from GPS 0.
         """
         settings = self._settings
         count, rate = settings.hop_strain, settings.strain_rate

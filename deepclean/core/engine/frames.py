@@ -1,7 +1,7 @@
-"""Frames in, cleaned frames out: the engine with its blocks collected into the frames they fill.
+"""Frames in, cleaned frames out: the engine's blocks, collected into the frames that they fill.
 
-A frame of the input may have been cut into blocks (core.align) and the engine returns them later
-than they went in; the assembler hands each frame out again whole, in order, one for one.
+A frame of the input may have been cut into blocks (core.align), and the engine returns them later
+than they went in. The assembler returns each frame whole, in order, one for one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from deepclean.core.time import Span
 
 
 class Assembler:
-    """Cleans frame by frame.
+    """Cleans a stream frame by frame.
 
     Args:
-        engine: not used by anybody else.
+        engine: the engine, which nobody else may use.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -32,14 +32,14 @@ class Assembler:
         self._finished: list[CleanedFrame] = []
 
     def push(self, frame: InputFrame) -> list[CleanedFrame]:
-        """Take the next frame; return the frames that it completes, in order.
+        """Take the next frame and return the frames that it completes, in order.
 
-        A frame to be passed through comes out at once, after all that is still inside. The engine
-        never sees it, so what follows may begin with the history before it goes on.
+        A frame to be passed through comes out at once, after all frames that are still inside. The
+        engine does not see it, so the frames after it may begin with history.
 
         Raises:
-            ValueError: as Engine.push, of the frame's first block; the frame is not taken.
-            Exception: whatever the computation raises; `abandon` goes on from there.
+            ValueError: the engine refuses the frame's first block; the frame is not taken.
+            Exception: the computation failed; `abandon` goes on from there.
         """
         if frame.bypass:
             return [*self.release(), self._passed(frame, reasons.LATE)]
@@ -49,15 +49,19 @@ class Assembler:
         self._collect(cleaned)
         for block in others:
             self._collect(self.engine.push(block))
-        return self._taken()
+        return self._pop_finished()
 
     def release(self) -> list[CleanedFrame]:
-        """Return every frame still inside, as Engine.release does."""
+        """Return every frame that is still inside, without its look-ahead (Engine.release)."""
         self._collect(self.engine.release())
-        return self._taken()
+        return self._pop_finished()
 
     def abandon(self, frame: InputFrame | None = None) -> list[CleanedFrame]:
-        """Begin anew; return every frame still inside as it came, and the one whose push failed."""
+        """Restart the engine and return every frame that is still inside as it came, raw.
+
+        Args:
+            frame: the frame whose push failed, which is returned too; None where there is none.
+        """
         inside = [*self._frames]
         if frame is not None and frame not in inside:
             inside.append(frame)
@@ -65,10 +69,10 @@ class Assembler:
         self._blocks.clear()
         self.engine.restart()
         self._finished += [self._passed(one, reasons.ENGINE_ERROR) for one in inside]
-        return self._taken()
+        return self._pop_finished()
 
     def _passed(self, frame: InputFrame, reason: str) -> CleanedFrame:
-        """Return a frame as it came, past the engine."""
+        """Return a frame as it came, with a gain of 0 and a reason for it."""
         blocks = []
         for block in frame.blocks:
             raw = block.strain
@@ -80,7 +84,7 @@ class Assembler:
                 coupling.name: Estimate(nothing, nothing, coupling.predictor.version, (reason,))
                 for coupling in self.engine.versions.production
             }
-            # Nobody has looked at the witnesses: none of them is said to be good.
+            # Nobody has checked the witnesses, so none of them is said to be good.
             faults = tuple(WitnessFault(name, reason, block.span) for name in self.engine.witnesses)
             samples = raw.samples.astype(np.float64)
             products = StrainProducts(samples, samples, samples)
@@ -88,6 +92,7 @@ class Assembler:
         return CleanedFrame(frame, blocks)
 
     def _collect(self, cleaned: Iterable[CleanedBlock]) -> None:
+        """Add blocks that came out of the engine, and finish the frames that they complete."""
         self._blocks.extend(cleaned)
         while self._frames and self._blocks:
             count = len(self._frames[0].blocks)
@@ -96,7 +101,8 @@ class Assembler:
             blocks = [self._blocks.popleft() for _ in range(count)]
             self._finished.append(CleanedFrame(self._frames.popleft(), blocks))
 
-    def _taken(self) -> list[CleanedFrame]:
+    def _pop_finished(self) -> list[CleanedFrame]:
+        """Return the finished frames, and keep none of them."""
         finished, self._finished = self._finished, []
         return finished
 
@@ -104,9 +110,18 @@ class Assembler:
 class FrameJoiner:
     """Joins consecutive cleaned frames into longer ones.
 
+    >>> frames = [InputFrame(Span.of_seconds(second, 1), []) for second in (6, 7, 8)]
+    >>> joiner = FrameJoiner(duration=4_000_000_000)
+    >>> for frame in frames:
+    ...     print(*(joined.span for joined in joiner.push(CleanedFrame(frame, []))))
+    <BLANKLINE>
+    [6, 8)
+    <BLANKLINE>
+
     Args:
-        duration: nanoseconds; a joined frame lies between two of its multiples, counted from
-            GPS 0, and ends early before a stretch without strain. None: frames stay as they are.
+        duration: the length of a joined frame in nanoseconds. It lies between two multiples of
+            that, counted from GPS 0, and ends early before a stretch without strain. None: frames
+            stay as they are.
     """
 
     def __init__(self, duration: int | None) -> None:
@@ -114,7 +129,7 @@ class FrameJoiner:
         self._held: list[CleanedFrame] = []
 
     def push(self, frame: CleanedFrame) -> list[CleanedFrame]:
-        """Take the next frame; return the frames that are complete."""
+        """Take the next frame and return the joined frames that are complete."""
         if self._duration is None:
             return [frame]
         finished = []
@@ -126,7 +141,7 @@ class FrameJoiner:
         return finished
 
     def flush(self) -> list[CleanedFrame]:
-        """Return what is held as one frame, if anything is."""
+        """Return the frames that are held as one frame, or no frame."""
         held, self._held = self._held, []
         if not held:
             return []

@@ -1,4 +1,4 @@
-"""What comes in of the witnesses: judged sample by sample, and brought to the model rate."""
+"""The intake of the witnesses: they are checked sample by sample and brought to the model rate."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from deepclean.core.time import NS, Span, index_at, index_from
 from deepclean.core.witness_checks import Run, clipped, frozen
 
 Key = tuple[str, int]
-"""A witness and the rate of its samples, Hz."""
+"""A witness and the rate of its samples in Hz."""
 
 Range = tuple[int, int]
-"""Sample indices, half-open."""
+"""A half-open range of sample indices."""
 
 Miss = Callable[[str, int, int, str], None]
-"""Is told of a witness that has no samples from one instant to another (GPS ns), and why."""
+"""A function that is told of a witness without samples from one instant to another (GPS ns), with
+the reason."""
 
 
 class Intake:
     """Takes in the witnesses of an engine.
 
     Args:
-        settings: of the engine.
-        witnesses: channel names.
+        settings: the engine's settings.
+        witnesses: the channel names.
     """
 
     def __init__(self, settings: EngineSettings, witnesses: Sequence[str]) -> None:
@@ -42,41 +43,62 @@ class Intake:
         self._resamplers: dict[int, Resampler] = {}
 
     def push(self, state: StreamState, block: Block, miss: Miss) -> tuple[WitnessFault, ...]:
-        """Add the witnesses of a block to the input; return what is wrong with them there."""
-        return tuple(f for name in self._witnesses for f in self._take(state, name, block, miss))
+        """Add the witnesses of a block to the input and return their faults in it.
+
+        Args:
+            state: the state with the input.
+            block: the next block.
+            miss: is told of every stretch without usable samples.
+        """
+        return tuple(f for name in self._witnesses for f in self._add(state, name, block, miss))
 
     def resample(self, state: StreamState, first: int, count: int) -> dict[str, Float64]:
-        """Return `count` samples from `first` at the model rate of every witness."""
-        return self._together(
+        """Return samples of every witness at the model rate.
+
+        Args:
+            state: the state with the input.
+            first: index of the first sample at the model rate.
+            count: the number of samples.
+
+        Returns:
+            The samples by witness, each of shape `(count,)`, in the witness's unit.
+        """
+        return self._resample_each(
             state.inputs, first, count, lambda key, needed: state.inputs[key].read(*needed)[0]
         )
 
     def extrapolate(
         self, state: StreamState, first: int, count: int, instant: int
     ) -> dict[str, Float64]:
-        """Return `count` samples from `first` at the model rate, as far as known at an instant.
+        """Return samples of every witness at the model rate, with forecasts after an instant.
 
-        What depends on samples after that is forecast, at the witness's rate or, where that is
-        faster, at the model rate.
+        A witness is forecast at its own rate or, where that is faster, at the model rate.
 
         Args:
-            state: with the input.
-            first: index.
-            count: of samples.
-            instant: GPS nanoseconds, up to which the witnesses are used.
+            state: the state with the input.
+            first: index of the first sample at the model rate.
+            count: the number of samples.
+            instant: GPS nanoseconds up to which the witnesses are used.
+
+        Returns:
+            The samples by witness, each of shape `(count,)`, in the witness's unit.
         """
 
-        def foreseen(key: Key, needed: Range) -> Float64:
+        def extended(key: Key, needed: Range) -> Float64:
             since, end = index_from(sound(key), key[1]), index_at(instant, key[1])
             return self._extended(state.inputs[key], key[1], needed, since, end)
 
         def sound(key: Key) -> int:
+            """Return the instant from which on an input is good; nothing of a former rate is."""
             return state.good_since[key[0]] if state.rates[key[0]] == key[1] else instant
 
         rate, fast = self._settings.model_rate, [k for k in state.inputs if self._is_fast(k)]
         slow = [key for key in state.inputs if key not in fast]
-        total = self._together(slow, first, count, foreseen)
+        total = self._resample_each(slow, first, count, extended)
         for key in fast:
+            # A sample at the model rate rests on the filter's half-length either side. So samples
+            # are known to a half-length before the instant (`end`), and are good from a half-length
+            # after the input is.
             slowed, end = self._slow(state, key, instant)
             since = index_from(sound(key), rate) + index_at(instant, rate) - end
             row = self._extended(slowed, rate, (first, first + count), since, end)
@@ -84,49 +106,49 @@ class Intake:
         return total
 
     def uncertain(self, state: StreamState, instant: int) -> list[str]:
-        """Return the witnesses that are there, but not for long enough to be forecast."""
+        """Return the witnesses that have samples, but not for long enough to be forecast."""
         assert self._settings.forecast is not None
         least = self._settings.forecast.least
         return [w for w in self._witnesses if 0 < instant - state.good_since[w] < least]
 
     def trim(self, state: StreamState, first: int, count: int, instant: int) -> None:
-        """Drop what no later hop needs.
+        """Drop the input that no later hop needs.
 
         Args:
-            state: with the input.
-            first: index at the model rate of the next sample that is asked for.
-            count: how many of them, at a time.
-            instant: up to which they may be forecast then, GPS nanoseconds.
+            state: the state with the input.
+            first: index at the model rate of the first sample of the next hop's witnesses.
+            count: the number of samples that a hop needs.
+            instant: GPS nanoseconds from which on the next hop's witnesses are forecast.
         """
         settings, model_rate = self._settings.forecast, self._settings.model_rate
-        for (witness, rate), track in list(state.inputs.items()):
+        for (witness, rate), buffer in list(state.inputs.items()):
             low, _ = self._resampler(rate).needs(first, count)
             if settings and not self._is_fast((witness, rate)):
                 low = min(low, index_at(instant, rate) - settings.past(rate))
-            track.drop_before(low)
-            if len(track) == 0:
+            buffer.drop_before(low)
+            if len(buffer) == 0:
                 del state.inputs[witness, rate]
-        for key, track in list(state.decimated.items()):
+        for key, buffer in list(state.decimated.items()):
             assert settings is not None
             past = self._slow_end(key[1], instant) - settings.past(model_rate)
-            track.drop_before(min(first, past))
-            if len(track) == 0:
+            buffer.drop_before(min(first, past))
+            if len(buffer) == 0:
                 del state.decimated[key]
 
     def skip(self, state: StreamState, instant: int) -> None:
-        """Note that there was no input up to an instant (GPS nanoseconds)."""
+        """Note that the input was interrupted up to an instant (GPS nanoseconds)."""
         state.good_since = dict.fromkeys(self._witnesses, instant)
 
-    def _together(
+    def _resample_each(
         self, keys: Iterable[Key], first: int, count: int, read: Callable[[Key, Range], Float64]
     ) -> dict[str, Float64]:
-        """Resample inputs, those of one rate in one call; zeros for a witness without one.
+        """Return every witness at the model rate, with zeros for a witness without input.
 
         Args:
-            keys: of the inputs.
-            first: index at the model rate.
-            count: of samples.
-            read: gives a range of an input.
+            keys: the inputs to resample; those of one rate are resampled in one call.
+            first: index of the first sample at the model rate.
+            count: the number of samples.
+            read: returns a range of an input.
         """
         total = dict.fromkeys(self._witnesses, np.zeros(count))
         by_rate: dict[int, list[str]] = {}
@@ -137,27 +159,27 @@ class Intake:
             needed = resampler.needs(first, count)
             inputs = np.stack([read((witness, rate), needed) for witness in witnesses])
             for witness, row in zip(witnesses, resampler.apply(inputs, first, count), strict=True):
-                # Where a rate changed, each rate's track is zero in the other's time.
+                # After a change of rate a witness has two inputs, each zero in the other's time.
                 total[witness] = total[witness] + row
         return total
 
     def _extended(
-        self, track: StreamBuffer, rate: int, needed: Range, since: int, end: int
+        self, buffer: StreamBuffer, rate: int, needed: Range, since: int, end: int
     ) -> Float64:
-        """Return a range of a stream, forecast where it is not there yet.
+        """Return a range of a stream, with forecasts where it has no samples yet.
 
         Args:
-            track: the stream.
-            rate: Hz.
+            buffer: the stream.
+            rate: samples per second.
             needed: the range.
             since: index of the first sample that a forecast may rest on.
-            end: index of the first sample that is not there.
+            end: index of the first sample that has not come yet.
         """
         assert self._settings.forecast is not None
         low, high = needed
-        known = track.read(low, min(high, end))[0]
+        known = buffer.read(low, min(high, end))[0]
         since = max(since, end - self._settings.forecast.past(rate))
-        past = track.read(min(since, end), end)[0]
+        past = buffer.read(min(since, end), end)[0]
         order = self._settings.forecast.order(rate)
         return np.concatenate([known, forecast(past, max(high - end, 0), order)])
 
@@ -166,22 +188,24 @@ class Intake:
         return key[1] > self._settings.model_rate
 
     def _slow(self, state: StreamState, key: Key, instant: int) -> tuple[StreamBuffer, int]:
-        """Bring one more hop of a fast witness to the model rate; return all, and its end."""
+        """Bring one more hop of a fast witness to the model rate; return the stream and its end."""
+        # Its past at the model rate is kept, so that it is resampled only once.
         hop, end = self._settings.hop_model, self._slow_end(key[1], instant)
-        track = state.decimated.setdefault(key, StreamBuffer(1))
+        buffer = state.decimated.setdefault(key, StreamBuffer(1))
         resampler = self._resampler(key[1])
         window = state.inputs[key].read(*resampler.needs(end - hop, hop))
-        track.append(end - hop, resampler.apply(window, end - hop, hop))
-        return track, end
+        buffer.append(end - hop, resampler.apply(window, end - hop, hop))
+        return buffer, end
 
     def _slow_end(self, rate: int, instant: int) -> int:
-        """Return the index at the model rate up to which a fast witness is known."""
+        """Return the index at the model rate up to which a fast witness is known at an instant."""
         half = ceil(self._resampler(rate).half_length * self._settings.model_rate)
         return index_at(instant, self._settings.model_rate) - half
 
-    def _take(
+    def _add(
         self, state: StreamState, witness: str, block: Block, miss: Miss
     ) -> list[WitnessFault]:
+        """Add one witness of a block to the input and return its faults in it."""
         span = block.span
         channel = block.witnesses.get(witness, Gap(span, reasons.MISSING))
         if isinstance(channel, Series) and channel.rate < self._settings.resample.slowest_rate:
@@ -192,7 +216,8 @@ class Intake:
             return [WitnessFault(witness, channel.reason, span)]
         rate = channel.rate
         if state.rates.setdefault(witness, rate) != rate:
-            # The rate changed: no filter spans the seam, which has no length of its own.
+            # No filter spans a change of rate, so an empty gap stands there: the filters' reach
+            # makes it as wide as they are.
             miss(witness, span.start, span.start, reasons.BAD_RATE)
             state.good_since[witness] = span.start
             state.rates[witness] = rate
@@ -207,7 +232,8 @@ class Intake:
         faults = []
         for reason, runs in unusable.items():
             for low, high in runs:
-                # A sample stands at an instant: from the first bad one to just after the last.
+                # A bad sample is missing at its instant, not until the next one: the gap is from
+                # the first bad sample to a nanosecond after the last.
                 start, end = low * NS // rate, (high - 1) * NS // rate + 1
                 miss(witness, start, end, reason)
                 state.good_since[witness] = max(state.good_since[witness], end)
@@ -218,6 +244,7 @@ class Intake:
         return faults
 
     def _frozen(self, state: StreamState, witness: str, channel: Series, first: int) -> list[Run]:
+        """Return the runs of frozen samples, and keep the run with which the channel ends."""
         duration = self._settings.witness.frozen
         if duration is None:
             return []
@@ -227,10 +254,12 @@ class Intake:
         return runs
 
     def _clipped(self, witness: str, samples: Samples, first: int) -> list[Run]:
+        """Return the runs of clipped samples; there are none without a limit."""
         limit = self._settings.witness.limits.get(witness)
         return [] if limit is None else clipped(samples, first, limit)
 
     def _resampler(self, rate: int) -> Resampler:
+        """Return the filter from `rate` (Hz) to the model rate, which is made once."""
         if rate not in self._resamplers:
             resample = self._settings.resample
             self._resamplers[rate] = Resampler(

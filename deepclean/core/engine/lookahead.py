@@ -1,7 +1,7 @@
 """The strategy that waits: a hop is computed when the input reaches its look-ahead.
 
-The other strategy is core.engine.forecasting. A strategy says how a stream is cut before it is
-taken in, which witnesses a hop is computed from, and how far the gates see.
+The other strategy is core.engine.forecasting. A strategy determines the cuts at which a stream is
+taken in, the witnesses from which a hop is computed, and the instant up to which the gates see.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from deepclean.core.resample import Resampler
 
 
 class Strategy(Protocol):
-    """How a hop gets what it depends on beyond its end."""
+    """The interface of a strategy by which a hop gets the witnesses after its end."""
 
     lead: int
-    """Samples at the model rate by which a hop's witnesses run ahead of it."""
+    """The samples at the model rate by which a hop's witnesses run ahead of it."""
 
     gate_delay: int
-    """Nanoseconds by which a gate acts later than it sees."""
+    """The nanoseconds by which a gate acts later than it sees."""
 
     def pipeline(self, coupling: Coupling) -> CouplingPipeline:
-        """Return what computes the estimate of a coupling's version, hop by hop."""
+        """Return the pipeline that computes the estimate of a coupling's version, hop by hop."""
         ...
 
     def cuts(self, start: int, end: int) -> list[int]:
-        """Return the instants up to which input from `start` to `end` is taken, in order (ns)."""
+        """Return the instants at which input from `start` to `end` is cut, in order (GPS ns)."""
         ...
 
     def window(self, step: int) -> tuple[int, int]:
-        """Return which witnesses a hop is computed from: first index at the model rate, count."""
+        """Return the first index and the number of the resampled witnesses of a hop."""
         ...
 
     def witnesses(self, intake: Intake, stream: StreamState) -> dict[str, Float64]:
@@ -42,20 +42,24 @@ class Strategy(Protocol):
         ...
 
     def uncertain(self, intake: Intake, stream: StreamState) -> list[str]:
-        """Return the witnesses that are there but cannot be used for the next hop."""
+        """Return the witnesses that have samples but cannot be used for the next hop."""
         ...
 
     def seen(self, step: int) -> int:
-        """Return how far the gates see once a hop is computed, GPS nanoseconds."""
+        """Return the instant up to which the gates see once a hop is computed, GPS nanoseconds."""
         ...
 
 
 class LookAhead:
-    """Waits for what a hop depends on.
+    """The strategy that waits for the witnesses after a hop's end.
 
     Args:
-        settings: of the engine.
-        schedule: of its stages.
+        settings: the engine's settings.
+        schedule: the schedule of the engine's stages.
+
+    Attributes:
+        lead: the offset of the resampled witnesses, in samples at the model rate.
+        gate_delay: 0, because a gate sees the estimate a ramp in advance.
     """
 
     def __init__(self, settings: EngineSettings, schedule: Schedule) -> None:
@@ -65,15 +69,15 @@ class LookAhead:
         self.gate_delay = 0
 
     def pipeline(self, coupling: Coupling) -> CouplingPipeline:
-        """Return what computes the estimate of a coupling's version, hop by hop."""
+        """Return the pipeline that computes the estimate of a coupling's version, hop by hop."""
         return CouplingPipeline(self._settings, coupling, self._interpolator)
 
     def cuts(self, start: int, end: int) -> list[int]:
-        """Return one cut: a hop waits for its look-ahead, however the input comes."""
+        """Return one cut, because a hop waits for its look-ahead however the input comes."""
         return [end]
 
     def window(self, step: int) -> tuple[int, int]:
-        """Return one hop of witnesses, ahead of the hop by the lead of the resampling."""
+        """Return the first index and the number of a hop's witnesses, ahead of it by the lead."""
         hop = self._settings.hop_model
         return step * hop + self.lead, hop
 
@@ -82,9 +86,9 @@ class LookAhead:
         return intake.resample(stream, *self.window(stream.step))
 
     def uncertain(self, intake: Intake, stream: StreamState) -> list[str]:
-        """Return no witness: nothing is forecast."""
+        """Return no witness, because none is forecast."""
         return []
 
     def seen(self, step: int) -> int:
-        """Return the end of the hop and the ramp after it: a gate closes by the end of a ramp."""
+        """Return the end of the ramp after the hop, by which a gate may have to be closed."""
         return (step + 1) * self._settings.hop + self._settings.ramp

@@ -1,7 +1,7 @@
-"""The input taken in, and every hop computed that it allows, through all stages of all versions.
+"""The pipeline takes the input in and computes every hop that it allows, with all versions.
 
-Whether a hop waits for its look-ahead or forecasts it is the strategy's business
-(core.engine.lookahead, core.engine.forecasting); everything else is the same for both.
+A strategy decides whether a hop waits for its look-ahead (core.engine.lookahead) or forecasts it
+(core.engine.forecasting). Everything else is the same for both.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.block import Block, Estimate, Version, WitnessFault
+from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.coupling import Coupling, CouplingPipeline
 from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.lookahead import Strategy
@@ -28,17 +29,18 @@ class Pipeline:
     """Computes the hops of one engine, over a state that the engine keeps.
 
     Args:
-        settings: of the engine.
-        schedule: where each stage stands.
-        strategy: waits for the look-ahead of a hop, or forecasts it.
-        couplings: with the models that are in production first.
+        settings: the engine's settings.
+        schedule: the schedule of the engine's stages.
+        strategy: the strategy, which waits for the look-ahead of a hop or forecasts it.
+        couplings: the couplings with the models that are in production first.
 
     Attributes:
         witnesses: all channels that any coupling uses, sorted.
-        couplings: what computes each version at work, those that are let go too.
+        couplings: the pipeline of each version at work, also of those that are let go.
 
     Raises:
-        ValueError: as Engine.
+        ValueError: a network does not suit its configured mode, or a coupling has no bands where
+            there are gates.
     """
 
     def __init__(
@@ -64,7 +66,8 @@ class Pipeline:
 
     def start(self, start: int) -> StreamState:
         """Return the state of a stream that begins at `start` (GPS ns), with every version."""
-        # The first hop whose resampled witnesses begin no later than the input.
+        # Hop k reads the resampled witnesses from k hop + lead to (k + 1) hop + lead. The first hop
+        # is the one whose witnesses hold the input's first sample, so that none is left out.
         first = index_from(start, self.settings.model_rate) - self.strategy.lead
         stream = StreamState(
             frontier=start,
@@ -77,9 +80,10 @@ class Pipeline:
         return stream
 
     def begin(self, stream: StreamState, version: Version) -> None:
-        """Begin the streams of a version at the frontier; it has no witnesses before that."""
+        """Begin the streams of a version at the frontier. It has no witnesses before that."""
         pipeline = self.couplings[version]
-        state = CouplingState(len(pipeline.coupling.witnesses))
+        rows = len(pipeline.coupling.witnesses)
+        state = CouplingState(StreamBuffer(rows, np.float32))
         pipeline.mark_missing(state, BEGINNING, stream.frontier, reasons.NO_HISTORY)
         stream.couplings[version] = state
         if self._monitor and stream.gates:
@@ -92,7 +96,7 @@ class Pipeline:
             del stream.gates.couplings[version]
 
     def push(self, stream: StreamState, block: Block) -> tuple[WitnessFault, ...]:
-        """Take in the block at the frontier; return the faults of its witnesses."""
+        """Take in the block at the frontier and return the faults of its witnesses."""
         faults: tuple[WitnessFault, ...] = ()
         for piece in self._pieces(block):
             if self._monitor and stream.gates:
@@ -103,7 +107,13 @@ class Pipeline:
         return faults
 
     def skip(self, stream: StreamState, end: int, reason: str) -> None:
-        """Go on to `end` (GPS ns) from the frontier, without input."""
+        """Advance the frontier to `end` (GPS ns) without input.
+
+        Args:
+            stream: the stream.
+            end: GPS nanoseconds.
+            reason: the reason for which there is no input.
+        """
         for instant in self.strategy.cuts(stream.frontier, end):
             for version, state in stream.couplings.items():
                 self.couplings[version].mark_missing(state, stream.frontier, instant, reason)
@@ -114,7 +124,7 @@ class Pipeline:
             self._compute_due(stream)
 
     def estimate(self, stream: StreamState, version: Version, span: Span) -> Estimate:
-        """Return what a version contributes to a span whose hops are all computed."""
+        """Return a version's estimate over a span whose hops are all computed."""
         settings, state = self.settings, stream.couplings[version]
         near = (span.start - settings.ramp, span.end + settings.ramp)
         noise = state.noise.read(*span.indices(settings.strain_rate))[0]
@@ -122,34 +132,34 @@ class Pipeline:
         why = () if (valid == 1).all() else state.invalid.reasons(*near)
         if stream.gates is None or self._monitor is None:
             return Estimate(noise, valid, version.number, why)
-        watched = stream.gates.couplings[version]
-        gate, also = self._monitor.gain(watched, span, settings.ramp)
-        unsettled = watched.unsettled.overlapping(span.start, span.end)
+        monitor = stream.gates.couplings[version]
+        gate, also = self._monitor.gain(monitor, span, settings.ramp)
+        unsettled = monitor.unsettled.overlapping(span.start, span.end)
         return Estimate(
             noise,
             np.minimum(valid, gate),
             version.number,
-            (*why, *also),  # what the data lack comes first
+            (*why, *also),  # a frame's outcome is its first reason: bad data before the gate
             valid,
             gate,
             tuple(Span(max(low, span.start), min(high, span.end)) for low, high in unsettled),
-            watched.quality,
+            monitor.quality,
         )
 
     def trim(self, stream: StreamState) -> None:
-        """Drop what no later hop and no pending block needs."""
+        """Drop the samples that no later hop and no pending block needs."""
         settings, step = self.settings, stream.step
         self._intake.trim(stream, *self.strategy.window(step), (step + 1) * settings.hop)
         oldest = min(step * settings.hop, stream.oldest)
-        watched = step * settings.hop_model
+        monitored = step * settings.hop_model
         if self._monitor and stream.gates:
             near = oldest - settings.ramp - NS
-            watched = self._monitor.trim(stream.gates, near) * settings.model_rate // NS
+            monitored = self._monitor.trim(stream.gates, near) * settings.model_rate // NS
         for version, state in stream.couplings.items():
-            self.couplings[version].trim(state, step, oldest, watched)
+            self.couplings[version].trim(state, step, oldest, monitored)
 
     def _pieces(self, block: Block) -> list[Block]:
-        """Cut a block where the strategy takes the input piece by piece."""
+        """Return the pieces by which the strategy takes a block in."""
         span = block.span
         edges = [span.start, *self.strategy.cuts(span.start, span.end)]
         if len(edges) == 2:
@@ -159,7 +169,7 @@ class Pipeline:
     def _using(
         self, stream: StreamState, witness: str
     ) -> Iterable[tuple[CouplingPipeline, CouplingState]]:
-        """Yield what computes each version that uses a witness, with its streams."""
+        """Yield the pipeline of each version that uses a witness, with its streams."""
         for version, state in stream.couplings.items():
             if witness in self.couplings[version].coupling.witnesses:
                 yield self.couplings[version], state
@@ -167,12 +177,12 @@ class Pipeline:
     def _mark_missing(
         self, stream: StreamState, witness: str, start: int, end: int, reason: str
     ) -> None:
-        """Note that a witness has no samples over `[start, end)`."""
+        """Note that a witness has no usable samples over `[start, end)` (GPS nanoseconds)."""
         for pipeline, state in self._using(stream, witness):
             pipeline.mark_missing(state, start, end, reason)
 
     def _compute_due(self, stream: StreamState) -> None:
-        """Compute every hop that the input allows."""
+        """Compute every hop that the input allows: those that end a look-ahead before it."""
         while stream.frontier >= (stream.step + 1) * self.settings.hop + self._lookahead:
             self._compute(stream)
             stream.step += 1

@@ -1,20 +1,30 @@
-"""The latency budget: where each stage stands when a hop is computed, and what that costs.
+"""The latency budget: where each stage stands when a hop is computed, and the latency that follows.
 
-Hop `k` covers `[k, k + 1) * hop` from GPS 0. To finish it, each stage must have gone further by
-what the later stages need: the interpolation to the strain's rate, the bandpass's settle-in, the
-gain's ramp, the network's edge, the witness resampling. These offsets are constants, so are their
-sum (the look-ahead `L`) and the history `H` that they reach back to.
+Hop `k` covers `[k, k + 1) * hop` from GPS 0. Each stage computes whole hops too, but its hop `k`
+stands ahead by the samples that the later stages need after theirs. From the last stage to the
+first these offsets are, in samples at the model rate:
+
+    bandpassed prediction    I, the half-length of the interpolation to the strain's rate;
+                             I + r where there is a gate, which must see the estimate
+    prediction               I + s + r, rounded up to P, where a hop of predictions may begin
+    resampled witnesses      P + e
+    witnesses                P + e + w
+
+Here `s` is the bandpass's settle-in, `r` the gain's ramp, `e` the samples that the network needs
+after its last output, and `w` the half-length of the slowest witness's resampling. The offsets are
+constants. So are the look-ahead `L`, which is the last of them, and the history `H`, which is the
+same walk towards the past.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
 from deepclean.core.forecast import ForecastSettings
-from deepclean.core.gate.table import GateSettings
+from deepclean.core.gate.settings import GateSettings
 from deepclean.core.predict import Geometry
 from deepclean.core.resample import Resampler, ResampleSettings
 from deepclean.core.splice import back
@@ -27,38 +37,37 @@ CROSSFADE = 2 * NS
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What all couplings of an engine share.
+    """What all couplings of an engine share: configured by `engine`; durations in nanoseconds.
 
     Args:
-        strain_rate: Hz.
-        model_rate: Hz, of every network and bandpass.
-        hop: nanoseconds of data computed at a time, anchored to GPS 0.
-        ramp: nanoseconds of the gain's ramp either side of a gap.
-        crossfade: nanoseconds over which one version of a model takes over from another: what the
-            two leave of a line differs, and the shorter this is, the further that spreads.
-        resample: of the witnesses, to the model rate.
-        witness: which of their samples are unusable.
-        gate: when each coupling's gate opens and closes; None: there are none.
-        interpolation_zeros: half-length of the filter to the strain's rate, in samples of the
-            slower rate.
-        interpolation_attenuation: of that filter, in dB.
-        forecast: how to forecast what a hop would have to wait for; None: it waits.
+        strain_rate: configured by `strain.rate`, in Hz.
+        model_rate: configured by `engine.rate`, in Hz.
+        hop: as configured.
+        ramp: as configured.
+        resample: as configured.
+        witness: configured by `engine.witnesses`.
+        interpolation_zeros: configured by `engine.interpolation.zeros`.
+        interpolation_attenuation: configured by `engine.interpolation.attenuation`.
+        gate: None where there are no gates.
+        forecast: from what witnesses are forecast; None: a hop waits for its look-ahead.
+        crossfade: nanoseconds over which one version of a model takes over from another. The two
+            leave different parts of a line, and the shorter this is, the further that spreads.
 
     Raises:
         ValueError: hop or ramp is not a whole number of samples.
     """
 
     strain_rate: int
-    model_rate: int = 4096
-    hop: int = NS
-    ramp: int = NS // 4
-    crossfade: int = CROSSFADE
-    resample: ResampleSettings = field(default_factory=ResampleSettings)
-    witness: WitnessSettings = field(default_factory=WitnessSettings)
+    model_rate: int
+    hop: int
+    ramp: int
+    resample: ResampleSettings
+    witness: WitnessSettings
+    interpolation_zeros: int
+    interpolation_attenuation: float
     gate: GateSettings | None = None
-    interpolation_zeros: int = 16
-    interpolation_attenuation: float = 80.0
     forecast: ForecastSettings | None = None
+    crossfade: int = CROSSFADE
 
     def __post_init__(self) -> None:
         for name, value, rate in (
@@ -94,15 +103,24 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class CouplingSchedule:
-    """One coupling's offsets, in samples at the model rate from the hop that is computed.
+    """The offsets of one coupling's stages, in samples at the model rate from the computed hop.
+
+    The 60 Hz coupling at 4096 Hz, with a pass that has 128 samples of edge and a period of 16:
+
+    >>> laid = Geometry("pass", 128, 128, 16, 0, stride=4096, kernel=4352, edge=128)
+    >>> predicted = laid.align(16 + 1271 + 1024)
+    >>> coupling = CouplingSchedule(16, 1271, 1024, predicted, laid, monitored=1024)
+    >>> coupling.predicted, coupling.alignment, coupling.bandpassed, coupling.resampled
+    (2320, 9, 1040, 2448)
 
     Args:
         interpolation: half-length of the interpolation.
         settle_in: the bandpass's padding.
-        ramp: the gain's ramp; 0 where nothing waits: it follows then.
-        predicted: how far the prediction runs ahead (aligned to the network's geometry).
-        geometry: how the network is laid over the stream.
-        watched: how far ahead a gate must see the estimate: the ramp, where there is one.
+        ramp: the gain's ramp; 0 where nothing waits, because the gain cannot fall in advance then.
+        predicted: the offset of the prediction, aligned to the network's geometry.
+        geometry: the geometry of the network's kernels.
+        monitored: the samples of estimate after a hop that its gate needs: the ramp where there is
+            a gate, else 0.
     """
 
     interpolation: int
@@ -110,11 +128,20 @@ class CouplingSchedule:
     ramp: int
     predicted: int
     geometry: Geometry
-    watched: int = 0
+    monitored: int = 0
 
     @classmethod
     def of(cls, settings: EngineSettings, settle_in: int, geometry: Geometry) -> CouplingSchedule:
-        """Return the plan of a coupling with that bandpass padding and network geometry."""
+        """Return the schedule of a coupling.
+
+        Args:
+            settings: the engine's settings.
+            settle_in: the bandpass's padding, samples at the model rate.
+            geometry: the geometry of the network's kernels.
+        """
+        # The gain at a sample is known when all bad samples within a ramp after it are. A
+        # prediction p spoils the estimate from p - I - s on (the filters' reach), so the gain from
+        # p - I - s - r on. No prediction that is I + s + r or more after a hop can change it.
         rate = settings.model_rate
         interpolation = ceil(settings.interpolator().half_length * rate)
         ramp = 0 if settings.forecast else ceil(Fraction(settings.ramp * rate, NS))
@@ -124,58 +151,68 @@ class CouplingSchedule:
             ramp=ramp,
             predicted=geometry.align(interpolation + settle_in + ramp),
             geometry=geometry,
-            watched=ramp if settings.gate else 0,
+            monitored=ramp if settings.gate else 0,
         )
 
     @property
     def bandpassed(self) -> int:
-        """How far the bandpassed prediction runs ahead."""
-        return self.interpolation + self.watched
+        """The offset of the bandpassed prediction."""
+        return self.interpolation + self.monitored
 
     @property
     def alignment(self) -> int:
-        """Samples lost to aligning hops of prediction with the network's kernels."""
+        """The samples that are lost to aligning hops of prediction with the network's kernels."""
         return self.predicted - self.interpolation - self.settle_in - self.ramp
 
     @property
     def filtered(self) -> int:
-        """How far, either side, a predicted sample spreads into the estimate."""
+        """The samples of the estimate, either side, into which a predicted sample spreads."""
         return self.interpolation + self.settle_in
 
     @property
     def resampled(self) -> int:
-        """How far the resampled witnesses must run ahead."""
+        """The offset of the resampled witnesses."""
         return self.predicted + self.geometry.after
 
     def reach_back(self, hop: int) -> int:
-        """Return how far before a hop the witnesses at the model rate can influence it.
+        """Return the number of witness samples before a hop that can influence it.
 
-        A hop reads what earlier hops computed, and those were computed hop by hop. A gap spoils
-        every sample of the kernels that it touches, also of those that began earlier.
+        Args:
+            hop: samples per hop at the model rate.
         """
+        # The samples read: the interpolation reads I before the hop. That sample lies in an earlier
+        # hop of bandpassed prediction, whose every sample rests on s before that hop's first
+        # sample; that one lies in a hop of predictions, whose first kernel begins `before` it.
         first = -self.interpolation
         first = _hop_start(first, self.bandpassed, hop) - self.settle_in
         first = _hop_start(first, self.predicted, hop) - self.geometry.before
+        # The gain: a gap spoils every output of the kernels that it touches, up to `trail` after
+        # it, also of kernels that began before those that were read.
         return max(-first, self.filtered + self.geometry.trail)
 
     def predicted_at_once(self, settings: EngineSettings) -> tuple[int, int]:
-        """Return what is predicted for a hop without look-ahead: samples from its start.
+        """Return the range of predictions of a hop without look-ahead, from the hop's start.
 
-        From before the seam, where it is compared with the hop before, to as far after its end as
-        the interpolation reads.
+        It begins before the splice, where the hop is compared with the one before, and ends as far
+        after the hop as the interpolation reads.
         """
+        # Bandpassed samples are wanted from `back` before the hop to I + 1 after it: the 1 is the
+        # next hop's first sample, to which that one is spliced. The bandpass adds s on either side.
+        # The smallest permitted index from x - (modulus - 1) on is the greatest up to x.
         hop, modulus = settings.hop_model, self.geometry.modulus
         first = self.geometry.align(1 - modulus - back(settings.model_rate) - self.settle_in)
         count = hop + self.interpolation + 1 + self.settle_in - first
         return first, first + -(-count // modulus) * modulus
 
     def window(self, settings: EngineSettings) -> tuple[int, int]:
-        """Return which witnesses at the model rate that rests on, from the hop's start."""
+        """Return the range of resampled witnesses that these rest on, from the hop's start."""
         first, stop = self.predicted_at_once(settings)
         return first - self.geometry.before, stop + self.geometry.after
 
     def spoilt_by_gap(self, settings: EngineSettings, start: int, end: int) -> tuple[int, int]:
-        """Return where a witness's gap `[start, end)` (ns) spoils the estimate (ns)."""
+        """Return the span that a witness's gap spoils in the estimate, all in GPS nanoseconds."""
+        # Stage by stage: the resampling spreads the gap by its half-length w, the slowest
+        # witness's; the network by whole kernels; the filters by I + s. Each is rounded outwards.
         rate, reach = settings.model_rate, settings.resample.lookahead
         first = floor((Fraction(start, NS) - reach) * rate)
         stop = ceil((Fraction(end, NS) + reach) * rate)
@@ -184,23 +221,54 @@ class CouplingSchedule:
     def spoilt_by_prediction(
         self, settings: EngineSettings, first: int, stop: int
     ) -> tuple[int, int]:
-        """Return where bad predicted samples `[first, stop)` spoil the estimate (ns)."""
+        """Return the span (GPS ns) of the estimate that bad predictions `[first, stop)` spoil."""
         reach, rate = self.filtered, settings.model_rate
         return (first - reach) * NS // rate, -(-(stop + reach) * NS // rate)
 
 
 def _hop_start(index: int, offset: int, hop: int) -> int:
-    """Return where the hop begins that contains `index`, hops beginning at `offset`."""
+    """Return the first index of the hop that contains `index`, where one hop begins at `offset`.
+
+    >>> _hop_start(-1, offset=10, hop=100), _hop_start(10, offset=10, hop=100)
+    (-90, 10)
+    """
     return (index - offset) // hop * hop + offset
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """All couplings' plans, and the engine's two constants.
+    """The schedules of all couplings, and the engine's two constants, look-ahead and history.
+
+    The 60 Hz coupling of `CouplingSchedule`: (2320 + 128) / 4096 s, and 1/4 s for a slow witness.
+
+    >>> settings = EngineSettings(
+    ...     strain_rate=16384,
+    ...     model_rate=4096,
+    ...     hop=NS,
+    ...     ramp=NS // 4,
+    ...     crossfade=CROSSFADE,
+    ...     resample=ResampleSettings(16, Fraction(1, 4), attenuation=80.0, slowest_rate=16),
+    ...     witness=WitnessSettings(frozen=None, limits={}),
+    ...     gate=None,
+    ...     interpolation_zeros=16,
+    ...     interpolation_attenuation=80.0,
+    ...     forecast=None,
+    ... )
+    >>> laid = Geometry("pass", 128, 128, 16, 0, stride=4096, kernel=4352, edge=128)
+    >>> coupling = CouplingSchedule.of(settings, 1271, laid)
+    >>> Schedule(settings, {"60Hz": coupling}).lookahead / NS
+    0.84765625
+
+    The gap of a witness from 10 s to 11 s spoils the estimate by the same reach, without the ramp
+    and the alignment:
+
+    >>> start, end = coupling.spoilt_by_gap(settings, 10 * NS, 11 * NS)
+    >>> (10 * NS - start) / NS, (end - 11 * NS) / NS
+    (0.595458985, 0.595458985)
 
     Args:
-        settings: shared.
-        couplings: by name.
+        settings: the engine's settings.
+        couplings: the schedule of each coupling, by its name.
     """
 
     settings: EngineSettings
@@ -208,39 +276,43 @@ class Schedule:
 
     @property
     def resampled(self) -> int:
-        """How far the resampled witnesses run ahead, in samples at the model rate."""
-        return max(plan.resampled for plan in self.couplings.values())
+        """The offset of the resampled witnesses, in samples at the model rate."""
+        return max(coupling.resampled for coupling in self.couplings.values())
 
     @property
     def lookahead(self) -> int:
-        """`L` in nanoseconds: a hop needs input to its end plus this."""
+        """The look-ahead `L` in nanoseconds: a hop needs input to its end plus this."""
         return 0 if self.settings.forecast else self.forecast
 
     @property
     def forecast(self) -> int:
-        """Nanoseconds after its end on which a hop rests; without look-ahead they are forecast."""
+        """The nanoseconds after its end on which a hop rests, waited for or forecast."""
         return self._ns(self.resampled)
 
     @property
     def window(self) -> tuple[int, int]:
-        """Witnesses at the model rate that a hop without look-ahead rests on, from its start."""
-        lows, highs = zip(*(p.window(self.settings) for p in self.couplings.values()), strict=True)
+        """The resampled witnesses that a hop without look-ahead rests on, from the hop's start."""
+        lows, highs = zip(*(c.window(self.settings) for c in self.couplings.values()), strict=True)
         return min(lows), max(highs)
 
     @property
     def history(self) -> int:
-        """`H` in nanoseconds: a hop needs input from its start minus this."""
+        """The history `H` in nanoseconds: a hop needs input from its start minus this."""
+        # The reaches add up: the gain rises over a ramp after a bad estimate; the filters spread a
+        # bad witness to there; a witness is frozen by the samples before; a gate remembers.
         hop, ramp = self.settings.hop_model, self.settings.ramp
-        filters = self._ns(max(plan.reach_back(hop) for plan in self.couplings.values()))
+        filters = self._ns(max(c.reach_back(hop) for c in self.couplings.values()))
         gate = self.settings.gate.reach if self.settings.gate else 0
         if forecast := self.settings.forecast:
-            # A hop begins where the one before ended, and that rested on the past of its end.
+            # A hop is spliced to the one before it, which rested on the window before its own start
+            # and on forecasts from the memory before its end, both one hop earlier.
             past = max(self._ns(-self.window[0]), forecast.memory + self._ns(0))
             filters = max(filters, past) + self.settings.hop
-            gate += ramp if gate else 0  # it acts later
+            # The gate cannot see the estimate a ramp in advance, so it acts a ramp later.
+            gate += ramp if gate else 0
         return ramp + filters + (self.settings.witness.frozen or 0) + gate
 
     def _ns(self, samples: int) -> int:
-        """Return model-rate samples plus the longest witness filter, in nanoseconds, rounded up."""
+        """Return samples at the model rate plus the longest witness filter, in nanoseconds."""
         seconds = Fraction(samples, self.settings.model_rate) + self.settings.resample.lookahead
         return ceil(seconds * NS)

@@ -1,12 +1,10 @@
-"""All that changes while an engine runs, as one value that can be copied."""
+"""The state of a running engine, as one value that can be copied."""
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from deepclean.core.block import Block, Float64, Version, WitnessFault
 from deepclean.core.buffer import StreamBuffer
@@ -15,57 +13,58 @@ from deepclean.core.gate.state import MonitorState
 from deepclean.core.witness_checks import ConstantRun
 
 Role = Literal["production", "canary"]
-"""Of a version: what is subtracted from the strain, and what is tried beside it."""
+"""The role of a version: it is subtracted from the strain, or it is tried beside that."""
 
 
 class Overlap(NamedTuple):
-    """What a hop that did not wait thought of the start of the next one.
+    """The start of a hop as the hop before it computed it from forecasts.
 
     Args:
-        given: what it would have subtracted, at the model rate, up to the next hop's first sample.
-        gain: at that sample.
+        given: gain times noise at the model rate, shape `(back,)`, in strain units. The last sample
+            is the first of the next hop.
+        gain: the gain at that sample.
     """
 
     given: Float64
     gain: float
 
 
+@dataclass(slots=True)
 class CouplingState:
-    """The streams between the stages of one version, and where its estimate is not valid.
+    """The streams between the stages of one version, and the spans where its estimate is invalid.
 
     Where nothing waits there are no streams before the bandpass, and the gain is a stream.
 
-    Attributes:
-        error: what the network raised last; None if it never did.
+    Args:
+        standardised: the standardised witnesses at the model rate, one row each, float32.
+        predicted: the prediction at the model rate, in strain units.
+        bandpassed: the bandpassed prediction at the model rate, in strain units.
+        noise: the bandpassed prediction at the strain's rate, in strain units.
+        valid: the gain at the strain's rate, where nothing waits.
+        overlap: the start of the next hop as the last one computed it, where nothing waits.
+        invalid: the spans in which the estimate is invalid, with the reasons.
+        error: the last error that the network raised; None if it never did.
     """
 
-    def __init__(self, witnesses: int) -> None:
-        self.standardised = StreamBuffer(witnesses, np.float32)
-        self.predicted = StreamBuffer(1)
-        self.bandpassed = StreamBuffer(1)
-        self.noise = StreamBuffer(1)
-        self.valid = StreamBuffer(1)
-        self.overlap: Overlap | None = None
-        self.invalid = InvalidSpans()
-        self.error: Exception | None = None
-
-    def copy(self) -> CouplingState:
-        """Return an independent copy; the samples are shared, for nobody changes them."""
-        twin = CouplingState(0)
-        for name, value in vars(self).items():
-            setattr(twin, name, _copied(value))
-        return twin
+    standardised: StreamBuffer
+    predicted: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
+    bandpassed: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
+    noise: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
+    valid: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
+    overlap: Overlap | None = None
+    invalid: InvalidSpans = field(default_factory=InvalidSpans)
+    error: Exception | None = None
 
 
 class Switch(NamedTuple):
-    """A version takes over from another.
+    """The change of a role from one version to another.
 
     Args:
-        instant: GPS nanoseconds, between two blocks.
-        coupling: whose.
-        role: of the two.
-        before: None where there was no canary.
-        after: likewise.
+        instant: the switch between two blocks, GPS nanoseconds.
+        coupling: the coupling's name.
+        role: the role that changes hands.
+        before: the version that had the role; None where there was no canary.
+        after: the version that has the role now; None where there is no canary any more.
     """
 
     instant: int
@@ -77,20 +76,20 @@ class Switch(NamedTuple):
 
 @dataclass(slots=True)
 class StreamState:
-    """What an engine holds of its stream: input, streams between stages, blocks not yet out.
+    """The state of an engine's stream: input, streams between stages, blocks not yet out.
 
     Args:
-        frontier: where the input ends, GPS nanoseconds.
-        step: the next hop to compute, counted from GPS 0.
+        frontier: the end of the input, GPS nanoseconds.
+        step: the number of the next hop to compute, counted from GPS 0.
         couplings: the streams of each version at work.
-        inputs: samples of each witness, by witness and rate.
+        inputs: the samples of each witness, by witness and rate.
         rates: the last rate of each witness, Hz.
         gates: the state of the gates; None where there are none.
         constant: the run of equal samples with which each witness ended.
-        good_since: since when every sample of a witness is usable, GPS nanoseconds.
-        decimated: fast witnesses at the model rate, where they are forecast at that rate.
-        pending: blocks that went in and have not come out, with the faults of their witnesses.
-        switches: from version to version, as far as blocks inside depend on them, in order.
+        good_since: the instant since which every sample of a witness is usable, GPS nanoseconds.
+        decimated: the fast witnesses at the model rate, where they are forecast at that rate.
+        pending: the blocks that went in and have not come out, with the faults of their witnesses.
+        switches: the switches on which blocks inside depend, in order.
     """
 
     frontier: int
@@ -107,34 +106,19 @@ class StreamState:
 
     @property
     def oldest(self) -> int:
-        """Start of the oldest block inside, GPS nanoseconds; the frontier where there is none."""
+        """The start of the oldest block inside, GPS ns; the frontier where there is none."""
         return self.pending[0][0].span.start if self.pending else self.frontier
-
-    def copy(self) -> StreamState:
-        """Return an independent copy; the samples are shared, for nobody changes them."""
-        twin = replace(self)
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if isinstance(value, dict):
-                value = {key: _copied(one) for key, one in value.items()}
-            setattr(twin, name, _copied(value))
-        return twin
-
-
-def _copied(value: Any) -> Any:
-    """Return a copy of what can change; numbers and frozen values are shared."""
-    return value.copy() if hasattr(value, "copy") else value
 
 
 @dataclass(slots=True)
 class EngineState:
-    """All that changes while an engine runs.
+    """The state of a running engine.
 
     Args:
-        roles: which version has which role from the next block on.
-        leaving: until when a version that was let go is needed, GPS nanoseconds.
-        errors: what the network of a version raised last.
-        stream: None before the first block.
+        roles: the version of each coupling and role, in force from the next block on.
+        leaving: the instant up to which a version that was let go is needed, GPS nanoseconds.
+        errors: the last error that the network of a version raised.
+        stream: the state of the stream; None before the first block.
     """
 
     roles: dict[tuple[str, Role], Version]

@@ -1,6 +1,6 @@
 """The versions of each coupling's model that are at work, and the role of each.
 
-Of every coupling one version is in production; one may be its canary; others run beside them
+One version of every coupling is in production, and one may be its canary. Others run beside them
 without a role, to be ready. A version that is let go stays until no block inside depends on it.
 """
 
@@ -20,13 +20,14 @@ from deepclean.core.time import NS, Span
 class ActiveVersions:
     """The versions at work in an engine, and the operations that change them.
 
-    What is changed here is in force from the next block on that goes in.
+    A change is in force from the next block on that goes in.
 
     Args:
-        pipeline: computes them; at first one version a coupling, which is in production.
+        pipeline: the pipeline that computes the versions. At first it has one version of each
+            coupling, which is in production.
 
     Attributes:
-        state: of the engine, with the roles.
+        state: the engine's state, with the roles.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -37,7 +38,7 @@ class ActiveVersions:
 
     @property
     def at_work(self) -> tuple[Version, ...]:
-        """All versions but those that are let go."""
+        """The versions at work, without those that are let go."""
         return tuple(v for v in self._pipeline.couplings if v not in self.state.leaving)
 
     @property
@@ -49,19 +50,19 @@ class ActiveVersions:
         )
 
     def canary(self, coupling: str) -> Version | None:
-        """Return the version that is a coupling's canary from the next block on."""
+        """Return a coupling's canary from the next block on; None where it has none."""
         return self.state.roles.get((coupling, "canary"))
 
     def add(self, coupling: Coupling) -> None:
         """Let another version of a coupling's model run beside production.
 
-        For it the input begins here: its estimate is valid when its filters are full, and its
-        gate starts closed. What comes out of the engine is not changed.
+        The input begins here for it: its estimate is valid when its filters are full, and its gate
+        starts closed. The products of the engine do not change.
 
         Raises:
-            ValueError: no such coupling, the version is at work already, it wants a witness that
-                the engine does not take, its network does not suit the configured mode, or it
-                needs to see further than the engine waits or remembers.
+            ValueError: there is no such coupling, the version is at work already, it wants a
+                witness that the engine does not take, its network does not suit the configured
+                mode, or it needs more look-ahead or history than the engine has.
         """
         version, stream = coupling.version, self.state.stream
         if version.coupling not in self._names:
@@ -74,7 +75,7 @@ class ActiveVersions:
         pipeline = self._pipeline.strategy.pipeline(coupling)
         self._require_reach(pipeline)
         if self.state.leaving.pop(version, None) is not None:
-            return  # it never stopped
+            return  # its streams never stopped
         self._pipeline.couplings[version] = pipeline
         if stream is not None:
             self._pipeline.begin(stream, version)
@@ -83,7 +84,7 @@ class ActiveVersions:
         """Let a version go that has no role, as soon as no block inside depends on it.
 
         Raises:
-            ValueError: it is not at work, in production or a canary.
+            ValueError: the version is not at work, or it is in production or a canary.
         """
         self._require(version)
         if version in self.state.roles.values():
@@ -92,17 +93,19 @@ class ActiveVersions:
         if stream is None:
             self._drop(version)
             return
+        # The blocks inside end at the frontier, but those after it still depend on the version
+        # while a crossfade from it lasts.
         given_up = [switch.instant + self._settings.crossfade for switch in stream.switches]
         self.state.leaving[version] = max([stream.frontier, *given_up])
 
     def promote(self, version: Version) -> int | None:
-        """Put a version into production; return where that begins (GPS ns).
+        """Put a version into production and return the instant from which on it is there (GPS ns).
 
-        The two are crossfaded from there on. A canary is none any more then. None
-        where nothing has gone in yet.
+        The former version and this one are crossfaded from that instant on. If the version was the
+        canary, there is no canary any more. The instant is None where no block has gone in yet.
 
         Raises:
-            ValueError: it is not at work, or the coupling's last switch is not done yet.
+            ValueError: the version is not at work, or the coupling's last crossfade is not over.
         """
         self._require(version)
         name = version.coupling
@@ -113,17 +116,19 @@ class ActiveVersions:
         return self._give(name, "production", version)
 
     def set_canary(self, coupling: str, version: Version | None) -> int | None:
-        """Make a version the canary, or none; return where that begins (GPS ns).
+        """Make a version, or none, the canary and return the instant of the change (GPS ns).
+
+        The instant is None where no block has gone in yet.
 
         Raises:
-            ValueError: it is not at work.
+            ValueError: the version is not at work.
         """
         if version is not None:
             self._require(version)
         return self._give(coupling, "canary", version)
 
     def can_switch(self, coupling: str) -> bool:
-        """Return whether the coupling's last switch is done."""
+        """Return whether the crossfade of the coupling's last switch is over."""
         stream = self.state.stream
         if stream is None:
             return True
@@ -131,7 +136,7 @@ class ActiveVersions:
         return not latest or stream.frontier >= max(latest) + self._settings.crossfade
 
     def drop_leaving(self) -> None:
-        """Drop every version that was let go: no stream depends on it any more."""
+        """Drop every version that was let go, because a new stream begins without them."""
         for version in list(self.state.leaving):
             self._drop(version)
 
@@ -158,17 +163,18 @@ class ActiveVersions:
     ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
         """Return the estimates in production over a block, and those of the canary product.
 
-        Where no coupling has a canary, the second is empty; a coupling without one has its
-        production in it.
+        The second is empty where no coupling has a canary. A coupling without a canary has its
+        estimate in production there.
 
         Args:
-            switches: as far as the block depends on them.
-            made: the estimate of each version.
-            span: of the block.
+            switches: the switches on which the block depends, in order.
+            made: the estimate of each version over the block.
+            span: the block's span.
         """
         rate, crossfade = self._settings.strain_rate, self._settings.crossfade
 
         def of(name: str, role: Role, otherwise: Estimate | None) -> Estimate | None:
+            """Return the estimate in a role, or another one where the role is vacant."""
             now = self.state.roles.get((name, role))
             version, switch = in_force(switches, name, role, span.start, now)
             after = otherwise if version is None else made[version]
@@ -190,12 +196,12 @@ class ActiveVersions:
         return estimates, candidates if tried else {}
 
     def _require(self, version: Version) -> None:
-        """Raise ValueError where a version is not at work."""
+        """Raise ValueError if a version is not at work."""
         if version not in self.at_work:
             raise ValueError(f"{version} is not at work")
 
     def _require_reach(self, pipeline: CouplingPipeline) -> None:
-        """Raise ValueError where a version needs more than the engine waits for or remembers."""
+        """Raise ValueError if a version needs more look-ahead or history than the engine has."""
         version, engine = pipeline.coupling.version, self._pipeline.schedule
         wanted = Schedule(self._settings, {version.coupling: pipeline.schedule})
         for what, needs, has in (
@@ -209,7 +215,7 @@ class ActiveVersions:
                 )
 
     def _give(self, coupling: str, role: Role, version: Version | None) -> int | None:
-        """Give a role to a version, or to none; return where that begins."""
+        """Give a role to a version, or to none, and return the instant of the change (GPS ns)."""
         before = self.state.roles.pop((coupling, role), None)
         if version is not None:
             self.state.roles[coupling, role] = version
@@ -221,7 +227,7 @@ class ActiveVersions:
         return stream.frontier
 
     def _drop(self, version: Version) -> None:
-        """Drop a version."""
+        """Drop a version's pipeline, and the record of it."""
         del self._pipeline.couplings[version]
         self.state.leaving.pop(version, None)
         self.state.errors.pop(version, None)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from deepclean.core.block import Float64, Quality, Version
 from deepclean.core.buffer import StreamBuffer
+from deepclean.core.copying import copy_state
 from deepclean.core.gain import InvalidSpans
-from deepclean.core.gate.quality import BandPower, RunningSpectra, StrainLevel
+from deepclean.core.gate.band_power import BandPower
+from deepclean.core.gate.cadence import FAST_STEP, SLOT
+from deepclean.core.gate.quality import RunningSpectra, StrainLevel
 from deepclean.core.gate.table import Gate
-from deepclean.core.time import NS
-
-SLOT = NS // 16
-"""Nanoseconds over which an estimate's level is taken."""
+from deepclean.core.spectra import Bins
 
 BEGINNING = -(1 << 62)
 """Before all time, GPS nanoseconds."""
@@ -25,51 +25,47 @@ class CouplingMonitor:
 
     Args:
         gate: its gate.
-        window: its running spectra.
+        spectra: the slow transforms of a window.
+        levels: of the slots of a window, strain; NaN where the estimate is not valid.
+        fast_history: the fast measures of a window, one for each look; None where there was none.
+        proven_levels: for the same looks the level, where cleaning was better than raw; else 0.
+        floors: of the strain in the band, with their instants, over two windows.
         closed: where the gate is closed, and why.
         faded: where it begins to be closed after it has faded.
-        closes: when it has.
         unsettled: where the window is not full.
-        quality: the last measure, kept while there is none.
-        level: of the strain in the band; None where there is no measure in force.
-        levels: root mean square of the last slots, NaN where the estimate is not valid.
-        usual: median of those of a window, as of the last whole second.
-        proofs: root mean square of each last second, tick by tick over a window, where cleaning was
-            better than raw; else 0.
-        briefs: the fast measures of a window.
-        floors: of the strain in the band, with their instants, over two windows.
+        quality: the last slow measure, kept while there is none.
+        strain: the strain in the band; None where there is no measure in force.
+        usual: median of the levels, as of the last whole second; None where too few are valid.
     """
 
     gate: Gate
-    window: RunningSpectra
-    closed: InvalidSpans
-    unsettled: InvalidSpans
-    faded: InvalidSpans = field(default_factory=InvalidSpans)
-    closes: int = BEGINNING
-    quality: Quality | None = None
-    level: StrainLevel | None = None
-    levels: deque[float] = field(default_factory=deque)
-    usual: float | None = None
-    proven_levels: deque[float] = field(default_factory=deque)
-    fast_history: deque[BandPower | None] = field(default_factory=deque)
+    spectra: RunningSpectra
+    levels: deque[float]
+    fast_history: deque[BandPower | None]
+    proven_levels: deque[float]
     floors: deque[tuple[int, Float64]] = field(default_factory=deque)
+    closed: InvalidSpans = field(default_factory=InvalidSpans)
+    faded: InvalidSpans = field(default_factory=InvalidSpans)
+    unsettled: InvalidSpans = field(default_factory=InvalidSpans)
+    quality: Quality | None = None
+    strain: StrainLevel | None = None
+    usual: float | None = None
 
-    def copy(self) -> CouplingMonitor:
-        """Return an independent copy."""
-        return CouplingMonitor(
-            self.gate.copy(),
-            self.window.copy(),
-            self.closed.copy(),
-            self.unsettled.copy(),
-            self.faded.copy(),
-            self.closes,
-            self.quality,
-            self.level,
-            self.levels.copy(),
-            self.usual,
-            self.proven_levels.copy(),
-            self.fast_history.copy(),
-            self.floors.copy(),
+    @classmethod
+    def start(cls, instant: int, bins: Bins, window: int) -> CouplingMonitor:
+        """Return what has seen nothing yet.
+
+        Args:
+            instant: from which on it watches, GPS nanoseconds, a multiple of FAST_STEP.
+            bins: the coupling's, of the slow transform.
+            window: nanoseconds.
+        """
+        return cls(
+            Gate.start(instant),
+            RunningSpectra(bins, window),
+            deque(maxlen=window // SLOT),
+            deque(maxlen=window // FAST_STEP),
+            deque(maxlen=window // FAST_STEP),
         )
 
 
@@ -91,8 +87,7 @@ class MonitorState:
 
     def copy(self) -> MonitorState:
         """Return an independent copy."""
-        couplings = {name: watched.copy() for name, watched in self.couplings.items()}
-        return MonitorState(self.slot, couplings, self.strain.copy(), self.unfit.copy())
+        return copy_state(self)
 
 
 @dataclass(frozen=True, slots=True)

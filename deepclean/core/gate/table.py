@@ -1,245 +1,207 @@
-"""Whether a coupling's estimate is good enough for the official product: its gate.
+"""Whether a coupling's estimate is good enough for the official product: its gate, as one table.
 
-One table, two states. What shows within a second is shut out at once, by a ramp that ends where
-the gate closes (core.gain knows what comes). Everything else goes gently: a line that
-comes or goes within a fraction of a second spills into the bins beside it, which is worse than a
-little harm for a little longer.
+Every look at an estimate ends in a verdict (core.gate.verdicts). A verdict, and the time since the
+last good and the last bad one, make one of seven situations. The gate's state and the situation
+give the next state, how the gate closes, and why. This is `TRANSITIONS`:
 
-| | BAD | GOOD, no BAD for `dwell` | GOOD earlier than that | FAIR or UNKNOWN |
-|---|---|---|---|---|
-| OFF | OFF | ON | OFF | OFF |
-| ON | OFF | ON | ON | ON; OFF without a GOOD for `memory` |
+| situation | OFF | ON |
+|---|---|---|
+| JUMP | OFF, hold: gate_jump | ON, hold: gate_jump |
+| URGENT | OFF, shut: gate_out_of_spec | OFF, shut: gate_out_of_spec |
+| BAD | OFF: gate_out_of_spec | OFF, fade: gate_out_of_spec |
+| GOOD | ON | ON |
+| EARLY | OFF | ON |
+| IDLE | OFF | ON |
+| STALE | OFF | OFF, fade: gate_unsettled |
 
-GOOD is only what is better than raw beyond chance; what is merely no worse is FAIR.
+While a gate is OFF its gain is 0, from the instant on at which it is closed:
 
-Starts OFF, as after a BAD. A state that rests on what was long ago ends by itself, so the state
-depends on no more than `memory + dwell` of verdicts: wherever an engine starts, it agrees with one
-that has always run, after that.
+- shut: at once. The ramp ends where the gate closes, for core.gain knows one ramp ahead what comes.
+- fade: after a ramp of `fade`. A line that goes within a fraction of a second spills into the bins
+  beside it, which is worse than a little harm for a little longer.
+- hold: at once, for the slot and until the next look that holds all of it. The state stays, and
+  with it what is decided then.
+
+A gate starts OFF, as after a BAD. A state that rests on what was long ago ends by itself, so the
+state depends on no more than `memory + dwell` of verdicts: wherever an engine starts, it agrees
+after that with one that has always run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-
-import numpy as np
+from typing import NamedTuple
 
 from deepclean.core import reasons
-from deepclean.core.block import Float64, Quality
-from deepclean.core.gate.quality import FAST_STEP, BandPower
-from deepclean.core.time import NS
+from deepclean.core.gate.cadence import FAST_STEP, SLOT
+from deepclean.core.gate.settings import GateSettings
 
 
 class Verdict(Enum):
-    """What the measures say."""
+    """What one look says of an estimate."""
 
-    GOOD = "good"
-    FAIR = "fair"
-    BAD = "bad"
-    UNKNOWN = "unknown"
+    JUMP = "the estimate has left its usual level at once"
+    URGENT = "the strain is so much worse over the whole band that the gate must close at once"
+    BAD = "the strain is worse than raw"
+    GOOD = "the strain is better than raw beyond chance"
+    FAIR = "the strain is no worse than raw"
+    UNKNOWN = "there is no measure"
+
+
+class Situation(Enum):
+    """A verdict, with the time since earlier ones where that matters."""
+
+    JUMP = Verdict.JUMP
+    URGENT = Verdict.URGENT
+    BAD = Verdict.BAD
+    GOOD = "good, and nothing was bad for `dwell`"
+    EARLY = "good, but something was bad within `dwell`"
+    IDLE = "neither good nor bad, and something was good within `memory`"
+    STALE = "neither good nor bad, and nothing was good for `memory`"
 
 
 class GateState(Enum):
-    """Of a gate."""
+    """Whether a gate lets its estimate into the official product."""
 
     OFF = "off"
     ON = "on"
 
 
+class Closing(Enum):
+    """How a transition closes a gate."""
+
+    HOLD = "hold"
+    SHUT = "shut"
+    FADE = "fade"
+
+
+_OFF, _ON = GateState.OFF, GateState.ON
+
+TRANSITIONS: Mapping[tuple[GateState, Situation], tuple[GateState, Closing | None, str | None]] = {
+    (_OFF, Situation.JUMP): (_OFF, Closing.HOLD, reasons.JUMP),
+    (_OFF, Situation.URGENT): (_OFF, Closing.SHUT, reasons.OUT_OF_SPEC),
+    (_OFF, Situation.BAD): (_OFF, None, reasons.OUT_OF_SPEC),
+    (_OFF, Situation.GOOD): (_ON, None, None),
+    (_OFF, Situation.EARLY): (_OFF, None, None),
+    (_OFF, Situation.IDLE): (_OFF, None, None),
+    (_OFF, Situation.STALE): (_OFF, None, None),
+    (_ON, Situation.JUMP): (_ON, Closing.HOLD, reasons.JUMP),
+    (_ON, Situation.URGENT): (_OFF, Closing.SHUT, reasons.OUT_OF_SPEC),
+    (_ON, Situation.BAD): (_OFF, Closing.FADE, reasons.OUT_OF_SPEC),
+    (_ON, Situation.GOOD): (_ON, None, None),
+    (_ON, Situation.EARLY): (_ON, None, None),
+    (_ON, Situation.IDLE): (_ON, None, None),
+    (_ON, Situation.STALE): (_OFF, Closing.FADE, reasons.UNSETTLED),
+}
+"""The next state, how the gate closes, and why; None: as before."""
+
+
+class Closure(NamedTuple):
+    """A time in which a gate is closed.
+
+    Args:
+        start: GPS nanoseconds.
+        end: GPS nanoseconds.
+        reason: why (core.reasons).
+        gentle: whether the gain falls to it over `fade`, or over the short ramp.
+    """
+
+    start: int
+    end: int
+    reason: str
+    gentle: bool = False
+
+
 @dataclass(frozen=True, slots=True)
-class GateSettings:
-    """When the gate opens and closes.
-
-    Args:
-        window: nanoseconds of the running spectra, whole seconds.
-        open_below: mean ASD ratio in the band that is good.
-        close_above: one that is bad, there or outside band and guard bands.
-        guard_above: one in the guard bands that is bad; few bins fluctuate.
-        worst_above: ratio of any one bin of the band that is bad.
-        guard: Hz beside a band.
-        jump: factor over its usual level at which an estimate has jumped.
-        sigma: standard deviations that a second or few must be from what a good estimate gains.
-        dwell: nanoseconds that the gate stays closed after a bad verdict, at least.
-        memory: nanoseconds that it stays open without a good one, at most.
-        fade: nanoseconds of the ramp up, and of that down where nothing presses.
-    """
-
-    window: int = 8 * NS
-    open_below: float = 1.001
-    close_above: float = 1.003
-    guard_above: float = 1.03
-    worst_above: float = 3.0
-    guard: float = 6.0
-    jump: float = 6.0
-    sigma: float = 5.0
-    dwell: int = 8 * NS
-    memory: int = 32 * NS
-    fade: int = 2 * NS
-
-    @property
-    def reach(self) -> int:
-        """How far back, in nanoseconds, the gate's gain depends on the data."""
-        return self.memory + self.dwell + 4 * self.window + 2 * self.fade + 2 * NS
-
-
-HARM_TESTS = ((1, (3.0, 1.0)), (2, (1.0, 1.0)), (4, (1.0, 1.0)))
-"""Seconds looked at together, and by how many standard deviations cleaning must do harm there.
-
-In the units of a Brief.
-"""
-
-SLIGHT = 1.01
-"""Ratio of powers up to which harm is left to the slow measure."""
-
-GAINS = 3.0
-"""Standard deviations by which a window must be better than raw to count as good."""
-
-URGENT = 1.21
-"""Ratio of powers over the band from which on a second is so bad that the gate shuts at once."""
-
-URGENT_CHANCE = 1.5
-"""Standard deviations that this must be."""
-
-SPIKE = 16.0
-"""Times its raw power, now and usually, that no bin exceeds by chance once in a month."""
-
-
-def judge(quality: Quality | None, settings: GateSettings) -> Verdict:
-    """Return what the slow measure says; None where there is none."""
-    if quality is None:
-        return Verdict.UNKNOWN
-    if not quality.finite:
-        return Verdict.BAD
-    if (
-        max(quality.in_band, quality.outside) > settings.close_above
-        or quality.guard > settings.guard_above
-        or quality.worst > settings.worst_above
-    ):
-        return Verdict.BAD
-    return Verdict.GOOD if quality.in_band <= settings.open_below else Verdict.FAIR
-
-
-def conclude(
-    quality: Quality | None,
-    latest: Sequence[BandPower | None],
-    settings: GateSettings,
-    *,
-    vanished: bool = False,
-) -> Verdict:
-    """Return what the measures say together: good only where a gain is beyond chance.
-
-    Args:
-        quality: the slow measure, if there is one now.
-        latest: the fast ones of a window, the newest last.
-        settings: of the gate.
-        vanished: as `judge_briefs` takes it.
-    """
-    latest = list(latest)
-    if harms(latest, settings, vanished=vanished) is Verdict.BAD:
-        return Verdict.BAD
-    verdict = judge(quality, settings)
-    return Verdict.FAIR if verdict is Verdict.GOOD and not gains_significantly(latest) else verdict
-
-
-def harms(
-    latest: Sequence[BandPower | None], settings: GateSettings, *, vanished: bool = False
-) -> Verdict:
-    """Return BAD where cleaning makes the last seconds worse, else UNKNOWN.
-
-    It does where it adds to the mean amplitude; where it adds to the power, by more than chance
-    (`BRIEFS`); and where that is `sigma` from what a good estimate as loud as this would gain. So a
-    loud one needs to do little harm to be shut out, as it should gain much; and one that can gain
-    little must be clearly bad.
-
-    Args:
-        latest: one a tick, the newest last; None where there is none.
-        settings: of the gate.
-        vanished: there is almost nothing left of the estimate, and so nothing to lose: no need to
-            be sure.
-
-    That the transforms overlap by half adds a twentieth to the variance.
-    """
-    if latest and latest[-1] is not None and not latest[-1].worst < SPIKE:
-        return Verdict.BAD
-    for seconds, clear in HARM_TESTS:
-        count = (seconds - 1) * NS // FAST_STEP + 1
-        parts = [part for part in latest[-count:] if part is not None]
-        if len(parts) < count:
-            break
-        raw, clean, power, chance = _total(parts)
-        harm = clean - raw
-        if not np.isfinite(harm + power + chance).all():
-            return Verdict.BAD
-        sure = (harm > clear * chance) & (harm + power > settings.sigma * chance)
-        if np.any((sure | vanished) & (clean > SLIGHT * raw)) and sum(p.excess for p in parts) > 0:
-            return Verdict.BAD
-    return Verdict.UNKNOWN
-
-
-def _total(parts: Sequence[BandPower]) -> tuple[Float64, Float64, Float64, Float64]:
-    """Return the powers of several and the standard deviation of `clean - raw`."""
-    raw, clean, power, variance = np.sum(
-        [(part.raw, part.clean, part.power, part.variance) for part in parts], axis=0
-    )
-    return raw, clean, power, np.sqrt(1.05 * variance)
-
-
-def gains_significantly(latest: Sequence[BandPower | None]) -> bool:
-    """Return whether cleaning has made a window better beyond chance."""
-    parts = [part for part in latest if part is not None]
-    if not parts:
-        return False
-    raw, clean, _, chance = _total(parts)
-    return bool(raw[1] - clean[1] > GAINS * chance[1])
-
-
-def is_urgent(part: BandPower | None, settings: GateSettings) -> bool:
-    """Return whether the last second is so bad over the whole band that the gate shuts at once."""
-    if part is None or harms([part], settings) is not Verdict.BAD:
-        return False
-    raw, clean, _, chance = (float(one[0]) for one in _total([part]))
-    return not clean - raw <= max((URGENT - 1) * raw, chance * URGENT_CHANCE)
-
-
-def improves_significantly(part: BandPower | None, settings: GateSettings) -> bool:
-    """Return whether a last second is better than raw beyond chance."""
-    if part is None:
-        return False
-    gain = part.raw[1] - part.clean[1]
-    return bool(part.excess < 0 and gain > settings.sigma * np.sqrt(1.05 * part.variance[1]))
-
-
-@dataclass(slots=True)
 class Gate:
-    """One coupling's.
+    """The gate of one coupling's version.
 
     Args:
         bad: when the last bad verdict was, GPS nanoseconds; the start counts as one.
-        good: when the last good one was that opened the gate or kept it open.
+        good: when the last good one was that opened the gate or kept it open; so does the start.
+        closes: from when on it is closed, as long as it is off.
         state: now.
         reason: why it is closed, or last was (core.reasons).
     """
 
     bad: int
-    good: int | None = None
+    good: int
+    closes: int
     state: GateState = GateState.OFF
     reason: str = reasons.UNSETTLED
 
-    def step(self, instant: int, verdict: Verdict, settings: GateSettings) -> GateState:
-        """Take the verdict of an instant (GPS nanoseconds); return the state from there on."""
-        if verdict is Verdict.BAD:
-            self.bad, self.state, self.reason = instant, GateState.OFF, reasons.OUT_OF_SPEC
-        elif verdict is Verdict.GOOD:
-            rested = instant - self.bad >= settings.dwell
-            if self.state is GateState.ON or rested:
-                self.good, self.state = instant, GateState.ON
-        elif self.state is GateState.ON:
-            assert self.good is not None
-            if instant - self.good >= settings.memory:
-                self.state, self.reason = GateState.OFF, reasons.UNSETTLED
-        return self.state
+    @classmethod
+    def start(cls, instant: int) -> Gate:
+        """Return the gate of an estimate that begins at an instant (GPS nanoseconds)."""
+        return cls(instant, instant, instant)
 
-    def copy(self) -> Gate:
-        """Return an independent copy."""
-        return Gate(self.bad, self.good, self.state, self.reason)
+
+def situation(gate: Gate, verdict: Verdict, instant: int, settings: GateSettings) -> Situation:
+    """Return which situation a verdict at an instant (GPS nanoseconds) makes for a gate.
+
+    >>> from deepclean.core.time import NS
+    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 1.03, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
+    >>> gate = Gate.start(0)
+    >>> situation(gate, Verdict.GOOD, 5 * NS, limits).name
+    'EARLY'
+    >>> situation(gate, Verdict.GOOD, 8 * NS, limits).name
+    'GOOD'
+    >>> situation(gate, Verdict.FAIR, 32 * NS, limits).name
+    'STALE'
+
+    Raises:
+        ValueError: the instant is before an earlier verdict's, or the verdict is none.
+    """
+    if instant < max(gate.bad, gate.good):
+        raise ValueError(f"a verdict of GPS {instant} ns comes after a later one")
+    if verdict is Verdict.GOOD:
+        return Situation.GOOD if instant - gate.bad >= settings.dwell else Situation.EARLY
+    if verdict in (Verdict.FAIR, Verdict.UNKNOWN):
+        return Situation.STALE if instant - gate.good >= settings.memory else Situation.IDLE
+    return Situation(verdict)
+
+
+def step(
+    gate: Gate, verdict: Verdict, instant: int, settings: GateSettings
+) -> tuple[Gate, list[Closure]]:
+    """Return the gate after a verdict, and where the verdict closes it.
+
+    >>> from deepclean.core.time import NS
+    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 1.03, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
+    >>> gate, closures = step(Gate.start(0), Verdict.GOOD, 8 * NS, limits)
+    >>> gate.state.name, closures
+    ('ON', [])
+    >>> gate, closures = step(gate, Verdict.BAD, 9 * NS, limits)
+    >>> gate.state.name, [(one.start / NS, one.end / NS, one.gentle) for one in closures]
+    ('OFF', [(11.0, 11.5, True)])
+
+    Args:
+        gate: before the verdict; it is not changed.
+        verdict: what was seen.
+        instant: when, GPS nanoseconds: the start of the slot for JUMP, else the end of what was
+            looked at.
+        settings: of the gate.
+
+    Raises:
+        ValueError: as `situation` does.
+    """
+    case = situation(gate, verdict, instant, settings)
+    state, closing, reason = TRANSITIONS[gate.state, case]
+    reason = reason or gate.reason
+    closures, closes = [], gate.closes
+    if closing is Closing.HOLD:
+        # The next look ends at most FAST_STEP after the slot.
+        return gate, [Closure(instant, instant + SLOT + FAST_STEP, reason)]
+    if closing is Closing.SHUT:
+        closes = instant
+    elif closing is Closing.FADE:
+        # No longer than the gate rests, so that it is closed before it can open again.
+        closes = instant + min(settings.fade, settings.dwell)
+        closures.append(Closure(closes, closes + FAST_STEP, reason, gentle=True))
+    if state is GateState.OFF and instant >= closes:
+        closures.append(Closure(instant, instant + FAST_STEP, reason))
+    bad = instant if case in (Situation.URGENT, Situation.BAD) else gate.bad
+    good = instant if verdict is Verdict.GOOD and state is GateState.ON else gate.good
+    return Gate(bad, good, closes, state, reason), closures

@@ -1,4 +1,4 @@
-"""What becomes of a model in a running engine: it joins, is tried, takes over, stays or goes.
+"""The rollout of a model in a running engine: it joins, is tried, takes over, stays or goes.
 
 | offered as | it runs beside production until | then |
 |---|---|---|
@@ -7,9 +7,9 @@
 | canary | a trial is passed (core.rollout.rules) | takes over |
 | | the trial is failed | rejected |
 
-Who took over is on probation: the former production runs on beside it, and takes over again, once,
-if that would be better. All decisions rest on blocks that came out of the engine, and are in force
-from the next block on that goes in.
+A version that took over is on probation: the former production runs on beside it, and takes over
+again, once, if that would be better. All decisions rest on blocks that came out of the engine, and
+are in force from the next block on that goes in.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ What = Literal[
     "rolled_back",
     "confirmed",
 ]
-"""What happens to a version. The first three come from outside, the others are decided here."""
+"""An event in a version's life. The first three come from outside, the others are decided here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a version.
+    """An event in a version's life.
 
     Args:
-        instant: from where on, GPS nanoseconds: the edge of a block.
-        what: happened.
-        version: to which.
-        role: in which role.
-        former: the version that it took over from.
-        why: for people.
-        figures: what it rests on, by name.
+        instant: the instant from which on it is in force, GPS nanoseconds: the edge of a block.
+        what: the kind of event.
+        version: the version.
+        role: the role of the version.
+        former: the number of the version that it took over from.
+        why: the reason, for people.
+        figures: the measures on which the decision rests, by name.
     """
 
     instant: int
@@ -72,7 +72,14 @@ class Event:
 
 @dataclass(slots=True)
 class _CouplingRollout:
-    """How a coupling's models stand beside production."""
+    """The versions of a coupling beside production, and the rules that judge them.
+
+    Args:
+        incoming: the version that takes over as soon as nothing is lost by it.
+        waited: the counted time, in nanoseconds, that it has waited.
+        canary: the canary, and `trial` its trial.
+        former: the former production, kept ready, and `probation` that of the new production.
+    """
 
     incoming: Version | None = None
     waited: int = 0
@@ -90,8 +97,8 @@ class Rollout:
     """Decides which versions of an engine's models are at work.
 
     Args:
-        engine: not switched by anybody else.
-        settings: of the rules.
+        engine: the engine, whose versions nobody else may switch.
+        settings: the settings of the rules.
     """
 
     def __init__(self, engine: Engine, settings: TrialSettings) -> None:
@@ -110,7 +117,7 @@ class Rollout:
         return version in self._engine.versions.at_work
 
     def standing(self, coupling: str) -> str:
-        """Return in words which versions of a coupling are at work, and what they wait for."""
+        """Return a description of a coupling's versions at work and of their progress."""
         course, said = self._courses[coupling], [str(self.production(coupling).number)]
         if course.incoming is not None:
             said.append(f"{course.incoming.number} about to take over")
@@ -125,16 +132,15 @@ class Rollout:
     def offer(
         self, instant: int, version: Version, role: Role, model: Coupling | None
     ) -> Event | None:
-        """Take a model that is to have a role; return what was made of it.
+        """Take a model that is to have a role and return the event, if there is one.
 
-        What is in production already is no canary, and cancels whatever was to take over: that is
-        withdrawn.
+        An offer of the version in production withdraws the version that was to have the role.
 
         Args:
-            instant: start of the next block, GPS nanoseconds.
-            version: which.
-            role: that it is to have.
-            model: of that version; None where it is at work.
+            instant: the start of the next block, GPS nanoseconds.
+            version: the version.
+            role: the role that it is to have.
+            model: the coupling with the model of that version; None where it is at work.
 
         Raises:
             ValueError: the engine cannot take it (ActiveVersions.add). Nothing is changed.
@@ -155,7 +161,7 @@ class Rollout:
         return Event(instant, "offered", version, role)
 
     def withdraw(self, instant: int, coupling: str, role: Role) -> Event | None:
-        """Let what was to take over go, or the canary; return what happened, if there was one."""
+        """Let the incoming version or the canary go and return the event, if there was one."""
         course = self._courses[coupling]
         version = course.incoming if role == "production" else course.canary
         if version is None:
@@ -167,14 +173,14 @@ class Rollout:
         return Event(instant, "withdrawn", version, role)
 
     def step(self, block: CleanedBlock) -> list[Event]:
-        """Take the next block that came out; return what was decided on it."""
+        """Take the next block that came out and return the events that are decided on it."""
         found: list[Event] = []
         if not block.others or block.cleaned is None:
             return found
         counts = _counts(block)
         for name, course in self._courses.items():
-            for step in (self._bring_in, self._try, self._watch):
-                # One switch at a time: what else is due is decided on the next block.
+            for step in (self._step_incoming, self._step_trial, self._step_probation):
+                # One switch at a time: the rest is decided on the next block.
                 if not self._engine.versions.can_switch(name):
                     break
                 event = step(course, block, block.estimates[name], counts)
@@ -182,7 +188,7 @@ class Rollout:
                     found.append(event)
         return found
 
-    def _bring_in(
+    def _step_incoming(
         self, course: _CouplingRollout, block: CleanedBlock, now: Estimate, counts: bool
     ) -> Event | None:
         """Let an incoming version take over as soon as nothing is lost by it."""
@@ -208,22 +214,23 @@ class Rollout:
         )
         return Event(self._instant(block), "refused", version, "production", None, why)
 
-    def _try(
+    def _step_trial(
         self, course: _CouplingRollout, block: CleanedBlock, now: Estimate, counts: bool
     ) -> Event | None:
-        """Go on with the canary's trial."""
+        """Show the canary's trial the next block, and act on its verdict."""
         version, trial = course.canary, course.trial
         one = block.others.get(version) if version else None
         if version is None or trial is None or one is None:
             return None
         if self._engine.versions.canary(version.coupling) != version:
+            # A canary begins when its filters are full.
             if not _valid(one):
                 return None
             self._engine.versions.set_canary(version.coupling, version)
-        sight = _sight(block, one, now) if counts else None
-        if sight is None:
+        compared = _trial_block(block, one, now) if counts else None
+        if compared is None:
             return None
-        verdict = trial.step(sight)
+        verdict = trial.step(compared)
         if verdict is TrialVerdict.WAIT:
             return None
         figures = asdict(trial.figures())
@@ -234,16 +241,16 @@ class Rollout:
         course.canary = course.trial = None
         return self._take_over("promoted", course, version, now, "trial passed", figures)
 
-    def _watch(
+    def _step_probation(
         self, course: _CouplingRollout, block: CleanedBlock, now: Estimate, counts: bool
     ) -> Event | None:
-        """Go on with production's probation."""
+        """Show production's probation the next block, and act on its verdict."""
         version, probation = course.former, course.probation
         one = block.others.get(version) if version else None
         if version is None or probation is None or one is None:
             return None
-        sight = _sight(block, now, one) if counts else None
-        verdict = TrialVerdict.WAIT if sight is None else probation.step(sight)
+        compared = _trial_block(block, now, one) if counts else None
+        verdict = TrialVerdict.WAIT if compared is None else probation.step(compared)
         if verdict is TrialVerdict.WAIT:
             return None
         course.former = course.probation = None
@@ -272,7 +279,7 @@ class Rollout:
         why: str,
         figures: dict[str, float] | None = None,
     ) -> Event:
-        """Let a version take over; the former is kept ready where there are gates to judge by."""
+        """Let a version take over. The former is kept ready where there are gates to judge by."""
         before, older = self.production(version.coupling), course.former
         instant = self._engine.versions.promote(version)
         assert instant is not None
@@ -287,7 +294,7 @@ class Rollout:
         return Event(instant, what, version, "production", before.number, why, figures or {})
 
     def _let_go(self, version: Version) -> None:
-        """Let a version go that nobody here keeps."""
+        """Let a version go, unless it is in production or kept beside it."""
         kept = {*self._courses[version.coupling].kept, self.production(version.coupling)}
         if version not in kept and self.runs(version):
             self._engine.versions.remove(version)
@@ -304,17 +311,18 @@ class Rollout:
             self._let_go(version)
 
     def _instant(self, block: CleanedBlock) -> int:
+        """Return the instant from which on a decision is in force, GPS nanoseconds."""
         frontier = self._engine.frontier
         return block.span.end if frontier is None else frontier
 
 
 def _counts(block: CleanedBlock) -> bool:
-    """Return whether a block counts: ready for analysis, no witness at fault."""
+    """Return whether a block counts: it is ready for analysis, and no witness is at fault."""
     return not not_ready(block.source) and all(f.reason == reasons.ZERO for f in block.faults)
 
 
-def _sight(block: CleanedBlock, candidate: Estimate, other: Estimate) -> TrialBlock | None:
-    """Return what is seen of two versions; None where a measure of either is not complete."""
+def _trial_block(block: CleanedBlock, candidate: Estimate, other: Estimate) -> TrialBlock | None:
+    """Return the measures of two versions; None where those of either are not complete."""
     if not all(_valid(e) and not e.unsettled and e.quality for e in (candidate, other)):
         return None
     assert candidate.quality is not None
@@ -329,11 +337,11 @@ def _sight(block: CleanedBlock, candidate: Estimate, other: Estimate) -> TrialBl
 
 
 def _open(estimate: Estimate) -> bool:
-    """Return whether a version's gate is open throughout; where there is none, it is."""
+    """Return whether a version's gate is open throughout. Where there is none, it is."""
     return estimate.gate is None or bool((estimate.gate == 1).all())
 
 
 def _valid(estimate: Estimate) -> bool:
-    """Return whether an estimate rests on what it needs throughout."""
+    """Return whether an estimate rests on good data throughout."""
     valid = estimate.gain if estimate.valid is None else estimate.valid
     return bool((valid == 1).all())

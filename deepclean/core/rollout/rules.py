@@ -1,6 +1,6 @@
-"""Whether a candidate may become production, and whether what became it may stay: the rules.
+"""The rules by which a canary becomes production, and by which new production is rolled back.
 
-Only time counts in which the strain is ready for analysis, every witness is good and both
+Only that time counts in which the strain is ready for analysis, every witness is good and both
 versions' estimates and statistics are complete. Both rules see ratios of the running spectra
 (core.gate.quality) and the gates, once a block, so equal frames lead to equal decisions at equal
 instants.
@@ -17,7 +17,7 @@ from deepclean.core.time import NS
 
 
 class TrialVerdict(Enum):
-    """What a rule says of the version that it watches."""
+    """The verdict of a rule on the version that it judges."""
 
     WAIT = "wait"
     GOOD = "good"
@@ -26,33 +26,25 @@ class TrialVerdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TrialSettings:
-    """When a canary is promoted or rejected, and production rolled back; times in nanoseconds.
+    """Configured by `models.trial`; durations in nanoseconds."""
 
-    Args:
-        validation_time: of counted time, all in spec, after which a canary is promoted.
-        patience: of counted time, after which one that was not is rejected.
-        margin: what its mean ASD ratio may be above production's, as a part of that.
-        rollback_after: of counted time that new production is out of spec and the former is not.
-        probation: of counted time, for which the former production is kept ready.
-    """
-
-    validation_time: int = 100 * NS
-    patience: int = 600 * NS
-    margin: float = 0.01
-    rollback_after: int = 30 * NS
-    probation: int = 3600 * NS
+    validation_time: int
+    patience: int
+    margin: float
+    rollback_after: int
+    probation: int
 
 
 @dataclass(frozen=True, slots=True)
 class TrialBlock:
-    """Two versions over one block that counts.
+    """The measures of two versions over one block that counts.
 
     Args:
-        duration: of the block, nanoseconds.
-        candidate: mean ASD ratio in the band, of the version that is judged.
-        candidate_in_spec: whether its gate is open throughout.
-        other: that of the version that it is compared with.
-        other_in_spec: likewise.
+        duration: the length of the block, nanoseconds.
+        candidate: the mean ASD ratio in the band of the version that is judged.
+        candidate_in_spec: whether that version's gate is open throughout.
+        other: the mean ASD ratio in the band of the version that it is compared with.
+        other_in_spec: whether the other version's gate is open throughout.
     """
 
     duration: int
@@ -64,13 +56,13 @@ class TrialBlock:
 
 @dataclass(frozen=True, slots=True)
 class TrialFigures:
-    """What a rule rests on.
+    """The measures on which a rule decides.
 
     Args:
-        counted: nanoseconds that counted in all.
-        in_spec: of those in the last `validation_time`, in which the candidate was in spec.
-        candidate: its mean ASD ratio over them.
-        other: that of what it is compared with; where that was out of spec, 1 stands for it.
+        counted: the nanoseconds that counted in all.
+        in_spec: the nanoseconds of the last `validation_time` in which the candidate was in spec.
+        candidate: the candidate's mean ASD ratio over the last `validation_time`.
+        other: the other version's mean ASD ratio over that time, with 1 where it was out of spec.
     """
 
     counted: int
@@ -80,10 +72,17 @@ class TrialFigures:
 
 
 class Trial:
-    """A canary beside production.
+    """The trial of a canary beside production.
+
+    >>> settings = TrialSettings(
+    ...     validation_time=2, patience=9, margin=0.01, rollback_after=1, probation=1
+    ... )
+    >>> trial, block = Trial(settings), TrialBlock(1, 0.5, True, 0.5, True)
+    >>> trial.step(block).name, trial.step(block).name
+    ('WAIT', 'GOOD')
 
     Args:
-        settings: of the rule.
+        settings: the settings of the rule.
     """
 
     def __init__(self, settings: TrialSettings) -> None:
@@ -92,16 +91,18 @@ class Trial:
         self._held = 0
         self._counted = 0
 
-    def step(self, sight: TrialBlock) -> TrialVerdict:
-        """Take the next block that counts; return GOOD to promote, BAD to reject."""
+    def step(self, block: TrialBlock) -> TrialVerdict:
+        """Take the next block that counts and return GOOD to promote, BAD to reject."""
         settings = self._settings
-        self._seen.append(sight)
-        self._held += sight.duration
-        self._counted += sight.duration
+        self._seen.append(block)
+        self._held += block.duration
+        self._counted += block.duration
+        # The window is the fewest last blocks that together last the validation time at least.
         while self._held - self._seen[0].duration >= settings.validation_time:
             self._held -= self._seen.popleft().duration
         figures = self.figures()
-        # `not above`, so that no number fails.
+        # All of the window in spec, and no worse than production by more than the margin. The
+        # comparison is written such that NaN fails it.
         if (
             self._held >= settings.validation_time
             and figures.in_spec == self._held
@@ -111,7 +112,7 @@ class Trial:
         return TrialVerdict.BAD if self._counted >= settings.patience else TrialVerdict.WAIT
 
     def figures(self) -> TrialFigures:
-        """Return what it rests on as things stand."""
+        """Return the measures so far."""
         return TrialFigures(
             self._counted,
             sum(one.duration for one in self._seen if one.candidate_in_spec),
@@ -122,7 +123,7 @@ class Trial:
         )
 
     def why(self) -> str:
-        """Return why it is not good, for people."""
+        """Return the reason, for people, for which the canary is not good."""
         figures, settings = self.figures(), self._settings
         if figures.in_spec < self._held:
             return (
@@ -133,14 +134,23 @@ class Trial:
         return f"ASD ratio {figures.candidate:.4f}, above {limit:.4f} that production allows"
 
     def _mean(self, values: list[tuple[int, float]]) -> float:
+        """Return the mean of values over the window, each weighted with its duration."""
         return sum(duration * value for duration, value in values) / max(self._held, 1)
 
 
 class Probation:
-    """New production beside the former.
+    """The probation of new production beside the former version.
+
+    >>> settings = TrialSettings(
+    ...     validation_time=1, patience=1, margin=0.0, rollback_after=2, probation=9
+    ... )
+    >>> probation = Probation(settings)
+    >>> worse = TrialBlock(1, 1.2, False, 0.5, True)
+    >>> probation.step(worse).name, probation.step(worse).name
+    ('WAIT', 'BAD')
 
     Args:
-        settings: of the rule.
+        settings: the settings of the rule.
     """
 
     def __init__(self, settings: TrialSettings) -> None:
@@ -148,28 +158,32 @@ class Probation:
         self._counted = 0
         self._out = 0
 
-    def step(self, sight: TrialBlock) -> TrialVerdict:
-        """Take the next block that counts; return BAD to roll back, GOOD to let the former go.
+    def step(self, block: TrialBlock) -> TrialVerdict:
+        """Take the next block that counts and return BAD to roll back, GOOD to drop the former.
 
-        A block in which both or neither are out of spec ends a run of bad ones: then going back
-        would not help.
+        A block in which both or neither are out of spec ends a run of bad ones, because a return to
+        the former version would not help then.
         """
-        self._counted += sight.duration
-        worse = not sight.candidate_in_spec and sight.other_in_spec
-        self._out = self._out + sight.duration if worse else 0
+        self._counted += block.duration
+        worse = not block.candidate_in_spec and block.other_in_spec
+        self._out = self._out + block.duration if worse else 0
         if self._out >= self._settings.rollback_after:
             return TrialVerdict.BAD
         return TrialVerdict.GOOD if self._counted >= self._settings.probation else TrialVerdict.WAIT
 
     def figures(self) -> dict[str, float]:
-        """Return what it rests on as things stand, nanoseconds."""
+        """Return the measures so far, in nanoseconds."""
         return {"counted": self._counted, "out_of_spec": self._out}
 
     def why(self) -> str:
-        """Return why it is not good, for people."""
+        """Return the reason, for people, for which the new version is not good."""
         return f"out of spec for {self._out / NS:.0f} s in which the former version was not"
 
 
 def number(value: float) -> float:
-    """Return a ratio as it is counted: what is no number is worse than any."""
+    """Return a ratio, or infinity for one that is not finite, which is worse than any.
+
+    >>> number(0.5), number(float("nan"))
+    (0.5, inf)
+    """
     return value if isfinite(value) else float("inf")

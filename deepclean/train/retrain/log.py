@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from deepclean.core.time import NS, Span
 from deepclean.models import log as model_log
-from deepclean.system import jsonl
 
 LOG = "retrain.jsonl"
 
@@ -61,8 +60,7 @@ class RetrainRecord:
         Raises:
             OutputError: the file system refused.
         """
-        when, who = model_log.signed()
-        jsonl.append(directory / LOG, {"when": when, "who": who, **asdict(self)})
+        model_log.append_signed(directory / LOG, asdict(self))
 
 
 def in_seconds(spans: Sequence[Span]) -> GpsSpans:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Protocol
 
 from deepclean import factory
 from deepclean.config import Config
@@ -20,7 +19,7 @@ from deepclean.models import load as models
 from deepclean.models import loading, store, versions
 from deepclean.models.load import Model
 from deepclean.models.manifest import Manifest, sha256
-from deepclean.train.data import DataSource, SiteData, TrainingData
+from deepclean.train.data import SiteData, TrainingData
 from deepclean.train.loop import Progress
 from deepclean.train.retrain import verdict
 from deepclean.train.retrain.lock import alone, scratch
@@ -29,10 +28,6 @@ from deepclean.train.retrain.split import divide, newest
 from deepclean.train.run import train
 
 _log = logging.getLogger(__name__)
-
-
-class RetrainData(DataSource, ChannelHistory, Protocol):
-    """What can be trained on and validated with: io.history.History, io.datafind.Fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +45,7 @@ class Job:
     config: Config
     coupling: str
     end: int
-    open_data: Callable[[Span], tuple[RetrainData, RetrainData]]
+    open_data: Callable[[Span], tuple[ChannelHistory, ChannelHistory]]
     check: store.Check
 
     @property
@@ -131,7 +126,7 @@ def _retrain(job: Job, record: RetrainRecord) -> RetrainRecord:
 
 
 def _stretches(
-    job: Job, data: tuple[RetrainData, RetrainData], record: RetrainRecord
+    job: Job, data: tuple[ChannelHistory, ChannelHistory], record: RetrainRecord
 ) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
     """Return the spans for training and the held-out spans, none if there are too few data."""
     config, retrain = job.config, job.config.retrain
@@ -159,7 +154,7 @@ def _stretches(
     return training, held_out
 
 
-def _site(job: Job, data: tuple[RetrainData, RetrainData]) -> SiteData:
+def _site(job: Job, data: tuple[ChannelHistory, ChannelHistory]) -> SiteData:
     """Return the coupling's data.
 
     Raises:
@@ -182,7 +177,7 @@ def _load(job: Job, production: int) -> Model:
 
 def _train(
     job: Job,
-    data: tuple[RetrainData, RetrainData],
+    data: tuple[ChannelHistory, ChannelHistory],
     training: tuple[Span, ...],
     parent: Model | None,
     place: Path,

@@ -12,12 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from deepclean.core.block import Block, CleanedBlock, Gap, Series
 from deepclean.core.engine.engine import Engine
-from deepclean.core.predict import PredictSettings
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (
     SIXTEENTH,
     SMALL,
-    Record,
     Small,
     clean,
     estimate,
@@ -28,39 +26,7 @@ from tests.helpers.builders import (
     strain_of,
 )
 from tests.helpers.faulty_input import LINEAR, RATE, assert_sound, at, gap, linear, record
-
-
-def test_strain_may_be_missing_or_no_number() -> None:
-    data = record()
-    assert isinstance(data.strain, Series)
-    samples = data.strain.samples.copy()
-    samples[5 * RATE + 3 : 5 * RATE + 9] = [np.nan, np.inf, -np.inf, -0.0, 0.0, 5e-324]
-    blocks = Record(data.span, Series(data.span, RATE, samples), data.witnesses).blocks()
-    missing = Gap(blocks[6].span, "missing")
-    blocks[6] = Block(blocks[6].span, missing, blocks[6].witnesses)
-    cleaned = clean(linear("FAST"), blocks)
-    assert [b.source for b in cleaned] == blocks
-    assert_sound(cleaned)
-    assert cleaned[6].cleaned is None
-    # The strain is not what the estimate rests on.
-    whole = clean(linear("FAST"), data.blocks())
-    for index in (4, 5, 7):
-        one, other = cleaned[index].estimates["all"], whole[index].estimates["all"]
-        assert same_bits(one.noise, other.noise)
-        assert same_bits(one.gain, other.gain)
-
-
-def test_raw_is_raw_bit_for_bit_before_history_is_there() -> None:
-    data = record(2)
-    strain = np.tile([-0.0, 0.0, np.nan, -np.nan], RATE // 2)
-    cleaned = clean(
-        linear("FAST"), Record(data.span, Series(data.span, RATE, strain), data.witnesses).blocks()
-    )
-    gain = estimate(cleaned, "all").gain
-    assert (gain[: RATE // 4] == 0).all()
-    assert (gain[RATE // 2 : RATE] == 1).any()
-    silent = gain == 0
-    assert same_bits(strain_of(cleaned)[silent], strain[silent])
+from tests.helpers.settings import predict_settings
 
 
 @settings(max_examples=20)
@@ -108,12 +74,6 @@ def test_release_is_like_a_gap_after_the_input() -> None:
     assert same_bits(estimate(head, "all").gain, estimate(expected, "all").gain)
 
 
-def test_before_any_input_there_is_nothing_to_release() -> None:
-    engine = linear("FAST")
-    assert engine.release() == []
-    assert engine.pending == 0
-
-
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -122,9 +82,7 @@ def test_before_any_input_there_is_nothing_to_release() -> None:
     ],
     ids=["again", "rate"],
 )
-def test_what_is_refused_changes_nothing(
-    spoil: Callable[[list[Block]], Block], message: str
-) -> None:
+def test_refused_block_changes_nothing(spoil: Callable[[list[Block]], Block], message: str) -> None:
     blocks = record().blocks()
     engine = linear("FAST")
     cleaned = push_all(engine, blocks[:5])
@@ -155,7 +113,7 @@ def test_an_engine_has_couplings_of_different_names() -> None:
 
 def test_a_mode_that_does_not_suit_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="mode 'pass' needs an equivariant network"):
-        make_engine(SMALL, Small(predict=PredictSettings("pass", 512, edge=64)))
+        make_engine(SMALL, Small(predict=predict_settings("pass", 512, edge=64)))
 
 
 def test_it_states_its_witnesses() -> None:

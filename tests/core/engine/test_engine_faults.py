@@ -8,8 +8,7 @@ import torch
 
 from deepclean.core.block import Block, CleanedBlock, Float64, Gap, Series
 from deepclean.core.engine.engine import Engine
-from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.predict import Network, PredictSettings
+from deepclean.core.predict import Network
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (
     NOISE,
@@ -43,6 +42,7 @@ from tests.helpers.faulty_input import (
     no_block,
     record,
 )
+from tests.helpers.settings import engine_settings, predict_settings
 
 every_fault = pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 
@@ -64,9 +64,7 @@ def aligned(cleaned: Sequence[CleanedBlock], values: Float64, like: Record) -> F
 @every_fault
 @pytest.mark.parametrize("witness", RATES)
 @pytest.mark.parametrize("span", SPANS, ids=str)
-def test_a_fault_silences_what_rests_on_it_and_no_more(
-    fault: Fault, witness: str, span: Span
-) -> None:
+def test_fault_silences_what_rests_on_it(fault: Fault, witness: str, span: Span) -> None:
     data = record()
     whole = estimate(clean(linear(witness), data.blocks()), "all")
     wild = data.replaced(**{witness: changed(data.witnesses[witness], span, 1e3)})
@@ -97,7 +95,7 @@ def test_a_fault_silences_what_rests_on_it_and_no_more(
 @pytest.mark.parametrize("offset", range(8))
 def test_the_reason_goes_as_far_as_the_ramp(offset: int) -> None:
     """To the sample of the strain, also where the model's are finer."""
-    shared = EngineSettings(strain_rate=512, model_rate=2048, ramp=NS // 8)
+    shared = engine_settings(strain_rate=512, model_rate=2048, ramp=NS // 8)
     data = make_record(5, {"FAST": 2048}, strain_rate=512)
     assert isinstance(data.witnesses["FAST"], Series)
     samples = data.witnesses["FAST"].samples.copy()
@@ -217,7 +215,7 @@ def wrong_above(limit: float, value: float) -> Network:
 def test_a_network_that_answers_nonsense_is_not_believed(value: float, mode: str) -> None:
     data = record()
     wild = data.replaced(FAST=changed(data.witnesses["FAST"], at(70, 71), 50.0))
-    chosen = PredictSettings(mode, kernel=64, edge=0)
+    chosen = predict_settings(mode, kernel=64, edge=0)
     engines = [
         transparent(LINEAR, "FAST", settle_in=BOX, predict=chosen, network=network)
         for network in (wrong_above(20.0, value), first_channel)

@@ -2,23 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from deepclean.core import reasons
-from deepclean.core.bandpass import BandpassSettings, make_bandpass
-from deepclean.core.block import Block, CleanedBlock, Gap, Series
+from deepclean.core.bandpass import make_bandpass
+from deepclean.core.block import Block, Gap, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
-from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings
-from deepclean.core.gate.table import GateSettings
-from deepclean.core.predict import Network, Predictor, PredictSettings
+from deepclean.core.predict import Network, Predictor, Reach
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (
     NOISE,
@@ -26,96 +22,29 @@ from tests.helpers.builders import (
     SIXTEENTH,
     START,
     Record,
-    Small,
+    assert_same_bits,
     changed,
     clean,
     estimate,
     first_channel,
     make_engine,
     make_record,
+    over,
     push_all,
     same_bits,
     strain_of,
-    wiener,
+)
+from tests.helpers.reference_chain import COUPLINGS, SETTINGS, at_once, record
+from tests.helpers.settings import (
+    bandpass_settings,
+    engine_settings,
+    gate_settings,
+    predict_settings,
 )
 
-FORECAST = ForecastSettings(memory=4 * NS)
+HASTY = SETTINGS["hasty"]
 
-HASTY = EngineSettings(strain_rate=1024, model_rate=512, ramp=NS // 8, forecast=FORECAST)
-
-GATES = GateSettings(window=4 * NS, dwell=2 * NS, memory=6 * NS, fade=NS // 2)
-
-COUPLINGS = {
-    "pass": Small(),
-    "wiener": Small(network=wiener(3)),
-    "windows": Small(predict=PredictSettings("windows", kernel=512, edge=112)),
-    "average": Small(predict=PredictSettings("average", kernel=512, edge=96, stride=32)),
-    "bands": Small(network=wiener(3), bands=((20.0, 28.0), (55.0, 65.0))),
-}
-
-LENGTH = 40
-
-lengths = st.lists(
-    st.one_of(st.integers(1, 16), st.integers(1, 20).map(lambda s: 16 * s)), min_size=2, max_size=12
-)
-"""Of blocks, in sixteenths of a second."""
-
-
-@lru_cache
-def record() -> Record:
-    return make_record(LENGTH)
-
-
-@lru_cache
-def at_once(coupling: str, hop: int = NS, seconds: int = LENGTH) -> CleanedBlock:
-    engine = make_engine(replace(HASTY, hop=hop), COUPLINGS[coupling])
-    data = record().between(0, seconds * NS)
-    (cleaned,) = engine.push(data.block(data.span))  # nothing is missing for it
-    return cleaned
-
-
-def assert_same(found: Sequence[CleanedBlock], whole: CleanedBlock, span: Span) -> None:
-    """Assert that consecutive blocks have the bits of the whole over a span."""
-    first, _ = found[0].span.indices(HASTY.strain_rate)
-    begin, _ = whole.span.indices(HASTY.strain_rate)
-    low, high = span.indices(HASTY.strain_rate)
-    one, other = estimate(found), estimate([whole])
-    for ours, theirs in (
-        (strain_of(found), strain_of([whole])),
-        (one.noise, other.noise),
-        (one.gain, other.gain),
-    ):
-        assert same_bits(ours[low - first : high - first], theirs[low - begin : high - begin])
-
-
-@pytest.mark.parametrize("coupling", COUPLINGS)
-@settings(max_examples=6)
-@given(start=st.integers(0, 10 * 16), end=st.integers(25 * 16, LENGTH * 16), cuts=lengths)
-def test_any_cut_and_any_start_give_the_same_bits(
-    coupling: str, start: int, end: int, cuts: list[int]
-) -> None:
-    whole = at_once(coupling)
-    engine = make_engine(HASTY, COUPLINGS[coupling])
-    fed = record().between(start * SIXTEENTH, end * SIXTEENTH)
-    blocks = fed.blocks(cuts)
-    cleaned = clean(engine, blocks)
-    assert [block.source for block in cleaned] == blocks
-    wanted = Span(-(-(fed.span.start + engine.history) // NS) * NS, fed.span.end // NS * NS)
-    assert fed.span.covers(engine.needs(wanted))
-    assert_same(cleaned, whole, wanted)
-    assert (estimate(cleaned).gain[-HASTY.strain_rate * 2 : -HASTY.strain_rate] == 1).all()
-
-
-@settings(max_examples=4)
-@given(start=st.integers(0, 16), cuts=lengths)
-def test_short_hops_in_any_cut_give_the_same_bits(start: int, cuts: list[int]) -> None:
-    whole = at_once("wiener", SIXTEENTH, 12)
-    engine = make_engine(replace(HASTY, hop=SIXTEENTH), COUPLINGS["wiener"])
-    fed = record().between(start * SIXTEENTH, 12 * NS)
-    wanted = Span(fed.span.start + engine.history, fed.span.end)
-    wanted = Span(-(-wanted.start // SIXTEENTH) * SIXTEENTH, wanted.end)
-    assert_same(clean(engine, fed.blocks(cuts)), whole, wanted)
-
+GATES = gate_settings(window=4 * NS, dwell=2 * NS, memory=6 * NS, fade=NS // 2)
 
 faults = st.lists(
     st.tuples(st.sampled_from(list(RATES)), st.integers(0, 230), st.integers(1, 24), st.booleans()),
@@ -150,7 +79,7 @@ def faulty(data: Record, bad: Sequence[tuple[str, int, int, bool]]) -> list[Bloc
 @pytest.mark.parametrize("hop", [SIXTEENTH, NS])
 @settings(max_examples=8)
 @given(bad=faults, absent=st.integers(0, 14))
-def test_nothing_that_comes_later_is_known(
+def test_the_future_is_not_used(
     hop: int, bad: list[tuple[str, int, int, bool]], absent: int
 ) -> None:
     """What leaves with the input up to an instant is what leaves when more follows."""
@@ -176,25 +105,14 @@ def test_nothing_before_the_history_matters(seed: int, at: int) -> None:
     begin = record().span.start
     wanted = Span(begin + at * NS, begin + (at + 2) * NS)
     kept = engine.needs(wanted).start
-    other = make_record(LENGTH, seed=seed + 1)
-    data = record().replaced(
-        **{
-            name: changed(
-                witness,
-                Span(-(-kept // NS) * NS, begin + LENGTH * NS),
-                _after(record(), name, kept),
-            )
-            for name, witness in other.witnesses.items()
-        }
-    )
-    fed = data.between(0, (at + 2) * NS)
-    assert_same(push_all(engine, fed.blocks()), at_once("wiener"), wanted)
-
-
-def _after(data: Record, name: str, kept: int) -> NDArray[np.float64]:
-    witness = data.witnesses[name]
-    assert isinstance(witness, Series)
-    return np.asarray(witness.cut(Span(-(-kept // NS) * NS, data.span.end)).samples)
+    other = make_record(40, seed=seed + 1)
+    middle = -(-kept // NS) * NS - begin
+    blocks = [
+        *other.between(0, middle).blocks(),
+        *record().between(middle, (at + 2) * NS).blocks(),
+    ]
+    whole = at_once("wiener", "hasty")
+    assert_same_bits(over(push_all(engine, blocks), wanted), over([whole], wanted))
 
 
 # Lines that can be forecast: the estimate is what a hop that waits would give.
@@ -208,14 +126,14 @@ def through(
     network: Network = first_channel, *names: str, forecast: bool = True, **other: object
 ) -> Engine:
     """Return an engine at full rates whose estimate is its network's, in one band."""
-    settings_ = EngineSettings(
+    settings_ = engine_settings(
         strain_rate=RATE, ramp=NS // 8, forecast=ForecastSettings() if forecast else None
     )
     count = max(len(names), 1)
-    predictor = Predictor(network, np.zeros(count), np.ones(count), 0.0, NOISE, 0, 1)
-    bandpass = make_bandpass(BandpassSettings(), BAND, RATE)
+    predictor = Predictor(network, np.zeros(count), np.ones(count), 0.0, NOISE, Reach.both(0), 1)
+    bandpass = make_bandpass(bandpass_settings(), BAND, RATE)
     coupling = Coupling(
-        "60Hz", names or ("MAINS",), predictor, PredictSettings(edge=0), bandpass, BAND
+        "60Hz", names or ("MAINS",), predictor, predict_settings(edge=0), bandpass, BAND
     )
     return Engine(replace(settings_, **other), [coupling])  # type: ignore[arg-type]
 
@@ -353,7 +271,7 @@ def test_gate_acts_later_by_the_ramp_and_never_in_a_step() -> None:
 def test_version_that_needs_more_is_refused(wanted: float, said: str | None) -> None:
     engine = through()
     coupling = engine.versions.production[0]
-    bandpass = make_bandpass(BandpassSettings(settle_in=wanted), BAND, RATE)  # type: ignore[arg-type]
+    bandpass = make_bandpass(bandpass_settings(settle_in=wanted), BAND, RATE)
     other = replace(coupling, bandpass=bandpass, predictor=replace(coupling.predictor, version=2))
     if said is None:
         engine.versions.add(other)
@@ -389,4 +307,4 @@ def test_bands_are_the_constants_of_the_plan() -> None:
     assert engine.lookahead == 0
     # All that is waited for else, but for the ramp, which follows.
     assert engine.schedule.forecast == waiting.lookahead - HASTY.ramp
-    assert engine.history > FORECAST.memory
+    assert engine.history > 4 * NS

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from deepclean.core import reasons
 from deepclean.core.block import Series
 from deepclean.core.engine.frames import Assembler, FrameJoiner
-from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.frame import CleanedFrame, InputFrame
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (
@@ -25,8 +24,9 @@ from tests.helpers.builders import (
     strain_of,
     transparent,
 )
+from tests.helpers.settings import engine_settings
 
-QUICK = EngineSettings(strain_rate=512, model_rate=512, hop=SIXTEENTH, ramp=NS // 16)
+QUICK = engine_settings(strain_rate=512, model_rate=512, hop=SIXTEENTH, ramp=NS // 16)
 
 RECORD = make_record(12, {"FAST": 512}, strain_rate=512)
 
@@ -92,25 +92,6 @@ def test_a_refused_frame_leaves_no_trace() -> None:
     finished += assembler.push(frames[2]) + assembler.release()
     assert [frame.source for frame in finished] == frames
     assert all(f.span == Span(f.blocks[0].span.start, f.blocks[-1].span.end) for f in finished)
-
-
-def test_a_frame_that_bypasses_comes_at_once_and_cleaning_begins_anew() -> None:
-    frames = frames_of([1] * 8)
-    assembler = Assembler(transparent(QUICK))
-    assembler.push(frames[0])
-    inside, late = assembler.push(replace(frames[1], bypass=True))
-    assert inside.source is frames[0]
-    assert same_bits(strain_of(late.blocks), raw_of(late.blocks))
-    for block in late.blocks:
-        (estimate,) = block.estimates.values()
-        assert estimate.reasons == (reasons.LATE,)
-        assert (estimate.gain == 0).all()
-    assert [f.span for f in assembler.push(replace(frames[5], bypass=True))] == [frames[5].span]
-    # Time goes back: the history again, then what is cleaned as if nothing had happened.
-    again = [f for frame in frames[2:] for f in assembler.push(frame)]
-    assert [f.source for f in again] == frames[2:7]
-    undisturbed = passed(frames)
-    assert same_bits(strain_of(again[-1].blocks), strain_of(undisturbed[6].blocks))
 
 
 def joined(frames: list[CleanedFrame], duration: int | None) -> list[CleanedFrame]:

@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 
 from deepclean.core.block import Block, Float64, Gap, Series
 from deepclean.core.engine.engine import Engine
-from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.predict import PredictSettings
 from deepclean.core.time import NS, Span, index_from
 from tests.helpers.builders import (
     RATES,
@@ -24,21 +22,23 @@ from tests.helpers.builders import (
     SMALL,
     Record,
     Small,
+    assert_same_bits,
     kernel_start,
     make_engine,
     make_record,
+    over,
     push_all,
-    same_bits,
     transparent,
 )
+from tests.helpers.settings import engine_settings, predict_settings
 
-EVEN = EngineSettings(strain_rate=512, model_rate=512, ramp=NS // 4)
+EVEN = engine_settings(strain_rate=512, model_rate=512, ramp=NS // 4)
 """With a settle-in of 192 samples neither constant has any slack, and both are sixteenths."""
 
 ODD = replace(EVEN, ramp=112 * NS // 512)
 """With a settle-in of 200 samples the same, but no sample of 16 Hz stands at either."""
 
-WINDOWS = PredictSettings("windows", kernel=222, edge=76)
+WINDOWS = predict_settings("windows", kernel=222, edge=76)
 
 
 def even() -> Engine:
@@ -60,7 +60,7 @@ ENGINES: dict[str, Callable[[], Engine]] = {
     "odd": odd,
     "sixteenths": sixteenths,
     "pass": make_engine,
-    "windows": lambda: make_engine(SMALL, Small(predict=PredictSettings("windows", 512, 112))),
+    "windows": lambda: make_engine(SMALL, Small(predict=predict_settings("windows", 512, 112))),
 }
 
 every_engine = pytest.mark.parametrize("name", ENGINES)
@@ -78,36 +78,13 @@ def engine_and_whole(name: str) -> tuple[Engine, list[Float64]]:
     """Return a template of an engine, and the unperturbed record through it."""
     engine = ENGINES[name]()
     data = record(engine.settings.strain_rate)
-    return engine, through(ENGINES[name](), data.blocks(), hops(engine, 4, 9))
+    return engine, over(push_all(ENGINES[name](), data.blocks()), hops(engine, 4, 9))
 
 
 def hops(engine: Engine, start: int, end: int) -> Span:
     """Return the span of these hops' seconds, from the record's start."""
     begin = record(engine.settings.strain_rate).span.start
     return Span(begin + start * NS, begin + end * NS)
-
-
-def through(engine: Engine, blocks: Sequence[Block], span: Span) -> list[Float64]:
-    """Return the cleaned strain, noise and gain over a span; the blocks must suffice for it."""
-    cleaned = push_all(engine, blocks)
-    rate = engine.settings.strain_rate
-    first, stop = span.indices(rate)
-    found = []
-    for pick in ("cleaned", "noise", "gain"):
-        samples = np.full(stop - first, np.nan)
-        for block in cleaned:
-            shared = block.span.overlap(span)
-            if shared is None:
-                continue
-            assert block.cleaned is not None
-            (part,) = block.estimates.values()
-            values = block.cleaned if pick == "cleaned" else getattr(part, pick)
-            begin, _ = block.span.indices(rate)
-            low, high = shared.indices(rate)
-            samples[low - first : high - first] = values[low - begin : high - begin]
-        assert np.isfinite(samples).all()
-        found.append(samples)
-    return found
 
 
 def altered(block: Block, names: Sequence[str], kind: str, rng: np.random.Generator) -> list[Block]:
@@ -191,11 +168,10 @@ def test_what_is_outside_changes_no_bit(
     span = hops(engine, start, start + count)
     kept = Span(span.start - engine.history, span.end + engine.lookahead)
     blocks = perturbed(data, names, kind, kept, cuts, np.random.default_rng(seed))
-    found = through(ENGINES[name](), blocks, span)
+    found = over(push_all(ENGINES[name](), blocks), span)
     rate = engine.settings.strain_rate
     part = slice((start - 4) * rate, (start + count - 4) * rate)
-    for samples, expected in zip(found, whole, strict=True):
-        assert same_bits(samples, expected[part])
+    assert_same_bits(found, [samples[part] for samples in whole])
     assert (found[2] == 1).all()
 
 
@@ -219,11 +195,7 @@ def test_what_it_rests_on_is_enough(name: str, start: int) -> None:
     assert [len(found) for found in cleaned] == [0] * (len(blocks) - 1) + [1]
     rate = engine.settings.strain_rate
     part = slice((start - 4) * rate, (start - 3) * rate)
-    (block,) = cleaned[-1]
-    (found,) = block.estimates.values()
-    assert block.cleaned is not None
-    for samples, expected in zip((block.cleaned, found.noise, found.gain), whole, strict=True):
-        assert same_bits(samples, expected[part])
+    assert_same_bits(over(cleaned[-1], span), [samples[part] for samples in whole])
 
 
 @pytest.mark.parametrize(("kind", "pick"), [("samples", 1), ("nan", 2)], ids=["samples", "gain"])
@@ -240,7 +212,7 @@ def test_what_is_just_inside_matters(kind: str, pick: int, side: str) -> None:
     else:
         kept = Span(data.span.start, kept.end - inside)
     blocks = perturbed(data, ["SLOW"], kind, kept, (16,), np.random.default_rng(0))
-    found = through(even(), blocks, span)
+    found = over(push_all(even(), blocks), span)
     rate = engine.settings.strain_rate
     changed = np.flatnonzero(found[pick] != whole[pick][rate : 2 * rate])
     # At the near end of the hop, and only there.
@@ -257,6 +229,5 @@ def test_strain_outside_its_block_is_nothing_to_it(name: str) -> None:
     strain = np.full(len(data.strain.samples), np.nan)
     strain[5 * rate : 6 * rate] = data.strain.samples[5 * rate : 6 * rate]
     other = Record(data.span, Series(data.span, rate, strain), data.witnesses)
-    found = through(ENGINES[name](), other.blocks(), hops(engine, 5, 6))
-    for samples, expected in zip(found, whole, strict=True):
-        assert same_bits(samples, expected[rate : 2 * rate])
+    found = over(push_all(ENGINES[name](), other.blocks()), hops(engine, 5, 6))
+    assert_same_bits(found, [samples[rate : 2 * rate] for samples in whole])

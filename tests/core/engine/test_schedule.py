@@ -8,9 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings, Schedule
-from deepclean.core.predict import Geometry, PredictSettings, geometry
-from deepclean.core.resample import ResampleSettings
+from deepclean.core.predict import Geometry, PredictSettings, Reach, geometry
 from deepclean.core.time import NS
+from tests.helpers.settings import engine_settings, predict_settings, resample_settings
 
 FOREVER = 10**20
 
@@ -23,22 +23,25 @@ def geometries(draw: st.DrawFn, hop: int) -> Geometry:
     if mode == "pass":
         periods = [p for p in (1, 2, 4, 8, 16) if hop % p == 0]
         return geometry(
-            PredictSettings(mode, 4096, edge), hop, edge, draw(st.sampled_from(periods))
+            predict_settings(mode, 4096, edge),
+            hop,
+            Reach.both(edge),
+            draw(st.sampled_from(periods)),
         )
     kept = draw(st.integers(1, 400))
-    return geometry(PredictSettings(mode, kept + 2 * edge, edge), hop, None, None)
+    return geometry(predict_settings(mode, kept + 2 * edge, edge), hop, None, None)
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> Schedule:
     """Draw a plan of one or two couplings, at rates where hops are whole samples."""
     model_rate = draw(st.sampled_from([512, 1024, 4096]))
-    shared = EngineSettings(
+    shared = engine_settings(
         strain_rate=draw(st.sampled_from([512, 1024, 4096, 16384, 20000])),
         model_rate=model_rate,
         hop=draw(st.sampled_from([NS // 16, NS // 8, NS, 2 * NS])),
         ramp=draw(st.sampled_from([0, NS // 32, NS // 16, NS // 4])),
-        resample=ResampleSettings(max_delay=Fraction(draw(st.integers(1, 8)), 8)),
+        resample=resample_settings(max_delay=Fraction(draw(st.integers(1, 8)), 8)),
     )
     couplings = {
         name: CouplingSchedule.of(
@@ -87,14 +90,14 @@ def test_no_gap_beyond_them_touches_the_gain(plan: Schedule, number: int) -> Non
 
 @pytest.mark.parametrize(
     ("shape", "settle_in"),
-    [(PredictSettings("windows", 222, 76), 246), (PredictSettings("average", 472, 68, 16), 118)],
+    [(predict_settings("windows", 222, 76), 246), (predict_settings("average", 472, 68, 16), 118)],
 )
 @pytest.mark.parametrize("ramp", [NS // 64, NS // 128])
-def test_no_gap_touches_the_gain_where_little_is_lost_to_hops(
+def test_no_gap_touches_gain_at_short_hops(
     shape: PredictSettings, settle_in: int, ramp: int
 ) -> None:
     """A gap spoils whole kernels, which may begin before those that the samples come from."""
-    shared = EngineSettings(512, 512, NS // 16, ramp)
+    shared = engine_settings(512, 512, NS // 16, ramp)
     laid = geometry(shape, shared.hop_model, None, None)
     for more in range(32):
         plan = Schedule(shared, {"A": CouplingSchedule.of(shared, settle_in + more, laid)})
@@ -155,8 +158,8 @@ def test_the_engine_looks_as_far_as_its_widest_coupling(plan: Schedule) -> None:
 
 def test_the_budget_adds_up() -> None:
     """The plan of the 60 Hz coupling at LIGO, by hand."""
-    shared = EngineSettings(strain_rate=16384)
-    shape = geometry(PredictSettings("auto", 4096, 128), shared.hop_model, 96, 16)
+    shared = engine_settings(strain_rate=16384)
+    shape = geometry(predict_settings("auto", 4096, 128), shared.hop_model, Reach.both(96), 16)
     coupling = CouplingSchedule.of(shared, 1271, shape)
     assert (coupling.interpolation, coupling.ramp, shape.before, shape.after) == (
         16,
@@ -180,13 +183,13 @@ def test_the_budget_adds_up() -> None:
 )
 def test_hop_and_ramp_are_whole_samples(fault: tuple[int, int, int, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        EngineSettings(*fault)
+        engine_settings(*fault)
 
 
 @given(st.sampled_from([4096, 16384, 20000]), st.integers(1, 64))
 def test_a_hop_is_the_same_time_at_both_rates(rate: int, sixteenths: int) -> None:
     hop = sixteenths * NS // 16
     assume(hop * rate % NS == 0)
-    shared = EngineSettings(strain_rate=rate, hop=hop, ramp=0)
+    shared = engine_settings(strain_rate=rate, hop=hop, ramp=0)
     assert Fraction(shared.hop_model, 4096) == Fraction(shared.hop_strain, rate)
     assert shared.hop_model * NS == hop * 4096

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from benchmarks.site import CONFIG, SHORT, START, Made, make, site_of
+from benchmarks.site import SHORT, START, SiteDirectory, wide_site
 from deepclean.config import load
-from deepclean.core.block import Block, CleanedBlock, Series
+from deepclean.core.block import CleanedBlock
 from deepclean.core.engine.engine import Engine
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
 from deepclean.models.loading import load_models
-from deepclean.simulate import Simulator
-from tests.helpers.builders import SIXTEENTH, Record, clean, estimate, same_bits, strain_of
+from tests.helpers.builders import SIXTEENTH, Record, clean, estimate, raw_of, same_bits, strain_of
 
 SECONDS = 24
 """Of data: the gate is open after 17."""
@@ -40,21 +39,21 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    made = make(tmp_path_factory.mktemp("site"), SHORT)
-    loaded, data = load_models(made.config), simulated(made)
-    longer = load(CONFIG, [*made.overrides, "engine.hop=1"], environ={})
-    engine = make_engine(made.config, loaded)
+    site = wide_site(tmp_path_factory.mktemp("site"), SHORT)
+    loaded, data = load_models(site.config), simulated(site)
+    longer = load(site.path, [*site.overrides, "engine.hop=1"], environ={})
+    engine = make_engine(site.config, loaded)
     return Runs(
         engine,
         clean(engine, data.blocks([1])),
-        clean(make_engine(made.config, loaded), data.blocks()),
+        clean(make_engine(site.config, loaded), data.blocks()),
         clean(make_engine(longer, loaded), data.blocks()),
     )
 
 
-def simulated(made: Made) -> Record:
-    strain, span = made.config.strain.channel, Span.of_seconds(START, SECONDS)
-    read = dict(Simulator(site_of(made.config)).read([strain, *made.config.witness_channels], span))
+def simulated(site: SiteDirectory) -> Record:
+    strain, span = site.config.strain.channel, Span.of_seconds(START, SECONDS)
+    read = dict(site.simulator.read([strain, *site.config.witness_channels], span))
     return Record(span, read.pop(strain), read)
 
 
@@ -65,32 +64,13 @@ def test_the_latency_is_below_half_a_second(runs: Runs) -> None:
     assert engine.settings.hop + engine.lookahead <= 0.4 * NS
 
 
-def test_every_block_leaves_when_its_look_ahead_is_in(runs: Runs) -> None:
-    engine = make_engine_like(runs.engine)
-    late = -(-runs.engine.lookahead // SIXTEENTH)
-    for number, block in enumerate(cleaned.source for cleaned in runs.short[: 2 * late]):
-        out = engine.push(block)
-        expected = [runs.short[number - late].span] if number >= late else []
-        assert [one.span for one in out] == expected
-
-
-def make_engine_like(engine: Engine) -> Engine:
-    return Engine(engine.settings, engine.versions.production)
-
-
 def test_the_samples_are_those_of_blocks_of_one_second(runs: Runs) -> None:
     short, cut, long = (strain_of(blocks) for blocks in (runs.short, runs.cut, runs.long))
     assert same_bits(short, cut)
     gains = [estimate(blocks).gain[COMPARED] for blocks in (runs.short, runs.long)]
     assert (gains[0] == 1).all()
     assert same_bits(*gains)
-    raw = np.concatenate([strain(block.source) for block in runs.long])
-    noise = (raw - long)[COMPARED]
+    noise = (raw_of(runs.long) - long)[COMPARED]
     difference = (short - long)[COMPARED]
     assert np.sqrt(np.mean(difference**2)) <= 1e-6 * noise.std()
     assert np.abs(difference).max() <= 5e-6 * noise.std()
-
-
-def strain(block: Block) -> np.ndarray:
-    assert isinstance(block.strain, Series)
-    return block.strain.samples

@@ -1,4 +1,4 @@
-"""The gate: its table, and what it does to a stream."""
+"""What the gate does to a stream."""
 
 from __future__ import annotations
 
@@ -12,19 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepclean.core import reasons
-from deepclean.core.block import Block, CleanedBlock, Gap, Quality, Series
-from deepclean.core.gate.quality import FAST_STEP, BandPower
-from deepclean.core.gate.table import (
-    Gate,
-    GateSettings,
-    GateState,
-    Verdict,
-    conclude,
-    harms,
-    improves_significantly,
-    is_urgent,
-    judge,
-)
+from deepclean.core.block import Block, CleanedBlock, Gap, Series, Version
+from deepclean.core.gate.cadence import FAST_STEP, SLOT
+from deepclean.core.gate.monitor import GateMonitor
+from deepclean.core.gate.table import Gate, GateState, Verdict, step
+from deepclean.core.gate.verdicts import conclude
 from deepclean.core.products import State, state_bits
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (
@@ -39,74 +31,19 @@ from tests.helpers.builders import (
     transparent,
 )
 from tests.helpers.faulty_input import assert_sound
-from tests.helpers.gated_stream import GATED, GATES, RATE, engine, gate_of, record, scaled, shut
-
-verdicts = st.lists(st.sampled_from(Verdict), min_size=1, max_size=120)
-
-TABLE = GateSettings(window=4 * NS, dwell=4 * FAST_STEP, memory=10 * FAST_STEP)
-REACH = (TABLE.memory + TABLE.dwell) // FAST_STEP
-
-
-def walked(start: int, given: Sequence[Verdict]) -> list[GateState]:
-    gate = Gate(start * FAST_STEP)
-    return [gate.step((start + i) * FAST_STEP, v, TABLE) for i, v in enumerate(given)]
-
-
-@given(verdicts)
-def test_the_table(given: list[Verdict]) -> None:
-    """On: a good verdict late enough after any bad one, and none too long ago."""
-    for now, state in enumerate(walked(0, given)):
-        bad = max((i for i in range(now + 1) if given[i] is Verdict.BAD), default=0)
-        good = [i for i in range(bad + 4, now + 1) if given[i] is Verdict.GOOD]
-        assert (state is GateState.ON) == (
-            given[now] is not Verdict.BAD
-            and any(now - i < 10 or given[now] is Verdict.GOOD for i in good[-1:])
-        )
-
-
-@given(verdicts, st.integers(0, 119))
-def test_its_memory_ends(given: list[Verdict], skipped: int) -> None:
-    """Wherever it starts, it agrees with one that has always run."""
-    skipped = min(skipped, len(given) - 1)
-    late = walked(skipped, given[skipped:])
-    assert late[REACH:] == walked(0, given)[skipped + REACH :]
-
-
-@pytest.mark.parametrize("state", GateState)
-@pytest.mark.parametrize("verdict", Verdict)
-@pytest.mark.parametrize("rested", [False, True])
-@pytest.mark.parametrize("stale", [False, True])
-def test_every_state_and_verdict_has_one_outcome(
-    state: GateState, verdict: Verdict, rested: bool, stale: bool
-) -> None:
-    now = 1000 * FAST_STEP
-    bad = now - TABLE.dwell - 20 * FAST_STEP if rested else now - FAST_STEP
-    good = now - TABLE.memory if stale else now - FAST_STEP
-    gate = Gate(bad, good, state)
-    expected = {
-        Verdict.BAD: GateState.OFF,
-        Verdict.GOOD: GateState.ON if rested else state,
-    }.get(verdict, GateState.OFF if stale else state)
-    assert gate.step(now, verdict, TABLE) is expected
-
-
-def last(
-    raw: float, clean: float, chance: float, *, power: float = 50.0, worst: float = 0.0
-) -> BandPower:
-    """Return a brief whose difference in power has a standard deviation `chance`."""
-    variance = chance**2 / 1.05
-    return BandPower(
-        raw=np.full(2, raw),
-        clean=np.full(2, clean),
-        power=np.full(2, power),
-        variance=np.full(2, variance),
-        excess=clean - raw,
-        worst=worst,
-        noise=np.ones(11),
-    )
-
-
-WELL = Quality(in_band=0.7, worst=1.2, guard=1.0, outside=1.0)
+from tests.helpers.gated_stream import (
+    BANDS,
+    GATED,
+    GATES,
+    RATE,
+    WELL,
+    engine,
+    gate_of,
+    look,
+    record,
+    scaled,
+    shut,
+)
 
 
 @given(
@@ -114,101 +51,15 @@ WELL = Quality(in_band=0.7, worst=1.2, guard=1.0, outside=1.0)
     st.sampled_from([np.nan, np.inf, -np.inf]),
 )
 def test_what_is_no_number_never_opens(name: str, value: float) -> None:
-    assert judge(replace(WELL, **{name: value}), GATES) is Verdict.BAD
-    for part in (last(value, 1, 1), last(1, value, 1), last(1, 1, value)):
-        assert harms([part], GATES) is Verdict.BAD
-    assert harms([last(1, 1, 1, worst=abs(value))], GATES) is Verdict.BAD
-
-
-@pytest.mark.parametrize(
-    ("quality", "verdict"),
-    [
-        (None, Verdict.UNKNOWN),
-        (WELL, Verdict.GOOD),
-        (replace(WELL, in_band=1.001), Verdict.GOOD),
-        (replace(WELL, in_band=1.002), Verdict.FAIR),
-        (replace(WELL, in_band=1.0031), Verdict.BAD),
-        (replace(WELL, outside=1.0031), Verdict.BAD),
-        (replace(WELL, guard=1.031), Verdict.BAD),
-        (replace(WELL, worst=3.1), Verdict.BAD),
-    ],
-)
-def test_the_thresholds(quality: Quality | None, verdict: Verdict) -> None:
-    assert judge(quality, GATES) is verdict
-
-
-@pytest.mark.parametrize(
-    ("part", "verdict"),
-    [
-        # 3.1 standard deviations of harm, and 8.1 from what it should gain.
-        (last(100, 131, 10), Verdict.BAD),
-        # What is loud enough need not be that bad, but in units of the floor.
-        (last(100, 129, 10), Verdict.BAD),
-        (last(100, 109, 10), Verdict.UNKNOWN),
-        # What cannot gain much must be clearly bad.
-        (last(100, 131, 10, power=10), Verdict.UNKNOWN),
-        (last(100, 151, 10, power=10), Verdict.BAD),
-        # Too little to matter.
-        (last(100, 100.9, 0.1), Verdict.UNKNOWN),
-        # Bad by the power of a few bins only.
-        (replace(last(100, 131, 10), excess=-0.1), Verdict.UNKNOWN),
-    ],
-)
-def test_brief_harm(part: BandPower, verdict: Verdict) -> None:
-    assert harms([part], GATES) is verdict
-
-
-def test_over_the_band_one_second_must_be_worse_than_several() -> None:
-    part = replace(
-        last(100, 119, 10),
-        raw=np.array([100.0, 100.0]),
-        clean=np.array([119.0, 60.0]),  # the lines themselves are better
-    )
-    assert harms([part], GATES) is Verdict.UNKNOWN
-    assert harms([part] * 3, GATES) is Verdict.BAD
-    assert harms([part, part, None], GATES) is Verdict.UNKNOWN
-    assert harms([], GATES) is Verdict.UNKNOWN
-
-
-def test_what_has_vanished_has_nothing_to_lose() -> None:
-    part = last(100, 102, 10, power=2)
-    assert harms([part] * 3, GATES) is Verdict.UNKNOWN
-    assert harms([part] * 3, GATES, vanished=True) is Verdict.BAD
-    assert harms([last(100, 99, 10)] * 3, GATES, vanished=True) is Verdict.UNKNOWN
-    assert harms([last(100, 100, 0)] * 3, GATES, vanished=True) is Verdict.UNKNOWN
-
-
-def test_what_is_bad_over_the_whole_band_presses() -> None:
-    assert is_urgent(last(100, 131, 10), GATES)
-    assert not is_urgent(last(100, 115, 2), GATES)
-    lines = replace(last(100, 150, 10), clean=np.array([125.0, 150.0]))
-    assert is_urgent(replace(lines, variance=np.array([16.0**2, 10.0]) / 1.05), GATES)
-    assert not is_urgent(replace(lines, variance=np.array([17.0**2, 10.0]) / 1.05), GATES)
-    assert is_urgent(last(np.nan, 1, 1), GATES)
-    assert not is_urgent(None, GATES)
-
-
-def test_a_bin_that_stands_out_is_bad_at_once() -> None:
-    assert harms([last(100, 99, 10, worst=15.9)], GATES) is Verdict.UNKNOWN
-    assert harms([last(100, 99, 10, worst=16.1)], GATES) is Verdict.BAD
-    assert harms([last(100, 99, 10, worst=16.1), None], GATES) is Verdict.UNKNOWN
-
-
-def test_what_is_better_beyond_chance_is_proven() -> None:
-    assert improves_significantly(last(100, 49, 10), GATES)
-    assert not improves_significantly(last(100, 51, 10), GATES)
-    assert not improves_significantly(replace(last(100, 49, 10), excess=0.1), GATES)
-    assert not improves_significantly(None, GATES)
-
-
-def test_good_is_only_what_gains_beyond_chance() -> None:
-    window = [last(100, 90, 10)] * 9  # 90 +- 30
-    assert conclude(WELL, window[1:], GATES) is Verdict.FAIR
-    assert conclude(WELL, [*window, window[0]], GATES) is Verdict.GOOD
-    assert conclude(WELL, [], GATES) is Verdict.FAIR
-    assert conclude(WELL, [None] * 9, GATES) is Verdict.FAIR
-    assert conclude(None, [*window, window[0]], GATES) is Verdict.UNKNOWN
-    assert conclude(WELL, [*window, last(100, 131, 10)], GATES) is Verdict.BAD
+    well, late = [look(100, 90, 10)] * 10, 100 * NS
+    opened, _ = step(Gate.start(0), conclude(WELL, well, GATES), late, GATES)
+    assert opened.state is GateState.ON
+    for part in (look(value, 1, 1), look(1, value, 1), look(1, 1, value)):
+        assert conclude(WELL, [*well, part], GATES) in (Verdict.BAD, Verdict.URGENT)
+    assert conclude(WELL, [*well, look(1, 1, 1, worst=abs(value))], GATES) is Verdict.BAD
+    verdict = conclude(replace(WELL, **{name: value}), well, GATES)
+    for gate in (Gate.start(0), opened):
+        assert step(gate, verdict, late, GATES)[0].state is GateState.OFF
 
 
 def test_it_opens_when_it_has_seen_enough() -> None:
@@ -254,6 +105,7 @@ def test_a_jump_closes_within_its_slot() -> None:
     cleaned = clean(engine(), data.blocks())
     closed = shut(gate_of(cleaned))[1:]
     assert closed[0][0] == 20.25
+    assert reasons.JUMP in cleaned[20].estimates["all"].reasons
 
 
 def test_production_is_subtracted_whatever_the_gate_says() -> None:
@@ -293,9 +145,7 @@ bad_times = st.lists(
 
 @settings(max_examples=15, deadline=None)
 @given(bad_times, st.integers(0, 20 * 16))
-def test_wherever_an_engine_starts_it_agrees_after_its_history(
-    bad: list[tuple[float, float, float]], skipped: int
-) -> None:
+def test_engines_agree_after_history(bad: list[tuple[float, float, float]], skipped: int) -> None:
     data = record(60)
     for low, length, factor in bad:
         data = scaled(data, low, low + length, factor)
@@ -407,6 +257,42 @@ def _valid(block: CleanedBlock) -> bytes:
     valid = block.estimates["all"].valid
     assert valid is not None
     return valid.tobytes()
+
+
+def test_the_reasons_of_a_closed_gate_have_an_order() -> None:
+    monitor = GateMonitor(GATES, {"all": BANDS}, RATE, RATE)
+    state, version = monitor.start(0), Version("all", 1)
+    monitor.add(state, version)
+    watched = state.couplings[version]
+    watched.faded.add(20 * NS, 21 * NS, reasons.UNSETTLED)
+    for number, reason in enumerate((reasons.OUT_OF_SPEC, reasons.JUMP)):
+        watched.closed.add((22 + number) * NS, (23 + number) * NS, reason)
+    gain, why = monitor.gain(watched, Span.of_seconds(10, 4), GATED.ramp)
+    assert (gain == 1).all()
+    assert why == ()
+    gain, why = monitor.gain(watched, Span.of_seconds(20, 4), GATED.ramp)
+    assert shut(gain) == [(0.0, 1.0), (2.0, 4.0)]
+    assert why == reasons.OF_GATES
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    monitor = GateMonitor(GATES, {"all": BANDS}, RATE, RATE)
+    state, version = monitor.start(0), Version("all", 1)
+    monitor.add(state, version)
+    twin = state.copy()
+    theirs, ours = twin.couplings[version], state.couplings[version]
+    theirs.closed.add(0, NS, reasons.JUMP)
+    theirs.levels.append(1.0)
+    theirs.gate, _ = step(theirs.gate, Verdict.URGENT, NS, GATES)
+    twin.strain.append(0, np.zeros((1, 4)))
+    twin.unfit.add(NS, 2 * NS)
+    assert ours.closed.overlapping(FAST_STEP, NS) == []
+    assert list(ours.levels) == []
+    assert ours.gate == Gate.start(0)
+    assert len(state.strain) == 0
+    assert state.unfit.overlapping(NS, 2 * NS) == []
+    # What bounds a queue is copied too.
+    assert theirs.levels.maxlen == ours.levels.maxlen == GATES.window // SLOT
 
 
 def test_ramps_are_smooth() -> None:

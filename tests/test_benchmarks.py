@@ -1,13 +1,18 @@
-"""What the benchmarks of scripts/ make of what they measure."""
+"""What the benchmarks make of what they measure, and that they can be called as documented."""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
+import os
+import re
 import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,26 +22,22 @@ import pytest
 import torch
 
 from benchmarks import compare as bench_compare
+from benchmarks import gpu
 from benchmarks import latency as bench_latency
-from benchmarks.engine import per_second
-from benchmarks.report import flat, line_fit, percentile, spread, table
+from benchmarks.common import ROOT, flat, line_fit, percentile, spread, table
+from benchmarks.engine import clean, per_second, prepare
+from benchmarks.processes import service_env
 from benchmarks.scaling import Point, configuration
-from benchmarks.site import ROOT, SHORT, widened
-from benchmarks.stream import (
-    Appeared,
-    Published,
-    Watcher,
-    Writer,
-    environment,
-    names_in,
-)
+from benchmarks.site import SHORT, widened
+from benchmarks.stream import Appeared, Published, Watcher, Writer, latencies, names_in
+from deepclean.config import load
 from deepclean.core.block import Series
 from deepclean.core.products import State
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.models import load as models
-from deepclean.system.atomic import OutputChannel
 
 STATE = "H1:DEEPCLEAN-STATE_VECTOR"
 
@@ -52,15 +53,12 @@ def test_percentiles_are_values_that_were_measured() -> None:
 def test_the_fit_says_how_straight_it_is() -> None:
     x = [1.0, 2.0, 4.0, 8.0]
     straight = line_fit(x, [3 + 0.5 * n for n in x])
-    assert straight.slope == pytest.approx(0.5)
-    assert straight.intercept == pytest.approx(3)
-    assert straight.r2 == pytest.approx(1)
-    assert straight.worst == pytest.approx(0, abs=1e-12)
+    expected = {"slope": 0.5, "intercept": 3, "r2": 1, "worst": 0}
+    assert straight == pytest.approx(expected, abs=1e-12)
     bent = line_fit([0, 1, 2], [0.0, 1.0, 4.0])  # line -1/3 + 2x: 1/3, -2/3, 1/3 off
-    assert (bent.slope, bent.intercept) == pytest.approx((2, -1 / 3))
-    assert bent.worst == pytest.approx(2 / 3 / 4)
-    assert bent.r2 == pytest.approx(1 - (6 / 9) / (26 / 3))
-    assert line_fit([1, 2], [5.0, 5.0]).r2 == 1
+    expected = {"slope": 2, "intercept": -1 / 3, "r2": 1 - (6 / 9) / (26 / 3), "worst": 2 / 3 / 4}
+    assert bent == pytest.approx(expected)
+    assert line_fit([1, 2], [5.0, 5.0])["r2"] == 1
 
 
 def test_seconds_are_made_of_blocks_of_any_length() -> None:
@@ -84,9 +82,9 @@ def run(**changed: Any) -> dict[str, Any]:
 def test_a_comparison_gives_ratios_and_what_else_the_machine_did() -> None:
     figures = {"median": 15.0, "same": 3.0, "new": 2.0, "none": 0}
     after = run(figures=figures, settings={"busy": 1})
-    said = bench_compare.compare(run(), after)
+    said = bench_compare.compare([run(), after])
     assert "before: 2 cores (x), load 0.1 before and 7.5 after" in said
-    assert "settings differ: busy: None before, 1 after" in said
+    assert "settings differ: busy: None, 1" in said
     for row in (
         "| median | 10 | 15 | 1.500 |",
         "| gone | 1 | - | - |",
@@ -95,8 +93,9 @@ def test_a_comparison_gives_ratios_and_what_else_the_machine_did() -> None:
         "| same | 3 | 3 | 1.000 |",
     ):
         assert row in said
-    assert "same" not in bench_compare.compare(run(), after, beyond=1.1)
-    assert "new" not in bench_compare.compare(run(), after, only="median")
+    assert "same" not in bench_compare.compare([run(), after], beyond=1.1)
+    assert "new" not in bench_compare.compare([run(), after], only="median")
+    assert "| median | 10 | 10 | 15 | 1.500 |" in bench_compare.compare([run(), run(), after])
 
 
 def test_runs_of_two_benchmarks_are_not_compared(tmp_path: Path) -> None:
@@ -112,7 +111,7 @@ def test_runs_of_two_benchmarks_are_not_compared(tmp_path: Path) -> None:
     assert compare(one, one).returncode == 0
     done = compare(one, other)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("these are runs of two benchmarks, engine and latency")
+    assert done.stderr.startswith("these are runs of engine and latency; compare those of one")
     with pytest.raises(InputError, match="not what --json of a benchmark writes"):
         bench_compare.read(wrong)
 
@@ -123,7 +122,7 @@ def test_latencies_go_by_the_frame_and_count_what_is_missing() -> None:
         Appeared(start, 100 * NS + start * NS + late * 1_000_000, cleaned)
         for start, late, cleaned in ((3, 40, True), (0, 10, True), (1, 20, False), (9, 5, True))
     ]
-    assert bench_latency.latencies(raw, out) == {
+    assert latencies(raw, out) == {
         "median": 20,
         "p99": 40,
         "worst": 40,
@@ -132,7 +131,7 @@ def test_latencies_go_by_the_frame_and_count_what_is_missing() -> None:
         "not_cleaned": 1,
     }
     with pytest.raises(RuntimeError, match="none of the frames came out"):
-        bench_latency.latencies(raw, [])
+        latencies(raw, [])
 
 
 def test_the_start_ends_with_the_first_frame_that_is_cleaned() -> None:
@@ -172,8 +171,8 @@ def test_frames_are_published_and_seen_at_their_time(tmp_path: Path) -> None:
     watcher = Watcher(tmp_path / "strain", "H1_llhoft", STATE)
     other = tmp_path / "strain" / "H-H1_other-1000-1.gwf"
     gwf.publish(other, b"of another description: does not count")
-    writer = Writer(tmp_path, names, time.time_ns() - 100 * NS)  # all are due
-    published = writer.published()
+    with Writer(tmp_path, time.time_ns() - 100 * NS) as writer:  # all are due
+        published = writer.published()
     limit = time.monotonic() + 20
     while len(watcher.seen) < 2:
         assert time.monotonic() < limit, "nothing was seen"
@@ -189,14 +188,14 @@ def test_frames_are_published_and_seen_at_their_time(tmp_path: Path) -> None:
 def test_the_daemon_has_the_services_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("OMP_DYNAMIC", "true")
-    made = environment(["OMP_WAIT_POLICY=active", "A=b=c"])
+    made = service_env(["OMP_WAIT_POLICY=active", "A=b=c"])
     assert made["OMP_NUM_THREADS"] == "1"
     assert made["OMP_WAIT_POLICY"] == "active"
     assert made["A"] == "b=c"
     assert "OMP_DYNAMIC" not in made
     unit = (ROOT / "systemd" / "deepclean@.service").read_text()
     for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
-        assert f"{name}={environment([])[name]}" in unit
+        assert f"{name}={service_env([])[name]}" in unit
 
 
 def test_a_widened_network_is_the_same_function() -> None:
@@ -210,15 +209,129 @@ def test_a_widened_network_is_the_same_function() -> None:
 
 
 def test_points_of_the_scaling_are_what_they_say(tmp_path: Path) -> None:
-    config = configuration(tmp_path, Point(witnesses=18, couplings=16, strain_rate=20000, block=4))
+    point = Point(witnesses=18, couplings=16, strain_rate=20000, block=4)
+    config = load(configuration(tmp_path, point), environ={})
     assert len(config.enabled_couplings) == 16
     assert len(config.witness_channels) == 16 * 18
-    assert (config.strain.rate, config.engine.hop_ns) == (20000, 4 * NS)
+    assert (config.strain.rate, config.engine.hop) == (20000, 4 * NS)
+
+
+def test_the_stages_add_up_to_the_frame(tmp_path: Path) -> None:
+    """Every stage is found in the code, and little is done outside of them."""
+    figures = clean(*prepare("1", tmp_path, 12), 12)
+    stages = figures["stages_ms_per_s"]
+    assert {"read", "take in", "resample", "predict", "bandpass", "write"} < stages.keys()
+    assert all(spent >= 0 for spent in stages.values())
+    assert sum(stages.values()) > 0.8 * 1e3 / figures["replay_times_real_time"]
+
+
+PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *(ROOT / "docs").glob("*.md")]
+COMMANDS = {
+    command
+    for page in PAGES
+    for command in re.findall(
+        r"^    (?:sudo )?(?:\./)?((?:scripts|benchmarks)/\S+)", page.read_text(), re.MULTILINE
+    )
+}
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_what_a_page_calls_can_be_called(command: str) -> None:
+    path = ROOT / command
+    assert os.access(path, os.X_OK), "no run bit"
+    assert path.read_text().startswith("#!/usr/bin/env "), "no interpreter"
+
+
+def test_pages_call_the_benchmarks() -> None:
+    found = {Path(command).name for command in COMMANDS}
+    assert {"engine.py", "latency.py", "scaling.py", "gpu.py", "demo", "install-service"} <= found
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "scripts"])
+def test_no_module_is_imported_in_a_circle(folder: str) -> None:
+    """Imports inside functions count as well."""
+    needs: dict[str, set[str]] = {}
+    for path in (ROOT / folder).glob("*.py"):
+        found = set[str]()
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.ImportFrom(module=module, names=names) if module == folder:
+                    found |= {name.name for name in names}
+                case ast.ImportFrom(module=str(module)) if module.startswith(f"{folder}."):
+                    found.add(module.removeprefix(f"{folder}."))
+        needs[path.stem] = found
+    while ready := {name for name, wanted in needs.items() if not wanted & needs.keys()}:
+        needs = {name: wanted for name, wanted in needs.items() if name not in ready}
+    assert not needs, "a circle, or what imports one"
+
+
+def test_benchmarks_need_tests_only_for_the_gates_cases() -> None:
+    needy = [p.name for p in (ROOT / "benchmarks").glob("*.py") if "from tests" in p.read_text()]
+    assert needy == ["gate.py"]
 
 
 def options(**changed: Any) -> argparse.Namespace:
     plain = {"minutes": 0.1, "frame": Fraction(1), "set": [], "env": [], "under": ""}
     return argparse.Namespace(**{**plain, "busy": 0, "busy_under": "", **changed})
+
+
+ONLY_HERE = (
+    "astropy ezdag gwframe gwpy h5py htcondor2 igwn_segments lal lalsimulation matplotlib "
+    "prometheus_client rich typer watchdog"
+).split()
+"""Packages that a machine with a GPU may lack."""
+
+BLOCKED = f"""
+import importlib.abc, sys
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {ONLY_HERE}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+from benchmarks import gpu
+sys.exit(gpu.main())
+"""
+
+
+def test_the_gpus_script_needs_little_and_runs_without_a_gpu(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BLOCKED, "--quick", "--json", str(tmp_path / "gpu.json")]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    assert "no CUDA device: its figures and checks are skipped" in done.stdout
+    assert "| skipped |" in done.stdout
+    figures = bench_compare.read(tmp_path / "gpu.json")["figures"]
+    assert set(figures) == {"checks", "cpu"}
+    assert figures["checks"] == {}
+    cpu = figures["cpu"]
+    assert cpu["version after it"] == 2
+    assert cpu["difference from the CPU's, worst (rms = 1)"] == 0
+    assert 0 < cpu["1 witnesses, 1-s frame, median (ms)"] <= cpu["1 witnesses, 1-s frame, p99 (ms)"]
+
+
+def test_the_gpus_checks_hold_where_its_memory_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device is the CPU under another name, which lacks memory for some frames."""
+
+    def refuse(model: models.Model, witnesses: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+    @contextmanager
+    def taken(device: str) -> Iterator[None]:
+        with monkeypatch.context() as patched:
+            patched.setattr(models.Model, "predict", refuse)
+            yield
+
+    place, device = tmp_path, "cpu:0"
+    figures = gpu.against_cpu(device, 3) | gpu.reload(place / "one", device)
+    found = gpu.checks(figures | gpu.out_of_memory(place / "two", device, taken))
+    assert list(found.values()) == [True] * 5
+    found = gpu.checks(
+        figures | gpu.out_of_memory(place / "three", device, lambda _: nullcontext())
+    )
+    assert list(found.values()) == [True, True, True, False, True]
+    apart = gpu.difference(np.array([3.0, -4.002]), np.array([3.0, -4.0]))  # the rms is 3.5355
+    assert apart == pytest.approx({"worst": 5.657e-4, "rms": 4e-4}, rel=1e-3)
 
 
 @pytest.mark.slow

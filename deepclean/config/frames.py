@@ -1,0 +1,131 @@
+"""What comes in and what goes out: the strain, the frame files of both sides, the archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from deepclean.config import names
+from deepclean.config.types import (
+    Channel,
+    Count,
+    Description,
+    Duration,
+    Flag,
+    Pause,
+    Section,
+    seconds,
+)
+
+
+class StrainConfig(Section):
+    """The channel that is cleaned."""
+
+    channel: Channel = names.STRAIN
+    """The calibrated strain; the interferometer's prefix may be left out."""
+
+    rate: Count = 16384
+    """The strain's samples per second. A frame with another rate is a bad one."""
+
+    state_vector: Channel | None = names.STATE_VECTOR
+    """The source's state vector, copied through and judged; null where there is none."""
+
+
+class FramesConfig(Section):
+    """A directory of frame files, and which of them."""
+
+    directory: Path = Field(examples=["/dev/shm/kafka/H1"])
+    """Where the files appear. Relative to the file that says so."""
+
+    description: Description | None = None
+    """Their LIGO-T050017 description (H1_llhoft of H-H1_llhoft-1370000000-1.gwf); null: any."""
+
+
+class InputConfig(Section):
+    """Where the strain and the witnesses come from."""
+
+    strain: FramesConfig = Field(default={}, validate_default=True)
+    """The strain's frame files."""
+
+    witnesses: tuple[FramesConfig, ...] = ()
+    """The witnesses' frame files; an empty list: they are in the strain's own files."""
+
+    deadline: Pause = seconds(2.0)
+    """Seconds after a strain frame's arrival until its missing witnesses count as a gap."""
+
+    max_lag: Duration | None = seconds(60.0)
+    """Seconds behind the newest strain beyond which frames pass through until the newest is
+    reached; null: everything is cleaned, however late."""
+
+    probe: Duration = seconds(0.05)
+    """Seconds between questions for the next expected file, whatever the file watcher says."""
+
+    checksum: Flag = True
+    """Whether every frame file's checksum is verified: a flipped bit then costs a gap, not the
+    memory that a garbled length asks for. About 4 ms per MB of file."""
+
+
+class RetentionConfig(Section):
+    """How many output files are kept. Where both limits are null, all are."""
+
+    count: Count | None = None
+    """Keep this many of the newest files; null: no such limit."""
+
+    age: Duration | None = seconds(600.0)
+    """Delete files whose data is older than this many seconds; null: no such limit."""
+
+
+class ArchiveRetentionConfig(Section):
+    """How many files of each product an archive keeps. Where both limits are null, all are."""
+
+    count: Count | None = None
+    """Keep this many of the newest files; null: no such limit."""
+
+    age: Duration | None = None
+    """Delete files whose data is older than this many seconds; null: no such limit."""
+
+
+class ArchiveConfig(Section):
+    """The cleaned frames of some minutes merged into one file for each product."""
+
+    directory: Path | None = None
+    """Where these files appear; null: there are none. Relative to the file that says so."""
+
+    length: Count = 256
+    """Seconds of a file. It ends on a multiple of them, counted from GPS 0, or before a gap."""
+
+    format: Literal["gwf", "hdf5"] = "gwf"
+    """The format of the files."""
+
+    retention: ArchiveRetentionConfig = ArchiveRetentionConfig()
+    """How many files are kept."""
+
+
+class OutputConfig(Section):
+    """Where the cleaned frames go, and what is in them."""
+
+    directory: Path = Field(examples=["/dev/shm/deepclean/H1"])
+    """Where they appear. Relative to the file that says so."""
+
+    description: Description = "IFO_DEEPCLEAN"
+    """Their LIGO-T050017 description; where left out, the interferometer and _DEEPCLEAN."""
+
+    products: tuple[Literal["OUT_DQ", "PRODUCTION", "CANARY"], ...] = Field(
+        default=("OUT_DQ", "PRODUCTION"), min_length=1
+    )
+    """The strain channels written: OUT_DQ subtracts where the gate is open, PRODUCTION wherever a
+    prediction exists, CANARY as PRODUCTION, but with the versions that are tried."""
+
+    compression: Literal["none", "gzip"] = "none"
+    """The compression of the frame files and of the archive's files."""
+
+    fsync: Flag = False
+    """Whether a file reaches the disk before it gets its name; useless in memory."""
+
+    retention: RetentionConfig = RetentionConfig()
+    """How many files are kept."""
+
+    archive: ArchiveConfig = ArchiveConfig()
+    """The cleaned frames of some minutes, merged into long files."""

@@ -1,0 +1,48 @@
+"""What frame files and HDF5 files share: a channel to write, a whole rate, an absent channel."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepclean.core.block import Series
+from deepclean.core.time import NS
+from deepclean.errors import InputError, listed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OutputChannel:
+    """Samples to write, and their physical unit (`strain`; empty where there is none).
+
+    Raises:
+        ValueError: the samples are a masked array. No file keeps its mask.
+    """
+
+    series: Series
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.series.samples, np.ma.MaskedArray):
+            raise ValueError("a masked array cannot be written; a gap is a value of its own")
+
+
+def whole_rate(spacing: float) -> int:
+    """Return the rate in Hz that a stored spacing in seconds means.
+
+    Raises:
+        ValueError: the rate is not a whole number of Hz. A spacing kept in single precision may be
+            off by 1e-7.
+    """
+    rate = round(1 / spacing) if spacing > 1 / NS else 0
+    if rate < 1 or abs(rate * spacing - 1) > 1e-7:
+        raise ValueError(f"a spacing of {spacing} s is not a whole number of samples per second")
+    return rate
+
+
+def absent_channels(absent: Iterable[str], present: Collection[str], path: Path) -> InputError:
+    """Return the error that names every absent channel and the present ones most like it."""
+    absent = sorted(absent)
+    return InputError(f"no such channel: {listed(absent, present)}", path=path, channels=absent)

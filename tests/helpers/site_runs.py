@@ -1,0 +1,168 @@
+"""Runs over a small site: a replay in this process, the daemon in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from deepclean.config import Config
+from deepclean.core.block import Gap, Series
+from deepclean.core.time import NS, Span
+from deepclean.errors import DeviceError, InputError
+from deepclean.factory import make_engine
+from deepclean.io import gwf
+from deepclean.io.history import History
+from deepclean.io.source import ChannelHistory, HistorySource
+from deepclean.io.t050017 import FrameName
+from deepclean.models.loading import load_models
+from deepclean.run.cleaner import channels_of, sink_of
+from deepclean.run.replay import ReplayResult, replay
+from tests.helpers.small_site import write_site
+
+OUT_DQ = "H1:GDS-CALIB_STRAIN_DEEPCLEAN_PRODUCTION_OUT_DQ"
+
+COMMAND = [sys.executable, "-c", "from deepclean.cli import main; main()"]
+
+
+def open_source(config: Config) -> HistorySource:
+    """Open the input of a configuration, in whatever process."""
+    strain = History([config.input.strain.directory])
+    directories = [frames.directory for frames in config.input.witnesses]
+    witnesses = History(directories) if directories else strain
+    return HistorySource(channels_of(config), strain, witnesses)
+
+
+@dataclass
+class _FailingHistory:
+    past: ChannelHistory
+    second: int
+    spared: Path | None
+
+    @property
+    def faults(self) -> list[InputError]:
+        return self.past.faults
+
+    def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
+        return self.past.channels(wanted)
+
+    def spans(self, channel: str | None = None) -> list[Span]:
+        return self.past.spans(channel)
+
+    def require(self, wanted: Collection[str]) -> dict[str, int]:
+        return self.past.require(wanted)
+
+    def read(self, wanted: Collection[str], span: Span) -> dict[str, Series | Gap]:
+        if span.start == self.second * NS:
+            if self.spared is None:
+                raise DeviceError("out of memory", coupling="60Hz")
+            if not self.spared.exists():
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self.past.read(wanted, span)
+
+
+def open_failing(config: Config, second: int, spared: Path | None = None) -> HistorySource:
+    """Return a source whose read of a second raises what is not easily pickled.
+
+    Where `spared` is given, the read kills its process instead, until that file is there.
+    """
+    source = open_source(config)
+    return replace(source, strain=_FailingHistory(source.strain, second, spared))
+
+
+def clean(
+    config: Config,
+    start: int,
+    end: int,
+    into: Path,
+    duration: int = 1,
+    source: HistorySource | None = None,
+) -> ReplayResult:
+    """Replay the GPS seconds `[start, end)` into a directory."""
+    loaded = load_models(config)
+    return replay(
+        config,
+        lambda: make_engine(config, loaded),
+        source or open_source(config),
+        sink_of(config, loaded, into),
+        Span(start * NS, end * NS),
+        duration=duration * NS,
+    )
+
+
+def contents(directory: Path, channels: Sequence[str] = (OUT_DQ,)) -> dict[int, bytes]:
+    """Return the samples of every second that a directory holds."""
+    held = {}
+    for path in sorted(directory.glob("*.gwf")):
+        read = gwf.read(path, channels)
+        name = FrameName.parse(path.name)
+        assert name is not None
+        for second in range(name.start, name.start + name.duration):
+            span = Span.of_seconds(second, 1)
+            parts = [s.cut(span).samples.tobytes() for s in read.values() if isinstance(s, Series)]
+            held[second] = b"".join(parts)
+    return held
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    """Return every file of a directory, hidden ones too."""
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@contextmanager
+def daemon(
+    config: Config, log: Path, *options: str, under: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the daemon until the block ends, with options, or under another command."""
+    file = config.input.strain.directory.parent / "small.yaml"
+    command = [*under, *COMMAND, "run", "-c", str(file), *options]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, stderr=stream)
+        try:
+            until(lambda: "cleaning from GPS" in log.read_text(), process)
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Wait for something that another process does."""
+    limit = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, "the daemon ended"
+        assert time.monotonic() < limit, "the daemon did not come so far"
+        time.sleep(0.005)  # what is waited for is another process, not time
+
+
+def stop(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGTERM) -> None:
+    """Let a daemon end by a signal."""
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 0
+
+
+def is_written(config: Config, second: int) -> bool:
+    """Return whether the cleaned frame of a second is there."""
+    return (config.output.directory / f"H-H1_DEEPCLEAN-{second}-1.gwf").exists()
+
+
+def stream(config: Config, process: subprocess.Popen[bytes], seconds: range, late: int = 1) -> None:
+    """Write GPS seconds one by one, each when the one `late` before it has come out."""
+    for second in seconds:
+        write_site(config, second, 1)
+        until(partial(is_written, config, second - late), process)
+
+
+def assert_as_replayed(config: Config, into: Path, start: int, end: int) -> None:
+    """Assert that a daemon's frames of `[start, end)` are what a replay makes."""
+    clean(config, start, end, into)
+    live, replayed = contents(config.output.directory), contents(into)
+    assert sorted(replayed) == list(range(start, end))
+    assert {second: live[second] for second in replayed} == replayed

@@ -36,14 +36,13 @@ HEAVY = {
 the modules of this package that import one of them, directly or not."""
 
 CIRCLES: set[frozenset[str]] = {
-    frozenset(f"deepclean.config.{name}" for name in ("checks", "coupling_checks"))
-    | {"deepclean.config.retrain", "deepclean.config.schema"},
+    frozenset(f"deepclean.config.{name}" for name in ("checks", "coupling_checks", "schema")),
     frozenset({"deepclean.models.deepcleanv2", "deepclean.models.load"}),
 }
 """Import circles that are still to be opened."""
 
-LATE = {f"deepclean.config.{name}" for name in "checks coupling_checks retrain settings".split()}
-"""Modules with late imports of light modules, most of them in a circle above."""
+LATE = {f"deepclean.config.{name}" for name in ("checks", "coupling_checks")}
+"""Modules with late imports of light modules, because of a circle above."""
 
 LONG: set[str] = set()
 """Files above 350 lines that are still to be divided."""
@@ -154,13 +153,13 @@ def test_no_folder_is_full() -> None:
         and sum(path.is_file() for path in folder.iterdir()) > 20
         and not any(path.is_dir() and path.name != "__pycache__" for path in folder.iterdir())
     }
-    assert full <= FULL
+    assert full == set()
 
 
 def test_no_file_is_long() -> None:
     lengths = {path: len(path.read_text().splitlines()) for path in MODULES.values()}
     long = {str(path.relative_to(PACKAGE)) for path, lines in lengths.items() if lines > 350}
-    assert long <= LONG
+    assert long == set()
 
 
 def test_class_names_have_one_meaning() -> None:

@@ -44,12 +44,6 @@ CIRCLES: set[frozenset[str]] = {
 LATE = {f"deepclean.config.{name}" for name in ("checks", "coupling_checks")}
 """Modules with late imports of light modules, because of a circle above."""
 
-LONG: set[str] = set()
-"""Files above 350 lines that are still to be divided."""
-
-FULL = {"config"}
-"""Folders above 20 files without subfolders that are still to be divided."""
-
 TWICE: Mapping[str, str] = {}
 """Class names that are defined twice, each with the reason."""
 

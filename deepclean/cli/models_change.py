@@ -12,6 +12,8 @@ from deepclean.cli import options
 from deepclean.cli.models_options import AnyCoupling, CouplingArgument, VersionArgument, WhyOption
 from deepclean.config import Config, load
 from deepclean.errors import ModelError
+from deepclean.models import prune as pruning
+from deepclean.models.directory import MANIFEST
 
 
 def publish(
@@ -26,11 +28,10 @@ def publish(
     force.
     """
     settings = load(config, override or ())
-    from deepclean.models import directory as coupling_directory
     from deepclean.models import load as models
     from deepclean.models import store
 
-    if not (directory / coupling_directory.MANIFEST).exists() and (directory / "model.pt").exists():
+    if not (directory / MANIFEST).exists() and (directory / "model.pt").exists():
         raise ModelError(
             "a training directory of deepcleanv2: use `deepclean models import`", path=directory
         )
@@ -61,10 +62,9 @@ def import_(
     """
     settings = load(config, override or ())
     stored.directory(settings, coupling)
-    from deepclean.models import directory as coupling_directory
     from deepclean.models import import_v2, store
 
-    if (directory / coupling_directory.MANIFEST).exists():
+    if (directory / MANIFEST).exists():
         raise ModelError(
             "a directory of our format: use `deepclean models publish`", path=directory
         )
@@ -151,8 +151,6 @@ def prune(
 ) -> None:
     """Remove old versions, except those in force and those that a rollback goes back to."""
     settings = load(config, override or ())
-    from deepclean.models import prune as pruning
-
     any_goes = False
     for name, directory in stored.directories(settings, coupling).items():
         superfluous = pruning.superfluous(directory, keep)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from deepclean.core.time import format_gps
 from deepclean.errors import ModelError
 from deepclean.models import permissions, rejections, versions
+from deepclean.models.directory import MANIFEST
 from deepclean.models.log import Change
+from deepclean.models.manifest import Channel, Manifest
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from deepclean.models.manifest import Channel, Manifest
 
 WIDTH = 110
 """Columns of the terminal that the tables need. A narrower terminal wraps them."""
@@ -26,9 +27,6 @@ DAMAGED = ("DAMAGED", "", "see deepclean models verify", "")
 
 def manifest_of(path: Path) -> Manifest:
     """Return the manifest in a version's directory. Raises ModelError if it is damaged."""
-    from deepclean.models.directory import MANIFEST
-    from deepclean.models.manifest import Manifest
-
     return Manifest.parse(permissions.read(path / MANIFEST), path / MANIFEST)
 
 

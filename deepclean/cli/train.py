@@ -9,6 +9,7 @@ import typer
 from deepclean.cli import models_options as stored
 from deepclean.cli import options
 from deepclean.models import versions
+from deepclean.models.manifest import Manifest
 
 
 def train(
@@ -49,7 +50,6 @@ def train(
     from deepclean.io.datafind import fetch as fetched
     from deepclean.models import load as models
     from deepclean.models import store
-    from deepclean.models.manifest import Manifest
     from deepclean.train.data import TrainingData
     from deepclean.train.loop import Progress
     from deepclean.train.run import train as fit

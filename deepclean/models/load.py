@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from deepclean import __version__
-from deepclean.core.predict import Reach
+from deepclean.core.reach import Reach
 from deepclean.errors import ModelError, listed
 from deepclean.models import directory as coupling_directory
 from deepclean.models import permissions, tensors

@@ -9,14 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepclean.core.block import Float64
-from deepclean.core.predict import (
-    Geometry,
-    Network,
-    Predictor,
-    PredictSettings,
-    Reach,
-    geometry,
-)
+from deepclean.core.predict import Geometry, Network, Predictor, PredictSettings, Reach, geometry
 from tests.helpers.builders import (
     NOISE,
     autoencoder,

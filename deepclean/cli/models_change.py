@@ -12,15 +12,13 @@ from deepclean.cli import options
 from deepclean.cli.models_options import AnyCoupling, CouplingArgument, VersionArgument, WhyOption
 from deepclean.config import Config, load
 from deepclean.errors import ModelError
-from deepclean.models import directory as coupling_directory
 from deepclean.models import prune as pruning
+from deepclean.models.directory import MANIFEST
 
 
 def publish(
     config: options.ConfigOption,
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Model directory.", show_default=False)
-    ],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Model directory.")],
     why: WhyOption = "",
     override: options.SetOption = None,
 ) -> None:
@@ -33,7 +31,7 @@ def publish(
     from deepclean.models import files as models
     from deepclean.models import store
 
-    if not (directory / coupling_directory.MANIFEST).exists() and (directory / "model.pt").exists():
+    if not (directory / MANIFEST).exists() and (directory / "model.pt").exists():
         raise ModelError(
             "a training directory of deepcleanv2: use `deepclean models import`", path=directory
         )
@@ -51,10 +49,7 @@ def publish(
 def import_(
     config: options.ConfigOption,
     directory: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="Training directory of deepcleanv2.", show_default=False
-        ),
+        Path, typer.Argument(metavar="DIR", help="Training directory of deepcleanv2.")
     ],
     coupling: CouplingArgument,
     why: WhyOption = "",
@@ -69,7 +64,7 @@ def import_(
     stored.directory(settings, coupling)
     from deepclean.models import import_v2, store
 
-    if (directory / coupling_directory.MANIFEST).exists():
+    if (directory / MANIFEST).exists():
         raise ModelError(
             "a directory of our format: use `deepclean models publish`", path=directory
         )
@@ -156,7 +151,6 @@ def prune(
 ) -> None:
     """Remove old versions, except those in force and those that a rollback goes back to."""
     settings = load(config, override or ())
-
     any_goes = False
     for name, directory in stored.directories(settings, coupling).items():
         superfluous = pruning.superfluous(directory, keep)

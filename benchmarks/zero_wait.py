@@ -29,7 +29,14 @@ from scipy import signal
 
 from benchmarks.common import Figures
 from benchmarks.site import START, demo_site
-from deepclean.config.settings import engine_settings
+from deepclean.config.couplings import BandpassConfig, CouplingConfig
+from deepclean.config.engine import EngineConfig
+from deepclean.config.settings import (
+    bandpass_settings,
+    engine_settings,
+    predict_settings,
+    ungated_settings,
+)
 from deepclean.core.bandpass import make_bandpass
 from deepclean.core.block import Block, Float64, Series
 from deepclean.core.engine.coupling import Coupling
@@ -43,7 +50,6 @@ from deepclean.core.splice import Splice, back
 from deepclean.core.time import Span
 from deepclean.factory import make_coupling
 from deepclean.models.loading import load_models
-from tests.helpers import settings as usual
 
 WARM = 40
 """Seconds before anything is compared."""
@@ -127,10 +133,12 @@ def broad(noise: float, seconds: int) -> Case:
     span = Span.of_seconds(START, seconds)
     block = Block(span, Series(span, rate, floor + hum), {"W": Series(span, rate, witness)})
     predictor = Predictor(lambda x: x[:, 0], np.zeros(1), np.ones(1), 0.0, 1.0, Reach.both(0), 1)
-    bandpass = make_bandpass(usual.bandpass_settings(), [band], rate)
-    coupling = Coupling("hum", ("W",), predictor, usual.predict_settings(edge=0), bandpass, [band])
+    bandpass = make_bandpass(bandpass_settings(BandpassConfig()), [band], rate)
+    wanted = CouplingConfig(bands=(band,), witnesses=("W",))
+    predict = replace(predict_settings(wanted, rate), edge=0)
+    coupling = Coupling("hum", ("W",), predictor, predict, bandpass, [band])
     about = f"20 Hz wide, five times the floor, witness with {noise:.0%} of noise"
-    return Case(about, block, floor, [coupling], usual.engine_settings(strain_rate=rate))
+    return Case(about, block, floor, [coupling], ungated_settings(EngineConfig(), rate))
 
 
 def cleaned(case: Case, settings: EngineSettings) -> Float64:

@@ -36,7 +36,8 @@ from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings, forecast
-from deepclean.core.predict import Predictor, Reach
+from deepclean.core.predict import Predictor
+from deepclean.core.reach import Reach
 from deepclean.core.spectra import band_ratio
 from deepclean.core.splice import Splice, back
 from deepclean.core.time import Span
@@ -86,8 +87,8 @@ def measure(options: argparse.Namespace) -> Figures:
     for prepare in (lines, partial(broad, 0.1), partial(broad, 0.5)):
         case = prepare(options.seconds)
         waited = cleaned(case, case.settings)
-        hasty = replace(case.settings, forecast=ForecastSettings())
-        found = {"waits": waited, "witnesses forecast (wait: 0)": cleaned(case, hasty)}
+        forecasting = replace(case.settings, forecast=ForecastSettings())
+        found = {"waits": waited, "witnesses forecast (wait: 0)": cleaned(case, forecasting)}
         prediction, unknown = predicted(case)
         for name, (ahead, sine) in OTHERS.items():
             found[name] = case.strain - by_hop(case, prediction, unknown, ahead, sine=sine)

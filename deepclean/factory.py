@@ -11,7 +11,8 @@ from deepclean.core.bandpass import Bandpass, make_bandpass
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import CouplingSchedule, Schedule
-from deepclean.core.predict import Predictor, Reach, geometry
+from deepclean.core.predict import Predictor, geometry
+from deepclean.core.reach import Reach
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError, ModelError
 from deepclean.models import device

@@ -13,7 +13,8 @@ from deepclean.cli import models_options as stored
 from deepclean.cli import models_tables as tables
 from deepclean.cli.models_options import AnyCoupling, CouplingArgument, VersionArgument
 from deepclean.config import load
-from deepclean.models import versions
+from deepclean.models import log as model_log
+from deepclean.models import rejections, versions
 
 app = typer.Typer(
     help="The model store: its versions, and the versions in force.", no_args_is_help=True
@@ -64,9 +65,6 @@ def show(
     settings = load(config, override or ())
     from rich.table import Table
 
-    from deepclean.models import log as model_log
-    from deepclean.models import rejections
-
     directory = stored.directory(settings, coupling)
     number = stored.number(directory, version)
     rejected = rejections.read(directory, number)
@@ -98,7 +96,6 @@ def log(
 ) -> None:
     """Print the log of a coupling's store: each change with its time, author and reason."""
     settings = load(config, override or ())
-    from deepclean.models import log as model_log
 
     made = model_log.read(stored.directory(settings, coupling)).changes
     if as_json:

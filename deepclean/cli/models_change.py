@@ -12,6 +12,8 @@ from deepclean.cli import options
 from deepclean.cli.models_options import AnyCoupling, CouplingArgument, VersionArgument, WhyOption
 from deepclean.config import Config, load
 from deepclean.errors import ModelError
+from deepclean.models import directory as coupling_directory
+from deepclean.models import prune as pruning
 
 
 def publish(
@@ -28,7 +30,6 @@ def publish(
     force.
     """
     settings = load(config, override or ())
-    from deepclean.models import directory as coupling_directory
     from deepclean.models import files as models
     from deepclean.models import store
 
@@ -66,7 +67,6 @@ def import_(
     """
     settings = load(config, override or ())
     stored.directory(settings, coupling)
-    from deepclean.models import directory as coupling_directory
     from deepclean.models import import_v2, store
 
     if (directory / coupling_directory.MANIFEST).exists():
@@ -156,7 +156,6 @@ def prune(
 ) -> None:
     """Remove old versions, except those in force and those that a rollback goes back to."""
     settings = load(config, override or ())
-    from deepclean.models import prune as pruning
 
     any_goes = False
     for name, directory in stored.directories(settings, coupling).items():

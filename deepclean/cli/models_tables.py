@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from deepclean.core.time import format_gps
 from deepclean.errors import ModelError
-from deepclean.models import permissions, versions
+from deepclean.models import permissions, rejections, versions
+from deepclean.models.directory import MANIFEST
+from deepclean.models.log import Change
 from deepclean.models.manifest import Channel, Manifest
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from deepclean.models.log import Change
 
 WIDTH = 110
 """Columns of the terminal that the tables need. A narrower terminal wraps them."""
@@ -26,8 +27,6 @@ DAMAGED = ("DAMAGED", "", "see deepclean models verify", "")
 
 def manifest_of(path: Path) -> Manifest:
     """Return the manifest in a version's directory. Raises ModelError if it is damaged."""
-    from deepclean.models.directory import MANIFEST
-
     return Manifest.parse(permissions.read(path / MANIFEST), path / MANIFEST)
 
 
@@ -37,7 +36,6 @@ def row(path: Path) -> dict[str, Any]:
         manifest = manifest_of(path)
     except ModelError as error:
         return {"version": int(path.name), "fault": str(error)}
-    from deepclean.models import rejections
 
     return {
         "version": manifest.version,

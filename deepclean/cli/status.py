@@ -10,6 +10,7 @@ from deepclean.cli import options
 from deepclean.config import load
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import format_gps
+from deepclean.telemetry import status_file
 
 
 def status(
@@ -19,7 +20,6 @@ def status(
 ) -> None:
     """Print the state of the daemon in six lines, from its status file."""
     settings = load(config, override or ())
-    from deepclean.telemetry import status_file
 
     output = settings.output
     path = status_file.path_in(output.directory, output.description)

@@ -14,6 +14,8 @@ import typer
 from deepclean.cli import models_options as stored
 from deepclean.cli import options
 from deepclean.config import Config
+from deepclean.config.couplings import BandpassConfig
+from deepclean.config.engine import EngineConfig
 from deepclean.errors import ConfigError, InputError, hint
 
 if TYPE_CHECKING:
@@ -266,8 +268,6 @@ def _attribute(
     """Attribute the model's estimate to its witnesses, with the configured engine if any."""
     from deepclean import factory
     from deepclean.config import settings as core_settings
-    from deepclean.config.couplings import BandpassConfig
-    from deepclean.config.engine import EngineConfig
     from deepclean.core.bandpass import make_bandpass
     from deepclean.train.data import SiteData, TrainingData
     from deepclean.witnesses import saliency

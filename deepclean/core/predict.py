@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from deepclean.core.block import Float64
+from deepclean.core.reach import Reach
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 """Maps `(batch, channels, time)` float32 to `(batch, time)`."""
@@ -45,30 +45,6 @@ class PredictSettings:
     kernel: int
     edge: int
     stride: int | None
-
-
-class Reach(NamedTuple):
-    """How far a network looks, in samples at the model rate.
-
-    A cause precedes its effect, so a filter may need seconds of past and next to no future. Only
-    the future costs latency.
-
-    Args:
-        before: the samples before an output sample that it may rest on.
-        after: the samples after an output sample that it may rest on.
-    """
-
-    before: int
-    after: int
-
-    @classmethod
-    def both(cls, samples: int) -> Reach:
-        """Return the reach of a network that looks as far back as ahead.
-
-        >>> Reach.both(96)
-        Reach(before=96, after=96)
-        """
-        return cls(samples, samples)
 
 
 @dataclass(frozen=True, slots=True)

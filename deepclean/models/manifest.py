@@ -16,7 +16,7 @@ from pydantic import (
     ValidationError,
 )
 
-from deepclean.core.predict import Reach
+from deepclean.core.reach import Reach
 from deepclean.errors import ModelError
 
 SCHEMA_VERSION: Literal[2] = 2

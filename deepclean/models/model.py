@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deepclean.core.predict import Reach
+from deepclean.core.reach import Reach
 from deepclean.errors import ModelError, listed
 from deepclean.models import tensors
 from deepclean.models.tensors import Scalers

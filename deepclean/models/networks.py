@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deepclean.core.predict import Reach
+from deepclean.core.reach import Reach
 from deepclean.errors import ModelError, hint
 
 PERIODS = (1, 2, 4, 8, 16, 32, 64)

@@ -94,7 +94,7 @@ def attribute(
     preparer = Preparer(site, settings, bandpass)
     parts = longest_parts(site.usable(), SECONDS * NS)
     stretches, _ = preparer.prepare(parts, model.scalers)
-    layout = _Layout.of(model, settings, bandpass, bands)
+    layout = _Reading.of(model, settings, bandpass, bands)
     stretches = [one for one in stretches if layout.seconds(one) >= 2 * FFT_SECONDS]
     if not stretches:
         raise InputError(
@@ -176,7 +176,7 @@ def _kernels(model: Model, stretches: Sequence[TrainingStretch]) -> Iterator[Flo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Layout:
+class _Reading:
     """The layout of the model over a stretch, and the bands in which its estimate is measured."""
 
     predictor: Predictor
@@ -189,7 +189,7 @@ class _Layout:
     @classmethod
     def of(
         cls, model: Model, settings: EngineSettings, bandpass: Bandpass, bands: Sequence[Band]
-    ) -> _Layout:
+    ) -> _Reading:
         wanted = PredictSettings("auto", model.kernel, model.edge, stride=None)
         hop = settings.hop_model
         shape = geometry(wanted, hop, model.reach, model.period)

@@ -37,6 +37,7 @@ SAMPLES = "s is not a whole number of samples at"
 HOP = "s is not 1/16, 1/8, 1/4, 1/2 or a whole number of seconds up to 64; use one of these"
 NAME = ": a coupling's name holds letters, digits, _ and - only, a letter or digit first; rename it"
 TWICE = "that noise would be subtracted twice; disable one of them or merge them"
+OWN = "too; write to a directory of its own"
 ARCHIVE = "are gone before the archive has merged"
 ENGINE, STRAIN = "4096 Hz (engine.rate)", "16384 Hz (strain.rate)"
 
@@ -115,16 +116,8 @@ NOT_TOGETHER: list[tuple[str, Any, str]] = [
         {"PEM-MAIN": 3.0},
         ": H1:PEM-MAIN is no coupling's witness; did you mean H1:PEM-MAINS?",
     ),
-    (
-        "gate/window",
-        7.5,
-        ": 7.5 s is not a whole number of seconds from 4 on",
-    ),
-    (
-        "gate/open_below",
-        1.1,
-        ": 1.1 is above close_above, 1.003; lower it",
-    ),
+    ("gate/window", 7.5, ": 7.5 s is not a whole number of seconds from 4 on"),
+    ("gate/open_below", 1.1, ": 1.1 is above close_above, 1.003; lower it"),
     ("gate/fade", 9, ": 9 s is longer than dwell, 8 s; shorten it"),
     ("strain/channel", "L1:A", ": L1:A is not a channel of H1; name one of H1's"),
     ("strain/state_vector", "L1:A", ": L1:A is not a channel of H1; name one of H1's"),
@@ -136,26 +129,10 @@ NOT_TOGETHER: list[tuple[str, Any, str]] = [
         0.05,
         ": 0.05 s is less than one sample at 16 Hz (slowest_rate); use at least 0.0625",
     ),
-    (
-        "output/directory",
-        "/witnesses",
-        ": /witnesses is input.witnesses[0].directory too; write to a directory of its own",
-    ),
-    (
-        "output/directory",
-        "/x/../strain",
-        ": /strain is input.strain.directory too; write to a directory of its own",
-    ),
-    (
-        "output/archive/directory",
-        "/strain",
-        ": /strain is input.strain.directory too; write to a directory of its own",
-    ),
-    (
-        "output/archive/directory",
-        "/cleaned",
-        ": /cleaned is output.directory too; write to a directory of its own",
-    ),
+    ("output/directory", "/witnesses", f": /witnesses is input.witnesses[0].directory {OWN}"),
+    ("output/directory", "/x/../strain", f": /strain is input.strain.directory {OWN}"),
+    ("output/archive/directory", "/strain", f": /strain is input.strain.directory {OWN}"),
+    ("output/archive/directory", "/cleaned", f": /cleaned is output.directory {OWN}"),
     ("output/products", ["OUT_DQ", "OUT_DQ"], ": OUT_DQ is listed 2 times; keep one"),
     ("couplings", {}, ": there is none; add one"),
     ("couplings/a.b", {"bands": [[80, 90]], "witnesses": ["A"]}, NAME),

@@ -50,10 +50,7 @@ lengths = st.lists(st.tuples(st.booleans(), st.integers(1, 5)), min_size=1, max_
     st.randoms(use_true_random=False),
 )
 def test_files_of_any_length_pair_by_gps(
-    layout: dict[str, list[tuple[bool, int]]],
-    frames: list[int],
-    start: int,
-    random: Random,
+    layout: dict[str, list[tuple[bool, int]]], frames: list[int], start: int, random: Random
 ) -> None:
     aligner = Aligner("ABC")
     present: dict[str, set[int]] = {name: set() for name in "ABC"}

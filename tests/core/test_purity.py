@@ -114,6 +114,8 @@ except SystemExit as stop:
 """
 OUTSIDE = "deepclean.io gwframe gwpy h5py lal prometheus_client watchdog".split()
 HEAVY = "gwpy lal lalsimulation matplotlib scipy.signal torch".split()
+SLOW = "gwpy lal matplotlib scipy.signal scipy.stats".split()
+ENGINE = "deepclean.core.engine torch".split()
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,10 @@ HEAVY = "gwpy lal lalsimulation matplotlib scipy.signal torch".split()
         pytest.param("import deepclean.config", HEAVY, id="config"),
         pytest.param("import deepclean.io.gwf", HEAVY, id="gwf"),
         pytest.param(HELP, HEAVY, id="help"),
+        pytest.param("import deepclean.run.daemon", SLOW, id="daemon"),
+        pytest.param("import deepclean.worker", SLOW, id="worker"),
+        pytest.param("import deepclean.io.live", ENGINE, id="live"),
+        pytest.param("import deepclean.io.source", ENGINE, id="source"),
     ],
 )
 def test_import_stays_light(statements: str, refused: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The seam between two hops: it begins with the difference and ends with nothing."""
+"""The splice between two hops: it begins with the difference and ends with nothing."""
 
 import numpy as np
 import pytest
@@ -14,11 +14,11 @@ from deepclean.core.splice import Splice, back
 def test_lines_at_the_middles_are_continued_under_the_weight(
     rate: int, middles: tuple[float, ...], phase: float, size: float
 ) -> None:
-    seam = Splice(middles, rate, rate // 8)
+    splice = Splice(middles, rate, rate // 8)
     time = np.arange(1 - back(rate), rate // 8) / rate
     wave = size * np.cos(2 * np.pi * middles[0] * time + phase)
-    added = seam.after(wave[: back(rate)])
-    expected = seam.weight * wave[back(rate) - 1 :]
+    added = splice.after(wave[: back(rate)])
+    expected = splice.weight * wave[back(rate) - 1 :]
     assert added.shape == (rate // 8,)
     # The last sample before the end of the difference is the first that is added to.
     assert np.abs(added - expected).max() < 1e-6 * size
@@ -27,18 +27,18 @@ def test_lines_at_the_middles_are_continued_under_the_weight(
 @pytest.mark.parametrize("frequency", [56.0, 60.0, 64.0])
 def test_value_and_slope_go_on_anywhere_in_the_band(frequency: float) -> None:
     rate = 4096
-    seam = Splice([60.0], rate, rate // 8)
+    splice = Splice([60.0], rate, rate // 8)
     time = np.arange(1 - back(rate), 8) / rate
     wave = np.sin(2 * np.pi * frequency * time + 0.7)
-    added = seam.after(wave[: back(rate)])
+    added = splice.after(wave[: back(rate)])
     assert np.abs(added[:4] - wave[back(rate) - 1 : back(rate) + 3]).max() < 0.02
 
 
 def test_weight_falls_from_one_to_nothing() -> None:
-    seam = Splice([60.0], 4096, 512)
-    assert seam.weight[0] == 1
-    assert (np.diff(seam.weight) < 0).all()
-    assert 0 < seam.weight[-1] < 1e-4
+    splice = Splice([60.0], 4096, 512)
+    assert splice.weight[0] == 1
+    assert (np.diff(splice.weight) < 0).all()
+    assert 0 < splice.weight[-1] < 1e-4
 
 
 def test_no_difference_adds_nothing() -> None:

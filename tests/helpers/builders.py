@@ -17,7 +17,8 @@ from deepclean.core.block import Block, CleanedBlock, Estimate, Float64, Gap, Se
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.predict import Network, Predictor, PredictSettings, Reach
+from deepclean.core.predict import Network, Predictor, PredictSettings
+from deepclean.core.reach import Reach
 from deepclean.core.time import NS, Span
 from deepclean.models.networks import build, measure
 from tests.helpers.settings import bandpass_settings, engine_settings, predict_settings

@@ -20,7 +20,7 @@ from deepclean.io import gwf
 from deepclean.io.t050017 import FrameName
 from deepclean.models.loading import load_models
 from tests.helpers import small_site as site
-from tests.helpers.metrics_run import Run
+from tests.helpers.metrics_run import Run, Second
 from tests.helpers.site_runs import OUT_DQ, clean
 from tests.helpers.small_site import START
 
@@ -110,6 +110,27 @@ def assert_sound(
             )
             assert (output.samples[cleaned] != raw(number)[cleaned]).any()
     return held
+
+
+def sound_run(
+    config: Config,
+    seconds: int,
+    faults: Mapping[int, Second] | None = None,
+    network: Network | None = None,
+    missing: Collection[int] = (),
+) -> tuple[Run, dict[int, Output]]:
+    """Run over some seconds with faults; assert what holds of it; return it and its output.
+
+    Args:
+        config: of the small site.
+        seconds: how many frames come.
+        faults: what happens, by the second's number.
+        network: in place of the model's own.
+        missing: seconds that give no output.
+    """
+    run = Run(config, network)
+    run.over(seconds, faults)
+    return run, assert_sound(run, set(range(seconds)) - set(missing))
 
 
 def cleaned(held: Mapping[int, Output]) -> list[int]:

@@ -123,11 +123,7 @@ class Run:
             *(tails_of(config, self.clock), self._health.watchdog, accounts),
         )
         self.cleaning = FrameCleaner(
-            config,
-            self.engine,
-            sink,
-            self.clock.monotonic,
-            accounts=accounts,
+            config, self.engine, sink, self.clock.monotonic, accounts=accounts
         )
         self.metrics = made(config, self.cleaning.ledger, self.figures, self.timings)
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from deepclean.core.time import Span
 from deepclean.factory import make_engine
 from deepclean.models import directory as coupling_directory
 from deepclean.models import files as models
-from deepclean.models import versions
+from deepclean.models import rejections, versions
 from deepclean.models.loading import load_models
 from deepclean.models.manifest import Channel, Description, Manifest, sha256
 from deepclean.models.model import Model
@@ -85,6 +86,19 @@ def point(config: Config, version: int, pointer: versions.Pointer = "production"
     versions.set_pointer(directory(config), pointer, version)
 
 
+def promote(config: Config, version: int) -> None:
+    """Write a version into the store and put it in force."""
+    put(config, version)
+    point(config, version)
+
+
+def refusal(config: Config, version: int) -> dict[str, Any]:
+    """Return what the store holds of a version's refusal."""
+    told = rejections.read(directory(config), version)
+    assert told is not None
+    return told
+
+
 def input_frame(second: int) -> InputFrame:
     """Return a second of the small site, as the live source would give it."""
     span = Span.of_seconds(second, 1)
@@ -98,6 +112,7 @@ class Stream:
 
     Args:
         config: of the small site or another; its store has a production version.
+        seconds: of the stream that have gone by.
         loaded: what it begins with; by default what the store says.
         threaded: let the follower's own thread follow the store; else it does at each frame.
     """
@@ -105,6 +120,7 @@ class Stream:
     def __init__(
         self,
         config: Config,
+        seconds: int = 0,
         *,
         threaded: bool = False,
         loaded: Mapping[str, Model] | None = None,
@@ -128,6 +144,7 @@ class Stream:
         )
         self.second = START
         self.written: list[Path] = []
+        self.steps(seconds)
 
     def take(self, frame: InputFrame) -> list[Path]:
         """Let a frame come, from wherever; return what is written for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,6 +72,20 @@ class Streamed:
             for path in paths
         ]
 
+    @cached_property
+    def undisturbed(self) -> dict[str, Seen]:
+        """What appears without a fault, by name."""
+        layout = self.layout
+        found = {seen.name: seen for seen in self()}
+        self.layout = layout  # of the stream that the test looks at
+        return found
+
+    def hit(self, fault: str, *names: str) -> list[Seen]:
+        """Stream with a fault; assert that files other than these appear as ever."""
+        found = self(fault)
+        assert_others(found, self.undisturbed, *names)
+        return found
+
     def path(self, name: str) -> Path:
         place = self.layout.witnesses if "lldetchar" in name else self.layout.strain
         assert place is not None
@@ -80,11 +95,6 @@ class Streamed:
 @pytest.fixture(scope="module")
 def streamed(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Streamed:
     return Streamed(site, tmp_path_factory.mktemp("streams"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(streamed: Streamed) -> dict[str, Seen]:
-    return {seen.name: seen for seen in streamed()}
 
 
 def assert_others(found: Sequence[Seen], undisturbed: dict[str, Seen], *hit: str) -> None:

@@ -133,9 +133,11 @@ def daemon(
             process.wait()
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+def until(
+    condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 60.0
+) -> None:
     """Wait for something that another process does."""
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, "the daemon ended"
         assert time.monotonic() < limit, "the daemon did not come so far"

@@ -95,12 +95,12 @@ def archive(config: Config) -> FrameArchive:
     return FrameArchive(config, pause=0.0)
 
 
-def life(config: Config) -> FrameArchive:
+def archive_all(config: Config) -> FrameArchive:
     """Archive what is complete, as a daemon does that is stopped then."""
-    archived = archive(config)
-    archived.round()
-    archived.close()
-    return archived
+    taken = archive(config)
+    taken.round()
+    taken.close()
+    return taken
 
 
 def files(config: Config, product: str = "OUT_DQ") -> list[tuple[int, int]]:
@@ -163,7 +163,7 @@ def test_long_files_are_small_frames_one_after_another(tmp_path: Path) -> None:
     config = configured(tmp_path, "output.archive.length=192")
     begin = BEGIN // 192 * 192
     write(config, begin - BEGIN, begin - BEGIN + 192, duration=32)
-    life(config)
+    archive_all(config)
     with gwframe.FrameReader(path(config, begin - BEGIN, 192)) as reader:
         spans = [(int(frame.start) - begin, int(frame.duration)) for frame in reader.frame_spans]
     edges = sorted({0, *(edge for edge in range(192) if (begin + edge) % 64 == 0), 192})
@@ -174,7 +174,7 @@ def test_long_files_are_small_frames_one_after_another(tmp_path: Path) -> None:
 def test_a_gap_is_never_filled(tmp_path: Path, extension: str) -> None:
     config = configured(tmp_path, f"output.archive.format={extension}")
     write(config, 0, 2 * LENGTH, without=[0, 3, 4, LENGTH])
-    life(config)
+    archive_all(config)
     module = gwf if extension == "gwf" else hdf5
     assert files(config) == [(1, 2), (5, 3), (9, 7)]
     for start, duration in files(config):
@@ -188,7 +188,7 @@ def test_a_file_ends_where_channels_or_history_change(config: Config) -> None:
     write(config, 2, 4, made="2")
     write(config, 4, 6, made="2", channels=[OUT_DQ, PRODUCTION, STATE])
     write(config, 6, 8, made="2", channels=[PRODUCTION, STATE])
-    life(config)
+    archive_all(config)
     assert files(config) == [(0, 2), (2, 2), (4, 2)]
     assert files(config, "PRODUCTION") == [(0, 2), (2, 2), (4, 4)]
     assert set(gwf.channels(path(config, 4, 2))) == {OUT_DQ, STATE}
@@ -196,7 +196,7 @@ def test_a_file_ends_where_channels_or_history_change(config: Config) -> None:
 
 def test_long_frames_are_cut_at_the_file_s_end(config: Config) -> None:
     write(config, -3, 2 * LENGTH + 3, duration=11)  # [-3, 8) and [8, 19)
-    life(config)
+    archive_all(config)
     assert files(config) == [(-3, 3), (0, LENGTH), (LENGTH, LENGTH)]
     read = gwf.read(path(config, 0, LENGTH), [OUT_DQ])[OUT_DQ]
     assert isinstance(read, Series)
@@ -216,7 +216,7 @@ def test_an_incomplete_stretch_waits(config: Config) -> None:
 def test_a_stretch_whose_end_is_missing_is_complete_with_the_next_frame(config: Config) -> None:
     write(config, 0, 5)
     write(config, 50, 51)
-    life(config)
+    archive_all(config)
     assert files(config) == [(0, 5)]
 
 
@@ -225,21 +225,21 @@ def test_what_lay_there_before_a_long_pause_is_not_deleted_first(config: Config)
     kept = LENGTH + 60
     write(config, 0, 70, keep_age=kept)
     write(config, 10_000, 10_020, keep_age=kept)
-    life(config)
+    archive_all(config)
     assert (64, 6) in files(config)
 
 
 def test_restart_goes_on(config: Config) -> None:
     write(config, 0, LENGTH + 3)
-    life(config)
+    archive_all(config)
     first = path(config, 0, LENGTH).stat()
-    path(config, 0, LENGTH, "PRODUCTION").unlink()  # the first life ended between the products
+    path(config, 0, LENGTH, "PRODUCTION").unlink()  # the first run ended between the products
     leftover = path(config, LENGTH, LENGTH).with_name(
         f".{path(config, LENGTH, LENGTH).name}.tmp.tmp"
     )
     leftover.write_bytes(b"half")
     write(config, LENGTH + 3, 2 * LENGTH)
-    life(config)
+    archive_all(config)
     for product in ("OUT_DQ", "PRODUCTION"):
         assert files(config, product) == [(0, LENGTH), (LENGTH, LENGTH)]
     assert path(config, 0, LENGTH).stat() == first
@@ -248,10 +248,10 @@ def test_restart_goes_on(config: Config) -> None:
 
 def test_restart_fills_in_what_a_failure_left_out(config: Config) -> None:
     write(config, 0, LENGTH, without=[4])
-    life(config)
+    archive_all(config)
     path(config, 0, 4).unlink()
     assert files(config) == [(5, 3)]
-    life(config)
+    archive_all(config)
     assert files(config) == [(0, 4), (5, 3)]
 
 
@@ -276,14 +276,14 @@ def test_it_has_a_retention_of_its_own(tmp_path: Path) -> None:
         assert files(config, product) == [(2 * LENGTH, LENGTH), (3 * LENGTH, LENGTH)]
     assert archived.written == {"OUT_DQ": 4, "PRODUCTION": 4}
     # A restart finds all small files, and does not make what would be deleted again.
-    assert life(config).written == {}
+    assert archive_all(config).written == {}
     assert len(list(config.output.directory.glob("*.gwf"))) == 4 * LENGTH
 
 
 def test_age_counts_in_time_of_the_data(tmp_path: Path) -> None:
     config = configured(tmp_path, f"output.archive.retention.age={LENGTH}")
     write(config, 0, 3 * LENGTH)
-    life(config)
+    archive_all(config)
     assert files(config) == [(LENGTH, LENGTH), (2 * LENGTH, LENGTH)]
 
 

@@ -14,7 +14,7 @@ from deepclean.errors import InputError
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
 from deepclean.io.datafind import PIECE, RemoteHistory, fetch
-from tests.helpers import validation_site
+from tests.helpers import training_site
 from tests.helpers.commands import Run
 from tests.helpers.datafind_service import NAME, somewhere
 
@@ -146,8 +146,8 @@ def test_a_piece_that_cannot_be_had_is_a_gap_and_noted(asked: Asked) -> None:
 
 
 def test_training_fetches_what_its_coupling_needs(deepclean: Run, tmp_path: Path) -> None:
-    config = validation_site.make_site(tmp_path)
-    span = f"--start {START} --end {START + validation_site.SECONDS}"
+    config = training_site.make_site(tmp_path)
+    span = f"--start {START} --end {START + training_site.SECONDS}"
     with somewhere(config.input.strain.directory):
         command = f"train -c toy.yaml 30Hz {span} --architecture wiener --fetch"
         deepclean(tmp_path, command).good()

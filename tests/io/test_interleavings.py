@@ -110,7 +110,7 @@ class Interleavings(RuleBasedStateMachine):
         self.events, self.expected, self.again = [], Counter(), set()
         finished = self._outputs()
         self.resume = finished[-1].start + finished[-1].duration if finished else None
-        # What a killed life took and had inside is for the next one to decide.
+        # What a killed run took and had inside is for the next one to decide.
         self.decided = {s: v for s, v in self.decided.items() if self.resume and s < self.resume}
         self.daemon = Daemon(self.config, self.clock, self._note)
         self.clock.start(self.daemon.run)
@@ -178,7 +178,7 @@ class Interleavings(RuleBasedStateMachine):
         return all(isinstance(part, Series) for part in parts)
 
     def _decided(self, piece: Piece) -> bool:
-        """Return whether the time of a file lies behind in this life."""
+        """Return whether the time of a file lies behind in this run."""
         return bool(self.events) and piece.end * NS <= self.events[-1].span.end
 
     def _publish_head(self, length: int) -> None:

@@ -50,11 +50,11 @@ def make_site(place: Path) -> Config:
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Contents:
     """The outputs on a turned clock."""
     config, clock = make_site(tmp_path_factory.mktemp("expected")), FakeClock()
-    life = Daemon(config, clock)
+    daemon = Daemon(config, clock)
     for second in range(1, SECONDS):
         clock.at(float(second), partial(write, config, START + second, renamed_inside))
-    clock.at(float(SECONDS), life.stop)
-    life.run()
+    clock.at(float(SECONDS), daemon.stop)
+    daemon.run()
     made = contents(config.output.directory)
     assert len(made) == SECONDS
     return made
@@ -66,22 +66,22 @@ def test_every_writer_is_read(
     tmp_path: Path, expected: Contents, writer: Writer, watched: bool
 ) -> None:
     config, clock = make_site(tmp_path), SystemClock()
-    life = Daemon(config, clock)
-    tails = (life.source.strain, *life.source.witnesses)
+    daemon = Daemon(config, clock)
+    tails = (daemon.source.strain, *daemon.source.witnesses)
     with ThreadPoolExecutor() as pool, DirectoryWatch(tails, clock) if watched else nullcontext():
-        running = pool.submit(life.run)
+        running = pool.submit(daemon.run)
         try:
             limit = time.monotonic() + 60
             for second in range(1, SECONDS + 1):
                 # The first must be there before the second comes: the newest is where it begins.
-                while life.ledger.frames_in < second:
+                while daemon.ledger.frames_in < second:
                     assert not running.done(), running.result()
                     assert time.monotonic() < limit, "it did not come so far"
                     time.sleep(0.002)  # what is waited for is another thread, not time
                 if second < SECONDS:
                     write(config, START + second, writer)
         finally:
-            life.stop()
+            daemon.stop()
             clock.wake()
         running.result(timeout=10)
     assert contents(config.output.directory) == expected

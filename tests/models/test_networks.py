@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from deepclean.core.predict import Reach
+from deepclean.core.reach import Reach
 from deepclean.errors import ModelError
 from deepclean.models.networks import ARCHITECTURES, Receptive, build, measure
 

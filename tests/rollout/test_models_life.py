@@ -22,7 +22,7 @@ from deepclean.rollout.recorded import RecordedUpdates, RunModels
 from deepclean.run.cleaner import channels_of
 from tests.helpers.commands import Done, Run
 from tests.helpers.model_stream import Stream, directory, faulty, point, put
-from tests.helpers.site_runs import daemon, is_written, stop, until
+from tests.helpers.site_runs import daemon, files, is_written, stop, until
 from tests.helpers.small_site import START, small_config, write_site
 
 SETTINGS = (
@@ -41,15 +41,19 @@ Acts = Mapping[int, Callable[[], object]]
 """What a person does, by the second before which it is done."""
 
 
+def made(place: Path, seconds: int, *settings: str) -> Config:
+    """Return a small site with gates and short trials, of three versions; frames from START on."""
+    config = small_config(place, *SETTINGS, *settings)
+    for version in (1, 2, 3):
+        put(config, version)
+    point(config, 1)
+    write_site(config, START, seconds)
+    return config
+
+
 @pytest.fixture
 def gated(tmp_path: Path) -> Config:
-    """A small site with gates and short trials; frames from the run's start on."""
-    made = small_config(tmp_path, *SETTINGS)
-    for version in (1, 2, 3):
-        put(made, version)
-    point(made, 1)
-    write_site(made, START, SECONDS + 3)
-    return made
+    return made(tmp_path, SECONDS + 3)
 
 
 def candidate(config: Config, version: int | None) -> Callable[[], object]:
@@ -94,25 +98,24 @@ def replayed(deepclean: Run, config: Config, into: Path, more: str = "") -> Done
     )
 
 
+def models_of(config: Config, span: Span = SPAN) -> RunModels:
+    """Return the models of the run for a replay of a span."""
+    return RunModels(config, record_of(config), config.output.directory.parent / "again", span)
+
+
 def assert_equal(config: Config, into: Path) -> None:
     """Assert that every frame and the record are the same, byte for byte."""
     held = [*config.output.directory.glob("*.gwf"), record_of(config)]
-    made = {path.name: path.read_bytes() for path in held}
-    again = {path.name: path.read_bytes() for path in into.iterdir()}
-    assert again.keys() == made.keys()
-    assert again[record_of(config).name].decode() == made[record_of(config).name].decode()
-    assert again == made
+    first, again = {path.name: path.read_bytes() for path in held}, files(into)
+    assert again.keys() == first.keys()
+    assert again[record_of(config).name].decode() == first[record_of(config).name].decode()
+    assert again == first
 
 
 def test_a_replay_decides_the_same(deepclean: Run, gated: Config, tmp_path: Path) -> None:
     told = ran(gated, {8: candidate(gated, 2), 38: production(gated, 3)})
-    assert told == [
-        ("started", 1),
-        ("offered", 2),
-        ("rejected", 2),
-        ("offered", 3),
-        ("in_force", 3),
-    ]
+    of_2, of_3 = [("offered", 2), ("rejected", 2)], [("offered", 3), ("in_force", 3)]
+    assert told == [("started", 1), *of_2, *of_3]
     before = {path: path.read_bytes() for path in directory(gated).iterdir() if path.is_file()}
     done = replayed(deepclean, gated, tmp_path / "again")
     assert done.returncode == 0, done.stderr
@@ -171,14 +174,8 @@ def test_refusals_are_replayed(deepclean: Run, gated: Config, tmp_path: Path) ->
     """By the follower, as it cannot be loaded: it still cannot, or it has been mended since."""
     said = faulty(gated, 4, "truncated")
     faulty(gated, 5, "a channel too few")
-    told = ran(
-        gated,
-        {
-            10: production(gated, 4),
-            14: lambda: point(gated, 5, "canary"),
-            30: production(gated, 2),
-        },
-    )
+    refused = {10: production(gated, 4), 14: lambda: point(gated, 5, "canary")}
+    told = ran(gated, {**refused, 30: production(gated, 2)})
     assert told[:4] == [("started", 1), ("refused", 4), ("refused", 5), ("offered", 2)]
     assert told[4:] == [("in_force", 2)]
     assert said in record.read(record_of(gated))[1].why
@@ -217,21 +214,14 @@ def test_a_replay_may_begin_later_with_what_was_in_force(
     gated: Config, tmp_path: Path, act: Callable[[Config, int], Callable[[], object]]
 ) -> None:
     told = ran(gated, {8: act(gated, 3)})
-    later = RunModels(
-        gated, record_of(gated), tmp_path / "again", Span(SPAN.start + 40 * NS, SPAN.end)
-    )
+    later = models_of(gated, Span(SPAN.start + 40 * NS, SPAN.end))
     assert later.loaded["60Hz"].version == (3 if ("in_force", 3) in told else 1)
 
 
 def test_a_daemon_and_its_replay_agree(deepclean: Run, tmp_path: Path) -> None:
     """The process itself: when its thread has loaded a version is chance, and on record."""
-    settings = (*SETTINGS, "models.probe=0.01")
-    config = small_config(tmp_path, *settings)
-    for version in (1, 2, 3):
-        put(config, version)
-    point(config, 1)
-    write_site(config, START, 8)
-    options = [word for setting in settings for word in ("--set", setting)]
+    config = made(tmp_path, 8, "models.probe=0.01")
+    options = [word for one in (*SETTINGS, "models.probe=0.01") for word in ("--set", one)]
     seen = dict.fromkeys(("rejected", "in_force"), False)
     acts = {START + 10: candidate(config, 2), START + 12: production(config, 3)}
     with daemon(config, tmp_path / "log", *options) as process:
@@ -294,17 +284,15 @@ def test_a_line_that_is_not_of_a_record(gated: Config, tmp_path: Path, line: str
     path = record_of(gated)
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(InputError, match="line 2 is not of a record of models"):
-        RunModels(gated, path, tmp_path / "again", SPAN)
+        models_of(gated)
 
 
 def test_a_record_that_does_not_say_what_was_in_production(gated: Config, tmp_path: Path) -> None:
     ran(gated, {})
     earlier = Span(SPAN.start - NS, SPAN.end)
     with pytest.raises(InputError, match=f"production of 60Hz at {START - 1}"):
-        RunModels(gated, record_of(gated), tmp_path / "again", earlier)
-    later = RunModels(
-        gated, record_of(gated), tmp_path / "again", Span(SPAN.start + 5 * NS, SPAN.end)
-    )
+        models_of(gated, earlier)
+    later = models_of(gated, Span(SPAN.start + 5 * NS, SPAN.end))
     assert later.loaded["60Hz"].version == 1
 
 
@@ -314,12 +302,9 @@ def test_a_run_that_began_anew_is_replayed_in_two_parts(gated: Config, tmp_path:
     line = path.read_text()
     path.write_text(line + line.replace(str(START), str(START + 20)).replace(": 1,", ": 2,"))
     with pytest.raises(InputError, match=f"began anew at {START + 20}"):
-        RunModels(gated, path, tmp_path / "again", SPAN)
+        models_of(gated)
     parts = (Span(SPAN.start, middle), Span(middle, SPAN.end))
-    loaded = [
-        RunModels(gated, path, tmp_path / "again", part).loaded["60Hz"].version for part in parts
-    ]
-    assert loaded == [1, 2]
+    assert [models_of(gated, part).loaded["60Hz"].version for part in parts] == [1, 2]
 
 
 def test_version_gone_is_refused_in_replay(deepclean: Run, gated: Config, tmp_path: Path) -> None:
@@ -330,7 +315,7 @@ def test_version_gone_is_refused_in_replay(deepclean: Run, gated: Config, tmp_pa
     assert "60Hz version 2 refused as canary" in done.stderr
 
 
-# a day in the life, unattended
+# a day, unattended
 
 
 @pytest.mark.slow

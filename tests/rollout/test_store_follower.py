@@ -34,7 +34,9 @@ from tests.helpers.model_stream import (
     faulty,
     kinds,
     point,
+    promote,
     put,
+    refusal,
 )
 from tests.helpers.site_runs import OUT_DQ
 from tests.helpers.small_site import START, FakeClock, small_config
@@ -46,8 +48,7 @@ VERSION = "H1:DEEPCLEAN-60HZ_MODEL_VERSION"
 def config(tmp_path: Path) -> Config:
     """A small site whose store has version 1 in production."""
     made = small_config(tmp_path)
-    put(made, 1)
-    point(made, 1)
+    promote(made, 1)
     return made
 
 
@@ -69,10 +70,8 @@ def _series(path: Path) -> list[np.ndarray]:
 
 
 def test_pointer_changes_the_model(config: Config, caplog: pytest.LogCaptureFixture) -> None:
-    stream = Stream(config)
-    stream.steps(6)
-    put(config, 2)
-    point(config, 2)
+    stream = Stream(config, 6)
+    promote(config, 2)
     with caplog.at_level(logging.INFO, logger="deepclean.rollout"):
         stream.until(lambda: stream.count("in_force") == 1, limit=10)
     stream.steps(3)
@@ -106,24 +105,21 @@ def test_a_version_that_is_no_good_changes_nothing(
     assert "60Hz version 2 refused as production, all stays as it is: " in line
     assert said in line
     assert [e["what"] for e in stream.events()] == ["started", "refused"]
-    told = rejections.read(directory(config), 2)
-    assert told is not None
-    assert said in told["why"]
+    assert said in refusal(config, 2)["why"]
     for one, other in zip(stream.written, alone.written, strict=True):
         for a, b in zip(_series(one), _series(other), strict=True):
             assert same_bits(a, b)
 
 
 def test_a_rejection_is_taken_back_when_the_version_is_mended(config: Config) -> None:
-    stream = Stream(config)
-    stream.steps(4)
+    stream = Stream(config, 4)
     path = put(config, 2)
     whole = (path / models.WEIGHTS).read_bytes()
     (path / models.WEIGHTS).write_bytes(whole[:50])
     point(config, 2)
     stream.steps(3)
     stream.follower.poll()
-    assert rejections.read(directory(config), 2) is not None
+    refusal(config, 2)
     (path / models.WEIGHTS).write_bytes(whole)
     stream.steps(3)
     assert stream.count("in_force") == 0  # nothing was said: the pointer is as it was
@@ -136,8 +132,7 @@ def test_a_rejection_is_taken_back_when_the_version_is_mended(config: Config) ->
 def test_version_changed_in_place_is_refused(
     config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stream = Stream(config)
-    stream.steps(4)
+    stream = Stream(config, 4)
     manifest = directory(config) / "1" / "manifest.json"
     manifest.write_bytes(manifest.read_bytes() + b"\n")
     stream.steps(4)
@@ -147,8 +142,7 @@ def test_version_changed_in_place_is_refused(
 
 @pytest.mark.parametrize("content", ["x\n", "", "7\n", "../1\n"])
 def test_damaged_pointer(config: Config, content: str, caplog: pytest.LogCaptureFixture) -> None:
-    stream = Stream(config)
-    stream.steps(4)
+    stream = Stream(config, 4)
     (directory(config) / "production").write_text(content)
     stream.steps(6)
     assert stream.figures.reloads == {"rejected": 1}
@@ -160,8 +154,7 @@ def test_damaged_pointer(config: Config, content: str, caplog: pytest.LogCapture
 
 
 def test_a_pointer_that_is_taken_away_leaves_production_as_it_is(config: Config) -> None:
-    stream = Stream(config)
-    stream.steps(4)
+    stream = Stream(config, 4)
     (directory(config) / "production").unlink()
     stream.steps(6)
     assert set(in_force(stream)) == {1}
@@ -183,8 +176,7 @@ def test_the_loader_may_take_as_long_as_it_likes(
     stream = Stream(config, threaded=True)
     with stream.follower:
         stream.steps(4)
-        put(config, 2)
-        point(config, 2)
+        promote(config, 2)
         assert begun.wait(30)
         stream.steps(20)
         assert stream.count("offered") == 0
@@ -195,16 +187,14 @@ def test_the_loader_may_take_as_long_as_it_likes(
 
 
 @pytest.mark.parametrize("step", ["offer", "step"])
-def test_a_fault_in_the_life_of_models_does_not_stop_the_stream(
+def test_a_fault_in_the_rollout_does_not_stop_the_stream(
     config: Config, step: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def failing(*args: object) -> None:
         raise MemoryError("no room")
 
-    stream = Stream(config)
-    stream.steps(4)
-    put(config, 2)
-    point(config, 2)
+    stream = Stream(config, 4)
+    promote(config, 2)
     with monkeypatch.context() as patch:
         patch.setattr(Rollout, step, failing)
         stream.steps(4)
@@ -214,12 +204,11 @@ def test_a_fault_in_the_life_of_models_does_not_stop_the_stream(
 
 
 def test_some_seconds_are_kept_to_try_versions_on(config: Config) -> None:
-    stream = Stream(config)
-    stream.steps(20)
+    stream = Stream(config, 20)
     assert [b.span.start // 10**9 - START for b in stream.recent.blocks] == list(range(8, 20))
 
 
-def test_a_keeper_that_fails_goes_on(
+def test_a_follower_that_fails_goes_on(
     config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = config.model_copy(update={"models": config.models.model_copy(update={"probe": 0.001})})
@@ -235,8 +224,7 @@ def test_a_keeper_that_fails_goes_on(
     monkeypatch.setattr(stream.follower, "poll", failing)
     with stream.follower:
         assert failed.wait(30)
-        put(config, 2)
-        point(config, 2)
+        promote(config, 2)
         stream.until(lambda: stream.count("in_force") == 1, limit=100_000)
     assert "cannot be followed; trying again" in caplog.text
 
@@ -261,10 +249,9 @@ def test_start_takes_the_former_version(config: Config, caplog: pytest.LogCaptur
     with pytest.raises(ModelError, match="does not match"):
         loading.load_models(config)
     # The running daemon then refuses what the pointer names, and says so beside the version.
-    stream = Stream(config, loaded=loaded)
-    stream.steps(4)
+    stream = Stream(config, 4, loaded=loaded)
     assert stream.figures.reloads == {"rejected": 1}
-    assert rejections.read(directory(config), 2) is not None
+    refusal(config, 2)
     assert set(in_force(stream)) == {1}
 
 
@@ -294,22 +281,19 @@ def gated(tmp_path: Path) -> Config:
         "models.trial.validation_time=5",
         "models.trial.patience=12",
     )
-    put(made, 1)
-    point(made, 1)
+    promote(made, 1)
     return made
 
 
 def test_a_canary_is_tried_and_rejected_where_it_is_no_good(gated: Config) -> None:
     """The small site's models are random: none of them cleans anything."""
-    stream = Stream(gated)
-    stream.steps(10)
+    stream = Stream(gated, 10)
     put(gated, 2, seed=2)
     store.set_canary(directory(gated), 2, lambda path: None, "by hand")
     stream.until(lambda: stream.count("rejected") == 1, limit=60)
     stream.steps(3)
     assert versions.read_pointer(directory(gated), "canary") is None
-    told = rejections.read(directory(gated), 2)
-    assert told is not None
+    told = refusal(gated, 2)
     assert "in spec for 0 of the last" in told["why"]
     assert told["figures"]["counted"] >= 12e9
     canary = "H1:GDS-CALIB_STRAIN_DEEPCLEAN_CANARY"
@@ -330,16 +314,13 @@ def test_a_canary_is_tried_and_rejected_where_it_is_no_good(gated: Config) -> No
 
 
 def test_a_canary_that_is_no_good_makes_room_for_the_next(gated: Config) -> None:
-    stream = Stream(gated)
-    stream.steps(4)
+    stream = Stream(gated, 4)
     said = faulty(gated, 2, "a byte flipped")
     store.set_canary(directory(gated), 2, lambda path: None)
     stream.steps(3)
     stream.follower.poll()
     assert versions.read_pointer(directory(gated), "canary") is None
-    told = rejections.read(directory(gated), 2)
-    assert told is not None
-    assert said in told["why"]
+    assert said in refusal(gated, 2)["why"]
     assert stream.count("withdrawn") == 0
 
 
@@ -352,8 +333,7 @@ def test_a_store_that_cannot_be_written_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    stream = Stream(gated)
-    stream.steps(6)
+    stream = Stream(gated, 6)
     put(gated, 2, seed=2)
     store.set_canary(directory(gated), 2, lambda path: None)
     set_canary = store.set_canary
@@ -386,8 +366,7 @@ def alive() -> int:
 def test_switches_half_of_them_to_versions_that_are_no_good(config: Config, count: int) -> None:
     """Not one frame late, missing or not finite; memory does not grow."""
     logging.getLogger("deepclean.rollout").setLevel(logging.CRITICAL)  # the test keeps every line
-    stream = Stream(config)
-    stream.steps(4)
+    stream = Stream(config, 4)
     before, current, expected = alive(), 1, [(0, 1)]
     resident = list[int]()
     bad = islice(kinds(), count)
@@ -398,9 +377,7 @@ def test_switches_half_of_them_to_versions_that_are_no_good(config: Config, coun
             point(config, number)
             stream.until(lambda was=refused: stream.count("refused") == was + 1, limit=5)  # type: ignore[misc]
             stream.follower.poll()
-            told = rejections.read(directory(config), number)
-            assert told is not None
-            assert said in told["why"]
+            assert said in refusal(config, number)["why"]
         else:
             put(config, number)
             done = stream.count("in_force")

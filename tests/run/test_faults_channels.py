@@ -17,13 +17,13 @@ from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
 from tests.helpers import small_site as site
 from tests.helpers.faultsite import (
-    assert_sound,
     cleaned,
     near,
     no_strain,
     no_witnesses,
     outputs,
     raw,
+    sound_run,
     touched,
 )
 from tests.helpers.frame_files import store_frames
@@ -72,9 +72,8 @@ def test_a_witness_of_no_use_is_named_and_let_go(
     config: Config, fault: Callable[[str, Config, int], None], reason: str
 ) -> None:
     hit = dict(zip((6, 12, 18), RATES, strict=True))
-    run = Run(config)
-    run.over(24, {number: partial(fault, channel) for number, channel in hit.items()})
-    held = assert_sound(run, range(24))
+    faults = {number: partial(fault, channel) for number, channel in hit.items()}
+    run, held = sound_run(config, 24, faults)
     assert set(hit) <= set(touched(held)) <= near(list(hit))
     for number in hit:
         assert not held[number].all(State.WITNESSES_GOOD)
@@ -117,9 +116,7 @@ def test_strain_at_another_rate_is_a_gap_and_it_settles_again(config: Config) ->
         strain = OutputChannel(Series(span, 4096, np.zeros(4096)), "strain")
         gwf.publish(site.strain_path(config, second), gwf.serialise(span, {site.STRAIN: strain}))
 
-    run = Run(config)
-    run.over(20, dict.fromkeys(range(8, 12), other_rate))
-    held = assert_sound(run, set(range(20)) - set(range(8, 12)))
+    run, held = sound_run(config, 20, dict.fromkeys(range(8, 12), other_rate), missing=range(8, 12))
     assert run.cleaning.ledger.gaps == {"strain_rate": 4}
     assert set(range(13, 19)) <= set(cleaned(held))
 

@@ -21,6 +21,7 @@ from tests.helpers.faultsite import (
     cleaned,
     failing,
     real,
+    sound_run,
     touched,
 )
 from tests.helpers.metrics_run import Run
@@ -50,9 +51,7 @@ def test_the_spare_is_the_same_network(config: Config) -> None:
 
 def test_out_of_memory_everywhere_lets_the_strain_pass(config: Config) -> None:
     device = at_calls(real(config), range(8, 12), failing(SHORT))
-    run = Run(config, device)
-    run.over(24)
-    held = assert_sound(run, range(24))
+    run, held = sound_run(config, 24, network=device)
     assert run.cleaning.ledger.written[reasons.MODEL_ERROR] == len(touched(held)) > 0
     assert set(range(16, 23)) <= set(cleaned(held))
 

@@ -21,6 +21,7 @@ from tests.helpers.faultsite import (
     no_strain,
     no_witnesses,
     outputs,
+    sound_run,
     touched,
 )
 from tests.helpers.metrics_run import Run, whole
@@ -58,9 +59,8 @@ def test_a_directory_that_is_made_again_is_read_again(config: Config, stream: st
         directory.rmdir()
         site.write_site(config, second, 1)
 
-    run = Run(config)
-    run.over(12, {6: made_again})
-    assert cleaned(assert_sound(run, range(12))) == list(range(1, 11))
+    _, held = sound_run(config, 12, {6: made_again})
+    assert cleaned(held) == list(range(1, 11))
 
 
 @pytest.mark.parametrize("later", [True, False])
@@ -152,9 +152,7 @@ def test_a_flipped_bit_costs_a_second_and_never_gives_wrong_data(
 
 def test_witnesses_dropped_at_random_let_the_strain_pass(config: Config) -> None:
     lost = sorted(np.random.default_rng(8).choice(np.arange(3, 28, 2), 7, replace=False).tolist())
-    run = Run(config)
-    run.over(30, dict.fromkeys(lost, no_witnesses))
-    held = assert_sound(run, range(30))
+    run, held = sound_run(config, 30, dict.fromkeys(lost, no_witnesses))
     assert set(lost) <= set(touched(held)) <= near(lost)
     for number, output in held.items():
         assert output.all(State.WITNESSES_GOOD) == (number not in lost)
@@ -166,9 +164,7 @@ def test_witnesses_dropped_at_random_let_the_strain_pass(config: Config) -> None
 
 def test_strain_dropped_at_random_is_never_invented(config: Config) -> None:
     lost = sorted(np.random.default_rng(9).choice(np.arange(3, 28, 2), 7, replace=False).tolist())
-    run = Run(config)
-    run.over(30, dict.fromkeys(lost, no_strain))
-    held = assert_sound(run, set(range(30)) - set(lost))
+    run, held = sound_run(config, 30, dict.fromkeys(lost, no_strain), missing=lost)
     assert run.cleaning.ledger.gaps == {"strain_missing": len(lost)}
     # The witnesses of a lost second were there: what comes after it is cleaned. What comes before
     # went out at the deadline of its look-ahead.
@@ -230,9 +226,8 @@ def test_foreign_files_are_left_alone(config: Config) -> None:
             other.write_bytes(b"not a frame")
         whole(config, second)
 
-    run = Run(config)
-    run.over(15, dict.fromkeys(range(15), among_others))
-    assert cleaned(assert_sound(run, range(15))) == list(range(1, 14))
+    _, held = sound_run(config, 15, dict.fromkeys(range(15), among_others))
+    assert cleaned(held) == list(range(1, 14))
     # The writer's own temporaries are replaced by its rename; nobody touches the others.
     left = [path for path in foreign if not path.name.startswith(".")]
     assert all(path.read_bytes() == b"not a frame" for path in left)

@@ -31,6 +31,7 @@ from tests.helpers.faultsite import (
     outputs,
     raw,
     real,
+    sound_run,
     touched,
 )
 from tests.helpers.metrics_run import PERIOD, WATCHDOG, Manager, Run, whole
@@ -53,9 +54,7 @@ def restored(run: Run, count: int) -> None:
 @pytest.mark.parametrize("value", [np.nan, -np.inf])
 def test_a_prediction_that_is_no_number_is_not_subtracted(config: Config, value: float) -> None:
     wrong = at_calls(real(config), range(9, 11), lambda w: torch.full_like(w[:, 0], value))
-    run = Run(config, wrong)
-    run.over(20)
-    held = assert_sound(run, range(20))
+    run, held = sound_run(config, 20, network=wrong)
     assert 0 < len(touched(held)) <= 4
     assert run.cleaning.ledger.written[reasons.NONFINITE] == len(touched(held))
 
@@ -95,9 +94,7 @@ def test_a_stage_that_fails_lets_what_is_inside_pass_and_begins_anew(
         return work(*args)
 
     monkeypatch.setattr(owner, stage, failing_once)
-    run = Run(config)
-    run.over(24)
-    held = assert_sound(run, range(24))
+    run, held = sound_run(config, 24)
     # What was inside, and what has no history after it.
     lost = touched(held)
     assert len(lost) <= 8
@@ -207,8 +204,12 @@ def test_where_it_is_so_configured_all_is_cleaned_however_late(
 # 22: a cold restart
 
 
+def frames(config: Config) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in config.output.directory.glob("*.gwf")}
+
+
 def test_restarts_give_the_same_bytes(config: Config) -> None:
-    """Four lives, each with the input so far on disk, and one without a break."""
+    """Four runs, each with the input so far on disk, and one without a break."""
     written: dict[str, bytes] = {}
     for until in (9, 10, 17, 26):
         site.write_site(config, START, until)
@@ -216,16 +217,16 @@ def test_restarts_give_the_same_bytes(config: Config) -> None:
         if not written:  # without earlier output it would begin with the newest
             run.source.resume = START * NS
         run.until(0)
-        # What was let go at the end of a life, without its look-ahead, is not compared.
+        # What was let go at the end of a run, without its look-ahead, is not compared.
         last = config.output.directory / f"H-H1_DEEPCLEAN-{START + until - 1}-1.gwf"
         last.unlink()
-        written |= {path.name: path.read_bytes() for path in config.output.directory.glob("*.gwf")}
+        written |= frames(config)
     for path in config.output.directory.glob("*.gwf"):
         path.unlink()
     run = Run(config)
     run.source.resume = START * NS
     run.until(0)
-    whole_run = {path.name: path.read_bytes() for path in config.output.directory.glob("*.gwf")}
+    whole_run = frames(config)
     assert len(whole_run) == 26
     assert written == {name: whole_run[name] for name in written}
     assert len(written) == 25

@@ -15,7 +15,7 @@ from deepclean.factory import budget, make_engine
 from deepclean.models.loading import load_models
 from deepclean.run.lookahead import LIMIT, decided, decided_live, lookahead_gain
 from deepclean.validate.report import html
-from tests.helpers import small_site, validation_site
+from tests.helpers import small_site, training_site
 from tests.helpers.commands import Run
 from tests.helpers.site_runs import clean, contents, daemon, open_source, stop, stream
 from tests.helpers.training_site import FLOOR, LINE, RATES, START, STRAIN
@@ -26,17 +26,17 @@ NO_WAIT = "couplings.30Hz.wait=0"
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A line, which can be forecast."""
-    return validation_site.make_site(tmp_path_factory.mktemp("line"))
+    return training_site.make_site(tmp_path_factory.mktemp("line"))
 
 
 @pytest.fixture(scope="module")
 def broad(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """Noise as broad as the band and ten times the floor, which cannot."""
     rng = np.random.default_rng(8)
-    witness = rng.standard_normal(validation_site.SECONDS * RATES[LINE])
+    witness = rng.standard_normal(training_site.SECONDS * RATES[LINE])
     noise = np.repeat(witness, RATES[STRAIN] // RATES[LINE])
     strain = FLOOR * (10 * noise + rng.standard_normal(len(noise)))
-    return validation_site.make_site(
+    return training_site.make_site(
         tmp_path_factory.mktemp("broad"), {LINE: witness, STRAIN: strain}
     )
 
@@ -138,7 +138,7 @@ def test_budget_says_what_is_forecast(deepclean: Run, line: Config) -> None:
 
 
 def test_report_says_what_waiting_buys(line: Config) -> None:
-    report = validation_site.validated(of(line, 0)).report
+    report = training_site.validated(of(line, 0)).report
     found = report["runs"][0]["waiting"]
     assert found["wait"] == 0
     assert found["couplings"]["30Hz"]["auto"] == 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,21 +24,12 @@ from deepclean.models import versions
 from deepclean.models.manifest import Description, Manifest
 from deepclean.simulate.injection import Injection
 from tests.helpers.cbc_injection import matched_filter
+from tests.helpers.site_runs import until
 
 ROOT = Path(__file__).resolve().parents[2]
 EVENT = "H-H1_LOSC_4_V2-1126259446-32.hdf5"
 START, SECONDS = 1126259446, 32
-COALESCENCE = 1126259462.42
 COMMAND = [sys.executable, "-m", "deepclean"]
-
-
-def until(condition: object, process: subprocess.Popen[bytes], seconds: float) -> None:
-    assert callable(condition)
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, "the daemon ended"
-        assert time.monotonic() < limit, "the daemon did not come so far"
-        time.sleep(0.02)  # what is waited for is another process, not time
 
 
 STRENGTH = 5.0
@@ -85,7 +75,7 @@ couplings: {{60Hz: {{wait: {request.param}}}}}
     with log.open("wb") as stream:
         daemon = subprocess.Popen([*COMMAND, "run", "-c", str(file)], stderr=stream)
     try:
-        until(lambda: "look-ahead" in log.read_text(), daemon, 60)
+        until(lambda: "look-ahead" in log.read_text(), daemon)
         options = ["--live", "--motions", "3", "--seed", "5", "--strength", str(STRENGTH)]
         options += ["--background", str(test_data / EVENT), "--truth", str(place / "truth")]
         options += ["--start", str(START), "--end", str(START + SECONDS)]

@@ -44,6 +44,7 @@ from tests.helpers.small_site import START
 GAPS = (START + 11, START + 23, START + 24)
 """Seconds without strain; a shard of ten seconds from the start ends between the last two."""
 BEGIN, END = START + 5, START + 37
+SPAN = Span(BEGIN * NS, END * NS)
 
 Files = dict[str, bytes]
 
@@ -61,11 +62,17 @@ def processes(
         load_models(config),
         opened or partial(open_source, config),
         into,
-        Span(BEGIN * NS, END * NS),
+        SPAN,
         jobs,
         duration=duration * NS,
         progress=progress,
     )
+
+
+@pytest.fixture(autouse=True)
+def _short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let shards be as short as the history before them."""
+    monkeypatch.setattr(parallel, "WORTH", 1)
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +110,7 @@ def shards_here(config: Config, into: Path, duration: int, shards: Sequence[Span
 def test_shards_in_any_order_make_the_files_of_one_run(
     config: Config, whole: Callable[[int], Files], duration: int, count: int, tmp_path: Path
 ) -> None:
-    span = Span(BEGIN * NS, END * NS)
-    shards = list(cut([span], duration * NS, count, shortest=NS))
+    shards = list(cut([SPAN], duration * NS, count, shortest=NS))
     assert len(shards) > 1
     shards_here(config, tmp_path, duration, shards[::-1])
     assert files(tmp_path) == whole(duration)
@@ -112,13 +118,9 @@ def test_shards_in_any_order_make_the_files_of_one_run(
 
 @pytest.mark.slow  # 8 s: two processes
 def test_two_processes_make_the_files_of_one(
-    config: Config,
-    whole: Callable[[int], Files],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    config: Config, whole: Callable[[int], Files], tmp_path: Path
 ) -> None:
     """Resumed, with gaps, where something is left of an earlier run."""
-    monkeypatch.setattr(parallel, "WORTH", 1)
     clean(config, START + 19, START + 21, tmp_path)
     (tmp_path / ".H-H1_DEEPCLEAN-1-1.gwf.tmp").write_bytes(b"half")
     told: list[int] = []
@@ -131,22 +133,16 @@ def test_two_processes_make_the_files_of_one(
 @pytest.mark.slow  # 10 s: five processes
 @pytest.mark.parametrize("duration", [1, 16])
 def test_number_of_processes_changes_nothing(
-    config: Config,
-    whole: Callable[[int], Files],
-    duration: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    config: Config, whole: Callable[[int], Files], duration: int, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(parallel, "WORTH", 1)
     for jobs in (2, 3):
         done = processes(config, tmp_path / str(jobs), jobs, duration)
         assert not done.failed
         assert files(tmp_path / str(jobs)) == whole(duration)
 
 
-def test_killed_shard(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_shard(config: Config, tmp_path: Path) -> None:
     """In the configuration's own directory, of which a live run keeps three files."""
-    monkeypatch.setattr(parallel, "WORTH", 1)
     here = config.input.strain.directory.parent
     into, spared = tmp_path / "own", tmp_path / "spared"
     kept = site.small_config(here, "output.retention.count=3", f"output.directory={into}")
@@ -174,7 +170,6 @@ def test_killed_shard(config: Config, tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.slow  # 6 s: three processes
 def test_failing_shard(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also not the next one of the same process."""
-    monkeypatch.setattr(parallel, "WORTH", 1)
     monkeypatch.setattr(parallel, "LONGEST", 8 * NS)
     opened = partial(open_failing, config, START + 7)
     done = processes(config, tmp_path, 2, opened=opened)
@@ -187,8 +182,7 @@ def test_failing_shard(config: Config, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow  # 10 s: two processes that import gwpy
-def test_processes_fetch(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "WORTH", 1)
+def test_processes_fetch(config: Config, tmp_path: Path) -> None:
     there, apart = tmp_path / "all", tmp_path / "apart"
     there.mkdir()
     apart.mkdir()
@@ -201,7 +195,7 @@ def test_processes_fetch(config: Config, tmp_path: Path, monkeypatch: pytest.Mon
     gwf.publish(there / f"H-H1_llhoft-{START}-40.gwf", frame)
     here = config.input.strain.directory.parent
     fetched = site.small_config(here, f"input.strain.directory={there}")
-    opened = partial(open_fetched, fetched, Span(BEGIN * NS, END * NS))
+    opened = partial(open_fetched, fetched, SPAN)
     with somewhere(there):
         done = processes(fetched, tmp_path / "fetched", 2, opened=opened)
     assert not done.failed
@@ -215,14 +209,7 @@ def test_processes_fetch(config: Config, tmp_path: Path, monkeypatch: pytest.Mon
 def test_missing_channel_begins_no_process(config: Config, tmp_path: Path) -> None:
     other = site.small_config(config.input.strain.directory.parent, "strain.channel=H1:OTHER")
     with pytest.raises(InputError, match="H1:OTHER"):
-        parallel.replay(
-            other,
-            load_models(other),
-            partial(open_source, other),
-            tmp_path / "out",
-            Span(BEGIN * NS, END * NS),
-            2,
-        )
+        processes(other, tmp_path / "out", 2)
     assert not (tmp_path / "out").exists()
 
 
@@ -239,23 +226,11 @@ def test_process_of_shards_sweeps_nothing(config: Config, tmp_path: Path) -> Non
     assert temporary.exists()
 
 
-def spans(shards: Sequence[Span]) -> list[tuple[int, int]]:
-    return [(shard.start // NS, shard.end // NS) for shard in shards]
-
-
 def test_shards_share_the_work_in_whole_rounds() -> None:
-    def shards(*parts: tuple[int, int], duration: int = 1, jobs: int = 2) -> list[tuple[int, int]]:
-        return spans(
-            list(
-                cut(
-                    [Span(a * NS, b * NS) for a, b in parts],
-                    duration * NS,
-                    jobs,
-                    shortest=40 * NS,
-                    longest=1000 * NS,
-                )
-            )
-        )
+    def shards(*parts: tuple[int, int], duration: int = 1) -> list[tuple[int, int]]:
+        whole = [Span(a * NS, b * NS) for a, b in parts]
+        made = cut(whole, duration * NS, 2, shortest=40 * NS, longest=1000 * NS)
+        return [(shard.start // NS, shard.end // NS) for shard in made]
 
     assert shards() == []
     assert shards((0, 1000)) == [(0, 500), (500, 1000)]
@@ -292,13 +267,8 @@ def command(config: Config, *more: str) -> list[str]:
 
 
 def test_models_of_a_run_go_with_one_process(config: Config, tmp_path: Path) -> None:
-    done = subprocess.run(
-        command(config, "--jobs", "2", "--models-of", "record"),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
+    words = command(config, "--jobs", "2", "--models-of", "record")
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert "--models-of with --jobs 2" in done.stderr
 

@@ -129,35 +129,28 @@ def test_the_strain_of_a_file_is_found_by_name_or_asked_for(tmp_path: Path, stra
         background_channel(path, "H1:C_STRAIN")
 
 
-def test_a_file_without_strain_is_refused(tmp_path: Path, strain: Series) -> None:
-    path = tmp_path / "none.hdf5"
-    write_archive(path, {"H1:OTHER": OutputChannel(strain)})
-    with pytest.raises(InputError, match="name its strain channel"):
-        background_channel(path)
+def white(seconds: float, rate: int = RATE, spoilt: float = 1.0) -> Series:
+    """Return a constant, whose first sample is another value."""
+    span = Span(GPS * NS, GPS * NS + round(seconds * NS))
+    return Series(span, rate, np.concatenate([[spoilt], np.ones(span.samples(rate) - 1)]))
 
 
-def test_strain_that_is_not_finite_is_refused(tmp_path: Path, strain: Series) -> None:
-    path = tmp_path / "nan.hdf5"
-    strain.samples[100] = np.nan
-    write_archive(path, {CHANNEL: OutputChannel(strain)})
-    with pytest.raises(InputError, match="not all of its samples are valid"):
+@pytest.mark.parametrize(
+    ("channel", "made", "error", "said"),
+    [
+        ("H1:OTHER", white(4), InputError, "name its strain channel"),
+        (CHANNEL, white(4, spoilt=np.nan), InputError, "not all of its samples are valid"),
+        (CHANNEL, white(4.5), InputError, "whole GPS seconds"),
+        (CHANNEL, white(4, 64), ConfigError, f"64 Hz cannot hold {LINE}"),
+    ],
+)
+def test_a_file_that_cannot_be_the_background_is_refused(
+    tmp_path: Path, channel: str, made: Series, error: type[Exception], said: str
+) -> None:
+    path = tmp_path / "file.hdf5"
+    write_archive(path, {channel: OutputChannel(made)})
+    with pytest.raises(error, match=said):
         Simulator(on_background(demo_site(), path))
-
-
-def test_strain_beside_whole_seconds_is_refused(tmp_path: Path, strain: Series) -> None:
-    path = tmp_path / "half.hdf5"
-    half = strain.cut(Span(GPS * NS, (GPS + 4) * NS + NS // 2))
-    write_archive(path, {CHANNEL: OutputChannel(half)})
-    with pytest.raises(InputError, match="whole GPS seconds"):
-        Simulator(on_background(demo_site(), path))
-
-
-def test_a_rate_too_low_for_the_coupling_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "slow.hdf5"
-    slow = Series(Span.of_seconds(GPS, 4), 64, np.ones(256))
-    write_archive(path, {CHANNEL: OutputChannel(slow)})
-    with pytest.raises(ConfigError, match=f"64 Hz cannot hold {LINE}"):
-        on_background(demo_site(), path)
 
 
 @pytest.mark.parametrize("name", ["H-H1_LOSC_4_V2-1126259446-32.hdf5"])

@@ -18,7 +18,6 @@ from tests.helpers.rehearsal_run import (
     GPS,
     SPAN,
     TIMING,
-    Seen,
     Streamed,
     assert_others,
     fault,
@@ -30,7 +29,6 @@ from tests.helpers.small_site import FakeClock
 
 site = rehearsal_run.site
 streamed = rehearsal_run.streamed
-undisturbed = rehearsal_run.undisturbed
 
 
 @pytest.mark.parametrize(
@@ -43,45 +41,38 @@ undisturbed = rehearsal_run.undisturbed
         (f"missing@{GPS + 2}.5+1", [strain_file(2), strain_file(3)]),
     ],
 )
-def test_missing_files_never_appear(
-    streamed: Streamed, undisturbed: dict[str, Seen], text: str, hit: list[str]
-) -> None:
-    found = streamed(text)
-    assert_others(found, undisturbed, *hit)
+def test_missing_files_never_appear(streamed: Streamed, text: str, hit: list[str]) -> None:
+    streamed.hit(text, *hit)
     assert not any(streamed.path(name).exists() for name in hit)
 
 
-def test_late_file(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
-    found = streamed("late:witnesses@+2")
+def test_late_file(streamed: Streamed) -> None:
+    found = streamed.hit("late:witnesses@+2", witness_file(2))
     (late,) = of(found, witness_file(2))
-    assert_others(found, undisturbed, witness_file(2))
-    assert late.data == undisturbed[witness_file(2)].data
+    assert late.data == streamed.undisturbed[witness_file(2)].data
     # The next strain, a second later, starts the deadline of strain that is absent.
     assert late.time - 3 > 1 + DEADLINE
     assert late.time == pytest.approx(3 + DEADLINE + 3, abs=TIMING)
 
 
-def test_duplicate_has_the_same_bytes(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
-    found = streamed("duplicate@+1")
+def test_duplicate_has_the_same_bytes(streamed: Streamed) -> None:
+    found = streamed.hit("duplicate@+1", strain_file(1))
     first, second = of(found, strain_file(1))
-    assert_others(found, undisturbed, strain_file(1))
     assert first.time == pytest.approx(2, abs=TIMING)
     assert second.time == pytest.approx(2 + DEADLINE + 3, abs=TIMING)
-    assert first.data == second.data == undisturbed[strain_file(1)].data
+    assert first.data == second.data == streamed.undisturbed[strain_file(1)].data
     assert first.inode != second.inode  # a file of its own, renamed into place
 
 
 @pytest.mark.parametrize("seconds", [1, 2])
 @pytest.mark.parametrize("pace", [Pace(), Pace(ahead=1), Pace(strain_delay=0.5)])
-def test_reordered_files_swap_their_times(
-    streamed: Streamed, undisturbed: dict[str, Seen], pace: Pace, seconds: int
-) -> None:
+def test_reordered_files_swap_their_times(streamed: Streamed, pace: Pace, seconds: int) -> None:
     times = {seen.name: seen.time for seen in streamed(pace=pace)}
     found = streamed(f"reordered@+2+{seconds}", pace=pace)
     assert len(found) == 12
     times[strain_file(2)], times[strain_file(3)] = times[strain_file(3)], times[strain_file(2)]
     for seen in found:
-        assert seen.data == undisturbed[seen.name].data
+        assert seen.data == streamed.undisturbed[seen.name].data
         assert seen.time == pytest.approx(times[seen.name], abs=TIMING)
 
 
@@ -113,14 +104,13 @@ def test_who_swaps_with_whom(hit: tuple[int, int], length: int, order: list[int]
     assert sorted(places) == files
 
 
-def test_truncated_file_is_cut_at_random(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
+def test_truncated_file_is_cut_at_random(streamed: Streamed) -> None:
     hit = [strain_file(second) for second in range(6)]
-    found = streamed("truncated@+0+6")
-    assert_others(found, undisturbed, *hit)
+    found = streamed.hit("truncated@+0+6", *hit)
     cuts = []
     for name in hit:
         (seen,) = of(found, name)
-        whole = undisturbed[name].data
+        whole = streamed.undisturbed[name].data
         assert len(seen.data) < len(whole)
         assert whole.startswith(seen.data)
         assert streamed.path(name).read_bytes() == seen.data  # and left so
@@ -129,14 +119,13 @@ def test_truncated_file_is_cut_at_random(streamed: Streamed, undisturbed: dict[s
     assert cuts == [len(seen.data) for seen in streamed("truncated@+0+6") if seen.name in hit]
 
 
-def test_partial_file_is_completed(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
-    found = streamed("partial:both@+2")
-    assert_others(found, undisturbed, strain_file(2), witness_file(2))
+def test_partial_file_is_completed(streamed: Streamed) -> None:
+    found = streamed.hit("partial:both@+2", strain_file(2), witness_file(2))
     for name in (strain_file(2), witness_file(2)):
         cut, whole = of(found, name)
         assert len(cut.data) < len(whole.data)
         assert whole.data.startswith(cut.data)
-        assert whole.data == undisturbed[name].data
+        assert whole.data == streamed.undisturbed[name].data
         assert cut.inode == whole.inode
         assert cut.time == pytest.approx(3, abs=TIMING)
         assert whole.time == pytest.approx(3 + DEADLINE / 2, abs=TIMING)
@@ -160,44 +149,42 @@ def test_retention_counts_a_file_once(streamed: Streamed) -> None:
     assert left == {strain_file(3), strain_file(4), strain_file(5)}
 
 
-def test_flipped_file_differs_in_one_bit(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
-    found = streamed("flipped:witnesses@+2")
+def test_flipped_file_differs_in_one_bit(streamed: Streamed) -> None:
+    found = streamed.hit("flipped:witnesses@+2", witness_file(2))
     (seen,) = of(found, witness_file(2))
-    assert_others(found, undisturbed, witness_file(2))
     assert seen.time == pytest.approx(3, abs=TIMING)
-    pairs = zip(seen.data, undisturbed[witness_file(2)].data, strict=True)
+    pairs = zip(seen.data, streamed.undisturbed[witness_file(2)].data, strict=True)
     assert sum((one ^ other).bit_count() for one, other in pairs) == 1
 
 
-def test_foreign_files_are_of_no_stream(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
+def test_foreign_files_are_of_no_stream(streamed: Streamed) -> None:
     found = streamed("foreign@+2", pace=Pace(retention=3))
-    foreign = [seen for seen in found if seen.name not in undisturbed]
-    assert_others([seen for seen in found if seen not in foreign], undisturbed)
+    foreign = [seen for seen in found if seen.name not in streamed.undisturbed]
+    assert_others([seen for seen in found if seen not in foreign], streamed.undisturbed)
     assert len(foreign) == len({seen.name for seen in foreign}) == 4
     for seen in foreign:
         name = FrameName.parse(seen.name)
         assert name is None or (name.description, name.extension) != ("H1_llhoft", "gwf")
         assert seen.time == pytest.approx(3, abs=TIMING)
-    assert sum(seen.data == undisturbed[strain_file(2)].data for seen in foreign) == 1
+    assert sum(seen.data == streamed.undisturbed[strain_file(2)].data for seen in foreign) == 1
     # They go in their time and take none of the stream's own with them.
     left = {path.name for path in streamed.layout.strain.iterdir()}
     assert left >= {strain_file(3), strain_file(4), strain_file(5)}
     assert len(left) == 6
 
 
-def test_deleted_file_is_gone(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
-    found = streamed("deleted@+2")
-    assert_others(found, undisturbed)
+def test_deleted_file_is_gone(streamed: Streamed) -> None:
+    streamed.hit("deleted@+2")
     assert not streamed.path(strain_file(2)).exists()
     assert streamed.path(strain_file(3)).exists()
 
 
-def test_faults_of_one_file_add_up(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
+def test_faults_of_one_file_add_up(streamed: Streamed) -> None:
     found = streamed("late@+2", "truncated@+2", "deleted@+2")
-    assert_others(found, undisturbed, strain_file(2))
+    assert_others(found, streamed.undisturbed, strain_file(2))
     (seen,) = of(found, strain_file(2))
     assert seen.time == pytest.approx(3 + DEADLINE + 3, abs=TIMING)
-    assert undisturbed[strain_file(2)].data.startswith(seen.data)
+    assert streamed.undisturbed[strain_file(2)].data.startswith(seen.data)
     assert not streamed.path(strain_file(2)).exists()
 
 

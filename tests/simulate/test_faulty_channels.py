@@ -17,23 +17,13 @@ from deepclean.simulate.damage import spoiled
 from deepclean.simulate.faults import KINDS
 from tests.helpers import rehearsal_run
 from tests.helpers.builders import same_series
-from tests.helpers.rehearsal_run import (
-    GPS,
-    SPAN,
-    Seen,
-    Streamed,
-    assert_others,
-    fault,
-    strain_file,
-    witness_file,
-)
+from tests.helpers.rehearsal_run import GPS, SPAN, Streamed, fault, strain_file, witness_file
 from tests.helpers.small_site import STATE, STRAIN, FakeClock
 
 FAST, SLOW = "H1:FAST", "H1:SLOW"
 
 site = rehearsal_run.site
 streamed = rehearsal_run.streamed
-undisturbed = rehearsal_run.undisturbed
 
 
 Expected = Callable[[Samples], Samples]
@@ -80,16 +70,10 @@ def test_what_is_spoiled_is_a_copy() -> None:
     ],
 )
 def test_samples_go_wrong_inside_the_span_only(
-    streamed: Streamed,
-    undisturbed: dict[str, Seen],
-    kind: str,
-    expected: Expected,
-    target: str,
-    hit: set[str],
+    streamed: Streamed, kind: str, expected: Expected, target: str, hit: set[str]
 ) -> None:
-    found = streamed(f"{kind}:{target}@+2.25+0.5")
     name = strain_file(2) if target == "strain" else witness_file(2)
-    assert_others(found, undisturbed, name)
+    streamed.hit(f"{kind}:{target}@+2.25+0.5", name)
     sound = Simulator(streamed.site).read(streamed.site.channels, Span.of_seconds(GPS + 2, 1))
     for channel, series in channels_of(streamed.path(name)).items():
         samples = sound[channel].samples.copy()
@@ -98,9 +82,8 @@ def test_samples_go_wrong_inside_the_span_only(
         assert same_series(series, Series(series.span, sound[channel].rate, samples)), channel
 
 
-def test_frozen_channel_holds_its_value(streamed: Streamed, undisturbed: dict[str, Seen]) -> None:
-    found = streamed("frozen:SLOW@+1.5+2")
-    assert_others(found, undisturbed, *(witness_file(second) for second in (1, 2, 3)))
+def test_frozen_channel_holds_its_value(streamed: Streamed) -> None:
+    streamed.hit("frozen:SLOW@+1.5+2", *(witness_file(second) for second in (1, 2, 3)))
     sound = Simulator(streamed.site).read([SLOW], SPAN)[SLOW].samples
     read = [channels_of(streamed.path(witness_file(second)))[SLOW] for second in range(6)]
     samples = np.concatenate([one.samples for one in read if isinstance(one, Series)])
@@ -136,11 +119,10 @@ def test_files_of_several_seconds(site: Site, tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["FAST", "witnesses", "strain", "state"])
 @pytest.mark.parametrize("kind", ["absent", "rate", "invalid"])
 def test_channels_go_wrong_throughout_their_file(
-    streamed: Streamed, undisturbed: dict[str, Seen], kind: str, target: str
+    streamed: Streamed, kind: str, target: str
 ) -> None:
-    found = streamed(f"{kind}:{target}@+2")
     name = strain_file(2) if target in {"strain", "state"} else witness_file(2)
-    assert_others(found, undisturbed, name)
+    streamed.hit(f"{kind}:{target}@+2", name)
     second = Span.of_seconds(GPS + 2, 1)
     held = [STRAIN, STATE] if name == strain_file(2) else [FAST, SLOW, "H1:MIDDLE"]
     targets = {"FAST": [FAST], "strain": [STRAIN], "state": [STATE], "witnesses": held}
@@ -163,11 +145,8 @@ def test_channels_go_wrong_throughout_their_file(
 
 
 @pytest.mark.parametrize(("kind", "bits"), [("not_ready", 0b001), ("unlocked", 0)])
-def test_state_vector_is_cleared(
-    streamed: Streamed, undisturbed: dict[str, Seen], kind: str, bits: int
-) -> None:
-    found = streamed(f"{kind}@+2.5+1")
-    assert_others(found, undisturbed, strain_file(2), strain_file(3))
+def test_state_vector_is_cleared(streamed: Streamed, kind: str, bits: int) -> None:
+    streamed.hit(f"{kind}@+2.5+1", strain_file(2), strain_file(3))
     for second, expected in ((2, [7] * 8 + [bits] * 8), (3, [bits] * 8 + [7] * 8)):
         read = channels_of(streamed.path(strain_file(second)))
         sound = Simulator(streamed.site).read([STRAIN], Span.of_seconds(GPS + second, 1))

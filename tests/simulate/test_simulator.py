@@ -131,7 +131,7 @@ def test_another_seed_is_another_noise_through_the_same_couplings() -> None:
 
 
 def test_no_seam_between_seconds(whole: dict[str, Series]) -> None:
-    # What couples is narrow, so the noise is smooth; a seam between seconds would not be.
+    # What couples is narrow, so the noise is smooth; a joint between seconds would not be.
     for name in ("H1:TRUTH-60HZ_NOISE", "H1:TRUTH-105HZ_NOISE"):
         rough = np.abs(np.diff(whole[name].samples, 4))
         across = (np.arange(rough.size) + 4) % 16384 < 4

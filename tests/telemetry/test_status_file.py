@@ -35,26 +35,26 @@ def test_what_is_kept_reads_back(tmp_path: Path) -> None:
 
 def test_it_is_written_once_a_second(tmp_path: Path) -> None:
     clock, path = FakeClock(), tmp_path / "status"
-    keeper = status_file.StatusFile(path, clock)
-    keeper.write(Ledger())
-    keeper.write(LEDGER)
+    status = status_file.StatusFile(path, clock)
+    status.write(Ledger())
+    status.write(LEDGER)
     assert status_file.read(path, 0).ledger == Ledger()
     clock.now += status_file.INTERVAL
-    keeper.write(LEDGER)
+    status.write(LEDGER)
     assert status_file.read(path, 0).ledger == LEDGER
-    keeper.write(Ledger(), now=True)
+    status.write(Ledger(), now=True)
     assert status_file.read(path, 0).ledger == Ledger()
 
 
 def test_failing_to_keep_it_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
-    keeper = status_file.StatusFile(tmp_path / "gone" / "status", clock)
+    status = status_file.StatusFile(tmp_path / "gone" / "status", clock)
     for _ in range(5):
-        keeper.write(LEDGER)
+        status.write(LEDGER)
         clock.now += status_file.INTERVAL
     assert len(caplog.records) == 1
     (tmp_path / "gone").mkdir()
-    keeper.write(LEDGER)
+    status.write(LEDGER)
     assert status_file.read(tmp_path / "gone" / "status", 0).ledger == LEDGER
 
 

@@ -9,7 +9,8 @@ from deepclean.config.settings import engine_settings
 from deepclean.core.block import Float64
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
-from deepclean.core.predict import Geometry, Predictor, Reach
+from deepclean.core.predict import Geometry, Predictor
+from deepclean.core.reach import Reach
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import coupling_bandpass

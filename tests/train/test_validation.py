@@ -6,7 +6,8 @@ import torch
 
 from deepclean.config.settings import engine_settings
 from deepclean.core.engine.coupling import Coupling
-from deepclean.core.predict import Network, Predictor, Reach
+from deepclean.core.predict import Network, Predictor
+from deepclean.core.reach import Reach
 from deepclean.core.spectra import band_ratio
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError

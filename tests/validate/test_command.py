@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deepclean.config import Config
-from tests.helpers import validation_site as site
+from tests.helpers import training_site as site
 from tests.helpers.commands import Run
 from tests.helpers.datafind_service import somewhere
 from tests.helpers.training_site import START

@@ -24,7 +24,7 @@ from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.validate.compare import DifferentSecond
 from deepclean.validate.parity import UNEXPLAINED, Parity, explain, parity, write
 from tests.helpers import small_site
-from tests.helpers import validation_site as site
+from tests.helpers import training_site as site
 from tests.helpers.commands import Run as Command
 from tests.helpers.metrics_run import Run, whole
 from tests.helpers.site_runs import daemon, is_written, open_source, until

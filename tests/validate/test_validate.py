@@ -25,10 +25,19 @@ from deepclean.validate.shard_result import Sampling, add_gap
 from deepclean.validate.shards import ValidationRun
 from deepclean.validate.signals import matched
 from deepclean.validate.spectra import CLEANED, RAW, linear_limit
-from tests.helpers import validation_site as site
+from tests.helpers import training_site as site
 from tests.helpers.datafind_service import open_fetched, somewhere
-from tests.helpers.training_site import FLOOR, LINE, MOTION, START, STATE, STRAIN, channels
-from tests.helpers.validation_site import SECONDS, validated
+from tests.helpers.training_site import (
+    FLOOR,
+    LINE,
+    MOTION,
+    SECONDS,
+    START,
+    STATE,
+    STRAIN,
+    channels,
+    validated,
+)
 
 NOT_READY = (40, 48)
 """Seconds in which the source says that it does not observe."""

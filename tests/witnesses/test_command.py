@@ -13,7 +13,7 @@ from deepclean.core.block import Series
 from deepclean.core.time import Span
 from deepclean.io.channels import OutputChannel
 from deepclean.io.hdf5 import write_archive
-from tests.helpers import validation_site as site
+from tests.helpers import training_site as site
 from tests.helpers.commands import Run
 from tests.helpers.training_site import LINE, MOTION, START, STRAIN
 

@@ -20,7 +20,7 @@ from deepclean.models.model import Model
 from deepclean.train.data import SiteData, TrainingData
 from deepclean.train.prepare import TrainingStretch
 from deepclean.witnesses import saliency
-from tests.helpers import validation_site
+from tests.helpers import training_site
 from tests.helpers.training_site import LINE, MOTION, START, STATE, STRAIN, toy_data
 
 BANDS = [(25.0, 35.0)]
@@ -42,7 +42,7 @@ class Silent(nn.Module):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return validation_site.make_site(tmp_path_factory.mktemp("site"))
+    return training_site.make_site(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,8 @@ def ask(config: Config, model: Model, data: TrainingData) -> saliency.Attributio
     return saliency.attribute(model, site, core_settings.engine_settings(config), bandpass, BANDS)
 
 
-def line_only(seconds: int = validation_site.SECONDS) -> TrainingData:
-    return toy_data(seconds, product=validation_site.LINE_ONLY)
+def line_only(seconds: int = training_site.SECONDS) -> TrainingData:
+    return toy_data(seconds, product=training_site.LINE_ONLY)
 
 
 def drawn(channels: int, samples: int, seed: int = 3) -> TrainingStretch:
@@ -76,7 +76,7 @@ def test_a_linear_model_of_a_line_rests_on_the_line_alone(config: Config, model:
     assert asked.asd_ratio < 0.9
     assert line.without == pytest.approx(1, abs=0.02)
     assert motion.without == pytest.approx(asked.asd_ratio, abs=0.01)
-    assert (asked.version, asked.seconds) == (1, validation_site.SECONDS - 4)
+    assert (asked.version, asked.seconds) == (1, training_site.SECONDS - 4)
 
 
 def test_the_asd_ratio_is_what_the_engine_would_give(config: Config, model: Model) -> None:

@@ -18,7 +18,7 @@ from deepclean.witnesses import joint, significance
 from deepclean.witnesses import spectra as data
 from deepclean.witnesses.coherence import LEAST, Ranking, rank
 from deepclean.witnesses.spectra import Candidate, SearchStretch
-from tests.helpers import validation_site
+from tests.helpers import training_site
 from tests.helpers.training_site import (
     LINE,
     MOTION,
@@ -169,12 +169,12 @@ def test_batches_and_files_change_no_bit(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(data, "BATCH", 1)
     alone = coherences(rank(toy(), wanted[::-1]))
     config = toy_config(tmp_path)
-    validation_site.write(config, channels(validation_site.SECONDS))
+    training_site.write(config, channels(training_site.SECONDS))
     files = History([config.input.strain.directory])
     span = Span.of_seconds(START, SECONDS)
     read = coherences(rank(SearchStretch(files, files, STRAIN, STATE, span, [TOY_BAND]), wanted))
     # The toy of another length is other noise; the files' first samples are compared with that.
-    made = channels(validation_site.SECONDS)
+    made = channels(training_site.SECONDS)
     cut = {name: made[name][: SECONDS * rate] for name, rate in RATES.items()}
     held = toy_data(SECONDS, replaced=cut)
     same = rank(SearchStretch(held.strain, held.witnesses, STRAIN, STATE, span, [TOY_BAND]), wanted)

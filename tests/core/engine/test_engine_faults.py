@@ -178,7 +178,7 @@ def test_a_missing_witness_leaves_couplings_without_it_alone() -> None:
 
 @pytest.mark.parametrize("rates", [(2048, 1024, 2048), (2048, 16, 512)])
 def test_a_rate_may_change_and_change_back(rates: tuple[int, int, int]) -> None:
-    """A constant witness stays constant, with a gap at the seams and nowhere else."""
+    """A constant witness stays constant, with a gap where blocks meet and nowhere else."""
     span = Span.of_seconds(record().span.start // NS, 12)
     strain = make_record(12, strain_rate=RATE).strain
     blocks = []

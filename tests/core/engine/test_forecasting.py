@@ -14,7 +14,8 @@ from deepclean.core.block import Block, Gap, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.forecast import ForecastSettings
-from deepclean.core.predict import Network, Predictor, Reach
+from deepclean.core.predict import Network, Predictor
+from deepclean.core.reach import Reach
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (
     NOISE,
@@ -42,7 +43,7 @@ from tests.helpers.settings import (
     predict_settings,
 )
 
-HASTY = SETTINGS["hasty"]
+FORECASTING = SETTINGS["hasty"]
 
 GATES = gate_settings(window=4 * NS, dwell=2 * NS, memory=6 * NS, fade=NS // 2)
 
@@ -83,7 +84,7 @@ def test_the_future_is_not_used(
     hop: int, bad: list[tuple[str, int, int, bool]], absent: int
 ) -> None:
     """What leaves with the input up to an instant is what leaves when more follows."""
-    shared = replace(HASTY, hop=hop, gate=GATES if hop == NS else None)
+    shared = replace(FORECASTING, hop=hop, gate=GATES if hop == NS else None)
     blocks = faulty(record().between(0, 15 * NS), bad)
     del blocks[16 * absent : 16 * absent + 3]
     whole = push_all(make_engine(shared, COUPLINGS["wiener"]), blocks)
@@ -101,16 +102,13 @@ def test_the_future_is_not_used(
 @settings(max_examples=6)
 @given(seed=st.integers(0, 100), at=st.integers(20, 30))
 def test_nothing_before_the_history_matters(seed: int, at: int) -> None:
-    engine = make_engine(HASTY, COUPLINGS["wiener"])
+    engine = make_engine(FORECASTING, COUPLINGS["wiener"])
     begin = record().span.start
     wanted = Span(begin + at * NS, begin + (at + 2) * NS)
     kept = engine.needs(wanted).start
     other = make_record(40, seed=seed + 1)
     middle = -(-kept // NS) * NS - begin
-    blocks = [
-        *other.between(0, middle).blocks(),
-        *record().between(middle, (at + 2) * NS).blocks(),
-    ]
+    blocks = [*other.between(0, middle).blocks(), *record().between(middle, (at + 2) * NS).blocks()]
     whole = at_once("wiener", "hasty")
     assert_same_bits(over(push_all(engine, blocks), wanted), over([whole], wanted))
 
@@ -188,7 +186,7 @@ def test_what_cannot_be_forecast_leaves_no_line_at_the_hops() -> None:
         assert np.mean(at_hops) < 2 * part.mean()
 
 
-def test_gap_at_a_hop_dies_away_over_the_seam() -> None:
+def test_gap_at_a_hop_dies_away_over_the_splice() -> None:
     data = mains(24)
     blocks = [
         Block(b.span, b.strain, {} if b.span.start == START * NS + 21 * NS else b.witnesses)
@@ -199,17 +197,17 @@ def test_gap_at_a_hop_dies_away_over_the_seam() -> None:
     before = found.gain[20 * RATE : 21 * RATE]
     assert (before == 1).all()  # nobody knew
     gain = found.gain[lost]
-    seam = RATE // 8
+    length = RATE // 8
     assert gain[0] == 1
-    assert (np.diff(gain[:seam]) < 0).all()
-    assert (gain[seam:] == 0).all()
+    assert (np.diff(gain[:length]) < 0).all()
+    assert (gain[length:] == 0).all()
     subtracted = found.gain * found.noise
     around = subtracted[20 * RATE + RATE // 2 : 21 * RATE + RATE // 2]
     usual = (2 * np.pi * 60.2 / RATE) ** 2 * NOISE
     assert np.abs(np.diff(around, 2)).max() < 1.05 * usual
     # The line goes on under the falling gain, as it was.
-    line = NOISE * np.sin(2 * np.pi * 60.2 * np.arange(21 * RATE, 21 * RATE + seam) / RATE)
-    assert np.abs(subtracted[lost][:seam] - gain[:seam] * line).max() < 0.05 * NOISE
+    line = NOISE * np.sin(2 * np.pi * 60.2 * np.arange(21 * RATE, 21 * RATE + length) / RATE)
+    assert np.abs(subtracted[lost][:length] - gain[:length] * line).max() < 0.05 * NOISE
 
 
 def test_witness_that_came_back_is_not_forecast_at_once() -> None:
@@ -239,9 +237,11 @@ def test_wild_witness_gives_finite_strain() -> None:
     data = make_record(24)
     wild = changed(data.witnesses["FAST"], Span.of_seconds(START + 20, 1), 1e200)
     with np.errstate(all="ignore"):
-        found = clean(make_engine(HASTY, COUPLINGS["wiener"]), data.replaced(FAST=wild).blocks())
+        found = clean(
+            make_engine(FORECASTING, COUPLINGS["wiener"]), data.replaced(FAST=wild).blocks()
+        )
     assert np.isfinite(strain_of(found)).all()
-    assert estimate(found).gain[-NS // NS * HASTY.strain_rate :].min() <= 1
+    assert estimate(found).gain[-NS // NS * FORECASTING.strain_rate :].min() <= 1
 
 
 def test_gate_acts_later_by_the_ramp_and_never_in_a_step() -> None:
@@ -298,13 +298,13 @@ def test_canary_changes_no_bit_of_production() -> None:
 
 def test_coupling_without_bands_is_refused() -> None:
     with pytest.raises(ValueError, match="needs its bands"):
-        Engine(HASTY, [replace(COUPLINGS["pass"].coupling(HASTY.model_rate), bands=())])
+        Engine(FORECASTING, [replace(COUPLINGS["pass"].coupling(FORECASTING.model_rate), bands=())])
 
 
 def test_bands_are_the_constants_of_the_plan() -> None:
-    engine = make_engine(HASTY, COUPLINGS["pass"])
-    waiting = make_engine(replace(HASTY, forecast=None), COUPLINGS["pass"])
+    engine = make_engine(FORECASTING, COUPLINGS["pass"])
+    waiting = make_engine(replace(FORECASTING, forecast=None), COUPLINGS["pass"])
     assert engine.lookahead == 0
     # All that is waited for else, but for the ramp, which follows.
-    assert engine.schedule.forecast == waiting.lookahead - HASTY.ramp
+    assert engine.schedule.forecast == waiting.lookahead - FORECASTING.ramp
     assert engine.history > 4 * NS

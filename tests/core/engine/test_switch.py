@@ -56,6 +56,13 @@ def alone(version: int, data: Record = RECORD) -> list[CleanedBlock]:
     return push_all(engine, data.blocks())
 
 
+def begun(seconds: int) -> Engine:
+    """Return an engine of version 1 that has these seconds of the record."""
+    engine = Engine(SMALL, [model(1)])
+    push_all(engine, RECORD.blocks()[:seconds])
+    return engine
+
+
 def noise_of(blocks: Sequence[CleanedBlock], version: Version | None = None) -> Float64:
     """Return the noise of consecutive blocks, of production or of a version beside it."""
     parts = [b.estimates["60Hz"] if version is None else b.others[version] for b in blocks]
@@ -180,8 +187,7 @@ def _product(block: CleanedBlock, product: str) -> Float64:
 
 
 def test_a_canary_that_is_promoted_is_none_any_more() -> None:
-    engine = Engine(SMALL, [model(1)])
-    push_all(engine, RECORD.blocks()[:4])
+    engine = begun(4)
     engine.versions.add(model(2))
     engine.versions.set_canary("60Hz", NEW)
     push_all(engine, RECORD.blocks()[4:8])
@@ -193,8 +199,7 @@ def test_a_canary_that_is_promoted_is_none_any_more() -> None:
 
 
 def test_a_restart_keeps_who_is_at_work() -> None:
-    engine = Engine(SMALL, [model(1)])
-    push_all(engine, RECORD.blocks()[:6])
+    engine = begun(6)
     engine.versions.add(model(2))
     take_over(engine)
     engine.restart()
@@ -234,8 +239,7 @@ def test_a_gap_that_spans_all_memory_ends_what_was_let_go() -> None:
     ],
 )
 def test_what_cannot_join_is_refused_and_changes_nothing(coupling: Coupling, match: str) -> None:
-    engine = Engine(SMALL, [model(1)])
-    push_all(engine, RECORD.blocks()[:3])
+    engine = begun(3)
     with pytest.raises(ValueError, match=match):
         engine.versions.add(coupling)
     assert engine.versions.at_work == (OLD,)
@@ -244,8 +248,7 @@ def test_what_cannot_join_is_refused_and_changes_nothing(coupling: Coupling, mat
 
 
 def test_another_network_of_the_same_geometry_may_join() -> None:
-    engine = Engine(SMALL, [model(1)])
-    push_all(engine, RECORD.blocks()[:3])
+    engine = begun(3)
     engine.versions.add(Small(version=2, network=wiener(3, taps=65)).coupling())
     assert engine.versions.at_work == (OLD, NEW)
 

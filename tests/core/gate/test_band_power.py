@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepclean.core.gate.band_power import (
-    LEAST,
-    BandPower,
-    band_power,
-    highest_before,
-)
+from deepclean.core.gate.band_power import LEAST, BandPower, band_power, highest_before
 from deepclean.core.gate.cadence import FAST_SEGMENT
 from deepclean.core.gate.quality import StrainLevel
 from deepclean.core.spectra import SEGMENT, Bins, density, median_bias, transform

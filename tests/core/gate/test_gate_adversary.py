@@ -85,24 +85,27 @@ def test_a_quiet_stretch_loses_nothing() -> None:
     assert adversary.Case("quiet", "", lambda s: s, seconds=600).outcome().closed == []
 
 
-def test_mergers_do_not_move_the_gate() -> None:
-    """Loud ones and usual ones, in a stream as short as can be."""
-    for distance in (FAR, NEAR):
-        found = recovered(count=8, every=8.0, distance=distance)
-        print(f"cleaned / raw: mean {found.ratios.mean():.4f}, least {found.ratios.min():.4f}")
-        assert found.moved == 0
-        assert found.ratios.min() > 1.0
+# Of how many mergers, and how far apart; the least and the mean ratio that there must be.
+BRIEF = ({"count": 8, "every": 8.0}, 1.0, 1.0)
+LONG = [({"count": 100, "every": 10.0, "seed": seed}, 0.98, 1.005) for seed in (0, *range(1, 6))]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("distance", [FAR, NEAR])
-def test_mergers_keep_their_signal_to_noise_ratio(distance: tuple[float, float]) -> None:
-    """The estimate and the gate are the same with and without a hundred of them."""
-    found = recovered(count=100, every=10.0, distance=distance)
+@pytest.mark.parametrize(
+    ("stream", "least", "mean"),
+    [BRIEF, pytest.param(*LONG[0], marks=pytest.mark.slow)]
+    + [pytest.param(*each, marks=pytest.mark.exhaustive) for each in LONG[1:]],
+)
+def test_mergers_keep_their_signal_to_noise_ratio(
+    stream: dict[str, Any], least: float, mean: float, distance: tuple[float, float]
+) -> None:
+    """The estimate and the gate are the same with and without them."""
+    found = recovered(**stream, distance=distance)
+    adversary.scene.cache_clear()
     print(f"cleaned / raw: mean {found.ratios.mean():.4f}, least {found.ratios.min():.4f}")
     assert found.moved == 0
-    assert found.ratios.min() > 0.98
-    assert found.ratios.mean() > 1.005
+    assert found.ratios.min() > least
+    assert found.ratios.mean() > mean
 
 
 @pytest.mark.slow
@@ -111,18 +114,6 @@ def test_mergers_are_untouched_where_there_is_nothing_to_clean() -> None:
     print(f"nothing to clean: mean {found.ratios.mean():.5f}, least {found.ratios.min():.5f}")
     assert found.ratios.mean() == pytest.approx(1.0, abs=0.002)
     assert found.ratios.min() > 0.98
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("seed", range(1, 6))
-@pytest.mark.parametrize("distance", [FAR, NEAR])
-def test_a_thousand_mergers(distance: tuple[float, float], seed: int) -> None:
-    found = recovered(count=100, every=10.0, seed=seed, distance=distance)
-    adversary.scene.cache_clear()
-    print(f"cleaned / raw: mean {found.ratios.mean():.4f}, least {found.ratios.min():.4f}")
-    assert found.moved == 0
-    assert found.ratios.min() > 0.98
-    assert found.ratios.mean() > 1.005
 
 
 EVENTS = {

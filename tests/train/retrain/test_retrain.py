@@ -23,7 +23,7 @@ from deepclean.models.manifest import sha256
 from deepclean.train import train
 from deepclean.train.retrain import Job, retrain
 from deepclean.train.retrain.split import divide, newest
-from tests.helpers import validation_site as site
+from tests.helpers import training_site as site
 from tests.helpers.commands import Run
 from tests.helpers.datafind_service import somewhere
 from tests.helpers.deepcleanv2_directory import Danger

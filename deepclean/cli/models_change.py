@@ -12,8 +12,7 @@ from deepclean.cli import options
 from deepclean.cli.models_options import AnyCoupling, CouplingArgument, VersionArgument, WhyOption
 from deepclean.config import Config, load
 from deepclean.errors import ModelError
-from deepclean.models import directory as coupling_directory
-from deepclean.models import prune as pruning
+from deepclean.models.manifest import MANIFEST
 
 
 def publish(
@@ -31,9 +30,8 @@ def publish(
     """
     settings = load(config, override or ())
     from deepclean.models import files as models
-    from deepclean.models import store
 
-    if not (directory / coupling_directory.MANIFEST).exists() and (directory / "model.pt").exists():
+    if not (directory / MANIFEST).exists() and (directory / "model.pt").exists():
         raise ModelError(
             "a training directory of deepcleanv2: use `deepclean models import`", path=directory
         )
@@ -67,9 +65,9 @@ def import_(
     """
     settings = load(config, override or ())
     stored.directory(settings, coupling)
-    from deepclean.models import import_v2, store
+    from deepclean.models import import_v2
 
-    if (directory / coupling_directory.MANIFEST).exists():
+    if (directory / MANIFEST).exists():
         raise ModelError(
             "a directory of our format: use `deepclean models publish`", path=directory
         )
@@ -96,7 +94,6 @@ def promote(
     """
     settings = load(config, override or ())
     directory = stored.directory(settings, coupling)
-    from deepclean.models import store
 
     number, check = stored.number(directory, version), stored.fits(settings, coupling)
     pointer = "canary" if canary else "production"
@@ -115,7 +112,6 @@ def clear_canary(
     """Remove the canary pointer. The version stays in the store."""
     settings = load(config, override or ())
     directory = stored.directory(settings, coupling)
-    from deepclean.models import store
 
     before = store.set_canary(directory, None, lambda _: None, why)
     print(f"{coupling}: {f'no canary; it was {before}' if before else 'there was no canary'}")
@@ -133,7 +129,6 @@ def rollback(
     """
     settings = load(config, override or ())
     directory = stored.directory(settings, coupling)
-    from deepclean.models import store
 
     before, after = store.rollback(directory, stored.fits(settings, coupling), why)
     print(f"{coupling}: production is version {after} again, it was {before}")
@@ -159,8 +154,8 @@ def prune(
 
     any_goes = False
     for name, directory in stored.directories(settings, coupling).items():
-        superfluous = pruning.superfluous(directory, keep)
-        gone = pruning.prune(directory, keep, why) if yes and superfluous else superfluous
+        superfluous = store.superfluous(directory, keep)
+        gone = store.prune(directory, keep, why) if yes and superfluous else superfluous
         any_goes = any_goes or bool(gone)
         numbers = ", ".join(map(str, gone)) or "nothing"
         print(f"{name}: {numbers} {'removed' if yes else 'would be removed'}")

@@ -37,7 +37,7 @@ def test_what_is_imported_gives_the_same_samples(directory: Path, tmp_path: Path
     for output in (theirs.predict(inputs), ours.predict(inputs)):
         assert float((output - original).abs().max()) < 1e-6 * scale
     assert ours.architecture == {"name": "autoencoder", "hidden": [8, 16], "kernel_size": 7}
-    for fact in "channels sample_rate kernel edge bands receptive_field period".split():
+    for fact in "channels sample_rate kernel edge bands reach period".split():
         assert getattr(ours, fact) == getattr(theirs, fact), fact
     for name in "witness_mean witness_std strain_mean strain_std".split():
         np.testing.assert_array_equal(getattr(ours.scalers, name), getattr(theirs.scalers, name))

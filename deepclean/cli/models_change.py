@@ -30,6 +30,7 @@ def publish(
     """
     settings = load(config, override or ())
     from deepclean.models import files as models
+    from deepclean.models import store
 
     if not (directory / MANIFEST).exists() and (directory / "model.pt").exists():
         raise ModelError(
@@ -65,7 +66,7 @@ def import_(
     """
     settings = load(config, override or ())
     stored.directory(settings, coupling)
-    from deepclean.models import import_v2
+    from deepclean.models import import_v2, store
 
     if (directory / MANIFEST).exists():
         raise ModelError(
@@ -94,6 +95,7 @@ def promote(
     """
     settings = load(config, override or ())
     directory = stored.directory(settings, coupling)
+    from deepclean.models import store
 
     number, check = stored.number(directory, version), stored.fits(settings, coupling)
     pointer = "canary" if canary else "production"
@@ -112,6 +114,7 @@ def clear_canary(
     """Remove the canary pointer. The version stays in the store."""
     settings = load(config, override or ())
     directory = stored.directory(settings, coupling)
+    from deepclean.models import store
 
     before = store.set_canary(directory, None, lambda _: None, why)
     print(f"{coupling}: {f'no canary; it was {before}' if before else 'there was no canary'}")
@@ -129,6 +132,7 @@ def rollback(
     """
     settings = load(config, override or ())
     directory = stored.directory(settings, coupling)
+    from deepclean.models import store
 
     before, after = store.rollback(directory, stored.fits(settings, coupling), why)
     print(f"{coupling}: production is version {after} again, it was {before}")
@@ -151,6 +155,7 @@ def prune(
 ) -> None:
     """Remove old versions, except those in force and those that a rollback goes back to."""
     settings = load(config, override or ())
+    from deepclean.models import store
 
     any_goes = False
     for name, directory in stored.directories(settings, coupling).items():

@@ -107,7 +107,7 @@ class StoreFollower:
         self._write_down()
         at_work = self._at_work
         if self._before - at_work:
-            device.give_back(self._device)
+            device.release_memory(self._device)
         self._before = at_work
         for name in self._followed:
             for role in versions.POINTERS:

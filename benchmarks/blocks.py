@@ -26,7 +26,7 @@ import torch
 from benchmarks.common import Figures
 from benchmarks.processes import resident
 from benchmarks.site import START, SiteDirectory, wide_site
-from benchmarks.stream import Appeared, Published, is_cleaned, latencies
+from benchmarks.stream import InputMoment, OutputMoment, is_cleaned, latencies
 from deepclean.config import Config
 from deepclean.core.block import Block, Series
 from deepclean.core.channels import state_vector
@@ -51,7 +51,7 @@ KEPT = 300
 class BlockSink(FrameSink):
     """Writes blocks of any length, under names with the nanoseconds that file names lack."""
 
-    seen: list[Appeared] = field(default_factory=list)
+    seen: list[OutputMoment] = field(default_factory=list)
 
     def write(self, span: Span, channels: Mapping[str, Series]) -> Path:
         """Write one block, as FrameSink does."""
@@ -60,7 +60,7 @@ class BlockSink(FrameSink):
         data = gwf.serialise(span, outputs, history=self.history, compression=self.compression)
         gwf.publish(path, data, fsync=self.fsync)
         state = channels[state_vector(self.interferometer)]
-        self.seen.append(Appeared(span.start, time.time_ns(), is_cleaned(state)))
+        self.seen.append(OutputMoment(span.start, time.time_ns(), is_cleaned(state)))
         old = span.start - KEPT * span.duration
         path.with_name(f"{old}-{span.duration}.block").unlink(missing_ok=True)
         return path
@@ -107,7 +107,7 @@ def measure(site: SiteDirectory, length: int, seconds: float) -> Figures:
         due = began + number * length
         time.sleep(max(due - time.time_ns(), 0) / NS)
         cleaning.push(InputFrame(span, [_read(config, span, *paths)]))
-        published.append(Published(span.start, due, due))
+        published.append(InputMoment(span.start, due, due))
         if number % (60 * NS // length) == SETTLE:
             sizes.append(resident())
     sizes.append(resident())

@@ -29,7 +29,7 @@ from benchmarks import common
 from benchmarks.common import Figures, run_inside, spread
 from benchmarks.processes import Daemon, busy, free_port, processor, resident, service_env
 from benchmarks.site import SHORT, START, wide_site
-from benchmarks.stream import Appeared, Watcher, Writer, latencies
+from benchmarks.stream import OutputMoment, Watcher, Writer, latencies
 from deepclean.core.channels import state_vector
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
@@ -132,7 +132,7 @@ def follow(daemon: Daemon, writer: Writer) -> tuple[Figures, float]:
 
 
 def cold_start(
-    executed: int, moments: Mapping[str, int], seen: Sequence[Appeared]
+    executed: int, moments: Mapping[str, int], seen: Sequence[OutputMoment]
 ) -> dict[str, float | None]:
     """Return how long the stages of the start took, and the whole, in seconds.
 

@@ -34,7 +34,7 @@ _HEADER = 16
 """Bytes of an inotify event before its name; the last four of them are the name's length."""
 
 
-class Published(NamedTuple):
+class InputMoment(NamedTuple):
     """A raw frame that appeared."""
 
     start: int  # GPS seconds
@@ -42,7 +42,7 @@ class Published(NamedTuple):
     moment: int  # and when it did
 
 
-class Appeared(NamedTuple):
+class OutputMoment(NamedTuple):
     """A cleaned frame that appeared."""
 
     start: int  # GPS seconds
@@ -68,10 +68,10 @@ class Writer:
         """Whether it has not ended yet."""
         return self._process.poll() is None
 
-    def published(self) -> list[Published]:
+    def published(self) -> list[InputMoment]:
         """Wait for its end; return what it did."""
         self._process.wait()
-        return [Published(*each) for each in json.loads(self._report.read_text())]
+        return [InputMoment(*each) for each in json.loads(self._report.read_text())]
 
     def __enter__(self) -> Self:
         return self
@@ -81,9 +81,9 @@ class Writer:
         self._process.wait()
 
 
-def publish(place: Path, began: int) -> list[Published]:
+def publish(place: Path, began: int) -> list[InputMoment]:
     """Do the writer's work; the witnesses come first, so that the strain is what is waited for."""
-    done: list[Published] = []
+    done: list[InputMoment] = []
     begin = 0
     for path in sorted((place / "store/strain").iterdir()):
         parsed = FrameName.parse(path.name)
@@ -95,7 +95,7 @@ def publish(place: Path, began: int) -> list[Published]:
         (place / "store/witnesses" / companion).rename(place / "witnesses" / companion)
         moment = time.time_ns()
         path.rename(place / "strain" / path.name)
-        done.append(Published(parsed.start, due, moment))
+        done.append(InputMoment(parsed.start, due, moment))
     return done
 
 
@@ -103,7 +103,7 @@ class Watcher:
     """A thread that notes when frames appear in a directory, and by their state if cleaned."""
 
     def __init__(self, directory: Path, description: str, state: str) -> None:
-        self.seen: list[Appeared] = []
+        self.seen: list[OutputMoment] = []
         self._directory, self._description, self._state = directory, description, state
         library = ctypes.CDLL(None, use_errno=True)
         self._inotify = library.inotify_init1(os.O_CLOEXEC)
@@ -121,7 +121,7 @@ class Watcher:
                 parsed = FrameName.parse(name)
                 if parsed is not None and parsed.description == self._description:
                     state = gwf.read(self._directory / name, [self._state])[self._state]
-                    self.seen.append(Appeared(parsed.start, told, is_cleaned(state)))
+                    self.seen.append(OutputMoment(parsed.start, told, is_cleaned(state)))
 
 
 def is_cleaned(state: Series | Gap) -> bool:
@@ -140,7 +140,7 @@ def names_in(events: bytes) -> list[str]:
     return names
 
 
-def latencies(published: Sequence[Published], seen: Sequence[Appeared]) -> dict[str, float]:
+def latencies(published: Sequence[InputMoment], seen: Sequence[OutputMoment]) -> dict[str, float]:
     """Return median, p99 and worst in ms, how many frames are missing and how many not cleaned."""
     out = {frame.start: frame for frame in reversed(seen)}  # the first of each time
     found = [(raw, out[raw.start]) for raw in published if raw.start in out]

@@ -29,7 +29,7 @@ from benchmarks.engine import clean, per_second, prepare
 from benchmarks.processes import service_env
 from benchmarks.scaling import Point, configuration
 from benchmarks.site import SHORT, widened
-from benchmarks.stream import Appeared, Published, Watcher, Writer, latencies, names_in
+from benchmarks.stream import InputMoment, OutputMoment, Watcher, Writer, latencies, names_in
 from deepclean.config import load
 from deepclean.core.block import Series
 from deepclean.core.products import State
@@ -118,9 +118,9 @@ def test_runs_of_two_benchmarks_are_not_compared(tmp_path: Path) -> None:
 
 
 def test_latencies_go_by_the_frame_and_count_what_is_missing() -> None:
-    raw = [Published(start, 0, 100 * NS + start * NS) for start in range(4)]
+    raw = [InputMoment(start, 0, 100 * NS + start * NS) for start in range(4)]
     out = [
-        Appeared(start, 100 * NS + start * NS + late * 1_000_000, cleaned)
+        OutputMoment(start, 100 * NS + start * NS + late * 1_000_000, cleaned)
         for start, late, cleaned in ((3, 40, True), (0, 10, True), (1, 20, False), (9, 5, True))
     ]
     assert latencies(raw, out) == {
@@ -137,7 +137,7 @@ def test_latencies_go_by_the_frame_and_count_what_is_missing() -> None:
 
 def test_the_start_ends_with_the_first_frame_that_is_cleaned() -> None:
     moments = {"imports": 3 * NS, "models": 4 * NS, "history": 6 * NS}
-    seen = [Appeared(10, 7 * NS, False), Appeared(11, 8 * NS, True)]
+    seen = [OutputMoment(10, 7 * NS, False), OutputMoment(11, 8 * NS, True)]
     assert bench_latency.cold_start(NS, moments, seen) == {
         "imports": 2,
         "configuration and models": 1,

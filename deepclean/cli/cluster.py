@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from deepclean.models.model import Model
 
 _PANEL = "On a pool or a cluster (docs/scale-out.md)"
-_Option = partial(typer.Option, rich_help_panel=_PANEL, show_default=False)
+_Option = partial(typer.Option, rich_help_panel=_PANEL)
 
 SchedulerOption = Annotated[
     str | None,
@@ -63,8 +63,7 @@ FlagOption = Annotated[
     _Option(help="Data-quality flag in that file; without a file, in the segment database."),
 ]
 RetriesOption = Annotated[
-    int,
-    _Option(min=0, help="How often a shard is repeated that may then succeed; default: 3."),
+    int, _Option(min=0, help="How often a shard is repeated that may then succeed.")
 ]
 SubmitOption = Annotated[
     list[str] | None,
@@ -93,7 +92,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class ReplayInput:
-    """What `deepclean replay` cleans, and where to.
+    """The input and the output of `deepclean replay`.
 
     Args:
         config: the configuration.
@@ -280,9 +279,7 @@ def _submit_to_slurm(
     print(f"submitted: job {array}, and {verify}, which lists in logs/verify.log what is done")
 
 
-def shards(
-    plan: Annotated[Path, typer.Argument(help="Directory of a plan.", show_default=False)],
-) -> None:
+def shards(plan: Annotated[Path, typer.Argument(help="Directory of a plan.")]) -> None:
     """List the unfinished shards of a plan, each with the command that cleans it alone.
 
     Frames that were transferred back are first moved into the output. Exit status 0: all is

@@ -17,7 +17,7 @@ from deepclean.io.frhistory import history
 
 
 def inspect(
-    frames: Annotated[list[Path], typer.Argument(help="Cleaned frame files.", show_default=False)],
+    frames: Annotated[list[Path], typer.Argument(help="Cleaned frame files.")],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a second.")
     ] = False,

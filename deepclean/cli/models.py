@@ -96,7 +96,6 @@ def log(
 ) -> None:
     """Print the log of a coupling's store: each change with its time, author and reason."""
     settings = load(config, override or ())
-
     made = model_log.read(stored.directory(settings, coupling)).changes
     if as_json:
         print(json.dumps([change.facts() for change in made], indent=2))
@@ -143,8 +142,7 @@ def verify(
     config: options.ConfigOption,
     coupling: AnyCoupling = None,
     version: Annotated[
-        str | None,
-        typer.Argument(help="Version; default: all versions and the pointers.", show_default=False),
+        str | None, typer.Argument(help="Version; default: all versions and the pointers.")
     ] = None,
     as_json: options.JsonOption = False,
     override: options.SetOption = None,

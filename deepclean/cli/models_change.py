@@ -17,9 +17,7 @@ from deepclean.models.manifest import MANIFEST
 
 def publish(
     config: options.ConfigOption,
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Model directory.", show_default=False)
-    ],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Model directory.")],
     why: WhyOption = "",
     override: options.SetOption = None,
 ) -> None:
@@ -50,10 +48,7 @@ def publish(
 def import_(
     config: options.ConfigOption,
     directory: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="Training directory of deepcleanv2.", show_default=False
-        ),
+        Path, typer.Argument(metavar="DIR", help="Training directory of deepcleanv2.")
     ],
     coupling: CouplingArgument,
     why: WhyOption = "",

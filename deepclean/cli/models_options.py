@@ -12,20 +12,14 @@ from deepclean.config import Config
 from deepclean.errors import ConfigError, ModelError, hint
 from deepclean.models import versions
 
-CouplingArgument = Annotated[str, typer.Argument(help="Name of the coupling.", show_default=False)]
+CouplingArgument = Annotated[str, typer.Argument(help="Name of the coupling.")]
 AnyCoupling = Annotated[
-    str | None,
-    typer.Argument(help="Name of the coupling; default: all couplings.", show_default=False),
+    str | None, typer.Argument(help="Name of the coupling; default: all couplings.")
 ]
 VersionArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="VERSION", help="A number, `production` or `canary`.", show_default=False
-    ),
+    str, typer.Argument(metavar="VERSION", help="A number, `production` or `canary`.")
 ]
-WhyOption = Annotated[
-    str, typer.Option("--why", metavar="TEXT", help="Reason for the log.", show_default=False)
-]
+WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="Reason for the log.")]
 
 
 def directory(config: Config, coupling: str) -> Path:

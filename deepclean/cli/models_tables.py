@@ -35,7 +35,6 @@ def row(path: Path) -> dict[str, Any]:
         manifest = manifest_of(path)
     except ModelError as error:
         return {"version": int(path.name), "fault": str(error)}
-
     return {
         "version": manifest.version,
         "rejected": rejections.read(path.parent, manifest.version),

@@ -29,26 +29,18 @@ if TYPE_CHECKING:
     from deepclean.io.history import History
     from deepclean.io.source import HistorySource
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="Configuration file.", show_default=False)
-]
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration file.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
         help="Override a key of the configuration, as engine.hop=0.25. May be repeated.",
-        show_default=False,
     ),
 ]
-StartOption = Annotated[
-    str, typer.Option(metavar="GPS", help="Start of the span, GPS seconds.", show_default=False)
-]
+StartOption = Annotated[str, typer.Option(metavar="GPS", help="Start of the span, GPS seconds.")]
 EndOption = Annotated[
-    str,
-    typer.Option(
-        metavar="GPS", help="End of the span, GPS seconds, exclusive.", show_default=False
-    ),
+    str, typer.Option(metavar="GPS", help="End of the span, GPS seconds, exclusive.")
 ]
 StrainPaths = Annotated[
     list[Path] | None,
@@ -56,7 +48,6 @@ StrainPaths = Annotated[
         "--strain",
         help="Directory or file (GWF, HDF5) with the strain; default: the configured input. "
         "May be repeated.",
-        show_default=False,
     ),
 ]
 WitnessPaths = Annotated[
@@ -65,7 +56,6 @@ WitnessPaths = Annotated[
         "--witnesses",
         help="Directory or file with the witnesses; default: the configured input, or the files "
         "of the strain. May be repeated.",
-        show_default=False,
     ),
 ]
 FetchOption = Annotated[

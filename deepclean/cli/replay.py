@@ -44,7 +44,6 @@ def replay(
             help="Number of processes, each with the threads and the memory of one run; with "
             "--scheduler, number of shards at a time. It does not change the result. Default: 1; "
             "with --scheduler, as many as the scheduler runs.",
-            show_default=False,
         ),
     ] = None,
     models_of: Annotated[
@@ -55,7 +54,6 @@ def replay(
             help="Use the models of an earlier run, each from the time at which that run used it. "
             "RECORD is the record of the run (.<description>.models.jsonl beside its frames). "
             "Trials are repeated; the store is not changed.",
-            show_default=False,
         ),
     ] = None,
     override: options.SetOption = None,

@@ -30,17 +30,12 @@ def retrain(
         list[str] | None,
         typer.Option(
             help="Coupling to retrain; default: all that are enabled and have their models in the "
-            "store. May be repeated.",
-            show_default=False,
+            "store. May be repeated."
         ),
     ] = None,
     end: Annotated[
         str | None,
-        typer.Option(
-            metavar="GPS",
-            help="Use data before this GPS second; default: now.",
-            show_default=False,
-        ),
+        typer.Option(metavar="GPS", help="Use data before this GPS second; default: now."),
     ] = None,
     strain: options.StrainPaths = None,
     witnesses: options.WitnessPaths = None,
@@ -53,7 +48,6 @@ def retrain(
         typer.Option(
             envvar="DEEPCLEAN_RETRAIN_DEVICE",
             help="Device: cpu, cuda, cuda:1, auto; default: retrain.device.",
-            show_default=False,
         ),
     ] = None,
     override: options.SetOption = None,

@@ -75,8 +75,7 @@ def simulate(
         typer.Option(help="File (GWOSC HDF5, GWF) with real strain, used instead of simulated."),
     ] = None,
     truth: Annotated[
-        Path | None,
-        typer.Option(help="Directory for HDF5 files of the components of the strain."),
+        Path | None, typer.Option(help="Directory for HDF5 files of the components of the strain.")
     ] = None,
     inject: Annotated[
         list[str] | None,
@@ -102,7 +101,6 @@ def simulate(
             metavar="KIND[:TARGET]@GPS[+SECONDS]",
             help="Let this fault happen; @+30 is 30 s after the start. May be repeated.",
             rich_help_panel=_PANEL,
-            show_default=False,
         ),
     ] = None,
     fault_rate: Annotated[

@@ -20,7 +20,6 @@ def status(
 ) -> None:
     """Print the state of the daemon in six lines, from its status file."""
     settings = load(config, override or ())
-
     output = settings.output
     path = status_file.path_in(output.directory, output.description)
     kept = status_file.read(path, time.time())

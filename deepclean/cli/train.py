@@ -14,28 +14,22 @@ from deepclean.models.manifest import Manifest
 
 def train(
     config: options.ConfigOption,
-    coupling: Annotated[str, typer.Argument(help="Coupling to train.", show_default=False)],
+    coupling: Annotated[str, typer.Argument(help="Coupling to train.")],
     start: options.StartOption,
     end: options.EndOption,
     strain: options.StrainPaths = None,
     witnesses: options.WitnessPaths = None,
     fetch: options.FetchOption = False,
     architecture: Annotated[
-        str | None,
-        typer.Option(help="Name of the network: autoencoder, wiener.", show_default=False),
+        str | None, typer.Option(help="Name of the network: autoencoder, wiener.")
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Largest number of epochs.", show_default=False)
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of the initial weights.", show_default=False)
-    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Largest number of epochs.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the initial weights.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted training of these settings.")
     ] = False,
     parent: Annotated[
-        int | None,
-        typer.Option("--from", help="Version to start from (fine-tuning).", show_default=False),
+        int | None, typer.Option("--from", help="Version to start from (fine-tuning).")
     ] = None,
     production: Annotated[
         bool, typer.Option("--production", help="Put the new version in force.")
@@ -89,14 +83,7 @@ def train(
                 completed=epoch.epoch * epoch.steps + epoch.step % epoch.steps,
             )
 
-        path = fit(
-            settings,
-            coupling,
-            data,
-            resume=resume,
-            parent=start_from,
-            progress=report,
-        )
+        path = fit(settings, coupling, data, resume=resume, parent=start_from, progress=report)
     manifest = Manifest.parse((path / "manifest.json").read_bytes(), path / "manifest.json")
     figures = ", ".join(f"{name} {value:.4g}" for name, value in manifest.validation.items())
     print(f"{path}: {figures}")

@@ -31,15 +31,12 @@ def validate(
     config: options.ConfigOption,
     start: options.StartOption,
     end: options.EndOption,
-    out: Annotated[
-        Path | None, typer.Option(help="Directory of the report.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory of the report.")] = None,
     against: Annotated[
         Path | None,
         typer.Option(
             help="Check the parity instead of writing a report: compare the frames of a live run "
-            "in this directory with a replay of the same time. With --out, also write parity.json.",
-            show_default=False,
+            "in this directory with a replay of the same time. With --out, also write parity.json."
         ),
     ] = None,
     segments: Annotated[
@@ -50,7 +47,7 @@ def validate(
         str | None,
         typer.Option(
             help="Data-quality flag that counts, in that file; without a file, in the segment "
-            "database.",
+            "database."
         ),
     ] = None,
     jobs: Annotated[
@@ -73,7 +70,6 @@ def validate(
             help="Change the limit of a criterion: asd_ratio, worst_8s, guard, outside, "
             "duty_cycle, range_gain, snr_ratio, unseen, relative (to the compared run). The limit "
             "none means that the criterion is not judged. May be repeated.",
-            show_default=False,
         ),
     ] = None,
     inject: Annotated[
@@ -82,7 +78,6 @@ def validate(
             metavar="GPS[,M1,M2,MPC]",
             help="Inject a binary that merges at GPS into the strain before it is cleaned, and "
             "recover it. May be repeated.",
-            show_default=False,
         ),
     ] = None,
     strain: options.StrainPaths = None,

@@ -31,22 +31,14 @@ def witnesses(
     end: options.EndOption,
     config: Annotated[
         Path | None,
-        typer.Option(
-            "--config",
-            "-c",
-            help="Configuration file; not needed with --strain.",
-            show_default=False,
-        ),
+        typer.Option("--config", "-c", help="Configuration file; not needed with --strain."),
     ] = None,
     band: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="LOW-HIGH", help="Band to search, in Hz. May be repeated.", show_default=False
-        ),
+        typer.Option(metavar="LOW-HIGH", help="Band to search, in Hz. May be repeated."),
     ] = None,
     coupling: Annotated[
-        str | None,
-        typer.Option(help="Coupling of the configuration, for its bands.", show_default=False),
+        str | None, typer.Option(help="Coupling of the configuration, for its bands.")
     ] = None,
     channels: Annotated[
         list[str] | None,
@@ -54,15 +46,12 @@ def witnesses(
             metavar="PATTERN",
             help="Pattern of the candidates, as 'ASC-*_DQ'; default: every channel except the "
             "strain. May be repeated.",
-            show_default=False,
         ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATTERN",
-            help="Pattern of channels that are no candidates. May be repeated.",
-            show_default=False,
+            metavar="PATTERN", help="Pattern of channels that are no candidates. May be repeated."
         ),
     ] = None,
     times: Annotated[
@@ -71,16 +60,11 @@ def witnesses(
             metavar="CHANNEL",
             help="Test each slower candidate also multiplied with this channel: the sidebands of "
             "a line are such a product.",
-            show_default=False,
         ),
     ] = None,
     joint: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Also choose the best set of so many witnesses, one by one.",
-            show_default=False,
-        ),
+        typer.Option(min=1, help="Also choose the best set of so many witnesses, one by one."),
     ] = None,
     model: Annotated[
         str | None,
@@ -88,17 +72,13 @@ def witnesses(
             metavar="VERSION|DIRECTORY",
             help="Also say how this model uses its witnesses: a version of --coupling "
             "(`production`, `canary`, a number), or a model directory.",
-            show_default=False,
         ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Number of candidates that are shown.")] = 20,
     fft: Annotated[
         int, typer.Option(min=2, help="Length of a transform in seconds, an even number.")
     ] = 2,
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="File for a figure (png, svg, pdf).", show_default=False),
-    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="File for a figure (png, svg, pdf).")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead, with all candidates.")
     ] = False,
@@ -107,8 +87,7 @@ def witnesses(
     strain_channel: Annotated[
         str | None,
         typer.Option(
-            help="Name of the strain channel; default: the configured one, or the only *STRAIN.",
-            show_default=False,
+            help="Name of the strain channel; default: the configured one, or the only *STRAIN."
         ),
     ] = None,
     override: options.SetOption = None,

@@ -42,7 +42,7 @@ class ModelPin(BaseModel):
 
 
 class RunPin(BaseModel):
-    """What every shard of a plan runs with.
+    """The software, the configuration and the models that every shard of a plan runs with.
 
     Args:
         deepclean: version of the software.

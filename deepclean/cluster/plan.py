@@ -43,7 +43,7 @@ _Seconds = tuple[int, int]
 
 
 class ReplayRequest(BaseModel):
-    """What a plan is for. A plan with another request is another plan.
+    """The request of a plan. A plan with another request is another plan.
 
     Args:
         start: GPS seconds.
@@ -77,7 +77,7 @@ class ShardPlan(BaseModel):
     """A plan as `plan.json` holds it.
 
     Args:
-        request: what the plan is for.
+        request: the request.
         configuration: hash of the configuration.
         wanted: the time that is to be cleaned, finished or not, GPS seconds.
         shards: the shards, GPS seconds; their numbers begin at 1.
@@ -140,7 +140,7 @@ def plan_shards(
 
     Args:
         config: the configuration.
-        request: what the plan is for.
+        request: the request.
         source: the input.
         counting: the time that is to be cleaned, in order; None for all.
         history: nanoseconds that an engine reads before a shard.

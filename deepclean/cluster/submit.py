@@ -1,4 +1,4 @@
-"""What the submission to HTCondor and to Slurm shares: settings, and running the commands."""
+"""Settings and commands of a submission, shared by HTCondor and Slurm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEY = re.compile(r"[A-Za-z+][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True, slots=True)
 class SubmitSite:
-    """What a site and a user want of the jobs.
+    """The wishes of a site and a user for the jobs.
 
     Args:
         settings: settings of the scheduler by its own names (`partition`, `accounting_group`);

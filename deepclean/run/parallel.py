@@ -37,7 +37,7 @@ _REPORT = 16 * NS
 
 @dataclass(frozen=True, slots=True)
 class ReplayTask:
-    """What all shards of a replay share. It can be pickled.
+    """The common part of all shards of a replay. It can be pickled.
 
     Args:
         config: the configuration.

@@ -213,9 +213,7 @@ def _coupling(
 
 
 def _seen(
-    problems: Mapping[str, Problem],
-    carriers: Mapping[str, Line | Hum],
-    motions: tuple[Motion, ...],
+    problems: Mapping[str, Problem], carriers: Mapping[str, Line | Hum], motions: tuple[Motion, ...]
 ) -> dict[str, tuple[Term, ...]]:
     """Return the terms that each witness sees, of all the problems that name it."""
     sources: dict[str, dict[str, None]] = {}

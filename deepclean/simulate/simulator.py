@@ -11,13 +11,7 @@ from deepclean.core.block import Float64, Samples, Series
 from deepclean.core.time import NS, Span, index_from
 from deepclean.errors import InputError, hint
 from deepclean.simulate.background import CurveBackground, FileBackground, curve_floor
-from deepclean.simulate.envelope import (
-    band_envelope,
-    interpolated,
-    line_envelope,
-    phasor,
-    wander,
-)
+from deepclean.simulate.envelope import band_envelope, interpolated, line_envelope, phasor, wander
 from deepclean.simulate.injection import injected
 from deepclean.simulate.noise import Stream, remembered, white
 from deepclean.simulate.site import (

@@ -56,7 +56,7 @@ class Line:
     wander: float = 0.1
 
     @property
-    def edge(self) -> float:
+    def extent(self) -> float:
         """Distance in Hz from its frequency to the end of its spectrum."""
         return 4 * self.wander * max(1.0, self.phase)
 
@@ -76,7 +76,7 @@ class Hum:
     width: float
 
     @property
-    def edge(self) -> float:
+    def extent(self) -> float:
         """Distance in Hz from its frequency to the end of its spectrum."""
         return 4 * self.width
 
@@ -223,7 +223,7 @@ class Site:
 
     def _too_fast(self) -> Iterable[str]:
         highest = {motion.name: motion.frequency + 4 * motion.width for motion in self.motions}
-        highest |= {carrier.name: carrier.frequency + carrier.edge for carrier in self.carriers}
+        highest |= {carrier.name: carrier.frequency + carrier.extent for carrier in self.carriers}
         uses = [(self.strain, self.rate, coupling.carrier) for coupling in self.couplings]
         for witness in self.witnesses:
             uses += [(witness.channel, witness.rate, term.source) for term in witness.terms]
@@ -234,7 +234,7 @@ class Site:
     def _too_wide(self) -> Iterable[str]:
         slow = max((motion.frequency + 4 * motion.width for motion in self.motions), default=0)
         for carrier in self.carriers:
-            if carrier.edge + slow > WIDEST:
+            if carrier.extent + slow > WIDEST:
                 yield f"{carrier.name} with its sidebands is wider than {WIDEST:g} Hz a side"
 
 

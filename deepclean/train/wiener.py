@@ -33,7 +33,7 @@ from scipy import fft, linalg, signal
 
 from deepclean.core.bandpass import Bandpass
 from deepclean.core.block import Float64
-from deepclean.core.spectra import FFT_SECONDS, Complex, CrossSpectra
+from deepclean.core.spectra import FFT_SECONDS, Complex
 from deepclean.errors import InputError
 from deepclean.models.networks import Wiener
 from deepclean.train.prepare import TrainingStretch
@@ -106,18 +106,24 @@ def estimate(stretches: Sequence[TrainingStretch], bandpass: Bandpass, rate: int
     response = bandpass.response(every * rate)
     inside = response >= PASS
     window = signal.get_window("hann", length).astype(np.float32)
-    spectra = CrossSpectra.empty(1 + len(stretches[0].witnesses), int(inside.sum()))
+    channels, bins = len(stretches[0].witnesses), int(inside.sum())
+    witnesses = np.zeros((bins, channels, channels), dtype=np.complex128)
+    strain = np.zeros((bins, channels), dtype=np.complex128)
+    power, count = np.zeros(bins), 0
     for stretch in stretches:
         for start in range(0, len(stretch.target) - length + 1, length // 2):
             cut = slice(start, start + length)
             x = fft.rfft(stretch.witnesses[:, cut] * window)[:, inside].T.astype(np.complex128)
             y = fft.rfft(stretch.target[cut] * window)[inside] / response[inside]
-            spectra.add(np.column_stack([y, x])[None])
-    if spectra.count == 0:
+            witnesses += x.conj()[:, :, None] * x[:, None, :]
+            strain += y.conj()[:, None] * x
+            power += np.abs(y) ** 2
+            count += 1
+    if count == 0:
         raise InputError(f"no training stretch is longer than {FFT_SECONDS} s")
-    mean = spectra.matrix / spectra.count
-    frequencies, power = every[inside], mean[:, 0, 0].real
-    return WienerSpectra(frequencies, response[inside], mean[:, 1:, 1:], mean[:, 0, 1:], power)
+    return WienerSpectra(
+        every[inside], response[inside], witnesses / count, strain / count, power / count
+    )
 
 
 def solve(spectra: WienerSpectra, taps: int) -> Float64:

@@ -28,7 +28,7 @@ _LOOKAHEAD = 128 * NS
 
 @dataclass(frozen=True, slots=True)
 class ValidationRequest:
-    """What is to be validated.
+    """A validation to be run.
 
     Args:
         span: whole seconds.
@@ -78,7 +78,7 @@ def validate(
 
     Args:
         runs: at least one run; all clean the same time.
-        request: what is to be validated.
+        request: the validation.
         processes: number of processes. It does not change the result.
         progress: told how many jobs are done, of how many.
 

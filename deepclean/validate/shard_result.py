@@ -1,4 +1,4 @@
-"""What is kept of a shard, in memory that does not grow with the span."""
+"""The result of a shard. Its size in memory is bounded for any span."""
 
 from __future__ import annotations
 

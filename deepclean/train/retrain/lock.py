@@ -1,4 +1,4 @@
-"""Where a retraining works: one at a time for a coupling, in a place of its own."""
+"""The lock of a retraining, one at a time for a coupling, and its private directory."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def alone(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def scratch(directory: Path) -> Iterator[Path]:
-    """Give a directory for the candidate that nobody else can write; it is gone after the block.
+    """Give a private directory for the candidate, which is removed after the block.
 
     Raises:
         OutputError: the file system refused.
     """
     path = directory / SCRATCH
-    shutil.rmtree(path, ignore_errors=True)  # of a retraining that was killed
+    shutil.rmtree(path, ignore_errors=True)  # left by a retraining that was killed
     with output_errors(path, "the candidate has no place"):
         path.mkdir(mode=0o700)
     try:

@@ -12,8 +12,7 @@ from deepclean.cli import options
 from deepclean.cli.models_options import AnyCoupling, CouplingArgument, VersionArgument, WhyOption
 from deepclean.config import Config, load
 from deepclean.errors import ModelError
-from deepclean.models import prune as pruning
-from deepclean.models.directory import MANIFEST
+from deepclean.models.manifest import MANIFEST
 
 
 def publish(
@@ -151,10 +150,12 @@ def prune(
 ) -> None:
     """Remove old versions, except those in force and those that a rollback goes back to."""
     settings = load(config, override or ())
+    from deepclean.models import store
+
     any_goes = False
     for name, directory in stored.directories(settings, coupling).items():
-        superfluous = pruning.superfluous(directory, keep)
-        gone = pruning.prune(directory, keep, why) if yes and superfluous else superfluous
+        superfluous = store.superfluous(directory, keep)
+        gone = store.prune(directory, keep, why) if yes and superfluous else superfluous
         any_goes = any_goes or bool(gone)
         numbers = ", ".join(map(str, gone)) or "nothing"
         print(f"{name}: {numbers} {'removed' if yes else 'would be removed'}")

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from deepclean.core.time import format_gps
 from deepclean.errors import ModelError
 from deepclean.models import permissions, rejections, versions
-from deepclean.models.directory import MANIFEST
 from deepclean.models.log import Change
-from deepclean.models.manifest import Channel, Manifest
+from deepclean.models.manifest import MANIFEST, Channel, Manifest
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -135,7 +135,7 @@ def _clean(
                 duration=duration,
                 progress=progress,
             )
-        malloc.keep()
+        malloc.retain()
         source = wanted.open_source()
         done = serial.replay(
             config,

@@ -47,49 +47,50 @@ def faults(config: ConfigTree) -> Iterator[ConfigFault]:
     yield from _archive(config)
     for product, count in Counter(config.output.products).items():
         if count > 1:
-            yield _fault(f"{product} is listed {count} times; keep one", "output.products")
+            yield _fault("output.products", f"{product} is listed {count} times; keep one")
     for name, coupling in config.couplings.items():
         yield from coupling_checks.faults(config, coupling, ("couplings", name))
     yield from _overlaps(config)
     yield from _same_channels(config)
-    yield from _none_enabled(config)
+    if not config.couplings:
+        yield _fault("couplings", "there is none; add one")
+    elif not config.enabled_couplings:
+        switches = (("couplings", name, "enabled") for name in config.couplings)
+        yield ConfigFault("none is enabled; enable at least one", (("couplings",), *switches))
     yield from _training(config)
-    yield from _trial(config)
     yield from _retrain(config)
 
 
-def _fault(message: str, *keys: str) -> ConfigFault:
-    return ConfigFault(message, tuple(tuple(key.split(".")) for key in keys))
+def _fault(keys: str, message: str) -> ConfigFault:
+    """Return a fault that follows from some keys, the one that it is reported under first."""
+    return ConfigFault(message, tuple(tuple(key.split(".")) for key in keys.split()))
 
 
 def _hop(config: ConfigTree) -> Iterator[ConfigFault]:
     hop = config.engine.hop
     if hop not in _HOPS:
         yield _fault(
+            "engine.hop",
             f"{in_seconds(hop)} is not 1/16, 1/8, 1/4, 1/2 or a whole number of seconds up to 64; "
             "use one of these",
-            "engine.hop",
         )
         return
     for key, rate in (("engine.rate", config.engine.rate), ("strain.rate", config.strain.rate)):
         if hop * rate % NS:
             yield _fault(
+                f"engine.hop {key}",
                 f"{in_seconds(hop)} is not a whole number of samples at {rate} Hz ({key}); use a "
                 f"longer hop or a multiple of {NS // hop} Hz",
-                "engine.hop",
-                key,
             )
 
 
 def _slowest_witness(config: ConfigTree) -> Iterator[ConfigFault]:
-    resample = config.engine.resample
-    if resample.max_delay * resample.slowest_rate < NS:
-        least = -(-NS // resample.slowest_rate)
+    delay, slowest = config.engine.resample.max_delay, config.engine.resample.slowest_rate
+    if delay * slowest < NS:
         yield _fault(
-            f"{in_seconds(resample.max_delay)} is less than one sample at "
-            f"{resample.slowest_rate} Hz (slowest_rate); use at least {format_gps(least)}",
-            "engine.resample.max_delay",
-            "engine.resample.slowest_rate",
+            "engine.resample.max_delay engine.resample.slowest_rate",
+            f"{in_seconds(delay)} is less than one sample at {slowest} Hz (slowest_rate); use at "
+            f"least {format_gps(-(-NS // slowest))}",
         )
 
 
@@ -98,10 +99,8 @@ def _limits(config: ConfigTree) -> Iterator[ConfigFault]:
     used = {w for coupling in config.couplings.values() for w in coupling.witnesses}
     for channel in config.engine.witnesses.limits:
         if channel not in used:
-            yield _fault(
-                f"{channel} is no coupling's witness{hint(channel, used)}",
-                "engine.witnesses.limits",
-            )
+            said = f"{channel} is no coupling's witness{hint(channel, used)}"
+            yield _fault("engine.witnesses.limits", said)
 
 
 def _gate(config: ConfigTree) -> Iterator[ConfigFault]:
@@ -109,36 +108,30 @@ def _gate(config: ConfigTree) -> Iterator[ConfigFault]:
     gate, ramp, rate = config.gate, config.engine.ramp, config.engine.rate
     if gate.window % NS or gate.window < 4 * NS:
         yield _fault(
+            "gate.window gate.enabled",
             f"{in_seconds(gate.window)} is not a whole number of seconds from 4 on",
-            "gate.window",
-            "gate.enabled",
         )
     if ramp % (NS // 16) and not ramp * config.strain.rate % NS:
         yield _fault(
+            "engine.ramp gate.enabled",
             f"{in_seconds(ramp)} is not a whole number of sixteenths of a second, as gates need; "
             "use one, or switch the gates off",
-            "engine.ramp",
-            "gate.enabled",
         )
     if rate % 16 and not config.engine.hop * rate % NS:
         yield _fault(
+            "engine.rate gate.enabled",
             f"{rate} Hz is not a multiple of 16 Hz, as gates need; use one, or switch them off",
-            "engine.rate",
-            "gate.enabled",
         )
     if gate.open_below > gate.close_above:
         yield _fault(
+            "gate.open_below gate.close_above",
             f"{gate.open_below} is above close_above, {gate.close_above}; lower it",
-            "gate.open_below",
-            "gate.close_above",
         )
     # Else the ramp down would have to begin before the verdict that it follows from.
     if gate.fade > gate.dwell:
         yield _fault(
+            "gate.fade gate.dwell gate.enabled",
             f"{in_seconds(gate.fade)} is longer than dwell, {in_seconds(gate.dwell)}; shorten it",
-            "gate.fade",
-            "gate.dwell",
-            "gate.enabled",
         )
 
 
@@ -191,19 +184,17 @@ def _archive(config: ConfigTree) -> Iterator[ConfigFault]:
     for name, unit, kept in (("age", "s", age), ("count", "files", retention.count)):
         if kept is not None and kept < least:
             yield _fault(
+                f"output.retention.{name} output.archive.length output.archive.directory",
                 f"{kept:.10g} {unit} are gone before the archive has merged {archive.length} s "
                 f"(output.archive.length); use at least {least}, or a shorter length",
-                f"output.retention.{name}",
-                "output.archive.length",
-                "output.archive.directory",
             )
 
 
 def _overlaps(config: ConfigTree) -> Iterator[ConfigFault]:
     """Yield a fault for each two enabled couplings with bands that overlap."""
     for (name, one), (other_name, other) in combinations(config.enabled_couplings.items(), 2):
-        pairs = ((a, b) for a in one.bands for b in other.bands if overlapping(a, b))
-        for first, second in list(pairs)[:1]:
+        pairs = [(a, b) for a in one.bands for b in other.bands if overlapping(a, b)]
+        for first, second in pairs[:1]:
             both = [("couplings", each) for each in (other_name, name)]
             yield ConfigFault(
                 f"{band_in_hz(second)} overlaps {band_in_hz(first)} of {name}: that noise would be "
@@ -225,36 +216,22 @@ def _same_channels(config: ConfigTree) -> Iterator[ConfigFault]:
         found.setdefault(part, name)
 
 
-def _none_enabled(config: ConfigTree) -> Iterator[ConfigFault]:
-    if not config.couplings:
-        yield _fault("there is none; add one", "couplings")
-    elif not config.enabled_couplings:
-        switches = (("couplings", name, "enabled") for name in config.couplings)
-        yield ConfigFault("none is enabled; enable at least one", (("couplings",), *switches))
-
-
 def _training(config: ConfigTree) -> Iterator[ConfigFault]:
-    rate = config.engine.rate
+    """Yield a fault for lengths of examples, or of a trial, that do not agree."""
+    rate, trial = config.engine.rate, config.models.trial
     window, overlap = config.training.window, config.training.overlap
     yield from whole_samples(window, rate, ("training", "window"), RATE)
     yield from whole_samples(overlap, rate, ("training", "overlap"), RATE)
     if overlap >= window:
         yield _fault(
+            "training.overlap training.window",
             f"{in_seconds(overlap)} is not less than the window, {in_seconds(window)}; shorten it",
-            "training.overlap",
-            "training.window",
         )
-
-
-def _trial(config: ConfigTree) -> Iterator[ConfigFault]:
-    """Yield a fault where a canary could never be promoted."""
-    trial = config.models.trial
     if trial.patience < trial.validation_time:
         yield _fault(
+            "models.trial.patience models.trial.validation_time",
             f"{in_seconds(trial.patience)} is shorter than validation_time, "
             f"{in_seconds(trial.validation_time)}: no canary could be promoted; raise it",
-            "models.trial.patience",
-            "models.trial.validation_time",
         )
 
 
@@ -263,22 +240,14 @@ def _retrain(config: ConfigTree) -> Iterator[ConfigFault]:
     retrain = config.retrain
     held_out, least, span = "retrain.held_out", "retrain.min_ready", "retrain.span"
     if retrain.held_out < _SHORTEST:
-        yield _fault(
-            f"{retrain.held_out} s are too few to judge by; use at least {_SHORTEST}", held_out
-        )
+        said = f"{retrain.held_out} s are too few to judge by; use at least {_SHORTEST}"
+        yield _fault(held_out, said)
     if retrain.held_out >= retrain.min_ready:
-        yield _fault(
-            f"all {retrain.min_ready} s of {least} are held out; use less", held_out, least
-        )
+        said = f"all {retrain.min_ready} s of {least} are held out; use less"
+        yield _fault(f"{held_out} {least}", said)
     if retrain.min_ready > retrain.span:
-        yield _fault(
-            f"{retrain.min_ready} s are more than the {retrain.span} s of {span}; use less",
-            least,
-            span,
-        )
+        said = f"{retrain.min_ready} s are more than the {retrain.span} s of {span}; use less"
+        yield _fault(f"{least} {span}", said)
     if retrain.within < retrain.span:
-        yield _fault(
-            f"{retrain.within} s are less than the {retrain.span} s of {span}; use more",
-            "retrain.within",
-            span,
-        )
+        said = f"{retrain.within} s are less than the {retrain.span} s of {span}; use more"
+        yield _fault(f"retrain.within {span}", said)

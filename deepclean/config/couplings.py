@@ -1,4 +1,4 @@
-"""One subtraction problem: what it cleans, from which witnesses, and how."""
+"""One subtraction problem: its bands, its witnesses, and the stages that clean."""
 
 from __future__ import annotations
 

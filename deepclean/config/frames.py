@@ -1,4 +1,4 @@
-"""What comes in and what goes out: the strain, the frame files of both sides, the archive."""
+"""Input and output: the strain, the frame files of both sides, the archive."""
 
 from __future__ import annotations
 

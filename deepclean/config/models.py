@@ -1,4 +1,4 @@
-"""Where models are, and what becomes of them in a running daemon."""
+"""The model store, and the trial of new versions in a running daemon."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ Settings = TypeVar("Settings")
 
 
 def engine_settings(config: Config) -> EngineSettings:
-    """Return what all couplings of a configuration share."""
+    """Return the settings that all couplings of a configuration share."""
     return replace(
         ungated_settings(config.engine, config.strain.rate),
         gate=gate_settings(config.gate) if config.gate.enabled else None,

@@ -114,7 +114,8 @@ class FrameArchive:
 
     def _attempt(self, folder: _ArchiveFolder) -> bool:
         try:
-            self._claim()
+            self._lock.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.hold()
             folder.fill(held(self._source, self._description))
         except StoppedError:
             return True
@@ -135,11 +136,6 @@ class FrameArchive:
             _log.info("the archive of %s is written again", folder.product)
         folder.works = True
         return True
-
-    def _claim(self) -> None:
-        """Make the directory, and keep others from writing the same names there."""
-        self._lock.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock.hold()
 
 
 class StoppedError(Exception):

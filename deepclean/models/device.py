@@ -82,7 +82,7 @@ def is_lost(error: Exception) -> bool:
     return isinstance(error, torch.AcceleratorError) and not is_short(error)
 
 
-def give_back(place: str) -> None:
+def release_memory(place: str) -> None:
     """Give a device its unused memory back; on a CPU that is done already."""
     if place != "cpu":
         torch.cuda.empty_cache()

@@ -17,12 +17,11 @@ from errno import EEXIST, ENOTDIR, ENOTEMPTY
 from pathlib import Path
 
 from deepclean.errors import ModelError, output_errors
-from deepclean.models.manifest import Manifest
+from deepclean.models.manifest import MANIFEST, Manifest
 from deepclean.models.versions import next_version
 from deepclean.system.atomic import sync
 from deepclean.system.lock import take
 
-MANIFEST = "manifest.json"
 LOCK = ".lock"
 
 _LEFTOVER = re.compile(r"\.(\d+|new|production|canary)(\.\d+)?\.tmp")

@@ -19,8 +19,7 @@ from deepclean import __version__
 from deepclean.errors import ModelError
 from deepclean.models import deepcleanv2, permissions, tensors
 from deepclean.models import directory as coupling_directory
-from deepclean.models.directory import MANIFEST
-from deepclean.models.manifest import Description, Manifest, Origin, sha256
+from deepclean.models.manifest import MANIFEST, Description, Manifest, Origin, sha256
 from deepclean.models.model import Model, freeze
 from deepclean.models.networks import build, measure
 from deepclean.models.tensors import Scalers
@@ -161,7 +160,10 @@ def read(path: Path, store: Path | None = None) -> tuple[bytes, Manifest, dict[s
     """
     raw = permissions.read(path / MANIFEST, store)
     manifest = Manifest.parse(raw, path / MANIFEST)
-    _check_place(manifest, path)
+    if path.name.isdigit() and int(path.name) != manifest.version:
+        raise ModelError(
+            f"holds version {manifest.version}: a copied directory keeps its number", path=path
+        )
     content = {name: permissions.read(path / name, store) for name in (WEIGHTS, SCALERS, GOLDEN)}
     for name, data in content.items():
         if manifest.files.get(name) != sha256(data):
@@ -170,11 +172,3 @@ def read(path: Path, store: Path | None = None) -> tuple[bytes, Manifest, dict[s
                 path=path / name,
             )
     return raw, manifest, content
-
-
-def _check_place(manifest: Manifest, path: Path) -> None:
-    """Raise ModelError where a directory that is named by a version holds another one."""
-    if path.name.isdigit() and int(path.name) != manifest.version:
-        raise ModelError(
-            f"holds version {manifest.version}: a copied directory keeps its number", path=path
-        )

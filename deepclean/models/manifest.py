@@ -19,6 +19,8 @@ from pydantic import (
 from deepclean.core.reach import Reach
 from deepclean.errors import ModelError
 
+MANIFEST = "manifest.json"
+
 SCHEMA_VERSION: Literal[2] = 2
 """Version 1, which is read as well, has no `origin`, no `parent_weights`, and a rate of every
 channel."""

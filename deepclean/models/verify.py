@@ -11,8 +11,9 @@ from deepclean.models import directory as coupling_directory
 from deepclean.models import files as models
 from deepclean.models import log as model_log
 from deepclean.models import permissions, versions
+from deepclean.models.manifest import MANIFEST
 
-PARTS = (coupling_directory.MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN)
+PARTS = (MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN)
 
 
 def version(path: Path, store: Path) -> list[str]:

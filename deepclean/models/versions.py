@@ -1,20 +1,40 @@
 """The versions of a coupling's model, and the pointers that say which of them is in force.
 
 `models/<interferometer>/<coupling>/` holds one directory per version, named by its number, and the
-small files `production` and `canary`, each naming a version and replaced by an atomic rename.
+small files `production` and `canary`, each naming a version and replaced by an atomic rename. A
+daemon reads these files and their versions' manifests once a second. A watch on them would gain
+less than the second that a model needs to settle, and would miss changes on a network file system.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from deepclean.errors import ModelError, output_errors
 from deepclean.models import permissions
+from deepclean.models.manifest import MANIFEST, sha256
 from deepclean.system.atomic import publish, sync
 
 Pointer = Literal["production", "canary"]
 POINTERS: tuple[Pointer, ...] = get_args(Pointer)
+
+
+@dataclass(frozen=True, slots=True)
+class PointerTarget:
+    """The content of a pointer when it was read.
+
+    Args:
+        version: the version that it names; None where there is no pointer, or it is damaged.
+        fault: the reason why it cannot be followed; empty where it can.
+        identity: the identities of the pointer and of that version's manifest. Where one changes,
+            the pointer is a new order.
+    """
+
+    version: int | None
+    fault: str = ""
+    identity: tuple[tuple[int, ...], ...] = ()
 
 
 def versions(directory: Path) -> tuple[int, ...]:
@@ -51,6 +71,19 @@ def read_pointer(directory: Path, pointer: Pointer, store: Path | None = None) -
     if not _is_version(text):
         raise ModelError(f"holds {text[:20]!r}, not a version number", path=path)
     return int(text)
+
+
+def pointer_target(directory: Path, pointer: Pointer, store: Path) -> PointerTarget:
+    """Read a pointer of a coupling's directory."""
+    seen = _identity(directory / pointer)
+    try:
+        version = read_pointer(directory, pointer, store)
+        if version is None:
+            return PointerTarget(None)
+        manifest = directory / str(version) / MANIFEST
+        return PointerTarget(version, identity=(seen, _identity(manifest)))
+    except ModelError as error:
+        return PointerTarget(None, str(error), (seen,))
 
 
 def set_pointer(directory: Path, pointer: Pointer, version: int) -> None:
@@ -103,6 +136,20 @@ def resolve(
     return directory / str(version)
 
 
+def manifest_hash(path: Path) -> str:
+    """Return the sha256 of a version's manifest. Raises ModelError where it cannot be read."""
+    return sha256(permissions.read(path / MANIFEST))
+
+
 def _is_version(name: str) -> bool:
     """Return whether `name` is a version number as it is written here, without leading zeros."""
     return name.isascii() and name.isdigit() and len(name) < 10 and str(int(name)) == name
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """Return the numbers that tell a file from another of the same name; empty without a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

@@ -24,10 +24,10 @@ from deepclean.core.engine.state import Role
 from deepclean.core.rollout.rollout import Event
 from deepclean.errors import DeepCleanError, ModelError
 from deepclean.factory import make_coupling
-from deepclean.models import device, pointers, rejections, store, versions
+from deepclean.models import device, rejections, store, versions
 from deepclean.models.loading import load_model, resolve_device
 from deepclean.models.model import Model
-from deepclean.models.pointers import PointerTarget
+from deepclean.models.versions import PointerTarget
 from deepclean.rollout.dry_run import dry_run, warm_up
 from deepclean.rollout.record import ModelRecord
 from deepclean.rollout.updates import Offer, RecentBlocks
@@ -107,7 +107,7 @@ class StoreFollower:
         self._write_down()
         at_work = self._at_work
         if self._before - at_work:
-            device.give_back(self._device)
+            device.release_memory(self._device)
         self._before = at_work
         for name in self._followed:
             for role in versions.POINTERS:
@@ -124,7 +124,7 @@ class StoreFollower:
         return self._config.models.directory / self._config.interferometer / name
 
     def _look(self, name: str, role: Role) -> PointerTarget:
-        return pointers.read(self._directory(name), role, self._config.models.directory)
+        return versions.pointer_target(self._directory(name), role, self._config.models.directory)
 
     def _follow(self, name: str, role: Role) -> None:
         """Offer what a pointer names, if that is new."""
@@ -153,7 +153,7 @@ class StoreFollower:
             return Offer(role, name, None, fault=fault)
         path = self._directory(name) / str(version.number)
         if version in self._at_work:
-            if pointers.manifest_hash(path) != self._hashes[version]:
+            if versions.manifest_hash(path) != self._hashes[version]:
                 raise ModelError(
                     "was changed in place, while it is at work: publish a new version", path=path
                 )

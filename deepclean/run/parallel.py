@@ -167,7 +167,7 @@ def set_up(task: ReplayTask) -> Callable[[Span, Tell], _ShardOutcome]:
 
     config = task.config
     torch.set_num_threads(config.runtime.threads)
-    malloc.keep()
+    malloc.retain()
     logs.configure(config.log.level, config.log.format)
     place = resolve_device(config.runtime.device)
     loaded = {}

@@ -35,7 +35,7 @@ class Trimmer:
             self._trim()
 
 
-def keep() -> None:
+def retain() -> None:
     """Let the C library keep the memory that is freed.
 
     A parallel replay makes and drops arrays of many MB with every hop. By default the library takes

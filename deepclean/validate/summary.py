@@ -15,8 +15,7 @@ from deepclean.core.segments import intersection
 from deepclean.core.spectra import CrossSpectra
 from deepclean.core.time import Span
 from deepclean.errors import InputError
-from deepclean.models.directory import MANIFEST
-from deepclean.models.manifest import Manifest
+from deepclean.models.manifest import MANIFEST, Manifest
 from deepclean.models.model import Model
 from deepclean.validate import spectra as rows_of
 from deepclean.validate.json_numbers import listed, rounded, seconds

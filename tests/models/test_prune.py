@@ -8,7 +8,7 @@ from deepclean.errors import ModelError
 from deepclean.models import diff, store, versions
 from deepclean.models import directory as coupling_directory
 from deepclean.models import log as model_log
-from deepclean.models.prune import prune, superfluous
+from deepclean.models.store import prune, superfluous
 from tests.helpers import store_site
 from tests.helpers.store_site import anything, description, scalers
 

@@ -46,7 +46,7 @@ import resource, sys
 import numpy as np
 from deepclean.system import malloc as memory
 if sys.argv[1] == "keep":
-    memory.keep()
+    memory.retain()
 for turn in range(11):
     if turn == 1:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

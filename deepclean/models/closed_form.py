@@ -241,7 +241,7 @@ class ClosedForm(nn.Module):
     def _reach(self, sign: int) -> int:
         """Return how far it looks, before (-1) or after (1), in samples."""
         bases = [max(self._end(i, lag, sign) for i, lag in base) for base in self._bases]
-        ends = [0, *(self._end(i, lag, sign, bases) for i, lag in self._lags)]
+        ends = [self._end(i, lag, sign, bases) for i, lag in self._lags]
         return max(0, max(ends) + (self.halves["out"] if self.decimation > 1 else 0))
 
     def _end(self, feature: int, lag: int, sign: int, bases: Sequence[int] = ()) -> int:

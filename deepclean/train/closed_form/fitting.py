@@ -24,8 +24,8 @@ from deepclean.train.closed_form.streams import Complex, Feature
 Group = tuple[Feature, int]
 """A feature at one range of lags: what one ridge belongs to."""
 
-_NEEDLESS = 0.1
-"""Parameters that the data determines of a group below which it is dropped."""
+_NEEDLESS = 1.0
+"""Energy that a group explains, in units of a parameter's noise, below which it is dropped."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,12 +97,9 @@ class Fitter:
         return self._fit(chosen, weights, before.solution.residual, ridges, rounds)
 
     def needed(self, fit: Fit) -> list[Group]:
-        """Return the groups of a fit that the data determines anything of."""
-        return [
-            group
-            for group, freedom in zip(fit.groups, fit.solution.freedom, strict=True)
-            if freedom >= _NEEDLESS
-        ]
+        """Return the groups of a fit that explain more than noise does."""
+        energy = fit.solution.energy
+        return [group for group, one in zip(fit.groups, energy, strict=True) if one >= _NEEDLESS]
 
     def keep(self, features: Collection[Feature]) -> None:
         """Forget what was made of all other features."""

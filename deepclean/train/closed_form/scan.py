@@ -192,8 +192,12 @@ def _judge(parts: Complex, trials: float) -> tuple[Float64, Float64]:
 
 
 def _independent(layout: BandLayout, lags: int) -> float:
-    """Return how many independent correlations lie in a range of lags, in internal samples."""
-    return max(1.0, lags / layout.internal_rate * float(layout.value.sum()) / 2)
+    """Return how many independent correlations lie in a range of lags, in internal samples.
+
+    A band of width B holds B T of them, and the highest of a smooth curve is about twice as often
+    above a high level as that of as many samples. Each bin of a segment is half a hertz.
+    """
+    return max(1.0, lags / layout.internal_rate * float(layout.value.sum()))
 
 
 def _blocks(layout: BandLayout, length: int, segments: int, *, analytic: bool = True) -> list[int]:

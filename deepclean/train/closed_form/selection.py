@@ -20,6 +20,7 @@ from deepclean.train.closed_form.fitting import Fit, Fitter, Group, predicted
 from deepclean.train.closed_form.judge import Gain, HeldOutScore, compare, hold_out
 from deepclean.train.closed_form.lags import farthest, range_lags, range_of
 from deepclean.train.closed_form.scan import scan
+from deepclean.train.closed_form.solve import ROUNDS
 from deepclean.train.closed_form.streams import Complex, Feature
 
 CHANCE = 0.01
@@ -115,7 +116,9 @@ class Search:
         self._add_likely(witnesses, witnesses)
         self._try_classes(slow)
         self._shorten()
-        self.fit = self._fitter.fit(self._fitter.needed(self.fit), self.fit, rounds=4)
+        for _ in range(2):
+            needed = self._fitter.needed(self.fit)
+            self.fit = self._fitter.fit(needed, self.fit, rounds=ROUNDS)
         return self.fit
 
     def _carriers(self) -> list[int]:

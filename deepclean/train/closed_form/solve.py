@@ -58,12 +58,14 @@ class Solution:
         residual: power spectrum of what is left, by bin, unbiased by the fit.
         ridges: one a group.
         freedom: how many parameters of each group the data determines.
+        energy: what each group explains, in units of a parameter's noise.
     """
 
     coefficients: Float64
     residual: Float64
     ridges: Float64
     freedom: Float64
+    energy: Float64
 
 
 def solve(
@@ -90,11 +92,11 @@ def solve(
     residual = statistics.power / statistics.weight if start is None else start
     sizes = np.bincount(groups).astype(np.float64) if len(groups) else np.zeros(0)
     if not len(groups):
-        return Solution(np.zeros(0), residual, sizes, sizes)
+        return Solution(np.zeros(0), residual, sizes, sizes, sizes)
     held = np.full(len(sizes), 1e-3 if ridge is None else ridge)
     if ridges is not None and ridge is None:
         held = ridges
-    coefficients, freedom = np.zeros(len(groups)), sizes
+    coefficients, freedom, energy = np.zeros(len(groups)), sizes, sizes
     for number in range(rounds):
         matrix, right, scale = normal_equations(statistics, value / residual)
         steps = _ITERATIONS if number == 0 and ridges is None else _ITERATIONS // 3
@@ -103,12 +105,12 @@ def solve(
             units = inverse @ right
             spread = np.bincount(groups, OVERLAP * np.diagonal(inverse))
             freedom = np.clip(sizes - held * spread, 1e-9, None)
+            energy = np.bincount(groups, units**2).astype(np.float64)
             if ridge is None:
-                power = np.maximum(np.bincount(groups, units**2), 1e-30)
-                held = np.clip(freedom / power, _STRONGEST, _WEAKEST)
+                held = np.clip(freedom / np.maximum(energy, 1e-30), _STRONGEST, _WEAKEST)
         coefficients = scale * units
         residual = unbiased(statistics.residual(coefficients), statistics, value, freedom)
-    return Solution(coefficients, residual, held, freedom)
+    return Solution(coefficients, residual, held, freedom, energy)
 
 
 def resolve(

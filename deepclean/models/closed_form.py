@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepclean.errors import ModelError
+from deepclean.models.lagged_sum import Lag, LaggedSum
 
 STREAMS = ("wide", "slow")
 """The low-pass filters that a witness may stand behind."""
@@ -36,9 +37,6 @@ CLIP = 3.0
 
 _BLOCK = 32
 """Internal samples that one matrix product makes: longer wastes products, shorter copies."""
-
-Lag = tuple[int, int]
-"""A feature's number and a lag in internal samples."""
 
 
 class ClosedForm(nn.Module):
@@ -90,9 +88,9 @@ class ClosedForm(nn.Module):
         self._raised = [index for index, power in enumerate(raised) if power]
         self._lags: list[Lag] = [(i, lag) for i, lags in enumerate(taps) for lag in lags]
         self._bases: list[list[Lag]] = [[(i, lag) for i, lag in base] for base in bases]
-        self._sum = _LaggedSum(self._plain, self._lags)
-        self._raised_sum = _LaggedSum(self._raised, self._lags)
-        self._base_sums = [_LaggedSum(self._plain, base) for base in self._bases]
+        self._sum = LaggedSum(self._plain, self._lags)
+        self._raised_sum = LaggedSum(self._raised, self._lags)
+        self._base_sums = [LaggedSum(self._plain, base) for base in self._bases]
         self._filters: dict[str, Tensor] = {}
         self.register_load_state_dict_post_hook(_forget_filters)  # type: ignore[no-untyped-call]
         for stream in STREAMS:
@@ -259,47 +257,6 @@ def _forget_filters(module: nn.Module, incompatible: object) -> None:
     """Follow a change of the taps."""
     assert isinstance(module, ClosedForm)
     module.forget_filters()
-
-
-class _LaggedSum:
-    """The sum of features, each at its lags.
-
-    Args:
-        numbers: of the features that there are.
-        lags: a feature and a lag for each weight; those of other features are passed over.
-    """
-
-    def __init__(self, numbers: Sequence[int], lags: Sequence[Lag]) -> None:
-        columns = {number: column for column, number in enumerate(numbers)}
-        used = [place for place, (number, _) in enumerate(lags) if number in columns]
-        self._distinct = sorted({lags[place][1] for place in used})
-        row = {lag: number for number, lag in enumerate(self._distinct)}
-        width = len(numbers)
-        self._used = torch.tensor(used, dtype=torch.long)
-        self._places = torch.tensor(
-            [row[lags[place][1]] * width + columns[lags[place][0]] for place in used],
-            dtype=torch.long,
-        )
-
-    def __call__(self, features: Tensor, weights: Tensor) -> Tensor:
-        """Return the sum, `(batch, internal samples)`.
-
-        Args:
-            features: `(batch, features, internal samples)`.
-            weights: one for each of all lags.
-        """
-        batch, width, count = features.shape
-        if not self._distinct:
-            return features.new_zeros(batch, count)
-        device, rows = features.device, len(self._distinct)
-        matrix = features.new_zeros(rows * width)
-        matrix[self._places.to(device)] = weights[self._used.to(device)]
-        before, after = max(0, -self._distinct[0]), max(0, self._distinct[-1])
-        padded = functional.pad(matrix.reshape(rows, width) @ features, (before, after))
-        total = padded[:, 0, before + self._distinct[0] :][:, :count]
-        for row, lag in enumerate(self._distinct[1:], start=1):
-            total = total + padded[:, row, before + lag : before + lag + count]
-        return total
 
 
 def _later(samples: Tensor, shift: int) -> Tensor:

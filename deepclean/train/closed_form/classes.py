@@ -84,24 +84,23 @@ class Kind:
         return frozenset(self.listed) | {feature for feature in products if feature is not None}
 
     def offer(
-        self, bank: Bank, gradient: Sequence[Complex], fit: Fit, *, beyond: float | None
+        self, bank: Bank, weighted: Complex, fit: Fit, *, beyond: float | None
     ) -> list[Feature]:
         """Return the features worth a closer look, the best first.
 
         Args:
             bank: the data.
-            gradient: of the fit.
+            weighted: `V R` of the fit with the segments' weights in it, `(bins, segments)`.
             fit: the best so far; what it has is not offered.
             beyond: probability that any product is offered by chance; None: each by itself.
         """
         listed = [feature for feature in self.listed if feature not in fit.features]
         if not self.tables:
             return listed
-        lengths = [stretch.wide.shape[1] for stretch in bank.stretches]
-        weight = raised_gradient(bank.layout, gradient, lengths)
+        gradient = raised_gradient(bank, weighted)
         found: dict[Feature, tuple[float, float]] = {}
         for table in self.tables:
-            found |= _tried(table, bank, weight)
+            found |= _tried(table, bank, gradient)
         fresh = {feature: one for feature, one in found.items() if feature not in fit.features}
         limit = _LIKELY if beyond is None else beyond / max(len(fresh), 1)
         good = [feature for feature, (_, chance) in fresh.items() if chance < limit]
@@ -109,7 +108,7 @@ class Kind:
 
 
 def _tried(
-    table: Table, bank: Bank, weight: Sequence[Complex]
+    table: Table, bank: Bank, gradient: Sequence[Complex]
 ) -> dict[Feature, tuple[float, float]]:
     """Return statistic and probability of chance of the products of a table."""
     spacing = bank.layout.spacing
@@ -118,7 +117,7 @@ def _tried(
         bank,
         [getattr(stretch, table.left_stream)[list(table.left)] for stretch in bank.stretches],
         [getattr(stretch, table.right_stream)[list(table.right)] for stretch in bank.stretches],
-        weight,
+        gradient,
         [node * spacing for node in range(-table.past, 2)],
         None if carrier is None else [stretch.wide[carrier] for stretch in bank.stretches],
     )

@@ -49,7 +49,6 @@ from deepclean.train.closed_form.robust import RESIDUAL, robust_weights
 from deepclean.train.closed_form.selection import Choice, Search
 from deepclean.train.closed_form.solve import Solution, normal_equations, solve
 from deepclean.train.closed_form.statistics import Statistics, measure
-from deepclean.train.closed_form.streams import Feature
 
 SAMPLE = 2048
 """Segments, one a second, that the features are chosen on at most."""
@@ -245,11 +244,6 @@ def _figures(whole: _Whole, layout: BandLayout) -> dict[str, Figures]:
 
 def _contributions(fitter: Fitter, fit: Fit, coefficients: Float64) -> Float64:
     """Return the power spectrum of each feature's part of the estimate, `(features, bins)`."""
-    spectra: dict[Feature, Float64] = {}
-    for feature in fit.features:
-        part = np.zeros_like(fitter.strain)
-        for number, group in enumerate(fit.groups):
-            if group[0] == feature:
-                part += predicted(fitter.columns(group), coefficients[fit.group_of == number])
-        spectra[feature] = np.mean(np.abs(part) ** 2, axis=1)
-    return np.array(list(spectra.values())).reshape(len(spectra), len(fitter.value))
+    parts = fitter.parts(fit, coefficients)
+    spectra = [np.mean(np.abs(parts[feature]) ** 2, axis=1) for feature in fit.features]
+    return np.array(spectra).reshape(len(spectra), len(fitter.value))

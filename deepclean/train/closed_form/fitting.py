@@ -107,6 +107,14 @@ class Fitter:
         for group in [group for group in self._columns if group[0] not in features]:
             del self._columns[group]
 
+    def parts(self, fit: Fit, coefficients: Float64) -> dict[Feature, Complex]:
+        """Return each feature's part of an estimate, `(bins, segments)`."""
+        parts: dict[Feature, Complex] = {}
+        for number, group in enumerate(fit.groups):
+            part = predicted(self.columns(group), coefficients[fit.group_of == number])
+            parts[group[0]] = parts[group[0]] + part if group[0] in parts else part
+        return parts
+
     def design(self, groups: Iterable[Group]) -> Complex64:
         """Return the transforms of all parameters, `(bins, parameters, segments)`."""
         made = [self.columns(group) for group in groups]

@@ -14,6 +14,7 @@ block; neither is taken for a coupling.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from deepclean.core.block import Float64
-from deepclean.train.closed_form.bank import Bank
+from deepclean.train.closed_form.bank import Bank, band_power
 from deepclean.train.closed_form.layout import BandLayout
 from deepclean.train.closed_form.robust import LEVERAGE, robust_weights
 from deepclean.train.closed_form.streams import Complex, Feature, Float32
@@ -55,7 +56,7 @@ class Finding:
 def scan(
     bank: Bank,
     features: Sequence[Feature],
-    gradient: Sequence[Complex],
+    weighted: Complex,
     reach: tuple[int, int],
     known: Mapping[Feature, tuple[int, int]] | None = None,
 ) -> list[Finding]:
@@ -64,7 +65,7 @@ def scan(
     Args:
         bank: of the features.
         features: the candidates.
-        gradient: of the fit, for each stretch.
+        weighted: `V R` of the fit with the segments' weights in it, `(bins, segments)`.
         reach: lags searched, internal samples, `(before, after)`.
         known: for some features, lags between which is not searched.
     """
@@ -72,14 +73,12 @@ def scan(
     step = layout.analytic_step
     lags = np.arange(-(reach[0] // step), reach[1] // step + 1)
     near = np.abs(lags * step) <= layout.spacing
-    transforms = [_transform(sequence) for sequence in gradient]
-    blocks = [_blocks(layout, len(sequence), bank.segments) for sequence in gradient]
+    transforms = [_transform(sequence) for sequence in bank.gradient(weighted)]
     findings = []
     for feature in features:
-        signals = bank.signals(feature)
         total = sum(
             _correlation(signal, transform, lags)
-            for signal, transform in zip(signals, transforms, strict=True)
+            for signal, transform in zip(bank.signals(feature), transforms, strict=True)
         )
         size = np.abs(total)
         if known is not None and feature in known:
@@ -90,12 +89,12 @@ def scan(
         for tried in (near, ~near):
             if not size[tried].any():
                 continue
-            lag = int(lags[tried][np.argmax(size[tried])])
-            parts = _in_blocks(signals, gradient, blocks, lag)
+            lag = int(lags[tried][np.argmax(size[tried])]) * step
+            parts = _in_blocks(bank, feature, lag, weighted)
             trials = 2 * _independent(layout, int(tried.sum()) * step)
             statistic, chance = _judge(parts[:, None], trials)
             if chance[0] <= best.chance:
-                best = Finding(feature, float(statistic[0]), lag * step, float(chance[0]))
+                best = Finding(feature, float(statistic[0]), lag, float(chance[0]))
         findings.append(best)
     return findings
 
@@ -104,17 +103,20 @@ def scan_products(
     bank: Bank,
     left: Sequence[Float32],
     right: Sequence[Float32],
-    weight: Sequence[Complex],
+    gradient: Sequence[Complex],
     lags: Sequence[int],
     carrier: Sequence[Float32] | None = None,
 ) -> tuple[Float64, Float64]:
     """Return statistics of all products of two sets of streams: matrix products over blocks.
 
+    The blocks' ends are tapered, the tapers of neighbours adding up to 1: cut off abruptly, a
+    strong line times the floor beside it would not average away.
+
     Args:
         bank: for its stretches and layout.
         left: rows of one side in each stretch, `(rows, n)`, internal rate.
         right: of the other.
-        weight: `raised_gradient` for each stretch.
+        gradient: `raised_gradient` for each stretch.
         lags: internal samples.
         carrier: a further factor for each stretch.
 
@@ -122,61 +124,94 @@ def scan_products(
         Statistic at the best lag and its probability by chance, each `(left rows, right rows)`.
     """
     layout = bank.layout
+    blocks = [_tapers(bank, rows.shape[1]) for rows in left]
+    counted = _leverage(left, blocks)[:, :, None] * _leverage(right, blocks)[:, None, :]
     best = np.zeros((len(left[0]), len(right[0])))
     least = np.ones(best.shape)
     trials = _independent(layout, max(lags) - min(lags))
     for lag in lags:
         parts = []
-        for number, (a, b, w) in enumerate(zip(left, right, weight, strict=True)):
-            late = np.roll(w, lag).astype(np.complex64)
+        for number, (a, b, whole) in enumerate(zip(left, right, gradient, strict=True)):
+            late = np.roll(whole, lag).astype(np.complex64)
             if carrier is not None:
                 late = late * carrier[number]
-            edges = _blocks(layout, a.shape[1], bank.segments, analytic=False)
-            for begin, end in zip(edges, [*edges[1:], a.shape[1]], strict=True):
-                part = late[begin:end]
-                weighted = np.stack([part.real, part.imag])[:, None] * a[:, begin:end]
-                real, imaginary = weighted @ b[:, begin:end].T
+            for cut, taper in blocks[number]:
+                part = late[cut] * taper
+                rows = np.stack([part.real, part.imag])[:, None] * a[:, cut]
+                real, imaginary = rows @ b[:, cut].T
                 parts.append(real + 1j * imaginary)
-        statistic, chance = _judge(np.stack(parts).reshape(len(parts), -1), trials)
+        every = np.asarray(np.stack(parts) * counted, dtype=np.complex128)
+        statistic, chance = _judge(every.reshape(len(parts), -1), trials)
         statistic, chance = statistic.reshape(best.shape), chance.reshape(best.shape)
         better = statistic > best
         best[better], least[better] = statistic[better], chance[better]
     return best, least
 
 
-def raised_gradient(
-    layout: BandLayout, gradient: Sequence[Complex], lengths: Sequence[int]
-) -> list[Complex]:
+def raised_gradient(bank: Bank, weighted: Complex) -> list[Complex]:
     """Return the gradient at the internal rate: what a real signal there is correlated with.
 
     Args:
-        layout: of the model.
-        gradient: for each stretch, analytic rate.
-        lengths: internal samples of each stretch.
+        bank: of the data.
+        weighted: `V R` of the fit with the segments' weights in it, `(bins, segments)`.
     """
+    layout = bank.layout
     half = len(layout.analytic) // 2
     raised = []
-    for sequence, length in zip(gradient, lengths, strict=True):
+    for sequence, stretch in zip(bank.gradient(weighted), bank.stretches, strict=True):
+        length = stretch.wide.shape[1]
         long = scipy.signal.upfirdn(layout.analytic, sequence, up=layout.analytic_step)
         part = long[half : half + length]
         raised.append(np.pad(part, (0, length - len(part))))
     return raised
 
 
-def _in_blocks(
-    signals: Sequence[NDArray[np.complex64]],
-    gradient: Sequence[Complex],
-    blocks: Sequence[Sequence[int]],
-    lag: int,
-) -> Complex:
-    """Return the correlation at a lag by block; one with a glitch in the feature counts less."""
-    parts, powers = [], []
-    for signal, sequence, edges in zip(signals, gradient, blocks, strict=True):
-        late = _later(signal, lag)
-        parts.append(np.add.reduceat(late.conj() * sequence, edges))
-        powers.append(np.add.reduceat(late.real**2 + late.imag**2, edges))
-    weights = robust_weights(np.concatenate(powers), LEVERAGE)
-    return np.asarray(np.concatenate(parts) * weights, dtype=np.complex128)
+def _in_blocks(bank: Bank, feature: Feature, lag: int, weighted: Complex) -> Complex:
+    """Return the correlation at a lag by block; a segment with a glitch in the feature counts less.
+
+    It is taken by segment and bin: in time, a strong line times the floor beside it would not
+    average away within a block.
+    """
+    columns = bank.columns(feature, [lag])[:, 0]
+    parts = np.sum(columns.conj() * weighted, axis=0)
+    parts = parts * robust_weights(band_power(columns, bank.layout.value), LEVERAGE)
+    edges = range(0, max(len(parts) - _block(bank) // 2, 1), _block(bank))
+    return np.asarray(np.add.reduceat(parts, edges), dtype=np.complex128)
+
+
+def _block(bank: Bank) -> int:
+    """Return the length of a block in seconds, which is as many segments."""
+    return min(max(bank.segments // _BLOCKS, _SHORTEST_BLOCK), _LONGEST_BLOCK)
+
+
+def _tapers(bank: Bank, length: int) -> list[tuple[slice, Float32]]:
+    """Return the blocks of a stretch at the internal rate, and their tapers, which add up to 1."""
+    rate = bank.layout.internal_rate
+    half, block = rate // 2, _block(bank) * rate
+    rise = np.sin(np.pi / 2 * (np.arange(2 * half) + 0.5) / (2 * half)) ** 2
+    edges = [*range(0, max(length - block // 2, 1), block), length]
+    made = []
+    for begin, end in itertools.pairwise(edges):
+        first, stop = max(begin - half, 0), min(end + half, length)
+        taper = np.ones(stop - first, dtype=np.float32)
+        if begin > 0:
+            taper[: 2 * half] *= rise
+        if end < length:
+            taper[-2 * half :] *= rise[::-1]
+        made.append((slice(first, stop), taper))
+    return made
+
+
+def _leverage(
+    rows: Sequence[Float32], blocks: Sequence[Sequence[tuple[slice, Float32]]]
+) -> Float64:
+    """Return the weight of each row in each block, `(blocks, rows)`: less where it has a glitch."""
+    powers = [
+        np.einsum("rn,rn->r", part[:, cut], part[:, cut])
+        for part, cuts in zip(rows, blocks, strict=True)
+        for cut, _ in cuts
+    ]
+    return np.stack([robust_weights(row, LEVERAGE) for row in np.array(powers).T], axis=1)
 
 
 def _judge(parts: Complex, trials: float) -> tuple[Float64, Float64]:
@@ -200,13 +235,6 @@ def _independent(layout: BandLayout, lags: int) -> float:
     return max(1.0, lags / layout.internal_rate * float(layout.value.sum()))
 
 
-def _blocks(layout: BandLayout, length: int, segments: int, *, analytic: bool = True) -> list[int]:
-    """Return where the blocks of a stretch begin."""
-    rate = layout.analytic_rate if analytic else layout.internal_rate
-    seconds = min(max(segments // _BLOCKS, _SHORTEST_BLOCK), _LONGEST_BLOCK)
-    return list(range(0, max(length - seconds * rate // 2, 1), seconds * rate))
-
-
 def _transform(sequence: Complex) -> tuple[Complex, int]:
     size = scipy.fft.next_fast_len(2 * len(sequence))
     return scipy.fft.fft(sequence.astype(np.complex64), size), size
@@ -219,13 +247,3 @@ def _correlation(
     spectrum, size = transform
     both = scipy.fft.ifft(spectrum * scipy.fft.fft(signal, size).conj())
     return np.asarray(both[(-lags) % size])
-
-
-def _later(signal: NDArray[np.complex64], lag: int) -> NDArray[np.complex64]:
-    """Return `z(t + lag)`; zeros come in."""
-    moved = np.zeros_like(signal)
-    if lag >= 0:
-        moved[: len(signal) - lag] = signal[lag:]
-    else:
-        moved[-lag:] = signal[:lag]
-    return moved

@@ -8,26 +8,17 @@ squares in those units, or densities. The strain leaves in its own units, 1e-23 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.models.scene import Scene, floor_density, resonance
+from benchmarks.models import couplings
+from benchmarks.models.scene import Scene, floor_density
 from deepclean.core.block import Float64
-from deepclean.core.resample import Resampler
 
 STRAIN = 1e-23
 """Strain per root Hz of the floor in the middle of a band."""
-
-SENSOR = 1e-3
-"""Density of a witness's own noise per root Hz, relative to the rms of what it sees."""
-
-Channels = list[Float64]
-Made = tuple[Channels, Float64]
-Maker = Callable[[np.random.Generator, Scene], Made]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +58,7 @@ class Site:
     name: str
     band: tuple[float, float]
     accept: float
-    maker: Maker
+    maker: couplings.Maker
     glitches: bool = False
 
     def record(
@@ -113,215 +104,46 @@ def _glitch(scene: Scene, witnesses: Float64, strain: Float64) -> None:
             strain[start : start + length] += 3000 * burst
 
 
-def _motions(scene: Scene, drawn: np.random.Generator, count: int) -> Channels:
-    return [scene.motion(drawn.uniform(0.2, 2.5), drawn.uniform(0.08, 0.25)) for _ in range(count)]
-
-
-def _angular(scene: Scene, drawn: np.random.Generator, motions: Channels) -> Channels:
-    """Return one witness for each motion, which sees some of the others too, and its own noise."""
-    seen = []
-    for number, motion in enumerate(motions):
-        leaks = 0.2 * drawn.uniform(-1, 1, len(motions))
-        leaks[number] = 0.0
-        mixed = motion + sum(leak * other for leak, other in zip(leaks, motions, strict=True))
-        seen.append(mixed + scene.white(SENSOR))
-    return seen
-
-
-def _turned(carrier: NDArray[np.complex128], drawn: np.random.Generator) -> Float64:
-    return np.asarray((carrier * np.exp(1j * drawn.uniform(-np.pi, np.pi))).real)
-
-
-def _witness_of(scene: Scene, carrier: NDArray[np.complex128]) -> Float64:
-    return carrier.real + scene.white(SENSOR)
-
-
-def _sidebands(
-    scene: Scene,
-    drawn: np.random.Generator,
-    carrier: NDArray[np.complex128],
-    motions: Sequence[Float64],
-    strength: float,
-) -> Float64:
-    """Return a carrier multiplied by motions, each by its own path, of a total strength."""
-    sizes = 10 ** drawn.uniform(-0.5, 0.5, len(motions))
-    sizes *= strength / np.sqrt(np.sum(sizes**2))
-    total = np.zeros(scene.count)
-    for size, motion in zip(sizes, motions, strict=True):
-        total += size * motion * _turned(carrier, drawn)
-    return total
-
-
-def _line_site(line: float, sidebands: float, motions: int, delay: float = 0.002) -> Maker:
-    def make(drawn: np.random.Generator, scene: Scene) -> Made:
-        carrier, moving = scene.line(60), _motions(scene, drawn, motions)
-        noise = line * _turned(carrier, drawn)
-        noise += _sidebands(scene, drawn, carrier, moving, sidebands)
-        channels = [_witness_of(scene, carrier), *_angular(scene, drawn, moving)]
-        return channels, scene.delayed(noise, delay)
-
-    return make
-
-
-def _weak(drawn: np.random.Generator, scene: Scene) -> Made:
-    """Make weak sidebands, and a broadband coupling beside them."""
-    channels, noise = _line_site(15.0, 2.0, 19)(drawn, scene)
-    shaking = scene.broad(50, 70)
-    noise += scene.delayed(1.5 * shaking, drawn.uniform(0.001, 0.005))
-    return [*channels, shaking + scene.white(0.03)], noise
-
-
-def _irrelevant(drawn: np.random.Generator, scene: Scene) -> Made:
-    channels, noise = _line_site(15.0, 7.0, 8)(drawn, scene)
-    others = [*_motions(scene, drawn, 25), *(scene.white(1.0) for _ in range(25))]
-    return [*channels, *others], noise
-
-
-def _two_phases(drawn: np.random.Generator, scene: Scene) -> Made:
-    """Make two phases of the mains, which wander a little apart, and four motions for both."""
-    carriers = [scene.line(60), scene.line(60) * np.exp(2j * np.pi / 3)]
-    moving = _motions(scene, drawn, 4)
-    noise = np.zeros(scene.count)
-    for carrier in carriers:
-        noise += 7 * _turned(carrier, drawn)
-        noise += _sidebands(scene, drawn, carrier, moving, 3.0)
-    seen = [_witness_of(scene, carrier) for carrier in carriers]
-    return [*seen, *_angular(scene, drawn, moving)], scene.delayed(noise, 0.002)
-
-
-def _sampled_slowly(drawn: np.random.Generator, scene: Scene) -> Made:
-    """Make angular witnesses of 16 samples a second, brought up by the engine's own filter."""
-    channels, noise = _line_site(15.0, 5.0, 4)(drawn, scene)
-    up = Resampler(16, scene.rate, zeros=16, max_delay=Fraction(1, 4), attenuation=80.0)
-    step, count = scene.rate // 16, scene.count // 16 // 8 * 8
-    slow = []
-    for channel in channels[1:]:
-        first, stop = up.needs(0, scene.count)
-        # The ends are inside the margins, where nothing is compared.
-        low = np.resize(channel[::step], count)
-        padded = np.take(low, np.arange(first, stop), mode="clip")
-        slow.append(up.apply(padded[None], 0, scene.count)[0])
-    return [channels[0], *slow], noise
-
-
-def _saturating_sidebands(drawn: np.random.Generator, scene: Scene) -> Made:
-    carrier, moving = scene.line(60), _motions(scene, drawn, 4)
-    weights = drawn.uniform(0.5, 1.0, 4) * drawn.choice([-1, 1], 4)
-    noise = 10 * _turned(carrier, drawn)
-    noise += 7 * np.tanh(np.tensordot(weights, np.stack(moving), 1)) * _turned(carrier, drawn)
-    channels = [_witness_of(scene, carrier), *_angular(scene, drawn, moving)]
-    return channels, scene.delayed(noise, 0.002)
-
-
-def _trilinear(drawn: np.random.Generator, scene: Scene) -> Made:
-    carrier, (first, second) = scene.line(60), _motions(scene, drawn, 2)
-    noise = 10 * _turned(carrier, drawn) + 3 * first * _turned(carrier, drawn)
-    noise += 4 * first * second * _turned(carrier, drawn)
-    noise += 3 * (first**2 - 1) * _turned(carrier, drawn)
-    channels = [_witness_of(scene, carrier), *_angular(scene, drawn, [first, second])]
-    return channels, scene.delayed(noise, 0.002)
-
-
-def _saturation(drawn: np.random.Generator, scene: Scene) -> Made:
-    shaking = [scene.broad(20, 40) for _ in range(2)]
-    force = sum(
-        scene.delayed(part, drawn.uniform(0.001, 0.008)) * drawn.uniform(0.5, 1) for part in shaking
-    )
-    assert isinstance(force, np.ndarray)
-    driven = 1.2 * force / force.std()
-    channels = [part + scene.white(0.01) for part in shaking]
-    return channels, 25 * np.tanh(driven)
-
-
-def _quadratic(drawn: np.random.Generator, scene: Scene) -> Made:
-    """Make the square of a motion between 4 and 11 Hz: scattered light's weak limit."""
-    motion = scene.broad(4, 11)
-    motion /= motion.std()
-    other = scene.broad(8, 24)
-    noise = scene.delayed(7 * motion**2, drawn.uniform(0.001, 0.01))
-    return [motion + scene.white(1e-3), other + scene.white(0.03)], noise
-
-
-def _product(drawn: np.random.Generator, scene: Scene) -> Made:
-    """Make the product of two motions, by two paths of different delay, and a third witness."""
-    first, second, third = scene.broad(0.5, 6), scene.broad(9, 15), scene.broad(5, 25)
-    both = first * second / 2
-    noise = scene.delayed(both, 0.005) + drawn.uniform(0.5, 1) * scene.delayed(both, 0.03)
-    channels = [channel + scene.white(0.01) for channel in (first, second, third)]
-    return channels, 3.0 * noise
-
-
-def _driven(
-    band: tuple[float, float],
-    modes: Sequence[Sequence[tuple[float, float, float]]],
-    strength: float,
-    useless: int = 0,
-) -> Maker:
-    """Return the maker of witnesses that drive resonances.
-
-    Args:
-        band: in Hz; the witnesses see twice as much.
-        modes: for each witness, its (frequency, quality, delay in seconds).
-        strength: density at the resonance.
-        useless: witnesses that drive nothing.
-    """
-    low, high = band
-    wide = (high - low) / 2
-
-    def make(drawn: np.random.Generator, scene: Scene) -> Made:
-        noise = np.zeros(scene.count)
-        channels = []
-        for coupled in modes:
-            shaking = scene.broad(max(low - wide, 1.0), high + wide)
-            for frequency, quality, delay in coupled:
-                size = strength * drawn.uniform(0.7, 1.3) * drawn.choice([-1, 1])
-                late = scene.delayed(shaking, delay)
-                noise += size * scene.filtered(late, resonance(frequency, quality))
-            channels.append(shaking + scene.white(0.003))
-        channels += [scene.broad(low, high) for _ in range(useless)]
-        return channels, noise
-
-    return make
-
-
-def _collinear(drawn: np.random.Generator, scene: Scene) -> Made:
-    """Make eight witnesses of one motion that differ by a hundredth."""
-    shaking = scene.broad(100, 140)
-    channels = [shaking + 0.01 * scene.broad(100, 140) for _ in range(8)]
-    return channels, 6 * scene.delayed(shaking, drawn.uniform(0.001, 0.004))
-
-
 SITES: tuple[Site, ...] = (
-    Site("strong sidebands", (55.0, 65.0), 1.005, _line_site(15.0, 7.0, 20)),
-    Site("weak sidebands", (55.0, 65.0), 1.005, _weak),
-    Site("saturation", (20.0, 40.0), 1.02, _saturation),
-    Site("quadratic", (10.0, 20.0), 1.01, _quadratic),
-    Site("product", (10.0, 20.0), 1.01, _product),
-    Site("two mains phases", (55.0, 65.0), 1.01, _two_phases),
-    Site("delay of 40 ms", (55.0, 65.0), 1.01, _line_site(15.0, 5.0, 4, delay=0.04)),
-    Site("witnesses at 16 Hz", (55.0, 65.0), 1.01, _sampled_slowly),
-    Site("collinear", (110.0, 130.0), 1.005, _collinear),
-    Site("50 irrelevant", (55.0, 65.0), 1.005, _irrelevant),
-    Site("glitches", (55.0, 65.0), 1.003, _line_site(15.0, 5.0, 6), glitches=True),
-    Site("saturating sidebands", (55.0, 65.0), 1.03, _saturating_sidebands),
-    Site("trilinear", (55.0, 65.0), 1.01, _trilinear),
+    Site("strong sidebands", (55.0, 65.0), 1.005, couplings.line_with_sidebands(15.0, 7.0, 20)),
+    Site("weak sidebands", (55.0, 65.0), 1.005, couplings.weak_sidebands),
+    Site("saturation", (20.0, 40.0), 1.02, couplings.saturation),
+    Site("quadratic", (10.0, 20.0), 1.01, couplings.quadratic),
+    Site("product", (10.0, 20.0), 1.01, couplings.product),
+    Site("two mains phases", (55.0, 65.0), 1.01, couplings.two_phases),
+    Site(
+        "delay of 40 ms",
+        (55.0, 65.0),
+        1.01,
+        couplings.line_with_sidebands(15.0, 5.0, 4, delay=0.04),
+    ),
+    Site("witnesses at 16 Hz", (55.0, 65.0), 1.01, couplings.sampled_slowly),
+    Site("collinear", (110.0, 130.0), 1.005, couplings.collinear),
+    Site("50 irrelevant", (55.0, 65.0), 1.005, couplings.irrelevant),
+    Site(
+        "glitches", (55.0, 65.0), 1.003, couplings.line_with_sidebands(15.0, 5.0, 6), glitches=True
+    ),
+    Site("saturating sidebands", (55.0, 65.0), 1.03, couplings.saturating_sidebands),
+    Site("trilinear", (55.0, 65.0), 1.01, couplings.trilinear),
     Site(
         "resonance at 105 Hz, Q 100",
         (100.0, 110.0),
         1.008,
-        _driven((100.0, 110.0), [[(105.0, 100.0, 0.002)]], 12.0),
+        couplings.driven((100.0, 110.0), [[(105.0, 100.0, 0.002)]], 12.0),
     ),
     Site(
         "resonances, 10-20 Hz",
         (10.0, 20.0),
         1.008,
-        _driven((10.0, 20.0), [[(12.0, 10.0, 0.005), (16.0, 10.0, 0.01)], [(14.0, 10.0, 0.0)]], 8),
+        couplings.driven(
+            (10.0, 20.0), [[(12.0, 10.0, 0.005), (16.0, 10.0, 0.01)], [(14.0, 10.0, 0.0)]], 8
+        ),
     ),
     Site(
         "resonances, 10-13 Hz",
         (10.0, 13.0),
         1.008,
-        _driven(
+        couplings.driven(
             (10.0, 13.0), [[(11.0, 10.0, 0.03)], [(12.0, 10.0, 0.03)], [(10.5, 10.0, 0.03)]], 8.0
         ),
     ),
@@ -329,19 +151,24 @@ SITES: tuple[Site, ...] = (
         "resonances, 104-109 Hz",
         (104.0, 109.0),
         1.008,
-        _driven((104.0, 109.0), [[(106.0, 100.0, 0.002)], [(107.5, 100.0, 0.005)]], 12.0),
+        couplings.driven((104.0, 109.0), [[(106.0, 100.0, 0.002)], [(107.5, 100.0, 0.005)]], 12.0),
     ),
     Site(
         "resonances, 110-130 Hz",
         (110.0, 130.0),
         1.008,
-        _driven(
+        couplings.driven(
             (110.0, 130.0),
             [[(115.0, 8.0, 0.01)], [(120.0, 8.0, 0.004)], [(126.0, 8.0, 0.02)]],
             6.0,
             useless=1,
         ),
     ),
+    Site("noisy motions", (55.0, 65.0), 1.005, couplings.noisy_motions),
+    Site("suppressed carrier", (55.0, 65.0), 1.005, couplings.suppressed_carrier),
+    Site("late motions", (55.0, 65.0), 1.005, couplings.late_motions),
+    Site("hum", (55.0, 65.0), 1.005, couplings.hum),
+    Site("another grid", (55.0, 65.0), 1.005, couplings.another_grid),
 )
 """The kinds, by the order of the table."""
 

@@ -132,7 +132,7 @@ def _tried(
 
 def carried(carriers: Sequence[int], slow: Sequence[int]) -> Kind:
     """Return the products of a carrier and a slow witness."""
-    return Kind([Table(carriers, "wide", slow, "slow", past=_MANY)] if carriers else [])
+    return Kind([Table(carriers, "wide", slow, "slow", past=_MANY)] if carriers and slow else [])
 
 
 def _pairs(fitter: Fitter, fit: Fit, carriers: Sequence[int], slow: Sequence[int]) -> Kind:
@@ -143,7 +143,7 @@ def _pairs(fitter: Fitter, fit: Fit, carriers: Sequence[int], slow: Sequence[int
 
 def _trilinear(fitter: Fitter, fit: Fit, carriers: Sequence[int], slow: Sequence[int]) -> Kind:
     """Return the products of a carrier and two slow witnesses."""
-    return Kind([Table(slow, "slow", slow, "slow", carrier) for carrier in carriers])
+    return Kind([Table(slow, "slow", slow, "slow", carrier) for carrier in carriers if slow])
 
 
 def _powers(fitter: Fitter, fit: Fit, carriers: Sequence[int], slow: Sequence[int]) -> Kind:

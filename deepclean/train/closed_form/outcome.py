@@ -16,7 +16,7 @@ from deepclean.train.closed_form.data import Scales
 from deepclean.train.closed_form.fitting import Fit
 from deepclean.train.closed_form.judge import Gain
 from deepclean.train.closed_form.layout import BandLayout
-from deepclean.train.closed_form.selection import Trial
+from deepclean.train.closed_form.selection import ClassTrial
 from deepclean.train.closed_form.solve import OVERLAP
 from deepclean.train.closed_form.streams import Base, Feature
 
@@ -109,7 +109,7 @@ class ClosedFormFit:
     scales: Scales
     equations: Equations
     figures: Mapping[str, Figures]
-    trials: Sequence[Trial]
+    trials: Sequence[ClassTrial]
     features: Sequence[Feature]
     frequencies: Float64
     inside: NDArray[np.bool_]

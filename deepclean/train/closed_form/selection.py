@@ -45,7 +45,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class ClassTrial:
     """An optional class that was tried.
 
     Args:
@@ -82,7 +82,7 @@ class Search:
         self._fitter, self._choice = fitter, choice
         self._growth = Growth(fitter)
         self.linear = self._growth.fit
-        self.trials: list[Trial] = []
+        self.trials: list[ClassTrial] = []
 
     def run(self) -> Fit:
         """Find the features and return their fit."""
@@ -93,17 +93,24 @@ class Search:
         growth = self._growth
         growth.grow(witnesses)
         self.linear = growth.fit
-        for _ in range(2):
-            if not growth.grow_class(classes.carried(self._carriers(), slow)):
-                break
-            growth.grow(witnesses)
+        self._grow_carried(witnesses, slow)
         growth.add_likely(witnesses, witnesses)
         self._try_classes(slow)
+        # Sidebands that are louder than their line hide it until they are explained.
+        if growth.grow(witnesses):
+            self._grow_carried(witnesses, slow)
         self._shorten()
         for _ in range(2):
             needed = self._fitter.needed(growth.fit)
             growth.fit = self._fitter.fit(needed, growth.fit, rounds=ROUNDS)
         return growth.fit
+
+    def _grow_carried(self, witnesses: Sequence[Feature], slow: Sequence[int]) -> None:
+        """Add the products of carriers and slow witnesses, and the witnesses that these reveal."""
+        for _ in range(2):
+            if not self._growth.grow_class(classes.carried(self._carriers(), slow)):
+                break
+            self._growth.grow(witnesses)
 
     def _carriers(self) -> list[int]:
         """Return the witnesses that can be carriers, the strongest in the strain first."""
@@ -127,7 +134,7 @@ class Search:
         growth, left = self._growth, list(self._choice.classes)
         while left:
             before, carriers = growth.fit, self._carriers()
-            tried: list[tuple[Trial, Fit]] = []
+            tried: list[tuple[ClassTrial, Fit]] = []
             for name in left:
                 kind = classes.OPTIONAL[name](self._fitter, before, carriers, slow)
                 tried.append((self._try(name, kind, before), growth.fit))
@@ -140,13 +147,13 @@ class Search:
             growth.fit = fit
             left.remove(best.name)
 
-    def _try(self, name: str, kind: classes.Kind, before: Fit) -> Trial:
+    def _try(self, name: str, kind: classes.Kind, before: Fit) -> ClassTrial:
         """Add what an optional class offers beyond chance, and judge it."""
         growth = self._growth
         if kind.members:
             growth.grow_class(kind, RARELY)
         added = len(set(growth.fit.features) - set(before.features))
-        return Trial(name, added, self._gain(growth.fit, before) if added else None)
+        return ClassTrial(name, added, self._gain(growth.fit, before) if added else None)
 
     def _shorten(self) -> None:
         """Drop the lags ahead of time where held-out data does not miss them: they cost latency."""

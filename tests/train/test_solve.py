@@ -1,0 +1,143 @@
+"""A closed form trained on a site's data, published, loaded and run by the engine; and refusals."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import signal
+
+from deepclean.config import Config
+from deepclean.core.block import Block, CleanedBlock
+from deepclean.core.time import NS, Span
+from deepclean.errors import ConfigError, DeepCleanError, ModelError
+from deepclean.factory import make_engine
+from deepclean.models.files import load
+from deepclean.train import train
+from deepclean.train.validation import objection
+from tests.helpers.training_site import (
+    FLOOR,
+    LINE,
+    MOTION,
+    RATES,
+    START,
+    STRAIN,
+    channels,
+    toy_config,
+    toy_data,
+)
+
+SECONDS = 300
+CLOSED = "training.architecture=closed_form"
+
+
+@cache
+def made() -> dict[str, np.ndarray]:
+    """Return the toy's channels with a line that wanders as mains do, louder than its sidebands."""
+    rng, rate = np.random.default_rng(3), RATES[STRAIN]
+    count = SECONDS * rate
+    low = signal.butter(2, 0.05, fs=rate, output="sos")
+    size, angle = signal.sosfiltfilt(low, rng.standard_normal((2, count)), axis=1)
+    phase = 2 * np.pi * 30 * np.arange(count) / rate + angle / angle.std()
+    size = 1 + 0.2 * size / size.std()
+    toy = channels(SECONDS)
+    motion = signal.resample_poly(toy[MOTION].astype("f8"), rate, RATES[MOTION])
+    late = size * np.cos(phase - 0.5)
+    return toy | {
+        LINE: (50.0 + (size * np.cos(phase))[::2]).astype("f4"),
+        STRAIN: toy["floor"] + FLOOR * late * (6.0 + 2.0 * motion),
+    }
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return toy_config(tmp_path_factory.mktemp("closed"), CLOSED)
+
+
+@pytest.fixture(scope="module")
+def version(config: Config) -> Path:
+    return train(config, "30Hz", toy_data(SECONDS, replaced=made()))
+
+
+def test_a_closed_form_is_a_version_like_any_other(version: Path) -> None:
+    model, facts = load(version), json.loads((version / "manifest.json").read_text())
+    assert facts["architecture"]["name"] == "closed_form"
+    figures = facts["validation"]
+    assert objection(figures) == ""
+    assert figures["parameters"] < 60
+    assert figures["asd_ratio"] < 0.6
+    assert model.reach.after <= model.edge
+
+
+def test_it_cleans_to_the_floor_through_the_engine(config: Config, version: Path) -> None:
+    engine = make_engine(config, {"30Hz": load(version)})
+    source = toy_data(SECONDS, replaced=made()).strain
+    blocks: list[CleanedBlock] = []
+    for second in range(START + 200, START + SECONDS):
+        span = Span(second * NS, (second + 1) * NS)
+        read = source.read([STRAIN, LINE, MOTION], span)
+        witnesses = {name: read[name] for name in (LINE, MOTION)}
+        blocks += engine.push(Block(span, read[STRAIN], witnesses))
+    full = [b for b in blocks if b.products and (b.estimates["30Hz"].ungated().gain == 1).all()]
+    assert len(full) > 60
+    first, rate = full[0].span.start // NS - START, RATES[STRAIN]
+    cleaned = np.concatenate([b.products.production for b in full if b.products])
+    floor = made()["floor"][first * rate : first * rate + len(cleaned)]
+    error = np.abs(np.fft.rfft((cleaned - floor) / FLOOR)) ** 2
+    truth = np.abs(np.fft.rfft(floor / FLOOR)) ** 2
+    band = slice(*(int(edge * len(cleaned) / rate) for edge in (25, 35)))
+    assert np.sqrt(1 + error[band].mean() / truth[band].mean()) < 1.02
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("{carrier: [LINE]}", "no such option; did you mean carriers?"),
+        (f"{{carriers: [{MOTION}X]}}", "architecture_options.carriers: no "),
+        ("{classes: [cubes]}", "architecture_options.classes: no cubes"),
+        ("{ridge: -1}", "-1 is not a positive number"),
+        ("{slow: 3}", "3 is not a list"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(tmp_path: Path, options: str, message: str) -> None:
+    config = toy_config(tmp_path, CLOSED, f"training.architecture_options={options}")
+    with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
+        train(config, "30Hz", toy_data(100))
+
+
+def test_what_is_named_is_what_it_is_made_of(tmp_path: Path) -> None:
+    options = f"training.architecture_options={{carriers: ['{LINE}'], slow: [], classes: []}}"
+    data = toy_data(SECONDS, replaced=made())
+    path = train(toy_config(tmp_path, CLOSED, options), "30Hz", data)
+    features = json.loads((path / "manifest.json").read_text())["architecture"]["features"]
+    assert all(len(feature) == 1 for feature in features)  # no product
+
+
+def test_witnesses_that_tell_nothing_give_no_model(tmp_path: Path) -> None:
+    data = toy_data(SECONDS, line=0.0, product=0.0)
+    with pytest.raises(ModelError, match="no feature of the witnesses predicts the strain"):
+        train(toy_config(tmp_path, CLOSED), "30Hz", data)
+    assert not (tmp_path / "models" / "H1" / "30Hz" / "1").exists()
+
+
+def test_too_little_data_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DeepCleanError, match="at least 32 s are needed"):
+        train(toy_config(tmp_path, CLOSED), "30Hz", toy_data(40))
+
+
+@pytest.mark.parametrize(
+    ("figures", "why"),
+    [
+        ({"asd_ratio": 0.7, "gain_sigma": 40.0}, ""),
+        ({"asd_ratio": 0.999, "gain_sigma": 2.9, "seconds": 64.0}, "chance: ASD ratio 0.9990"),
+        ({"asd_ratio": 1.3, "gain_sigma": -12.0}, "-12.0 standard errors where 3 are needed"),
+        ({"asd_ratio": 1.0}, "does not beat no cleaning"),
+        ({}, "its output is not finite"),
+    ],
+)
+def test_a_useless_model_is_told_apart(figures: dict[str, float], why: str) -> None:
+    assert why in objection(figures)
+    assert bool(objection(figures)) == bool(why)

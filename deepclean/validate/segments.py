@@ -40,6 +40,7 @@ def read_segments(path: Path, flag: str | None = None) -> list[Span]:
         else:
             return _whole(SegmentList.read(str(path), format="segwizard"))
     except Exception as error:
+        reason = " ".join(str(error).split())
         raise InputError(f"no segments can be read: {one_line(error)}", path=path) from error
     names = sorted(flags)
     if flag is None and len(names) == 1:
@@ -71,7 +72,8 @@ def query_segments(flag: str, span: Span) -> list[Span]:
         # host=None: the environment is read now, not when gwpy was imported.
         found = DataQualityFlag.query(flag, start, end, host=None, timeout=_TIMEOUT)
     except Exception as error:
-        raise InputError(f"the segments of {flag} cannot be had: {one_line(error)}") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"the segments of {flag} cannot be had: {reason}") from error
     return _whole(found.active)
 
 

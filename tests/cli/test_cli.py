@@ -13,6 +13,7 @@ import torch
 from deepclean.config import Config
 from deepclean.models import log as model_log
 from tests.helpers import small_site as site
+from tests.helpers import training_site
 from tests.helpers.commands import Run
 from tests.helpers.faultsite import LOST, SHORT
 from tests.helpers.small_site import START
@@ -57,23 +58,33 @@ def test_schema_is_json(deepclean: Run, place: Path) -> None:
 
 
 def test_training_publishes_and_says_so(deepclean: Run, tmp_path: Path) -> None:
+    config = training_site.make_site(tmp_path)
+    span = f"--start {training_site.START} --end {training_site.START + training_site.SECONDS}"
+    command = f"train -c toy.yaml 30Hz {span} --architecture wiener"
+    first = deepclean(tmp_path, command).good()
+    lines = first.stdout.splitlines()
+    store = config.models.directory / "H1" / "30Hz"
+    number = len([path for path in store.iterdir() if path.name.isdigit()])
+    assert lines[0].startswith(f"{store}/{number}: asd_ratio ")
+    again = deepclean(tmp_path, command)
+    assert again.stdout.splitlines()[0].startswith(f"{store}/{number + 1}: ")
+    assert len(again.stdout.splitlines()) == 1
+    made = [(change.what, change.after) for change in model_log.read(store).changes]
+    assert made[-1] == ("train", number + 1)
+
+
+def test_a_useless_first_version_is_not_put_in_force(deepclean: Run, tmp_path: Path) -> None:
+    """The witnesses of the small site know nothing of its strain."""
     config = site.small_config(tmp_path)
     site.write_site(config, START, 60)
     command = f"train -c small.yaml 60Hz --start {START} --end {START + 60} --architecture wiener"
-    first = deepclean(tmp_path, command).good()
-    lines = first.stdout.splitlines()
+    done = deepclean(tmp_path, command)
+    assert done.returncode == 3
+    lines = done.stdout.splitlines()
     assert lines[0].startswith(f"{config.models.directory}/H1/60Hz/1: asd_ratio ")
-    assert lines[1] == "60Hz: production is version 1"
-    again = deepclean(tmp_path, command)
-    assert again.stdout.splitlines()[0].startswith(f"{config.models.directory}/H1/60Hz/2: ")
-    assert len(again.stdout.splitlines()) == 1
-    log = model_log.read(config.models.directory / "H1" / "60Hz").changes
-    made = [(change.what, change.before, change.after, change.why) for change in log]
-    assert made == [
-        ("train", None, 1, ""),
-        ("promote", None, 1, "the first version"),
-        ("train", None, 2, ""),
-    ]
+    assert lines[1].startswith("60Hz: version 1 is not put in force: it does not beat no cleaning")
+    changes = model_log.read(config.models.directory / "H1" / "60Hz").changes
+    assert [(change.what, change.after) for change in changes] == [("train", 1)]
 
 
 def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:

@@ -229,7 +229,9 @@ def _library() -> Iterator[None]:
         yield
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
-        raise OutputError(f"cannot serialise a frame: {one_line(error)}", errno=number) from error
+        raise OutputError(
+            f"cannot serialise a frame: {one_line(error)[:200]}", errno=number
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,9 @@ def _opened(path: Path, *, checksum: bool = False) -> Iterator[Any]:
     except Exception as error:
         if not path.is_file():
             raise InputError("no such file", path=path) from error
-        raise InputError(f"not a readable frame file: {one_line(error)}", path=path) from error
+        raise InputError(
+            f"not a readable frame file: {one_line(error)[:200]}", path=path
+        ) from error
 
 
 def _frames(reader: Any) -> list[Span]:
@@ -316,7 +320,7 @@ def _checked(
 def _series(raw: _Raw | Exception, held: Span, span: Span) -> Series | Gap:
     """Return a channel's samples over `span`, of those that it has over `held`."""
     if isinstance(raw, Exception):
-        raise ValueError(f"damaged: {one_line(raw)}")
+        raise ValueError(f"damaged: {one_line(raw)[:200]}")
     rate = whole_rate(raw.spacing)
     first, _ = held.indices(rate)
     if not abs(raw.start * rate - first) <= _MISPLACED:

@@ -261,7 +261,7 @@ def _opened(path: Path) -> Iterator[_ChannelArchive]:
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if not path.is_file():
             raise InputError("no such file", path=path) from error
-        raise InputError(f"not a readable HDF5 file: {one_line(error)}", path=path) from error
+        raise InputError(f"not a readable HDF5 file: {one_line(error)[:200]}", path=path) from error
 
 
 def _timed(dataset: Any) -> tuple[Any, Any] | None:

@@ -204,7 +204,7 @@ def _state(content: bytes, path: Path) -> tuple[Float64, Float64]:
         )
     except Exception as error:
         raise ModelError(
-            f"not a state dict with mean and std: {type(error).__name__}: {one_line(error)}",
+            f"not a state dict with mean and std: {type(error).__name__}: {one_line(error)[:200]}",
             path=path,
         ) from error
     return mean, std

@@ -2,7 +2,8 @@
 """Measure a CUDA GPU beside the CPU: samples, latency, memory, faults, training.
 
 It takes at most five minutes. All is done in memory with the engine, so little needs to be there:
-torch with CUDA, numpy, scipy, safetensors, pydantic, ruamel.yaml and pytorch-ignite. Without a GPU
+torch with CUDA, numpy, scipy, safetensors, h5py, gwframe, igwn-segments, pydantic, ruamel.yaml and
+pytorch-ignite. Without a GPU
 only the CPU's figures are measured. The status is 1 where a check of the GPU fails:
 
 - by the demonstration's model, the GPU's noise estimate is the CPU's to `WORST` and `RMS`;

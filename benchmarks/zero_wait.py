@@ -29,16 +29,21 @@ from scipy import signal
 
 from benchmarks.common import Figures
 from benchmarks.site import START, demo_site
-from deepclean.config.couplings import BandpassConfig
-from deepclean.config.engine import EngineConfig, WitnessesConfig
-from deepclean.config.settings import bandpass_settings, engine_settings, ungated_settings
+from deepclean.config.couplings import BandpassConfig, CouplingConfig
+from deepclean.config.engine import EngineConfig
+from deepclean.config.settings import (
+    bandpass_settings,
+    engine_settings,
+    predict_settings,
+    ungated_settings,
+)
 from deepclean.core.bandpass import make_bandpass
 from deepclean.core.block import Block, Float64, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings, forecast
-from deepclean.core.predict import Predictor, PredictSettings
+from deepclean.core.predict import Predictor
 from deepclean.core.reach import Reach
 from deepclean.core.spectra import band_ratio
 from deepclean.core.splice import Splice, back
@@ -128,12 +133,12 @@ def broad(noise: float, seconds: int) -> Case:
     span = Span.of_seconds(START, seconds)
     block = Block(span, Series(span, rate, floor + hum), {"W": Series(span, rate, witness)})
     predictor = Predictor(lambda x: x[:, 0], np.zeros(1), np.ones(1), 0.0, 1.0, Reach.both(0), 1)
-    predict = PredictSettings("auto", rate, edge=0, stride=None)
     bandpass = make_bandpass(bandpass_settings(BandpassConfig()), [band], rate)
+    wanted = CouplingConfig(bands=(band,), witnesses=("W",))
+    predict = replace(predict_settings(wanted, rate), edge=0)
     coupling = Coupling("hum", ("W",), predictor, predict, bandpass, [band])
-    settings = ungated_settings(EngineConfig(witnesses=WitnessesConfig(frozen=None)), rate)
     about = f"20 Hz wide, five times the floor, witness with {noise:.0%} of noise"
-    return Case(about, block, floor, [coupling], settings)
+    return Case(about, block, floor, [coupling], ungated_settings(EngineConfig(), rate))
 
 
 def cleaned(case: Case, settings: EngineSettings) -> Float64:

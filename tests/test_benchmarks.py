@@ -277,8 +277,8 @@ def options(**changed: Any) -> argparse.Namespace:
 
 
 ONLY_HERE = (
-    "astropy ezdag gwframe gwpy h5py htcondor2 igwn_segments lal lalsimulation matplotlib "
-    "prometheus_client rich typer watchdog"
+    "astropy ezdag gwpy htcondor2 lal lalsimulation matplotlib prometheus_client rich typer "
+    "watchdog"
 ).split()
 """Packages that a machine with a GPU may lack."""
 

@@ -53,6 +53,7 @@ def train(
     from deepclean.train.data import TrainingData
     from deepclean.train.loop import Progress
     from deepclean.train.run import train as fit
+    from deepclean.train.validation import objection
 
     options.limit_threads(settings)
     if fetch:
@@ -87,7 +88,12 @@ def train(
     manifest = Manifest.parse((path / "manifest.json").read_bytes(), path / "manifest.json")
     figures = ", ".join(f"{name} {value:.4g}" for name, value in manifest.validation.items())
     print(f"{path}: {figures}")
-    if production or versions.read_pointer(directory, "production") is None:
+    first = versions.read_pointer(directory, "production") is None
+    why = objection(manifest.validation) if production or first else ""
+    if why:
+        print(f"{coupling}: version {manifest.version} is not put in force: {why}")
+        raise typer.Exit(3)
+    if production or first:
         reason = "trained with --production" if production else "the first version"
         store.promote(directory, manifest.version, stored.fits(settings, coupling), reason)
         print(f"{coupling}: production is version {manifest.version}")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from deepclean.core.reach import Reach
 from deepclean.errors import ModelError, hint
+from deepclean.models.closed_form import ClosedForm
 
 PERIODS = (1, 2, 4, 8, 16, 32, 64)
 """Shifts, in samples, that `measure` tries."""
@@ -100,7 +101,11 @@ class Wiener(nn.Module):
         return noise[:, 0]
 
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"autoencoder": Autoencoder, "wiener": Wiener}
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "autoencoder": Autoencoder,
+    "closed_form": ClosedForm,
+    "wiener": Wiener,
+}
 """Networks by name. Each takes the number of witnesses, then its options by keyword."""
 
 

@@ -129,6 +129,22 @@ class Preparer:
 
     def _piece(self, span: Span) -> tuple[Float64, Float64]:
         """Return resampled witnesses, `(channels, n)`, and bandpassed strain, `(n,)`."""
+        rows, strain = self.read(span, self._bandpass.settle_in)
+        return rows, self._bandpass.apply(strain)
+
+    def read(self, span: Span, pad: int = 0) -> tuple[Float64, Float64]:
+        """Return witnesses and strain at the model rate, before the bandpass.
+
+        Args:
+            span: whole GPS seconds of fit data with `margin` on either side.
+            pad: samples of strain to give beyond the span at each end.
+
+        Returns:
+            Shape `(channels, n)` and `(n + 2 pad,)`.
+
+        Raises:
+            InputError: the data is no longer fit.
+        """
         block = self._site.read(Span(span.start - self.margin, span.end + self.margin))
         if block is None:
             raise InputError(f"the data over {span} changed while it was read")
@@ -139,9 +155,7 @@ class Preparer:
             assert isinstance(series, Series)
             row[:] = _resampled(self._resamplers[series.rate], series, first, stop - first)
         assert isinstance(block.strain, Series)
-        pad = self._bandpass.settle_in
-        strain = _resampled(self._decimator, block.strain, first - pad, stop - first + 2 * pad)
-        return rows, self._bandpass.apply(strain)
+        return rows, _resampled(self._decimator, block.strain, first - pad, stop - first + 2 * pad)
 
 
 def _resampled(resampler: Resampler, series: Series, first: int, count: int) -> Float64:

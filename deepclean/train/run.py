@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +21,14 @@ from deepclean.train.checkpoint import Resume
 from deepclean.train.data import TrainingData
 from deepclean.train.loop import Progress, descend
 from deepclean.train.prepare import Preparer, TrainingStretch
+from deepclean.train.solve import solve_closed_form
 from deepclean.train.task import TrainingTask, make_task
 from deepclean.train.validation import HeldOut, longest_parts
 from deepclean.train.wiener import fit_wiener
 from deepclean.train.windows import Windows
+
+_DECIDED = 1e6
+"""Standard errors beyond which more say nothing."""
 
 
 def train(
@@ -67,23 +72,29 @@ def train(
     store = directory or config.models.directory
     task = make_task(config, coupling, data, parent, device)
     preparer = Preparer(task.site, task.engine, task.bandpass)
-    scalers = None if task.parent is None else task.parent.scalers
-    stretches, scalers = preparer.prepare(task.training, scalers)
     unfinished = store / config.interferometer / coupling / ".training"
     figures: dict[str, float] = {}
     network: nn.Module
-    if task.architecture["name"] == "wiener":
-        network = _solve(task, stretches)
+    if task.architecture["name"] == "closed_form":
+        task, network, scalers, figures = solve_closed_form(task, preparer)
     else:
-        network, figures = _descend(
-            task, stretches, scalers, Resume(unfinished, task.fingerprint(), resume), progress
-        )
+        given = None if task.parent is None else task.parent.scalers
+        stretches, scalers = preparer.prepare(task.training, given)
+        if task.architecture["name"] == "wiener":
+            network = _solve(task, stretches)
+        else:
+            network, figures = _descend(
+                task, stretches, scalers, Resume(unfinished, task.fingerprint(), resume), progress
+            )
     final = task.validate(network.eval(), scalers, HeldOut(task.site, task.held_out, keep=False))
     figures |= {
         "asd_ratio": final.asd_ratio,
         "worst_outside": final.worst_outside,
         "seconds": float(final.seconds),
+        "gain_sigma": min(max(final.gain_sigma, -_DECIDED), _DECIDED),
     }
+    # A manifest holds numbers. A figure that is none says that the output was not finite.
+    figures = {name: value for name, value in figures.items() if math.isfinite(value)}
     version = versions.next_version(store / config.interferometer / coupling)
     path = model_store.add_trained(store, network, scalers, task.describe(version, figures))
     shutil.rmtree(unfinished, ignore_errors=True)

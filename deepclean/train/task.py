@@ -19,6 +19,7 @@ from deepclean.core.bandpass import Bandpass
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.predict import Predictor, PredictSettings, geometry
+from deepclean.core.reach import Reach
 from deepclean.core.time import Span
 from deepclean.errors import ConfigError, InputError, ModelError, hint
 from deepclean.models import loading
@@ -30,6 +31,9 @@ from deepclean.models.tensors import Scalers, infer
 from deepclean.train.data import SiteData, TrainingData, split
 from deepclean.train.loss import build_loss
 from deepclean.train.validation import HeldOut, ValidationFigures, engine_validation
+
+SOLVED = ("closed_form", "wiener")
+"""Architectures whose weights are solved for, not descended to."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,7 +208,12 @@ def _check(task: TrainingTask) -> None:
 def _receptive(
     config: Config, name: str, architecture: Mapping[str, Any], channels: int
 ) -> Receptive:
-    """Measure the receptive field of the network, which does not depend on its weights."""
+    """Measure the receptive field of the network, which does not depend on its weights.
+
+    A closed form has its features and lags from the data, so its reach is measured after the fit.
+    """
+    if architecture["name"] in SOLVED and architecture["name"] != "wiener":
+        return Receptive(Reach.both(0), 1)
     predict = core_settings.predict_settings(config.couplings[name], config.engine.rate)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -224,8 +233,10 @@ def _receptive(
 
 def _check_parent(model: Model, config: Config, name: str, architecture: Mapping[str, Any]) -> None:
     """Raise if fine-tuning cannot start from a model."""
-    if architecture["name"] == "wiener":
-        raise ConfigError("training.architecture: a Wiener filter is solved, not fine-tuned")
+    if architecture["name"] in SOLVED:
+        raise ConfigError(
+            f"training.architecture: {architecture['name']} is solved, not fine-tuned"
+        )
     model.require(config.couplings[name].witnesses, config.engine.rate)
     if model.architecture != architecture:
         raise ModelError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,10 +11,19 @@ from deepclean.core.block import Block, CleanedBlock, Float64, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.spectra import FFT_SECONDS, band_ratio, worst_outside
+from deepclean.core.spectra import (
+    FFT_SECONDS,
+    band_ratio,
+    in_bands,
+    transform,
+    worst_outside,
+)
 from deepclean.core.time import Span
 from deepclean.errors import InputError
 from deepclean.train.data import SiteData, pieces
+
+BEYOND_CHANCE = 3.0
+"""Standard errors by which a model must beat no cleaning: one in 700 passes by chance."""
 
 _LEAST = 2 * FFT_SECONDS
 """Shortest cleaned stretch in seconds; a shorter one has a single transform."""
@@ -29,11 +38,32 @@ class ValidationFigures:
             was not finite.
         worst_outside: the ratio that is farthest from 1, outside the bands and their transitions.
         seconds: duration of the cleaned data.
+        gain_sigma: standard errors by which the cleaned strain is quieter than the raw one in the
+            bands, paired segment by segment; negative if it is louder.
     """
 
     asd_ratio: float
     worst_outside: float
     seconds: int
+    gain_sigma: float = 0.0
+
+
+def objection(figures: Mapping[str, float]) -> str:
+    """Return why a model must not be put in force; empty if it may be.
+
+    Args:
+        figures: what its manifest says of its validation.
+    """
+    ratio, sigma = figures.get("asd_ratio"), figures.get("gain_sigma", 0.0)
+    if ratio is None:
+        return "its output is not finite"
+    if sigma < BEYOND_CHANCE:
+        return (
+            f"it does not beat no cleaning beyond chance: ASD ratio {ratio:.4f} over "
+            f"{figures.get('seconds', 0.0):.0f} s, {sigma:.1f} standard errors where "
+            f"{BEYOND_CHANCE:.0f} are needed"
+        )
+    return ""
 
 
 class HeldOut:
@@ -101,7 +131,7 @@ def engine_validation(
     # The network is judged alone: a gate would hide its errors, and a forecast would add its own.
     settings = replace(settings, gate=None, forecast=None)
     rate = settings.strain_rate
-    weights, inside, outside = [], [], []
+    weights, inside, outside, gains = [], [], [], []
     broken = False
     for blocks in held_out.stretches():
         raw, cleaned, whole = _clean(Engine(settings, [coupling]), blocks, coupling.name)
@@ -110,6 +140,7 @@ def engine_validation(
             weights.append(len(raw))
             inside.append(band_ratio(cleaned, raw, rate, bands))
             outside.append(worst_outside(cleaned, raw, rate, bands, guard=guard))
+            gains.append(segment_gains(raw, cleaned, rate, bands))
     if broken:
         return ValidationFigures(float("inf"), float("inf"), 0)
     if not weights:
@@ -119,8 +150,54 @@ def engine_validation(
         )
     worst = max(outside, key=lambda ratio: abs(ratio - 1))
     return ValidationFigures(
-        float(np.average(inside, weights=weights)), worst, sum(weights) // rate
+        float(np.average(inside, weights=weights)),
+        worst,
+        sum(weights) // rate,
+        significance(np.concatenate(gains)),
     )
+
+
+def segment_gains(
+    raw: Float64, cleaned: Float64, rate: int, bands: Sequence[tuple[float, float]]
+) -> Float64:
+    """Return how much quieter each segment of the cleaned strain is in the bands.
+
+    A pair of one segment shares its noise, so the difference of the two logarithms tells of a
+    small gain what the ratio of two averages, with its error of a percent, cannot.
+
+    Args:
+        raw: shape `(n,)`.
+        cleaned: shape `(n,)`.
+        rate: samples per second.
+        bands: `(low, high)` in Hz.
+
+    Returns:
+        Mean over the bands' bins of `log(P_raw / P_cleaned)` of each whole segment of 2 s.
+    """
+    count = FFT_SECONDS * rate
+    stop = max(high for _, high in bands) + 1 / FFT_SECONDS
+    inside = None
+    gains = []
+    for start in range(0, len(raw) - count + 1, count):
+        part = slice(start, start + count)
+        before, after = (np.abs(transform(one[part], rate, stop)) for one in (raw, cleaned))
+        if inside is None:
+            frequencies = np.arange(len(before)) / FFT_SECONDS
+            inside = in_bands(frequencies, bands, 1 / FFT_SECONDS, 0.0)
+        gains.append(2 * np.mean(np.log(before[inside] / after[inside])))
+    return np.array(gains)
+
+
+def significance(gains: Float64) -> float:
+    """Return the mean of some gains in units of its standard error; 0 where all are 0.
+
+    >>> significance(np.array([1.0, 2.0, 3.0, 2.0])), significance(np.zeros(4))
+    (4.898979485566356, 0.0)
+    """
+    if len(gains) < 2 or not gains.any():
+        return 0.0
+    error = np.std(gains, ddof=1) / np.sqrt(len(gains))
+    return float(np.mean(gains) / error) if error > 0 else float(np.sign(gains[0]) * np.inf)
 
 
 def _clean(engine: Engine, blocks: Iterable[Block], coupling: str) -> tuple[Float64, Float64, bool]:

@@ -81,7 +81,14 @@ def test_a_training_publishes_a_model_with_its_manifest(reference: Model) -> Non
     first, last = facts["training"][0]
     assert (last - first) == 90 * 10**9
     figures = facts["validation"]
-    assert set(figures) == {"asd_ratio", "worst_outside", "seconds", "epoch", "epoch_asd_ratio"}
+    assert set(figures) == {
+        "asd_ratio",
+        "worst_outside",
+        "seconds",
+        "gain_sigma",
+        "epoch",
+        "epoch_asd_ratio",
+    }
     assert 1 <= figures["epoch"] <= 4
     assert 0 < figures["asd_ratio"] < 2  # hardly trained
     assert not (reference.path.parent / ".training").exists()

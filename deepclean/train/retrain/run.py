@@ -26,6 +26,7 @@ from deepclean.train.retrain.lock import alone, scratch
 from deepclean.train.retrain.log import RetrainRecord, in_seconds
 from deepclean.train.retrain.split import divide, newest
 from deepclean.train.run import train
+from deepclean.train.task import SOLVED
 
 _log = logging.getLogger(__name__)
 
@@ -205,7 +206,7 @@ def _train(
 
 def _solved(config: Config) -> bool:
     """Return whether the network is solved, so that no training starts from a parent."""
-    return config.training.architecture == "wiener"
+    return config.training.architecture in SOLVED
 
 
 def _say(coupling: str, told: Progress) -> None:

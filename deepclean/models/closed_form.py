@@ -1,0 +1,342 @@
+"""The closed-form model: finite impulse responses over features of the witnesses, and their sum.
+
+A *stream* is a witness behind a low-pass filter, at the internal rate, which is the model rate
+divided by `decimation`: `wide` passes everything up to the coupling's bands, `slow` only what can
+modulate a carrier into them. A *feature* is a product of streams: a witness itself, a carrier times
+a slow witness, a witness squared, and so on. The estimate is
+
+    p(t) = sum_i sum_j w_ij z_i(t + l_ij),
+
+with the lags `l_ij` in internal samples, those into the past negative. A *base* is such a sum too,
+in units of its scale and clipped; its Hermite polynomials may be factors of further features, so
+that saturation and powers of the estimate are features like others. The result is brought back to
+the model rate by an interpolating filter. A few matrix products do all of that: at the internal
+rate the lags cost next to nothing, whatever their reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deepclean.errors import ModelError
+
+STREAMS = ("wide", "slow")
+"""The low-pass filters that a witness may stand behind."""
+
+POWER = "power"
+"""What a factor is that is a polynomial of a base."""
+
+CLIP = 3.0
+"""Scales at which a base is clipped: beyond them there is too little data to learn from."""
+
+_BLOCK = 32
+"""Internal samples that one matrix product makes: longer wastes products, shorter copies."""
+
+Lag = tuple[int, int]
+"""A feature's number and a lag in internal samples."""
+
+
+class ClosedForm(nn.Module):
+    """A closed-form model.
+
+    Args:
+        channels: number of witnesses.
+        decimation: model-rate samples per internal sample.
+        features: each a list of factors: `[channel, stream, shift]`, with `wide` or `slow` for the
+            stream and the internal samples by which it is taken later, or `[base, "power",
+            degree]`.
+        taps: for each feature its lags in internal samples; negative ones lie in the past. None
+            for one that only a base needs.
+        halves: half-lengths in samples of the filters: of each stream, and `out`, the
+            interpolation's, a multiple of `decimation`.
+        bases: each a list of `[feature, lag]`; of features that have no powers themselves.
+
+    Raises:
+        ModelError: an option out of range.
+    """
+
+    weights: Tensor
+    base_weights: Tensor
+    base_scales: Tensor
+    out: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        decimation: int,
+        features: Sequence[Sequence[Sequence[Any]]],
+        taps: Sequence[Sequence[int]],
+        halves: Mapping[str, int],
+        bases: Sequence[Sequence[Sequence[int]]] = (),
+    ) -> None:
+        super().__init__()
+        _check(channels, decimation, features, taps, halves, bases)
+        self.decimation, self.halves = decimation, dict(halves)
+        self._features = [[(int(a), str(b), int(c)) for a, b, c in f] for f in features]
+        factors = {factor for feature in self._features for factor in feature}
+        self._streams = {
+            name: sorted((a, c) for a, stream, c in factors if stream == name) for name in STREAMS
+        }
+        self._powers = sorted((a, c) for a, stream, c in factors if stream == POWER)
+        self._rows, self._factors = self._places()
+        raised = [any(stream == POWER for _, stream, _ in f) for f in self._features]
+        self._plain = [index for index, power in enumerate(raised) if not power]
+        self._raised = [index for index, power in enumerate(raised) if power]
+        self._lags: list[Lag] = [(i, lag) for i, lags in enumerate(taps) for lag in lags]
+        self._bases: list[list[Lag]] = [[(i, lag) for i, lag in base] for base in bases]
+        self._sum = _LaggedSum(self._plain, self._lags)
+        self._raised_sum = _LaggedSum(self._raised, self._lags)
+        self._base_sums = [_LaggedSum(self._plain, base) for base in self._bases]
+        self._filters: dict[str, Tensor] = {}
+        self.register_load_state_dict_post_hook(_forget_filters)  # type: ignore[no-untyped-call]
+        for stream in STREAMS:
+            self.register_buffer(stream, torch.zeros(2 * halves[stream] + 1))
+        self.register_buffer("out", torch.zeros(2 * halves["out"] + 1))
+        self.register_buffer("weights", torch.zeros(len(self._lags)))
+        self.register_buffer("base_weights", torch.zeros(sum(map(len, self._bases))))
+        self.register_buffer("base_scales", torch.ones(len(self._bases)))
+
+    @property
+    def before(self) -> int:
+        """Samples before an output sample that it may rest on."""
+        return self._reach(-1)
+
+    @property
+    def after(self) -> int:
+        """Samples after an output sample that it may rest on."""
+        return self._reach(1)
+
+    def forward(self, witnesses: Tensor) -> Tensor:
+        """Return the noise, `(batch, time)`, for `(batch, channels, time)`.
+
+        `time` is a multiple of `decimation`.
+
+        Raises:
+            RuntimeError: it is not.
+        """
+        if witnesses.shape[-1] % self.decimation:
+            raise RuntimeError(
+                f"{witnesses.shape[-1]} samples are not a multiple of {self.decimation}"
+            )
+        rows = [self._lowered_streams(witnesses, name) for name in STREAMS]
+        one = witnesses.new_ones(len(witnesses), 1, witnesses.shape[-1] // self.decimation)
+        streams = torch.cat([one, *rows], dim=1)
+        features = self._products(streams, self._plain)
+        noise = self._sum(features, self.weights)
+        if self._raised:
+            powers = self._polynomials(features)
+            raised = self._products(torch.cat([streams, powers], dim=1), self._raised)
+            noise = noise + self._raised_sum(raised, self.weights)
+        return self._interpolated(noise)
+
+    def _places(self) -> tuple[dict[tuple[int, str, int], int], list[list[int]]]:
+        """Return the row of each factor, and for each place of a product the features' rows.
+
+        Row 0 is 1: it fills the places of features that have fewer factors than the longest.
+        """
+        order = [(a, name, c) for name in STREAMS for a, c in self._streams[name]]
+        order += [(a, POWER, c) for a, c in self._powers]
+        rows = {factor: row for row, factor in enumerate(order, start=1)}
+        length = max(map(len, self._features))
+        filled = [[rows[f] for f in fs] + [0] * (length - len(fs)) for fs in self._features]
+        return rows, [list(column) for column in zip(*filled, strict=True)]
+
+    def _lowered_streams(self, witnesses: Tensor, name: str) -> Tensor:
+        """Return the streams behind one of the filters, `(batch, streams, internal samples)`."""
+        wanted = self._streams[name]
+        used = sorted({channel for channel, _ in wanted})
+        if not used:
+            return witnesses.new_zeros(len(witnesses), 0, witnesses.shape[-1] // self.decimation)
+        low = self._lowered(witnesses[:, used], name)
+        if not any(shift for _, shift in wanted):
+            return low
+        rows = [_later(low[:, used.index(channel)], shift) for channel, shift in wanted]
+        return torch.stack(rows, dim=1)
+
+    def _lowered(self, witnesses: Tensor, name: str) -> Tensor:
+        """Return channels behind a low-pass filter at the internal rate."""
+        step, half = self.decimation, self.halves[name]
+        count = witnesses.shape[-1] // step
+        blocks = -(-count // _BLOCK)
+        padded = functional.pad(witnesses, (half, half + (blocks * _BLOCK - count) * step))
+        matrix = self._filter(name)
+        frames = padded.unfold(-1, len(matrix), _BLOCK * step).reshape(-1, len(matrix))
+        return (frames @ matrix).reshape(*witnesses.shape[:2], -1)[..., :count]
+
+    def _filter(self, name: str) -> Tensor:
+        """Return the matrix that a filter's frames are multiplied by, made when it is first used.
+
+        Of a low-pass: row r and column j hold tap `r - j step`. Of the interpolation: an output
+        `j step + r` is `sum_k out[r - k step] z[j + k]`, and a frame's row is `j + k + reach`.
+        """
+        if name not in self._filters:
+            taps: Tensor = getattr(self, name)
+            step, device = self.decimation, taps.device
+            if name == "out":
+                reach = self.halves[name] // step
+                rows = torch.arange(_BLOCK + 2 * reach, device=device)[:, None] - reach
+                index = torch.arange(_BLOCK * step, device=device) - rows * step
+                index += self.halves[name]
+            else:
+                rows = torch.arange((_BLOCK - 1) * step + len(taps), device=device)[:, None]
+                index = rows - step * torch.arange(_BLOCK, device=device)
+            inside = (index >= 0) & (index < len(taps))
+            matrix = torch.where(inside, taps[index.clamp(0, len(taps) - 1)], 0)
+            self._filters[name] = matrix
+        return self._filters[name]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self.forget_filters()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def forget_filters(self) -> None:
+        """Make the filters' matrices anew from their taps, which have changed."""
+        self._filters.clear()
+
+    def _products(self, rows: Tensor, wanted: Sequence[int]) -> Tensor:
+        """Return some features, `(batch, features, internal samples)`."""
+        first, *others = [[column[index] for index in wanted] for column in self._factors]
+        product = rows[:, first]
+        for column in others:
+            if any(column):
+                product = product * rows[:, column]
+        return product
+
+    def _polynomials(self, features: Tensor) -> Tensor:
+        """Return the Hermite polynomials of the bases: `H_(k+1) = x H_k - k H_(k-1)`."""
+        parts = torch.split(self.base_weights, list(map(len, self._bases)))
+        values = [
+            (lagged_sum(features, weights) / scale).clamp(-CLIP, CLIP)
+            for lagged_sum, weights, scale in zip(
+                self._base_sums, parts, self.base_scales, strict=True
+            )
+        ]
+        made: dict[tuple[int, int], Tensor] = {}
+        for number, value in enumerate(values):
+            before, now = torch.ones_like(value), value
+            for degree in range(1, 1 + max(d for b, d in self._powers if b == number)):
+                made[number, degree] = now
+                before, now = now, value * now - degree * before
+        return torch.stack([made[power] for power in self._powers], dim=1)
+
+    def _interpolated(self, noise: Tensor) -> Tensor:
+        """Return the noise at the model rate."""
+        step, count = self.decimation, noise.shape[-1]
+        if step == 1:
+            return noise
+        reach = self.halves["out"] // step
+        blocks = -(-count // _BLOCK)
+        padded = functional.pad(noise, (reach, reach + blocks * _BLOCK - count))
+        matrix = self._filter("out")
+        frames = padded.unfold(-1, len(matrix), _BLOCK).reshape(-1, len(matrix))
+        return (frames @ matrix).reshape(len(noise), -1)[:, : count * step]
+
+    def _reach(self, sign: int) -> int:
+        """Return how far it looks, before (-1) or after (1), in samples."""
+        bases = [max(self._end(i, lag, sign) for i, lag in base) for base in self._bases]
+        ends = [self._end(i, lag, sign, bases) for i, lag in self._lags]
+        return max(0, max(ends) + (self.halves["out"] if self.decimation > 1 else 0))
+
+    def _end(self, feature: int, lag: int, sign: int, bases: Sequence[int] = ()) -> int:
+        """Return how far a feature at a lag looks to one side, in samples."""
+        ends = []
+        for number, stream, shift in self._features[feature]:
+            if stream == POWER:
+                ends.append(sign * lag * self.decimation + bases[number])
+            else:
+                ends.append(sign * (lag - shift) * self.decimation + self.halves[stream])
+        return max(ends)
+
+
+def _forget_filters(module: nn.Module, incompatible: object) -> None:
+    """Follow a change of the taps."""
+    assert isinstance(module, ClosedForm)
+    module.forget_filters()
+
+
+class _LaggedSum:
+    """The sum of features, each at its lags.
+
+    Args:
+        numbers: of the features that there are.
+        lags: a feature and a lag for each weight; those of other features are passed over.
+    """
+
+    def __init__(self, numbers: Sequence[int], lags: Sequence[Lag]) -> None:
+        columns = {number: column for column, number in enumerate(numbers)}
+        used = [place for place, (number, _) in enumerate(lags) if number in columns]
+        self._distinct = sorted({lags[place][1] for place in used})
+        row = {lag: number for number, lag in enumerate(self._distinct)}
+        width = len(numbers)
+        self._used = torch.tensor(used, dtype=torch.long)
+        self._places = torch.tensor(
+            [row[lags[place][1]] * width + columns[lags[place][0]] for place in used],
+            dtype=torch.long,
+        )
+
+    def __call__(self, features: Tensor, weights: Tensor) -> Tensor:
+        """Return the sum, `(batch, internal samples)`.
+
+        Args:
+            features: `(batch, features, internal samples)`.
+            weights: one for each of all lags.
+        """
+        batch, width, count = features.shape
+        if not self._distinct:
+            return features.new_zeros(batch, count)
+        device, rows = features.device, len(self._distinct)
+        matrix = features.new_zeros(rows * width)
+        matrix[self._places.to(device)] = weights[self._used.to(device)]
+        before, after = max(0, -self._distinct[0]), max(0, self._distinct[-1])
+        padded = functional.pad(matrix.reshape(rows, width) @ features, (before, after))
+        total = padded[:, 0, before + self._distinct[0] :][:, :count]
+        for row, lag in enumerate(self._distinct[1:], start=1):
+            total = total + padded[:, row, before + lag : before + lag + count]
+        return total
+
+
+def _later(samples: Tensor, shift: int) -> Tensor:
+    """Return samples `(batch, time)` later by `shift`, which may be negative; zeros come in."""
+    count = samples.shape[-1]
+    padded = functional.pad(samples, (max(shift, 0), max(-shift, 0)))
+    return padded[..., max(-shift, 0) : max(-shift, 0) + count]
+
+
+def _check(
+    channels: int,
+    decimation: int,
+    features: Sequence[Sequence[Sequence[Any]]],
+    taps: Sequence[Sequence[int]],
+    halves: Mapping[str, int],
+    bases: Sequence[Sequence[Sequence[int]]],
+) -> None:
+    """Raise ModelError where the options do not describe a model."""
+    if decimation < 1:
+        raise ModelError(f"architecture.decimation: {decimation!r} is not a positive integer")
+    if set(halves) != {*STREAMS, "out"} or min(halves.values()) < 0:
+        raise ModelError(f"architecture.halves: {dict(halves)!r} does not give {STREAMS} and out")
+    if halves["out"] % decimation:
+        raise ModelError("architecture.halves.out is not a multiple of the decimation")
+    if len(features) != len(taps) or not any(taps):
+        raise ModelError(
+            f"architecture: {len(features)} features and {len(taps)} lists of taps: not one for "
+            "each feature, or all empty"
+        )
+    limits = {**dict.fromkeys(STREAMS, channels), POWER: len(bases)}
+    for factors in features:
+        known = [0 <= number < limits.get(stream, 0) for number, stream, _ in factors]
+        if not known or not all(known):
+            raise ModelError(
+                f"architecture.features: {list(factors)!r} with {channels} channels and "
+                f"{len(bases)} bases"
+            )
+    plain = {i for i, f in enumerate(features) if all(name != POWER for _, name, _ in f)}
+    if not all(base and plain.issuperset(index for index, _ in base) for base in bases):
+        raise ModelError("architecture.bases: a base is made of features without powers")

@@ -1,0 +1,179 @@
+"""What a closed-form fit gives: a model's description and tensors, and how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from deepclean.core.block import Float64
+from deepclean.models.closed_form import POWER
+from deepclean.train.closed_form.data import Scales
+from deepclean.train.closed_form.fitting import Fit
+from deepclean.train.closed_form.judge import Gain
+from deepclean.train.closed_form.layout import BandLayout
+from deepclean.train.closed_form.selection import Trial
+from deepclean.train.closed_form.solve import OVERLAP
+from deepclean.train.closed_form.streams import Base, Feature
+
+NAME = "closed_form"
+"""Of the architecture."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Figures:
+    """How a fit does on data that it has not seen.
+
+    Args:
+        ratio: mean over the bands' bins of residual ASD over strain ASD.
+        ratio_error: its standard error.
+        gain: in log-likelihood over no fit at all.
+        over_linear: the same over the linear fit.
+        parameters: coefficients.
+        freedom: as many as the data determines.
+    """
+
+    ratio: float
+    ratio_error: float
+    gain: Gain
+    over_linear: Gain
+    parameters: int
+    freedom: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Equations:
+    """The normal equations, from which the best filter without some witnesses is one solve away.
+
+    In units in which the Gram matrix has a unit diagonal: `(matrix + OVERLAP ridge) u = right`, and
+    `scale u` are the coefficients.
+
+    Args:
+        matrix: `(parameters, parameters)`.
+        right: `(parameters,)`.
+        scale: `(parameters,)`.
+        ridge: `(parameters,)`.
+        places: number of each parameter's weight in the model.
+        channels: for each parameter, the witnesses that it needs.
+    """
+
+    matrix: Float64
+    right: Float64
+    scale: Float64
+    ridge: Float64
+    places: NDArray[np.int64]
+    channels: Sequence[frozenset[int]]
+
+    def solve(self, missing: Collection[int] = ()) -> Float64:
+        """Return the model's weights for the witnesses that are there.
+
+        Args:
+            missing: channels that are not; the weights of all that needs them are 0.
+        """
+        without = set(missing)
+        kept = np.array([not (needs & without) for needs in self.channels], dtype=bool)
+        weights = np.zeros(int(self.places.max()) + 1 if len(self.places) else 0)
+        if kept.any():
+            matrix = self.matrix[np.ix_(kept, kept)] + np.diag(OVERLAP * self.ridge[kept] + 1e-11)
+            units = linalg.solve(matrix, self.right[kept], assume_a="pos")
+            np.add.at(weights, self.places[kept], self.scale[kept] * units)
+        return weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClosedFormFit:
+    """A fitted closed-form model.
+
+    Args:
+        architecture: `networks.build`'s argument; None where no feature belongs beyond chance.
+        tensors: the model's state, by name, float64.
+        scales: what standardises witnesses and strain.
+        equations: to solve again without a witness.
+        figures: on held-out data, of `linear` (witnesses by themselves) and `closed_form`.
+        trials: the optional classes of features that were tried.
+        features: in words that are for people, with what each carries.
+        frequencies: of the spectra, in Hz.
+        inside: which of them lie in the bands.
+        strain: power spectrum of the strain before, `(bins,)`, any units.
+        residual: the same after.
+        contributions: power spectrum of each feature's part, `(features, bins)`.
+        segments: seconds of data that were used.
+    """
+
+    architecture: dict[str, Any] | None
+    tensors: Mapping[str, Float64]
+    scales: Scales
+    equations: Equations
+    figures: Mapping[str, Figures]
+    trials: Sequence[Trial]
+    features: Sequence[Feature]
+    frequencies: Float64
+    inside: NDArray[np.bool_]
+    strain: Float64
+    residual: Float64
+    contributions: Float64
+    segments: int
+
+
+def describe(
+    layout: BandLayout, fit: Fit, bases: Mapping[int, Base]
+) -> tuple[dict[str, Any], NDArray[np.int64], list[int]]:
+    """Return a model's architecture, and where each parameter stands among its weights.
+
+    Args:
+        layout: rates and filters.
+        fit: the features.
+        bases: all that there are.
+
+    Returns:
+        The architecture; the place of each parameter, some of which share a lag and so a place;
+        and the numbers of the bases that the architecture has, in its order.
+    """
+    used = bases_of(fit.features)
+    renumbered = {number: place for place, number in enumerate(used)}
+    parameters = [(fit.groups[g][0], lag) for g, lag in zip(fit.group_of, fit.lags, strict=True)]
+    taps: dict[Feature, set[int]] = {feature: set() for feature, _ in parameters}
+    for feature, lag in parameters:
+        taps[feature].add(lag)
+    for number in used:
+        for feature, _ in bases[number].members:
+            taps.setdefault(feature, set())
+    order = list(taps)
+    slots = [(feature, lag) for feature in order for lag in sorted(taps[feature])]
+    place = {slot: number for number, slot in enumerate(slots)}
+    architecture = {
+        "name": NAME,
+        "decimation": layout.decimation,
+        "features": [
+            [[renumbered[n] if name == POWER else n, name, p] for n, name, p in feature]
+            for feature in order
+        ],
+        "taps": [sorted(taps[feature]) for feature in order],
+        "halves": layout.halves,
+        "bases": [
+            [[order.index(feature), lag] for feature, lag in bases[number].members]
+            for number in used
+        ],
+    }
+    return architecture, np.array([place[p] for p in parameters], dtype=np.int64), used
+
+
+def bases_of(features: Sequence[Feature]) -> list[int]:
+    """Return the numbers of the bases whose powers are in some features."""
+    return sorted({n for feature in features for n, name, _ in feature if name == POWER})
+
+
+def needs(feature: Feature, bases: Mapping[int, Base]) -> frozenset[int]:
+    """Return the witnesses that a feature is made of."""
+    channels: set[int] = set()
+    for number, name, _ in feature:
+        if name == POWER:
+            for member, _ in bases[number].members:
+                channels |= needs(member, bases)
+        else:
+            channels.add(number)
+    return frozenset(channels)

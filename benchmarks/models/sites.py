@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.models.scene import Scene, floor_density, resonance
 from deepclean.core.block import Float64
-from tests.helpers.settings import make_resampler
+from deepclean.core.resample import Resampler
 
 STRAIN = 1e-23
 """Strain per root Hz of the floor in the middle of a band."""
@@ -192,7 +192,7 @@ def _two_phases(drawn: np.random.Generator, scene: Scene) -> Made:
 def _sampled_slowly(drawn: np.random.Generator, scene: Scene) -> Made:
     """Make angular witnesses of 16 samples a second, brought up by the engine's own filter."""
     channels, noise = _line_site(15.0, 5.0, 4)(drawn, scene)
-    up = make_resampler(16, scene.rate, zeros=16, max_delay=Fraction(1, 4), attenuation=80.0)
+    up = Resampler(16, scene.rate, zeros=16, max_delay=Fraction(1, 4), attenuation=80.0)
     step, count = scene.rate // 16, scene.count // 16 // 8 * 8
     slow = []
     for channel in channels[1:]:

@@ -9,7 +9,7 @@ and everything that it is given is made contiguous first. It raises many unrelat
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -73,10 +73,8 @@ def channels(path: Path, wanted: Collection[str] | None = None) -> dict[str, int
             spacings = {name: raw.spacing for name, raw in raws.items() if isinstance(raw, _Raw)}
     rates = {}
     for name, spacing in spacings.items():
-        try:
+        with suppress(ValueError):
             rates[name] = whole_rate(spacing)
-        except ValueError:
-            continue
     return rates
 
 
@@ -128,7 +126,16 @@ def read(
         raise absent_channels(set(wanted) - present, present, path)
     if held is None and not missing_ok:
         raise InputError(f"its frames do not hold all of {span}", path=path)
-    return _checked(path, raws, held, span) if held else {}
+    checked: dict[str, Series | Gap] = {}
+    faults: dict[str, str] = {}
+    for name, raw in raws.items():
+        try:
+            checked[name] = _series(raw, held or span, span)
+        except ValueError as error:
+            faults[name] = str(error)
+    if faults:
+        raise unusable_channels(faults, path)
+    return checked
 
 
 def serialise(
@@ -301,20 +308,6 @@ def _decode(
         except Exception as error:  # noqa: BLE001
             found[name] = error
     return found
-
-
-def _checked(
-    path: Path, raws: Mapping[str, _Raw | Exception], held: Span, span: Span
-) -> dict[str, Series | Gap]:
-    checked, faults = {}, {}
-    for name, raw in raws.items():
-        try:
-            checked[name] = _series(raw, held, span)
-        except ValueError as error:
-            faults[name] = str(error)
-    if faults:
-        raise unusable_channels(faults, path)
-    return checked
 
 
 def _series(raw: _Raw | Exception, held: Span, span: Span) -> Series | Gap:

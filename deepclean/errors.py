@@ -49,8 +49,8 @@ def listed(absent: Iterable[str], valid: Collection[str]) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """Return a library's message as the end of one of ours: one line, not too long."""
-    return " ".join(str(error).split())[:200]
+    """Return a library's message in one line, as the end of one of ours."""
+    return " ".join(str(error).split())
 
 
 class DeepCleanError(Exception):

@@ -9,7 +9,7 @@ and everything that it is given is made contiguous first. It raises many unrelat
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -73,10 +73,8 @@ def channels(path: Path, wanted: Collection[str] | None = None) -> dict[str, int
             spacings = {name: raw.spacing for name, raw in raws.items() if isinstance(raw, _Raw)}
     rates = {}
     for name, spacing in spacings.items():
-        try:
+        with suppress(ValueError):
             rates[name] = whole_rate(spacing)
-        except ValueError:
-            continue
     return rates
 
 
@@ -128,7 +126,16 @@ def read(
         raise absent_channels(set(wanted) - present, present, path)
     if held is None and not missing_ok:
         raise InputError(f"its frames do not hold all of {span}", path=path)
-    return _checked(path, raws, held, span) if held else {}
+    checked: dict[str, Series | Gap] = {}
+    faults: dict[str, str] = {}
+    for name, raw in raws.items():
+        try:
+            checked[name] = _series(raw, held or span, span)
+        except ValueError as error:
+            faults[name] = str(error)
+    if faults:
+        raise unusable_channels(faults, path)
+    return checked
 
 
 def serialise(
@@ -229,7 +236,9 @@ def _library() -> Iterator[None]:
         yield
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
-        raise OutputError(f"cannot serialise a frame: {one_line(error)}", errno=number) from error
+        raise OutputError(
+            f"cannot serialise a frame: {one_line(error)[:200]}", errno=number
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +259,9 @@ def _opened(path: Path, *, checksum: bool = False) -> Iterator[Any]:
     except Exception as error:
         if not path.is_file():
             raise InputError("no such file", path=path) from error
-        raise InputError(f"not a readable frame file: {one_line(error)}", path=path) from error
+        raise InputError(
+            f"not a readable frame file: {one_line(error)[:200]}", path=path
+        ) from error
 
 
 def _frames(reader: Any) -> list[Span]:
@@ -299,24 +310,10 @@ def _decode(
     return found
 
 
-def _checked(
-    path: Path, raws: Mapping[str, _Raw | Exception], held: Span, span: Span
-) -> dict[str, Series | Gap]:
-    checked, faults = {}, {}
-    for name, raw in raws.items():
-        try:
-            checked[name] = _series(raw, held, span)
-        except ValueError as error:
-            faults[name] = str(error)
-    if faults:
-        raise unusable_channels(faults, path)
-    return checked
-
-
 def _series(raw: _Raw | Exception, held: Span, span: Span) -> Series | Gap:
     """Return a channel's samples over `span`, of those that it has over `held`."""
     if isinstance(raw, Exception):
-        raise ValueError(f"damaged: {one_line(raw)}")
+        raise ValueError(f"damaged: {one_line(raw)[:200]}")
     rate = whole_rate(raw.spacing)
     first, _ = held.indices(rate)
     if not abs(raw.start * rate - first) <= _MISPLACED:

@@ -12,7 +12,7 @@ detector that ends in `STRAIN`, so that a configuration for live frames can be t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO, FileIO
 from math import gcd
@@ -40,8 +40,7 @@ def channels(path: Path, wanted: Collection[str] | None = None) -> dict[str, int
     """
     with _opened(path) as archive:
         found = archive.channels() if wanted is None else archive.among(wanted)
-        placed = {name: _placed_or_none(dataset) for name, dataset in found.items()}
-    return {name: place.rate for name, place in placed.items() if place}
+        return {name: place.rate for name, place in _sound(found).items()}
 
 
 def span(path: Path) -> Span:
@@ -261,7 +260,7 @@ def _opened(path: Path) -> Iterator[_ChannelArchive]:
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if not path.is_file():
             raise InputError("no such file", path=path) from error
-        raise InputError(f"not a readable HDF5 file: {one_line(error)}", path=path) from error
+        raise InputError(f"not a readable HDF5 file: {one_line(error)[:200]}", path=path) from error
 
 
 def _timed(dataset: Any) -> tuple[Any, Any] | None:
@@ -286,18 +285,19 @@ def _placed(dataset: Any) -> _ChannelDataset:
     return _ChannelDataset(dataset, rate, Span.of_samples(first, last - first, rate))
 
 
-def _placed_or_none(dataset: Any) -> _ChannelDataset | None:
-    try:
-        return _placed(dataset)
-    except ValueError:
-        return None
+def _sound(datasets: Mapping[str, Any]) -> dict[str, _ChannelDataset]:
+    """Return the datasets that are placed on a whole number of samples from GPS 0."""
+    sound = {}
+    for name, dataset in datasets.items():
+        with suppress(ValueError):
+            sound[name] = _placed(dataset)
+    return sound
 
 
 def _extent(datasets: Mapping[str, Any]) -> Span:
-    places = [place for each in datasets.values() if (place := _placed_or_none(each))]
-    if not places:
+    spans = [place.span for place in _sound(datasets).values()]
+    if not spans:
         raise ValueError("it holds no channel (a dataset with the attributes x0 and dx)")
-    spans = [place.span for place in places]
     return Span(min(each.start for each in spans), max(each.end for each in spans))
 
 

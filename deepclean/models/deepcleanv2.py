@@ -25,7 +25,7 @@ from deepclean.errors import ModelError, one_line
 from deepclean.models import permissions
 from deepclean.models.manifest import sha256
 from deepclean.models.model import Model, freeze
-from deepclean.models.networks import Receptive, measure
+from deepclean.models.networks import measure
 from deepclean.models.tensors import Scalers, check_finite
 
 MODEL, CONFIG = "model.pt", "config.yaml"
@@ -100,11 +100,18 @@ def load(path: Path, device: str = "cpu") -> Model:
     scalers.check(count, path / WITNESS_SCALER)
     network = freeze(_Flat(_script(script, path / MODEL)))
     check_finite(network, path / MODEL)
-    rate, kernel = _samples(settings, path / CONFIG)
+    rate = int(settings.sample_rate)
+    kernel = (settings.clean_kernel_length or settings.kernel_length) * settings.sample_rate
+    if rate != settings.sample_rate or not kernel.is_integer() or kernel <= 0:
+        raise ModelError("data: sample rate or kernel is not a whole number", path=path / CONFIG)
     try:
-        seen = measure(network, count, kernel)
+        seen = measure(network, count, int(kernel))
     except ModelError as error:
         raise ModelError(str(error), path=path / MODEL) from error
+    if seen.period is None:
+        edge = round(EDGE_SECONDS * rate)
+    else:  # the receptive field, in whole periods
+        edge = seen.period * -(-max(seen.reach) // seen.period)
     return Model(
         path=path,
         interferometer=settings.channels[0].partition(":")[0],
@@ -117,8 +124,8 @@ def load(path: Path, device: str = "cpu") -> Model:
         scalers=scalers,
         sample_rate=rate,
         bands=settings.bands,
-        kernel=kernel,
-        edge=_edge(seen, rate),
+        kernel=int(kernel),
+        edge=edge,
         reach=seen.reach,
         period=seen.period,
         network=network.to(device),
@@ -155,14 +162,6 @@ def _settings(content: bytes, path: Path) -> DeepCleanV2Settings:
     return settings
 
 
-def _samples(settings: DeepCleanV2Settings, path: Path) -> tuple[int, int]:
-    """Return sample rate (Hz) and kernel (samples), which must be whole."""
-    kernel = (settings.clean_kernel_length or settings.kernel_length) * settings.sample_rate
-    if not settings.sample_rate.is_integer() or not kernel.is_integer() or kernel <= 0:
-        raise ModelError("data: sample rate or kernel is not a whole number", path=path)
-    return int(settings.sample_rate), int(kernel)
-
-
 def _script(content: bytes, path: Path) -> nn.Module:
     with warnings.catch_warnings():
         # TorchScript is deprecated, but deepcleanv2 wrote it and there is no other reader.
@@ -175,13 +174,6 @@ def _script(content: bytes, path: Path) -> nn.Module:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"not a TorchScript file: {reason}", path=path) from error
     return network
-
-
-def _edge(seen: Receptive, rate: int) -> int:
-    """Return the samples to drop: the receptive field, in whole periods, or the predecessors'."""
-    if seen.period is None:
-        return round(EDGE_SECONDS * rate)
-    return seen.period * -(-max(seen.reach) // seen.period)
 
 
 def _scalers(content: dict[str, bytes], path: Path) -> Scalers:
@@ -204,7 +196,7 @@ def _state(content: bytes, path: Path) -> tuple[Float64, Float64]:
         )
     except Exception as error:
         raise ModelError(
-            f"not a state dict with mean and std: {type(error).__name__}: {one_line(error)}",
+            f"not a state dict with mean and std: {type(error).__name__}: {one_line(error)[:200]}",
             path=path,
         ) from error
     return mean, std

@@ -75,7 +75,7 @@ def _published(script: Model, path: Path) -> tuple[dict[str, object], nn.Module]
             raise _OtherError("its layers are others")
         network.load_state_dict({name: held[n][1] for n, name in enumerate(ours)}, strict=True)
     except (_OtherError, ModelError, RuntimeError) as error:
-        raise _refusal(one_line(error), path) from error
+        raise _refusal(one_line(error)[:200], path) from error
     network = freeze(network)
     difference = _difference(script, network)
     if not difference <= AGREEMENT:

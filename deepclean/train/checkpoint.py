@@ -81,7 +81,7 @@ class Resume:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             raise ModelError(
-                f"the checkpoint cannot be read: {one_line(error)}", path=path
+                f"the checkpoint cannot be read: {one_line(error)[:200]}", path=path
             ) from error
         _Fingerprint(self.fingerprint).load_state_dict(state["fingerprint"])
         Checkpoint.load_objects(held, state)

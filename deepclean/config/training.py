@@ -30,7 +30,8 @@ class TrainConfig(Section):
     """How a network is fitted. A command-line option of `deepclean train` goes before it."""
 
     architecture: str = "autoencoder"
-    """The network, by name."""
+    """The model, by name: autoencoder, the published network; closed_form, a filter over features
+    of the witnesses that is solved in seconds; wiener, the linear baseline."""
 
     architecture_options: Options = Field(default={}, validate_default=True)
     """The network's options."""

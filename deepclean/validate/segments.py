@@ -40,7 +40,6 @@ def read_segments(path: Path, flag: str | None = None) -> list[Span]:
         else:
             return _whole(SegmentList.read(str(path), format="segwizard"))
     except Exception as error:
-        reason = " ".join(str(error).split())
         raise InputError(f"no segments can be read: {one_line(error)}", path=path) from error
     names = sorted(flags)
     if flag is None and len(names) == 1:

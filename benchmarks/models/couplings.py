@@ -65,7 +65,14 @@ def _sidebands(
 
 
 def line_with_sidebands(line: float, sidebands: float, motions: int, delay: float = 0.002) -> Maker:
-    """Return the maker of a coupling: line with sidebands."""
+    """Return the maker of a line and of sidebands by motions, late by seconds.
+
+    Args:
+        line: strength of the line.
+        sidebands: strength of all sidebands together.
+        motions: how many there are, each with a witness.
+        delay: from witnesses to strain, in seconds.
+    """
 
     def make(drawn: np.random.Generator, scene: Scene) -> Made:
         carrier, moving = scene.line(60), _motions(scene, drawn, motions)
@@ -86,7 +93,7 @@ def weak_sidebands(drawn: np.random.Generator, scene: Scene) -> Made:
 
 
 def irrelevant(drawn: np.random.Generator, scene: Scene) -> Made:
-    """Return the maker of a coupling: irrelevant."""
+    """Make a line, eight motions, and fifty witnesses of nothing, half of them slow."""
     channels, noise = line_with_sidebands(15.0, 7.0, 8)(drawn, scene)
     others = [*_motions(scene, drawn, 25), *(scene.white(1.0) for _ in range(25))]
     return [*channels, *others], noise
@@ -120,7 +127,7 @@ def sampled_slowly(drawn: np.random.Generator, scene: Scene) -> Made:
 
 
 def saturating_sidebands(drawn: np.random.Generator, scene: Scene) -> Made:
-    """Return the maker of a coupling: saturating sidebands."""
+    """Make sidebands by the hyperbolic tangent of all motions together."""
     carrier, moving = scene.line(60), _motions(scene, drawn, 4)
     weights = drawn.uniform(0.5, 1.0, 4) * drawn.choice([-1, 1], 4)
     noise = 10 * _turned(carrier, drawn)
@@ -130,7 +137,7 @@ def saturating_sidebands(drawn: np.random.Generator, scene: Scene) -> Made:
 
 
 def trilinear(drawn: np.random.Generator, scene: Scene) -> Made:
-    """Return the maker of a coupling: trilinear."""
+    """Make sidebands by one motion, by the product of two, and by a square."""
     carrier, (first, second) = scene.line(60), _motions(scene, drawn, 2)
     noise = 10 * _turned(carrier, drawn) + 3 * first * _turned(carrier, drawn)
     noise += 4 * first * second * _turned(carrier, drawn)
@@ -140,7 +147,7 @@ def trilinear(drawn: np.random.Generator, scene: Scene) -> Made:
 
 
 def saturation(drawn: np.random.Generator, scene: Scene) -> Made:
-    """Return the maker of a coupling: saturation."""
+    """Make the hyperbolic tangent of a force that two witnesses make together."""
     shaking = [scene.broad(20, 40) for _ in range(2)]
     force = sum(
         scene.delayed(part, drawn.uniform(0.001, 0.008)) * drawn.uniform(0.5, 1) for part in shaking

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.models import couplings
+from benchmarks.models.couplings import line_with_sidebands
 from benchmarks.models.scene import Scene, floor_density
 from deepclean.core.block import Float64
 
@@ -104,27 +105,28 @@ def _glitch(scene: Scene, witnesses: Float64, strain: Float64) -> None:
             strain[start : start + length] += 3000 * burst
 
 
+LINE = (55.0, 65.0)
+"""The band of a line at 60 Hz."""
+
 SITES: tuple[Site, ...] = (
-    Site("strong sidebands", (55.0, 65.0), 1.005, couplings.line_with_sidebands(15.0, 7.0, 20)),
-    Site("weak sidebands", (55.0, 65.0), 1.005, couplings.weak_sidebands),
+    Site("strong sidebands", LINE, 1.005, line_with_sidebands(15.0, 7.0, 20)),
+    Site("weak sidebands", LINE, 1.005, couplings.weak_sidebands),
     Site("saturation", (20.0, 40.0), 1.02, couplings.saturation),
     Site("quadratic", (10.0, 20.0), 1.01, couplings.quadratic),
     Site("product", (10.0, 20.0), 1.01, couplings.product),
-    Site("two mains phases", (55.0, 65.0), 1.01, couplings.two_phases),
+    Site("two mains phases", LINE, 1.01, couplings.two_phases),
     Site(
         "delay of 40 ms",
-        (55.0, 65.0),
+        LINE,
         1.01,
-        couplings.line_with_sidebands(15.0, 5.0, 4, delay=0.04),
+        line_with_sidebands(15.0, 5.0, 4, delay=0.04),
     ),
-    Site("witnesses at 16 Hz", (55.0, 65.0), 1.01, couplings.sampled_slowly),
+    Site("witnesses at 16 Hz", LINE, 1.01, couplings.sampled_slowly),
     Site("collinear", (110.0, 130.0), 1.005, couplings.collinear),
-    Site("50 irrelevant", (55.0, 65.0), 1.005, couplings.irrelevant),
-    Site(
-        "glitches", (55.0, 65.0), 1.003, couplings.line_with_sidebands(15.0, 5.0, 6), glitches=True
-    ),
-    Site("saturating sidebands", (55.0, 65.0), 1.03, couplings.saturating_sidebands),
-    Site("trilinear", (55.0, 65.0), 1.01, couplings.trilinear),
+    Site("50 irrelevant", LINE, 1.005, couplings.irrelevant),
+    Site("glitches", LINE, 1.003, line_with_sidebands(15.0, 5.0, 6), glitches=True),
+    Site("saturating sidebands", LINE, 1.03, couplings.saturating_sidebands),
+    Site("trilinear", LINE, 1.01, couplings.trilinear),
     Site(
         "resonance at 105 Hz, Q 100",
         (100.0, 110.0),
@@ -164,11 +166,11 @@ SITES: tuple[Site, ...] = (
             useless=1,
         ),
     ),
-    Site("noisy motions", (55.0, 65.0), 1.005, couplings.noisy_motions),
-    Site("suppressed carrier", (55.0, 65.0), 1.005, couplings.suppressed_carrier),
-    Site("late motions", (55.0, 65.0), 1.005, couplings.late_motions),
-    Site("hum", (55.0, 65.0), 1.005, couplings.hum),
-    Site("another grid", (55.0, 65.0), 1.005, couplings.another_grid),
+    Site("noisy motions", LINE, 1.005, couplings.noisy_motions),
+    Site("suppressed carrier", LINE, 1.005, couplings.suppressed_carrier),
+    Site("late motions", LINE, 1.005, couplings.late_motions),
+    Site("hum", LINE, 1.005, couplings.hum),
+    Site("another grid", LINE, 1.005, couplings.another_grid),
 )
 """The kinds, by the order of the table."""
 

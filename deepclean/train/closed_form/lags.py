@@ -1,7 +1,7 @@
 """The grid of lags: nodes as dense as the bands are wide, in ranges that double with distance.
 
-A band of width `B` is described by complex samples `1/B` apart; nodes `1/(1.5 (B + 2))` apart leave
-a margin, and half as many again make the finite grid's ends harmless. Two real taps a quarter of a
+A band of width `B` is described by complex samples `1/B` apart; the nodes are about twice as dense,
+for its soft edges and so that the grid's ends do no harm. Two real taps a quarter of a
 period apart are one complex gain, so each node has two. The node of no delay has three: a gain, a
 phase, and how both change over the band.
 

@@ -44,6 +44,15 @@ _LONGEST_STEP = 16
 _ATTENUATION = 60.0
 """Stop band of the filters that are deployed, in dB."""
 
+_SHALLOW = 40.0
+"""The same of the slow low-pass below 60 Hz, where each decibel costs milliseconds."""
+
+_ROOM = 1.2
+"""Stop over pass band that the wide low-pass has at least; else there is none."""
+
+_SLOW = 0.6
+"""Pass band of the slow low-pass over the bands' lower edge, at most."""
+
 _DEEP = 110.0
 """Stop band of those that are used in the fit only: strain has a large dynamic range."""
 
@@ -116,20 +125,25 @@ def make_layout(
         response: amplitude response of the coupling's bandpass at frequencies in Hz.
     """
     low, high = min(band[0] for band in bands), max(band[1] for band in bands)
-    bottom, top = max(low - transition, 0.0), high + transition
+    bottom, top = max(low - transition, 0.0), min(high + transition, rate / 2)
     step = _step(rate, max(_OVERSAMPLING * high, _SLOWEST), _LONGEST_STEP)
     internal = rate // step
     width = top - bottom
     analytic_step = _step(internal, 1.5 * width + 8, internal)
     analytic_rate = internal // analytic_step
-    # Products of two wide streams reach twice their highest frequency: what folds at the internal
-    # rate must not fold into the bands.
-    wide = _lowpass(top, max((internal - top) / 2, top + 1), rate, _ATTENUATION)
-    slow_pass = min(high - low, 0.6 * low)
-    slow_stop = max(min(2 * low, internal - top), slow_pass + 8)
-    slow = _lowpass(slow_pass, slow_stop, rate, _ATTENUATION if slow_stop > 60 else 40.0)
-    out = _padded(_lowpass(top, max(internal - top, top + 1), rate, _ATTENUATION), step) * step
-    strain = _lowpass(top, max(internal - top, top + 1), rate, _DEEP)
+    # What folds into the bands where the rate falls: all above the internal rate less their edge.
+    folding = internal - top
+    strain = _lowpass(top, folding, rate, _DEEP) if step > 1 else np.ones(1)
+    out = _lowpass(top, folding, rate, _ATTENUATION) if step > 1 else np.ones(1)
+    # A product of two wide streams reaches twice their highest frequency.
+    wide = np.ones(1)
+    if folding / 2 > _ROOM * top:
+        wide = _lowpass(top, folding / 2, rate, _ATTENUATION)
+    # A carrier in the bands brings into them what a slow witness has below their width, which is
+    # wanted, and what it has at the sum of two of their frequencies, which is not.
+    slow_pass = min(high - low, _SLOW * low)
+    slow_stop = max(min(2 * low, folding), slow_pass + 8)
+    slow = _lowpass(slow_pass, slow_stop, rate, _ATTENUATION if slow_stop > 60 else _SHALLOW)
     analytic = _analytic((bottom + top) / 2, width / 2, analytic_rate, internal)
     # Bins of the segments' transform; at the analytic rate a frequency stands at its remainder.
     numbers = np.arange(ceil(bottom * SEGMENT_SECONDS), int(top * SEGMENT_SECONDS) + 1)
@@ -137,19 +151,19 @@ def make_layout(
     passed = response(frequencies)
     used = passed >= PASS
     numbers, frequencies = numbers[used], frequencies[used]
-    gain = _response(strain, frequencies, rate)
-    if step > 1:
-        gain = gain * _response(out, frequencies, rate) / step
+    gain = _response(strain, frequencies, rate) * _response(out, frequencies, rate)
     inside = np.any([(frequencies >= a) & (frequencies <= b) for a, b in bands], axis=0)
     centre = (low + high) / 2
-    spacing = internal / (2.25 * (high - low + 2))
+    # A band of width B needs complex samples 1/B apart; a half more, and another half, for its soft
+    # edges and the grid's ends.
+    spacing = internal / (1.5 * 1.5 * (high - low + 2))
     return BandLayout(
         rate=rate,
         decimation=step,
         analytic_step=analytic_step,
         wide=wide,
         slow=slow,
-        out=out,
+        out=_padded(out, step) * step,
         strain=strain,
         analytic=analytic,
         places=numbers % (SEGMENT_SECONDS * analytic_rate),
@@ -173,8 +187,6 @@ def _step(rate: int, slowest: float, longest: int) -> int:
 def _lowpass(passed: float, stopped: float, rate: int, attenuation: float) -> Float64:
     """Return a Kaiser-windowed sinc of gain 1 (Oppenheim and Schafer, section 7.5)."""
     stopped = min(stopped, rate / 2)
-    if stopped <= passed:
-        return np.ones(1)
     half = ceil((attenuation - 7.95) / (2.285 * 2 * 2 * pi * (stopped - passed) / rate))
     lags = np.arange(-half, half + 1)
     cutoff = (passed + stopped) / rate

@@ -34,6 +34,35 @@ def test_what_folds_into_the_band_is_stopped() -> None:
     assert low[1].std() < 2e-3
 
 
+@pytest.mark.parametrize(
+    ("rate", "band"),
+    [
+        (4096, (55.0, 65.0)),
+        (4096, (10.0, 13.0)),
+        (4096, (59.5, 60.5)),
+        (2000, (48.0, 52.0)),
+        (2048, (900.0, 1010.0)),
+        (512, (20.0, 40.0)),
+        (16384, (500.0, 1000.0)),
+    ],
+)
+def test_every_band_has_its_bins_and_short_filters(rate: int, band: tuple[float, float]) -> None:
+    def response(frequencies: np.ndarray) -> np.ndarray:
+        beside = np.maximum(band[0] - frequencies, frequencies - band[1])
+        return np.clip(1 - beside / TRANSITION, 0, 1)
+
+    layout = make_layout(rate, [band], TRANSITION, response)
+    bins = layout.frequencies[layout.inside]
+    assert bins == pytest.approx(np.arange(np.ceil(2 * band[0]), 2 * band[1] + 1) / 2)
+    assert len(set(layout.places.tolist())) == len(layout.places)  # none folds onto another
+    assert max(layout.halves.values()) <= 0.1 * rate
+    assert layout.gain == pytest.approx(1.0, abs=3e-3)
+    assert layout.value[layout.inside] == pytest.approx(1.0)
+    # Taps a quarter period apart are far from parallel in the band.
+    turned = 4 * np.pi * layout.quarter * np.mean(band) / layout.internal_rate
+    assert 0.5 < turned < 2.6 or layout.quarter == 1
+
+
 def test_a_feature_is_shifted_first_and_then_windowed() -> None:
     data = coupled(12, seed=1)
     streams = make_streams(data.witnesses.astype("f4"), data.strain, LAYOUT)

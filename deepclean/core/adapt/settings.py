@@ -93,7 +93,7 @@ class AdaptSettings:
     @property
     def kept(self) -> int:
         """Seconds for which knots are kept."""
-        return max(64, 4 * self.cadence)
+        return max(64, self.past, 4 * self.cadence)
 
 
 FEATURES = AdaptSettings(members=(Member(256, True),), cadence=16, guard=1, unit=16)

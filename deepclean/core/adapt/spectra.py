@@ -62,10 +62,17 @@ def band_bins(bands: Sequence[Band], rate: int, least: int = 8) -> Bins:
     return np.sort(every[np.argsort(distance, kind="stable")[:count]])
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def transform(samples: Float64, rate: int, bins: Bins) -> Complex:
     """Return the transform of `2 * rate` real samples in these bins, in units per Hz.
 
-    Streams of different rates that hold the same signal have the same transform.
+    Streams of different rates that hold the same signal have the same transform. Samples that are
+    no numbers give a transform of none.
+
+    Args:
+        samples: shape `(..., 2 * rate)`.
+        rate: samples per second.
+        bins: of `band_bins`.
     """
     return np.asarray(fft.rfft(samples * _hann(SECONDS * rate))[..., bins] / rate)
 

@@ -80,6 +80,7 @@ class Tracker:
         self.anchors = np.array(anchors, dtype=np.float64)
         self._response = response
 
+    @np.errstate(over="ignore", invalid="ignore")
     def push(
         self, state: TrackerState, second: int, strain: Complex, groups: Complex, usable: bool
     ) -> TrackerState:
@@ -98,10 +99,12 @@ class Tracker:
         """
         if second < state.next:
             raise ValueError(f"GPS second {second} was pushed before")
-        row = np.concatenate([groups, (strain * self._response - self.anchors @ groups)[None]])
         for skipped in range(max(state.next, second - self.settings.memory), second):
             state = self._advance(state, skipped, None)
-        return self._advance(state, second, row if usable and np.isfinite(row).all() else None)
+        row = np.concatenate([groups, (strain * self._response - self.anchors @ groups)[None]])
+        # What is so great that its power is no number is as good as missing.
+        usable = usable and bool(np.isfinite(np.vdot(row, row)))
+        return self._advance(state, second, row if usable else None)
 
     def _advance(self, state: TrackerState, second: int, row: Complex | None) -> TrackerState:
         settings = self.settings
@@ -129,7 +132,7 @@ class Tracker:
         member = 0
         if len(found) > 1:
             past = np.zeros((settings.past, *found.shape), dtype=np.complex128)
-            for knot in knots:
+            for knot in knots[-settings.past :]:
                 if (ago := at - knot.second) <= len(past):
                     past[ago - 1] = knot.deviations
             member = choose(said, past, settings)

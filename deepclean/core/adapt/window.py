@@ -103,15 +103,15 @@ def members(said: Evidence, settings: AdaptSettings) -> Complex:
     counts = count - starts
     sloped = settings.sloped * (counts >= _FEWEST_SLOPE)
     times = said.times / settings.window
-    weights = trust = said.trust * (np.arange(count) >= starts[:, None])
-    for _ in range(2):
-        level, slope = plain_fit(moments(said.products, weights, times), sloped)
-        left = remains(said.products, level[:, None] + times[:, None] * slope[:, None])
-        usual = np.array([median(left[i, min(s, count - 1) :]) for i, s in enumerate(starts)])
-        weights = trust * _less(left, _LOUD * usual[:, None]) ** 2
-    level, slope = fit(
-        moments(said.products, weights, times), sloped, OVERLAP * usual / said.freedom
-    )
+    inside = np.arange(count) >= starts[:, None]
+    trust = said.trust * inside
+    level, slope = plain_fit(moments(said.products, trust, times), sloped)
+    left = remains(said.products, level[:, None] + times[:, None] * slope[:, None])
+    # The median of each window: seconds outside are sorted to the front.
+    middle = np.minimum(starts + counts // 2, count - 1)[:, None]
+    usual = np.take_along_axis(np.sort(np.where(inside, left, -1.0), axis=1), middle, axis=1)
+    sums = moments(said.products, trust * _less(left, _LOUD * usual) ** 2, times)
+    level, slope = fit(sums, sloped, OVERLAP * usual[:, 0] / said.freedom)
     # Where the newest seconds say nothing the gains hold: no slope is followed further than usual.
     found = level + min(0.0, (said.times[-1] - newest) / settings.window) * slope
     # A window that is nearly empty says what home says.

@@ -95,8 +95,8 @@ def _unexplained(inner: Complex, alone: int) -> Float64:
 def members(said: Evidence, settings: AdaptSettings) -> Complex:
     """Return each member's deviation from the anchors at the knot, shape `(M, G)`.
 
-    A second counts less where the window's own fit leaves much of it. So the majority of a window
-    decides, before a step and after it.
+    A second counts less where the window's own fit leaves much of it. So the few seconds after a
+    step count less than their number, and when they are many, those before it do.
     """
     count, newest = len(said.times), settings.newest
     starts = said.times.searchsorted([newest + 1 - one.seconds for one in settings.members])

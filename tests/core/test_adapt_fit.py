@@ -148,7 +148,7 @@ def test_glitches_are_not_trusted() -> None:
     spectra = np.stack([5 * noise((64, BINS), 1), noise((64, BINS), 2)], axis=1)
     spectra[20, 1] *= 30  # in the strain
     spectra[40, 0] *= 300  # in the witness
-    said = evidence(spectra, np.arange(-65.0, -1.0), unit=4)
+    said = evidence(spectra, np.arange(-65.0, -1.0), np.ones(1), unit=4)
     assert said is not None
     assert said.trust[20] < 1e-3
     assert said.trust[40] < 1e-6
@@ -161,7 +161,7 @@ def test_no_group_becomes_louder_than_the_bound() -> None:
     spectra = np.stack(
         [5 * noise((16, BINS), 1), 1e4 * noise((16, BINS), 2), noise((16, BINS), 3)], 1
     )
-    said = evidence(spectra, np.arange(-17.0, -1.0), unit=4)
+    said = evidence(spectra, np.arange(-17.0, -1.0), np.array([1.0, 0.0]), unit=4)
     assert said is not None
     anchors = np.array([1.0, 0.0])
     wild = 10.0 ** random.uniform(-3, 3, (40, 2)) * np.exp(2j * np.pi * random.random((40, 2)))

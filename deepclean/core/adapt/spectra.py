@@ -41,6 +41,9 @@ _SMOOTH = 17
 _PRIOR = 8
 """Seconds for which the smoothed floor counts beside each bin's own."""
 
+LOUD = 3.0
+"""Times the median residual from which on a second counts less."""
+
 _RIDGE = 1e-9
 """Of each group's energy, added to it: two groups that are the same share what they explain."""
 
@@ -125,30 +128,46 @@ def median(values: Float64) -> Float64:
     return np.asarray(0.5 * (ordered[(count - 1) // 2] + ordered[count // 2]))
 
 
-def whitening(spectra: Complex, unit: int) -> Float64 | None:
+def unexplained(products: Complex) -> Float64:
+    """Return what the best gains leave of the last row: `P - b^H R^-1 b`, shape `(n,)`."""
+    left = products[:, -1, -1] - (products[:, -1, :-1] * best(products)).sum(axis=1)
+    return np.asarray(np.maximum(left.real, 0.0))
+
+
+def less(values: Float64, limit: Float64 | float) -> Float64:
+    """Return `min(1, limit / values)`."""
+    return np.asarray(np.divide(limit, values, out=np.ones_like(values), where=values > limit))
+
+
+def whitening(spectra: Complex, unit: int, whole: Complex | None = None) -> Float64 | None:
     """Return each bin's weight, one over the floor's power there; None where there is no floor.
 
     The floor of a bin is the median over the window of what is left when each unit of time has its
     own best gains. So a drift does not raise it, and neither does a glitch. That fit needs weights
-    in its turn: those of a floor that is smooth over the bins, from what the anchors leave.
+    of the bins in its turn: those of a floor that is smooth over them, from what the anchors leave.
 
     Args:
         spectra: of the groups and of what the anchors leave, shape `(n, G + 1, B)`.
         unit: transforms that share their best gains; divides `n`.
+        whole: of the model's whole estimate and of what the anchors leave, shape `(n, 2, B)`. In a
+            long unit a second of which one gain on the whole leaves much counts less. None: a unit
+            with a glitch is few among the others.
     """
     count, size, bins = spectra.shape
     smooth = _over_bins(median(np.abs(spectra[:, -1]) ** 2))
     if not (smooth > 0).all():
         return None
+    seen = spectra
+    if whole is not None:
+        left = unexplained(products(whole, 1 / smooth))
+        seen = spectra * less(left, LOUD * median(left))[:, None, None]
     # Bins of all transforms of a unit beside one another.
-    units = products(
-        spectra.reshape(-1, unit, size, bins).swapaxes(1, 2).reshape(-1, size, unit * bins),
-        np.tile(1 / smooth, unit),
-    )
-    gains = np.concatenate([-best(units), np.ones((len(units), 1))], axis=1)
-    left = (gains[:, None, None] @ spectra.reshape(-1, unit, size, bins)).reshape(count, bins)
+    units = seen.reshape(-1, unit, size, bins).swapaxes(1, 2).reshape(-1, size, unit * bins)
+    inner = products(units, np.tile(1 / smooth, unit))
+    gains = np.concatenate([-best(inner), np.ones((len(inner), 1))], axis=1)
+    rest = (gains[:, None, None] @ spectra.reshape(-1, unit, size, bins)).reshape(count, bins)
     # The median of an exponential distribution is log 2 times its mean.
-    own = median(np.abs(left) ** 2) / (log(2) * smooth)
+    own = median(np.abs(rest) ** 2) / (log(2) * smooth)
     own = smooth * (count * own + _PRIOR * _over_bins(own)) / (count + _PRIOR)
     return 1 / own if (own > 0).all() else None
 

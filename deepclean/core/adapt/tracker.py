@@ -124,7 +124,7 @@ class Tracker:
     ) -> Knot:
         settings, groups = self.settings, len(self.anchors)
         times = np.array([float(second - at + 1) for second, _ in rows])
-        said = evidence(np.array([row for _, row in rows]), times, settings.unit)
+        said = evidence(np.array([row for _, row in rows]), times, self.anchors, settings.unit)
         if said is None:
             none = np.zeros((len(settings.members), groups), dtype=np.complex128)
             return Knot(at, self.anchors + none[0], 0, none[0].real, 0.0, none)

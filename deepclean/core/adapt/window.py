@@ -9,11 +9,17 @@ import numpy as np
 from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.fit import fit, moments, plain_fit
 from deepclean.core.adapt.settings import AdaptSettings
-from deepclean.core.adapt.spectra import OVERLAP, best, inverse_root, median, products, whitening
+from deepclean.core.adapt.spectra import (
+    LOUD,
+    OVERLAP,
+    inverse_root,
+    less,
+    median,
+    products,
+    unexplained,
+    whitening,
+)
 from deepclean.core.block import Float64
-
-_LOUD = 3.0
-"""Times the median residual from which on a second counts less."""
 
 _LEVER = 10.0
 """Times the median energy of a group from which on a second counts less."""
@@ -53,43 +59,42 @@ class Evidence:
         return np.asarray(np.abs(deviation) ** 2 * energy / self.noise)
 
 
-def evidence(spectra: Complex, times: Float64, unit: int) -> Evidence | None:
+def evidence(spectra: Complex, times: Float64, anchors: Float64, unit: int) -> Evidence | None:
     """Return what a window says; None where it says nothing.
 
     A second is trusted by what it holds itself: less where even its own best gains leave much (a
     glitch in the strain does that, a drift does not), and where a group is far louder than usual (a
-    glitch in a witness).
+    glitch in a witness). Where a second has too few bins for gains of its own it has one, on the
+    whole estimate.
 
     Args:
         spectra: of the groups and of what the anchors leave, shape `(n, G + 1, B)`.
         times: as of Evidence.
+        anchors: of the groups, shape `(G,)`.
         unit: transforms that share their own best gains; the oldest that fill no unit are left out.
     """
     spectra, times = spectra[len(spectra) % unit :], times[len(times) % unit :]
     if len(spectra) < _FEWEST:
         return None
-    weights = whitening(spectra, unit)
+    size, bins = spectra.shape[1:]
+    whole = None
+    if bins <= 3 * size:
+        whole = np.stack([anchors @ spectra[:, :-1], spectra[:, -1]], axis=1)
+    weights = whitening(spectra, unit, whole)
     if weights is None:
         return None
     inner = products(spectra, weights)
-    groups, bins = inner.shape[1] - 1, spectra.shape[2]
-    # Where one second has too few bins for gains of its own, a unit shares them.
-    alone = 1 if bins > 3 * groups else unit
-    own = _unexplained(inner, alone)
-    usual = float(median(own))
+    own = unexplained(inner if whole is None else products(whole, weights))
     energy = inner.diagonal(axis1=1, axis2=2).real[:, :-1]
     lever = (energy * inverse_root(median(energy)) ** 2).max(axis=1)
-    trust = (_less(own, _LOUD * usual) * _less(lever, _LEVER)) ** 2
-    freedom = bins - groups / alone
-    return Evidence(inner, trust, times, freedom, OVERLAP * usual / freedom)
-
-
-def _unexplained(inner: Complex, alone: int) -> Float64:
-    """Return what a second's own best gains leave, `P - b^H R^-1 b`: a mean of `alone` seconds."""
-    size = inner.shape[1]
-    whole = inner.reshape(-1, alone, size, size).mean(axis=1) if alone > 1 else inner
-    left = whole[:, -1, -1] - (whole[:, -1, :-1] * best(whole)).sum(axis=1)
-    return np.repeat(np.maximum(left.real, 0.0), alone)
+    trust = (less(own, LOUD * median(own)) * less(lever, _LEVER)) ** 2
+    freedom = bins - (size - 1) / (1 if whole is None else unit)
+    if whole is not None:
+        shares = trust.reshape(-1, unit)
+        shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
+        units = inner.reshape(-1, unit, size, size) * shares[:, :, None, None]
+        own = unexplained(units.sum(axis=1))
+    return Evidence(inner, trust, times, freedom, OVERLAP * float(median(own)) / freedom)
 
 
 def members(said: Evidence, settings: AdaptSettings) -> Complex:
@@ -110,7 +115,7 @@ def members(said: Evidence, settings: AdaptSettings) -> Complex:
     # The median of each window: seconds outside are sorted to the front.
     middle = np.minimum(starts + counts // 2, count - 1)[:, None]
     usual = np.take_along_axis(np.sort(np.where(inside, left, -1.0), axis=1), middle, axis=1)
-    sums = moments(said.products, trust * _less(left, _LOUD * usual) ** 2, times)
+    sums = moments(said.products, trust * less(left, LOUD * usual) ** 2, times)
     level, slope = fit(sums, sloped, OVERLAP * usual[:, 0] / said.freedom)
     # Where the newest seconds say nothing the gains hold: no slope is followed further than usual.
     found = level + min(0.0, (said.times[-1] - newest) / settings.window) * slope
@@ -188,8 +193,3 @@ def limited(said: Evidence, deviations: Complex, anchors: Float64, bound: float)
     over = np.abs(anchors + deviations) > limit
     factor = np.where(over, root / np.where(over, size, 1.0), 1.0).min(axis=1)
     return np.asarray(deviations * factor[:, None])
-
-
-def _less(values: Float64, limit: Float64 | float) -> Float64:
-    """Return `min(1, limit / values)`."""
-    return np.divide(limit, values, out=np.ones_like(values), where=values > limit)

@@ -285,14 +285,16 @@ def signals() -> Iterator[Row]:
         accept = "< 0.1 %" if distance > 1 else "< 3 %" if distance >= 0.1 else "taken as drift"
         wave = continuous(seconds, 60 + distance, height)
         injected[f"continuous, {60 + distance:g} Hz, as loud as the floor"] = wave, accept
-    for kind, sidebands in (("strong", 3.5), ("weak", 0.7)):
-        model = modelled(sidebands, seconds)
-        groups, strain = model.groups, model.site.coupling() + model.site.floor
+    model = modelled(3.5, seconds)
+    one, other = (ramps(seconds, MINUTES_10 / rate, 0.3) for rate in (1.0, 1.3))
+    moving = model.site.coupling(wander(one, one), wander(other, -other))
+    for text, coupling in (("", model.site.coupling()), (", in the drift", moving)):
+        strain, groups = coupling + model.site.floor, model.groups
         before = track(strain, groups, model.filters, [1, 0]).estimate.real
         for name, (wave, accept) in injected.items():
             found = track(strain + wave, groups, model.filters, [1, 0]).estimate.real
             part, rest = eaten(found - before, model.filters.real(wave))
-            yield f"{kind}: {name}", f"{100 * part:+.4f} %", f"{100 * rest:.2f} %", accept
+            yield name + text, f"{100 * part:+.4f} %", f"{100 * rest:.2f} %", "" if text else accept
 
 
 def floors() -> Iterator[Row]:

@@ -190,8 +190,9 @@ def test_features_drift_each_by_itself(glitches: bool) -> None:
     streams, true = features(400, 1.0)
     if glitches:
         # Nearly every unit of 16 s has one.
-        strain = streams.strain.copy()
-        strain[np.arange(10 * RATE, 400 * RATE, 20 * RATE)] += 1000 * FLOOR
+        time = np.arange(400 * RATE) / RATE
+        bursts = np.where((time % 17 > 9) & (time % 17 < 9.5), 300 * FLOOR, 0.0)
+        strain = streams.strain + bursts * np.cos(2 * np.pi * 13 * time)
         streams = replace(streams, strain=strain)
     found = run(streams, settings)
     assert {second % 16 for second in found.knots} == {0}

@@ -144,6 +144,19 @@ def test_a_drift_does_not_raise_the_floor() -> None:
     assert np.median(1 / weights) == pytest.approx(1.0, rel=0.15)
 
 
+def test_a_glitch_in_each_long_unit_does_not_raise_the_floor() -> None:
+    # It looks like one of the groups, so it takes the gains of its unit along.
+    groups, strain = 5 * noise((64, 5, BINS), 1), noise((64, BINS), 2)
+    strain[5::16] += 100 * groups[5::16, 0]
+    spectra = np.concatenate([groups, strain[:, None]], axis=1)
+    weights = whitening(spectra, 16, np.stack([groups.sum(axis=1), strain], axis=1))
+    assert weights is not None
+    assert np.median(1 / weights) == pytest.approx(1.0, rel=0.2)
+    fooled = whitening(spectra, 16)
+    assert fooled is not None
+    assert np.median(1 / fooled) > 100
+
+
 def test_glitches_are_not_trusted() -> None:
     spectra = np.stack([5 * noise((64, BINS), 1), noise((64, BINS), 2)], axis=1)
     spectra[20, 1] *= 30  # in the strain

@@ -89,11 +89,6 @@ def evidence(spectra: Complex, times: Float64, anchors: Float64, unit: int) -> E
     lever = (energy * inverse_root(median(energy)) ** 2).max(axis=1)
     trust = (less(own, LOUD * median(own)) * less(lever, _LEVER)) ** 2
     freedom = bins - (size - 1) / (1 if whole is None else unit)
-    if whole is not None:
-        shares = trust.reshape(-1, unit)
-        shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
-        units = inner.reshape(-1, unit, size, size) * shares[:, :, None, None]
-        own = unexplained(units.sum(axis=1))
     return Evidence(inner, trust, times, freedom, OVERLAP * float(median(own)) / freedom)
 
 

@@ -19,6 +19,7 @@ from deepclean.core.block import Float64
 RATE = 512
 FLOOR = 1e-21
 """Root mean square of the floor, which is white."""
+BANDPASS = BandpassSettings("fir", order=8, transition=6.0, tolerance=1e-3, settle_in=None)
 DENSITY = FLOOR * np.sqrt(2 / RATE)
 """Amplitude spectral density of the floor."""
 
@@ -31,7 +32,7 @@ class Filters:
 
     def __init__(self, band: Band) -> None:
         self.band = band
-        self.bandpass = make_bandpass(BandpassSettings(), [band], RATE)
+        self.bandpass = make_bandpass(BANDPASS, [band], RATE)
         self._analytic = AnalyticBandpass(self.bandpass, RATE)
         self._derivative = AnalyticBandpass(self.bandpass, RATE, derivative(*band))
 

@@ -1,5 +1,7 @@
 """The analytic bandpass against tones, and what it needs of the future."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,12 +11,13 @@ from deepclean.core.block import Float64
 from tests.helpers.adapted_stream import same
 
 RATE = 512
+FIR = BandpassSettings(filter="fir", order=8, transition=6.0, tolerance=1e-3, settle_in=None)
 KINDS = {
-    "fir": make_bandpass(BandpassSettings(), [(55, 65)], RATE),
-    "narrow": make_bandpass(BandpassSettings(transition=2), [(59, 61)], RATE),
-    "low": make_bandpass(BandpassSettings(transition=4), [(10, 20)], RATE),
-    "two bands": make_bandpass(BandpassSettings(), [(55, 65), (110, 130)], RATE),
-    "butterworth": make_bandpass(BandpassSettings("butterworth"), [(55, 65)], RATE),
+    "fir": make_bandpass(FIR, [(55, 65)], RATE),
+    "narrow": make_bandpass(replace(FIR, transition=2.0), [(59, 61)], RATE),
+    "low": make_bandpass(replace(FIR, transition=4.0), [(10, 20)], RATE),
+    "two bands": make_bandpass(FIR, [(55, 65), (110, 130)], RATE),
+    "butterworth": make_bandpass(replace(FIR, filter="butterworth"), [(55, 65)], RATE),
 }
 TONES = {"fir": 57.3, "narrow": 60.2, "low": 12.1, "two bands": 119.0, "butterworth": 58.8}
 

@@ -122,7 +122,9 @@ def line(seconds: int, seed: int = 0, frequency: float = 13.0) -> Complex:
 
 def broadband(seconds: int, seed: int = 0) -> Complex:
     """Return analytic noise in the band."""
-    bandpass = AnalyticBandpass(make_bandpass(BandpassSettings(transition=4.0), [BAND], RATE), RATE)
+    bandpass = AnalyticBandpass(
+        make_bandpass(BandpassSettings("fir", 8, 4.0, 1e-3, None), [BAND], RATE), RATE
+    )
     noise = np.random.default_rng([seed, 2]).standard_normal(seconds * RATE)
     return bandpass.apply(np.pad(noise, bandpass.settle_in))
 

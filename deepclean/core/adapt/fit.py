@@ -1,0 +1,106 @@
+"""Level and slope of the gains over a window, shrunk to what is significant.
+
+With the groups' spectra `E_k` (a column each), what the anchors leave `s_k` in second `k`, and the
+gains' deviation from the anchors `d(t) = l + m t`, the weighted least-squares fit minimises
+
+    sum_k w_k |s_k - E_k (l + m t_k)|^2.
+
+Of each second it needs the inner products of the columns `[E_k, s_k]`, of the window three sums of
+those, with the weights `w`, `w t` and `w t^2`.
+
+Each principal direction of the level is shrunk by itself. In the basis `L` of eigenvectors of the
+groups' inner products, scaled to unit energy, the estimates `z` are independent of one another and
+have the noise's variance. The positive-part James-Stein estimate `z max(0, 1 - c / chi)`, with
+`chi = |z|^2 / variance`, leaves nothing of a direction that is not significant and all of one that
+is. A direction without energy (a group that is silent, two that are the same) is left out, so
+nothing is divided by zero. The slope is treated in the same way after what it shares with the level
+is taken out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deepclean.core.adapt.analytic import Complex
+from deepclean.core.adapt.spectra import best, inverse_root
+from deepclean.core.block import Float64
+
+SHRINK = 3.0
+"""`c` above. A direction without a drift then costs 2 % of what it would cost unshrunk."""
+
+_SILENT = 1e-9
+"""Part of the groups' energy below which a direction is left out."""
+
+
+def moments(products: Complex, weights: Float64, times: Float64) -> Complex:
+    """Return the sums of inner products with the weights `w`, `w t` and `w t^2`.
+
+    Args:
+        products: of each second, shape `(n, G + 1, G + 1)`.
+        weights: of each member and second, shape `(M, n)`.
+        times: of the seconds, shape `(n,)`.
+
+    Returns:
+        Shape `(M, 3, G + 1, G + 1)`.
+    """
+    count, size, _ = products.shape
+    powers = weights[:, None] * np.stack([np.ones(count), times, times**2])
+    # As real numbers: half the work of a complex product.
+    flat = np.ascontiguousarray(products).view(np.float64).reshape(count, -1)
+    summed = powers.reshape(-1, count) @ flat
+    return np.asarray(summed.view(np.complex128).reshape(len(weights), 3, size, size))
+
+
+def plain_fit(sums: Complex, sloped: Float64) -> tuple[Complex, Complex]:
+    """Return level and slope as `fit` does, not shrunk."""
+    groups = sums.shape[-1] - 1
+    whole = np.zeros((len(sums), 2 * groups + 1, 2 * groups + 1), dtype=np.complex128)
+    shared = sums[:, 1] * sloped[:, None, None]
+    whole[:, :groups, :groups] = sums[:, 0, :-1, :-1]
+    whole[:, :groups, groups:-1] = whole[:, groups:-1, :groups] = shared[:, :-1, :-1]
+    whole[:, groups:-1, groups:-1] = sums[:, 2, :-1, :-1]
+    whole[:, :groups, -1], whole[:, groups:-1, -1] = sums[:, 0, :-1, -1], shared[:, :-1, -1]
+    found = best(whole)
+    return found[:, :groups], found[:, groups:]
+
+
+def fit(sums: Complex, sloped: Float64, noise: Float64) -> tuple[Complex, Complex]:
+    """Return level and slope of the deviation from the anchors, each of shape `(M, G)`.
+
+    Args:
+        sums: of `moments`.
+        sloped: 1 for a member that fits a slope, 0 for one that does not, shape `(M,)`.
+        noise: variance of a direction's estimate by chance, shape `(M,)`.
+    """
+    energy, ahead, squared = (sums[:, power, :-1, :-1] for power in range(3))
+    onto, onto_ahead = (sums[:, power, :-1, -1:] for power in range(2))
+    basis = _unit_basis(energy)
+    adjoint = basis.conj().swapaxes(1, 2)
+    level = adjoint @ onto
+    # The slope's columns `t E` less what the level's columns `E` can imitate of them.
+    shared = adjoint @ ahead @ basis
+    rest = adjoint @ squared @ basis - shared @ shared
+    inner = _unit_basis(rest)
+    slope = inner.conj().swapaxes(1, 2) @ (adjoint @ onto_ahead - shared @ level)
+    slope = inner @ (_shrunk(slope, noise) * sloped[:, None, None])
+    level = _shrunk(level, noise) - shared @ slope
+    return (basis @ level)[..., 0], (basis @ slope)[..., 0]
+
+
+def _unit_basis(energy: Complex) -> Complex:
+    """Return `L` with `L^H A L = 1`, for Hermitian matrices `A` of shape `(M, G, G)`.
+
+    A direction without energy has a column of zeros. The matrix is scaled to a unit diagonal first,
+    so the groups' units do not matter.
+    """
+    scale = inverse_root(energy.diagonal(axis1=1, axis2=2).real)
+    values, vectors = np.linalg.eigh(energy * (scale[:, :, None] * scale[:, None, :]))
+    root = inverse_root(np.where(values > _SILENT * values[:, -1:], values, 0.0))
+    return np.asarray(scale[:, :, None] * vectors * root[:, None, :])
+
+
+def _shrunk(estimates: Complex, noise: Float64) -> Complex:
+    """Return estimates of shape `(M, G, 1)` times their positive-part James-Stein factors."""
+    size = np.abs(estimates) ** 2
+    kept = np.maximum(size - SHRINK * noise[:, None, None], 0.0)
+    return np.asarray(estimates * (kept / np.where(size > 0, size, 1.0)))

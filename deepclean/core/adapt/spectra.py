@@ -1,0 +1,185 @@
+"""What a tracker learns from: spectra of two seconds of the strain and of the groups.
+
+Every second of GPS time begins a transform of 2 s with a Hann window, as the gate's does. In the
+bins of the coupling's band it has what inner products of bandpassed streams would have, and three
+things more. The bins of positive frequency are the analytic signal. Each bin has a weight of its
+own, so a steep floor or a calibration line is whitened. The strain needs no bandpass, because the
+window's side lobes keep out what is far from the band, and so nothing reaches beyond the 2 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from deepclean.core.adapt.analytic import Complex
+from deepclean.core.bandpass import Band
+from deepclean.core.block import Float64
+
+SECONDS = 2
+"""Length of a transform. One begins each second."""
+
+OVERLAP = 19 / 9
+"""Variance by chance of a sum over bins and transforms, in units of that of independent bins.
+
+Transforms of `N` samples that overlap by half, with the Hann window `w`, count each sample
+`u(t) = w(t)^2 + w(t + N / 2)^2` times. White noise of variance `S` in a sample has the power
+`S N <w^2>` in a bin. For a group with the analytic signal `e` the sum of `|E|^2` over bins and
+transforms is `N sum(u |e|^2) / 4` (Parseval). The sum of `E*` times the noise has the variance
+`N^2 S sum(u^2 |e|^2) / 4`. Divided by the bin's power and by the sum of `|E|^2` this is
+`<u^2> / (<u> <w^2>)`, with `<u^2> = 19 / 32`, `<u> = 3 / 4` and `<w^2> = 3 / 8`.
+"""
+
+_SMOOTH = 17
+"""Bins over whose median a floor is smoothed. A coupling's lines are narrower than half of it."""
+
+_PRIOR = 8
+"""Seconds for which the smoothed floor counts beside each bin's own."""
+
+LOUD = 3.0
+"""Times the median residual from which on a second counts less."""
+
+_RIDGE = 1e-9
+"""Of each group's energy, added to it: two groups that are the same share what they explain."""
+
+Bins = NDArray[np.intp]
+
+
+def band_bins(bands: Sequence[Band], rate: int, least: int = 8) -> Bins:
+    """Return the bins of a transform in the bands, and those beside them until there are enough.
+
+    Args:
+        bands: `(low, high)` in Hz; a bin on an edge counts.
+        rate: samples per second of the slowest stream.
+        least: number of bins that is enough.
+    """
+    every = np.arange(1, SECONDS * rate // 2)
+    edges = SECONDS * np.asarray(bands, dtype=np.float64)
+    distance = np.maximum(edges[:, :1] - every, every - edges[:, 1:]).min(axis=0)
+    count = max(least, int(np.sum(distance <= 0)))
+    return np.sort(every[np.argsort(distance, kind="stable")[:count]])
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def transform(samples: Float64, rate: int, bins: Bins) -> Complex:
+    """Return the transform of `2 * rate` real samples in these bins, in units per Hz.
+
+    Streams of different rates that hold the same signal have the same transform. Samples that are
+    no numbers give a transform of none.
+
+    Args:
+        samples: shape `(..., 2 * rate)`.
+        rate: samples per second.
+        bins: of `band_bins`.
+    """
+    return np.asarray(fft.rfft(samples * _hann(SECONDS * rate))[..., bins] / rate)
+
+
+@lru_cache(maxsize=8)
+def _hann(count: int) -> Float64:
+    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(count) / count))
+
+
+def products(spectra: Complex, weights: Float64) -> Complex:
+    """Return the inner products of each transform's rows: `sum_f weights x_i* x_j`.
+
+    Args:
+        spectra: shape `(n, G, B)`.
+        weights: of the bins, shape `(B,)`.
+
+    Returns:
+        Shape `(n, G, G)`.
+    """
+    whitened = spectra * np.sqrt(weights)
+    return np.asarray(whitened.conj() @ whitened.swapaxes(1, 2))
+
+
+def best(products: Complex) -> Complex:
+    """Return the gains that leave least of the last row, by least squares.
+
+    Args:
+        products: inner products, shape `(n, G + 1, G + 1)`.
+
+    Returns:
+        Shape `(n, G)`; 0 for a group without energy.
+    """
+    scale = inverse_root(products.diagonal(axis1=1, axis2=2).real[:, :-1])
+    unit = products[:, :-1, :-1] * (scale[:, :, None] * scale[:, None, :])
+    unit += _RIDGE * np.eye(unit.shape[1])
+    onto = scale * products[:, :-1, -1]
+    return scale * np.linalg.solve(unit, onto[..., None])[..., 0]
+
+
+def inverse_root(energy: Float64) -> Float64:
+    """Return `energy ** -0.5`, and 0 where there is none."""
+    some = energy > 0
+    return np.where(some, 1 / np.sqrt(np.where(some, energy, 1.0)), 0.0)
+
+
+def median(values: Float64) -> Float64:
+    """Return the median along the first axis; `numpy.median` takes five times as long on so few."""
+    ordered = np.sort(values, axis=0)
+    count = len(ordered)
+    return np.asarray(0.5 * (ordered[(count - 1) // 2] + ordered[count // 2]))
+
+
+def unexplained(products: Complex) -> Float64:
+    """Return what the best gains leave of the last row: `P - b^H R^-1 b`, shape `(n,)`."""
+    left = products[:, -1, -1] - (products[:, -1, :-1] * best(products)).sum(axis=1)
+    return np.asarray(np.maximum(left.real, 0.0))
+
+
+def less(values: Float64, limit: Float64 | float) -> Float64:
+    """Return `min(1, limit / values)`."""
+    return np.asarray(np.divide(limit, values, out=np.ones_like(values), where=values > limit))
+
+
+def whitening(spectra: Complex, unit: int, whole: Complex | None = None) -> Float64 | None:
+    """Return each bin's weight, one over the floor's power there; None where there is no floor.
+
+    The floor of a bin is the median over the window of what is left when each unit of time has its
+    own best gains. So a drift does not raise it, and neither does a glitch. That fit needs weights
+    of the bins in its turn: those of a floor that is smooth over them, from what the anchors leave.
+
+    Args:
+        spectra: of the groups and of what the anchors leave, shape `(n, G + 1, B)`.
+        unit: transforms that share their best gains; divides `n`.
+        whole: of the model's whole estimate and of what the anchors leave, shape `(n, 2, B)`. In a
+            long unit a second of which one gain on the whole leaves much counts less. None: a unit
+            with a glitch is few among the others.
+    """
+    count, size, bins = spectra.shape
+    smooth = _over_bins(median(np.abs(spectra[:, -1]) ** 2))
+    if not (smooth > 0).all():
+        return None
+    seen = spectra
+    if whole is not None:
+        left = unexplained(products(whole, 1 / smooth))
+        seen = spectra * less(left, LOUD * median(left))[:, None, None]
+    # Bins of all transforms of a unit beside one another.
+    units = seen.reshape(-1, unit, size, bins).swapaxes(1, 2).reshape(-1, size, unit * bins)
+    inner = products(units, np.tile(1 / smooth, unit))
+    gains = np.concatenate([-best(inner), np.ones((len(inner), 1))], axis=1)
+    rest = (gains[:, None, None] @ spectra.reshape(-1, unit, size, bins)).reshape(count, bins)
+    # The median of an exponential distribution is log 2 times its mean.
+    own = median(np.abs(rest) ** 2) / (log(2) * smooth)
+    own = smooth * (count * own + _PRIOR * _over_bins(own)) / (count + _PRIOR)
+    return 1 / own if (own > 0).all() else None
+
+
+def _over_bins(floor: Float64) -> Float64:
+    """Return a floor's running median over the bins."""
+    return median(floor[_neighbours(len(floor))])
+
+
+@lru_cache(maxsize=8)
+def _neighbours(count: int) -> Bins:
+    """Return which bins are near each, shape `(k, count)`, mirrored at the ends."""
+    reach = min(_SMOOTH, count) // 2
+    near = np.abs(np.arange(-reach, reach + 1)[:, None] + np.arange(count))
+    return np.asarray(count - 1 - np.abs(count - 1 - near))

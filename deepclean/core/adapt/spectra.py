@@ -45,7 +45,7 @@ LOUD = 3.0
 """Times the median residual from which on a second counts less."""
 
 _RIDGE = 1e-9
-"""Of each group's energy, added to it: two groups that are the same share what they explain."""
+"""Share of each group's energy that is added to it, so that two equal groups share their part."""
 
 Bins = NDArray[np.intp]
 

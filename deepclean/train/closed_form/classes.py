@@ -22,7 +22,7 @@ MOST_CARRIERS = 6
 """Witnesses that are tried as carriers at most."""
 
 DEGREES = (2, 3, 4, 5, 6, 7)
-"""Of the polynomials of a base."""
+"""Degrees of the polynomials of a base."""
 
 _LIKELY = 0.5
 """Probability of chance at which a product is offered to the closer look, where any may come."""

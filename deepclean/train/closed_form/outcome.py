@@ -21,7 +21,7 @@ from deepclean.train.closed_form.solve import OVERLAP
 from deepclean.train.closed_form.streams import Base, Feature
 
 NAME = "closed_form"
-"""Of the architecture."""
+"""Name of the architecture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

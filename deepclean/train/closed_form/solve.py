@@ -42,8 +42,8 @@ their squares, `3/4 + 1/4 cos` in a period of half a segment; two segments count
 real and imaginary parts apart the variance is `mean h^2 / mean(h)^2 = 19/18`."""
 
 _ITERATIONS = 25
-"""Of the fixed point in the first round; a third of it in the later ones, which begin where it
-ended."""
+"""Iterations of the fixed point in the first round. Later rounds begin where it ended and take a
+third of them."""
 
 _STRONGEST, _WEAKEST = 1e-12, 1e6
 """Ridges are kept between these: an infinite one and none at all cannot be inverted."""

@@ -92,7 +92,7 @@ def assert_sound(place: Place, seconds: Sequence[Second], events: Sequence[Event
     told = [(e.what, e.version.number) for e in came]
     assert told == [("promoted", GOOD), ("rejected", BAD), ("rolled_back", FIRST)], told
     back = came[-1].instant // NS - START
-    late = back - plan.swap_at - rules.rollback_after
+    late = back - plan.swap_at - rules.rollback_after // NS
     assert 0 <= late <= SLOW, f"rolled back {late} s after `rollback_after` was over"
     assert {one.version for one in seconds} == {FIRST, GOOD}, "the bad one was in force"
     harm = _over_raw(seconds)

@@ -12,32 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepclean.core.adapt.analytic import Complex
+from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.adapt.spectra import Bins
 from deepclean.core.adapt.window import choose, evidence, limited, members
 from deepclean.core.block import Float64
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Knot:
-    """The gains at one GPS second. Between knots they change along straight lines.
-
-    Args:
-        second: GPS.
-        gains: shape `(G,)`.
-        member: index of the window that they come from.
-        significance: energy of what each group's change subtracts, in units of chance's, shape
-            `(G,)`.
-        trust: weight of the newest second, from 0 (a glitch, or not usable) to 1.
-        deviations: of all windows from the anchors, shape `(M, G)`.
-    """
-
-    second: int
-    gains: Complex
-    member: int
-    significance: Float64
-    trust: float
-    deviations: Complex
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,4 +117,6 @@ class Tracker:
             member = choose(said, past, settings)
         trust = float(said.trust[-1]) if times[-1] == settings.newest else 0.0
         gains = self.anchors + found[member]
-        return Knot(at, gains, member, said.significance(found[member]), trust, found)
+        significance = said.significance(found[member])
+        whole = said.whole(gains, self.anchors)
+        return Knot(at, gains, member, significance, trust, found, whole)

@@ -58,6 +58,15 @@ class Evidence:
         energy = self.trust @ self.products.diagonal(axis1=1, axis2=2).real[:, :-1]
         return np.asarray(np.abs(deviation) ** 2 * energy / self.noise)
 
+    def whole(self, gains: Complex, anchors: Float64) -> complex:
+        """Return the gain of the estimate as a whole: `<e, sum_g gain_g e_g> / <e, e>`.
+
+        Here `e` is the model's estimate, the sum of the groups under their anchors.
+        """
+        onto = anchors @ np.einsum("k,kgh->gh", self.trust, self.products)[:-1, :-1]
+        energy = (onto @ anchors).real
+        return complex(onto @ gains / energy) if energy > 0 else 1.0
+
 
 def evidence(spectra: Complex, times: Float64, anchors: Float64, unit: int) -> Evidence | None:
     """Return what a window says; None where it says nothing.

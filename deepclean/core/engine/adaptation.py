@@ -142,8 +142,12 @@ class Adaptation:
         return np.asarray(noise.real)
 
 
-def knots_over(state: AdaptationState | None, span: Span) -> tuple[Knot, ...]:
-    """Return the knots of the gains that are reached within a span."""
+def knots_over(state: AdaptationState | None, span: Span) -> tuple[Knot, ...] | None:
+    """Return the gains as of the end of each GPS second that a span touches.
+
+    None where the gains are fixed.
+    """
     if state is None:
-        return ()
-    return tuple(k for k in state.tracker.knots if span.start < k.second * NS <= span.end)
+        return None
+    first, last = span.start // NS + 1, -(-span.end // NS)
+    return tuple(knot for knot in state.tracker.knots if first <= knot.second <= last)

@@ -266,5 +266,6 @@ def _tail(span: Span) -> Sequence[int]:
 
 
 def test_bands_are_needed() -> None:
+    coupling = replace(COUPLINGS["delay"].coupling(), bands=())
     with pytest.raises(ValueError, match="needs its bands"):
-        make_engine(SMALL, replace(COUPLINGS["delay"], bands=()))
+        Engine(SMALL, [coupling])

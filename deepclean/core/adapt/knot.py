@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+HELD = -1
+"""The member of gains that are the anchors, because what was learnt did harm."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Knot:
@@ -15,7 +18,7 @@ class Knot:
     Args:
         second: GPS.
         gains: shape `(G,)`.
-        member: index of the window that they come from.
+        member: index of the window that they come from, or HELD.
         significance: energy of what each group's change subtracts, in units of chance's, shape
             `(G,)`.
         trust: weight of the newest second, from 0 (a glitch, or not usable) to 1.

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepclean.core.adapt.analytic import Complex
-from deepclean.core.adapt.knot import Knot
+from deepclean.core.adapt.knot import HELD, Knot
 from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.adapt.spectra import Bins
-from deepclean.core.adapt.window import choose, evidence, limited, members
+from deepclean.core.adapt.window import choose, does_harm, evidence, limited, members
 from deepclean.core.block import Float64
 
 
@@ -103,7 +103,8 @@ class Tracker:
     ) -> Knot:
         settings, groups = self.settings, len(self.anchors)
         times = np.array([float(second - at + 1) for second, _ in rows])
-        said = evidence(np.array([row for _, row in rows]), times, self.anchors, settings.unit)
+        spectra = np.array([row for _, row in rows])
+        said = evidence(spectra, times, self.anchors, settings.unit)
         if said is None:
             none = np.zeros((len(settings.members), groups), dtype=np.complex128)
             return Knot(at, self.anchors + none[0], 0, none[0].real, 0.0, none)
@@ -115,8 +116,11 @@ class Tracker:
                 if (ago := at - knot.second) <= len(past):
                     past[ago - 1] = knot.deviations
             member = choose(said, past, settings)
+        deviation = found[member]
         trust = float(said.trust[-1]) if times[-1] == settings.newest else 0.0
-        gains = self.anchors + found[member]
-        significance = said.significance(found[member])
+        if does_harm(said, spectra, deviation):
+            member, deviation = HELD, np.zeros_like(deviation)
+        gains = self.anchors + deviation
+        significance = said.significance(deviation)
         whole = said.whole(gains, self.anchors)
         return Knot(at, gains, member, significance, trust, found, whole)

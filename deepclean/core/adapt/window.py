@@ -34,6 +34,13 @@ _BEYOND = 4.0
 """Standard errors by which another member must be better than home."""
 
 
+_RECENT = 8
+"""Seconds, the newest, in which learnt gains are compared with none."""
+
+_HARM = 0.95
+"""Part of what the band is worth to a search that learnt gains must keep, or they are not used."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """What the usable seconds of a window say, in units of the floor's power in a bin.
@@ -173,6 +180,29 @@ def choose(said: Evidence, past: Complex, settings: AdaptSettings) -> int:
     between = _energy(inner[:, :-1, :-1], deviations - deviations[0])
     chance = np.sqrt(2 * said.noise * (between * trust**2).sum(axis=1))
     return int(np.argmax(np.where(better > _BEYOND * chance, better, 0.0)))
+
+
+def does_harm(said: Evidence, spectra: Complex, deviation: Complex) -> bool:
+    """Return whether a change of the gains leaves plainly more of the newest seconds than none.
+
+    The fit takes away as much power as it can, and nearly all power may be in one line: a line that
+    some other source adds to the strain beside the coupling's own can draw a gain that is right for
+    it and wrong for all other bins. A search weighs the bins by what they are worth to it, the
+    inverse of their power, so a bin with a line in it hardly counts.
+
+    Args:
+        said: of the window.
+        spectra: as of `evidence`.
+        deviation: of the gains from the anchors, shape `(G,)`.
+    """
+    if not deviation.any():
+        return False
+    count = min(_RECENT, len(said.trust))
+    rows, trust = spectra[-count:], said.trust[-count:]
+    fixed = rows[:, -1]
+    powers = (trust @ np.abs(one) ** 2 for one in (fixed, fixed - deviation @ rows[:, :-1]))
+    before, after = (float(np.sum(inverse_root(power) ** 2)) for power in powers)
+    return after < _HARM * before
 
 
 def limited(said: Evidence, deviations: Complex, anchors: Float64, bound: float) -> Complex:

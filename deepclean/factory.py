@@ -11,7 +11,7 @@ from deepclean.core.bandpass import Bandpass, make_bandpass
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import CouplingSchedule, Schedule
-from deepclean.core.predict import Predictor, geometry
+from deepclean.core.predict import Network, Predictor, geometry
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError, ModelError
@@ -19,6 +19,7 @@ from deepclean.models import device
 from deepclean.models import files as models
 from deepclean.models.loading import model_path, model_store
 from deepclean.models.model import Model
+from deepclean.models.reduced import SolvedNetworks
 
 
 def coupling_bandpass(config: Config, name: str) -> Bandpass:
@@ -37,9 +38,9 @@ def coupling_bandpass(config: Config, name: str) -> Bandpass:
 
 def predictor(model: Model) -> Predictor:
     """Return a model as the engine runs it; one on a GPU has a spare on the CPU."""
-    on_cpu, scalers = model.device == "cpu", model.scalers
+    scalers, equations = model.scalers, model.equations
     return Predictor(
-        network=model.predict if on_cpu else device.with_cpu_fallback(model),
+        network=_network(model),
         witness_mean=scalers.witness_mean,
         witness_std=scalers.witness_std,
         strain_mean=scalers.strain_mean,
@@ -47,7 +48,13 @@ def predictor(model: Model) -> Predictor:
         reach=model.reach,
         period=model.period,
         version=model.version,
+        reduced=None if equations is None else SolvedNetworks(model, equations, _network),
     )
+
+
+def _network(model: Model) -> Network:
+    """Return what runs a model's network."""
+    return model.predict if model.device == "cpu" else device.with_cpu_fallback(model)
 
 
 def make_engine(config: Config, loaded: Mapping[str, Model]) -> Engine:
@@ -101,15 +108,15 @@ def budget(config: Config) -> Budget:
     for name, coupling in config.enabled_couplings.items():
         try:
             model = models.load(model_path(config, name), store=model_store(config, name))
-            reach, period = model.reach, model.period
+            reach, period, reducible = model.reach, model.period, model.equations is not None
         except ModelError:
             assumed.append(name)
-            reach, period = Reach.both(0), 1
+            reach, period, reducible = Reach.both(0), 1, False
         predict = predict_settings(coupling, config.engine.rate)
         try:
             shape = geometry(predict, settings.hop_model, reach, period)
         except ValueError as error:
             raise ConfigError(f"couplings.{name}.predict: {error}") from error
         settle_in = coupling_bandpass(config, name).settle_in
-        plans[name] = CouplingSchedule.of(settings, settle_in, shape)
+        plans[name] = CouplingSchedule.of(settings, settle_in, shape, reducible=reducible)
     return Budget(Schedule(settings, plans), tuple(assumed))

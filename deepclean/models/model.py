@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from deepclean.core.reach import Reach
 from deepclean.errors import ModelError, listed
 from deepclean.models import tensors
+from deepclean.models.closed_form import ClosedForm
+from deepclean.models.equations import Equations
 from deepclean.models.tensors import Scalers
 
 
@@ -58,6 +60,11 @@ class Model:
     period: int | None
     network: nn.Module
     device: str
+
+    @property
+    def equations(self) -> Equations | None:
+        """The normal equations of a closed form; None where the model has none."""
+        return self.network.equations if isinstance(self.network, ClosedForm) else None
 
     def predict(self, witnesses: Tensor) -> Tensor:
         """Return the standardised noise, `(batch, time)`.

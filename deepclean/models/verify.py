@@ -11,9 +11,10 @@ from deepclean.models import directory as coupling_directory
 from deepclean.models import files as models
 from deepclean.models import log as model_log
 from deepclean.models import permissions, versions
+from deepclean.models.equations import EQUATIONS
 from deepclean.models.manifest import MANIFEST
 
-PARTS = (MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN)
+PARTS = (MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN, EQUATIONS)
 
 
 def version(path: Path, store: Path) -> list[str]:

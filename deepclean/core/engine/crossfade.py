@@ -99,4 +99,5 @@ def mixed(before: Estimate, after: Estimate, rising: Float64) -> Estimate:
         (*before.unsettled, *after.unsettled),
         after.quality,
         ((falling, before), (rising, after)),
+        tuple(dict.fromkeys((*after.without, *before.without))),
     )

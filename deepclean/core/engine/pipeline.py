@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from deepclean.core import reasons
-from deepclean.core.block import Block, Estimate, Version, WitnessFault
+from deepclean.core.block import Block, Estimate, Version, Without, WitnessFault
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.coupling import Coupling, CouplingPipeline
 from deepclean.core.engine.intake import Intake
@@ -130,8 +130,12 @@ class Pipeline:
         noise = state.noise.read(*span.indices(settings.strain_rate))[0]
         valid = self.couplings[version].valid(state, span)
         why = () if (valid == 1).all() else state.invalid.reasons(*near)
+        without = tuple(
+            Without(witness, Span(low, high))
+            for witness, low, high in state.reduced.by_reason(span.start, span.end)
+        )
         if stream.gates is None or self._monitor is None:
-            return Estimate(noise, valid, version.number, why)
+            return Estimate(noise, valid, version.number, why, without=without)
         monitor = stream.gates.couplings[version]
         gate, also = self._monitor.gain(monitor, span, settings.ramp)
         unsettled = monitor.unsettled.overlapping(span.start, span.end)
@@ -144,6 +148,7 @@ class Pipeline:
             gate,
             tuple(Span(max(low, span.start), min(high, span.end)) for low, high in unsettled),
             monitor.quality,
+            without=without,
         )
 
     def trim(self, stream: StreamState) -> None:
@@ -179,7 +184,7 @@ class Pipeline:
     ) -> None:
         """Note that a witness has no usable samples over `[start, end)` (GPS nanoseconds)."""
         for pipeline, state in self._using(stream, witness):
-            pipeline.mark_missing(state, start, end, reason)
+            pipeline.mark_missing(state, start, end, reason, witness)
 
     def _compute_due(self, stream: StreamState) -> None:
         """Compute every hop that the input allows: those that end a look-ahead before it."""

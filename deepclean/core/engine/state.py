@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from deepclean.core.block import Block, Float64, Version, WitnessFault
 from deepclean.core.buffer import StreamBuffer
+from deepclean.core.engine.missing import Losses
 from deepclean.core.gain import InvalidSpans
 from deepclean.core.gate.state import MonitorState
 from deepclean.core.witness_checks import ConstantRun
@@ -43,6 +44,8 @@ class CouplingState:
         valid: the gain at the strain's rate, where nothing waits.
         overlap: the start of the next hop as the last one computed it, where nothing waits.
         invalid: the spans in which the estimate is invalid, with the reasons.
+        losses: the predictions that have to do without a witness.
+        reduced: the spans in which the estimate goes on without a witness, with its name.
         error: the last error that the network raised; None if it never did.
     """
 
@@ -53,6 +56,8 @@ class CouplingState:
     valid: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
     overlap: Overlap | None = None
     invalid: InvalidSpans = field(default_factory=InvalidSpans)
+    losses: Losses = field(default_factory=dict)
+    reduced: InvalidSpans = field(default_factory=InvalidSpans)
     error: Exception | None = None
 
 

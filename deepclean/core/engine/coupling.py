@@ -196,16 +196,16 @@ class CouplingPipeline:
                 rows[sorted(missing)] = 0.0
                 predictor = replace(predictor, network=network)
             made.append(weight * self._predict(state, rows, first, predictor, wanted))
-            for low, high in runs(wanted):
-                for number in sorted(missing):
-                    name = self.coupling.witnesses[number]
-                    state.reduced.add(*self._spoilt(first + low, first + high), name)
+        for number, name in enumerate(self.coupling.witnesses):
+            lacking = [part.weight > 0 for part in parts if number in part.missing]
+            for low, high in runs(np.any(lacking, axis=0)) if lacking else ():
+                state.reduced.add(*self._spoilt(first + low, first + high), name)
         for loss in invalid:
             state.invalid.add(*self._spoilt(loss.first, loss.stop), loss.reason)
         return np.asarray(sum(made[1:], start=made[0]))
 
     def _spoilt(self, first: int, stop: int) -> tuple[int, int]:
-        """Return the span (GPS ns) of the estimate that rests on the predictions `[first, stop)`."""
+        """Return the span (GPS ns) of the estimate that rests on predictions `[first, stop)`."""
         return self.schedule.spoilt_by_prediction(self._settings, first, stop)
 
     def _predict(

@@ -19,7 +19,7 @@ from deepclean.models import device
 from deepclean.models import files as models
 from deepclean.models.loading import model_path, model_store
 from deepclean.models.model import Model
-from deepclean.models.reduced import SolvedNetworks
+from deepclean.models.reduced.networks import SolvedNetworks
 
 
 def coupling_bandpass(config: Config, name: str) -> Bandpass:

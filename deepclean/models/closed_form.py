@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepclean.errors import ModelError
-from deepclean.models.equations import Equations
 from deepclean.models.lagged_sum import Lag, LaggedSum
+from deepclean.models.reduced.equations import Equations
 
 STREAMS = ("wide", "slow")
 """The low-pass filters that a witness may stand behind."""

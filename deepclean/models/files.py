@@ -2,7 +2,7 @@
 
 `models/<interferometer>/<coupling>/<version>/` holds `weights.safetensors`, `scalers.safetensors`,
 `golden.safetensors`, `manifest.json` (models.manifest) and, for a closed form,
-`equations.safetensors` (models.equations). A directory appears under its final name
+`equations.safetensors` (models.reduced.equations). A directory appears under its final name
 complete, by a rename. Loading trusts nothing: every file is hashed as the very bytes that are then
 used, and the network must reproduce the golden output. Nothing is unpickled. A training directory
 of deepcleanv2 loads through the same function (models.deepcleanv2).
@@ -21,10 +21,10 @@ from deepclean.errors import ModelError
 from deepclean.models import deepcleanv2, permissions, tensors
 from deepclean.models import directory as coupling_directory
 from deepclean.models.closed_form import ClosedForm
-from deepclean.models.equations import EQUATIONS, Equations
 from deepclean.models.manifest import MANIFEST, Description, Manifest, Origin, sha256
 from deepclean.models.model import Model, freeze
 from deepclean.models.networks import build, measure
+from deepclean.models.reduced.equations import EQUATIONS, Equations
 from deepclean.models.tensors import Scalers
 
 WEIGHTS, SCALERS, GOLDEN = "weights.safetensors", "scalers.safetensors", "golden.safetensors"

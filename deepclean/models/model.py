@@ -13,7 +13,7 @@ from deepclean.core.reach import Reach
 from deepclean.errors import ModelError, listed
 from deepclean.models import tensors
 from deepclean.models.closed_form import ClosedForm
-from deepclean.models.equations import Equations
+from deepclean.models.reduced.equations import Equations
 from deepclean.models.tensors import Scalers
 
 

@@ -11,8 +11,8 @@ from deepclean.models import directory as coupling_directory
 from deepclean.models import files as models
 from deepclean.models import log as model_log
 from deepclean.models import permissions, versions
-from deepclean.models.equations import EQUATIONS
 from deepclean.models.manifest import MANIFEST
+from deepclean.models.reduced.equations import EQUATIONS
 
 PARTS = (MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN, EQUATIONS)
 

@@ -16,7 +16,7 @@ import numpy as np
 from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64
 from deepclean.errors import InputError
-from deepclean.models.equations import Equations
+from deepclean.models.reduced.equations import Equations
 from deepclean.train.closed_form.bank import Bank, band_power
 from deepclean.train.closed_form.data import (
     LEAST,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deepclean.core.block import Float64
 from deepclean.models.closed_form import POWER
-from deepclean.models.equations import Equations
+from deepclean.models.reduced.equations import Equations
 from deepclean.train.closed_form.data import Scales
 from deepclean.train.closed_form.fitting import Fit
 from deepclean.train.closed_form.judge import Gain

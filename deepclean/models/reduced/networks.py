@@ -10,8 +10,8 @@ from dataclasses import replace
 import torch
 
 from deepclean.core.predict import Network
-from deepclean.models.equations import Equations
 from deepclean.models.model import Model
+from deepclean.models.reduced.equations import Equations
 
 _KEPT = 32
 """Networks that are kept. A site in trouble has a few sets of missing witnesses, over and over."""

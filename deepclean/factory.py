@@ -108,15 +108,15 @@ def budget(config: Config) -> Budget:
     for name, coupling in config.enabled_couplings.items():
         try:
             model = models.load(model_path(config, name), store=model_store(config, name))
-            reach, period, reducible = model.reach, model.period, model.equations is not None
+            reach, period = model.reach, model.period
         except ModelError:
             assumed.append(name)
-            reach, period, reducible = Reach.both(0), 1, False
+            reach, period = Reach.both(0), 1
         predict = predict_settings(coupling, config.engine.rate)
         try:
             shape = geometry(predict, settings.hop_model, reach, period)
         except ValueError as error:
             raise ConfigError(f"couplings.{name}.predict: {error}") from error
         settle_in = coupling_bandpass(config, name).settle_in
-        plans[name] = CouplingSchedule.of(settings, settle_in, shape, reducible=reducible)
+        plans[name] = CouplingSchedule.of(settings, settle_in, shape)
     return Budget(Schedule(settings, plans), tuple(assumed))

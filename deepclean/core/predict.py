@@ -41,7 +41,10 @@ class ReducedNetworks(Protocol):
         ...
 
     def without(self, missing: frozenset[int]) -> Network | None:
-        """Return the network without some witnesses; None where nothing useful is left."""
+        """Return the network without some witnesses; None where nothing useful is left.
+
+        Where nothing useful is left, nothing is left without more witnesses either.
+        """
         ...
 
 

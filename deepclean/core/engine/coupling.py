@@ -72,7 +72,7 @@ class CouplingPipeline:
         self._interpolator = interpolator
         self._missing: MissingWitnesses | None = None
         reduced = coupling.predictor.reduced
-        if reduced is not None and self.schedule.reducible:
+        if reduced is not None and settings.forecast is None:
             self._missing = MissingWitnesses(settings, self.schedule, reduced)
 
     def mark_missing(
@@ -264,5 +264,4 @@ def schedule_of(settings: EngineSettings, coupling: Coupling) -> CouplingSchedul
     """
     predictor = coupling.predictor
     shape = geometry(coupling.predict, settings.hop_model, predictor.reach, predictor.period)
-    reducible = predictor.reduced is not None
-    return CouplingSchedule.of(settings, coupling.bandpass.settle_in, shape, reducible=reducible)
+    return CouplingSchedule.of(settings, coupling.bandpass.settle_in, shape)

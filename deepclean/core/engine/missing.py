@@ -23,6 +23,7 @@ hop (core.engine.schedule), so it does not depend on how the stream was cut.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -34,12 +35,9 @@ from deepclean.core.predict import Network, ReducedNetworks
 from deepclean.core.time import NS
 
 _MOST = 8
-"""Sets of witnesses that a hop may need one after the other. Where there are more, which takes
-several witnesses that come and go within a hop, the hop does without all that are missing in any
-part of it: so a hop costs no more than so many networks and solutions."""
-
-_DIGITS = 62
-"""Witnesses, one a binary digit of a number, whose sets are told apart."""
+"""Sets of witnesses that a hop may need one after the other. Where there are more, because several
+witnesses come and go within the hop, it does without all that are missing in any part of it, if
+that is of use. So a hop costs no more than so many networks and solutions."""
 
 
 class Loss(NamedTuple):
@@ -138,9 +136,12 @@ class MissingWitnesses:
         available = self._availabilities(losses, start)
         if not available:
             return None
-        found = shares(available) if len(available) <= _DIGITS else []
-        if not 0 < len(found) <= _MOST:
-            found = [(frozenset(available), np.ones(self._hop))]
+        found = shares(available)
+        if len(found) > _MOST:
+            # Where that is of use, so is each of its subsets: nothing is valid or invalid for it.
+            everything = frozenset(available)
+            if self._networks.without(everything) is not None:
+                found = [(everything, np.ones(self._hop))]
         parts = [Part(frozenset(), None, np.zeros(self._hop))]
         for missing, weight in found:
             network = self._networks.without(missing) if missing else None
@@ -221,13 +222,14 @@ def shares(available: Mapping[int, Float64]) -> list[Share]:
     edge = np.zeros((1, levels.shape[1]))
     ordered = np.concatenate([edge, np.take_along_axis(levels, order, axis=0), edge + 1])
     weights = np.diff(ordered, axis=0)
-    # A set is a number with a binary digit for each witness. Of the sets of one sample each holds
-    # the one before it, so all are different.
-    sets = np.cumsum(np.concatenate([edge.astype(np.int64), 1 << order]), axis=0)
-    return [
-        (
-            frozenset(w for place, w in enumerate(witnesses) if number >> place & 1),
-            np.asarray(np.where(sets == number, weights, 0.0).sum(axis=0), dtype=np.float64),
-        )
-        for number in np.unique(sets[weights > 0]).tolist()
-    ]
+    # Between two changes of the order, or of the weights that are 0, the sets are the same.
+    same = (order[:, 1:] == order[:, :-1]).all(axis=0)
+    same &= ((weights[:, 1:] > 0) == (weights[:, :-1] > 0)).all(axis=0)
+    edges = [0, *(np.flatnonzero(~same) + 1).tolist(), levels.shape[1]]
+    found: dict[frozenset[int], Float64] = {}
+    for low, high in pairwise(edges):
+        for count in np.flatnonzero(weights[:, low] > 0):
+            missing = frozenset(witnesses[place] for place in order[:count, low])
+            weight = found.setdefault(missing, np.zeros(levels.shape[1]))
+            weight[low:high] = weights[count, low:high]
+    return sorted(found.items(), key=lambda share: sorted(share[0]))

@@ -121,7 +121,6 @@ class CouplingSchedule:
         geometry: the geometry of the network's kernels.
         monitored: the samples of estimate after a hop that its gate needs: the ramp where there is
             a gate, else 0.
-        reducible: whether the coupling goes on without a witness (core.engine.missing).
     """
 
     interpolation: int
@@ -130,24 +129,15 @@ class CouplingSchedule:
     predicted: int
     geometry: Geometry
     monitored: int = 0
-    reducible: bool = False
 
     @classmethod
-    def of(
-        cls,
-        settings: EngineSettings,
-        settle_in: int,
-        geometry: Geometry,
-        *,
-        reducible: bool = False,
-    ) -> CouplingSchedule:
+    def of(cls, settings: EngineSettings, settle_in: int, geometry: Geometry) -> CouplingSchedule:
         """Return the schedule of a coupling.
 
         Args:
             settings: the engine's settings.
             settle_in: the bandpass's padding, samples at the model rate.
             geometry: the geometry of the network's kernels.
-            reducible: whether the network has others for part of its witnesses.
         """
         # The gain at a sample is known when all bad samples within a ramp after it are. A
         # prediction p spoils the estimate from p - I - s on (the filters' reach), so the gain from
@@ -162,7 +152,6 @@ class CouplingSchedule:
             predicted=geometry.align(interpolation + settle_in + ramp),
             geometry=geometry,
             monitored=ramp if settings.gate else 0,
-            reducible=reducible and settings.forecast is None,
         )
 
     @property
@@ -199,12 +188,7 @@ class CouplingSchedule:
         first = hop_start(first, self.predicted, hop) - self.geometry.before
         # The gain: a gap spoils every output of the kernels that it touches, up to `trail` after
         # it, also of kernels that began before those that were read.
-        trail = self.filtered + self.geometry.trail
-        if self.reducible:
-            # Which witnesses a whole hop of predictions goes without may depend on those that were
-            # missing up to a ramp before it (core.engine.missing), and so may whether it is valid.
-            trail += hop + self.ramp
-        return max(-first, trail)
+        return max(-first, self.filtered + self.geometry.trail)
 
     def predicted_at_once(self, settings: EngineSettings) -> tuple[int, int]:
         """Return the range of predictions of a hop without look-ahead, from the hop's start.

@@ -82,10 +82,12 @@ class Equations:
         matrix, right = self.matrix[np.ix_(kept, kept)], self.right[kept]
         units = _solve(matrix + np.diag(self.load[kept]), right)
         np.add.at(weights, self.places[kept], self.scale[kept] * units)
-        # The residual's power is P - 2 r u + u M u. In noise of the power that is left, a parameter
-        # removes its share of it, as one of the parts that make up the floor, whatever it is.
-        removed = float(2 * right @ units - units @ matrix @ units)
-        chance = len(units) * (self.power - removed) / self.floor
+        # The fit minimises P - 2 r u + u (M + L) u, at the solution P - r u. So r u is what the
+        # filter removes, less what its ridge costs: the more witnesses are missing, the less. Of
+        # noise with the power that is left, the parameters of the whole filter would remove as many
+        # of the parts of which the floor is made.
+        removed = float(right @ units)
+        chance = len(self.right) * (self.power - removed) / self.floor
         useful = removed > max(_BEYOND * chance, _LEAST * self.power)
         return weights, useful and bool(np.isfinite(weights).all())
 

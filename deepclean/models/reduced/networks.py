@@ -53,6 +53,6 @@ class SolvedNetworks:
         if not useful:
             return None
         network = copy.deepcopy(self._model.network)
-        weights = torch.from_numpy(weights)
-        network.load_state_dict({**network.state_dict(), "weights": weights.float()})
+        solved = torch.from_numpy(weights).float()
+        network.load_state_dict({**network.state_dict(), "weights": solved})
         return self._runs(replace(self._model, network=network))

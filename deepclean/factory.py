@@ -16,7 +16,7 @@ from deepclean.core.bandpass import Bandpass, make_bandpass
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import CouplingSchedule, Schedule
-from deepclean.core.predict import Predictor, geometry
+from deepclean.core.predict import Network, Predictor, geometry
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError, ModelError
@@ -24,6 +24,7 @@ from deepclean.models import device
 from deepclean.models import files as models
 from deepclean.models.loading import model_path, model_store
 from deepclean.models.model import Model
+from deepclean.models.reduced.networks import SolvedNetworks
 
 
 def coupling_bandpass(config: Config, name: str) -> Bandpass:
@@ -42,9 +43,9 @@ def coupling_bandpass(config: Config, name: str) -> Bandpass:
 
 def predictor(model: Model) -> Predictor:
     """Return a model as the engine runs it; one on a GPU has a spare on the CPU."""
-    on_cpu, scalers = model.device == "cpu", model.scalers
+    scalers, equations = model.scalers, model.equations
     return Predictor(
-        network=model.predict if on_cpu else device.with_cpu_fallback(model),
+        network=_network(model),
         witness_mean=scalers.witness_mean,
         witness_std=scalers.witness_std,
         strain_mean=scalers.strain_mean,
@@ -52,7 +53,13 @@ def predictor(model: Model) -> Predictor:
         reach=model.reach,
         period=model.period,
         version=model.version,
+        reduced=None if equations is None else SolvedNetworks(model, equations, _network),
     )
+
+
+def _network(model: Model) -> Network:
+    """Return what runs a model's network."""
+    return model.predict if model.device == "cpu" else device.with_cpu_fallback(model)
 
 
 def make_engine(config: Config, loaded: Mapping[str, Model]) -> Engine:

@@ -21,10 +21,11 @@ from deepclean.models import files as models
 from deepclean.models.loading import load_model, resolve_device
 from deepclean.models.manifest import MANIFEST, Sha256
 from deepclean.models.model import Model
+from deepclean.models.reduced.equations import EQUATIONS
 from deepclean.system.atomic import publish
 
 _FILES = (
-    *(MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN),
+    *(MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN, EQUATIONS),
     *(deepcleanv2.MODEL, deepcleanv2.CONFIG),
     *(deepcleanv2.WITNESS_SCALER, deepcleanv2.STRAIN_SCALER),
 )

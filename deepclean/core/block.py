@@ -182,6 +182,13 @@ class Version(NamedTuple):
         return f"{self.coupling} version {self.number}"
 
 
+class Without(NamedTuple):
+    """A witness without which an estimate goes on, and the span in which it does."""
+
+    witness: str
+    span: Span
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Estimate:
     """The noise that one coupling estimates for a block, and its gain, at the strain's native rate.
@@ -203,6 +210,7 @@ class Estimate:
             touches; None where the noise is the model's as it is.
         parts: during a crossfade the weights, shape `(n,)`, and the estimates of the version that
             goes and of the one that comes.
+        without: the witnesses without which it is made, though the gain is not reduced for that.
     """
 
     noise: Float64
@@ -215,6 +223,7 @@ class Estimate:
     quality: Quality | None = None
     knots: tuple[Knot, ...] | None = None
     parts: tuple[tuple[Float64, Estimate], ...] = ()
+    without: tuple[Without, ...] = ()
 
     def subtracted(self) -> Float64:
         """Return the noise that is taken from the strain, in strain units, shape `(n,)`.

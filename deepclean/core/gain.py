@@ -80,6 +80,21 @@ class InvalidSpans:
             )
         )
 
+    def by_reason(self, start: int, end: int) -> list[tuple[str, int, int]]:
+        """Return the spans of each reason within `[start, end)`, cut to it, by reason.
+
+        >>> invalid = InvalidSpans()
+        >>> invalid.add(0, 10, "missing")
+        >>> invalid.by_reason(5, 20)
+        [('missing', 5, 10)]
+        """
+        return [
+            (reason, max(low, start), min(high, end))
+            for reason, spans in sorted(self._causes.items())
+            for low, high in spans
+            if low < end and high > start
+        ]
+
     def overlapping(self, start: int, end: int) -> list[tuple[int, int]]:
         """Return the disjoint spans that share time with `[start, end)`, in order."""
         low = bisect_right(self._ends, start)

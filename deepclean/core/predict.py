@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -29,6 +30,23 @@ from deepclean.core.reach import Reach
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 """Maps `(batch, channels, time)` float32 to `(batch, time)`."""
+
+
+class ReducedNetworks(Protocol):
+    """The networks of a model for part of its witnesses; equal witnesses, equal bits."""
+
+    @property
+    def uses(self) -> frozenset[int]:
+        """The witnesses, by their number, on which the network's output depends."""
+        ...
+
+    def without(self, missing: frozenset[int]) -> Network | None:
+        """Return the network without some witnesses; None where nothing useful is left.
+
+        Where nothing useful is left, nothing is left without more witnesses either.
+        """
+        ...
+
 
 _BATCH = 16
 """The number of kernels in one call of the network, which bounds the memory of small strides."""
@@ -217,6 +235,7 @@ class Predictor:
         period: the shift of translation equivariance in samples; None where there is none.
         version: the model version, for the frame.
         device: the device of the network's parameters.
+        reduced: the networks for part of the witnesses; None where there are none.
     """
 
     network: Network
@@ -228,6 +247,7 @@ class Predictor:
     period: int | None = None
     version: int = 0
     device: str = "cpu"
+    reduced: ReducedNetworks | None = None
 
     def standardise(self, witnesses: Float64) -> NDArray[np.float32]:
         """Return `(witnesses - mean) / std` as float32, both of shape `(channels, n)`."""

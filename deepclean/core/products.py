@@ -15,6 +15,7 @@ The state vector's bits, where 1 is good:
 | 6 | STEADY | no coupling's gain is on a ramp |
 | 7 | ANALYSIS_READY | bits 0 and 1 of the source's state vector are both set |
 | 8 | SETTLED | the statistics of every coupling's gate are complete; 0 where there are no gates |
+| 9 | COMPLETE | no coupling goes on without some of its witnesses |
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class State(IntFlag):
     STEADY = 1 << 6
     ANALYSIS_READY = 1 << 7
     SETTLED = 1 << 8
+    COMPLETE = 1 << 9
 
 
 def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[str, Series]:
@@ -116,6 +118,7 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
     gates = [_per_state(e.gate, count) for e in block.estimates.values() if e.gate is not None]
     # Without gates nothing vouches for the estimates, so IN_SPEC and SETTLED are 0, not 1.
     gated = bool(gates)
+    without = [one.span for e in block.estimates.values() for one in e.without]
     unsettled = [span for e in block.estimates.values() for span in e.unsettled]
     checks = {
         State.OUTPUT_VALID: np.isfinite(_per_state(block.cleaned, count)).all(axis=1),
@@ -127,6 +130,7 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
         State.STEADY: np.all([((g == 0) | (g == 1)).all(axis=1) for g in gains], axis=0),
         State.ANALYSIS_READY: _analysis_ready(block, count),
         State.SETTLED: gated & ~_within(block, unsettled, count),
+        State.COMPLETE: ~_within(block, without, count),
     }
     for bit, good in checks.items():
         bits[good] |= np.uint32(bit)

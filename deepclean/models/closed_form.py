@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from deepclean.errors import ModelError
 from deepclean.models.lagged_sum import Lag, LaggedSum
+from deepclean.models.reduced.equations import Equations
 
 STREAMS = ("wide", "slow")
 """The low-pass filters that a witness may stand behind."""
@@ -53,6 +54,9 @@ class ClosedForm(nn.Module):
         halves: half-lengths in samples of the filters: of each stream, and `out`, the
             interpolation's, a multiple of `decimation`.
         bases: each a list of `[feature, lag]`; of features that have no powers themselves.
+
+    Attributes:
+        equations: what the weights were solved from; None where it is not known.
 
     Raises:
         ModelError: an option out of range.
@@ -92,6 +96,7 @@ class ClosedForm(nn.Module):
         self._raised_sum = LaggedSum(self._raised, self._lags)
         self._base_sums = [LaggedSum(self._plain, base) for base in self._bases]
         self._filters: dict[str, Tensor] = {}
+        self.equations: Equations | None = None
         self.register_load_state_dict_post_hook(_forget_filters)  # type: ignore[no-untyped-call]
         for stream in STREAMS:
             self.register_buffer(stream, torch.zeros(2 * halves[stream] + 1))

@@ -1,7 +1,8 @@
 """The directory of a model: written whole, loaded with every check.
 
 `models/<interferometer>/<coupling>/<version>/` holds `weights.safetensors`, `scalers.safetensors`,
-`golden.safetensors` and `manifest.json` (models.manifest). A directory appears under its final name
+`golden.safetensors`, `manifest.json` (models.manifest) and, for a closed form,
+`equations.safetensors` (models.reduced.equations). A directory appears under its final name
 complete, by a rename. Loading trusts nothing: every file is hashed as the very bytes that are then
 used, and the network must reproduce the golden output. Nothing is unpickled. A training directory
 of deepcleanv2 loads through the same function (models.deepcleanv2).
@@ -19,9 +20,11 @@ from deepclean import __version__
 from deepclean.errors import ModelError
 from deepclean.models import deepcleanv2, permissions, tensors
 from deepclean.models import directory as coupling_directory
+from deepclean.models.closed_form import ClosedForm
 from deepclean.models.manifest import MANIFEST, Description, Manifest, Origin, sha256
 from deepclean.models.model import Model, freeze
 from deepclean.models.networks import build, measure
+from deepclean.models.reduced.equations import EQUATIONS, Equations
 from deepclean.models.tensors import Scalers
 
 WEIGHTS, SCALERS, GOLDEN = "weights.safetensors", "scalers.safetensors", "golden.safetensors"
@@ -81,6 +84,9 @@ def make(
             ready, count, tensors.GOLDEN_SAMPLES if short else description.kernel
         ),
     }
+    if isinstance(ready, ClosedForm) and ready.equations is not None:
+        ready.equations.check(len(ready.weights), count, path)
+        content[EQUATIONS] = ready.equations.serialise()
     manifest = Manifest(
         **description.model_dump(),
         receptive_field=seen.reach.before if seen.reach.before == seen.reach.after else seen.reach,
@@ -127,6 +133,9 @@ def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
     tensors.fill(network, tensors.parse(content[WEIGHTS], weights), weights)
     network = freeze(network.to(device))
     tensors.check_golden(network, content[GOLDEN], device, path / GOLDEN)
+    if isinstance(network, ClosedForm) and EQUATIONS in content:
+        network.equations = Equations.parse(content[EQUATIONS], path / EQUATIONS)
+        network.equations.check(len(network.weights), len(channels), path / EQUATIONS)
     return Model(
         path=path,
         interferometer=manifest.interferometer,
@@ -164,7 +173,8 @@ def read(path: Path, store: Path | None = None) -> tuple[bytes, Manifest, dict[s
         raise ModelError(
             f"holds version {manifest.version}: a copied directory keeps its number", path=path
         )
-    content = {name: permissions.read(path / name, store) for name in (WEIGHTS, SCALERS, GOLDEN)}
+    names = [WEIGHTS, SCALERS, GOLDEN, *([EQUATIONS] if EQUATIONS in manifest.files else [])]
+    content = {name: permissions.read(path / name, store) for name in names}
     for name, data in content.items():
         if manifest.files.get(name) != sha256(data):
             raise ModelError(

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from deepclean.core.reach import Reach
 from deepclean.errors import ModelError, listed
 from deepclean.models import tensors
+from deepclean.models.closed_form import ClosedForm
+from deepclean.models.reduced.equations import Equations
 from deepclean.models.tensors import Scalers
 
 
@@ -63,6 +65,11 @@ class Model:
     def carriers(self) -> tuple[int, ...]:
         """The channels, by number, that carry others in the network's products; () if unknown."""
         return tuple(getattr(self.network, "carriers", ()))
+
+    @property
+    def equations(self) -> Equations | None:
+        """The normal equations of a closed form; None where the model has none."""
+        return self.network.equations if isinstance(self.network, ClosedForm) else None
 
     def predict(self, witnesses: Tensor) -> Tensor:
         """Return the standardised noise, `(batch, time)`.

@@ -12,8 +12,9 @@ from deepclean.models import files as models
 from deepclean.models import log as model_log
 from deepclean.models import permissions, versions
 from deepclean.models.manifest import MANIFEST
+from deepclean.models.reduced.equations import EQUATIONS
 
-PARTS = (MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN)
+PARTS = (MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN, EQUATIONS)
 
 
 def version(path: Path, store: Path) -> list[str]:

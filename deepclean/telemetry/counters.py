@@ -55,6 +55,9 @@ class Counters:
         reloads: models offered to the running daemon, by result.
         state: bits of the state vector that were set throughout the last cleaned frame.
         gains: lowest gain in the last cleaned frame, by coupling.
+        without: the witnesses without which each coupling went on in the last cleaned frame.
+        frames_without: cleaned frames in which a coupling went on without a witness, by coupling
+            and channel.
         qualities: the gate's last measure of the strain with each coupling's estimate subtracted.
         adaptations: the last gains that adapt each coupling's estimate.
         closings: closings of the gates, by coupling and reason.
@@ -69,6 +72,8 @@ class Counters:
     reloads: Counter[Reload] = field(default_factory=Counter)
     state: int = 0
     gains: Mapping[str, float] = field(default_factory=dict)
+    without: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    frames_without: Counter[tuple[str, str]] = field(default_factory=Counter)
     qualities: dict[str, Quality] = field(default_factory=dict)
     adaptations: dict[str, Knot] = field(default_factory=dict)
     closings: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -93,6 +98,7 @@ class Counters:
         }
         faults = {(fault.witness, fault.reason) for b in frame.blocks for fault in b.faults}
         self.witness_faults.update(faults)
+        self._note_missing(frame)
         for block in frame.blocks:
             for coupling, estimate in block.estimates.items():
                 self._note_gate(coupling, estimate, block.span)
@@ -117,6 +123,22 @@ class Counters:
                 "phase": None if knot is None else phase(knot.whole),
             }
         return found
+
+    def _note_missing(self, frame: CleanedFrame) -> None:
+        """Note without which witnesses the couplings went on, and log when that changes."""
+        start, before = format_gps(frame.blocks[0].span.start), self.without
+        missing: dict[str, frozenset[str]] = {}
+        for coupling in frame.blocks[0].estimates:
+            estimates = [block.estimates[coupling] for block in frame.blocks]
+            now = frozenset(one.witness for each in estimates for one in each.without)
+            missing[coupling] = now
+            self.frames_without.update((coupling, witness) for witness in now)
+            was = before.get(coupling, frozenset())
+            if now - was:
+                _log.warning("GPS %s: %s goes on without %s", start, coupling, _listed(now - was))
+            if was - now:
+                _log.info("GPS %s: %s has %s again", start, coupling, _listed(was - now))
+        self.without = missing
 
     def _note_gate(self, coupling: str, estimate: Estimate, span: Span) -> None:
         """Note the state of a gate, and log when it opens and closes."""
@@ -144,3 +166,7 @@ class Counters:
                 reason,
                 ratio,
             )
+
+
+def _listed(channels: frozenset[str]) -> str:
+    return ", ".join(sorted(channels))

@@ -154,6 +154,9 @@ class Metrics(Collector):
         )
         gains = {coupling: counters.gains.get(coupling, 0.0) for coupling in couplings}
         yield _gauges("gain_ratio", "Lowest gain in the last cleaned frame.", "coupling", gains)
+        missing = {coupling: len(counters.without.get(coupling, ())) for coupling in couplings}
+        about = "Witnesses without which a coupling went on in the last cleaned frame."
+        yield _gauges("witnesses_missing", about, "coupling", missing)
         qualities = {each: counters.qualities.get(each, _NO_QUALITY) for each in couplings}
         ratios = {
             (coupling, where): getattr(quality, where)
@@ -188,6 +191,14 @@ class Metrics(Collector):
         about = "Cleaned frames in which something was wrong with a witness."
         counts = _all(known, self._counters.witness_faults)
         yield _counter("witness_faults", about, "channel reason", counts)
+        used = (
+            (name, witness)
+            for name, coupling in self._config.enabled_couplings.items()
+            for witness in coupling.witnesses
+        )
+        about = "Cleaned frames in which a coupling went on without a witness."
+        counts = _all(used, self._counters.frames_without)
+        yield _counter("frames_without_witness", about, "coupling channel", counts)
 
     def _models(self) -> Iterator[Metric]:
         counters = self._counters

@@ -14,6 +14,7 @@ from torch import nn
 from deepclean.core.block import Float64
 from deepclean.core.time import Span
 from deepclean.errors import ConfigError, ModelError, hint
+from deepclean.models.closed_form import ClosedForm
 from deepclean.models.networks import build, measure
 from deepclean.models.tensors import Scalers
 from deepclean.train.closed_form import classes
@@ -84,10 +85,12 @@ def solve_closed_form(
 
 
 def network_of(fit: ClosedFormFit, channels: int) -> nn.Module:
-    """Return the network of a fit that found features, in evaluation mode."""
+    """Return the network of a fit that found features, with its equations, in evaluation mode."""
     if fit.architecture is None:
         raise ValueError("a fit without features is no network")
     network = build(fit.architecture, channels)
+    assert isinstance(network, ClosedForm)
+    network.equations = fit.equations
     tensors = {n: torch.tensor(v, dtype=torch.float32) for n, v in fit.tensors.items()}
     network.load_state_dict(tensors)
     return network.eval()

@@ -22,7 +22,14 @@ from deepclean.core.frame import CleanedFrame
 from deepclean.core.products import State, render
 from deepclean.core.time import NS
 
-_TOLD = State.WITNESSES_GOOD | State.IN_SPEC | State.CLEANED | State.STEADY | State.SETTLED
+_TOLD = (
+    State.WITNESSES_GOOD
+    | State.IN_SPEC
+    | State.CLEANED
+    | State.STEADY
+    | State.SETTLED
+    | State.COMPLETE
+)
 """Bits that say why a frame differs from its replay. The other bits depend on the strain alone."""
 
 _ROUNDING = 1e-6

@@ -57,6 +57,22 @@ def coupled(seconds: int, seed: int, *, floor: float = 1.0, idle: int = 0) -> Co
     return Coupled(witnesses, floor * white + noise, noise)
 
 
+def sidebands(seconds: int, seed: int, motions: int = 20) -> Coupled:
+    """Return a line with the sidebands of many motions, each with an amplitude and a phase.
+
+    The coupling is the same for every seed. The floor is white, of unit density per root Hz.
+    """
+    rng, fixed = np.random.default_rng(seed), np.random.default_rng(0)
+    count = seconds * RATE
+    phase = 2 * np.pi * CENTRE * np.arange(count) / RATE
+    phase += 0.3 * np.cumsum(low(rng, count, 1.0)) / RATE
+    moving = np.stack([low(rng, count, 2.0) for _ in range(motions)])
+    amplitudes = fixed.uniform(1.0, 2.0, motions) * np.exp(2j * np.pi * fixed.uniform(size=motions))
+    noise = ((6 + amplitudes @ moving) * np.exp(1j * phase)).real
+    white = np.sqrt(RATE / 2) * rng.standard_normal(count)
+    return Coupled(np.stack([np.cos(phase), *moving]), white + noise, noise)
+
+
 def in_band_ratio(left: Float64, floor: Float64) -> float:
     """Return the mean over the band's bins of the ratio of two ASDs."""
     frequencies, upper = signal.welch(left, RATE, nperseg=2 * RATE)

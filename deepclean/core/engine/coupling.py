@@ -8,7 +8,7 @@ Several versions of one coupling may run beside one another, each with streams o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,11 +18,12 @@ from deepclean.core.bandpass import Band, Bandpass
 from deepclean.core.block import Float64, Samples, Version
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.adaptation import Adaptation, SpectrumOfSecond
-from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings
+from deepclean.core.engine.missing import MissingWitnesses
+from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings, resampled_in_gap
 from deepclean.core.engine.state import CouplingState
 from deepclean.core.gain import gain_over
 from deepclean.core.gate.state import BEGINNING
-from deepclean.core.nonfinite import finite
+from deepclean.core.nonfinite import finite, runs
 from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.resample import Resampler
 from deepclean.core.time import NS, Span
@@ -79,6 +80,10 @@ class CouplingPipeline:
         self._settings = settings
         self._interpolator = interpolator
         self.adaptation = _adaptation(settings, coupling, self.schedule)
+        self._missing: MissingWitnesses | None = None
+        reduced = coupling.predictor.reduced
+        if reduced is not None and settings.forecast is None:
+            self._missing = MissingWitnesses(settings, self.schedule, reduced)
 
     def begin(self, start: int) -> CouplingState:
         """Return the streams of a version that begins at `start` (GPS ns), without witnesses."""
@@ -88,8 +93,23 @@ class CouplingPipeline:
         self.mark_missing(state, BEGINNING, start, reasons.NO_HISTORY)
         return state
 
-    def mark_missing(self, state: CouplingState, start: int, end: int, reason: str) -> None:
-        """Note that a witness has no usable samples over `[start, end)` (GPS nanoseconds)."""
+    def mark_missing(
+        self, state: CouplingState, start: int, end: int, reason: str, witness: str | None = None
+    ) -> None:
+        """Note that a witness, or all of them, has no usable samples over a span.
+
+        Args:
+            state: the version's streams.
+            start: GPS nanoseconds.
+            end: GPS nanoseconds.
+            reason: why (core.reasons).
+            witness: its name; None for all.
+        """
+        if witness is not None and self._missing is not None:
+            number = self.coupling.witnesses.index(witness)
+            samples = resampled_in_gap(self._settings, start, end)
+            self._missing.mark(state.losses, number, *samples, reason)
+            return
         state.invalid.add(*self.schedule.spoilt_by_gap(self._settings, start, end), reason)
 
     def mark_uncertain(self, state: CouplingState, end: int) -> None:
@@ -122,7 +142,7 @@ class CouplingPipeline:
         state.standardised.append(first, self._standardise(state, self._rows(resampled), first))
         start, shape = step * hop + schedule.predicted, schedule.geometry
         window = state.standardised.read(start - shape.before, start + hop + shape.after)
-        state.predicted.append(start, self._predict(state, window, start)[None])
+        state.predicted.append(start, self._predict_with_rest(state, window, start)[None])
         start = step * hop + schedule.bandpassed
         read = (start - schedule.settle_in, start + hop + schedule.settle_in)
         prediction = state.predicted.read(*read)[0]
@@ -169,6 +189,9 @@ class CouplingPipeline:
         if state.adaptation is not None:
             near = min(near, state.adaptation.tracker.next * NS)
         state.invalid.drop_before(min(near, monitored * NS // settings.model_rate))
+        state.reduced.drop_before(near)
+        if self._missing is not None:
+            self._missing.trim(state.losses, start + schedule.predicted)
 
     def _rows(self, resampled: Mapping[str, Float64]) -> Float64:
         """Return the coupling's witnesses in the network's order, shape `(witnesses, n)`."""
@@ -182,33 +205,75 @@ class CouplingPipeline:
             rows: the witnesses, shape `(witnesses, n)`.
             first: index of the first sample at the model rate.
         """
-        standardised, runs = finite(self.coupling.predictor.standardise(rows))
-        for low, high in runs:
+        scaled = self.coupling.predictor.standardise(rows)
+        standardised, bad = finite(scaled)
+        if bad and self._missing is not None:
+            for number, row in enumerate(scaled):
+                for low, high in finite(row)[1]:
+                    span = (first + low, first + high)
+                    self._missing.mark(state.losses, number, *span, reasons.NONFINITE_WITNESS)
+            return standardised
+        for low, high in bad:
             predicted = self.schedule.geometry.spoilt(first + low, first + high)
-            spoilt = self.schedule.spoilt_by_prediction(self._settings, *predicted)
-            state.invalid.add(*spoilt, reasons.NONFINITE_WITNESS)
+            state.invalid.add(*self._spoilt(*predicted), reasons.NONFINITE_WITNESS)
         return standardised
 
-    def _predict(self, state: CouplingState, window: Samples, first: int) -> Float64:
+    def _predict_with_rest(self, state: CouplingState, window: Samples, first: int) -> Float64:
+        """Return a hop of predictions from the witnesses that are there; arguments as `_predict`.
+
+        The state is told of what goes on without a witness, and of what is invalid.
+        """
+        found = self._missing and self._missing.parts(state.losses, first)
+        if not found:
+            return self._predict(state, window, first)
+        parts, invalid = found
+        made = []
+        for missing, network, weight in parts:
+            rows, predictor, wanted = window.copy(), self.coupling.predictor, weight > 0
+            if network is not None:
+                rows[sorted(missing)] = 0.0
+                predictor = replace(predictor, network=network)
+            made.append(weight * self._predict(state, rows, first, predictor, wanted))
+        for number, name in enumerate(self.coupling.witnesses):
+            lacking = [part.weight > 0 for part in parts if number in part.missing]
+            for low, high in runs(np.any(lacking, axis=0)) if lacking else ():
+                state.reduced.add(*self._spoilt(first + low, first + high), name)
+        for loss in invalid:
+            state.invalid.add(*self._spoilt(loss.first, loss.stop), loss.reason)
+        return np.asarray(sum(made[1:], start=made[0]))
+
+    def _spoilt(self, first: int, stop: int) -> tuple[int, int]:
+        """Return the span (GPS ns) of the estimate that rests on predictions `[first, stop)`."""
+        return self.schedule.spoilt_by_prediction(self._settings, first, stop)
+
+    def _predict(
+        self,
+        state: CouplingState,
+        window: Samples,
+        first: int,
+        predictor: Predictor | None = None,
+        wanted: Samples | None = None,
+    ) -> Float64:
         """Return a prediction, with zeros where it fails; that is invalid and never subtracted.
 
         Args:
             state: is told of the spans that are invalid.
             window: standardised witnesses, with the samples that the geometry needs on either side.
             first: index of the first sample predicted.
+            predictor: that of the witnesses that are there; None for the coupling's.
+            wanted: whether each sample is wanted; the others are 0. None: all are.
         """
         shape = self.schedule.geometry
         reason = reasons.NONFINITE
         try:
-            raw = self.coupling.predictor.predict(window, shape)
+            raw = (predictor or self.coupling.predictor).predict(window, shape)
         except Exception as error:  # noqa: BLE001  (whatever a network raises, the strain goes out)
             state.error = error
             raw = np.full(window.shape[1] - shape.before - shape.after, np.nan)
             reason = reasons.MODEL_ERROR
-        predicted, runs = finite(raw)
-        for low, high in runs:
-            spoilt = self.schedule.spoilt_by_prediction(self._settings, first + low, first + high)
-            state.invalid.add(*spoilt, reason)
+        predicted, bad = finite(raw if wanted is None else np.where(wanted, raw, 0.0))
+        for low, high in bad:
+            state.invalid.add(*self._spoilt(first + low, first + high), reason)
         return predicted
 
     def _interpolate(self, state: CouplingState, window: Float64, first: int) -> Float64:
@@ -222,8 +287,8 @@ class CouplingPipeline:
         # This is the last stage before the subtraction, so a prediction so great that a filter's
         # sum overflowed is found here.
         count, rate = self._settings.hop_strain, self._settings.strain_rate
-        noise, runs = finite(self._interpolator.apply(window, first, count))
-        for low, high in runs:
+        noise, bad = finite(self._interpolator.apply(window, first, count))
+        for low, high in bad:
             start, last = ((first + index) * NS // rate for index in (low, high - 1))
             state.invalid.add(start, last + 1, reasons.NONFINITE)
         return noise

@@ -100,4 +100,5 @@ def mixed(before: Estimate, after: Estimate, rising: Float64) -> Estimate:
         after.quality,
         after.knots,
         ((falling, before), (rising, after)),
+        tuple(dict.fromkeys((*after.without, *before.without))),
     )

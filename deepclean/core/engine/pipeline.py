@@ -14,7 +14,7 @@ import numpy as np
 
 from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.spectra import SECONDS
-from deepclean.core.block import Block, Estimate, Version, WitnessFault
+from deepclean.core.block import Block, Estimate, Version, Without, WitnessFault
 from deepclean.core.engine.adaptation import knots_over
 from deepclean.core.engine.coupling import Coupling, CouplingPipeline
 from deepclean.core.engine.intake import Intake
@@ -136,8 +136,12 @@ class Pipeline:
         valid = self.couplings[version].valid(state, span)
         why = () if (valid == 1).all() else state.invalid.reasons(*near)
         knots = knots_over(state.adaptation, span)
+        without = tuple(
+            Without(witness, Span(low, high))
+            for witness, low, high in state.reduced.by_reason(span.start, span.end)
+        )
         if stream.gates is None or self._monitor is None:
-            return Estimate(noise, valid, version.number, why, knots=knots)
+            return Estimate(noise, valid, version.number, why, knots=knots, without=without)
         monitor = stream.gates.couplings[version]
         gate, also = self._monitor.gain(monitor, span, settings.ramp)
         unsettled = monitor.unsettled.overlapping(span.start, span.end)
@@ -151,6 +155,7 @@ class Pipeline:
             tuple(Span(max(low, span.start), min(high, span.end)) for low, high in unsettled),
             monitor.quality,
             knots,
+            without=without,
         )
 
     def trim(self, stream: StreamState) -> None:
@@ -194,7 +199,7 @@ class Pipeline:
     ) -> None:
         """Note that a witness has no usable samples over `[start, end)` (GPS nanoseconds)."""
         for pipeline, state in self._using(stream, witness):
-            pipeline.mark_missing(state, start, end, reason)
+            pipeline.mark_missing(state, start, end, reason, witness)
 
     def _compute_due(self, stream: StreamState) -> None:
         """Compute every hop that the input allows: those that end a look-ahead before it."""

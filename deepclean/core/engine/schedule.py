@@ -190,8 +190,8 @@ class CouplingSchedule:
         # hop of bandpassed prediction, whose every sample rests on s before that hop's first
         # sample; that one lies in a hop of predictions, whose first kernel begins `before` it.
         first = -self.interpolation
-        first = _hop_start(first, self.bandpassed, hop) - self.settle_in
-        first = _hop_start(first, self.predicted, hop) - self.geometry.before
+        first = hop_start(first, self.bandpassed, hop) - self.settle_in
+        first = hop_start(first, self.predicted, hop) - self.geometry.before
         # The gain: a gap spoils every output of the kernels that it touches, up to `trail` after
         # it, also of kernels that began before those that were read.
         return max(-first, self.filtered + self.geometry.trail)
@@ -217,12 +217,10 @@ class CouplingSchedule:
 
     def spoilt_by_gap(self, settings: EngineSettings, start: int, end: int) -> tuple[int, int]:
         """Return the span that a witness's gap spoils in the estimate, all in GPS nanoseconds."""
-        # Stage by stage: the resampling spreads the gap by its half-length w, the slowest
-        # witness's; the network by whole kernels; the filters by I + s. Each is rounded outwards.
-        rate, reach = settings.model_rate, settings.resample.lookahead
-        first = floor((Fraction(start, NS) - reach) * rate)
-        stop = ceil((Fraction(end, NS) + reach) * rate)
-        return self.spoilt_by_prediction(settings, *self.geometry.spoilt(first, stop))
+        # Stage by stage: the resampling, then the network by whole kernels, then the filters by
+        # I + s.
+        spoilt = self.geometry.spoilt(*resampled_in_gap(settings, start, end))
+        return self.spoilt_by_prediction(settings, *spoilt)
 
     def spoilt_by_prediction(
         self, settings: EngineSettings, first: int, stop: int
@@ -232,10 +230,18 @@ class CouplingSchedule:
         return (first - reach) * NS // rate, -(-(stop + reach) * NS // rate)
 
 
-def _hop_start(index: int, offset: int, hop: int) -> int:
+def resampled_in_gap(settings: EngineSettings, start: int, end: int) -> tuple[int, int]:
+    """Return the samples at the model rate, `[first, stop)`, that rest on a gap (GPS ns)."""
+    # The resampling spreads the gap by its half-length, the slowest witness's; rounded outwards.
+    rate, reach = settings.model_rate, settings.resample.lookahead
+    first = floor((Fraction(start, NS) - reach) * rate)
+    return first, ceil((Fraction(end, NS) + reach) * rate)
+
+
+def hop_start(index: int, offset: int, hop: int) -> int:
     """Return the first index of the hop that contains `index`, where one hop begins at `offset`.
 
-    >>> _hop_start(-1, offset=10, hop=100), _hop_start(10, offset=10, hop=100)
+    >>> hop_start(-1, offset=10, hop=100), hop_start(10, offset=10, hop=100)
     (-90, 10)
     """
     return (index - offset) // hop * hop + offset

@@ -10,6 +10,7 @@ from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.tracker import TrackerState
 from deepclean.core.block import Block, Float64, Version, WitnessFault
 from deepclean.core.buffer import StreamBuffer
+from deepclean.core.engine.missing import Losses
 from deepclean.core.gain import InvalidSpans
 from deepclean.core.gate.state import MonitorState
 from deepclean.core.witness_checks import ConstantRun
@@ -76,6 +77,8 @@ class CouplingState:
         overlap: the start of the next hop as the last one computed it, where nothing waits.
         invalid: the spans in which the estimate is invalid, with the reasons.
         adaptation: what the gains are learnt from; None where they are fixed.
+        losses: the predictions that have to do without a witness.
+        reduced: the spans in which the estimate goes on without a witness, with its name.
         error: the last error that the network raised; None if it never did.
     """
 
@@ -87,6 +90,8 @@ class CouplingState:
     overlap: Overlap | None = None
     invalid: InvalidSpans = field(default_factory=InvalidSpans)
     adaptation: AdaptationState | None = None
+    losses: Losses = field(default_factory=dict)
+    reduced: InvalidSpans = field(default_factory=InvalidSpans)
     error: Exception | None = None
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64
 from deepclean.errors import InputError
+from deepclean.models.reduced.equations import Equations
 from deepclean.train.closed_form.bank import Bank, band_power
 from deepclean.train.closed_form.data import (
     LEAST,
@@ -39,15 +40,14 @@ from deepclean.train.closed_form.judge import (
 from deepclean.train.closed_form.layout import BandLayout, make_layout
 from deepclean.train.closed_form.outcome import (
     ClosedFormFit,
-    Equations,
     Figures,
     bases_of,
     describe,
-    needs,
+    needed,
 )
 from deepclean.train.closed_form.robust import RESIDUAL, robust_weights
 from deepclean.train.closed_form.selection import Choice, Search
-from deepclean.train.closed_form.solve import Solution, normal_equations, solve
+from deepclean.train.closed_form.solve import Solution, load_of, normal_equations, solve
 from deepclean.train.closed_form.statistics import Statistics, measure
 
 SAMPLE = 2048
@@ -193,9 +193,11 @@ def _outcome(whole: _Whole, search: Search, scales: Scales) -> ClosedFormFit:
         matrix=matrix,
         right=right,
         scale=scale,
-        ridge=solution.ridges[fit.group_of],
+        load=load_of(solution.ridges[fit.group_of]),
         places=places,
-        channels=[needs(fit.groups[group][0], bases) for group in fit.group_of],
+        needs=needed(fit, bases, len(scales.mean)),
+        power=float(statistics.power @ (fitter.value / solution.residual)),
+        floor=statistics.weight * float(fitter.value.sum()),
     )
     weights = np.zeros(int(places.max()) + 1 if len(places) else 0)
     np.add.at(weights, places, solution.coefficients)

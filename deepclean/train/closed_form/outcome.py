@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from deepclean.core.block import Float64
 from deepclean.models.closed_form import POWER
+from deepclean.models.reduced.equations import Equations
 from deepclean.train.closed_form.data import Scales
 from deepclean.train.closed_form.fitting import Fit
 from deepclean.train.closed_form.judge import Gain
 from deepclean.train.closed_form.layout import BandLayout
 from deepclean.train.closed_form.selection import ClassTrial
-from deepclean.train.closed_form.solve import OVERLAP
 from deepclean.train.closed_form.streams import Base, Feature
 
 NAME = "closed_form"
@@ -43,45 +42,6 @@ class Figures:
     over_linear: Gain
     parameters: int
     freedom: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Equations:
-    """The normal equations, from which the best filter without some witnesses is one solve away.
-
-    In units in which the Gram matrix has a unit diagonal: `(matrix + OVERLAP ridge) u = right`, and
-    `scale u` are the coefficients.
-
-    Args:
-        matrix: `(parameters, parameters)`.
-        right: `(parameters,)`.
-        scale: `(parameters,)`.
-        ridge: `(parameters,)`.
-        places: number of each parameter's weight in the model.
-        channels: for each parameter, the witnesses that it needs.
-    """
-
-    matrix: Float64
-    right: Float64
-    scale: Float64
-    ridge: Float64
-    places: NDArray[np.int64]
-    channels: Sequence[frozenset[int]]
-
-    def solve(self, missing: Collection[int] = ()) -> Float64:
-        """Return the model's weights for the witnesses that are there.
-
-        Args:
-            missing: channels that are not; the weights of all that needs them are 0.
-        """
-        without = set(missing)
-        kept = np.array([not (needs & without) for needs in self.channels], dtype=bool)
-        weights = np.zeros(int(self.places.max()) + 1 if len(self.places) else 0)
-        if kept.any():
-            matrix = self.matrix[np.ix_(kept, kept)] + np.diag(OVERLAP * self.ridge[kept] + 1e-11)
-            units = linalg.solve(matrix, self.right[kept], assume_a="pos")
-            np.add.at(weights, self.places[kept], self.scale[kept] * units)
-        return weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,6 +125,14 @@ def describe(
 def bases_of(features: Sequence[Feature]) -> list[int]:
     """Return the numbers of the bases whose powers are in some features."""
     return sorted({n for feature in features for n, name, _ in feature if name == POWER})
+
+
+def needed(fit: Fit, bases: Mapping[int, Base], channels: int) -> NDArray[np.bool_]:
+    """Return whether each parameter needs each witness, `(parameters, channels)`."""
+    found = np.zeros((len(fit.group_of), channels), dtype=bool)
+    for parameter, group in enumerate(fit.group_of):
+        found[parameter, sorted(needs(fit.groups[group][0], bases))] = True
+    return found
 
 
 def needs(feature: Feature, bases: Mapping[int, Base]) -> frozenset[int]:

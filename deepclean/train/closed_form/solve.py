@@ -152,10 +152,15 @@ def unbiased(
     return np.asarray(residual / (1 - share), dtype=np.float64)
 
 
+def load_of(ridge: Float64) -> Float64:
+    """Return what is added to the diagonal of the Gram matrix for a ridge of each parameter."""
+    return OVERLAP * ridge + 1e-11
+
+
 def _inverse(matrix: Float64, ridge: Float64) -> Float64:
     """Return the inverse of the matrix with the ridge in its diagonal."""
     loaded = matrix.copy()
-    loaded[np.diag_indices(len(loaded))] += OVERLAP * ridge + 1e-11
+    loaded[np.diag_indices(len(loaded))] += load_of(ridge)
     factor, _ = linalg.lapack.dpotrf(loaded, lower=1)
     inverse, _ = linalg.lapack.dpotri(factor, lower=1)
     lower = np.tril(inverse)

@@ -30,6 +30,8 @@ from tests.helpers.builders import (
     push_all,
     transparent,
 )
+from tests.helpers.reduced_networks import Subsets
+from tests.helpers.reduced_networks import engine as reduced_engine
 from tests.helpers.settings import engine_settings, predict_settings
 
 EVEN = engine_settings(strain_rate=512, model_rate=512, ramp=NS // 4)
@@ -61,6 +63,10 @@ ENGINES: dict[str, Callable[[], Engine]] = {
     "sixteenths": sixteenths,
     "pass": make_engine,
     "windows": lambda: make_engine(SMALL, Small(predict=predict_settings("windows", 512, 112))),
+    "reduced": lambda: reduced_engine(tuple(RATES), Subsets(3)),
+    "reduced in sixteenths": lambda: reduced_engine(
+        tuple(RATES), Subsets(3, vital=(1,)), replace(SMALL, hop=SIXTEENTH)
+    ),
 }
 
 every_engine = pytest.mark.parametrize("name", ENGINES)

@@ -10,7 +10,7 @@ import pytest
 
 from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.apply import adapted
-from deepclean.core.adapt.knot import Knot
+from deepclean.core.adapt.knot import HELD, Knot
 from deepclean.core.adapt.settings import AdaptSettings, Member
 from deepclean.core.block import Float64
 from tests.helpers.adapted_stream import (
@@ -232,3 +232,22 @@ def test_a_piece_is_the_same_wherever_it_is_cut() -> None:
     cuts = [0, 1, 2, 46, 47, 48, 49, 130, 333, 500]
     pieces = [piece(low, high) for low, high in pairwise(cuts)]
     assert same(np.concatenate(pieces), piece(0, 500))
+
+
+def test_a_line_of_another_source_draws_no_gain() -> None:
+    """It sits on the coupling's own line; the right gain for it is wrong for the sidebands."""
+    seconds = 200
+    time = np.arange(seconds * RATE) / RATE
+    carrier = 4 * FLOOR * np.exp(2j * np.pi * 13.0 * time)
+    sidebands = broadband(seconds)
+    sidebands *= 3 * FLOOR / np.std(sidebands.real)
+    model = carrier + sidebands
+    own = Streams(model.real + floor(seconds), model[None], (1.0,))
+    foreign = 30 * FLOOR * np.cos(2 * np.pi * 13.0 * time + 1.0)
+    disturbed = replace(own, strain=own.strain + foreign)
+    found = run(disturbed, WHOLE)
+    assert left(found, model.real, 100, 199) < 0.05
+    assert {knot.member for knot in list(found.knots.values())[20:-2]} == {HELD}
+    # Without such a line the same coupling is learnt, held or not.
+    drifting = replace(own, strain=(1.3 * model).real + floor(seconds))
+    assert abs(run(drifting, WHOLE).gains()[150] - 1.3) < 0.02

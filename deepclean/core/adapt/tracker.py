@@ -108,7 +108,8 @@ class Tracker:
         if said is None:
             none = np.zeros((len(settings.members), groups), dtype=np.complex128)
             return Knot(at, self.anchors + none[0], 0, none[0].real, 0.0, none)
-        found = limited(said, members(said, settings), self.anchors, settings.bound)
+        fitted, slopes = members(said, settings)
+        found = limited(said, fitted, self.anchors, settings.bound)
         member = 0
         if len(found) > 1:
             past = np.zeros((settings.past, *found.shape), dtype=np.complex128)
@@ -118,7 +119,7 @@ class Tracker:
             member = choose(said, past, settings)
         deviation = found[member]
         trust = float(said.trust[-1]) if times[-1] == settings.newest else 0.0
-        if does_harm(said, spectra, deviation):
+        if does_harm(said, spectra, deviation, slopes[member]):
             member, deviation = HELD, np.zeros_like(deviation)
         gains = self.anchors + deviation
         significance = said.significance(deviation)

@@ -108,8 +108,10 @@ def evidence(spectra: Complex, times: Float64, anchors: Float64, unit: int) -> E
     return Evidence(inner, trust, times, freedom, OVERLAP * float(median(own)) / freedom)
 
 
-def members(said: Evidence, settings: AdaptSettings) -> Complex:
-    """Return each member's deviation from the anchors at the knot, shape `(M, G)`.
+def members(said: Evidence, settings: AdaptSettings) -> tuple[Complex, Complex]:
+    """Return each member's deviation from the anchors at the knot, and its change in a second.
+
+    Both have the shape `(M, G)`.
 
     A second counts less where the window's own fit leaves much of it. So the few seconds after a
     step count less than their number, and when they are many, those before it do.
@@ -131,8 +133,8 @@ def members(said: Evidence, settings: AdaptSettings) -> Complex:
     # Where the newest seconds say nothing the gains hold: no slope is followed further than usual.
     found = level + min(0.0, (said.times[-1] - newest) / settings.window) * slope
     # A window that is nearly empty says what home says.
-    found[counts < _FEWEST] = found[0]
-    return np.asarray(found)
+    found[counts < _FEWEST], slope[counts < _FEWEST] = found[0], slope[0]
+    return np.asarray(found), np.asarray(slope / settings.window)
 
 
 def remains(inner: Complex, deviations: Complex) -> Float64:
@@ -182,7 +184,7 @@ def choose(said: Evidence, past: Complex, settings: AdaptSettings) -> int:
     return int(np.argmax(np.where(better > _BEYOND * chance, better, 0.0)))
 
 
-def does_harm(said: Evidence, spectra: Complex, deviation: Complex) -> bool:
+def does_harm(said: Evidence, spectra: Complex, deviation: Complex, slope: Complex) -> bool:
     """Return whether a change of the gains leaves plainly more of the newest seconds than none.
 
     The fit takes away as much power as it can, and nearly all power may be in one line: a line that
@@ -193,14 +195,17 @@ def does_harm(said: Evidence, spectra: Complex, deviation: Complex) -> bool:
     Args:
         said: of the window.
         spectra: as of `evidence`.
-        deviation: of the gains from the anchors, shape `(G,)`.
+        deviation: of the gains from the anchors at the knot, shape `(G,)`.
+        slope: its change in a second, shape `(G,)`.
     """
     if not deviation.any():
         return False
     count = min(_RECENT, len(said.trust))
     rows, trust = spectra[-count:], said.trust[-count:]
+    changes = deviation + said.times[-count:, None] * slope
     fixed = rows[:, -1]
-    powers = (trust @ np.abs(one) ** 2 for one in (fixed, fixed - deviation @ rows[:, :-1]))
+    adapted = fixed - (changes[:, None] @ rows[:, :-1])[:, 0]
+    powers = (trust @ np.abs(one) ** 2 for one in (fixed, adapted))
     before, after = (float(np.sum(inverse_root(power) ** 2)) for power in powers)
     return after < _HARM * before
 

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from deepclean.core.block import Float64
 from deepclean.core.time import Span
 from deepclean.errors import ConfigError, ModelError, hint
+from deepclean.models.closed_form import POWER
 from deepclean.models.networks import build, measure
 from deepclean.models.tensors import Scalers
 from deepclean.train.closed_form import classes
 from deepclean.train.closed_form.fit import FitSettings, fit_closed_form
 from deepclean.train.closed_form.outcome import ClosedFormFit
 from deepclean.train.closed_form.selection import Choice
+from deepclean.train.closed_form.streams import Feature
+from deepclean.train.fitted import FittedModel
 from deepclean.train.prepare import Preparer
 from deepclean.train.task import TrainingTask
 
@@ -41,9 +43,7 @@ class _SiteSamples:
         return self.preparer.read(span)
 
 
-def solve_closed_form(
-    task: TrainingTask, preparer: Preparer
-) -> tuple[TrainingTask, nn.Module, Scalers, dict[str, float]]:
+def solve_closed_form(task: TrainingTask, preparer: Preparer) -> list[FittedModel]:
     """Fit a closed-form model.
 
     Args:
@@ -51,8 +51,8 @@ def solve_closed_form(
         preparer: of the same data.
 
     Returns:
-        The task with the architecture that was found, the network, its scalers, and what the
-        manifest says of the fit: figures on data that the choice of features has not seen.
+        The best of the witnesses by themselves, where they say something, for comparison; then the
+        model. Its figures are of data that the choice of features has not seen.
 
     Raises:
         ConfigError: an option is unknown or out of range.
@@ -74,23 +74,29 @@ def solve_closed_form(
             "is nothing to subtract: check the witnesses with `deepclean witnesses`, or give more "
             "data"
         )
-    network = network_of(fit, data.channels)
-    found = replace(
-        task,
-        architecture=dict(fit.architecture),
-        receptive=measure(network, data.channels, task.predict.kernel),
-    )
-    return found, network, scalers_of(fit), figures_of(fit)
+    made = []
+    if fit.linear is not None:
+        made.append(_fitted("linear", task, fit, *fit.linear))
+    whole = _fitted("closed form", task, fit, fit.architecture, fit.tensors)
+    carried = carried_by(fit, task.site.witnesses)
+    return [*made, replace(whole, figures=figures_of(fit), carried=carried)]
 
 
-def network_of(fit: ClosedFormFit, channels: int) -> nn.Module:
-    """Return the network of a fit that found features, in evaluation mode."""
-    if fit.architecture is None:
-        raise ValueError("a fit without features is no network")
-    network = build(fit.architecture, channels)
-    tensors = {n: torch.tensor(v, dtype=torch.float32) for n, v in fit.tensors.items()}
-    network.load_state_dict(tensors)
-    return network.eval()
+def _fitted(
+    name: str,
+    task: TrainingTask,
+    fit: ClosedFormFit,
+    architecture: Mapping[str, Any],
+    tensors: Mapping[str, Float64],
+) -> FittedModel:
+    """Return one of the models of a fit."""
+    channels = len(task.site.witnesses)
+    network = build(architecture, channels)
+    state = {each: torch.tensor(value, dtype=torch.float32) for each, value in tensors.items()}
+    network.load_state_dict(state)
+    receptive = measure(network.eval(), channels, task.predict.kernel)
+    task = replace(task, architecture=dict(architecture), receptive=receptive)
+    return FittedModel(name, task, network, scalers_of(fit))
 
 
 def scalers_of(fit: ClosedFormFit) -> Scalers:
@@ -109,6 +115,41 @@ def figures_of(fit: ClosedFormFit) -> dict[str, float]:
         "parameters": float(whole.parameters),
         "fitted_seconds": float(fit.segments),
     }
+
+
+def carried_by(fit: ClosedFormFit, witnesses: Sequence[str]) -> dict[str, float]:
+    """Return the share of the estimate's power in the bands that each feature carries.
+
+    The parts of the estimate interfere, so the shares need not add up to 1.
+
+    Args:
+        fit: of features.
+        witnesses: names of the channels.
+    """
+    power = fit.contributions[:, fit.inside].sum(axis=1)
+    removed = float(np.sum(fit.strain[fit.inside] - fit.residual[fit.inside]))
+    if not removed > 0:
+        return {}
+    words = [in_words(feature, witnesses) for feature in fit.features]
+    shares: dict[str, float] = {}
+    for name, share in zip(words, power / removed, strict=True):
+        shares[name] = shares.get(name, 0.0) + float(share)
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def in_words(feature: Feature, witnesses: Sequence[str]) -> str:
+    """Return a feature as people write it, channels without their interferometer.
+
+    >>> in_words(((0, "wide", 0), (1, "slow", 0)), ["H1:LINE", "H1:PITCH"])
+    'LINE x PITCH'
+    """
+    factors = [
+        f"estimate {number} to the {degree}"
+        if name == POWER
+        else witnesses[number].partition(":")[2] or witnesses[number]
+        for number, name, degree in feature
+    ]
+    return " x ".join(factors)
 
 
 def fit_settings(architecture: Mapping[str, Any], witnesses: Sequence[str]) -> FitSettings:

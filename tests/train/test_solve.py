@@ -17,7 +17,7 @@ from deepclean.errors import ConfigError, DeepCleanError, ModelError
 from deepclean.factory import make_engine
 from deepclean.models.files import load
 from deepclean.train import train
-from deepclean.train.validation import objection
+from deepclean.train.judging.objection import objection
 from tests.helpers.training_site import (
     FLOOR,
     LINE,

@@ -8,8 +8,9 @@ the sample's coefficients leave of the portions that they have not seen is the h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -44,11 +45,13 @@ from deepclean.train.closed_form.outcome import (
     bases_of,
     describe,
     needs,
+    tensors_of,
 )
 from deepclean.train.closed_form.robust import RESIDUAL, robust_weights
 from deepclean.train.closed_form.selection import Choice, Search
 from deepclean.train.closed_form.solve import Solution, normal_equations, solve
 from deepclean.train.closed_form.statistics import Statistics, measure
+from deepclean.train.closed_form.streams import Base
 
 SAMPLE = 2048
 """Segments, one a second, that the features are chosen on at most."""
@@ -197,19 +200,11 @@ def _outcome(whole: _Whole, search: Search, scales: Scales) -> ClosedFormFit:
         places=places,
         channels=[needs(fit.groups[group][0], bases) for group in fit.group_of],
     )
-    weights = np.zeros(int(places.max()) + 1 if len(places) else 0)
-    np.add.at(weights, places, solution.coefficients)
-    tensors = {
-        "wide": layout.wide,
-        "slow": layout.slow,
-        "out": layout.out,
-        "weights": weights,
-        "base_weights": np.concatenate([np.zeros(0), *(bases[number].weights for number in used)]),
-        "base_scales": np.array([bases[number].scale for number in used]),
-    }
     return ClosedFormFit(
         architecture=architecture if fit.groups else None,
-        tensors=tensors,
+        tensors=tensors_of(
+            layout, places, solution.coefficients, [bases[number] for number in used]
+        ),
         scales=scales,
         equations=equations,
         figures=_figures(whole, layout),
@@ -221,7 +216,18 @@ def _outcome(whole: _Whole, search: Search, scales: Scales) -> ClosedFormFit:
         residual=solution.residual,
         contributions=_contributions(fitter, fit, solution.coefficients),
         segments=whole.segments or fitter.bank.segments,
+        linear=_linear(layout, search.linear, bases),
     )
+
+
+def _linear(
+    layout: BandLayout, fit: Fit, bases: Mapping[int, Base]
+) -> tuple[dict[str, Any], dict[str, Float64]] | None:
+    """Return the model of the witnesses by themselves, if any of them says something."""
+    if not fit.groups:
+        return None
+    architecture, places, _ = describe(layout, fit, bases)
+    return architecture, tensors_of(layout, places, fit.solution.coefficients)
 
 
 def _figures(whole: _Whole, layout: BandLayout) -> dict[str, Figures]:

@@ -13,7 +13,9 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import coupling_bandpass
 from deepclean.train.data import SiteData
-from deepclean.train.validation import HeldOut, ValidationFigures, engine_validation, longest_parts
+from deepclean.train.judging.evaluate import engine_validation
+from deepclean.train.judging.heldout import HeldOut, longest_parts
+from deepclean.train.judging.meter import ValidationFigures
 from tests.helpers.settings import predict_settings
 from tests.helpers.training_site import (
     FLOOR,
@@ -45,9 +47,9 @@ def judged(
     )
     settings, bandpass = engine_settings(config), coupling_bandpass(config, "30Hz")
     layout = predict_settings(kernel=256, edge=32)
-    coupling = Coupling("30Hz", (LINE,), predictor, layout, bandpass)
+    coupling = Coupling("30Hz", (LINE,), predictor, layout, bandpass, BANDS)
     site = SiteData(toy_data(200, product=0.0), STRAIN, (LINE,), STATE)
-    return engine_validation(settings, coupling, BANDS, 16.0, HeldOut(site, spans, keep=keep))
+    return engine_validation(settings, coupling, 16.0, HeldOut(site, spans, keep=keep))
 
 
 def late(witnesses: torch.Tensor) -> torch.Tensor:

@@ -92,7 +92,7 @@ def figures_against(
     Args:
         judged: what the models did, by name.
         name: of the model.
-        production: name of the one in production; None where there is none.
+        production: name of the one in production; None where it is not compared.
         version: its number.
     """
     figures = judged[name].figures.numbers()
@@ -100,11 +100,9 @@ def figures_against(
         old = judged[production]
         figures["production_version"] = float(version)
         figures["production_sigma"] = judged[name].meter.significance_over(old.meter)
-        figures |= {
-            f"production_{key}": value
-            for key, value in (("ratio", old.figures.out_dq_ratio),)
-            if isfinite(value)
-        }
+        # Where its output is not finite, the gate keeps it out and OUT_DQ is raw.
+        ratio = old.figures.out_dq_ratio
+        figures["production_ratio"] = ratio if isfinite(ratio) else 1.0
     return figures
 
 

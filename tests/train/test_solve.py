@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import signal
 
 from deepclean.config import Config
 from deepclean.core.block import Block, CleanedBlock
@@ -28,28 +26,15 @@ from tests.helpers.training_site import (
     channels,
     toy_config,
     toy_data,
+    wandering,
 )
 
 SECONDS = 300
 CLOSED = "training.architecture=closed_form"
 
 
-@cache
 def made() -> dict[str, np.ndarray]:
-    """Return the toy's channels with a line that wanders as mains do, louder than its sidebands."""
-    rng, rate = np.random.default_rng(3), RATES[STRAIN]
-    count = SECONDS * rate
-    low = signal.butter(2, 0.05, fs=rate, output="sos")
-    size, angle = signal.sosfiltfilt(low, rng.standard_normal((2, count)), axis=1)
-    phase = 2 * np.pi * 30 * np.arange(count) / rate + angle / angle.std()
-    size = 1 + 0.2 * size / size.std()
-    toy = channels(SECONDS)
-    motion = signal.resample_poly(toy[MOTION].astype("f8"), rate, RATES[MOTION])
-    late = size * np.cos(phase - 0.5)
-    return toy | {
-        LINE: (50.0 + (size * np.cos(phase))[::2]).astype("f4"),
-        STRAIN: toy["floor"] + FLOOR * late * (6.0 + 2.0 * motion),
-    }
+    return wandering(SECONDS)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from deepclean.core.reach import Reach
 from deepclean.errors import ModelError, listed
 from deepclean.models import tensors
+from deepclean.models.networks import stated_reach
 from deepclean.models.tensors import Scalers
 
 
@@ -58,6 +59,11 @@ class Model:
     period: int | None
     network: nn.Module
     device: str
+
+    @property
+    def ahead(self) -> int:
+        """Samples that it looks ahead by its own statement; 0 where it states nothing."""
+        return 0 if stated_reach(self.network) is None else self.reach.after
 
     def predict(self, witnesses: Tensor) -> Tensor:
         """Return the standardised noise, `(batch, time)`.

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deepclean.config.settings import predict_settings
 from deepclean.core.block import Float64
-from deepclean.core.time import Span
+from deepclean.core.predict import PredictSettings, geometry
+from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, ModelError, hint
 from deepclean.models.closed_form import POWER
-from deepclean.models.networks import build, measure
+from deepclean.models.networks import Receptive, build, measure
 from deepclean.models.tensors import Scalers
 from deepclean.train.closed_form import classes
 from deepclean.train.closed_form.fit import FitSettings, fit_closed_form
@@ -65,6 +67,7 @@ def solve_closed_form(task: TrainingTask, preparer: Preparer) -> list[FittedMode
     ]
     data = _SiteSamples(preparer, task.engine.model_rate, len(task.site.witnesses), inner)
     settings = fit_settings(task.architecture, task.site.witnesses)
+    settings = replace(settings, edge=task.predict.edge)
     fit = fit_closed_form(
         data, task.bands, coupling.bandpass.transition, task.bandpass.response, settings
     )
@@ -95,8 +98,39 @@ def _fitted(
     state = {each: torch.tensor(value, dtype=torch.float32) for each, value in tensors.items()}
     network.load_state_dict(state)
     receptive = measure(network.eval(), channels, task.predict.kernel)
-    task = replace(task, architecture=dict(architecture), receptive=receptive)
-    return FittedModel(name, task, network, scalers_of(fit))
+    found = replace(
+        task,
+        architecture=dict(architecture),
+        receptive=receptive,
+        predict=_predict_settings(task, receptive),
+    )
+    return FittedModel(name, found, network, scalers_of(fit))
+
+
+def _predict_settings(task: TrainingTask, receptive: Receptive) -> PredictSettings:
+    """Return how a closed form is run over the stream: in one pass.
+
+    Raises:
+        ConfigError: the configuration does not allow that.
+    """
+    coupling, place = task.config.couplings[task.name], f"couplings.{task.name}.predict"
+    after = receptive.reach.after
+    settings = predict_settings(coupling, task.engine.model_rate, after)
+    if settings.edge < after:
+        needed = after / task.engine.model_rate
+        raise ConfigError(
+            f"{place}.edge: {coupling.predict.edge / NS:g} s is less than what a closed form for "
+            f"this band looks ahead; give at least {needed:.6g}, or {place}.mode auto"
+        )
+    try:
+        shape = geometry(settings, task.engine.hop_model, receptive.reach, receptive.period)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from error
+    if shape.mode != "pass":
+        raise ConfigError(
+            f"{place}.mode: a closed form runs in one pass, not in {shape.mode}; use auto"
+        )
+    return settings
 
 
 def scalers_of(fit: ClosedFormFit) -> Scalers:

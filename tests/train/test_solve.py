@@ -93,6 +93,38 @@ def test_an_option_that_cannot_be_is_refused(tmp_path: Path, options: str, messa
         train(config, "30Hz", toy_data(100))
 
 
+def test_a_short_edge_limits_how_far_it_looks_ahead(config: Config, tmp_path: Path) -> None:
+    """Where the lags of no delay need more, the model has its own edge, and the engine runs it."""
+    short = toy_config(tmp_path, CLOSED, "couplings.30Hz.predict.edge=0.03125")
+    path = train(short, "30Hz", toy_data(SECONDS, replaced=made()))
+    model = load(path)
+    assert 8 < model.reach.after == model.edge == model.ahead < 64
+    engine = make_engine(short, {"30Hz": model})
+    assert engine.lookahead < make_engine(config, {"30Hz": model}).lookahead
+    assert json.loads((path / "manifest.json").read_text())["validation"]["asd_ratio"] < 0.6
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("pass", r"couplings.30Hz.predict.edge: 0.03125 s is less than what a closed form for"),
+        ("windows", r"couplings.30Hz.predict.edge: .* give at least 0\.\d+, or"),
+    ],
+)
+def test_an_edge_that_is_too_short_for_a_named_mode_is_said(
+    tmp_path: Path, mode: str, message: str
+) -> None:
+    edge, kind = "couplings.30Hz.predict.edge=0.03125", f"couplings.30Hz.predict.mode={mode}"
+    with pytest.raises(ConfigError, match=message):
+        train(toy_config(tmp_path, CLOSED, edge, kind), "30Hz", toy_data(SECONDS, replaced=made()))
+
+
+def test_a_mode_that_is_not_a_pass_is_refused(tmp_path: Path) -> None:
+    config = toy_config(tmp_path, CLOSED, "couplings.30Hz.predict.mode=windows")
+    with pytest.raises(ConfigError, match="predict.mode: a closed form runs in one pass"):
+        train(config, "30Hz", toy_data(SECONDS, replaced=made()))
+
+
 def test_what_is_named_is_what_it_is_made_of(tmp_path: Path) -> None:
     options = f"training.architecture_options={{carriers: ['{LINE}'], slow: [], classes: []}}"
     data = toy_data(SECONDS, replaced=made())

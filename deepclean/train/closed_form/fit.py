@@ -68,11 +68,13 @@ class FitSettings:
         choice: what is named rather than found.
         ridge: one for all, in units of a unit-diagonal Gram matrix; None for the evidence's.
         sample: segments that the features are chosen on at most.
+        edge: model-rate samples that the model may look ahead; None for no limit but the lags' own.
     """
 
     choice: Choice = field(default_factory=Choice)
     ridge: float | None = None
     sample: int = SAMPLE
+    edge: int | None = None
 
 
 def fit_closed_form(
@@ -95,7 +97,7 @@ def fit_closed_form(
         InputError: there is too little data.
     """
     settings = settings or FitSettings()
-    layout = make_layout(data.rate, bands, transition, response)
+    layout = make_layout(data.rate, bands, transition, response, settings.edge)
     parts = portions(data.spans)
     held = sum(map(segments_in, parts))
     if held < LEAST:

@@ -23,7 +23,6 @@ from tests.helpers.training_site import (
     RATES,
     START,
     STRAIN,
-    channels,
     toy_config,
     toy_data,
     wandering,
@@ -121,7 +120,7 @@ def test_an_edge_that_is_too_short_for_a_named_mode_is_said(
 
 def test_a_mode_that_is_not_a_pass_is_refused(tmp_path: Path) -> None:
     config = toy_config(tmp_path, CLOSED, "couplings.30Hz.predict.mode=windows")
-    with pytest.raises(ConfigError, match="predict.mode: a closed form runs in one pass"):
+    with pytest.raises(ConfigError, match=r"predict\.mode: a closed form runs in one pass"):
         train(config, "30Hz", toy_data(SECONDS, replaced=made()))
 
 

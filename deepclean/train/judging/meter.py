@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import isfinite
 
 import numpy as np
@@ -36,7 +36,7 @@ _DECIDED = 1e6
 
 _RAW, _PRODUCTION, _OUT_DQ = range(3)
 
-MEASURES = ("in_band", "worst", "guard", "outside")
+MEASURES = tuple(each.name for each in fields(Quality))
 """What a gate looks at (`core.block.Quality`)."""
 
 

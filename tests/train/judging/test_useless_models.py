@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from deepclean.models import log as model_log
 from tests.helpers import training_site as site
@@ -62,6 +64,34 @@ def test_a_good_one_is_put_in_force(deepclean: Run, tmp_path: Path) -> None:
     assert 0 < figures["asd_ratio_error"] < 0.05
     assert (version / "training.png").read_bytes().startswith(b"\x89PNG")
     deepclean(tmp_path, "models verify -c toy.yaml").good()
+
+
+def test_the_picture_goes_where_it_is_wanted_too(deepclean: Run, tmp_path: Path) -> None:
+    done = run(deepclean, tmp_path, "--figure drawn.png").good()
+    beside = tmp_path / "models/H1/30Hz/1/training.png"
+    assert f"picture: {beside}" in done.stdout.splitlines()
+    assert (tmp_path / "drawn.png").read_bytes() == beside.read_bytes()
+    again = deepclean(tmp_path, f"{TRAIN} --figure nowhere/drawn.png")
+    again.refused("nowhere/drawn.png: the picture could not be written", status=1)
+
+
+def test_without_matplotlib_there_is_no_picture(
+    deepclean: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    done = run(deepclean, tmp_path).good()
+    assert "30Hz: there is no picture, because matplotlib is not installed" in done.stdout
+    assert not list(tmp_path.glob("models/H1/30Hz/1/*.png"))
+
+
+def test_a_production_that_cannot_be_run_is_replaced(deepclean: Run, tmp_path: Path) -> None:
+    run(deepclean, tmp_path).good()
+    weights = tmp_path / "models/H1/30Hz/1/weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    done = deepclean(tmp_path, f"{TRAIN} --production").good()
+    first, *_, last = done.stdout.splitlines()
+    assert first.startswith("30Hz: version 1, in production, cannot be run: ")
+    assert last == "30Hz: production is version 2"
 
 
 def test_white_witnesses_give_no_model(deepclean: Run, tmp_path: Path) -> None:

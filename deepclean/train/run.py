@@ -122,7 +122,7 @@ def run_training(
     if production is not None:
         old = f"version {production.version}"
         try:
-            models[old] = factory.make_coupling(config, coupling, production)
+            models[old] = factory.make_coupling(task.config, coupling, production)
         except ConfigError as error:
             notes.append(f"{old}, in production, is not compared: {error}")
             old = None

@@ -83,7 +83,11 @@ class TrainingTask:
         return self.config.couplings[self.name].bandpass.transition
 
     def coupling(self, network: nn.Module, scalers: Scalers) -> Coupling:
-        """Return the coupling with a network in evaluation mode, as an engine runs it."""
+        """Return the coupling with a network in evaluation mode, as an engine runs it.
+
+        The network is moved to the task's device.
+        """
+        network.to(self.device)
         predictor = Predictor(
             network=lambda witnesses: infer(network, witnesses),
             witness_mean=scalers.witness_mean,

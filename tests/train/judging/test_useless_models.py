@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from deepclean.io.history import History
 from deepclean.models import log as model_log
+from deepclean.models import store
+from deepclean.train import TrainingData, train
 from tests.helpers import training_site as site
 from tests.helpers.commands import Done, Run
 from tests.helpers.store_site import state
@@ -28,6 +32,24 @@ def white(name: str, seed: int = 11) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(SECONDS * RATES[name]).astype("f4")
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site with frames, and a good closed form in force."""
+    place = tmp_path_factory.mktemp("made")
+    config = toy_config(place, *site.GATES)
+    site.write(config, wandering(SECONDS), seconds=SECONDS)
+    history = History([config.input.strain.directory])
+    path = train(config, "30Hz", TrainingData(history, history))
+    store.promote(path.parent, 1, lambda _: None)
+    return place
+
+
+@pytest.fixture
+def good(made: Path, tmp_path: Path) -> Path:
+    """A copy of that site."""
+    return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
+
+
 def run(deepclean: Run, place: Path, options: str = "", **replaced: np.ndarray) -> Done:
     """Write the toy's frames, some channels replaced, and train on them."""
     names = {"line": LINE, "motion": MOTION, "strain": STRAIN}
@@ -39,14 +61,14 @@ def run(deepclean: Run, place: Path, options: str = "", **replaced: np.ndarray) 
 def refused(done: Done, place: Path, *said: str) -> dict[str, float]:
     """Assert that a version was written and not put in force; return its figures."""
     assert done.returncode == 3, done.stdout + done.stderr
-    store = place / "models/H1/30Hz"
-    assert state(store) == ((1,), None, None)
-    assert [(each.what, each.after) for each in model_log.read(store).changes] == [("train", 1)]
+    versions = place / "models/H1/30Hz"
+    assert state(versions) == ((1,), None, None)
+    assert [(each.what, each.after) for each in model_log.read(versions).changes] == [("train", 1)]
     last = done.stdout.splitlines()[-1]
     assert last.startswith("30Hz: version 1 is not put in force: ")
     for part in said:
         assert part in last
-    figures: dict[str, float] = json.loads((store / "1/manifest.json").read_text())["validation"]
+    figures: dict[str, float] = json.loads((versions / "1/manifest.json").read_text())["validation"]
     return figures
 
 
@@ -66,29 +88,28 @@ def test_a_good_one_is_put_in_force(deepclean: Run, tmp_path: Path) -> None:
     deepclean(tmp_path, "models verify -c toy.yaml").good()
 
 
-def test_the_picture_goes_where_it_is_wanted_too(deepclean: Run, tmp_path: Path) -> None:
-    done = run(deepclean, tmp_path, "--figure drawn.png").good()
-    beside = tmp_path / "models/H1/30Hz/1/training.png"
+def test_the_picture_goes_where_it_is_wanted_too(deepclean: Run, good: Path) -> None:
+    done = deepclean(good, f"{TRAIN} {WIENER} --figure drawn.png").good()
+    beside = good / "models/H1/30Hz/2/training.png"
     assert f"picture: {beside}" in done.stdout.splitlines()
-    assert (tmp_path / "drawn.png").read_bytes() == beside.read_bytes()
-    again = deepclean(tmp_path, f"{TRAIN} --figure nowhere/drawn.png")
+    assert (good / "drawn.png").read_bytes() == beside.read_bytes()
+    again = deepclean(good, f"{TRAIN} {WIENER} --figure nowhere/drawn.png")
     again.refused("nowhere/drawn.png: the picture could not be written", status=1)
 
 
 def test_without_matplotlib_there_is_no_picture(
-    deepclean: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    deepclean: Run, good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    done = run(deepclean, tmp_path).good()
+    done = deepclean(good, f"{TRAIN} {WIENER}").good()
     assert "30Hz: there is no picture, because matplotlib is not installed" in done.stdout
-    assert not list(tmp_path.glob("models/H1/30Hz/1/*.png"))
+    assert not list(good.glob("models/H1/30Hz/2/*.png"))
 
 
-def test_a_production_that_cannot_be_run_is_replaced(deepclean: Run, tmp_path: Path) -> None:
-    run(deepclean, tmp_path).good()
-    weights = tmp_path / "models/H1/30Hz/1/weights.safetensors"
+def test_a_production_that_cannot_be_run_is_replaced(deepclean: Run, good: Path) -> None:
+    weights = good / "models/H1/30Hz/1/weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    done = deepclean(tmp_path, f"{TRAIN} --production").good()
+    done = deepclean(good, f"{TRAIN} --production").good()
     first, *_, last = done.stdout.splitlines()
     assert first.startswith("30Hz: version 1, in production, cannot be run: ")
     assert last == "30Hz: production is version 2"
@@ -151,27 +172,25 @@ def test_bad_guard_bands(deepclean: Run, tmp_path: Path) -> None:
     assert figures["closed_guard"] > 1.1
 
 
-def test_a_worse_one_than_production(deepclean: Run, tmp_path: Path) -> None:
-    run(deepclean, tmp_path).good()
-    done = deepclean(tmp_path, f"{TRAIN} {WIENER} --production")
+def test_a_worse_one_than_production(deepclean: Run, good: Path) -> None:
+    done = deepclean(good, f"{TRAIN} {WIENER} --production")
     assert done.returncode == 3
-    store = tmp_path / "models/H1/30Hz"
-    assert state(store) == ((1, 2), 1, None)
+    versions = good / "models/H1/30Hz"
+    assert state(versions) == ((1, 2), 1, None)
     last = done.stdout.splitlines()[-1]
     said = "30Hz: version 2 is not put in force: it does not beat version 1, which is in production"
     assert last.startswith(said)
-    figures = json.loads((store / "2/manifest.json").read_text())["validation"]
+    figures = json.loads((versions / "2/manifest.json").read_text())["validation"]
     assert figures["gain_sigma"] > 3  # it beats nothing
     assert figures["production_sigma"] < -3
     assert figures["production_ratio"] < figures["asd_ratio"]
     # The same once more is no better than itself.
-    again = deepclean(tmp_path, f"{TRAIN} --production")
+    again = deepclean(good, f"{TRAIN} --production")
     assert again.returncode == 3
     assert "0.0 standard errors where 3 are needed" in again.stdout.splitlines()[-1]
 
 
-def test_a_retraining_that_is_worse_than_production(deepclean: Run, tmp_path: Path) -> None:
-    run(deepclean, tmp_path).good()
+def test_a_retraining_that_is_worse_than_production(deepclean: Run, good: Path) -> None:
     settings = (
         "training.architecture=wiener",
         f"retrain.span={SECONDS}",
@@ -180,12 +199,10 @@ def test_a_retraining_that_is_worse_than_production(deepclean: Run, tmp_path: Pa
         "retrain.criteria=[relative=none]",
     )
     given = " ".join(f"--set {each}" for each in settings)
-    done = deepclean(
-        tmp_path, f"retrain -c toy.yaml --end {START + SECONDS} {GATES} {given}"
-    ).good()
+    done = deepclean(good, f"retrain -c toy.yaml --end {START + SECONDS} {GATES} {given}").good()
     assert done.stdout.startswith("30Hz: not better: ")
     assert "it does not beat version 1, which is in production, beyond chance" in done.stdout
-    store = tmp_path / "models/H1/30Hz"
-    assert state(store) == ((1,), 1, None)
-    (line,) = [json.loads(one) for one in (store / "retrain.jsonl").read_text().splitlines()]
+    versions = good / "models/H1/30Hz"
+    assert state(versions) == ((1,), 1, None)
+    (line,) = [json.loads(one) for one in (versions / "retrain.jsonl").read_text().splitlines()]
     assert line["figures"]["production_sigma"] < -3

@@ -26,6 +26,10 @@ TRAINED = 192
 GATES = " ".join(f"--set {each}" for each in site.GATES)
 TRAIN = f"train -c toy.yaml 30Hz --start {START} --end {START + SECONDS} {GATES}"
 WIENER = "--architecture wiener"
+RETRAIN = (
+    f"retrain -c toy.yaml --end {START + SECONDS} {GATES} --set retrain.span={SECONDS} "
+    "--set retrain.min_ready=200 --set retrain.held_out=64"
+)
 
 
 def white(name: str, seed: int = 11) -> np.ndarray:
@@ -191,18 +195,25 @@ def test_a_worse_one_than_production(deepclean: Run, good: Path) -> None:
 
 
 def test_a_retraining_that_is_worse_than_production(deepclean: Run, good: Path) -> None:
-    settings = (
-        "training.architecture=wiener",
-        f"retrain.span={SECONDS}",
-        "retrain.min_ready=200",
-        "retrain.held_out=64",
-        "retrain.criteria=[relative=none]",
-    )
-    given = " ".join(f"--set {each}" for each in settings)
-    done = deepclean(good, f"retrain -c toy.yaml --end {START + SECONDS} {GATES} {given}").good()
+    worse = "--set training.architecture=wiener --set retrain.criteria=[relative=none]"
+    done = deepclean(good, f"{RETRAIN} {worse}").good()
     assert done.stdout.startswith("30Hz: not better: ")
     assert "it does not beat version 1, which is in production, beyond chance" in done.stdout
     versions = good / "models/H1/30Hz"
     assert state(versions) == ((1,), 1, None)
     (line,) = [json.loads(one) for one in (versions / "retrain.jsonl").read_text().splitlines()]
     assert line["figures"]["production_sigma"] < -3
+
+
+def test_a_retraining_of_a_drifted_coupling_is_the_canary(deepclean: Run, good: Path) -> None:
+    made = wandering(SECONDS)
+    drifted = {STRAIN: 2 * made[STRAIN] - made["floor"]}
+    site.write(toy_config(good), made | drifted, seconds=SECONDS)
+    done = deepclean(good, RETRAIN).good()
+    versions = good / "models/H1/30Hz"
+    assert state(versions) == ((1, 2), 1, 2), done.stdout
+    facts = json.loads((versions / "2/manifest.json").read_text())
+    assert facts["architecture"]["name"] == "closed_form"
+    assert facts["validation"]["production_sigma"] > 3
+    assert facts["validation"]["production_version"] == 1
+    assert facts["validation"]["seconds"] >= 62

@@ -217,8 +217,7 @@ class HeldOutMeter:
         opened = float(np.mean(gate == 1))
         self._open += opened
         if opened < 1:
-            shut = [reason for reason in estimate.reasons if reason in reasons.OF_GATES]
-            self._closed[shut[0] if shut else reasons.UNSETTLED] += 1 - opened
+            self._closed[_cause(estimate)] += 1 - opened
             if estimate.quality is not None and estimate.quality.finite:
                 self._seen.append(estimate.quality)
 
@@ -258,6 +257,12 @@ class HeldOutMeter:
         quality = Quality(*map(float, np.median(seen, axis=0))) if len(seen) else None
         share = self._open / max(self._judged, 1)
         return GateFigures(self._judged, share, dict(self._closed), quality)
+
+
+def _cause(estimate: Estimate) -> str:
+    """Return why a gate is closed, in one word."""
+    shut = [reason for reason in estimate.reasons if reason in reasons.OF_GATES]
+    return shut[0] if shut else reasons.UNSETTLED
 
 
 def significance(gains: Float64) -> float:

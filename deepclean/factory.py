@@ -79,7 +79,8 @@ def make_coupling(config: Config, name: str, loaded: Model) -> Coupling:
         ConfigError: the coupling's prediction does not suit the model or the hop.
     """
     coupling = config.couplings[name]
-    predict, model = predict_settings(coupling, config.engine.rate), predictor(loaded)
+    predict = predict_settings(coupling, config.engine.rate, loaded.ahead)
+    model = predictor(loaded)
     hop = config.engine.hop * config.engine.rate // NS
     try:
         geometry(predict, hop, model.reach, model.period)
@@ -122,11 +123,11 @@ def budget(config: Config) -> Budget:
     for name, coupling in config.enabled_couplings.items():
         try:
             model = models.load(model_path(config, name), store=model_store(config, name))
-            reach, period = model.reach, model.period
+            reach, period, ahead = model.reach, model.period, model.ahead
         except ModelError:
             assumed.append(name)
-            reach, period = Reach.both(0), 1
-        predict = predict_settings(coupling, config.engine.rate)
+            reach, period, ahead = Reach.both(0), 1, 0
+        predict = predict_settings(coupling, config.engine.rate, ahead)
         try:
             shape = geometry(predict, settings.hop_model, reach, period)
         except ValueError as error:

@@ -1,15 +1,21 @@
-"""`deepclean train`: fit a coupling's network."""
+"""`deepclean train`: fit a coupling's model."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deepclean.cli import models_options as stored
 from deepclean.cli import options
+from deepclean.config import Config
+from deepclean.errors import ModelError, output_errors
 from deepclean.models import versions
-from deepclean.models.manifest import Manifest
+
+if TYPE_CHECKING:
+    from deepclean.models.model import Model
+    from deepclean.train import Progress, TrainingResult
 
 
 def train(
@@ -21,7 +27,7 @@ def train(
     witnesses: options.WitnessPaths = None,
     fetch: options.FetchOption = False,
     architecture: Annotated[
-        str | None, typer.Option(help="Name of the network: autoencoder, wiener.")
+        str | None, typer.Option(help="Kind of model: closed_form, autoencoder, wiener.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Largest number of epochs.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the initial weights.")] = None,
@@ -34,12 +40,18 @@ def train(
     production: Annotated[
         bool, typer.Option("--production", help="Put the new version in force.")
     ] = False,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Copy of the picture that lies beside the model, a PNG file."),
+    ] = None,
     override: options.SetOption = None,
 ) -> None:
-    """Fit a coupling's network to a span of data and write it as a new version.
+    """Fit a coupling's model to a span of data and write it as a new version.
 
-    The engine validates each epoch on held-out data. The first version of a coupling is put in
-    force; later versions are put in force by --production or `deepclean models promote`.
+    The engine judges it on held-out data, beside the version in production. The first version of a
+    coupling is put in force; later versions are put in force by --production or `deepclean models
+    promote`. Exit status 3: the version is not put in force, because it does not beat no cleaning
+    and production beyond chance, or because the site's gate would keep it out.
     """
     chosen = {"architecture": architecture, "epochs": epochs, "seed": seed}
     given = [f"training.{key}={value}" for key, value in chosen.items() if value is not None]
@@ -49,11 +61,7 @@ def train(
 
     from deepclean.io.datafind import fetch as fetched
     from deepclean.models import files as models
-    from deepclean.models import store
-    from deepclean.train.data import TrainingData
-    from deepclean.train.loop import Progress
-    from deepclean.train.run import train as fit
-    from deepclean.train.validation import objection
+    from deepclean.train import TrainingData, run_training
 
     options.limit_threads(settings)
     if fetch:
@@ -67,6 +75,7 @@ def train(
     if parent is not None:
         place = directory / str(stored.number(directory, str(parent)))
         start_from = models.load(place, store=settings.models.directory)
+    in_force = _in_production(settings, coupling)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with options.progress_bar(*columns) as bar:
         task = bar.add_task("reading", total=None)
@@ -84,16 +93,79 @@ def train(
                 completed=epoch.epoch * epoch.steps + epoch.step % epoch.steps,
             )
 
-        path = fit(settings, coupling, data, resume=resume, parent=start_from, progress=report)
-    manifest = Manifest.parse((path / "manifest.json").read_bytes(), path / "manifest.json")
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in manifest.validation.items())
-    print(f"{path}: {figures}")
-    first = versions.read_pointer(directory, "production") is None
-    why = objection(manifest.validation) if production or first else ""
+        made = run_training(
+            settings,
+            coupling,
+            data,
+            resume=resume,
+            parent=start_from,
+            production=in_force,
+            progress=report,
+        )
+    _show(coupling, made)
+    if figure is not None and made.picture is not None:
+        with output_errors(figure, "the picture could not be written"):
+            figure.write_bytes(made.picture.read_bytes())
+    _put_in_force(settings, coupling, int(made.path.name), made, wanted=production)
+
+
+def _in_production(config: Config, coupling: str) -> Model | None:
+    """Return the model that the daemon would run, or None; say so where it cannot be run."""
+    from deepclean.models import files as models
+
+    store = config.models.directory
+    directory = stored.directory(config, coupling)
+    number = versions.read_pointer(directory, "production", store)
+    if number is None:
+        return None
+    try:
+        model = models.load(directory / str(number), store=store)
+        model.require(config.couplings[coupling].witnesses, config.engine.rate)
+    except ModelError as error:
+        print(f"{coupling}: version {number}, in production, cannot be run: {error}")
+        return None
+    return model
+
+
+def _show(coupling: str, made: TrainingResult) -> None:
+    """Print what a training made."""
+    from deepclean.train.judging.objection import gate_in_words
+    from deepclean.train.judging.table import table
+
+    print(f"{made.path}: ASD ratio over {made.figures.get('seconds', 0):.0f} s held out")
+    print(table(made.rows))
+    gate = gate_in_words(made.figures)
+    if gate:
+        print(f"gate: {gate}")
+    if made.picture is not None:
+        print(f"picture: {made.picture}")
+    for note in made.notes:
+        print(f"{coupling}: {note}")
+
+
+def _put_in_force(
+    config: Config, coupling: str, version: int, made: TrainingResult, *, wanted: bool
+) -> None:
+    """Put a version in force where that is wanted, or it is the first, and nothing speaks against.
+
+    Raises:
+        Exit: something does.
+    """
+    from deepclean.models import store
+    from deepclean.train.judging.objection import objection
+
+    directory = stored.directory(config, coupling)
+    present = versions.read_pointer(directory, "production")
+    why = objection(made.figures)
+    if present is not None and not wanted:
+        print(f"{coupling}: production is still version {present}")
+        print(
+            f"{coupling}: version {version} {f'could not replace it: {why}' if why else 'beats it'}"
+        )
+        return
     if why:
-        print(f"{coupling}: version {manifest.version} is not put in force: {why}")
+        print(f"{coupling}: version {version} is not put in force: {why}")
         raise typer.Exit(3)
-    if production or first:
-        reason = "trained with --production" if production else "the first version"
-        store.promote(directory, manifest.version, stored.fits(settings, coupling), reason)
-        print(f"{coupling}: production is version {manifest.version}")
+    reason = "trained with --production" if wanted else "the first version"
+    store.promote(directory, version, stored.fits(config, coupling), reason)
+    print(f"{coupling}: production is version {version}")

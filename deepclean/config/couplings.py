@@ -33,7 +33,9 @@ class PredictConfig(Section):
     """Window length in seconds."""
 
     edge: Pause = seconds(0.03125)
-    """Seconds dropped at each end of a window, where zero padding spoils the prediction."""
+    """Seconds dropped at each end of a window, where zero padding spoils the prediction; at the end
+    it is what a network looks ahead. A closed form keeps to it where its band allows that; where it
+    does not, mode auto drops what the model states."""
 
     stride: AutoDuration = seconds("auto")
     """Seconds from one window to the next, at most kernel - 2 edge; auto: that much."""

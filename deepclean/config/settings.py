@@ -58,14 +58,21 @@ def gate_settings(gate: GateConfig) -> GateSettings:
     return _settings(GateSettings, gate)
 
 
-def predict_settings(coupling: CouplingConfig, rate: int) -> PredictSettings:
-    """Return the windows of a coupling's network, in samples at `rate` (Hz)."""
+def predict_settings(coupling: CouplingConfig, rate: int, ahead: int = 0) -> PredictSettings:
+    """Return the windows of a coupling's network, in samples at `rate` (Hz).
+
+    Args:
+        coupling: the coupling.
+        rate: of the model.
+        ahead: samples that the model states to look ahead: in mode auto the edge is no shorter.
+    """
     predict = coupling.predict
+    edge = predict.edge * rate // NS
     return _settings(
         PredictSettings,
         predict,
         kernel=predict.kernel * rate // NS,
-        edge=predict.edge * rate // NS,
+        edge=max(edge, ahead) if predict.mode == "auto" else edge,
         stride=None if predict.stride is None else predict.stride * rate // NS,
     )
 

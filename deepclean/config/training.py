@@ -29,9 +29,9 @@ Seconds = Annotated[int, Strict(), Ge(0), Lt(2**31)]
 class TrainConfig(Section):
     """How a network is fitted. A command-line option of `deepclean train` goes before it."""
 
-    architecture: str = "autoencoder"
-    """The model, by name: autoencoder, the published network; closed_form, a filter over features
-    of the witnesses that is solved in seconds; wiener, the linear baseline."""
+    architecture: str = "closed_form"
+    """The model, by name: closed_form, a filter over features of the witnesses that is solved in
+    seconds; autoencoder, the published network; wiener, the linear baseline."""
 
     architecture_options: Options = Field(default={}, validate_default=True)
     """The network's options."""

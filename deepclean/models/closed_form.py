@@ -185,20 +185,25 @@ class ClosedForm(nn.Module):
         `j step + r` is `sum_k out[r - k step] z[j + k]`, and a frame's row is `j + k + reach`.
         """
         if name not in self._filters:
-            taps: Tensor = getattr(self, name)
-            step, device = self.decimation, taps.device
-            if name == "out":
-                reach = self.halves[name] // step
-                rows = torch.arange(_BLOCK + 2 * reach, device=device)[:, None] - reach
-                index = torch.arange(_BLOCK * step, device=device) - rows * step
-                index += self.halves[name]
-            else:
-                rows = torch.arange((_BLOCK - 1) * step + len(taps), device=device)[:, None]
-                index = rows - step * torch.arange(_BLOCK, device=device)
-            inside = (index >= 0) & (index < len(taps))
-            matrix = torch.where(inside, taps[index.clamp(0, len(taps) - 1)], 0)
-            self._filters[name] = matrix
+            # It is kept, and a gradient may be wanted later (`deepclean witnesses --model`), so it
+            # must not be a tensor of the inference mode in which it is first used.
+            with torch.inference_mode(mode=False):
+                self._filters[name] = self._matrix(name)
         return self._filters[name]
+
+    def _matrix(self, name: str) -> Tensor:
+        taps: Tensor = getattr(self, name)
+        step, device = self.decimation, taps.device
+        if name == "out":
+            reach = self.halves[name] // step
+            rows = torch.arange(_BLOCK + 2 * reach, device=device)[:, None] - reach
+            index = torch.arange(_BLOCK * step, device=device) - rows * step
+            index += self.halves[name]
+        else:
+            rows = torch.arange((_BLOCK - 1) * step + len(taps), device=device)[:, None]
+            index = rows - step * torch.arange(_BLOCK, device=device)
+        inside = (index >= 0) & (index < len(taps))
+        return torch.where(inside, taps[index.clamp(0, len(taps) - 1)], 0)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self.forget_filters()

@@ -29,6 +29,9 @@ from deepclean.models.tensors import Scalers
 
 WEIGHTS, SCALERS, GOLDEN = "weights.safetensors", "scalers.safetensors", "golden.safetensors"
 
+PICTURE = "training.png"
+"""What a training drew. It lies beside a model and is no part of it: nothing depends on it."""
+
 
 def write_model(
     models: Path, network: nn.Module, scalers: Scalers, description: Description

@@ -13,6 +13,7 @@ from deepclean.core.reach import Reach
 from deepclean.errors import ModelError, listed
 from deepclean.models import tensors
 from deepclean.models.closed_form import ClosedForm
+from deepclean.models.networks import stated_reach
 from deepclean.models.reduced.equations import Equations
 from deepclean.models.tensors import Scalers
 
@@ -70,6 +71,11 @@ class Model:
     def equations(self) -> Equations | None:
         """The normal equations of a closed form; None where the model has none."""
         return self.network.equations if isinstance(self.network, ClosedForm) else None
+
+    @property
+    def ahead(self) -> int:
+        """Samples that it looks ahead by its own statement; 0 where it states nothing."""
+        return 0 if stated_reach(self.network) is None else self.reach.after
 
     def predict(self, witnesses: Tensor) -> Tensor:
         """Return the standardised noise, `(batch, time)`.

@@ -169,7 +169,7 @@ def measure(network: nn.Module, channels: int, kernel: int) -> Receptive:
             it looks further than it states.
     """
     probe = copy.deepcopy(network).to("cpu", torch.float64).eval()
-    stated = _stated(network)
+    stated = stated_reach(network)
     if stated is not None:
         kernel = 1024 * -(-max(kernel, 2 * (sum(stated) + 1)) // 1024)
     margin = 1024 * -(-kernel // 1024)
@@ -193,7 +193,7 @@ def measure(network: nn.Module, channels: int, kernel: int) -> Receptive:
     return Receptive(Reach.both(max(found)), None)
 
 
-def _stated(network: nn.Module) -> Reach | None:
+def stated_reach(network: nn.Module) -> Reach | None:
     """Return the reach that a network states; None where it states none."""
     before, after = getattr(network, "before", None), getattr(network, "after", None)
     return None if before is None or after is None else Reach(int(before), int(after))

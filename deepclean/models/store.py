@@ -9,7 +9,7 @@ and raises where it must not be; `why` is the reason for the log.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import nn
@@ -84,16 +84,27 @@ def add(
 
 
 def add_trained(
-    models_directory: Path, network: nn.Module, scalers: Scalers, description: Description
+    models_directory: Path,
+    network: nn.Module,
+    scalers: Scalers,
+    description: Description,
+    beside: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a trained network as the next version; the description's number does not count.
+
+    Args:
+        models_directory: the store.
+        network: in evaluation mode.
+        scalers: of its channels.
+        description: of the model.
+        beside: further files by name that are no part of the model, such as `files.PICTURE`.
 
     Raises:
         ModelError: as `models.make`.
         OutputError: the file system refused.
     """
     content, manifest = models.make(network, scalers, description)
-    return add(models_directory, content, manifest, what="train")
+    return add(models_directory, content | dict(beside or {}), manifest, what="train")
 
 
 def promote(directory: Path, version: int, check: Check, why: str = "") -> int | None:

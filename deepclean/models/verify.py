@@ -28,7 +28,7 @@ def version(path: Path, store: Path) -> list[str]:
     for entry in (path, *sorted(path.iterdir())):
         for fault in _entry(entry, store):
             found[fault] = None
-        if entry != path and entry.name not in PARTS:
+        if entry != path and entry.name not in (*PARTS, models.PICTURE):
             found[f"{entry}: does not belong to a version"] = None
     try:
         models.load(path, store=store)

@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import nn
-
+from deepclean import factory
 from deepclean.config import Config
+from deepclean.errors import ConfigError
 from deepclean.models import store as model_store
 from deepclean.models import versions
+from deepclean.models.files import PICTURE
 from deepclean.models.model import Model
-from deepclean.models.networks import Wiener
-from deepclean.models.networks import build as build_network
-from deepclean.models.tensors import Scalers
 from deepclean.train.checkpoint import Resume
 from deepclean.train.data import TrainingData
-from deepclean.train.loop import Progress, descend
-from deepclean.train.prepare import Preparer, TrainingStretch
-from deepclean.train.solve import solve_closed_form
-from deepclean.train.task import TrainingTask, make_task
-from deepclean.train.validation import HeldOut, longest_parts
-from deepclean.train.wiener import fit_wiener
-from deepclean.train.windows import Windows
+from deepclean.train.fit import fit_models
+from deepclean.train.fitted import FittedModel, parameters
+from deepclean.train.judging.evaluate import Evaluation, evaluate, figures_against
+from deepclean.train.judging.heldout import HeldOut
+from deepclean.train.judging.picture import draw
+from deepclean.train.judging.table import NOTHING, Row
+from deepclean.train.loop import Progress
+from deepclean.train.task import make_task
 
-_DECIDED = 1e6
-"""Standard errors beyond which more say nothing."""
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What a training made.
+
+    Args:
+        path: directory of the new version.
+        figures: what its manifest says of its validation.
+        rows: of the table of all that was tried, over the same held-out data.
+        picture: file of the spectra and the features; None where they could not be drawn.
+        notes: what a person should know.
+    """
+
+    path: Path
+    figures: Mapping[str, float]
+    rows: Sequence[Row]
+    picture: Path | None
+    notes: Sequence[str]
 
 
 def train(
@@ -42,99 +57,103 @@ def train(
     device: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Path:
-    """Fit a coupling's network and publish it as a new version.
+    """Train as `run_training` does, into any store; return the new version's directory."""
+    if directory is not None:
+        models = config.models.model_copy(update={"directory": directory})
+        config = config.model_copy(update={"models": models})
+    made = run_training(
+        config,
+        coupling,
+        data,
+        resume=resume,
+        parent=parent,
+        device=device,
+        progress=progress,
+    )
+    return made.path
+
+
+def run_training(
+    config: Config,
+    coupling: str,
+    data: TrainingData,
+    *,
+    resume: bool = False,
+    parent: Model | None = None,
+    production: Model | None = None,
+    device: str | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> TrainingResult:
+    """Fit a coupling's model and publish it as a new version.
 
     The data are split in time. The first part is trained on. The last part is held out, and the
-    engine cleans it to judge the network. With a fixed seed, one thread and a CPU the weights are
-    the same bit for bit, whether or not the training was interrupted and resumed.
+    engine cleans it, with the site's gates, to judge the model beside those that it is compared
+    with. With a fixed seed, one thread and a CPU the weights are the same bit for bit, whether or
+    not the training was interrupted and resumed.
 
     Args:
         config: the section `training` for the training, the engine and the coupling for the
             layout of the network.
         coupling: a name in the configuration.
         data: strain and witnesses.
-        directory: the model store; None for the configured store.
         resume: whether to continue an interrupted training of the same settings and data.
         parent: model whose weights and scalers are the start (fine-tuning); the caller has
             verified it.
+        production: the model in production, with which the new one is compared.
         device: `cpu`, `cuda` or `auto`; None for the configured device.
         progress: told after every batch and epoch.
 
     Returns:
-        The directory of the new version. No pointer is moved to it.
+        What was made. No pointer is moved to the new version.
 
     Raises:
         ConfigError: the configuration cannot be trained.
         InputError: the data lack channels, or are too few.
-        ModelError: the parent does not fit, or the training diverged.
+        ModelError: the parent does not fit, there is nothing to subtract, or the training diverged.
         OutputError: the model could not be written.
     """
-    store = directory or config.models.directory
+    store = config.models.directory
     task = make_task(config, coupling, data, parent, device)
-    preparer = Preparer(task.site, task.engine, task.bandpass)
     unfinished = store / config.interferometer / coupling / ".training"
-    figures: dict[str, float] = {}
-    network: nn.Module
-    if task.architecture["name"] == "closed_form":
-        task, network, scalers, figures = solve_closed_form(task, preparer)
-    else:
-        given = None if task.parent is None else task.parent.scalers
-        stretches, scalers = preparer.prepare(task.training, given)
-        if task.architecture["name"] == "wiener":
-            network = _solve(task, stretches)
-        else:
-            network, figures = _descend(
-                task, stretches, scalers, Resume(unfinished, task.fingerprint(), resume), progress
-            )
-    final = task.validate(network.eval(), scalers, HeldOut(task.site, task.held_out, keep=False))
-    figures |= {
-        "asd_ratio": final.asd_ratio,
-        "worst_outside": final.worst_outside,
-        "seconds": float(final.seconds),
-        "gain_sigma": min(max(final.gain_sigma, -_DECIDED), _DECIDED),
-    }
+    made = fit_models(task, Resume(unfinished, task.fingerprint(), resume), progress)
+    model, notes = made[-1], []
+    models = {each.name: each.coupling for each in made}
+    old = None
+    if production is not None:
+        old = f"version {production.version}"
+        try:
+            models[old] = factory.make_coupling(task.config, coupling, production)
+        except ConfigError as error:
+            notes.append(f"{old}, in production, is not compared: {error}")
+            old = None
+    held_out = HeldOut(task.site, task.held_out, keep=False, around=task.training)
+    judged = evaluate(task.engine, models, task.guard, held_out)
+    version = 0 if production is None else production.version
+    figures = dict(model.figures) | figures_against(judged, model.name, old, version)
     # A manifest holds numbers. A figure that is none says that the output was not finite.
     figures = {name: value for name, value in figures.items() if math.isfinite(value)}
-    version = versions.next_version(store / config.interferometer / coupling)
-    path = model_store.add_trained(store, network, scalers, task.describe(version, figures))
-    shutil.rmtree(unfinished, ignore_errors=True)
-    return path
-
-
-def _solve(task: TrainingTask, stretches: list[TrainingStretch]) -> nn.Module:
-    """Fit the linear baseline."""
-    like = build_network(task.architecture, 1)
-    assert isinstance(like, Wiener)
-    taps = like.fir.kernel_size[0]
-    return fit_wiener(stretches, task.bandpass, task.engine.model_rate, taps).to(task.device)
-
-
-def _descend(
-    task: TrainingTask,
-    stretches: list[TrainingStretch],
-    scalers: Scalers,
-    resume: Resume,
-    progress: Callable[[Progress], None] | None,
-) -> tuple[nn.Module, dict[str, float]]:
-    """Train the network; return it with its best weights, and its figures for the manifest."""
-    settings = task.config.training
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        network = build_network(task.architecture, len(task.site.witnesses))
-    if task.parent is not None:
-        network.load_state_dict(task.parent.network.state_dict())
-    parts = longest_parts(task.held_out, settings.validation_seconds)
-    held_out = HeldOut(task.site, parts, keep=True)
-    # This raises before the first epoch if the held-out data are too few.
-    task.validate(network.to(task.device).eval(), scalers, held_out)
-    best = descend(
-        network,
-        task.loss().to(task.device),
-        Windows(stretches, task.window, settings.seed, task.device),
-        lambda candidate: task.validate(candidate, scalers, held_out).asd_ratio,
-        settings,
-        resume,
-        progress,
+    drawn = draw(judged, model.name, model.carried, task.bands)
+    if drawn is None:
+        notes.append("there is no picture, because matplotlib is not installed")
+    number = versions.next_version(store / config.interferometer / coupling)
+    path = model_store.add_trained(
+        store,
+        model.network,
+        model.scalers,
+        model.task.describe(number, figures),
+        {PICTURE: drawn} if drawn else {},
     )
-    network.load_state_dict(best.weights)
-    return network, {"epoch": float(best.epoch), "epoch_asd_ratio": best.asd_ratio}
+    shutil.rmtree(unfinished, ignore_errors=True)
+    rows = _rows(made, judged, None if old is None else production)
+    return TrainingResult(path, figures, rows, path / PICTURE if drawn else None, notes)
+
+
+def _rows(
+    made: Sequence[FittedModel], judged: Mapping[str, Evaluation], production: Model | None
+) -> list[Row]:
+    """Return the rows of the table: nothing, what was fitted, and what is in production."""
+    sizes = {each.name: parameters(each.network) for each in made}
+    if production is not None:
+        sizes[f"version {production.version}"] = parameters(production.network)
+    rows = [Row.of(name, judged[name], size) for name, size in sizes.items()]
+    return [NOTHING, *rows]

@@ -11,16 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from deepclean.config.settings import predict_settings
 from deepclean.core.block import Float64
-from deepclean.core.time import Span
+from deepclean.core.predict import PredictSettings, geometry
+from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, ModelError, hint
-from deepclean.models.closed_form import ClosedForm
-from deepclean.models.networks import build, measure
+from deepclean.models.closed_form import POWER, ClosedForm
+from deepclean.models.networks import Receptive, build, measure
 from deepclean.models.tensors import Scalers
 from deepclean.train.closed_form import classes
 from deepclean.train.closed_form.fit import FitSettings, fit_closed_form
 from deepclean.train.closed_form.outcome import ClosedFormFit
 from deepclean.train.closed_form.selection import Choice
+from deepclean.train.closed_form.streams import Feature
+from deepclean.train.fitted import FittedModel
 from deepclean.train.prepare import Preparer
 from deepclean.train.task import TrainingTask
 
@@ -42,9 +46,7 @@ class _SiteSamples:
         return self.preparer.read(span)
 
 
-def solve_closed_form(
-    task: TrainingTask, preparer: Preparer
-) -> tuple[TrainingTask, nn.Module, Scalers, dict[str, float]]:
+def solve_closed_form(task: TrainingTask, preparer: Preparer) -> list[FittedModel]:
     """Fit a closed-form model.
 
     Args:
@@ -52,8 +54,8 @@ def solve_closed_form(
         preparer: of the same data.
 
     Returns:
-        The task with the architecture that was found, the network, its scalers, and what the
-        manifest says of the fit: figures on data that the choice of features has not seen.
+        The best of the witnesses by themselves, where they say something, for comparison; then the
+        model. Its figures are of data that the choice of features has not seen.
 
     Raises:
         ConfigError: an option is unknown or out of range.
@@ -66,6 +68,7 @@ def solve_closed_form(
     ]
     data = _SiteSamples(preparer, task.engine.model_rate, len(task.site.witnesses), inner)
     settings = fit_settings(task.architecture, task.site.witnesses)
+    settings = replace(settings, edge=task.predict.edge)
     fit = fit_closed_form(
         data, task.bands, coupling.bandpass.transition, task.bandpass.response, settings
     )
@@ -75,25 +78,79 @@ def solve_closed_form(
             "is nothing to subtract: check the witnesses with `deepclean witnesses`, or give more "
             "data"
         )
-    network = network_of(fit, data.channels)
-    found = replace(
-        task,
-        architecture=dict(fit.architecture),
-        receptive=measure(network, data.channels, task.predict.kernel),
+    channels, scalers, made = len(task.site.witnesses), scalers_of(fit), []
+    if fit.linear is not None:
+        architecture, tensors = fit.linear
+        linear = _built(architecture, tensors, channels)
+        made.append(FittedModel("linear", _placed(task, architecture, linear), linear, scalers))
+    network = network_of(fit, channels)
+    whole = FittedModel(
+        "closed form",
+        _placed(task, fit.architecture, network),
+        network,
+        scalers,
+        figures_of(fit),
+        carried_by(fit, task.site.witnesses),
     )
-    return found, network, scalers_of(fit), figures_of(fit)
+    return [*made, whole]
 
 
-def network_of(fit: ClosedFormFit, channels: int) -> nn.Module:
+def network_of(fit: ClosedFormFit, channels: int) -> ClosedForm:
     """Return the network of a fit that found features, with its equations, in evaluation mode."""
     if fit.architecture is None:
         raise ValueError("a fit without features is no network")
-    network = build(fit.architecture, channels)
-    assert isinstance(network, ClosedForm)
+    network = _built(fit.architecture, fit.tensors, channels)
     network.equations = fit.equations
-    tensors = {n: torch.tensor(v, dtype=torch.float32) for n, v in fit.tensors.items()}
-    network.load_state_dict(tensors)
+    return network
+
+
+def _built(
+    architecture: Mapping[str, Any], tensors: Mapping[str, Float64], channels: int
+) -> ClosedForm:
+    """Return a network of this architecture with these tensors."""
+    network = build(architecture, channels)
+    assert isinstance(network, ClosedForm)
+    network.load_state_dict({n: torch.tensor(v, dtype=torch.float32) for n, v in tensors.items()})
     return network.eval()
+
+
+def _placed(
+    task: TrainingTask, architecture: Mapping[str, Any], network: nn.Module
+) -> TrainingTask:
+    """Return the task of one of the models of a fit, with the network's layout."""
+    receptive = measure(network, len(task.site.witnesses), task.predict.kernel)
+    return replace(
+        task,
+        architecture=dict(architecture),
+        receptive=receptive,
+        predict=_predict_settings(task, receptive),
+    )
+
+
+def _predict_settings(task: TrainingTask, receptive: Receptive) -> PredictSettings:
+    """Return how a closed form is run over the stream: in one pass.
+
+    Raises:
+        ConfigError: the configuration does not allow that.
+    """
+    coupling, place = task.config.couplings[task.name], f"couplings.{task.name}.predict"
+    after = receptive.reach.after
+    settings = predict_settings(coupling, task.engine.model_rate, after)
+    if settings.edge < after:
+        needed = after / task.engine.model_rate
+        raise ConfigError(
+            f"{place}.edge: {coupling.predict.edge / NS:g} s is less than what a closed form for "
+            f"this band looks ahead; give at least {needed:.6g}, or {place}.mode auto"
+        )
+    try:
+        shape = geometry(settings, task.engine.hop_model, receptive.reach, receptive.period)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from error
+    if shape.mode != "pass":
+        raise ConfigError(
+            f"{place}.mode: a closed form runs in one pass, not in {shape.mode}; use auto"
+        )
+    return settings
 
 
 def scalers_of(fit: ClosedFormFit) -> Scalers:
@@ -112,6 +169,41 @@ def figures_of(fit: ClosedFormFit) -> dict[str, float]:
         "parameters": float(whole.parameters),
         "fitted_seconds": float(fit.segments),
     }
+
+
+def carried_by(fit: ClosedFormFit, witnesses: Sequence[str]) -> dict[str, float]:
+    """Return the share of the estimate's power in the bands that each feature carries.
+
+    The parts of the estimate interfere, so the shares need not add up to 1.
+
+    Args:
+        fit: of features.
+        witnesses: names of the channels.
+    """
+    power = fit.contributions[:, fit.inside].sum(axis=1)
+    removed = float(np.sum(fit.strain[fit.inside] - fit.residual[fit.inside]))
+    if not removed > 0:
+        return {}
+    words = [in_words(feature, witnesses) for feature in fit.features]
+    shares: dict[str, float] = {}
+    for name, share in zip(words, power / removed, strict=True):
+        shares[name] = shares.get(name, 0.0) + float(share)
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def in_words(feature: Feature, witnesses: Sequence[str]) -> str:
+    """Return a feature as people write it, channels without their interferometer.
+
+    >>> in_words(((0, "wide", 0), (1, "slow", 0)), ["H1:LINE", "H1:PITCH"])
+    'LINE x PITCH'
+    """
+    factors = [
+        f"estimate {number} to the {degree}"
+        if name == POWER
+        else witnesses[number].partition(":")[2] or witnesses[number]
+        for number, name, degree in feature
+    ]
+    return " x ".join(factors)
 
 
 def fit_settings(architecture: Mapping[str, Any], witnesses: Sequence[str]) -> FitSettings:

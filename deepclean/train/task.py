@@ -29,8 +29,10 @@ from deepclean.models.networks import Receptive, measure
 from deepclean.models.networks import build as build_network
 from deepclean.models.tensors import Scalers, infer
 from deepclean.train.data import SiteData, TrainingData, split
+from deepclean.train.judging.evaluate import engine_validation
+from deepclean.train.judging.heldout import HeldOut
+from deepclean.train.judging.meter import ValidationFigures
 from deepclean.train.loss import build_loss
-from deepclean.train.validation import HeldOut, ValidationFigures, engine_validation
 
 SOLVED = ("closed_form", "wiener")
 """Architectures whose weights are solved for, not descended to."""
@@ -75,10 +77,17 @@ class TrainingTask:
         """The coupling's bands, `(low, high)` in Hz."""
         return self.config.couplings[self.name].bands
 
-    def validate(
-        self, network: nn.Module, scalers: Scalers, held_out: HeldOut
-    ) -> ValidationFigures:
-        """Judge a network in evaluation mode, by the engine."""
+    @property
+    def guard(self) -> float:
+        """Width in Hz beside the bands in which the bandpass falls."""
+        return self.config.couplings[self.name].bandpass.transition
+
+    def coupling(self, network: nn.Module, scalers: Scalers) -> Coupling:
+        """Return the coupling with a network in evaluation mode, as an engine runs it.
+
+        The network is moved to the task's device.
+        """
+        network.to(self.device)
         predictor = Predictor(
             network=lambda witnesses: infer(network, witnesses),
             witness_mean=scalers.witness_mean,
@@ -89,9 +98,16 @@ class TrainingTask:
             period=self.receptive.period,
             device=self.device,
         )
-        coupling = Coupling(self.name, self.site.witnesses, predictor, self.predict, self.bandpass)
-        guard = self.config.couplings[self.name].bandpass.transition
-        return engine_validation(self.engine, coupling, self.bands, guard, held_out)
+        return Coupling(
+            self.name, self.site.witnesses, predictor, self.predict, self.bandpass, self.bands
+        )
+
+    def validate(
+        self, network: nn.Module, scalers: Scalers, held_out: HeldOut
+    ) -> ValidationFigures:
+        """Judge a network in evaluation mode by itself, by the engine."""
+        coupling = self.coupling(network, scalers)
+        return engine_validation(self.engine, coupling, self.guard, held_out)
 
     def loss(self) -> nn.Module:
         """Return the configured loss."""
@@ -235,7 +251,8 @@ def _check_parent(model: Model, config: Config, name: str, architecture: Mapping
     """Raise if fine-tuning cannot start from a model."""
     if architecture["name"] in SOLVED:
         raise ConfigError(
-            f"training.architecture: {architecture['name']} is solved, not fine-tuned"
+            f"training.architecture: {architecture['name']} is solved, not fine-tuned: leave out "
+            "--from, or name the parent's architecture"
         )
     model.require(config.couplings[name].witnesses, config.engine.rate)
     if model.architecture != architecture:

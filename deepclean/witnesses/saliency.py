@@ -32,8 +32,8 @@ from deepclean.errors import InputError
 from deepclean.factory import predictor
 from deepclean.models.model import Model
 from deepclean.train.data import SiteData
+from deepclean.train.judging.heldout import longest_parts
 from deepclean.train.prepare import Float32, Preparer, TrainingStretch
-from deepclean.train.validation import longest_parts
 
 SECONDS = 256
 """Longest total duration of the data, in seconds."""

@@ -65,10 +65,11 @@ def test_training_publishes_and_says_so(deepclean: Run, tmp_path: Path) -> None:
     lines = first.stdout.splitlines()
     store = config.models.directory / "H1" / "30Hz"
     number = len([path for path in store.iterdir() if path.name.isdigit()])
-    assert lines[0].startswith(f"{store}/{number}: asd_ratio ")
-    again = deepclean(tmp_path, command)
-    assert again.stdout.splitlines()[0].startswith(f"{store}/{number + 1}: ")
-    assert len(again.stdout.splitlines()) == 1
+    assert lines[0].startswith(f"{store}/{number}: ASD ratio over ")
+    again = deepclean(tmp_path, command).good().stdout.splitlines()
+    assert again[0].startswith(f"{store}/{number + 1}: ")
+    assert again[-2] == f"30Hz: production is still version {number - 1}"
+    assert max(map(len, lines[1:5])) <= 80
     made = [(change.what, change.after) for change in model_log.read(store).changes]
     assert made[-1] == ("train", number + 1)
 
@@ -81,8 +82,8 @@ def test_a_useless_first_version_is_not_put_in_force(deepclean: Run, tmp_path: P
     done = deepclean(tmp_path, command)
     assert done.returncode == 3
     lines = done.stdout.splitlines()
-    assert lines[0].startswith(f"{config.models.directory}/H1/60Hz/1: asd_ratio ")
-    assert lines[1].startswith("60Hz: version 1 is not put in force: it does not beat no cleaning")
+    assert lines[0].startswith(f"{config.models.directory}/H1/60Hz/1: ASD ratio over ")
+    assert lines[-1].startswith("60Hz: version 1 is not put in force: it does not beat no cleaning")
     changes = model_log.read(config.models.directory / "H1" / "60Hz").changes
     assert [(change.what, change.after) for change in changes] == [("train", 1)]
 

@@ -88,6 +88,24 @@ def channels(seconds: int, line: float = 6.0, product: float = 12.0) -> dict[str
     }
 
 
+@cache
+def wandering(seconds: int) -> dict[str, np.ndarray]:
+    """Return the toy's channels with a line that wanders as mains do, louder than its sidebands."""
+    rng, rate = np.random.default_rng(3), RATES[STRAIN]
+    count = seconds * rate
+    low = signal.butter(2, 0.05, fs=rate, output="sos")
+    size, angle = signal.sosfiltfilt(low, rng.standard_normal((2, count)), axis=1)
+    phase = 2 * np.pi * 30 * np.arange(count) / rate + angle / angle.std()
+    size = 1 + 0.2 * size / size.std()
+    toy = channels(seconds)
+    motion = signal.resample_poly(toy[MOTION].astype("f8"), rate, RATES[MOTION])
+    late = size * np.cos(phase - 0.5)
+    return toy | {
+        LINE: (50.0 + (size * np.cos(phase))[::2]).astype("f4"),
+        STRAIN: toy["floor"] + FLOOR * late * (6.0 + 2.0 * motion),
+    }
+
+
 class Toy:
     """A source of the toy's channels; satisfies io.source.ChannelHistory.
 

@@ -132,6 +132,17 @@ def test_a_batch_is_its_rows() -> None:
         assert torch.allclose(made(both)[1], made(both[1:])[0], atol=1e-6)
 
 
+def test_a_gradient_may_be_had_after_an_inference() -> None:
+    made, witnesses = network(), inputs(640).float()
+    with torch.inference_mode():
+        before = made(witnesses).clone()
+    wanted = witnesses.clone().requires_grad_(True)
+    noise = made(wanted)
+    (slope,) = torch.autograd.grad(noise.square().sum(), wanted)
+    assert torch.equal(noise, before)
+    assert slope.abs().max() > 0
+
+
 def test_new_weights_are_used_at_once() -> None:
     made, other = network(), network()
     witnesses = inputs(256).float()

@@ -35,7 +35,7 @@ from tests.helpers.deepcleanv2_directory import (
     write_deepcleanv2,
 )
 from tests.helpers.site_runs import OUT_DQ, clean
-from tests.helpers.sites import CONFIGURATIONS, shipped
+from tests.helpers.sites import CONFIGURATIONS
 from tests.helpers.small_site import START
 
 __all__ = ["directory", "original"]
@@ -174,7 +174,9 @@ def official(config: Config, place: Path, into: Path) -> Float64:
 
 def test_it_cleans_what_our_own_format_cleans(tmp_path: Path) -> None:
     """Named in the configuration, it cleans frames as the same model of our own format does."""
-    config = shipped("demo")
+    demo = CONFIGURATIONS / "demo.yaml"
+    network = CONFIGURATIONS.parent / "models" / "H1" / "60Hz" / "1"
+    config = configured(demo, [f"couplings.60Hz.model={network}"], environ={})
     layout = Layout(strain=tmp_path / "strain", witnesses=tmp_path / "witnesses")
     simulator = Simulator(site_of(config, motions=3))
     for _ in write_history(simulator, layout, Span.of_seconds(START, 10)):
@@ -183,7 +185,6 @@ def test_it_cleans_what_our_own_format_cleans(tmp_path: Path) -> None:
 
     directory = tmp_path / "deepcleanv2"
     write_deepcleanv2(load_models(config)["60Hz"], config.strain.channel, directory)
-    demo = CONFIGURATIONS / "demo.yaml"
     named = configured(demo, [f"couplings.60Hz.model={directory}"], environ={})
     theirs = official(named, tmp_path, tmp_path / "theirs")
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import signal
 
 from deepclean.config import Config
 from deepclean.core.block import Block, CleanedBlock
@@ -17,7 +15,7 @@ from deepclean.errors import ConfigError, DeepCleanError, ModelError
 from deepclean.factory import make_engine
 from deepclean.models.files import load
 from deepclean.train import train
-from deepclean.train.validation import objection
+from deepclean.train.judging.objection import objection
 from tests.helpers.training_site import (
     FLOOR,
     LINE,
@@ -25,31 +23,17 @@ from tests.helpers.training_site import (
     RATES,
     START,
     STRAIN,
-    channels,
     toy_config,
     toy_data,
+    wandering,
 )
 
 SECONDS = 300
 CLOSED = "training.architecture=closed_form"
 
 
-@cache
 def made() -> dict[str, np.ndarray]:
-    """Return the toy's channels with a line that wanders as mains do, louder than its sidebands."""
-    rng, rate = np.random.default_rng(3), RATES[STRAIN]
-    count = SECONDS * rate
-    low = signal.butter(2, 0.05, fs=rate, output="sos")
-    size, angle = signal.sosfiltfilt(low, rng.standard_normal((2, count)), axis=1)
-    phase = 2 * np.pi * 30 * np.arange(count) / rate + angle / angle.std()
-    size = 1 + 0.2 * size / size.std()
-    toy = channels(SECONDS)
-    motion = signal.resample_poly(toy[MOTION].astype("f8"), rate, RATES[MOTION])
-    late = size * np.cos(phase - 0.5)
-    return toy | {
-        LINE: (50.0 + (size * np.cos(phase))[::2]).astype("f4"),
-        STRAIN: toy["floor"] + FLOOR * late * (6.0 + 2.0 * motion),
-    }
+    return wandering(SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +90,38 @@ def test_an_option_that_cannot_be_is_refused(tmp_path: Path, options: str, messa
     config = toy_config(tmp_path, CLOSED, f"training.architecture_options={options}")
     with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
         train(config, "30Hz", toy_data(100))
+
+
+def test_a_short_edge_limits_how_far_it_looks_ahead(config: Config, tmp_path: Path) -> None:
+    """Where the lags of no delay need more, the model has its own edge, and the engine runs it."""
+    short = toy_config(tmp_path, CLOSED, "couplings.30Hz.predict.edge=0.03125")
+    path = train(short, "30Hz", toy_data(SECONDS, replaced=made()))
+    model = load(path)
+    assert 8 < model.reach.after == model.edge == model.ahead < 64
+    engine = make_engine(short, {"30Hz": model})
+    assert engine.lookahead < make_engine(config, {"30Hz": model}).lookahead
+    assert json.loads((path / "manifest.json").read_text())["validation"]["asd_ratio"] < 0.6
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("pass", r"couplings.30Hz.predict.edge: 0.03125 s is less than what a closed form for"),
+        ("windows", r"couplings.30Hz.predict.edge: .* give at least 0\.\d+, or"),
+    ],
+)
+def test_an_edge_that_is_too_short_for_a_named_mode_is_said(
+    tmp_path: Path, mode: str, message: str
+) -> None:
+    edge, kind = "couplings.30Hz.predict.edge=0.03125", f"couplings.30Hz.predict.mode={mode}"
+    with pytest.raises(ConfigError, match=message):
+        train(toy_config(tmp_path, CLOSED, edge, kind), "30Hz", toy_data(SECONDS, replaced=made()))
+
+
+def test_a_mode_that_is_not_a_pass_is_refused(tmp_path: Path) -> None:
+    config = toy_config(tmp_path, CLOSED, "couplings.30Hz.predict.mode=windows")
+    with pytest.raises(ConfigError, match=r"predict\.mode: a closed form runs in one pass"):
+        train(config, "30Hz", toy_data(SECONDS, replaced=made()))
 
 
 def test_what_is_named_is_what_it_is_made_of(tmp_path: Path) -> None:

@@ -81,7 +81,8 @@ def test_a_linear_model_of_a_line_rests_on_the_line_alone(config: Config, model:
 
 def test_the_asd_ratio_is_what_the_engine_would_give(config: Config, model: Model) -> None:
     from deepclean.core.engine.coupling import Coupling
-    from deepclean.train.validation import HeldOut, engine_validation
+    from deepclean.train.judging.evaluate import engine_validation
+    from deepclean.train.judging.heldout import HeldOut
 
     data = line_only()
     site = SiteData(data, STRAIN, model.channels, STATE)
@@ -92,7 +93,7 @@ def test_the_asd_ratio_is_what_the_engine_would_give(config: Config, model: Mode
         BANDS,
     )
     held_out = HeldOut(site, site.usable(), keep=False)
-    seen = engine_validation(core_settings.engine_settings(config), coupling, BANDS, 16.0, held_out)
+    seen = engine_validation(core_settings.engine_settings(config), coupling, 16.0, held_out)
     assert ask(config, model, data).asd_ratio == pytest.approx(
         seen.asd_ratio, abs=0.01
     )  # not the same ends

@@ -59,8 +59,26 @@ def test_coherence_alone_finds_only_the_line(deepclean: Run, place: Path) -> Non
     assert second["mean"] < 3 * held["chance"]["mean"]
 
 
-def test_the_shipped_model_listens_to_all_of_its_witnesses(deepclean: Run, place: Path) -> None:
+def test_the_shipped_model_listens_to_as_many_as_there_are_motions(
+    deepclean: Run, place: Path
+) -> None:
+    """Five angular witnesses see mixtures of three motions: any three say it all."""
     held = json.loads(deepclean(place, f"{COMMAND} --model production").stdout)
+    asked = {one["channel"]: one for one in held["candidates"] if "saliency" in one}
+    assert set(asked) == ANGULAR | {MAINS}
+    used = {name for name, one in asked.items() if one["saliency"] > 0}
+    assert len(used) == 4
+    assert max(asked, key=lambda name: asked[name]["saliency"]) == MAINS
+    ratio = held["model"]["asd_ratio"]
+    assert ratio < 0.7
+    assert asked[MAINS]["without"] > 0.95
+    for name, one in asked.items():
+        assert one["without"] > ratio if name in used else one["without"] == ratio
+
+
+def test_the_shipped_network_listens_to_all_of_its_witnesses(deepclean: Run, place: Path) -> None:
+    network = CONFIGURATIONS.parent / "models" / "H1" / "60Hz" / "1"
+    held = json.loads(deepclean(place, f"{COMMAND} --model {network}").stdout)
     asked = {one["channel"]: one for one in held["candidates"] if "saliency" in one}
     assert set(asked) == ANGULAR | {MAINS}
     assert max(asked, key=lambda name: asked[name]["saliency"]) == MAINS

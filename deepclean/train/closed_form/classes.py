@@ -151,6 +151,11 @@ def _powers(fitter: Fitter, fit: Fit, carriers: Sequence[int], slow: Sequence[in
     members = [(fit.groups[g][0], lag) for g, lag in zip(fit.group_of, fit.lags, strict=True)]
     if not members or any(name == "power" for f, _ in members for _, name, _ in f):
         return Kind()
+    # A polynomial's own lags come on top of its base's. What that would reach too far ahead is made
+    # up for by a base that is late.
+    layout = fitter.bank.layout
+    late = max(max(lag for _, lag in members) + 2 * layout.quarter - layout.ahead, 0)
+    members = [(feature, lag - late) for feature, lag in members]
     number = _add_base(fitter.bank, members, fit.solution.coefficients)
     return Kind(listed=[((number, "power", degree),) for degree in DEGREES])
 

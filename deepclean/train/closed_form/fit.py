@@ -8,8 +8,9 @@ the sample's coefficients leave of the portions that they have not seen is the h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -44,11 +45,13 @@ from deepclean.train.closed_form.outcome import (
     bases_of,
     describe,
     needed,
+    tensors_of,
 )
 from deepclean.train.closed_form.robust import RESIDUAL, robust_weights
 from deepclean.train.closed_form.selection import Choice, Search
 from deepclean.train.closed_form.solve import Solution, load_of, normal_equations, solve
 from deepclean.train.closed_form.statistics import Statistics, measure
+from deepclean.train.closed_form.streams import Base
 
 SAMPLE = 2048
 """Segments, one a second, that the features are chosen on at most."""
@@ -65,11 +68,13 @@ class FitSettings:
         choice: what is named rather than found.
         ridge: one for all, in units of a unit-diagonal Gram matrix; None for the evidence's.
         sample: segments that the features are chosen on at most.
+        edge: model-rate samples that the model may look ahead; None for no limit but the lags' own.
     """
 
     choice: Choice = field(default_factory=Choice)
     ridge: float | None = None
     sample: int = SAMPLE
+    edge: int | None = None
 
 
 def fit_closed_form(
@@ -92,7 +97,7 @@ def fit_closed_form(
         InputError: there is too little data.
     """
     settings = settings or FitSettings()
-    layout = make_layout(data.rate, bands, transition, response)
+    layout = make_layout(data.rate, bands, transition, response, settings.edge)
     parts = portions(data.spans)
     held = sum(map(segments_in, parts))
     if held < LEAST:
@@ -199,19 +204,11 @@ def _outcome(whole: _Whole, search: Search, scales: Scales) -> ClosedFormFit:
         power=float(statistics.power @ (fitter.value / solution.residual)),
         floor=statistics.weight * float(fitter.value.sum()),
     )
-    weights = np.zeros(int(places.max()) + 1 if len(places) else 0)
-    np.add.at(weights, places, solution.coefficients)
-    tensors = {
-        "wide": layout.wide,
-        "slow": layout.slow,
-        "out": layout.out,
-        "weights": weights,
-        "base_weights": np.concatenate([np.zeros(0), *(bases[number].weights for number in used)]),
-        "base_scales": np.array([bases[number].scale for number in used]),
-    }
     return ClosedFormFit(
         architecture=architecture if fit.groups else None,
-        tensors=tensors,
+        tensors=tensors_of(
+            layout, places, solution.coefficients, [bases[number] for number in used]
+        ),
         scales=scales,
         equations=equations,
         figures=_figures(whole, layout),
@@ -223,7 +220,18 @@ def _outcome(whole: _Whole, search: Search, scales: Scales) -> ClosedFormFit:
         residual=solution.residual,
         contributions=_contributions(fitter, fit, solution.coefficients),
         segments=whole.segments or fitter.bank.segments,
+        linear=_linear(layout, search.linear, bases),
     )
+
+
+def _linear(
+    layout: BandLayout, fit: Fit, bases: Mapping[int, Base]
+) -> tuple[dict[str, Any], dict[str, Float64]] | None:
+    """Return the model of the witnesses by themselves, if any of them says something."""
+    if not fit.groups:
+        return None
+    architecture, places, _ = describe(layout, fit, bases)
+    return architecture, tensors_of(layout, places, fit.solution.coefficients)
 
 
 def _figures(whole: _Whole, layout: BandLayout) -> dict[str, Figures]:

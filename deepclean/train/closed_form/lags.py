@@ -19,9 +19,6 @@ from deepclean.train.closed_form.layout import BandLayout
 PAST = 2.0
 """Seconds that a lag may reach into the past: the length of a segment."""
 
-AHEAD = 0.1
-"""Seconds that it may reach ahead."""
-
 _FIRST = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512)
 """First node of each range from 1 on: a factor of the square root of 2 apart."""
 
@@ -36,8 +33,8 @@ def range_lags(layout: BandLayout, number: int) -> list[int]:
     quarter = layout.quarter
     if number == 0:
         return [-2 * quarter, 0, 2 * quarter]
-    reach = AHEAD if number > 0 else PAST
-    last = int(reach * layout.internal_rate / layout.spacing)
+    reach = layout.ahead - quarter if number > 0 else PAST * layout.internal_rate
+    last = int(reach / layout.spacing)
     first, stop = _FIRST[abs(number) - 1 : abs(number) + 1]
     nodes = range(first, min(stop - 1, last) + 1)
     sign = 1 if number > 0 else -1
@@ -53,4 +50,4 @@ def range_of(layout: BandLayout, lag: float) -> int:
 def farthest(layout: BandLayout) -> tuple[int, int]:
     """Return how far any lag may reach: internal samples into the past and ahead."""
     before = int(PAST * layout.internal_rate) + 2 * layout.quarter
-    return before, int(AHEAD * layout.internal_rate) + 2 * layout.quarter
+    return before, layout.ahead

@@ -29,6 +29,9 @@ BEFORE_SECONDS = 3
 AFTER_SECONDS = 1
 """Data after its last."""
 
+AHEAD = 0.1
+"""Seconds that a lag may reach ahead, at most."""
+
 PASS = 0.1
 """Response of the bandpass below which a frequency is left out of the fit."""
 
@@ -79,6 +82,7 @@ class BandLayout:
         quarter: internal samples of an eighth of a period of the bands' centre, at least 1: two
             taps at plus and minus that are a quarter period apart.
         spacing: internal samples between the nodes of a grid of lags.
+        ahead: internal samples that a lag may reach ahead.
     """
 
     rate: int
@@ -96,6 +100,7 @@ class BandLayout:
     inside: NDArray[np.bool_]
     quarter: int
     spacing: int
+    ahead: int
 
     @property
     def internal_rate(self) -> int:
@@ -114,7 +119,11 @@ class BandLayout:
 
 
 def make_layout(
-    rate: int, bands: Sequence[Band], transition: float, response: Callable[[Float64], Float64]
+    rate: int,
+    bands: Sequence[Band],
+    transition: float,
+    response: Callable[[Float64], Float64],
+    edge: int | None = None,
 ) -> BandLayout:
     """Return the layout for a coupling.
 
@@ -123,6 +132,8 @@ def make_layout(
         bands: `(low, high)` in Hz.
         transition: Hz beside the bands in which the bandpass falls.
         response: amplitude response of the coupling's bandpass at frequencies in Hz.
+        edge: model-rate samples that the model may look ahead, if the lags of no delay leave any of
+            them; None for no such limit.
     """
     low, high = min(band[0] for band in bands), max(band[1] for band in bands)
     bottom, top = max(low - transition, 0.0), min(high + transition, rate / 2)
@@ -157,6 +168,11 @@ def make_layout(
     # A band of width B needs complex samples 1/B apart; a half more, and another half, for its soft
     # edges and the grid's ends.
     spacing = internal / (1.5 * 1.5 * (high - low + 2))
+    quarter = max(1, round(internal / (8 * centre)))
+    ahead = int(AHEAD * internal) + 2 * quarter
+    if edge is not None:
+        filters = max(len(wide), len(slow)) // 2 + len(_padded(out, step)) // 2
+        ahead = min(ahead, max((edge - filters) // step, 2 * quarter))
     return BandLayout(
         rate=rate,
         decimation=step,
@@ -171,8 +187,9 @@ def make_layout(
         gain=gain,
         value=passed[used] ** 2,
         inside=inside,
-        quarter=max(1, round(internal / (8 * centre))),
+        quarter=quarter,
         spacing=max(1, int(spacing)),
+        ahead=ahead,
     )
 
 

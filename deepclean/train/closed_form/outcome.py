@@ -62,6 +62,8 @@ class ClosedFormFit:
         residual: the same after.
         contributions: power spectrum of each feature's part, `(features, bins)`.
         segments: seconds of data that were used.
+        linear: architecture and tensors of the best of witnesses by themselves; None where there is
+            none.
     """
 
     architecture: dict[str, Any] | None
@@ -77,6 +79,7 @@ class ClosedFormFit:
     residual: Float64
     contributions: Float64
     segments: int
+    linear: tuple[dict[str, Any], Mapping[str, Float64]] | None = None
 
 
 def describe(
@@ -120,6 +123,32 @@ def describe(
         ],
     }
     return architecture, np.array([place[p] for p in parameters], dtype=np.int64), used
+
+
+def tensors_of(
+    layout: BandLayout,
+    places: NDArray[np.int64],
+    coefficients: Float64,
+    used: Sequence[Base] = (),
+) -> dict[str, Float64]:
+    """Return a model's state, by name.
+
+    Args:
+        layout: with the filters.
+        places: of the parameters, as `describe` gives them.
+        coefficients: of the parameters.
+        used: the bases of the architecture, in its order.
+    """
+    weights = np.zeros(int(places.max()) + 1 if len(places) else 0)
+    np.add.at(weights, places, coefficients)
+    return {
+        "wide": layout.wide,
+        "slow": layout.slow,
+        "out": layout.out,
+        "weights": weights,
+        "base_weights": np.concatenate([np.zeros(0), *(base.weights for base in used)]),
+        "base_scales": np.array([base.scale for base in used]),
+    }
 
 
 def bases_of(features: Sequence[Feature]) -> list[int]:

@@ -35,6 +35,8 @@ class RetrainRecord:
         version: version of the candidate, if it was added to the store.
         asd_ratio: in the band, OUT_DQ over raw, of `candidate` and `production`.
         criteria: each with its value, its limit and whether it is met.
+        figures: of the candidate over the same data, paired by segment with nothing and with
+            production, as a manifest has them.
     """
 
     verdict: Outcome = "failed"
@@ -48,6 +50,7 @@ class RetrainRecord:
     version: int | None = None
     asd_ratio: dict[str, float | None] = field(default_factory=dict)
     criteria: list[dict[str, Any]] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
 
     def close(self, verdict: Outcome, why: str) -> RetrainRecord:
         """Set the outcome and its reason; return the record."""

@@ -20,6 +20,8 @@ from deepclean.models import loading, store, versions
 from deepclean.models.manifest import Manifest, sha256
 from deepclean.models.model import Model
 from deepclean.train.data import SiteData, TrainingData
+from deepclean.train.judging.heldout import HeldOut
+from deepclean.train.judging.objection import objection
 from deepclean.train.loop import Progress
 from deepclean.train.retrain import verdict
 from deepclean.train.retrain.lock import alone, scratch
@@ -101,7 +103,7 @@ def _retrain(job: Job, record: RetrainRecord) -> RetrainRecord:
     parent = None if production is None else _load(job, production)
     device = loading.resolve_device(job.config.retrain.device)
     data = job.open_data(job.looked_through)
-    training, held_out = _stretches(job, data, record)
+    training, held_out, ready = _stretches(job, data, record)
     if not training:
         return record
     with scratch(job.directory) as place:
@@ -117,19 +119,28 @@ def _retrain(job: Job, record: RetrainRecord) -> RetrainRecord:
         record.asd_ratio, record.criteria = judged.asd_ratio, judged.criteria
         if judged.sha256 != sha256(raw):
             raise ModelError("was changed while it was judged", path=candidate)
-    if judged.unmet:
-        return record.close("not better", judged.unmet)
+        record.figures = verdict.paired(
+            *(job.config, job.coupling, models.load(candidate, device), parent),
+            HeldOut(_site(job, data), held_out, keep=False, around=ready),
+        )
+    unmet = [why for why in (judged.unmet, objection(record.figures)) if why]
+    if unmet:
+        return record.close("not better", "; ".join(unmet))
     moved = _moved(job, record, judged.production)
     if moved:
         return record.close("overtaken", moved)
-    manifest = manifest.model_copy(update={"validation": manifest.validation | _figures(record)})
+    validation = manifest.validation | record.figures | _figures(record)
+    manifest = manifest.model_copy(update={"validation": validation})
     return _publish(job, record, content, manifest)
 
 
 def _stretches(
     job: Job, data: tuple[ChannelHistory, ChannelHistory], record: RetrainRecord
-) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """Return the spans for training and the held-out spans, none if there are too few data."""
+) -> tuple[tuple[Span, ...], tuple[Span, ...], list[Span]]:
+    """Return the spans for training, the held-out spans and all that is ready.
+
+    All are empty if there are too few data.
+    """
     config, retrain = job.config, job.config.retrain
     site = _site(job, data)
     within = job.looked_through
@@ -146,13 +157,13 @@ def _stretches(
             f"reads for them, {ceil(plan.history / NS)} s before and {ceil(plan.lookahead / NS)} s "
             "after",
         )
-        return (), ()
+        return (), (), []
     record.training, record.held_out = in_seconds(training), in_seconds(held_out)
     _log.info(
         "%s: %d s to train on, %d s held out",
         *(job.coupling, total_seconds(training), total_seconds(held_out)),
     )
-    return training, held_out
+    return training, held_out, ready
 
 
 def _site(job: Job, data: tuple[ChannelHistory, ChannelHistory]) -> SiteData:

@@ -9,11 +9,16 @@ from typing import Any
 
 import torch
 
+from deepclean import factory
 from deepclean.config import Config
+from deepclean.config.settings import engine_settings
 from deepclean.config.types import FrozenMap
 from deepclean.core.time import Span
 from deepclean.io.source import ChannelHistory, HistorySource
+from deepclean.models.model import Model
 from deepclean.run.cleaner import channels_of
+from deepclean.train.judging.evaluate import evaluate, figures_against
+from deepclean.train.judging.heldout import HeldOut
 from deepclean.validate.criteria import limits
 from deepclean.validate.run import ValidationRequest, validate
 from deepclean.validate.shards import ValidationRun
@@ -125,6 +130,36 @@ def judge(
             for each in report["verdict"]["criteria"]
         ],
     )
+
+
+def paired(
+    config: Config,
+    coupling: str,
+    candidate: Model,
+    production: Model | None,
+    held_out: HeldOut,
+) -> dict[str, float]:
+    """Return a candidate's figures over held-out data, against nothing and against production.
+
+    Args:
+        config: the configuration of the site.
+        coupling: the candidate's coupling, which is cleaned alone.
+        candidate: the candidate.
+        production: the model that it would replace; None where there is none.
+        held_out: the data.
+
+    Raises:
+        ConfigError: a model does not suit the coupling's prediction.
+        InputError: there is too little data, or it changed.
+    """
+    models = {"candidate": factory.make_coupling(config, coupling, candidate)}
+    if production is not None:
+        models["production"] = factory.make_coupling(config, coupling, production)
+    guard = config.couplings[coupling].bandpass.transition
+    judged = evaluate(engine_settings(config), models, guard, held_out)
+    if production is None:
+        return figures_against(judged, "candidate", None, 0)
+    return figures_against(judged, "candidate", "production", production.version)
 
 
 def _words(unmet: Mapping[str, Any]) -> str:

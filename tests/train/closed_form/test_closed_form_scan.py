@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from deepclean.train.closed_form.bank import Bank
-from deepclean.train.closed_form.lags import farthest
+from deepclean.train.closed_form.lags import farthest, range_lags
 from deepclean.train.closed_form.layout import make_layout
 from deepclean.train.closed_form.scan import raised_gradient, scan, scan_products
 from deepclean.train.closed_form.streams import Complex, Feature, make_streams
@@ -92,3 +92,17 @@ def test_all_products_at_once_find_what_one_by_one_does() -> None:
     assert (chance[0, 3:] > 1e-3).all()
     single = scan(bank, [((0, "wide", 0), (1, "slow", 0))], weighted(bank), (0, 0))[0]
     assert statistic[0, 1] == pytest.approx(single.statistic, rel=0.2)
+
+
+def test_lags_ahead_keep_to_the_edge() -> None:
+    free = make_layout(RATE, [BAND], TRANSITION, passed)
+    filters = max(free.halves["wide"], free.halves["slow"]) + free.halves["out"]
+    step = free.decimation
+    for room in (0, 2 * free.quarter + 1, 40):
+        edge = filters + room * step
+        held = make_layout(RATE, [BAND], TRANSITION, passed, edge)
+        assert held.ahead == min(max(room, 2 * free.quarter), free.ahead)
+        lags = [lag for number in range(8) for lag in range_lags(held, number)]
+        assert max(lags) <= held.ahead
+        past = [range_lags(held, -n) for n in range(1, 8)]
+        assert past == [range_lags(free, -n) for n in range(1, 8)]

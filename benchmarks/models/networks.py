@@ -12,7 +12,6 @@ from torch import nn
 from benchmarks.models.sites import Recording, Site
 from deepclean.config.training import TrainConfig
 from deepclean.core.bandpass import Bandpass
-from deepclean.core.block import Float64
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS, Span
 from deepclean.models.closed_form import ClosedForm
@@ -26,9 +25,6 @@ from deepclean.train.validation import BEYOND_CHANCE
 
 EDGE = 0.03125
 """Seconds of look-ahead that a coupling's network has where none is configured."""
-
-Scaling = tuple[Float64, Float64, float]
-"""Mean and standard deviation of the witnesses, and scale of the strain."""
 
 
 def descend(
@@ -70,12 +66,10 @@ def descend(
         device="cpu",
     )
     if hybrid:
-        assert closed is not None and fit.architecture is not None
-        edge = int(EDGE * rate)
-        _, made = make_hybrid(
-            closed, fit.architecture, channels, dict(settings.architecture_options), edge,
-            settings.seed,
-        )  # fmt: skip
+        assert closed is not None
+        assert fit.architecture is not None
+        options, edge = dict(settings.architecture_options), int(EDGE * rate)
+        _, made = make_hybrid(closed, fit.architecture, channels, options, edge, settings.seed)
         network: nn.Module = made
         seen = Reach(made.before, made.after)
     else:
@@ -100,11 +94,10 @@ def _stretches(
     target = np.zeros(len(recording.strain), dtype=np.float32)
     target[pad:-pad] = bandpass.apply(recording.strain) / scales.strain
     cut = len(target) // recording.rate * 4 // 5 * recording.rate
-    return tuple(
-        TrainingStretch(
-            Span(0, (stop - start) * NS // recording.rate),
-            np.ascontiguousarray(witnesses[:, start:stop], dtype=np.float32),
-            target[start:stop],
-        )
-        for start, stop in ((pad // 64 * 64 + 64, cut), (cut, len(target) - pad))
-    )  # type: ignore[return-value]
+
+    def cut_out(start: int, stop: int) -> TrainingStretch:
+        span = Span(0, (stop - start) * NS // recording.rate)
+        rows = np.ascontiguousarray(witnesses[:, start:stop], dtype=np.float32)
+        return TrainingStretch(span, rows, target[start:stop])
+
+    return cut_out(pad, cut), cut_out(cut, len(target) - pad)

@@ -21,8 +21,12 @@ def train(
     witnesses: options.WitnessPaths = None,
     fetch: options.FetchOption = False,
     architecture: Annotated[
-        str | None, typer.Option(help="Name of the network: autoencoder, wiener.")
+        str | None,
+        typer.Option(help="Name of the model: autoencoder, closed_form, hybrid, wiener."),
     ] = None,
+    network: Annotated[
+        bool, typer.Option("--network", help="Train a network on top of the closed form.")
+    ] = False,
     epochs: Annotated[int | None, typer.Option(help="Largest number of epochs.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the initial weights.")] = None,
     resume: Annotated[
@@ -41,7 +45,8 @@ def train(
     The engine validates each epoch on held-out data. The first version of a coupling is put in
     force; later versions are put in force by --production or `deepclean models promote`.
     """
-    chosen = {"architecture": architecture, "epochs": epochs, "seed": seed}
+    kind = "hybrid" if network else architecture
+    chosen = {"architecture": kind, "epochs": epochs, "seed": seed}
     given = [f"training.{key}={value}" for key, value in chosen.items() if value is not None]
     settings = options.prepare(config, [*(override or []), *given])
     span = options.whole_span(start, end)

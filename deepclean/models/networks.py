@@ -190,4 +190,3 @@ def _require_kernel(probe: nn.Module, window: Tensor) -> None:
             f"the network gives shape {shape}, not {expected}, for a kernel of {expected[1]} "
             "samples: choose a kernel that is a multiple of its total stride"
         )
-

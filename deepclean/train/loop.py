@@ -16,7 +16,7 @@ from deepclean.config import TrainConfig
 from deepclean.errors import ModelError
 from deepclean.train.checkpoint import Best, Resume
 from deepclean.train.ignite import QUIET, EarlyStopping, Engine, Events
-from deepclean.train.paired import EpochFigures
+from deepclean.train.paired import EpochFigures, PairedValidation
 from deepclean.train.windows import Windows
 
 RISE = 0.3
@@ -27,6 +27,14 @@ SILENT = 0.01
 
 SPEAKS_BY = 2
 """Epochs after which it must not be: one that learns reaches a tenth in its first."""
+
+HEARD = 4.0
+"""Power of the target over that of what the closed form leaves, in the bin where that is largest,
+above which a network that gives nothing there has missed something."""
+
+_STEPS = 200
+"""Steps that these epochs have at least, as with a quarter of an hour of data: fewer data take more
+epochs to make a sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +62,10 @@ def descend(
     network: nn.Module,
     loss: nn.Module,
     windows: Windows,
-    validate: Callable[[nn.Module], EpochFigures],
+    validation: PairedValidation,
     learning_rate: float,
     settings: TrainConfig,
     resume: Resume,
-    *,
-    speaks: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Best:
     """Train `network` and return the best of its validations, with which it began included.
@@ -73,11 +79,10 @@ def descend(
         network: on the device of the windows; it ends in its last state, not its best.
         loss: on the same device.
         windows: the training data.
-        validate: gives the figures of a network in evaluation mode.
+        validation: judges a network in evaluation mode.
         learning_rate: the highest of the cycle.
         settings: epochs, batches, optimiser, patience.
         resume: the checkpoint.
-        speaks: whether a network that stays silent is a fault.
         progress: told after each batch and each epoch.
 
     Raises:
@@ -86,8 +91,8 @@ def descend(
             silent.
         OutputError: the checkpoint cannot be written.
     """
-    descent = _Descent(network, loss, windows, validate, learning_rate, settings)
-    descent.report, descent.speaks = progress or _untold, speaks
+    descent = _Descent(network, loss, windows, validation, learning_rate, settings)
+    descent.report = progress or _untold
     trainer = Engine(descent.step)
     trainer.logger = QUIET
     stopping = EarlyStopping(settings.patience, descent.score, trainer)
@@ -120,14 +125,13 @@ class _Descent:
         network: nn.Module,
         loss: nn.Module,
         windows: Windows,
-        validate: Callable[[nn.Module], EpochFigures],
+        validation: PairedValidation,
         learning_rate: float,
         settings: TrainConfig,
     ) -> None:
         self._network, self._loss, self._windows = network, loss, windows
-        self._validate, self._settings = validate, settings
+        self._validation, self._settings = validation, settings
         self.report: Callable[[Progress], None] = _untold
-        self.speaks = False
         self._trained = list(network.parameters())
         shared = windows.length * settings.overlap // settings.window
         self.steps = max(1, windows.samples // ((windows.length - shared) * settings.batch_size))
@@ -178,7 +182,8 @@ class _Descent:
         """Validate, and store the weights if they are the best so far."""
         epoch, steps = trainer.state.epoch, self.steps
         figures = self.judge(epoch)
-        if self.speaks and epoch >= SPEAKS_BY and figures.peak_output < SILENT:
+        due = epoch >= SPEAKS_BY and epoch * steps >= _STEPS
+        if due and self._validation.excess > HEARD and figures.peak_output < SILENT:
             raise ModelError(
                 f"the network is silent: after {epoch} epochs its output is "
                 f"{100 * figures.peak_output:.2g} % of the noise where that is strongest; lower "
@@ -190,7 +195,7 @@ class _Descent:
 
     def judge(self, epoch: int) -> EpochFigures:
         """Return the network's figures, and store its weights if it is the best so far."""
-        figures, best = self._validate(self._network.eval()), self.best
+        figures, best = self._validation.figures(self._network.eval()), self.best
         self._score = figures.score
         if figures.score < best.score:
             best.score, best.asd_ratio, best.epoch = figures.score, figures.asd_ratio, epoch

@@ -73,7 +73,7 @@ class InBandPower(nn.Module):
 
 
 class Log1p(nn.Module):
-    """The mean over in-band bins of `log(1 + P / S)`, with P the residual's power and S a reference.
+    """The mean over in-band bins of `log(1 + P / S)`: P the residual's power, S a reference.
 
     The reference is the spectrum that the closed form leaves, held fixed. Near it the loss is
     quadratic in the residual, as a likelihood is; far above it the loss is logarithmic, so the few

@@ -1,8 +1,8 @@
 """The fit of a network to prepared data, beside a baseline.
 
-The baseline, a closed form or a fine-tuned network's parent, leaves a spectrum: the loss is relative
-to it, and the network is judged by how much more likely than the baseline it makes the held-out
-data.
+The baseline, a closed form or a fine-tuned network's parent, leaves a spectrum. The loss is
+relative to it, and the network is judged by how much more likely than the baseline it makes the
+held-out data.
 """
 
 from __future__ import annotations
@@ -32,10 +32,6 @@ from deepclean.train.windows import Windows
 FROM_NOTHING, FROM_ZERO = 1e-2, 3e-3
 """Highest learning rates: of a network from nothing, and of one whose output begins at zero, in
 units of what the closed form leaves."""
-
-_HEARD = 4.0
-"""Power of the target over that of what the closed form leaves, in the bin where that is largest,
-above which a network that gives nothing there has missed something."""
 
 _SEGMENT, _OVERLAP = 2.0, 0.5
 """Seconds of a segment that is judged, and the share of it that the next one repeats."""
@@ -111,8 +107,9 @@ class NetworkTraining:
         fitted = SegmentPowers(self.training, power, both, rate, device)
         judged = SegmentPowers(self.held_out, power, both, rate, device)
         paired = PairedValidation(judged, fitted, self.baseline)
-        on_top = isinstance(network, Hybrid)
+        usual_rate = FROM_NOTHING
         if isinstance(network, Hybrid):
+            usual_rate = FROM_ZERO
             left = float(np.sqrt(paired.reference.sum() / paired.target.sum()))
             network.scale.fill_(left * _scale(self.training))
         loss = build_loss(settings.loss, settings.loss_options, self.bands, rate)
@@ -123,12 +120,11 @@ class NetworkTraining:
             network,
             loss.to(device),
             Windows(self.training, self.window, settings.seed, device, _context(network)),
-            paired.figures,
-            settings.learning_rate or (FROM_ZERO if on_top else FROM_NOTHING),
+            paired,
+            settings.learning_rate or usual_rate,
             settings,
             resume,
-            speaks=not on_top and paired.excess > _HEARD,
-            progress=progress,
+            progress,
         )
         return self._outcome(network, best, paired)
 

@@ -3,8 +3,8 @@
 Both leave a residual of the target in each segment, which share its noise. The figure of merit is
 the log-likelihood of the residual, Gaussian with the spectrum that the baseline leaves of the
 training data (train.closed_form.judge). The difference of two networks in a segment scatters far
-less than either, so a gain of a thousandth is seen in minutes, where the ratio of two spectra has an
-error of a percent.
+less than either, so a gain of a thousandth is seen in minutes, where the ratio of two spectra has
+an error of a percent.
 """
 
 from __future__ import annotations

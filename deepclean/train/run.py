@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from deepclean.config import Config
@@ -19,13 +18,13 @@ from deepclean.models.networks import build as build_network
 from deepclean.models.tensors import Scalers
 from deepclean.train.checkpoint import Resume
 from deepclean.train.data import TrainingData
-from deepclean.train.loop import Progress, descend
-from deepclean.train.prepare import Preparer, TrainingStretch
+from deepclean.train.descent import train_hybrid, train_network
+from deepclean.train.loop import Progress
+from deepclean.train.prepare import Preparer
 from deepclean.train.solve import solve_closed_form
 from deepclean.train.task import TrainingTask, make_task
-from deepclean.train.validation import HeldOut, longest_parts
+from deepclean.train.validation import HeldOut
 from deepclean.train.wiener import fit_wiener
-from deepclean.train.windows import Windows
 
 _DECIDED = 1e6
 """Standard errors beyond which more say nothing."""
@@ -73,19 +72,17 @@ def train(
     task = make_task(config, coupling, data, parent, device)
     preparer = Preparer(task.site, task.engine, task.bandpass)
     unfinished = store / config.interferometer / coupling / ".training"
-    figures: dict[str, float] = {}
-    network: nn.Module
-    if task.architecture["name"] == "closed_form":
-        task, network, scalers, figures = solve_closed_form(task, preparer)
-    else:
-        given = None if task.parent is None else task.parent.scalers
-        stretches, scalers = preparer.prepare(task.training, given)
-        if task.architecture["name"] == "wiener":
-            network = _solve(task, stretches)
-        else:
-            network, figures = _descend(
-                task, stretches, scalers, Resume(unfinished, task.fingerprint(), resume), progress
-            )
+    resumed = Resume(unfinished, task.fingerprint(), resume)
+    match task.architecture["name"]:
+        case "closed_form":
+            task, network, scalers, figures = solve_closed_form(task, preparer)
+        case "wiener":
+            network, scalers, figures = _solve(task, preparer)
+        case "hybrid":
+            task, network, scalers, figures = train_hybrid(task, preparer, resumed, progress)
+        case _:
+            task, network, scalers, figures = train_network(task, preparer, resumed, progress)
+    network.to(task.device)
     final = task.validate(network.eval(), scalers, HeldOut(task.site, task.held_out, keep=False))
     figures |= {
         "asd_ratio": final.asd_ratio,
@@ -101,40 +98,11 @@ def train(
     return path
 
 
-def _solve(task: TrainingTask, stretches: list[TrainingStretch]) -> nn.Module:
+def _solve(task: TrainingTask, preparer: Preparer) -> tuple[nn.Module, Scalers, dict[str, float]]:
     """Fit the linear baseline."""
+    stretches, scalers = preparer.prepare(task.training)
     like = build_network(task.architecture, 1)
     assert isinstance(like, Wiener)
     taps = like.fir.kernel_size[0]
-    return fit_wiener(stretches, task.bandpass, task.engine.model_rate, taps).to(task.device)
-
-
-def _descend(
-    task: TrainingTask,
-    stretches: list[TrainingStretch],
-    scalers: Scalers,
-    resume: Resume,
-    progress: Callable[[Progress], None] | None,
-) -> tuple[nn.Module, dict[str, float]]:
-    """Train the network; return it with its best weights, and its figures for the manifest."""
-    settings = task.config.training
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        network = build_network(task.architecture, len(task.site.witnesses))
-    if task.parent is not None:
-        network.load_state_dict(task.parent.network.state_dict())
-    parts = longest_parts(task.held_out, settings.validation_seconds)
-    held_out = HeldOut(task.site, parts, keep=True)
-    # This raises before the first epoch if the held-out data are too few.
-    task.validate(network.to(task.device).eval(), scalers, held_out)
-    best = descend(
-        network,
-        task.loss().to(task.device),
-        Windows(stretches, task.window, settings.seed, task.device),
-        lambda candidate: task.validate(candidate, scalers, held_out).asd_ratio,
-        settings,
-        resume,
-        progress,
-    )
-    network.load_state_dict(best.weights)
-    return network, {"epoch": float(best.epoch), "epoch_asd_ratio": best.asd_ratio}
+    network = fit_wiener(stretches, task.bandpass, task.engine.model_rate, taps)
+    return network, scalers, {}

@@ -32,8 +32,8 @@ from deepclean.train.data import SiteData, TrainingData, split
 from deepclean.train.loss import build_loss
 from deepclean.train.validation import HeldOut, ValidationFigures, engine_validation
 
-SOLVED = ("closed_form", "wiener")
-"""Architectures whose weights are solved for, not descended to."""
+SOLVED = ("closed_form", "hybrid", "wiener")
+"""Architectures that begin with a solution, so that no training starts from a parent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,7 +235,8 @@ def _check_parent(model: Model, config: Config, name: str, architecture: Mapping
     """Raise if fine-tuning cannot start from a model."""
     if architecture["name"] in SOLVED:
         raise ConfigError(
-            f"training.architecture: {architecture['name']} is solved, not fine-tuned"
+            f"training.architecture: {architecture['name']} is solved, not fine-tuned: train it "
+            "without --from"
         )
     model.require(config.couplings[name].witnesses, config.engine.rate)
     if model.architecture != architecture:

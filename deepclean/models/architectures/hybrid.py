@@ -50,7 +50,7 @@ class Hybrid(nn.Module):
         channels: int,
         *,
         closed_form: Mapping[str, Any],
-        hidden: Sequence[int] = (16, 32),
+        hidden: Sequence[int] = (16,),
         kernel_size: int = 7,
         delay: int = 0,
     ) -> None:
@@ -96,9 +96,10 @@ class Hybrid(nn.Module):
         features, noise = model.estimated(witnesses)
         seen = [model.lowered(witnesses, "wide"), features[:, self._products], noise[:, None]]
         inputs = torch.cat(seen, dim=1)
-        count = inputs.shape[-1]
-        late = functional.pad(inputs, (self.delay, 0))[..., :count]
-        return model.interpolated(noise + self.scale * self.network(late))
+        # The network sees its last inputs too, behind the end of its output.
+        late = functional.pad(inputs, (self.delay, -self.delay % self._period))
+        added = self.network(late)[..., : inputs.shape[-1]]
+        return model.interpolated(noise + self.scale * added)
 
     def _reach(self, closed: int, field: int) -> int:
         """Return how far it looks to one side.

@@ -80,7 +80,7 @@ def solve_closed_form(
         architecture=dict(fit.architecture),
         receptive=measure(network, data.channels, task.predict.kernel),
     )
-    return found, network, scalers_of(fit), figures_of(fit)
+    return found, network, preparer.without_unusable(scalers_of(fit)), figures_of(fit)
 
 
 def network_of(fit: ClosedFormFit, channels: int) -> nn.Module:

@@ -221,7 +221,6 @@ def test_progress_is_told_of_every_batch_and_every_epoch(tmp_path: Path) -> None
         (("training.window=2.50390625",), ConfigError, "641 samples are not a multiple of the"),
         (("couplings.30Hz.predict.edge=0.03125",), ConfigError, "receptive field"),
         (("couplings.30Hz.witnesses=[LINE, MOTON]",), InputError, "did you mean H1:MOTION"),
-        (("strain.rate=1024",), InputError, "is at 512 Hz, the configuration says 1024 Hz"),
         (("training.learning_rate=1e30",), ModelError, "no longer finite"),
     ],
 )

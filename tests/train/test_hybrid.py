@@ -12,6 +12,9 @@ import pytest
 import torch
 from scipy import signal
 
+from deepclean.core.block import Block
+from deepclean.core.time import Span
+from deepclean.factory import make_engine
 from deepclean.models.architectures.hybrid import Hybrid
 from deepclean.models.closed_form import ClosedForm
 from deepclean.models.files import load
@@ -20,8 +23,10 @@ from deepclean.train import train
 from deepclean.train.validation import objection
 from tests.helpers.training_site import (
     FLOOR,
+    LINE,
     MOTION,
     RATES,
+    START,
     STRAIN,
     channels,
     toy_config,
@@ -58,10 +63,17 @@ def fitted(place: Path, architecture: str, strength: float, *overrides: str) -> 
     return train(config, "30Hz", toy_data(SECONDS, replaced=made(strength)))
 
 
-def test_a_network_finds_the_saturation_that_the_closed_form_leaves(tmp_path: Path) -> None:
-    edge = "couplings.30Hz.predict.edge=0.0625"
-    path = fitted(tmp_path, "hybrid", 2.0, BILINEAR, "training.batch_size=2", edge)
-    facts, model = manifest(path), load(path)
+EDGE = "couplings.30Hz.predict.edge=0.0625"
+
+
+@pytest.fixture(scope="module")
+def saturated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("saturated")
+    return fitted(place, "hybrid", 2.0, BILINEAR, "training.batch_size=2", EDGE)
+
+
+def test_a_network_finds_the_saturation_that_the_closed_form_leaves(saturated: Path) -> None:
+    facts, model = manifest(saturated), load(saturated)
     figures = facts["validation"]
     assert facts["architecture"]["name"] == "hybrid"
     assert isinstance(model.network, Hybrid)
@@ -140,3 +152,21 @@ def test_what_lies_beyond_its_reach_does_not_matter() -> None:
         other = one.clone()
         other[..., low:high] += 1
         assert torch.allclose(made(one)[0, at], made(other)[0, at], rtol=0, atol=1e-9)
+
+
+def test_the_engine_runs_it_however_the_stream_is_cut(saturated: Path, tmp_path: Path) -> None:
+    config, model = toy_config(tmp_path, EDGE), load(saturated)
+    assert isinstance(model.network, Hybrid)
+    source = toy_data(SECONDS, replaced=made(2.0)).strain
+    cleaned = []
+    for length in (1, 5):
+        engine, parts = make_engine(config, {"30Hz": model}), []
+        for second in range(START + 200, START + 230, length):
+            read = source.read([STRAIN, LINE, MOTION], Span.of_seconds(second, length))
+            witnesses = {name: read[name] for name in (LINE, MOTION)}
+            block = Block(Span.of_seconds(second, length), read[STRAIN], witnesses)
+            parts += [b.products.production for b in engine.push(block) if b.products]
+        cleaned.append(np.concatenate(parts))
+    count = min(map(len, cleaned))
+    assert count > 20 * RATES[STRAIN]
+    assert np.array_equal(cleaned[0][:count], cleaned[1][:count])

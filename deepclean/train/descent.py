@@ -77,6 +77,7 @@ def train_hybrid(
         task.predict.edge,
         task.config.training.seed,
     )
+    _require_held_out(found, closed_form, scalers)
     training = _training(task, preparer, scalers, closed_form, found.receptive.reach)
     reach = Reach(network.before, network.after)
     fit = training.fit(network, reach, resume, progress)
@@ -118,11 +119,11 @@ def train_network(
         network = build(task.architecture, len(task.site.witnesses))
     if task.parent is not None:
         network.load_state_dict(task.parent.network.state_dict())
-        parent = copy.deepcopy(task.parent.network)
-        training = _training(task, preparer, task.parent.scalers, parent, task.parent.reach)
-        fit = training.fit(network, task.receptive.reach, resume, progress)
-        return task, network, task.parent.scalers, _figures(fit)
-    scalers, baseline, reach = _closed_form(task, preparer)
+        scalers, reach = task.parent.scalers, task.parent.reach
+        baseline: nn.Module | None = copy.deepcopy(task.parent.network)
+    else:
+        scalers, baseline, reach = _closed_form(task, preparer)
+    _require_held_out(task, network, scalers)
     training = _training(task, preparer, scalers, baseline, reach)
     fit = training.fit(network, task.receptive.reach, resume, progress)
     return task, network, scalers, _figures(fit)
@@ -140,6 +141,12 @@ def _closed_form(task: TrainingTask, preparer: Preparer) -> tuple[Scalers, nn.Mo
     return scalers, network, found.receptive.reach
 
 
+def _require_held_out(task: TrainingTask, network: nn.Module, scalers: Scalers) -> None:
+    """Raise InputError, before the first epoch, if the engine has too few held-out data."""
+    probe = HeldOut(task.site, longest_parts(task.held_out, _PROBE), keep=False)
+    task.validate(network.to(task.device).eval(), scalers, probe)
+
+
 def _training(
     task: TrainingTask,
     preparer: Preparer,
@@ -150,13 +157,9 @@ def _training(
     """Return the prepared data and the settings of a training.
 
     Raises:
-        InputError: there is too little data, also for the engine's final judgement.
+        InputError: there is too little data.
     """
     settings = task.config.training
-    if baseline is not None:
-        # This raises before the first epoch if the held-out data are too few.
-        probe = HeldOut(task.site, longest_parts(task.held_out, _PROBE), keep=False)
-        task.validate(baseline.to(task.device).eval(), scalers, probe)
     training, _ = preparer.prepare(task.training, scalers)
     parts = sorted(longest_parts(task.held_out, settings.validation_seconds))
     held_out, _ = preparer.prepare(parts, scalers)

@@ -42,9 +42,11 @@ def train(
 ) -> None:
     """Fit a coupling's network to a span of data and write it as a new version.
 
-    The engine validates each epoch on held-out data. The first version of a coupling is put in
+    A network is judged on held-out data after each epoch. The first version of a coupling is put in
     force; later versions are put in force by --production or `deepclean models promote`.
     """
+    if network and architecture not in (None, "hybrid"):
+        raise typer.BadParameter(f"--network trains a hybrid, --architecture says {architecture}")
     kind = "hybrid" if network else architecture
     chosen = {"architecture": kind, "epochs": epochs, "seed": seed}
     given = [f"training.{key}={value}" for key, value in chosen.items() if value is not None]

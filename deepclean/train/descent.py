@@ -88,7 +88,9 @@ def train_hybrid(
             "where %.0f are needed: the closed form is kept by itself",
             *(task.name, fit.gain.significance, BEYOND_CHANCE),
         )
-        return found, closed_form, scalers, figures | {"epoch": 0.0}
+        figures["epoch"] = 0.0
+        del figures["epoch_asd_ratio"]
+        return found, closed_form, scalers, figures
     receptive = measure(network, channels, task.predict.kernel)
     made = replace(task, architecture=architecture, receptive=receptive)
     figures["parameters"] += sum(parameter.numel() for parameter in network.parameters())

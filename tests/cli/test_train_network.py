@@ -21,3 +21,11 @@ def test_a_network_is_tried_on_top_of_the_closed_form(deepclean: Run, tmp_path: 
     manifest = json.loads((store / str(newest) / "manifest.json").read_text())
     assert manifest["architecture"]["name"] == "closed_form"
     assert manifest["validation"]["network_gain_sigma"] <= 3
+
+
+def test_a_network_is_not_asked_for_under_another_name(deepclean: Run, tmp_path: Path) -> None:
+    training_site.toy_config(tmp_path)
+    command = "train -c toy.yaml 30Hz --start 1 --end 2 --network --architecture wiener"
+    done = deepclean(tmp_path, command)
+    assert done.returncode == 2
+    assert "--architecture says wiener" in done.stderr

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -37,6 +38,7 @@ from benchmarks.site import AUTOENCODER, COUPLING, DEMO, START, only, write_rand
 from deepclean.config import Config, load
 from deepclean.core.block import Block, CleanedBlock, Float64, Series
 from deepclean.core.engine.engine import Engine
+from deepclean.core.reach import Reach
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_coupling, make_engine
 from deepclean.models import files as models
@@ -46,7 +48,9 @@ from deepclean.models.tensors import GOLDEN_TOLERANCE, infer
 from deepclean.simulate import site_of
 from deepclean.train.checkpoint import Resume
 from deepclean.train.loop import descend
-from deepclean.train.loss import build_loss
+from deepclean.train.loss import InBandPower, build_loss
+from deepclean.train.network import FROM_NOTHING
+from deepclean.train.paired import PairedValidation, SegmentPowers
 from deepclean.train.prepare import TrainingStretch
 from deepclean.train.windows import Windows
 
@@ -213,12 +217,17 @@ def epoch(place: Path, device: str, seconds: int) -> float:
     stretch = TrainingStretch(Span.of_seconds(START, seconds), witnesses, witnesses.mean(axis=0))
     window = settings.window * rate // NS
     bands = config.couplings[COUPLING].bands
+    few = replace(stretch, witnesses=witnesses[:, : 8 * rate], target=stretch.target[: 8 * rate])
+    power = InBandPower(bands, rate, fft_length=2.0, overlap=0.5)
+    judged = SegmentPowers([few], power, Reach.both(96), rate, device)
+    paired = PairedValidation(judged, judged, None)
     began = time.perf_counter()
     descend(
         build(AUTOENCODER, 8).to(device),
         build_loss(settings.loss, settings.loss_options, bands, rate).to(device),
         Windows([stretch], window, 0, device),
-        lambda network: 1.0,
+        paired,
+        FROM_NOTHING,
         settings,
         Resume(place, "toy", wanted=False),
     )

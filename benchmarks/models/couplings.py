@@ -136,6 +136,17 @@ def saturating_sidebands(drawn: np.random.Generator, scene: Scene) -> Made:
     return channels, scene.delayed(noise, 0.002)
 
 
+def rectified_sidebands(drawn: np.random.Generator, scene: Scene) -> Made:
+    """Make sidebands by the magnitude of all motions together, which is no power of them."""
+    carrier, moving = scene.line(60), _motions(scene, drawn, 4)
+    weights = drawn.uniform(0.5, 1.0, 4) * drawn.choice([-1, 1], 4)
+    noise = 10 * _turned(carrier, drawn)
+    noise += 7 * np.abs(np.tensordot(weights, np.stack(moving), 1)) * _turned(carrier, drawn)
+    channels = [_witness_of(scene, carrier), *_angular(scene, drawn, moving)]
+    return channels, scene.delayed(noise, 0.002)
+
+
+
 def trilinear(drawn: np.random.Generator, scene: Scene) -> Made:
     """Make sidebands by one motion, by the product of two, and by a square."""
     carrier, (first, second) = scene.line(60), _motions(scene, drawn, 2)

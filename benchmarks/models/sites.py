@@ -171,6 +171,8 @@ SITES: tuple[Site, ...] = (
     Site("late motions", LINE, 1.005, couplings.late_motions),
     Site("hum", LINE, 1.005, couplings.hum),
     Site("another grid", LINE, 1.005, couplings.another_grid),
+    Site("rectified sidebands", LINE, 1.1, couplings.rectified_sidebands),
+    Site("few sidebands", LINE, 1.005, line_with_sidebands(15.0, 5.0, 2)),
 )
 """The kinds, by the order of the table."""
 

@@ -27,8 +27,12 @@ def train(
     witnesses: options.WitnessPaths = None,
     fetch: options.FetchOption = False,
     architecture: Annotated[
-        str | None, typer.Option(help="Kind of model: closed_form, autoencoder, wiener.")
+        str | None,
+        typer.Option(help="Kind of model: closed_form, hybrid, autoencoder, wiener."),
     ] = None,
+    network: Annotated[
+        bool, typer.Option("--network", help="Train a network on top of the closed form.")
+    ] = False,
     epochs: Annotated[int | None, typer.Option(help="Largest number of epochs.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the initial weights.")] = None,
     resume: Annotated[
@@ -53,7 +57,10 @@ def train(
     promote`. Exit status 3: the version is not put in force, because it does not beat no cleaning
     and production beyond chance, or because the site's gate would keep it out.
     """
-    chosen = {"architecture": architecture, "epochs": epochs, "seed": seed}
+    if network and architecture not in (None, "hybrid"):
+        raise typer.BadParameter(f"--network trains a hybrid, --architecture says {architecture}")
+    kind = "hybrid" if network else architecture
+    chosen = {"architecture": kind, "epochs": epochs, "seed": seed}
     given = [f"training.{key}={value}" for key, value in chosen.items() if value is not None]
     settings = options.prepare(config, [*(override or []), *given])
     span = options.whole_span(start, end)

@@ -31,19 +31,21 @@ class TrainConfig(Section):
 
     architecture: str = "closed_form"
     """The model, by name: closed_form, a filter over features of the witnesses that is solved in
-    seconds; autoencoder, the published network; wiener, the linear baseline."""
+    seconds; hybrid, a closed form and a network for what it leaves; autoencoder, the published
+    network; wiener, the linear baseline."""
 
     architecture_options: Options = Field(default={}, validate_default=True)
     """The network's options."""
 
-    loss: str = "asd_ratio"
-    """The loss, by name: asd_ratio is the published mean of residual ASD over target ASD;
-    log_asd_ratio, the mean of its logarithm, learns strong lines sooner; mse."""
+    loss: str = "log1p"
+    """The loss, by name: log1p is the mean of log(1 + P / S), with P the residual's power and S
+    what the closed form leaves; asd_ratio is the published mean of residual ASD over target ASD;
+    log_asd_ratio, the mean of its logarithm; mse."""
 
     loss_options: Options = Field(default={}, validate_default=True)
     """The loss's options."""
 
-    epochs: Count = 30
+    epochs: Count = 10
     """Passes over the training data at most; the learning rate's cycle spans them all."""
 
     patience: Count = 20
@@ -52,9 +54,13 @@ class TrainConfig(Section):
     batch_size: Count = 2
     """Windows per step."""
 
-    learning_rate: Positive = 0.01
+    learning_rate: Positive | None = None
     """The optimiser's (AdamW) highest learning rate: it rises to this over the first 30 % of the
-    training and falls to 0 then."""
+    training and falls to 0 then. null: 0.003 for a hybrid, whose network begins at zero, else
+    0.01."""
+
+    gradient_norm: Positive = 1.0
+    """Largest norm of a step's gradient: a longer one is shortened to it."""
 
     weight_decay: NotNegative = 1e-5
     """The optimiser's weight decay."""
@@ -73,9 +79,9 @@ class TrainConfig(Section):
     validation_fraction: Fraction = 0.2
     """Share of the data, at its end, that is kept for validation."""
 
-    validation_seconds: Duration = seconds(64.0)
-    """Seconds of the validation data, at most, that the engine cleans after each epoch; after the
-    last epoch it cleans all. Like every duration, it is held in nanoseconds."""
+    validation_seconds: Duration = seconds(512.0)
+    """Seconds of the validation data, at most, that a network is judged by after each epoch; after
+    the last epoch the engine cleans all. Like every duration, it is held in nanoseconds."""
 
     seed: Seed = 0
     """The seed of all random numbers."""

@@ -129,6 +129,23 @@ class ClosedForm(nn.Module):
         Raises:
             RuntimeError: it is not.
         """
+        return self.interpolated(self.estimated(witnesses)[1])
+
+    @property
+    def products(self) -> list[int]:
+        """Places of the features with more than one factor among those that `estimated` gives."""
+        return [at for at, i in enumerate(self._plain) if len(self._features[i]) > 1]
+
+    def estimated(self, witnesses: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features and the noise at the internal rate.
+
+        Returns:
+            The features without powers, `(batch, features, internal samples)`, and the noise,
+            `(batch, internal samples)`.
+
+        Raises:
+            RuntimeError: the time is not a multiple of the decimation.
+        """
         if witnesses.shape[-1] % self.decimation:
             raise RuntimeError(
                 f"{witnesses.shape[-1]} samples are not a multiple of {self.decimation}"
@@ -142,7 +159,7 @@ class ClosedForm(nn.Module):
             powers = self._polynomials(features)
             raised = self._products(torch.cat([streams, powers], dim=1), self._raised)
             noise = noise + self._raised_sum(raised, self.weights)
-        return self._interpolated(noise)
+        return features, noise
 
     def _places(self) -> tuple[dict[tuple[int, str, int], int], list[list[int]]]:
         """Return the row of each factor, and for each place of a product the features' rows.
@@ -162,13 +179,13 @@ class ClosedForm(nn.Module):
         used = sorted({channel for channel, _ in wanted})
         if not used:
             return witnesses.new_zeros(len(witnesses), 0, witnesses.shape[-1] // self.decimation)
-        low = self._lowered(witnesses[:, used], name)
+        low = self.lowered(witnesses[:, used], name)
         if not any(shift for _, shift in wanted):
             return low
         rows = [_later(low[:, used.index(channel)], shift) for channel, shift in wanted]
         return torch.stack(rows, dim=1)
 
-    def _lowered(self, witnesses: Tensor, name: str) -> Tensor:
+    def lowered(self, witnesses: Tensor, name: str) -> Tensor:
         """Return channels behind a low-pass filter at the internal rate."""
         step, half = self.decimation, self.halves[name]
         count = witnesses.shape[-1] // step
@@ -240,7 +257,7 @@ class ClosedForm(nn.Module):
                 before, now = now, value * now - degree * before
         return torch.stack([made[power] for power in self._powers], dim=1)
 
-    def _interpolated(self, noise: Tensor) -> Tensor:
+    def interpolated(self, noise: Tensor) -> Tensor:
         """Return the noise at the model rate."""
         step, count = self.decimation, noise.shape[-1]
         if step == 1:

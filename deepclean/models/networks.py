@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,8 @@ from torch import Tensor, nn
 
 from deepclean.core.reach import Reach
 from deepclean.errors import ModelError, hint
+from deepclean.models.architectures.autoencoder import Autoencoder, counts, require_odd
+from deepclean.models.architectures.hybrid import Hybrid
 from deepclean.models.closed_form import ClosedForm
 
 PERIODS = (1, 2, 4, 8, 16, 32, 64)
@@ -27,56 +28,6 @@ PERIODS = (1, 2, 4, 8, 16, 32, 64)
 
 TOLERANCE = 1e-6
 """Difference between a window and a long pass that counts as none, in units of the output rms."""
-
-
-class Autoencoder(nn.Module):
-    """The published DeepClean network: a strided convolutional autoencoder.
-
-    An input convolution (n -> n), one convolution at stride 2 per entry of `hidden`, the same
-    mirrored by transposed convolutions, each followed by batch normalisation and tanh; then an
-    output convolution to one channel. Ormiston et al. 2020, Phys. Rev. Research 2, 033066
-    (arXiv:2005.06534), section III.
-
-    Args:
-        channels: number of witnesses.
-        hidden: channels after each strided convolution.
-        kernel_size: taps of every convolution, odd.
-
-    Raises:
-        ModelError: an option out of range.
-    """
-
-    def __init__(
-        self, channels: int, *, hidden: Sequence[int] = (8, 16, 32, 64), kernel_size: int = 7
-    ) -> None:
-        super().__init__()
-        _require_odd("kernel_size", kernel_size)
-        if not isinstance(hidden, list | tuple) or not hidden or not all(map(_counts, hidden)):
-            raise ModelError(f"architecture.hidden: {hidden!r} is not a list of positive integers")
-        down = [channels, *hidden]
-        up = [*reversed(hidden), channels]
-        self.first = _block(nn.Conv1d(channels, channels, kernel_size, 1, kernel_size // 2))
-        self.down = nn.Sequential(
-            *(
-                _block(nn.Conv1d(before, after, kernel_size, 2, kernel_size // 2))
-                for before, after in itertools.pairwise(down)
-            )
-        )
-        self.up = nn.Sequential(
-            *(
-                _block(nn.ConvTranspose1d(before, after, kernel_size, 2, kernel_size // 2, 1))
-                for before, after in itertools.pairwise(up)
-            )
-        )
-        self.last = nn.Conv1d(channels, 1, kernel_size, 1, kernel_size // 2)
-
-    def forward(self, witnesses: Tensor) -> Tensor:
-        """Return the noise, `(batch, time)`, for `(batch, channels, time)`.
-
-        `time` is a multiple of `2 ** len(hidden)`.
-        """
-        noise: Tensor = self.last(self.up(self.down(self.first(witnesses))))
-        return noise[:, 0]
 
 
 class Wiener(nn.Module):
@@ -92,7 +43,7 @@ class Wiener(nn.Module):
 
     def __init__(self, channels: int, *, taps: int = 65) -> None:
         super().__init__()
-        _require_odd("taps", taps)
+        require_odd("taps", taps)
         self.fir = nn.Conv1d(channels, 1, taps, padding=taps // 2, bias=False)
 
     def forward(self, witnesses: Tensor) -> Tensor:
@@ -104,6 +55,7 @@ class Wiener(nn.Module):
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "autoencoder": Autoencoder,
     "closed_form": ClosedForm,
+    "hybrid": Hybrid,
     "wiener": Wiener,
 }
 """Networks by name. Each takes the number of witnesses, then its options by keyword."""
@@ -119,7 +71,7 @@ def build(architecture: Mapping[str, Any], channels: int) -> nn.Module:
     Raises:
         ModelError: unknown name or option (with the nearest valid one), or an option out of range.
     """
-    if not _counts(channels):
+    if not counts(channels):
         raise ModelError(f"a network needs at least one witness channel, not {channels}")
     options = dict(architecture)
     name = str(options.pop("name", ""))
@@ -238,19 +190,3 @@ def _require_kernel(probe: nn.Module, window: Tensor) -> None:
             f"the network gives shape {shape}, not {expected}, for a kernel of {expected[1]} "
             "samples: choose a kernel that is a multiple of its total stride"
         )
-
-
-def _block(convolution: nn.Conv1d | nn.ConvTranspose1d) -> nn.Sequential:
-    """Return a convolution with the batch normalisation and tanh that follow it."""
-    return nn.Sequential(convolution, nn.BatchNorm1d(convolution.out_channels), nn.Tanh())
-
-
-def _counts(value: object) -> bool:
-    """Return whether `value` is a positive integer."""
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _require_odd(option: str, value: object) -> None:
-    """Raise ModelError unless `value` is a positive odd integer."""
-    if not isinstance(value, int) or not _counts(value) or value % 2 == 0:
-        raise ModelError(f"architecture.{option}: {value!r} is not a positive odd integer")

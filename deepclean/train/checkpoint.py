@@ -23,23 +23,25 @@ class Best:
     """The best validation so far, and the weights that gave it.
 
     Args:
-        asd_ratio: result of the validation; infinite before the first one.
-        epoch: epoch of the validation, counted from 1.
+        score: result of the validation, the smaller the better; infinite before the first one.
+        asd_ratio: of the same validation.
+        epoch: epoch of the validation; 0 is the network that the training began with.
         weights: state of the network.
     """
 
+    score: float
     asd_ratio: float
     epoch: int
     weights: dict[str, Tensor]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint."""
-        return {"asd_ratio": self.asd_ratio, "epoch": self.epoch, "weights": self.weights}
+        return {name: getattr(self, name) for name in ("score", "asd_ratio", "epoch", "weights")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state from a checkpoint."""
-        self.asd_ratio, self.epoch = state["asd_ratio"], state["epoch"]
-        self.weights = state["weights"]
+        self.score, self.asd_ratio = state["score"], state["asd_ratio"]
+        self.epoch, self.weights = state["epoch"], state["weights"]
 
 
 @dataclass(frozen=True, slots=True)

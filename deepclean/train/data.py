@@ -8,14 +8,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepclean.core.block import Block, Gap, Series
-from deepclean.core.segments import intersection, total_seconds, union, whole_seconds
+from deepclean.core.segments import (
+    difference,
+    intersection,
+    total_seconds,
+    union,
+    whole_seconds,
+)
 from deepclean.core.state_vector import READY
 from deepclean.core.time import NS, Span
+from deepclean.core.witness_checks import WitnessSettings
 from deepclean.errors import InputError, listed
 from deepclean.io.source import ChannelHistory
+from deepclean.train.fitness import WitnessFitness
 
 PIECE = 64
 """Number of seconds that are read at a time."""
+
+MOSTLY = 0.5
+"""Share of the time in which a witness fails, above which the others are used without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +47,37 @@ class TrainingData:
 class SiteData:
     """The data of one coupling, read in blocks of whole GPS seconds.
 
-    A second is fit for training if every channel has finite samples and the state vector, where the
-    source has one, says analysis-ready throughout.
+    A second is fit for training if every channel has finite samples, no witness is frozen or
+    clipped, and the state vector, where the source has one, says analysis-ready throughout. A
+    witness that fails in most of the time does not count: it is *unusable*, reads as zeros, and all
+    others are used without it.
 
     Args:
         data: the sources.
         strain: full name of the strain channel.
         witnesses: full names, in the order of the network's input.
         state: full name of the state vector; None if there is none.
+        checks: when a witness is frozen or clipped; None: never.
 
     Attributes:
         rates: samples per second of the strain and the witnesses.
+        unusable: by witness that is, the share of the time in which it fails; known from `usable`
+            on.
 
     Raises:
         InputError: channels are missing; the message names all of them, with the nearest names.
     """
 
     def __init__(
-        self, data: TrainingData, strain: str, witnesses: Sequence[str], state: str | None
+        self,
+        data: TrainingData,
+        strain: str,
+        witnesses: Sequence[str],
+        state: str | None,
+        checks: WitnessSettings | None = None,
     ) -> None:
-        self._data = data
+        self._data, self._checks = data, checks or WitnessSettings(None, {})
+        self.unusable: dict[str, float] = {}
         self.strain, self.witnesses = strain, tuple(witnesses)
         found = {**data.witnesses.channels(witnesses), **data.strain.channels([strain])}
         absent = [name for name in (strain, *witnesses) if name not in found]
@@ -70,7 +92,7 @@ class SiteData:
         Raises:
             InputError: there are none.
         """
-        usable = self.usable_in(self._data.span)
+        usable, self.unusable = self._fit_and_unusable(self._data.span)
         if not usable:
             asked = f" in {self._data.span}" if self._data.span else ""
             raise InputError(
@@ -81,7 +103,26 @@ class SiteData:
 
     def usable_in(self, limit: Span | None) -> list[Span]:
         """Return the fit stretches of a span, or of all the data; the list may be empty."""
-        return union(span for piece in self._pieces(limit) for span in self._fit(piece))
+        return self._fit_and_unusable(limit)[0]
+
+    def _fit_and_unusable(self, limit: Span | None) -> tuple[list[Span], dict[str, float]]:
+        """Return the fit stretches, and the witnesses that fail in most of the time."""
+        checks = WitnessFitness(self._data.witnesses, self._checks)
+        strain: list[Span] = []
+        bad: dict[str, list[Span]] = {name: [] for name in self.witnesses}
+        for ready in (span for piece in self._pieces(limit) for span in self._ready_in(piece)):
+            strain.append(ready)
+            for name, spans in checks.bad(self.witnesses, ready).items():
+                bad[name] += spans
+        # Where no witness is there, none is at fault.
+        there = difference(strain, intersection(*bad.values()))
+        seconds = total_seconds(there)
+        failing = {name: total_seconds(intersection(there, spans)) for name, spans in bad.items()}
+        unusable = {
+            name: failed / seconds for name, failed in failing.items() if failed > MOSTLY * seconds
+        }
+        counted = [spans for name, spans in bad.items() if name not in unusable]
+        return difference(there, union(*counted)), unusable
 
     def read(self, span: Span) -> Block | None:
         """Return the data over a span of whole seconds, or None if any second is not fit."""
@@ -90,26 +131,33 @@ class SiteData:
         strain, state = held[self.strain], held.get(self._state or "")
         if not (_finite(strain) and (state is None or _ready(state))):
             return None
-        witnesses = self._data.witnesses.read(self.witnesses, span)
+        witnesses = self._data.witnesses.read(
+            [name for name in self.witnesses if name not in self.unusable], span
+        )
         if not all(_finite(series) for series in witnesses.values()):
             return None
+        for name in self.unusable:
+            nothing = np.zeros(span.samples(self.rates[name]), dtype=np.float32)
+            witnesses[name] = Series(span, self.rates[name], nothing)
         return Block(span, strain, witnesses, state)
 
     def _pieces(self, limit: Span | None) -> Iterator[Span]:
-        """Yield the time for which the sources have files of all channels, in pieces."""
-        held = [self._data.witnesses.spans(witness) for witness in self.witnesses]
-        held += [] if limit is None else [[limit]]
+        """Yield the time for which the source has files of the strain, in pieces."""
+        held = [] if limit is None else [[limit]]
         for span in whole_seconds(intersection(self._data.strain.spans(self.strain), *held)):
             yield from pieces(span)
 
-    def _fit(self, span: Span) -> Iterator[Span]:
-        """Yield the fit parts of a span, by bisection."""
-        if self.read(span) is not None:
+    def _ready_in(self, span: Span) -> Iterator[Span]:
+        """Yield the parts of a span in which the strain is finite and ready, by bisection."""
+        wanted = [self.strain] if self._state is None else [self.strain, self._state]
+        held = self._data.strain.read(wanted, span)
+        state = held.get(self._state or "")
+        if _finite(held[self.strain]) and (state is None or _ready(state)):
             yield span
         elif span.duration > NS:
             middle = span.start + span.duration // NS // 2 * NS
-            yield from self._fit(Span(span.start, middle))
-            yield from self._fit(Span(middle, span.end))
+            yield from self._ready_in(Span(span.start, middle))
+            yield from self._ready_in(Span(middle, span.end))
 
 
 def pieces(span: Span) -> Iterator[Span]:
@@ -152,4 +200,8 @@ def _ready(state: Series | Gap) -> bool:
 
 
 def _absent(absent: Sequence[str], there: Mapping[str, int]) -> InputError:
-    return InputError(f"the data has no channel {listed(absent, there)}", channels=absent)
+    return InputError(
+        f"the data has no channel {listed(absent, there)} (a trend of less than one sample per "
+        "second is not read)",
+        channels=absent,
+    )

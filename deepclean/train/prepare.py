@@ -8,7 +8,7 @@ in pieces has the same samples as a stretch prepared whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 
@@ -25,6 +25,9 @@ from deepclean.models.tensors import Scalers
 from deepclean.train.data import SiteData, pieces
 
 Float32 = NDArray[np.float32]
+
+_VANISHING = 1e30
+"""Standard deviation by which any channel's samples are divided to nothing, in single precision."""
 
 _STILL = 1e-12
 """Standard deviation over mean below which a channel holds only rounding."""
@@ -106,11 +109,20 @@ class Preparer:
         origin = self._piece(next(pieces(inner[0])))[0].mean(axis=1)
         raw = [self._stretch(span, origin, progress) for span in inner]
         if scalers is None:
-            scalers = _scalers(raw, origin)
+            scalers = self.without_unusable(_scalers(raw, origin))
         return [
             TrainingStretch(span, *_standardise(witnesses, target, scalers, origin))
             for span, (witnesses, target) in zip(inner, raw, strict=True)
         ], scalers
+
+    def without_unusable(self, scalers: Scalers) -> Scalers:
+        """Return scalers by which a witness that no model could learn from vanishes.
+
+        It is zeros in training. Should it come back to life, weights that no data determined must
+        not make noise of it.
+        """
+        unusable = [name in self._site.unusable for name in self._site.witnesses]
+        return replace(scalers, witness_std=np.where(unusable, _VANISHING, scalers.witness_std))
 
     def _stretch(
         self, span: Span, origin: Float64, progress: Callable[[Span], None] | None

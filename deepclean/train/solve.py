@@ -78,15 +78,16 @@ def solve_closed_form(task: TrainingTask, preparer: Preparer) -> list[FittedMode
             "is nothing to subtract: check the witnesses with `deepclean witnesses`, or give more "
             "data"
         )
-    channels, scalers, made = len(task.site.witnesses), scalers_of(fit), []
+    channels, made = len(task.site.witnesses), []
+    scalers = preparer.without_unusable(scalers_of(fit))
     if fit.linear is not None:
         architecture, tensors = fit.linear
         linear = _built(architecture, tensors, channels)
-        made.append(FittedModel("linear", _placed(task, architecture, linear), linear, scalers))
+        made.append(FittedModel("linear", placed(task, architecture, linear), linear, scalers))
     network = network_of(fit, channels)
     whole = FittedModel(
         "closed form",
-        _placed(task, fit.architecture, network),
+        placed(task, fit.architecture, network),
         network,
         scalers,
         figures_of(fit),
@@ -114,10 +115,8 @@ def _built(
     return network.eval()
 
 
-def _placed(
-    task: TrainingTask, architecture: Mapping[str, Any], network: nn.Module
-) -> TrainingTask:
-    """Return the task of one of the models of a fit, with the network's layout."""
+def placed(task: TrainingTask, architecture: Mapping[str, Any], network: nn.Module) -> TrainingTask:
+    """Return the task with a network of this architecture, and how it is run over the stream."""
     receptive = measure(network, len(task.site.witnesses), task.predict.kernel)
     return replace(
         task,

@@ -21,7 +21,7 @@ from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.reach import Reach
 from deepclean.core.time import Span
-from deepclean.errors import ConfigError, InputError, ModelError, hint
+from deepclean.errors import ConfigError, ModelError, hint
 from deepclean.models import loading
 from deepclean.models.manifest import Channel, Description
 from deepclean.models.model import Model
@@ -33,9 +33,10 @@ from deepclean.train.judging.evaluate import engine_validation
 from deepclean.train.judging.heldout import HeldOut
 from deepclean.train.judging.meter import ValidationFigures
 from deepclean.train.loss import build_loss
+from deepclean.train.site_checks import at_rate, check_rates, require_enough
 
-SOLVED = ("closed_form", "wiener")
-"""Architectures whose weights are solved for, not descended to."""
+SOLVED = ("closed_form", "hybrid", "wiener")
+"""Architectures that begin with a solution, so that no training starts from a parent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,7 +176,9 @@ def make_task(
     if parent is not None:
         _check_parent(parent, config, name, architecture)
     witnesses = coupling.witnesses if parent is None else parent.channels
-    site = SiteData(data, config.strain.channel, witnesses, config.strain.state_vector)
+    checks = core_settings.engine_settings(config).witness
+    site = SiteData(data, config.strain.channel, witnesses, config.strain.state_vector, checks)
+    config = at_rate(config, site)
     task = TrainingTask(
         config=config,
         name=name,
@@ -192,18 +195,15 @@ def make_task(
         device=loading.resolve_device(device or settings.device),
     )
     _check(task)
-    training, held_out = split(site.usable(), settings.validation_fraction)
+    usable = site.usable()
+    require_enough(name, site, usable, data.span, coupling.bands)
+    training, held_out = split(usable, settings.validation_fraction)
     return replace(task, training=tuple(training), held_out=tuple(held_out))
 
 
 def _check(task: TrainingTask) -> None:
     """Raise if configuration and data do not fit together."""
-    strain, configured = task.site.rates[task.site.strain], task.config.strain.rate
-    if strain != configured:
-        raise InputError(
-            f"{task.site.strain} is at {strain} Hz, the configuration says {configured} Hz",
-            channels=[task.site.strain],
-        )
+    check_rates(task.site, task.engine.resample)
     period = task.receptive.period or 1
     if task.window % period:
         raise ConfigError(

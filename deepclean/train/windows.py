@@ -8,8 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepclean.core.reach import Reach
 from deepclean.errors import InputError
 from deepclean.train.prepare import TrainingStretch
+
+_NONE = Reach(0, 0)
 
 
 class Windows:
@@ -23,25 +26,33 @@ class Windows:
         length: samples of a window.
         seed: of the places.
         device: device that holds all the data.
+        context: samples of the witnesses before and after a window, which a network needs for it.
 
     Raises:
         InputError: no stretch holds a window.
     """
 
     def __init__(
-        self, stretches: Sequence[TrainingStretch], length: int, seed: int, device: str
+        self,
+        stretches: Sequence[TrainingStretch],
+        length: int,
+        seed: int,
+        device: str,
+        context: Reach = _NONE,
     ) -> None:
-        held = [stretch for stretch in stretches if len(stretch.target) >= length]
+        whole = length + sum(context)
+        held = [stretch for stretch in stretches if len(stretch.target) >= whole]
         if not held:
             raise InputError(
-                f"no training stretch holds one window of {length} samples: give more data or a "
+                f"no training stretch holds one window of {whole} samples: give more data or a "
                 "smaller training.window"
             )
         self._witnesses = [torch.from_numpy(s.witnesses).to(device) for s in held]
         self._targets = [torch.from_numpy(s.target).to(device) for s in held]
         self.length, self._seed = length, seed
         """Samples of a window."""
-        places = torch.tensor([len(stretch.target) - length + 1 for stretch in held])
+        self.context = context
+        places = torch.tensor([len(stretch.target) - whole + 1 for stretch in held])
         self._ends = places.cumsum(0)
         self.samples = sum(len(stretch.target) for stretch in held)
         """Total number of samples."""
@@ -53,12 +64,14 @@ class Windows:
         return torch.from_numpy(generator.integers(int(self._ends[-1]), size=count))
 
     def batch(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return witnesses, `(batch, channels, time)`, and targets, `(batch, time)`."""
+        """Return witnesses, `(batch, channels, time)`, and targets, `(batch, time)`.
+
+        The witnesses have the context too.
+        """
         which = torch.searchsorted(self._ends, places, right=True)
         before = torch.cat([torch.zeros(1, dtype=torch.long), self._ends])[which]
-        cuts = [
-            (index, slice(start, start + self.length))
-            for index, start in zip(which.tolist(), (places - before).tolist(), strict=True)
-        ]
-        witnesses = torch.stack([self._witnesses[index][:, cut] for index, cut in cuts])
-        return witnesses, torch.stack([self._targets[index][cut] for index, cut in cuts])
+        ahead, whole = self.context.before, self.length + sum(self.context)
+        cuts = list(zip(which.tolist(), (places - before).tolist(), strict=True))
+        witnesses = [self._witnesses[index][:, start : start + whole] for index, start in cuts]
+        targets = [self._targets[index][start + ahead :][: self.length] for index, start in cuts]
+        return torch.stack(witnesses), torch.stack(targets)

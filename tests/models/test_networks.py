@@ -115,7 +115,7 @@ def test_windows_and_one_long_pass_agree_inside_the_measured_field() -> None:
     ("architecture", "said"),
     [
         ({"name": "autoencodr"}, "unknown 'autoencodr'; did you mean autoencoder?"),
-        ({}, "unknown ''; there are autoencoder, closed_form, wiener"),
+        ({}, "unknown ''; there are autoencoder, closed_form, hybrid, wiener"),
         ({"name": "autoencoder", "hiden": [8]}, "unknown 'hiden'; did you mean hidden?"),
         ({"name": "wiener", "channels": 3}, "architecture.wiener: unknown 'channels'"),
         ({"name": "wiener", "taps": 64}, "architecture.taps: 64 is not a positive odd integer"),

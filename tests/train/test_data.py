@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
+from deepclean.core.witness_checks import WitnessSettings
 from deepclean.errors import InputError
 from deepclean.train.data import SiteData, TrainingData, split
 from tests.helpers.training_site import (
@@ -123,3 +124,52 @@ def test_split_holds_out_the_last_seconds(shape: list[tuple[int, int]], fraction
     both = training + held_out
     assert all(a.end <= b.start for a, b in pairwise(both))
     assert all(any(span.covers(part) for span in spans) for part in both)
+
+
+CHECKS = WitnessSettings(frozen=2 * NS, limits={LINE: 60.0})
+
+
+def held(name: str, low: int, high: int) -> dict[str, np.ndarray]:
+    """Return one channel that keeps its value from a second's middle on."""
+    samples, rate = channels(200)[name].copy(), RATES[name]
+    samples[low * rate + rate // 2 : high * rate] = samples[low * rate + rate // 2]
+    return {name: samples}
+
+
+def checked(data: TrainingData) -> SiteData:
+    return SiteData(data, STRAIN, WITNESSES, STATE, CHECKS)
+
+
+@pytest.mark.parametrize(("low", "high"), [(20, 27), (60, 70), (100, 170)])
+def test_a_frozen_witness_costs_its_own_seconds_from_the_first_on(low: int, high: int) -> None:
+    data = toy_data(200, replaced=held(MOTION, low, high))
+    assert seconds_of(checked(data).usable()) == [(0, low), (high, 200)]
+    assert seconds_of(site(data).usable()) == [(0, 200)]
+
+
+def test_a_clipped_witness_costs_its_own_seconds() -> None:
+    data = toy_data(200, replaced=changed(LINE, 63, -60.0))
+    assert seconds_of(checked(data).usable()) == [(0, 63), (64, 200)]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_witness_that_fails_in_most_of_the_time_costs_itself(gone: bool) -> None:
+    missing = {MOTION: range(START + 10, START + 150)}
+    data = toy_data(200, gaps=missing) if gone else toy_data(200, replaced=held(MOTION, 10, 150))
+    found = checked(data)
+    assert seconds_of(found.usable()) == [(0, 200)]
+    assert found.unusable == {MOTION: 0.7}
+    block = found.read(Span.of_seconds(START + 100, 2))
+    assert block is not None
+    series = block.witnesses[MOTION]
+    assert isinstance(series, Series)
+    assert not series.samples.any()
+    assert set(block.witnesses) == set(WITNESSES)
+
+
+def test_where_all_witnesses_are_absent_none_is_at_fault() -> None:
+    missing = range(START + 10, START + 150)
+    data = toy_data(200, gaps={MOTION: missing, LINE: [*missing, START + 5]})
+    found = checked(data)
+    assert seconds_of(found.usable()) == [(0, 5), (6, 10), (150, 200)]
+    assert found.unusable == {}

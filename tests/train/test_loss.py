@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from deepclean.errors import ConfigError
-from deepclean.train.loss import InBandPower, build_loss
+from deepclean.train.loss import InBandPower, Log1p, build_loss
 
 RATE, BANDS = 256, ((25.0, 35.0), (60.0, 62.5))
 
@@ -41,7 +41,7 @@ def test_predicting_nothing_everything_and_half() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["asd_ratio", "log_asd_ratio"])
+@pytest.mark.parametrize("name", ["log1p", "asd_ratio", "log_asd_ratio"])
 def test_what_lies_outside_the_bands_does_not_count(name: str) -> None:
     target = noise(2)
     time = torch.arange(target.shape[1]) / RATE
@@ -50,6 +50,36 @@ def test_what_lies_outside_the_bands_does_not_count(name: str) -> None:
     inside = loss(100 * torch.cos(2 * torch.pi * 30 * time).expand_as(target), target)
     assert float(outside) == pytest.approx(float(loss(0 * target, target)), abs=1e-2)
     assert float(inside) > float(outside) + 0.5
+
+
+def relative(target: torch.Tensor, floor: torch.Tensor) -> Log1p:
+    """Return log1p, relative to what is under a line."""
+    loss = build_loss("log1p", {}, BANDS, RATE)
+    assert isinstance(loss, Log1p)
+    loss.reference = loss.power(floor).mean(dim=0)
+    return loss
+
+
+def test_log1p_is_relative_to_the_reference() -> None:
+    floor = noise(7, seconds=64)
+    loss = relative(floor, floor)
+    assert float(loss(0 * floor, floor)) == pytest.approx(np.log(2), abs=0.01)
+    assert float(loss(floor, floor)) == 0
+    # Quadratic near the reference, logarithmic far above it.
+    assert float(loss(-0.1 * floor, 0 * floor)) == pytest.approx(0.01, rel=0.05)
+    far = [float(loss(-scale * floor, 0 * floor)) for scale in (100.0, 1000.0)]
+    assert far[1] - far[0] == pytest.approx(np.log(100), rel=1e-3)
+
+
+def test_log1p_rewards_a_step_towards_a_line_that_the_published_loss_forbids() -> None:
+    """The step of an untrained network spills into the bins beside the line: no noise is there."""
+    time = torch.arange(64 * RATE) / RATE
+    floor, line = noise(8, batch=1, seconds=64), 2 * torch.cos(2 * torch.pi * 30 * time)[None]
+    wander = torch.sin(2 * torch.pi * 1.3 * time + torch.sin(2 * torch.pi * 0.21 * time))
+    target, step = floor + line, 0.5 * line * (1 + 0.3 * wander)
+    losses = (relative(target, floor), build_loss("asd_ratio", {}, BANDS, RATE))
+    gains = [float(loss(0 * step, target) - loss(step, target)) for loss in losses]
+    assert gains[1] < -0.02 < 0.04 < gains[0]
 
 
 def test_the_logarithm_pulls_harder_at_a_strong_line_s_remainder() -> None:
@@ -65,7 +95,7 @@ def test_the_logarithm_pulls_harder_at_a_strong_line_s_remainder() -> None:
     assert 0 < 3 * pulls[0] < pulls[1]
 
 
-@pytest.mark.parametrize("name", ["asd_ratio", "log_asd_ratio", "mse"])
+@pytest.mark.parametrize("name", ["log1p", "asd_ratio", "log_asd_ratio", "mse"])
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     loss = build_loss(name, {"fft_length": 1} if name != "mse" else {}, BANDS, RATE).double()
     target = noise(4, seconds=2).double()

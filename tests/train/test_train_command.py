@@ -92,6 +92,8 @@ def test_a_training_publishes_a_model_with_its_manifest(reference: Model) -> Non
         "gate_seconds",
         "epoch",
         "epoch_asd_ratio",
+        "network_gain",
+        "network_gain_sigma",
     }
     assert 1 <= figures["epoch"] <= 4
     assert 0 < figures["asd_ratio"] < 2  # hardly trained
@@ -157,9 +159,10 @@ def test_it_stops_when_nothing_gets_better(tmp_path: Path) -> None:
     )
     ratios = [p.asd_ratio for p in seen if p.asd_ratio is not None]
     assert len(ratios) < 30
-    assert ratios[-1] >= min(ratios[:-1])
-    assert manifest(model)["validation"]["epoch_asd_ratio"] == min(ratios)
-    assert manifest(model)["validation"]["epoch"] == 1 + ratios.index(min(ratios))
+    figures = manifest(model)["validation"]
+    assert figures["epoch"] == len(ratios) - 1  # one without a better score, and it stops
+    if figures["epoch"] > 0:
+        assert figures["epoch_asd_ratio"] == ratios[int(figures["epoch"]) - 1]
 
 
 def test_fine_tuning_starts_from_the_parent(reference: Model, tmp_path: Path) -> None:
@@ -218,11 +221,10 @@ def test_progress_is_told_of_every_batch_and_every_epoch(tmp_path: Path) -> None
         (("training.loss=asd_ration",), ConfigError, "did you mean asd_ratio"),
         (("training.loss_options={fft_length: 0.02}",), ConfigError, "no bin of a 0.02 s"),
         (("training.window=100",), InputError, "no training stretch holds one window"),
-        (("training.window=1",), ConfigError, "training.window: too short for the loss asd_ratio"),
+        (("training.window=1",), ConfigError, "training.window: too short for the loss log1p"),
         (("training.window=2.50390625",), ConfigError, "641 samples are not a multiple of the"),
         (("couplings.30Hz.predict.edge=0.03125",), ConfigError, "receptive field"),
         (("couplings.30Hz.witnesses=[LINE, MOTON]",), InputError, "did you mean H1:MOTION"),
-        (("strain.rate=1024",), InputError, "is at 512 Hz, the configuration says 1024 Hz"),
         (("training.learning_rate=1e30",), ModelError, "no longer finite"),
     ],
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deepclean import factory
 from deepclean.config import Config
+from deepclean.config.settings import engine_settings
 from deepclean.core.segments import total_seconds
 from deepclean.core.time import NS, Span
 from deepclean.errors import ModelError, OutputError
@@ -176,7 +177,8 @@ def _site(job: Job, data: tuple[ChannelHistory, ChannelHistory]) -> SiteData:
     if state is not None:
         data[0].require([state])
     witnesses = job.config.couplings[job.coupling].witnesses
-    return SiteData(TrainingData(*data), strain.channel, witnesses, state)
+    checks = engine_settings(job.config).witness
+    return SiteData(TrainingData(*data), strain.channel, witnesses, state, checks)
 
 
 def _load(job: Job, production: int) -> Model:

@@ -1,0 +1,1 @@
+"""The networks that are descended to: the published autoencoder, alone or on a closed form."""

@@ -1,0 +1,31 @@
+"""`deepclean train --network`, as the documentation has it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.helpers import training_site
+from tests.helpers.commands import Run
+
+
+def test_a_network_is_tried_on_top_of_the_closed_form(deepclean: Run, tmp_path: Path) -> None:
+    config = training_site.make_site(tmp_path)
+    span = f"--start {training_site.START} --end {training_site.START + training_site.SECONDS}"
+    done = deepclean(tmp_path, f"train -c toy.yaml 30Hz {span} --network --epochs 2").good()
+    # A linear coupling leaves a network nothing to find.
+    assert "network_gain_sigma " in done.stdout
+    assert "the closed form is kept by itself" in " ".join(done.stderr.split())
+    store = config.models.directory / "H1" / "30Hz"
+    newest = max(int(path.name) for path in store.iterdir() if path.name.isdigit())
+    manifest = json.loads((store / str(newest) / "manifest.json").read_text())
+    assert manifest["architecture"]["name"] == "closed_form"
+    assert manifest["validation"]["network_gain_sigma"] <= 3
+
+
+def test_a_network_is_not_asked_for_under_another_name(deepclean: Run, tmp_path: Path) -> None:
+    training_site.toy_config(tmp_path)
+    command = "train -c toy.yaml 30Hz --start 1 --end 2 --network --architecture wiener"
+    done = deepclean(tmp_path, command)
+    assert done.returncode == 2
+    assert "--architecture says wiener" in done.stderr

@@ -22,6 +22,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from deepclean.cluster.jobs import JobArray
 from deepclean.cluster.pins import pin
 from deepclean.cluster.shards import shards
 from deepclean.config import Config, to_yaml
@@ -244,6 +245,19 @@ def arguments(plan: ShardPlan, directory: Path) -> list[str]:
     for option, paths in (("--strain", request.strain), ("--witnesses", request.witnesses)):
         shared += [text for path in paths for text in (option, str(path))]
     return shared + ["--fetch"] * request.fetch
+
+
+def job_array(plan: ShardPlan, directory: Path, config: Config) -> JobArray:
+    """Return the shards as jobs of a scheduler.
+
+    Args:
+        plan: the plan.
+        directory: of the plan, absolute.
+        config: the configuration; it says how many threads a shard has.
+    """
+    own = {n: ("--start", str(a), "--end", str(b)) for n, (a, b) in enumerate(plan.shards, 1)}
+    shared = tuple(arguments(plan, directory))
+    return JobArray("replay", "shard", directory, shared, own, config.runtime.threads)
 
 
 def command(plan: ShardPlan, directory: Path, span: Span) -> str:

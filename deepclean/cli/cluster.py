@@ -14,9 +14,11 @@ import typer
 from deepclean.cli import submission
 from deepclean.cli.options import history_source, prepare
 from deepclean.cli.submission import Option, Scheduled
+from deepclean.cli.train_many import print_trainings
 from deepclean.config import Config
 from deepclean.core.segments import intersection
 from deepclean.core.time import NS, Span
+from deepclean.system.commands import program
 from deepclean.validate.segments import query_segments, read_segments
 
 if TYPE_CHECKING:
@@ -168,7 +170,7 @@ def submit_replay(replay: ReplayInput, wanted: SubmitRequest) -> None:
         submission.to_condor(command, scheduled.plan_only)
     else:
         submission.to_slurm(array, todo, site, scheduled.plan_only)
-    print(f"how far it is: {shlex.join([*plans.program(), 'shards', str(directory)])}")
+    print(f"how far it is: {shlex.join([*program(), 'shards', str(directory)])}")
 
 
 def _request(replay: ReplayInput, wanted: SubmitRequest) -> ReplayRequest:
@@ -231,16 +233,19 @@ def _continued(
 
 
 def shards(plan: Annotated[Path, typer.Argument(help="Directory of a plan.")]) -> None:
-    """List the unfinished shards of a plan, each with the command that cleans it alone.
+    """List what of a plan is not finished, each part with the command that does it alone.
 
-    Frames that were transferred back are first moved into the output. Exit status 0: all is
-    finished; 1: something is missing, and a repetition may succeed; 2: the plan or the input
-    cannot be used.
+    The plan is that of a replay, of trainings or of a tuning. Frames that were transferred back are
+    first moved into the output. Exit status 0: all is finished; 1: something is missing, and a
+    repetition may succeed; 2: the plan or the input cannot be used.
     """
+    from deepclean.cluster import trainings
     from deepclean.cluster.plan import CONFIG, ShardPlan
     from deepclean.cluster.verify import gather, unfinished
 
     directory = plan.absolute()
+    if (directory / trainings.PLAN).exists():
+        raise typer.Exit(print_trainings(directory))
     written = ShardPlan.read(directory)
     config = prepare(directory / CONFIG, None)
     request = written.request

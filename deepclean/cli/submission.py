@@ -22,6 +22,14 @@ Option = partial(typer.Option, rich_help_panel="On a pool or a cluster (docs/sca
 SchedulerOption = Annotated[
     str | None, Option(metavar="condor|slurm", help="Submit the work to this scheduler.")
 ]
+PlanOption = Annotated[
+    Path | None,
+    Option(
+        "--plan",
+        help="Directory of the plan; default: <store>-plan/<start>-<end>, beside the model store. "
+        "An existing plan is continued: only what is not finished is submitted.",
+    ),
+]
 PlanOnlyOption = Annotated[
     bool, Option("--plan-only", help="Write the plan and print the command that submits it.")
 ]
@@ -71,6 +79,26 @@ class Scheduled:
             raise ConfigError(f"--scheduler {self.scheduler}: must be condor or slurm")
         ours = condor.OURS if self.scheduler == "condor" else slurm.OURS
         return submit.SubmitSite(submit.settings(self.settings, ours), self.jobs, self.retries)
+
+
+def scheduled(
+    scheduler: str | None,
+    jobs: int | None,
+    plan: Path | None,
+    plan_only: bool,
+    retries: int,
+    settings: Sequence[str] | None,
+) -> Scheduled | None:
+    """Return the options of a submission; None where no scheduler is named.
+
+    Raises:
+        ConfigError: the others are given without a scheduler.
+    """
+    if scheduler is None:
+        if plan or plan_only or settings:
+            raise ConfigError("--plan, --plan-only and --submit go with --scheduler")
+        return None
+    return Scheduled(scheduler, jobs, plan, plan_only, retries, tuple(settings or ()))
 
 
 def require_idle(directory: Path) -> None:

@@ -17,13 +17,14 @@ from typing import Any
 
 from deepclean.cluster import transfer
 from deepclean.cluster.jobs import JobArray
-from deepclean.cluster.plan import CONFIG, LOGS, PINNED, ShardPlan, program
+from deepclean.cluster.plan import CONFIG, LOGS, PINNED, ShardPlan
 from deepclean.cluster.submit import SubmitSite
 from deepclean.cluster.verify import RETURNED
 from deepclean.core.time import Span
 from deepclean.errors import ConfigError
 from deepclean.io.source import HistorySource
 from deepclean.system.atomic import publish
+from deepclean.system.commands import program
 
 OURS = frozenset(
     "arguments queue initialdir output error universe transfer_input_files transfer_output_files "

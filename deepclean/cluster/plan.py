@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ from deepclean.io.retention import held
 from deepclean.io.source import HistorySource
 from deepclean.models.model import Model
 from deepclean.system.atomic import publish
+from deepclean.system.commands import program
 
 CONFIG, PINNED, PLAN, SHARDS, LOGS = "config.yaml", "pinned.json", "plan.json", "shards.txt", "logs"
 
@@ -229,12 +229,6 @@ def lines(plan: ShardPlan) -> str:
     text = ["# shard  GPS start  GPS end  seconds"]
     text += [f"{n} {a} {b} {b - a}" for n, (a, b) in enumerate(plan.shards, 1)]
     return "\n".join(text) + "\n"
-
-
-def program() -> list[str]:
-    """Return the command that runs this deepclean from any process on this file system."""
-    script = Path(sys.executable).with_name("deepclean")
-    return [str(script)] if script.exists() else [sys.executable, "-P", "-m", "deepclean"]
 
 
 def arguments(plan: ShardPlan, directory: Path) -> list[str]:

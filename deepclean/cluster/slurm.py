@@ -14,10 +14,11 @@ from itertools import groupby
 from pathlib import Path
 
 from deepclean.cluster.jobs import JobArray
-from deepclean.cluster.plan import LOGS, program
+from deepclean.cluster.plan import LOGS
 from deepclean.cluster.submit import SubmitSite, run
 from deepclean.errors import ConfigError
 from deepclean.system.atomic import publish
+from deepclean.system.commands import program
 
 OURS = frozenset(
     ("array", "dependency", "chdir", "output", "error", "open-mode", "requeue", "no-requeue")

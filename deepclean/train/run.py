@@ -19,6 +19,7 @@ from deepclean.models.networks import build as build_network
 from deepclean.models.tensors import Scalers
 from deepclean.train.checkpoint import Resume
 from deepclean.train.data import TrainingData
+from deepclean.train.lock import exclusively
 from deepclean.train.loop import Progress, descend
 from deepclean.train.prepare import Preparer, TrainingStretch
 from deepclean.train.solve import solve_closed_form
@@ -26,6 +27,12 @@ from deepclean.train.task import TrainingTask, make_task
 from deepclean.train.validation import HeldOut, longest_parts
 from deepclean.train.wiener import fit_wiener
 from deepclean.train.windows import Windows
+
+LOCK = ".training.lock"
+_BUSY = (
+    "trains this coupling already: wait for its end, stop it, or train into another "
+    "models.directory"
+)
 
 _DECIDED = 1e6
 """Standard errors beyond which more say nothing."""
@@ -67,10 +74,19 @@ def train(
         ConfigError: the configuration cannot be trained.
         InputError: the data lack channels, or are too few.
         ModelError: the parent does not fit, or the training diverged.
-        OutputError: the model could not be written.
+        OutputError: the model could not be written, or another process trains the coupling.
     """
     store = directory or config.models.directory
     task = make_task(config, coupling, data, parent, device)
+    with exclusively(store / config.interferometer / coupling, LOCK, _BUSY):
+        return _train(task, store, resume, progress)
+
+
+def _train(
+    task: TrainingTask, store: Path, resume: bool, progress: Callable[[Progress], None] | None
+) -> Path:
+    """Fit and publish, while no other process trains the coupling."""
+    config, coupling = task.config, task.name
     preparer = Preparer(task.site, task.engine, task.bandpass)
     unfinished = store / config.interferometer / coupling / ".training"
     figures: dict[str, float] = {}

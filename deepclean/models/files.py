@@ -26,6 +26,9 @@ from deepclean.models.tensors import Scalers
 
 WEIGHTS, SCALERS, GOLDEN = "weights.safetensors", "scalers.safetensors", "golden.safetensors"
 
+EPOCHS = "epochs.csv"
+"""The table of a training's epochs, for people: nothing depends on it, so it has no hash."""
+
 
 def write_model(
     models: Path, network: nn.Module, scalers: Scalers, description: Description

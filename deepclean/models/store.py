@@ -84,15 +84,28 @@ def add(
 
 
 def add_trained(
-    models_directory: Path, network: nn.Module, scalers: Scalers, description: Description
+    models_directory: Path,
+    network: nn.Module,
+    scalers: Scalers,
+    description: Description,
+    epochs: bytes | None = None,
 ) -> Path:
     """Write a trained network as the next version; the description's number does not count.
+
+    Args:
+        models_directory: the store.
+        network: the network.
+        scalers: of its channels.
+        description: everything else about the model.
+        epochs: the table of the training's epochs; None where there is none.
 
     Raises:
         ModelError: as `models.make`.
         OutputError: the file system refused.
     """
     content, manifest = models.make(network, scalers, description)
+    if epochs is not None:
+        content[models.EPOCHS] = epochs
     return add(models_directory, content, manifest, what="train")
 
 

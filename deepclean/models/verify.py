@@ -13,7 +13,7 @@ from deepclean.models import log as model_log
 from deepclean.models import permissions, versions
 from deepclean.models.manifest import MANIFEST
 
-PARTS = (MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN)
+PARTS = (MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN, models.EPOCHS)
 
 
 def version(path: Path, store: Path) -> list[str]:

@@ -20,6 +20,7 @@ from deepclean.models.tensors import Scalers
 from deepclean.train.checkpoint import Resume
 from deepclean.train.data import TrainingData
 from deepclean.train.lock import exclusively
+from deepclean.train.loggers import TrainingLog, logging_to
 from deepclean.train.loop import Progress, descend
 from deepclean.train.prepare import Preparer, TrainingStretch
 from deepclean.train.solve import solve_closed_form
@@ -78,17 +79,19 @@ def train(
     """
     store = directory or config.models.directory
     task = make_task(config, coupling, data, parent, device)
-    with exclusively(store / config.interferometer / coupling, LOCK, _BUSY):
-        return _train(task, store, resume, progress)
+    unfinished = store / config.interferometer / coupling / ".training"
+    run = f"{config.interferometer}-{coupling}-{task.fingerprint()[:8]}"
+    with (
+        exclusively(unfinished.parent, LOCK, _BUSY),
+        logging_to(config, coupling, run, unfinished, resume=resume, report=progress) as log,
+    ):
+        return _train(task, store, Resume(unfinished, task.fingerprint(), resume), log)
 
 
-def _train(
-    task: TrainingTask, store: Path, resume: bool, progress: Callable[[Progress], None] | None
-) -> Path:
+def _train(task: TrainingTask, store: Path, resume: Resume, log: TrainingLog) -> Path:
     """Fit and publish, while no other process trains the coupling."""
     config, coupling = task.config, task.name
     preparer = Preparer(task.site, task.engine, task.bandpass)
-    unfinished = store / config.interferometer / coupling / ".training"
     figures: dict[str, float] = {}
     network: nn.Module
     if task.architecture["name"] == "closed_form":
@@ -99,9 +102,7 @@ def _train(
         if task.architecture["name"] == "wiener":
             network = _solve(task, stretches)
         else:
-            network, figures = _descend(
-                task, stretches, scalers, Resume(unfinished, task.fingerprint(), resume), progress
-            )
+            network, figures = _descend(task, stretches, scalers, resume, log.progress)
     final = task.validate(network.eval(), scalers, HeldOut(task.site, task.held_out, keep=False))
     figures |= {
         "asd_ratio": final.asd_ratio,
@@ -112,8 +113,10 @@ def _train(
     # A manifest holds numbers. A figure that is none says that the output was not finite.
     figures = {name: value for name, value in figures.items() if math.isfinite(value)}
     version = versions.next_version(store / config.interferometer / coupling)
-    path = model_store.add_trained(store, network, scalers, task.describe(version, figures))
-    shutil.rmtree(unfinished, ignore_errors=True)
+    log.end(figures)
+    description = task.describe(version, figures)
+    path = model_store.add_trained(store, network, scalers, description, log.table)
+    shutil.rmtree(resume.directory, ignore_errors=True)
     return path
 
 

@@ -35,6 +35,9 @@ from deepclean.train.validation import HeldOut, ValidationFigures, engine_valida
 SOLVED = ("closed_form", "wiener")
 """Architectures whose weights are solved for, not descended to."""
 
+_NO_MATTER = {"device", "loggers", "log_directory"}
+"""Keys of the section `training` on which the weights do not depend."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingTask:
@@ -124,7 +127,7 @@ class TrainingTask:
         """Return a hash of everything that the weights depend on."""
         config = self.config
         facts = {
-            "training": config.training.model_dump(mode="json", exclude={"device"}),
+            "training": config.training.model_dump(mode="json", exclude=_NO_MATTER),
             "engine": config.engine.model_dump(mode="json"),
             "coupling": config.couplings[self.name].model_dump(mode="json"),
             "channels": self.site.rates,

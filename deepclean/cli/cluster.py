@@ -15,6 +15,7 @@ from deepclean.cli import submission
 from deepclean.cli.options import history_source, prepare
 from deepclean.cli.submission import Option, Scheduled
 from deepclean.cli.train_many import print_trainings
+from deepclean.cli.tune import print_study
 from deepclean.config import Config
 from deepclean.core.segments import intersection
 from deepclean.core.time import NS, Span
@@ -242,10 +243,13 @@ def shards(plan: Annotated[Path, typer.Argument(help="Directory of a plan.")]) -
     from deepclean.cluster import trainings
     from deepclean.cluster.plan import CONFIG, ShardPlan
     from deepclean.cluster.verify import gather, unfinished
+    from deepclean.tune import study as studies
 
     directory = plan.absolute()
     if (directory / trainings.PLAN).exists():
         raise typer.Exit(print_trainings(directory))
+    if (directory / studies.STUDY).exists():
+        raise typer.Exit(print_study(directory))
     written = ShardPlan.read(directory)
     config = prepare(directory / CONFIG, None)
     request = written.request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -138,8 +139,18 @@ def training_data(
     strain: list[Path] | None,
     witnesses: list[Path] | None,
     fetch: bool,
+    channels: Sequence[str] | None = None,
 ) -> TrainingData:
     """Return the data of a coupling's training that the options or the configuration name.
+
+    Args:
+        config: the configuration.
+        coupling: a name in it.
+        span: the span that is used.
+        strain: directories and files; None for the configured ones.
+        witnesses: directories and files; None for the configured ones.
+        fetch: whether the data come through gwpy instead.
+        channels: witnesses that are fetched; None for the coupling's.
 
     Raises:
         ConfigError: no input is named.
@@ -149,7 +160,7 @@ def training_data(
     from deepclean.train.data import TrainingData
 
     if fetch:
-        channels = stored.channels(config, coupling)
-        held = fetched(channels, span, config.strain.state_vector)
+        wanted = [*stored.channels(config, coupling), *(channels or ())]
+        held = fetched(list(dict.fromkeys(wanted)), span, config.strain.state_vector)
         return TrainingData(held, held, span)
     return TrainingData(*options.histories(config, strain, witnesses), span)

@@ -40,12 +40,14 @@ class ValidationFigures:
         seconds: duration of the cleaned data.
         gain_sigma: standard errors by which the cleaned strain is quieter than the raw one in the
             bands, paired segment by segment; negative if it is louder.
+        gains: of each segment of 2 s, how much quieter it is (see `segment_gains`).
     """
 
     asd_ratio: float
     worst_outside: float
     seconds: int
     gain_sigma: float = 0.0
+    gains: tuple[float, ...] = ()
 
 
 def objection(figures: Mapping[str, float]) -> str:
@@ -149,11 +151,13 @@ def engine_validation(
             "give more data or a larger training.validation_fraction"
         )
     worst = max(outside, key=lambda ratio: abs(ratio - 1))
+    every = np.concatenate(gains)
     return ValidationFigures(
         float(np.average(inside, weights=weights)),
         worst,
         sum(weights) // rate,
-        significance(np.concatenate(gains)),
+        significance(every),
+        tuple(map(float, every)),
     )
 
 

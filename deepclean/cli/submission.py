@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from deepclean.cluster import submit
+from deepclean.cluster.jobs import JobArray
 from deepclean.errors import ConfigError
-
-if TYPE_CHECKING:
-    from deepclean.cluster.jobs import JobArray
 
 Option = partial(typer.Option, rich_help_panel="On a pool or a cluster (docs/scale-out.md)")
 

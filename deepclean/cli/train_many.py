@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import click
+import typer
 
 from deepclean.cli import models_options as stored
 from deepclean.cli import options, submission
@@ -41,7 +41,7 @@ def chosen(config: Config, named: Sequence[str] | None, every: bool) -> list[str
 
 
 def train_many(
-    context: click.Context,
+    context: typer.Context,
     config: Config,
     names: Sequence[str],
     jobs: int | None,
@@ -94,7 +94,7 @@ def combined(statuses: Collection[int]) -> int:
     return 1 if any(status not in (0, 3) for status in statuses) else max(statuses)
 
 
-def forwarded(context: click.Context, without: Collection[str]) -> list[str]:
+def forwarded(context: typer.Context, without: Collection[str]) -> list[str]:
     """Return the options of a command as words that give them to another call; paths absolute.
 
     Args:
@@ -116,7 +116,7 @@ def forwarded(context: click.Context, without: Collection[str]) -> list[str]:
 
 
 def _submit(
-    context: click.Context, config: Config, names: Sequence[str], scheduled: Scheduled
+    context: typer.Context, config: Config, names: Sequence[str], scheduled: Scheduled
 ) -> None:
     """Write the plan of some trainings, or continue it, and submit what is not trained."""
     from deepclean.cluster import trainings

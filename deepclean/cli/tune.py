@@ -11,7 +11,10 @@ import typer
 from deepclean.cli import models_options as stored
 from deepclean.cli import options, submission
 from deepclean.cli.submission import Scheduled
+from deepclean.cli.train import training_data
+from deepclean.cluster.jobs import JobArray
 from deepclean.config import Config
+from deepclean.core.time import NS
 from deepclean.errors import ConfigError, WorkerError
 from deepclean.system.commands import program, side_by_side
 
@@ -62,7 +65,6 @@ def tune(
     scheduled = submission.scheduled(scheduler, jobs, None, plan_only, retries, submit)
     span = options.whole_span(start, end)
     options.limit_threads(settings)
-    from deepclean.core.time import NS
     from deepclean.tune.study import StudyRequest, identity, library
 
     library()  # raises before anything is read
@@ -121,14 +123,16 @@ def print_study(place: Path) -> int:
     page = write(result)
     print(f"{len(result.trials)} of {wanted} trials done")
     best, unseen = result.best, result.confirmation
-    if best is None or unseen is None:
+    if best is None:
         print("no trial has a model: see the report for the reasons")
     else:
         print(f"as configured: ASD ratio {result.as_is.ratio:.4f}")
         print(f"best, trial {best.number}: ASD ratio {best.value:.4f}")
         print(
-            f"on data that no trial has seen: {unseen.best:.4f}, as configured {unseen.as_is:.4f}; "
-            f"better by {unseen.sigma:.1f} standard errors"
+            "too few data that no trial has seen"
+            if unseen is None
+            else f"on data that no trial has seen: {unseen.best:.4f}, as configured "
+            f"{unseen.as_is:.4f}; better by {unseen.sigma:.1f} standard errors"
         )
         print(f"train it with\n  {result.command}")
     print(f"report: {page}")
@@ -137,7 +141,6 @@ def print_study(place: Path) -> int:
 
 def _study(place: Path, request: StudyRequest, settings: Config) -> StudyDirectory:
     """Return the search in a directory, which is begun if it is not there."""
-    from deepclean.cli.train import training_data
     from deepclean.tune.judge import divide
     from deepclean.tune.space import SearchSpace
     from deepclean.tune.study import STUDY, StudyDirectory
@@ -156,7 +159,6 @@ def _study(place: Path, request: StudyRequest, settings: Config) -> StudyDirecto
 
 def _data(directory: StudyDirectory) -> TrainingData:
     """Return the data of a search."""
-    from deepclean.cli.train import training_data
 
     request = directory.request
     paths = list(request.strain) or None, list(request.witnesses) or None
@@ -198,8 +200,6 @@ def _submit(
     directory: StudyDirectory, scheduled: Scheduled, wanted: int, timeout: float | None
 ) -> None:
     """Submit processes of a search."""
-    from deepclean.cluster.jobs import JobArray
-
     scheduled.site()  # raises before anything is submitted
     submission.require_idle(directory.path)
     numbers = range(1, (scheduled.jobs or 1) + 1)

@@ -51,7 +51,7 @@ class CsvLogger:
         self._rows: list[Sequence[Any]] = []
         if resume and path.exists():
             with output_errors(path, "cannot be read"):
-                _, *self._rows = csv.reader(path.read_text().splitlines())
+                self._rows += list(csv.reader(path.read_text().splitlines()))[1:]
 
     @property
     def table(self) -> bytes | None:
@@ -95,7 +95,7 @@ class TensorBoardLogger:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ConfigError(f"training.loggers: no TensorBoard here: {_EXTRA}") from error
-        self._writer: Any = SummaryWriter(str(directory))  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(directory))
         self._writer.add_text("settings", settings)
 
     def epoch(self, told: Progress) -> None:

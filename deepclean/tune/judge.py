@@ -47,7 +47,8 @@ def divide(config: Config, data: TrainingData, witnesses: Sequence[str]) -> Data
     share = config.tune.held_out / (1 - config.tune.confirm)
     training, held_out = split(rest, min(share, 1.0))
     parts = DataSplit(tuple(training), tuple(held_out), tuple(confirm))
-    for name, spans in (("training", training), ("tune.held_out", held_out)):
+    named = (("tune.held_out", held_out), ("tune.confirm", confirm), ("training", training))
+    for name, spans in named:
         found = sum(span.duration for span in spans) // NS
         if found < _LEAST:
             raise InputError(f"{name}: {found} s of data; a search needs {_LEAST} s at least")

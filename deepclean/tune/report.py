@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepclean.core.block import Float64
+from deepclean.errors import InputError
 from deepclean.models.versions import versions
 from deepclean.system.atomic import publish
 from deepclean.train.data import TrainingData
@@ -55,7 +56,7 @@ class SearchResult:
         trials: with a result, in order of number.
         as_is: the result of the configuration as it is.
         best: the best trial; None where no trial has a model.
-        confirmation: None where no trial has a model.
+        confirmation: None where no trial has a model, or the data are too few.
         effects: share of the results' variance that goes with each parameter.
     """
 
@@ -92,7 +93,6 @@ def result_of(directory: StudyDirectory, data: TrainingData) -> SearchResult:
 
     Raises:
         ConfigError: Optuna is not installed.
-        InputError: there is too little data to confirm the best.
         OutputError: the file system refused.
     """
     study = directory.study()
@@ -146,17 +146,25 @@ def html(result: SearchResult) -> str:
     )
 
 
-def _confirmed(directory: StudyDirectory, data: TrainingData, best: FrozenTrial) -> Confirmation:
-    """Return the comparison on data that no trial has seen, which is made once for a trial."""
+def _confirmed(
+    directory: StudyDirectory, data: TrainingData, best: FrozenTrial
+) -> Confirmation | None:
+    """Return the comparison on data that no trial has seen, which is made once for a trial.
+
+    It is None where the data are too few for the engine's history and look-ahead.
+    """
     path = directory.path / CONFIRMED
     if path.exists():
         held = Confirmation(**json.loads(path.read_text()))
         if held.trial == best.number:
             return held
     number = best.user_attrs.get(SAME_AS, best.number)
-    found = _unseen(directory, data, best.params, directory.place(number))
+    try:
+        found = _unseen(directory, data, best.params, directory.place(number))
+        usual = _unseen(directory, data, None, directory.path / AS_IS)
+    except InputError:
+        return None
     assert found is not None
-    usual = _unseen(directory, data, None, directory.path / AS_IS)
     ratio, gains = usual or (1.0, np.zeros(2))
     made = Confirmation(best.number, found[0], ratio, _difference(found[1], gains))
     publish(path, json.dumps(asdict(made)).encode())

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -34,6 +34,7 @@ from deepclean.tune.judge import DataSplit
 from deepclean.tune.space import SearchSpace
 
 if TYPE_CHECKING:
+    from optuna.storages.journal._file import BaseJournalFileLock
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
 
@@ -183,7 +184,8 @@ class StudyDirectory:
         from optuna.storages.journal import JournalFileBackend
 
         path = self.path / JOURNAL
-        backend = JournalFileBackend(str(path), lock_obj=_JournalLock(path.with_suffix(".lock")))
+        lock = cast("BaseJournalFileLock", _JournalLock(path.with_suffix(".lock")))
+        backend = JournalFileBackend(str(path), lock_obj=lock)
         found: Study = optuna.create_study(
             storage=JournalStorage(backend),
             study_name=self.request.coupling,
@@ -192,9 +194,7 @@ class StudyDirectory:
         )
         # Other choices than those of an earlier process that had this number.
         seed = self.config.tune.seed + 1000 * worker + len(found.get_trials(deepcopy=False))
-        found.sampler = optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, constant_liar=True
-        )
+        found.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
         return found
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Trainings carried out by a real Slurm (see test_slurm)."""
+"""Trainings and a search carried out by a real Slurm (see test_slurm)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deepclean.models.versions import read_pointer
-from tests.helpers import slurm_cluster
+from tests.helpers import slurm_cluster, tuned_site
 from tests.helpers import training_site as toy
 from tests.helpers.training_site import START
 
@@ -105,3 +105,21 @@ def test_three_couplings(place: Path, cluster: Environ) -> None:
     assert "JobState=COMPLETED" in said, log
     assert "3 of 3 couplings trained" in log
     assert [read_pointer(place / "models/H1" / name, "production") for name in BANDS] == [1, 1, 1]
+
+
+def test_search_of_two_processes(tmp_path: Path, cluster: Environ) -> None:
+    pytest.importorskip("optuna", reason="needs the extra tune")
+    tuned_site.make_site(tmp_path)
+    line = f"tune {tuned_site.SPAN} 30Hz --study search --trials 8 --scheduler slurm --jobs 2"
+    said = submitted(tmp_path, cluster, line)
+    log = (tmp_path / "search/logs/verify.log").read_text()
+    assert "JobState=COMPLETED" in said, log
+    assert "8 of 8 trials done" in log
+    logs = [path.read_text() for path in sorted((tmp_path / "search/logs").glob("worker-*.log"))]
+    assert len(logs) == 2
+    numbers = re.findall(r"^trial (\d+):", "".join(logs), re.MULTILINE)
+    assert sorted(map(int, numbers)) == list(range(8))
+    assert (tmp_path / "search/index.html").exists()
+    done = deepclean(tmp_path, cluster, "shards search")
+    assert done.returncode == 0
+    assert "train it with" in done.stdout

@@ -17,6 +17,7 @@ from deepclean.config import Config
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError, WorkerError
 from deepclean.system.commands import program, side_by_side
+from deepclean.tune.space import SearchSpace
 
 if TYPE_CHECKING:
     from deepclean.train.data import TrainingData
@@ -142,7 +143,6 @@ def print_study(place: Path) -> int:
 def _study(place: Path, request: StudyRequest, settings: Config) -> StudyDirectory:
     """Return the search in a directory, which is begun if it is not there."""
     from deepclean.tune.judge import divide
-    from deepclean.tune.space import SearchSpace
     from deepclean.tune.study import STUDY, StudyDirectory
 
     if (place / STUDY).exists():
@@ -159,7 +159,6 @@ def _study(place: Path, request: StudyRequest, settings: Config) -> StudyDirecto
 
 def _data(directory: StudyDirectory) -> TrainingData:
     """Return the data of a search."""
-
     request = directory.request
     paths = list(request.strain) or None, list(request.witnesses) or None
     return training_data(

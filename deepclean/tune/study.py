@@ -5,7 +5,8 @@
     journal.log    Optuna's journal: every trial with its point and its result
     trials/0007/   a store with the model of trial 7, and its lock
     asis/          the same for the configuration as it is
-    logs/          the output of the workers
+    logs/          the output of the workers on a cluster
+    dashboards/    runs for TensorBoard and Weights & Biases, where `training.loggers` names them
     trials.csv     a table of the trials
     index.html     the report
 

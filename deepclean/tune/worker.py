@@ -17,6 +17,7 @@ from deepclean.models.manifest import Manifest
 from deepclean.system.atomic import publish
 from deepclean.system.lock import locked
 from deepclean.train.data import TrainingData
+from deepclean.train.loggers import logging_to
 from deepclean.train.run import train
 from deepclean.train.validation import ValidationFigures
 from deepclean.tune.judge import judge
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 AS_IS = "asis"
 """Directory of the configuration as it is, and the beginning of its file of figures."""
+
+LOGGED = "dashboards"
+"""Directory of the runs that the loggers write for dashboards."""
 
 _WORST = 10.0
 """ASD ratio that stands for any higher one, and for none that is finite."""
@@ -141,7 +145,11 @@ def run(
     figures = {"worst_outside": judged.worst_outside, "gain_sigma": judged.gain_sigma}
     figures |= {"parameters": manifest.validation.get("parameters", math.nan)}
     finite = {name: value for name, value in figures.items() if math.isfinite(value)}
-    return TrialResult(min(judged.asd_ratio, _WORST), "", finite)
+    ratio = min(judged.asd_ratio, _WORST)
+    name = AS_IS if point is None else f"trial-{place.name}"
+    with logging_to(config, directory.request.coupling, name, place) as log:
+        log.end({"held_out_asd_ratio": ratio, **finite})
+    return TrialResult(ratio, "", finite)
 
 
 def judged_on(
@@ -167,10 +175,6 @@ def judged_on(
 def _overrides(directory: StudyDirectory, point: Point | None) -> list[str]:
     logs = f"training.log_directory={directory.path / LOGGED}"
     return [logs, *([] if point is None else directory.space.overrides(point))]
-
-
-LOGGED = "dashboards"
-"""Directory of the runs that the loggers write for dashboards."""
 
 
 def _same(directory: StudyDirectory, study: Study, point: Point) -> tuple[int, TrialResult] | None:

@@ -235,5 +235,5 @@ def test_what_cannot_be_trained_says_why(
 def test_a_table_that_cannot_be_written_is_the_outputs_fault(tmp_path: Path) -> None:
     (tmp_path / "models/H1/30Hz").mkdir(parents=True)
     (tmp_path / "models/H1/30Hz/.training").write_text("in the way")
-    with pytest.raises(OutputError, match="/.training/epochs.csv: cannot be written"):
+    with pytest.raises(OutputError, match=r"/\.training/epochs\.csv: cannot be written"):
         trained(tmp_path)

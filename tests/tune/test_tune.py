@@ -171,4 +171,5 @@ def test_killed_search_of_two_processes_goes_on(place: Path) -> None:
     failed = [each.params for each in trials if each.state.name == "FAIL"]
     finished = [each.params for each in trials if each.state.name == "COMPLETE"]
     assert failed  # they were killed in the midst of trials
-    assert all(point in finished for point in failed)
+    # One that was killed while its point was chosen has a part of it.
+    assert all(any(point.items() <= done.items() for done in finished) for point in failed)

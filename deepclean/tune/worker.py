@@ -7,12 +7,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from errno import EACCES, EAGAIN
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepclean.config import load
 from deepclean.core.time import Span
-from deepclean.errors import ConfigError, InputError, ModelError
+from deepclean.errors import ConfigError, InputError, ModelError, OutputError
 from deepclean.models.manifest import Manifest
 from deepclean.system.atomic import publish
 from deepclean.system.lock import locked
@@ -66,7 +67,7 @@ def work(
 ) -> None:
     """Run trials until so many are finished, or no more begin because the time is up.
 
-    The configuration as it is comes first; whichever process is first does it.
+    The configuration as it is comes first: one process does it while the others begin.
 
     Args:
         directory: the search.
@@ -81,7 +82,11 @@ def work(
         OutputError: the file system refused.
     """
     begun = time.monotonic()
-    as_is(directory, data, say)
+    try:
+        as_is(directory, data, say, wait=False)
+    except OutputError as error:
+        if error.errno not in (EACCES, EAGAIN):
+            raise
     study = directory.study(worker)
     while timeout is None or time.monotonic() - begun < timeout:
         with directory.next_trial(study, wanted) as trial:
@@ -103,11 +108,26 @@ def work(
 
 
 def as_is(
-    directory: StudyDirectory, data: TrainingData, say: Callable[[str], None] = print
+    directory: StudyDirectory,
+    data: TrainingData,
+    say: Callable[[str], None] = print,
+    *,
+    wait: bool = True,
 ) -> TrialResult:
-    """Return the result of the configuration as it is, which is found once."""
+    """Return the result of the configuration as it is, which is found once.
+
+    Args:
+        directory: the search.
+        data: the sources.
+        say: told a line if it is found now.
+        wait: whether to wait for another process that is at it.
+
+    Raises:
+        OutputError: another process is at it, or the file system refused.
+    """
     path = directory.path / f"{AS_IS}.json"
-    with locked(directory.path / f".{AS_IS}.lock"):
+    busy = None if wait else "is at the configuration as it is"
+    with locked(directory.path / f".{AS_IS}.lock", busy):
         if path.exists():
             return TrialResult(**json.loads(path.read_text()))
         result = run(directory, data, None, directory.path / AS_IS)

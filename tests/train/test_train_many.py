@@ -64,6 +64,7 @@ def in_force(place: Path, coupling: str) -> int | None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_one_that_fails_leaves_the_others(place: Path) -> None:
     done = command(place, f"train {SPAN} 30Hz absent 33Hz --jobs 2 --set runtime.threads=1")
     assert done.returncode == 2, done.stdout + done.stderr

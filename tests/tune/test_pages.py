@@ -79,10 +79,8 @@ def test_searches_of_the_page(place: Path, deepclean: Run, line: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_commands_that_start_processes(
-    place: Path, deepclean: Run, capfd: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.timeout(600)
+def test_commands_that_start_processes(place: Path, deepclean: Run) -> None:
     pytest.importorskip("optuna", reason="needs the extra tune")
     deepclean(place, short(TUNE[0], 4)).good()
     assert len(list((place / "tune-60Hz/trials").iterdir())) == 4
@@ -98,6 +96,10 @@ def test_submissions_of_the_page(place: Path, deepclean: Run) -> None:
     assert "worker" in deepclean(place, f"{tune} --plan-only").good().stdout
     assert '--array="1-8%8"' in (place / "search/slurm/workers.sh").read_text()
     assert "0 of 2 trials done" in deepclean(place, listed_tune).stdout
+    pytest.importorskip("ezdag", reason="needs the extra scheduler")
+    condor = tune.replace("slurm", "condor")
+    assert "condor_submit_dag" in deepclean(place, f"{condor} --plan-only").good().stdout
+    assert 'own="8"' in (place / "search/condor/tune.dag").read_text()
 
 
 def test_section_of_the_page_is_a_configuration(place: Path) -> None:

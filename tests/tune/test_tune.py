@@ -136,7 +136,7 @@ def test_missing_optuna_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_killed_search_of_two_processes_goes_on(place: Path) -> None:
     """All processes are killed in the midst of trials; repeated, the search has each trial once."""
     words = [sys.executable, "-m", "deepclean", "tune", *shlex.split(SPAN), "30Hz"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,34 +17,47 @@ _RIDGE = 1e-3
 """Relative to a column's power: parameters that always changed together share what they did."""
 
 
-def effects(points: Sequence[Mapping[str, Any]], results: Sequence[float]) -> dict[str, float]:
-    """Return the share of the results' variance that each parameter explains, largest first.
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What goes with a parameter, as shares of the results' variance.
 
-    The results are fitted by a sum of one term for each value of each parameter. The share of a
-    parameter is what the fit loses without it, as a part of the variance. A parameter that a point
-    does not have counts as a value of its own. The shares need not add up to 1: interactions are
-    nobody's, and what two parameters can both explain is counted for neither.
+    Args:
+        alone: what its values explain by themselves, less what as many values explain by chance.
+        beyond: what a fit of all parameters loses without it. Of two that always changed together
+            neither has much of it; interactions are in none.
+    """
+
+    alone: float
+    beyond: float
+
+
+def effects(points: Sequence[Mapping[str, Any]], results: Sequence[float]) -> dict[str, Effect]:
+    """Return what mattered, by parameter, the largest effect first.
+
+    The results are fitted by a sum of one term for each value of each parameter. A parameter that a
+    point does not have counts as a value of its own. By chance, `k` values explain
+    `(k - 1) / (n - 1)` of the variance of `n` results: the adjusted share is
+    `1 - (left / (n - k)) / (total / (n - 1))`.
 
     Args:
         points: the parameters of each trial.
         results: of each trial.
-
-    >>> points = [{"a": a, "b": b} for a in (0, 1) for b in (True, False)]
-    >>> effects(points, [1.0, 1.0, 3.0, 3.0])
-    {'a': 0.99..., 'b': 0.0}
     """
     values = np.asarray(results, dtype=np.float64)
     names = list(dict.fromkeys(name for point in points for name in point))
     total = float(np.sum((values - values.mean()) ** 2)) if len(values) else 0.0
     if len(values) < 2 or total == 0:
-        return dict.fromkeys(names, 0.0)
+        return dict.fromkeys(names, Effect(0.0, 0.0))
     columns = {name: _columns([point.get(name) for point in points]) for name in names}
     whole = _left(columns, values)
-    shares = {}
+    found = {}
     for name in names:
-        rest = {other: made for other, made in columns.items() if other != name}
-        shares[name] = round(max(0.0, _left(rest, values) - whole) / total, 6)
-    return dict(sorted(shares.items(), key=lambda each: -each[1]))
+        others = {other: made for other, made in columns.items() if other != name}
+        free = max(len(values) - columns[name].shape[1], 1)
+        alone = 1 - _left({name: columns[name]}, values) / free * (len(values) - 1) / total
+        beyond = (_left(others, values) - whole) / total
+        found[name] = Effect(max(alone, 0.0), max(beyond, 0.0))
+    return dict(sorted(found.items(), key=lambda each: (-each[1].alone, -each[1].beyond)))
 
 
 def _columns(column: Sequence[Any]) -> Float64:

@@ -18,7 +18,7 @@ from deepclean.errors import InputError
 from deepclean.models.versions import versions
 from deepclean.system.atomic import publish
 from deepclean.train.data import TrainingData
-from deepclean.tune.effects import effects
+from deepclean.tune.effects import Effect, effects
 from deepclean.tune.space import Point
 from deepclean.tune.study import FAULT, SAME_AS, StudyDirectory, figures_of
 from deepclean.tune.worker import AS_IS, TrialResult, as_is, judged_on
@@ -57,7 +57,7 @@ class SearchResult:
         as_is: the result of the configuration as it is.
         best: the best trial; None where no trial has a model.
         confirmation: None where no trial has a model, or the data are too few.
-        effects: share of the results' variance that goes with each parameter.
+        effects: what of log(ASD ratio) goes with each parameter.
     """
 
     directory: StudyDirectory
@@ -65,7 +65,7 @@ class SearchResult:
     as_is: TrialResult
     best: FrozenTrial | None
     confirmation: Confirmation | None
-    effects: Mapping[str, float]
+    effects: Mapping[str, Effect]
 
     @property
     def options(self) -> list[str]:

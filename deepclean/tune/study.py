@@ -211,7 +211,7 @@ class StudyDirectory:
         Raises:
             OutputError: the file system refused.
         """
-        with locked(self.path / ".lock"):
+        with locked(self.path / ".lock", quiet=True):
             self._reclaim(study)
             trials = study.get_trials(deepcopy=False)
             if sum(_counts(trial) for trial in trials) >= wanted:
@@ -274,7 +274,7 @@ class _JournalLock:
     def acquire(self) -> bool:
         """Take the lock, after whoever has it."""
         with output_errors(self._path, "the journal cannot be locked"):
-            self._held = take(self._path)
+            self._held = take(self._path, quiet=True)
         return True
 
     def release(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from deepclean.config import Config, load
 from deepclean.errors import ConfigError
-from deepclean.tune.effects import effects
+from deepclean.tune.effects import Effect, effects
 from deepclean.tune.space import SearchSpace
 from tests.helpers.training_site import LINE, MOTION, toy_config
 
@@ -136,18 +136,25 @@ def test_effects_tell_what_mattered() -> None:
     results = [1.0 * p["a"] + 0.5 * (p["b"] == "1") + 0.01 * rng.standard_normal() for p in points]
     found = effects(points, results)
     assert list(found)[:2] == ["a", "b"]
-    shares = np.array(list(found.values()))
     # Of independent terms the variances are 1/4 and 0.5^2 (1/3) (2/3).
     expected = np.array([1 / 4, 1 / 18]) / (1 / 4 + 1 / 18)
-    assert np.allclose(shares[:2], expected, atol=0.1)
-    assert shares[2] < 0.02
-    assert effects(points, [1.0] * 60) == {"a": 0.0, "b": 0.0, "c": 0.0}
+    for kind in ("alone", "beyond"):
+        shares = np.array([getattr(found[name], kind) for name in "abc"])
+        assert np.allclose(shares[:2], expected, atol=0.12)
+        assert shares[2] < 0.05
+    assert set(effects(points, [1.0] * 60).values()) == {Effect(0.0, 0.0)}
     assert effects([], []) == {}
+
+
+def test_effects_of_parameters_that_changed_together() -> None:
+    points = [{"a": bool(n % 2), "b": bool(n % 2)} for n in range(20)]
+    found = effects(points, [float(n % 2) for n in range(20)])
+    assert all(each.alone > 0.99 and each.beyond < 0.01 for each in found.values())
 
 
 def test_effects_of_parameters_that_not_all_trials_have() -> None:
     points: list[dict[str, Any]] = [{"kind": "x", "rate": r} for r in (1.0, 2.0, 3.0)]
     points += [{"kind": "y"} for _ in range(3)]
     found = effects(points, [1.0, 2.0, 3.0, 2.0, 2.0, 2.0])
-    assert found["rate"] > 0.9
-    assert found["kind"] < 0.1
+    assert found["rate"].beyond > 0.9
+    assert found["kind"].beyond < 0.1

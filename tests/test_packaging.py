@@ -47,7 +47,8 @@ def constraint_lines() -> list[str]:
 
 
 PEERS = ROOT / "tests" / "peers"  # programs that run in an environment of their own
-USED = PROJECT["dependencies"] + EXTRAS["train"] + EXTRAS["scheduler"]
+OPTIONAL = [one for name in EXTRAS if name != "dev" for one in EXTRAS[name]]
+USED = PROJECT["dependencies"] + OPTIONAL
 DECLARED = by_name(USED + EXTRAS["dev"])
 PINNED = by_name(constraint_lines())
 

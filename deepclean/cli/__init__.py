@@ -17,6 +17,7 @@ from deepclean.cli import (
     simulate,
     status,
     train,
+    tune,
     validate,
     witnesses,
 )
@@ -38,6 +39,8 @@ app.command("replay")(replay.replay)
 app.command("shards")(cluster.shards)
 app.command("validate")(validate.validate)
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
+app.command("tune-worker", hidden=True)(tune.tune_worker)
 app.command("witnesses")(witnesses.witnesses)
 app.command("retrain")(retrain.retrain)
 app.command("simulate")(simulate.simulate)

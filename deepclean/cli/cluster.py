@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deepclean.cli import submission
 from deepclean.cli.options import history_source, prepare
-from deepclean.cluster import submit
+from deepclean.cli.submission import Option, Scheduled
+from deepclean.cli.train_many import print_trainings
+from deepclean.cli.tune import print_study
 from deepclean.config import Config
 from deepclean.core.segments import intersection
 from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError
+from deepclean.system.commands import program
 from deepclean.validate.segments import query_segments, read_segments
 
 if TYPE_CHECKING:
@@ -25,30 +28,24 @@ if TYPE_CHECKING:
     from deepclean.io.source import HistorySource
     from deepclean.models.model import Model
 
-_PANEL = "On a pool or a cluster (docs/scale-out.md)"
-_Option = partial(typer.Option, rich_help_panel=_PANEL)
-
 SchedulerOption = Annotated[
     str | None,
-    _Option(
+    Option(
         metavar="condor|slurm",
         help="Cut the unfinished time into shards and submit them to this scheduler.",
     ),
 ]
 PlanOption = Annotated[
     Path | None,
-    _Option(
+    Option(
         "--plan",
         help="Directory of the plan; default: <output>-plan/<start>-<end>. An existing plan is "
         "continued with its own models: only unfinished shards are submitted.",
     ),
 ]
-PlanOnlyOption = Annotated[
-    bool, _Option("--plan-only", help="Write the plan and print the command that submits it.")
-]
 ShardOption = Annotated[
     int | None,
-    _Option(
+    Option(
         min=1,
         metavar="SECONDS",
         help="Longest shard; default: 65536, or 4096 if input files are transferred.",
@@ -56,27 +53,15 @@ ShardOption = Annotated[
 ]
 SegmentsOption = Annotated[
     Path | None,
-    _Option(help="Clean only the segments in this file: HDF5, XML, or text of two columns."),
+    Option(help="Clean only the segments in this file: HDF5, XML, or text of two columns."),
 ]
 FlagOption = Annotated[
     str | None,
-    _Option(help="Data-quality flag in that file; without a file, in the segment database."),
-]
-RetriesOption = Annotated[
-    int, _Option(min=0, help="How often a shard is repeated that may then succeed.")
-]
-SubmitOption = Annotated[
-    list[str] | None,
-    _Option(
-        "--submit",
-        metavar="KEY=VALUE",
-        help="A setting of the scheduler: partition=long (an option of sbatch), "
-        "accounting_group=... (a command of a submit description). May be repeated.",
-    ),
+    Option(help="Data-quality flag in that file; without a file, in the segment database."),
 ]
 PinnedOption = Annotated[
     Path | None,
-    _Option(
+    Option(
         metavar="FILE",
         help="Use the models that this file of a plan pins, with the plan's configuration. Shards "
         "are called with this option.",
@@ -134,15 +119,10 @@ class ReplayInput:
 class SubmitRequest:
     """The options of a replay that is submitted to a scheduler, as the command line gives them."""
 
-    scheduler: str
-    jobs: int | None
-    plan: Path | None
-    plan_only: bool
+    scheduled: Scheduled
     shard: int | None
     segments: Path | None
     flag: str | None
-    retries: int
-    settings: list[str]
 
 
 def submit_replay(replay: ReplayInput, wanted: SubmitRequest) -> None:
@@ -153,28 +133,25 @@ def submit_replay(replay: ReplayInput, wanted: SubmitRequest) -> None:
         InputError: there is no strain.
         OutputError: the plan cannot be written.
     """
-    from deepclean.cluster import condor, slurm
+    from deepclean.cluster import condor
     from deepclean.cluster import plan as plans
     from deepclean.factory import make_engine
 
-    if wanted.scheduler not in {"condor", "slurm"}:
-        raise ConfigError(f"--scheduler {wanted.scheduler}: must be condor or slurm")
-    ours = condor.OURS if wanted.scheduler == "condor" else slurm.OURS
-    settings = submit.settings(wanted.settings, ours)
-    site = submit.SubmitSite(settings, wanted.jobs, wanted.retries)
+    scheduled = wanted.scheduled
+    site = scheduled.site()
     config, span = replay.decided(), replay.span  # decided once for all shards
     request = _request(replay, wanted)
     default = request.output.with_name(f"{request.output.name}-plan")
-    directory = (wanted.plan or default / f"{request.start}-{request.end}").absolute()
+    directory = (scheduled.plan or default / f"{request.start}-{request.end}").absolute()
     source = replay.open_source()
     source.check()
     if (directory / plans.PLAN).exists():
         plan, loaded, left = _continued(config, request, source, directory)
         todo = [one.number for one in left if one.number is not None]
     else:
-        sent = (settings.get("should_transfer_files") or "no").lower() != "no"
+        sent = (site.settings.get("should_transfer_files") or "no").lower() != "no"
         longest = wanted.shard or (SHIPPED_LONGEST if sent else plans.LONGEST // NS)
-        limits = plans.ShardLimits(longest * NS, wanted.jobs or 1)
+        limits = plans.ShardLimits(longest * NS, scheduled.jobs or 1)
         counting = _counting(span, wanted.segments, wanted.flag)
         plan, loaded = _planned(config, request, source, counting, limits)
         left, todo = [], list(plan.numbered)
@@ -188,13 +165,13 @@ def submit_replay(replay: ReplayInput, wanted: SubmitRequest) -> None:
         print("nothing to submit" if left else "all is done: nothing to submit")
         return
     print(f"plan: {directory}")
-    if wanted.scheduler == "condor":
-        command = condor.write(plan, directory, config, todo, site, source, engine.needs)
-        _submit_to_condor(command, wanted.plan_only)
+    array = plans.job_array(plan, directory, config)
+    if scheduled.scheduler == "condor":
+        command = condor.write_replay(array, plan, todo, site, source, engine.needs)
+        submission.to_condor(command, scheduled.plan_only)
     else:
-        commands = slurm.write(plan, directory, config, todo, site)
-        _submit_to_slurm(directory, commands, wanted.plan_only, max(todo))
-    print(f"how far it is: {shlex.join([*plans.program(), 'shards', str(directory)])}")
+        submission.to_slurm(array, todo, site, scheduled.plan_only)
+    print(f"how far it is: {shlex.join([*program(), 'shards', str(directory)])}")
 
 
 def _request(replay: ReplayInput, wanted: SubmitRequest) -> ReplayRequest:
@@ -242,15 +219,13 @@ def _continued(
     config: Config, request: ReplayRequest, source: HistorySource, directory: Path
 ) -> tuple[ShardPlan, dict[str, Model], list[UnfinishedShard]]:
     """Return an existing plan, its models, and what of it is not finished."""
-    from deepclean.cluster import condor, slurm
     from deepclean.cluster.pins import load_pinned
     from deepclean.cluster.plan import PINNED, ShardPlan, require_same
     from deepclean.cluster.verify import gather, unfinished
 
     plan = ShardPlan.read(directory)
     require_same(plan, request, config, directory)
-    slurm.require_idle(directory)
-    condor.require_idle(directory)
+    submission.require_idle(directory)
     loaded = load_pinned(config, directory / PINNED, "cpu")
     gather(plan, config, directory)
     left = list(unfinished(plan, config, source))
@@ -258,38 +233,23 @@ def _continued(
     return plan, loaded, left
 
 
-def _submit_to_condor(command: list[str], plan_only: bool) -> None:
-    if plan_only:
-        print(f"submit it with\n  {shlex.join(command)}")
-        return
-    submit.run(command)
-    print("submitted; logs/verify.log will list what is done")
-
-
-def _submit_to_slurm(
-    directory: Path, commands: list[list[str]], plan_only: bool, highest: int
-) -> None:
-    from deepclean.cluster import slurm
-
-    if plan_only:
-        first, second = (shlex.join(command) for command in commands)
-        print(f"submit it with\n  ARRAY=$({first})\n  {second.replace('ARRAY', '$ARRAY')}")
-        return
-    array, verify = slurm.submit(directory, commands, highest)
-    print(f"submitted: job {array}, and {verify}, which lists in logs/verify.log what is done")
-
-
 def shards(plan: Annotated[Path, typer.Argument(help="Directory of a plan.")]) -> None:
-    """List the unfinished shards of a plan, each with the command that cleans it alone.
+    """List what of a plan is not finished, each part with the command that does it alone.
 
-    Frames that were transferred back are first moved into the output. Exit status 0: all is
-    finished; 1: something is missing, and a repetition may succeed; 2: the plan or the input
-    cannot be used.
+    The plan is that of a replay, of trainings or of a tuning. Frames that were transferred back are
+    first moved into the output. Exit status 0: all is finished; 1: something is missing, and a
+    repetition may succeed; 2: the plan or the input cannot be used.
     """
+    from deepclean.cluster import trainings
     from deepclean.cluster.plan import CONFIG, ShardPlan
     from deepclean.cluster.verify import gather, unfinished
+    from deepclean.tune import study as studies
 
     directory = plan.absolute()
+    if (directory / trainings.PLAN).exists():
+        raise typer.Exit(print_trainings(directory))
+    if (directory / studies.STUDY).exists():
+        raise typer.Exit(print_study(directory))
     written = ShardPlan.read(directory)
     config = prepare(directory / CONFIG, None)
     request = written.request

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepclean.cli import cluster, options
+from deepclean.cli import cluster, options, submission
 from deepclean.cli.cluster import ReplayInput, SubmitRequest, submit_replay
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
@@ -59,12 +59,12 @@ def replay(
     override: options.SetOption = None,
     scheduler: cluster.SchedulerOption = None,
     plan: cluster.PlanOption = None,
-    plan_only: cluster.PlanOnlyOption = False,
+    plan_only: submission.PlanOnlyOption = False,
     shard: cluster.ShardOption = None,
     segments: cluster.SegmentsOption = None,
     flag: cluster.FlagOption = None,
-    retries: cluster.RetriesOption = 3,
-    submit: cluster.SubmitOption = None,
+    retries: submission.RetriesOption = 3,
+    submit: submission.SubmitOption = None,
     pinned: cluster.PinnedOption = None,
 ) -> None:
     """Clean a span of history. Finished frames are skipped, so a repeated call resumes.
@@ -81,10 +81,10 @@ def replay(
     _refuse_together(scheduler, jobs, models_of, pinned)
     if scheduler is not None:
         options.limit_threads(settings)
-        request = SubmitRequest(
-            *(scheduler, jobs, plan, plan_only, shard, segments, flag, retries, submit or [])
+        scheduled = submission.Scheduled(
+            scheduler, jobs, plan, plan_only, retries, tuple(submit or ())
         )
-        submit_replay(wanted, request)
+        submit_replay(wanted, SubmitRequest(scheduled, shard, segments, flag))
         return
     if plan or plan_only or shard or segments or flag or submit:
         raise ConfigError(

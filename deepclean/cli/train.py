@@ -1,28 +1,44 @@
-"""`deepclean train`: fit a coupling's model."""
+"""`deepclean train`: fit the models of couplings."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deepclean.cli import models_options as stored
-from deepclean.cli import options
+from deepclean.cli import options, submission, train_many
 from deepclean.config import Config
+from deepclean.core.time import Span
 from deepclean.errors import ModelError, output_errors
 from deepclean.models import versions
+from deepclean.system.atomic import publish
 
 if TYPE_CHECKING:
     from deepclean.models.model import Model
-    from deepclean.train import Progress, TrainingResult
+    from deepclean.train import Progress, TrainingData, TrainingResult
 
 
 def train(
+    context: typer.Context,
     config: options.ConfigOption,
-    coupling: Annotated[str, typer.Argument(help="Coupling to train.")],
     start: options.StartOption,
     end: options.EndOption,
+    couplings: Annotated[
+        list[str] | None, typer.Argument(metavar="COUPLING...", help="Couplings to train.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Train all enabled couplings.")] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of couplings that are trained at a time, each in a process of its own. "
+            "Default: 1; with --scheduler, as many as the scheduler runs.",
+        ),
+    ] = None,
     strain: options.StrainPaths = None,
     witnesses: options.WitnessPaths = None,
     fetch: options.FetchOption = False,
@@ -49,8 +65,20 @@ def train(
         typer.Option(help="Copy of the picture that lies beside the model, a PNG file."),
     ] = None,
     override: options.SetOption = None,
+    outcome: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the new version's directory to this file."),
+    ] = None,
+    scheduler: submission.SchedulerOption = None,
+    plan: submission.PlanOption = None,
+    plan_only: submission.PlanOnlyOption = False,
+    retries: submission.RetriesOption = 3,
+    submit: submission.SubmitOption = None,
 ) -> None:
     """Fit a coupling's model to a span of data and write it as a new version.
+
+    Several couplings are trained by a process each, --jobs at a time. One that fails does not keep
+    the others from their turn; a table at the end says what came of each.
 
     The engine judges it on held-out data, beside the version in production. The first version of a
     coupling is put in force; later versions are put in force by --production or `deepclean models
@@ -64,19 +92,18 @@ def train(
     given = [f"training.{key}={value}" for key, value in chosen.items() if value is not None]
     settings = options.prepare(config, [*(override or []), *given])
     span = options.whole_span(start, end)
+    names = train_many.chosen(settings, couplings, every)
+    scheduled = submission.scheduled(scheduler, jobs, plan, plan_only, retries, submit)
+    if scheduled is not None or len(names) > 1:
+        raise typer.Exit(train_many.train_many(context, settings, names, jobs, scheduled))
+    coupling = names[0]
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
-    from deepclean.io.datafind import fetch as fetched
     from deepclean.models import files as models
-    from deepclean.train import TrainingData, run_training
+    from deepclean.train import run_training
 
     options.limit_threads(settings)
-    if fetch:
-        channels = stored.channels(settings, coupling)
-        held = fetched(channels, span, settings.strain.state_vector)
-        data = TrainingData(held, held, span)
-    else:
-        data = TrainingData(*options.histories(settings, strain, witnesses), span)
+    data = training_data(settings, coupling, span, strain, witnesses, fetch)
     directory = stored.directory(settings, coupling)
     start_from = None
     if parent is not None:
@@ -109,6 +136,8 @@ def train(
             production=in_force,
             progress=report,
         )
+    if outcome is not None:
+        context.call_on_close(partial(publish, outcome, f"{made.path.absolute()}\n".encode()))
     _show(coupling, made)
     if figure is not None and made.picture is not None:
         with output_errors(figure, "the picture could not be written"):
@@ -176,3 +205,37 @@ def _put_in_force(
     reason = "trained with --production" if wanted else "the first version"
     store.promote(directory, version, stored.fits(config, coupling), reason)
     print(f"{coupling}: production is version {version}")
+
+
+def training_data(
+    config: Config,
+    coupling: str,
+    span: Span,
+    strain: list[Path] | None,
+    witnesses: list[Path] | None,
+    fetch: bool,
+    channels: Sequence[str] | None = None,
+) -> TrainingData:
+    """Return the data of a coupling's training that the options or the configuration name.
+
+    Args:
+        config: the configuration.
+        coupling: a name in it.
+        span: the span that is used.
+        strain: directories and files; None for the configured ones.
+        witnesses: directories and files; None for the configured ones.
+        fetch: whether the data come through gwpy instead.
+        channels: witnesses that are fetched; None for the coupling's.
+
+    Raises:
+        ConfigError: no input is named.
+        InputError: there are no files, or the data service has no such channels.
+    """
+    from deepclean.io.datafind import fetch as fetched
+    from deepclean.train import TrainingData
+
+    if fetch:
+        wanted = [*stored.channels(config, coupling), *(channels or ())]
+        held = fetched(list(dict.fromkeys(wanted)), span, config.strain.state_vector)
+        return TrainingData(held, held, span)
+    return TrainingData(*options.histories(config, strain, witnesses), span)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from deepclean.cluster.jobs import JobArray
 from deepclean.cluster.pins import pin
 from deepclean.cluster.shards import shards
 from deepclean.config import Config, to_yaml
@@ -33,6 +33,7 @@ from deepclean.io.retention import held
 from deepclean.io.source import HistorySource
 from deepclean.models.model import Model
 from deepclean.system.atomic import publish
+from deepclean.system.commands import program
 
 CONFIG, PINNED, PLAN, SHARDS, LOGS = "config.yaml", "pinned.json", "plan.json", "shards.txt", "logs"
 
@@ -230,12 +231,6 @@ def lines(plan: ShardPlan) -> str:
     return "\n".join(text) + "\n"
 
 
-def program() -> list[str]:
-    """Return the command that runs this deepclean from any process on this file system."""
-    script = Path(sys.executable).with_name("deepclean")
-    return [str(script)] if script.exists() else [sys.executable, "-P", "-m", "deepclean"]
-
-
 def arguments(plan: ShardPlan, directory: Path) -> list[str]:
     """Return the arguments that the calls of all shards share."""
     request = plan.request
@@ -244,6 +239,19 @@ def arguments(plan: ShardPlan, directory: Path) -> list[str]:
     for option, paths in (("--strain", request.strain), ("--witnesses", request.witnesses)):
         shared += [text for path in paths for text in (option, str(path))]
     return shared + ["--fetch"] * request.fetch
+
+
+def job_array(plan: ShardPlan, directory: Path, config: Config) -> JobArray:
+    """Return the shards as jobs of a scheduler.
+
+    Args:
+        plan: the plan.
+        directory: of the plan, absolute.
+        config: the configuration; it says how many threads a shard has.
+    """
+    own = {n: ("--start", str(a), "--end", str(b)) for n, (a, b) in enumerate(plan.shards, 1)}
+    shared = tuple(arguments(plan, directory))
+    return JobArray("replay", "shard", directory, shared, own, config.runtime.threads)
 
 
 def command(plan: ShardPlan, directory: Path, span: Span) -> str:

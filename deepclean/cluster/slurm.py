@@ -1,6 +1,6 @@
-"""A plan as Slurm jobs: an array of the shards, and a job after them that lists what is finished.
+"""A plan as Slurm jobs: an array, and a job after it that lists what is finished.
 
-The script of the array reads the line of its shard in shards.txt and calls `deepclean replay`. If
+The script of the array reads the line of its job in arguments.txt and calls `deepclean` with it. If
 the exit status says that a repetition may succeed, or if the process was killed, the script repeats
 the call in the same allocation. Slurm queues a job again if its node dies. A repeated shard
 continues after the frames that it has written.
@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from deepclean.cluster.plan import LOGS, SHARDS, ShardPlan, arguments, program
+from deepclean.cluster.jobs import JobArray
+from deepclean.cluster.plan import LOGS
 from deepclean.cluster.submit import SubmitSite, run
-from deepclean.config import Config
 from deepclean.errors import ConfigError
 from deepclean.system.atomic import publish
+from deepclean.system.commands import program
 
 OURS = frozenset(
     ("array", "dependency", "chdir", "output", "error", "open-mode", "requeue", "no-requeue")
@@ -25,79 +26,80 @@ OURS = frozenset(
 """Options of sbatch that the scripts set."""
 
 PLACE = "slurm"
-_ARRAY, _VERIFY, _JOBS = "shards.sh", "verify.sh", "jobs.txt"
+_VERIFY, _ARGUMENTS, _JOBS = "verify.sh", "arguments.txt", "jobs.txt"
 
 _BODY = """\
-# A line of shards.txt: number, GPS start, GPS end, seconds.
-read -r _ start end _ < <(grep "^$SLURM_ARRAY_TASK_ID " {shards})
+# A line of arguments.txt: the job's number, then its own arguments, none with blanks.
+read -r _ own < <(grep "^$SLURM_ARRAY_TASK_ID " {arguments})
 for ((attempt = 0; ; attempt++)); do
-  {command} --start "$start" --end "$end"
+  {command} $own
   status=$?
   # 1: a repetition may succeed (docs/replay.md); above 128: the process was killed.
   ((attempt < {retries} && (status == 1 || status > 128))) || exit "$status"
-  echo "shard $SLURM_ARRAY_TASK_ID: exit status $status, once more"
+  echo "{unit} $SLURM_ARRAY_TASK_ID: exit status $status, once more"
 done
 """
 
 
-def write(
-    plan: ShardPlan, directory: Path, config: Config, numbers: Sequence[int], site: SubmitSite
-) -> list[list[str]]:
+def write(array: JobArray, numbers: Sequence[int], site: SubmitSite) -> list[list[str]]:
     """Write the scripts; return the commands that submit them.
 
     Args:
-        plan: the plan.
-        directory: of the plan.
-        config: the configuration; it says how many threads a shard has.
-        numbers: numbers of the shards that are to be submitted, ascending.
+        array: the jobs.
+        numbers: numbers of the jobs that are to be submitted, ascending.
         site: settings of the site and the user.
 
     Raises:
         ConfigError: Slurm cannot use such a path.
         OutputError: the scripts cannot be written.
     """
+    directory = array.directory
     if any(sign in str(directory) for sign in '%"\\\n'):
         raise ConfigError(f"{directory}: Slurm cannot write logs there: name another --plan")
     place = directory / PLACE
     place.mkdir(exist_ok=True)
+    lines = (" ".join([str(number), *own]) for number, own in array.own.items())
+    publish(place / _ARGUMENTS, "".join(f"{line} \n" for line in lines).encode())
     limit = f"%{site.together}" if site.together else ""
     options: dict[str, str | None] = {
-        "job-name": "deepclean-replay",
+        "job-name": f"deepclean-{array.name}",
         "array": _ranges(numbers) + limit,
-        "output": f"{directory / LOGS}/shard-%a.log",
+        "output": f"{directory / LOGS}/{array.unit}-%a.log",
         "open-mode": "append",
         "requeue": None,
-        "cpus-per-task": str(config.runtime.threads),
+        "cpus-per-task": str(array.threads),
     }
     header = _header(directory, {**options, **site.settings})
     body = _BODY.format(
-        shards=shlex.quote(str(directory / SHARDS)),
-        command=shlex.join([*program(), *arguments(plan, directory)]),
+        arguments=shlex.quote(str(place / _ARGUMENTS)),
+        command=shlex.join([*program(), *array.shared]),
         retries=site.retries,
+        unit=array.unit,
     )
-    publish(place / _ARRAY, (header + body).encode())
+    script = place / f"{array.unit}s.sh"
+    publish(script, (header + body).encode())
     options = {
         "job-name": "deepclean-verify",
         "output": f"{directory / LOGS}/verify.log",
         "open-mode": "append",
     }
     header = _header(directory, {**options, **site.settings})
-    body = f"exec {shlex.join([*program(), 'shards', str(directory)])}\n"
+    body = f"exec {shlex.join([*program(), *array.check])}\n"
     publish(place / _VERIFY, (header + body).encode())
     submit = ["sbatch", "--parsable"]
     return [
-        [*submit, str(place / _ARRAY)],
+        [*submit, str(script)],
         [*submit, "--dependency=afterany:ARRAY", str(place / _VERIFY)],
     ]
 
 
-def submit(directory: Path, commands: Sequence[Sequence[str]], highest: int) -> list[str]:
+def submit(array: JobArray, commands: Sequence[Sequence[str]], highest: int) -> list[str]:
     """Submit the scripts; return the numbers of the two jobs, the array's first.
 
     Args:
-        directory: of the plan.
+        array: the jobs.
         commands: the commands that `write` returned.
-        highest: the highest number of a shard.
+        highest: the highest number that is submitted.
 
     Raises:
         ConfigError: Slurm refuses.
@@ -106,18 +108,18 @@ def submit(directory: Path, commands: Sequence[Sequence[str]], highest: int) -> 
     largest = _largest_array()
     if highest >= largest:
         raise ConfigError(
-            f"shard {highest}: this Slurm's arrays end before {largest} (MaxArraySize): plan "
-            "longer shards with --shard in another --plan"
+            f"{array.unit} {highest}: this Slurm's arrays end before {largest} (MaxArraySize): "
+            f"plan fewer and longer {array.unit}s in another --plan"
         )
-    array = run(commands[0]).partition(";")[0]
+    first = run(commands[0]).partition(";")[0]
     try:
-        after = [word.replace("ARRAY", array) for word in commands[1][:-1]]
+        after = [word.replace("ARRAY", first) for word in commands[1][:-1]]
         verify = run([*after, commands[1][-1]]).partition(";")[0]
     except ConfigError:
-        run(["scancel", array])
+        run(["scancel", first])
         raise
-    publish(directory / PLACE / _JOBS, f"{array} {verify}\n".encode())
-    return [array, verify]
+    publish(array.directory / PLACE / _JOBS, f"{first} {verify}\n".encode())
+    return [first, verify]
 
 
 def require_idle(directory: Path) -> None:

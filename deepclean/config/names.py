@@ -39,6 +39,9 @@ def spell_out(raw: Mapping[str, Any]) -> dict[str, Any]:
         full["couplings"] = {
             name: _full_witnesses(coupling, site) for name, coupling in couplings.items()
         }
+    tune = full.get("tune")
+    if isinstance(tune, Mapping):
+        full["tune"] = _full_tune(tune, site)
     engine = full.get("engine")
     if isinstance(engine, Mapping):
         full["engine"] = _full_limits(engine, site)
@@ -58,6 +61,19 @@ def _full_witnesses(coupling: Any, site: str) -> Any:
     if not isinstance(witnesses, list | tuple):
         return coupling
     return {**coupling, "witnesses": [_full(name, site) for name in witnesses]}
+
+
+def _full_tune(tune: Mapping[str, Any], site: str) -> dict[str, Any]:
+    full = dict(_full_witnesses(tune, site))
+    groups = tune.get("groups")
+    if isinstance(groups, Mapping):
+        full["groups"] = {
+            name: [_full(channel, site) for channel in channels]
+            if isinstance(channels, list | tuple)
+            else channels
+            for name, channels in groups.items()
+        }
+    return full
 
 
 def _full(name: Any, site: str) -> Any:

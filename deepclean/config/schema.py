@@ -12,6 +12,7 @@ from deepclean.config.engine import EngineConfig, GateConfig
 from deepclean.config.frames import InputConfig, OutputConfig, StrainConfig
 from deepclean.config.models import ModelsConfig
 from deepclean.config.training import RetrainConfig, TrainConfig
+from deepclean.config.tuning import TuneConfig
 from deepclean.config.types import Address, Count, Flag, FrozenMap, Interferometer, Port, Section
 
 
@@ -82,6 +83,9 @@ class ConfigTree(Section):
 
     retrain: RetrainConfig = RetrainConfig()
     """How `deepclean retrain` makes the next candidate."""
+
+    tune: TuneConfig = TuneConfig()
+    """What `deepclean tune` searches."""
 
     runtime: RuntimeConfig = RuntimeConfig()
     """What the cleaning runs on."""

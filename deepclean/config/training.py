@@ -89,6 +89,13 @@ class TrainConfig(Section):
     device: Literal["cpu", "cuda", "auto"] = "auto"
     """Where the training runs; auto: a GPU where there is one."""
 
+    loggers: tuple[Literal["csv", "tensorboard", "wandb"], ...] = ("csv",)
+    """Where the epochs are logged: csv, a table among the version's files; tensorboard; wandb,
+    Weights & Biases. The last two need the extra `dashboards`."""
+
+    log_directory: Path | None = None
+    """Directory of the runs of tensorboard and wandb; null: `<models.directory>-logs`."""
+
 
 class RetrainConfig(Section):
     """How `deepclean retrain` makes the next candidate. All seconds are whole ones."""

@@ -32,6 +32,9 @@ WEIGHTS, SCALERS, GOLDEN = "weights.safetensors", "scalers.safetensors", "golden
 PICTURE = "training.png"
 """What a training drew. It lies beside a model and is no part of it: nothing depends on it."""
 
+EPOCHS = "epochs.csv"
+"""The table of a training's epochs, for people: nothing depends on it, so it has no hash."""
+
 
 def write_model(
     models: Path, network: nn.Module, scalers: Scalers, description: Description

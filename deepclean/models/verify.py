@@ -14,7 +14,15 @@ from deepclean.models import permissions, versions
 from deepclean.models.manifest import MANIFEST
 from deepclean.models.reduced.equations import EQUATIONS
 
-PARTS = (MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN, EQUATIONS)
+PARTS = (
+    MANIFEST,
+    models.WEIGHTS,
+    models.SCALERS,
+    models.GOLDEN,
+    EQUATIONS,
+    models.EPOCHS,
+    models.PICTURE,
+)
 
 
 def version(path: Path, store: Path) -> list[str]:

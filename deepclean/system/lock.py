@@ -16,12 +16,13 @@ from deepclean.system.atomic import open_shared
 _log = logging.getLogger(__name__)
 
 
-def take(path: Path, busy: str | None = None) -> int:
+def take(path: Path, busy: str | None = None, *, quiet: bool = False) -> int:
     """Lock a file and return its descriptor; closing the descriptor gives the lock up.
 
     Args:
         path: the file; it is made if need be, and is given the process id of the holder.
         busy: the message about a process that holds the lock already; None: that one is waited for.
+        quiet: whether nothing is logged of waiting, where it is short and frequent.
 
     Raises:
         OutputError: another process holds the lock.
@@ -39,7 +40,8 @@ def take(path: Path, busy: str | None = None) -> int:
                 raise OutputError(
                     f"{holder} {busy}", path=path.parent, errno=error.errno
                 ) from error
-            _log.info("%s: another process changes it; waiting", path.parent)
+            if not quiet:
+                _log.info("%s: another process changes it; waiting", path.parent)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
     except BaseException:
         os.close(descriptor)
@@ -51,18 +53,19 @@ def take(path: Path, busy: str | None = None) -> int:
 
 
 @contextmanager
-def locked(path: Path, busy: str | None = None) -> Iterator[None]:
+def locked(path: Path, busy: str | None = None, *, quiet: bool = False) -> Iterator[None]:
     """Hold the lock on a file during the block.
 
     Args:
         path: as `take`.
         busy: as `take`.
+        quiet: as `take`.
 
     Raises:
         OutputError: another process holds the lock, or the file system refused.
     """
     with output_errors(path, "the lock cannot be taken"):
-        descriptor = take(path, busy)
+        descriptor = take(path, busy, quiet=quiet)
     try:
         yield
     finally:

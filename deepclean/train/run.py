@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepclean import factory
@@ -13,7 +13,7 @@ from deepclean.config import Config
 from deepclean.errors import ConfigError
 from deepclean.models import store as model_store
 from deepclean.models import versions
-from deepclean.models.files import PICTURE
+from deepclean.models.files import EPOCHS, PICTURE
 from deepclean.models.model import Model
 from deepclean.train.checkpoint import Resume
 from deepclean.train.data import TrainingData
@@ -23,8 +23,16 @@ from deepclean.train.judging.evaluate import Evaluation, evaluate, figures_again
 from deepclean.train.judging.heldout import HeldOut
 from deepclean.train.judging.picture import draw
 from deepclean.train.judging.table import NOTHING, Row
+from deepclean.train.lock import exclusively
+from deepclean.train.loggers import TrainingLog, logging_to
 from deepclean.train.loop import Progress
-from deepclean.train.task import make_task
+from deepclean.train.task import TrainingTask, make_task
+
+LOCK = ".training.lock"
+_BUSY = (
+    "trains this coupling already: wait for its end, stop it, or train into another "
+    "models.directory"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +118,33 @@ def run_training(
         ConfigError: the configuration cannot be trained.
         InputError: the data lack channels, or are too few.
         ModelError: the parent does not fit, there is nothing to subtract, or the training diverged.
-        OutputError: the model could not be written.
+        OutputError: the model could not be written, or another process trains the coupling.
     """
     store = config.models.directory
     task = make_task(config, coupling, data, parent, device)
     unfinished = store / config.interferometer / coupling / ".training"
-    made = fit_models(task, Resume(unfinished, task.fingerprint(), resume), progress)
+    run = f"{config.interferometer}-{coupling}-{task.fingerprint()[:8]}"
+    with (
+        exclusively(unfinished.parent, LOCK, _BUSY),
+        logging_to(config, coupling, run, unfinished, resume=resume, report=progress) as log,
+    ):
+        return _train(task, production, Resume(unfinished, task.fingerprint(), resume), log)
+
+
+def _train(
+    task: TrainingTask, production: Model | None, resume: Resume, log: TrainingLog
+) -> TrainingResult:
+    """Fit and publish, while no other process trains the coupling."""
+    config, store = task.config, task.config.models.directory
+    made = fit_models(task, resume, log.progress)
     model, notes = made[-1], []
     models = {each.name: each.coupling for each in made}
+    # Each model is judged by itself: gains that follow a drift would hide what it lacks.
     old = None
     if production is not None:
         old = f"version {production.version}"
         try:
-            models[old] = factory.make_coupling(task.config, coupling, production)
+            models[old] = replace(factory.make_coupling(config, task.name, production), adapt=None)
         except ConfigError as error:
             notes.append(f"{old}, in production, is not compared: {error}")
             old = None
@@ -135,15 +157,19 @@ def run_training(
     drawn = draw(judged, model.name, model.carried, task.bands)
     if drawn is None:
         notes.append("there is no picture, because matplotlib is not installed")
-    number = versions.next_version(store / config.interferometer / coupling)
+    beside = {PICTURE: drawn} if drawn else {}
+    number = versions.next_version(store / config.interferometer / task.name)
+    log.end(figures)
+    if log.table is not None:
+        beside[EPOCHS] = log.table
     path = model_store.add_trained(
         store,
         model.network,
         model.scalers,
         model.task.describe(number, figures),
-        {PICTURE: drawn} if drawn else {},
+        beside,
     )
-    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.rmtree(resume.directory, ignore_errors=True)
     rows = _rows(made, judged, None if old is None else production)
     return TrainingResult(path, figures, rows, path / PICTURE if drawn else None, notes)
 

@@ -38,6 +38,9 @@ from deepclean.train.site_checks import at_rate, check_rates, require_enough
 SOLVED = ("closed_form", "hybrid", "wiener")
 """Architectures that begin with a solution, so that no training starts from a parent."""
 
+_NO_MATTER = {"device", "loggers", "log_directory"}
+"""Keys of the section `training` on which the weights do not depend."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingTask:
@@ -141,7 +144,7 @@ class TrainingTask:
         """Return a hash of everything that the weights depend on."""
         config = self.config
         facts = {
-            "training": config.training.model_dump(mode="json", exclude={"device"}),
+            "training": config.training.model_dump(mode="json", exclude=_NO_MATTER),
             "engine": config.engine.model_dump(mode="json"),
             "coupling": config.couplings[self.name].model_dump(mode="json"),
             "channels": self.site.rates,

@@ -109,7 +109,9 @@ def figures_against(
 def engine_validation(
     settings: EngineSettings, coupling: Coupling, guard: float, held_out: HeldOut
 ) -> ValidationFigures:
-    """Return what a model does by itself: a gate would hide its errors, a forecast add its own.
+    """Return what a model does by itself.
+
+    A gate and gains that follow a drift would hide its errors, and a forecast add its own.
 
     Args:
         settings: of the site's engine.
@@ -121,6 +123,7 @@ def engine_validation(
         InputError: no stretch is long enough.
     """
     alone = replace(settings, gate=None, forecast=None)
+    coupling = replace(coupling, adapt=None)
     return evaluate(alone, {coupling.name: coupling}, guard, held_out)[coupling.name].figures
 
 

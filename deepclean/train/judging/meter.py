@@ -71,6 +71,7 @@ class ValidationFigures:
         asd_ratio_error: standard error of `asd_ratio`.
         out_dq_ratio: as `asd_ratio`, with the gate.
         gate: what the gate did; None where there is none.
+        gains: `log(P_raw / P_cleaned)`, the mean over the bands, of each segment of 2 s.
     """
 
     asd_ratio: float
@@ -80,6 +81,7 @@ class ValidationFigures:
     asd_ratio_error: float = 0.0
     out_dq_ratio: float = 1.0
     gate: GateFigures | None = None
+    gains: tuple[float, ...] = ()
 
     def numbers(self) -> dict[str, float]:
         """Return the figures by name, as a manifest holds them: those that are finite."""
@@ -163,6 +165,7 @@ class HeldOutMeter:
             else float("inf"),
             out_dq_ratio=float(official.mean()),
             gate=self._gate(),
+            gains=tuple(gains.mean(axis=1).tolist()),
         )
 
     def significance_over(self, other: HeldOutMeter) -> float:

@@ -1,4 +1,4 @@
-"""The lock of a retraining, one at a time for a coupling, and its private directory."""
+"""What a retraining has for itself: the name of its lock, and its private directory."""
 
 from __future__ import annotations
 
@@ -8,23 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepclean.errors import output_errors
-from deepclean.models import directory as coupling_directory
-from deepclean.system.lock import locked
 
 LOCK, SCRATCH = ".retrain.lock", ".retrain"
-
-
-@contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Keep a second retraining of the coupling away during the block.
-
-    Raises:
-        OutputError: another process retrains the coupling, or the file system refused.
-    """
-    with coupling_directory.changing(directory):  # makes it as every writer of the store does
-        pass
-    with locked(directory / LOCK, "retrains this coupling already"):
-        yield
 
 
 @contextmanager

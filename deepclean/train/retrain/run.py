@@ -23,9 +23,10 @@ from deepclean.models.model import Model
 from deepclean.train.data import SiteData, TrainingData
 from deepclean.train.judging.heldout import HeldOut
 from deepclean.train.judging.objection import objection
+from deepclean.train.lock import exclusively
 from deepclean.train.loop import Progress
 from deepclean.train.retrain import verdict
-from deepclean.train.retrain.lock import alone, scratch
+from deepclean.train.retrain.lock import LOCK, scratch
 from deepclean.train.retrain.log import RetrainRecord, in_seconds
 from deepclean.train.retrain.split import divide, newest
 from deepclean.train.run import train
@@ -78,7 +79,7 @@ def retrain(job: Job) -> RetrainRecord:
         OutputError: another process retrains this coupling, or the file system refused.
     """
     record = RetrainRecord()
-    with alone(job.directory):
+    with exclusively(job.directory, LOCK, "retrains this coupling already"):
         try:
             _retrain(job, record)
         except Exception as error:

@@ -108,10 +108,6 @@ class GateConfig(Section):
     """Width in Hz of the guard band on either side of a band: the bandpass's transition. Guard
     bands are judged by themselves."""
 
-    # Ten times the harm of `close_above`: their 24 bins fluctuate more than the many outside.
-    guard_above: Positive = 1.03
-    """Mean ratio in the guard bands above which the estimate is bad."""
-
     # Nine times the raw power in a single bin, by the median of the window and by its mean.
     worst_above: Positive = 3.0
     """Ratio of any single bin of the band above which the estimate is bad."""

@@ -8,7 +8,7 @@ for it. It is a value, never zeros. A `Block` is one stretch of the site's data,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from itertools import pairwise
 from math import isfinite
 from typing import Any, NamedTuple
@@ -146,25 +146,28 @@ class Block:
 class Quality:
     """The effect of a coupling's cleaning on the strain over the last window (core.gate.quality).
 
-    >>> Quality(in_band=0.3, worst=0.6, guard=1.0, outside=float("nan")).finite
+    >>> Quality(in_band=0.3, worst=0.6, guard=1.0, outside=1.0, net=float("nan")).finite
     False
 
     Args:
         in_band: the ASD ratio, cleaned over raw, averaged over the band's bins.
-        worst: the highest ASD ratio of any bin of the band.
+        worst: the highest ASD ratio of any bin of the band and its guard bands.
         guard: the ASD ratio averaged over the guard bands beside the band.
         outside: the square root of the mean power ratio at all other frequencies.
+        net: the net effect at all frequencies: the ASD ratio of all the band's bins that would be
+            worth as much to a search.
     """
 
     in_band: float
     worst: float
     guard: float
     outside: float
+    net: float
 
     @property
     def finite(self) -> bool:
         """Whether every measure is a number."""
-        return all(map(isfinite, (self.in_band, self.worst, self.guard, self.outside)))
+        return all(map(isfinite, astuple(self)))
 
 
 class Version(NamedTuple):

@@ -142,7 +142,7 @@ def situation(gate: Gate, verdict: Verdict, instant: int, settings: GateSettings
     """Return which situation a verdict at an instant (GPS nanoseconds) makes for a gate.
 
     >>> from deepclean.core.time import NS
-    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 1.03, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
+    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
     >>> gate = Gate.start(0)
     >>> situation(gate, Verdict.GOOD, 5 * NS, limits).name
     'EARLY'
@@ -169,7 +169,7 @@ def step(
     """Return the gate after a verdict, and where the verdict closes it.
 
     >>> from deepclean.core.time import NS
-    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 1.03, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
+    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
     >>> gate, closures = step(Gate.start(0), Verdict.GOOD, 8 * NS, limits)
     >>> gate.state.name, closures
     ('ON', [])

@@ -39,6 +39,8 @@ One number for each of the two units of a BandPower: of the usual power, and of 
 """
 
 # One percent of power is half a percent of amplitude. The slow measure closes above 0.3 %.
+BROADBAND = 1.01
+
 SLIGHT = 1.01
 """Ratio of powers up to which harm is left to the slow measure."""
 
@@ -77,7 +79,7 @@ OVERLAP = 1.05
 def judge(quality: Quality | None, settings: GateSettings) -> Verdict:
     """Return what the slow measure says alone: UNKNOWN where there is none, else GOOD, FAIR or BAD.
 
-    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 1.03, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
+    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
     >>> judge(Quality(in_band=0.9, worst=1.2, guard=1.0, outside=1.0), limits).name
     'GOOD'
     >>> judge(Quality(in_band=0.9, worst=1.2, guard=1.0, outside=1.01), limits).name
@@ -87,12 +89,12 @@ def judge(quality: Quality | None, settings: GateSettings) -> Verdict:
         return Verdict.UNKNOWN
     if (
         not quality.finite
-        or max(quality.in_band, quality.outside) > settings.close_above
-        or quality.guard > settings.guard_above
+        or max(quality.in_band, quality.net) > settings.close_above
+        or quality.outside > BROADBAND
         or quality.worst > settings.worst_above
     ):
         return Verdict.BAD
-    return Verdict.GOOD if quality.in_band <= settings.open_below else Verdict.FAIR
+    return Verdict.GOOD if max(quality.in_band, quality.net) <= settings.open_below else Verdict.FAIR
 
 
 def conclude(

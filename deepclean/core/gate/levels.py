@@ -57,6 +57,15 @@ def last_level(levels: Sequence[float]) -> float:
     return math.sqrt(sum(level * level for level in islice(reversed(levels), count)) / count)
 
 
+def highest_level(levels: Sequence[float]) -> float:
+    """Return the highest level within the last fast transform; NaN where one is not valid.
+
+    >>> highest_level([5.0] + 15 * [2.0] + [3.0])
+    3.0
+    """
+    return float(np.max(list(islice(reversed(levels), FAST_SEGMENT // SLOT))))
+
+
 def has_jumped(
     level: float, usual: float, proven: Iterable[float], strain: float, jump: float
 ) -> bool:

@@ -28,6 +28,7 @@ from deepclean.core.gate.cadence import FAST_SEGMENT, FAST_STEP, SLOT, STEP, nex
 from deepclean.core.gate.levels import (
     has_jumped,
     has_vanished,
+    highest_level,
     last_level,
     slot_levels,
     usual_level,
@@ -86,7 +87,9 @@ class GateMonitor:
         """Watch one more version from here on, its gate closed."""
         first = next_multiple(state.slot * SLOT, FAST_STEP)
         bins = self._slow[version.coupling]
-        watched = CouplingMonitor.start(first, bins, self.settings.window)
+        watched = CouplingMonitor.start(
+            first, bins, self.settings.window, self.settings.memory
+        )
         watched.closed.add(BEGINNING, first + FAST_STEP, reasons.UNSETTLED)
         watched.unsettled.add(BEGINNING, next_multiple(first, STEP) + STEP)
         state.couplings[version] = watched
@@ -193,7 +196,8 @@ class GateMonitor:
             quality = self._measure(watched, instant, slow, estimate(SEGMENT)) if whole else None
             power = self._band_power(version.coupling, watched, fast, estimate(FAST_SEGMENT))
             level = last_level(watched.levels)
-            watched.proven_levels.append(level if improves_significantly(power, settings) else 0.0)
+            peak = highest_level(watched.levels)
+            watched.proven_levels.append(peak if improves_significantly(power, settings) else 0.0)
             watched.fast_history.append(power)
             vanished = has_vanished(level, watched.usual, settings.jump)
             verdict = conclude(quality, watched.fast_history, settings, vanished=vanished)

@@ -52,20 +52,21 @@ class CouplingMonitor:
     usual: float | None = None
 
     @classmethod
-    def start(cls, instant: int, bins: Bins, window: int) -> CouplingMonitor:
+    def start(cls, instant: int, bins: Bins, window: int, memory: int) -> CouplingMonitor:
         """Return what has seen nothing yet.
 
         Args:
             instant: from which on it watches, GPS nanoseconds, a multiple of FAST_STEP.
             bins: the coupling's, of the slow transform.
             window: nanoseconds.
+            memory: nanoseconds.
         """
         return cls(
             Gate.start(instant),
             RunningSpectra(bins, window),
             deque(maxlen=window // SLOT),
             deque(maxlen=window // FAST_STEP),
-            deque(maxlen=window // FAST_STEP),
+            deque(maxlen=memory // FAST_STEP),
         )
 
 

@@ -32,7 +32,8 @@ from deepclean.core.time import NS
 # A single second is judged over the whole band only where it is three standard deviations worse.
 # Over nine hours of quiet data a single second reached 1.7, and two seconds 0.6. In units of the
 # floor one is enough: there the distance from a good estimate, `sigma`, is what excludes chance.
-HARM_TESTS = ((1, (3.0, 1.0)), (2, (1.0, 1.0)), (4, (1.0, 1.0)))
+import os
+HARM_TESTS = eval(os.environ.get('HT','((1, (3.0, 1.0)), (2, (1.0, 1.0)), (4, (1.0, 1.0)))'))
 """Seconds looked at together, and by how many standard deviations cleaning must do harm there.
 
 One number for each of the two units of a BandPower: of the usual power, and of the floor.
@@ -72,7 +73,8 @@ SPIKE = 16.0
 # so products of two noises, such as q n*, by 1/36. The variance of the sum of k looks is k times
 # that of one, times 1 + (k - 1) / k * 2 / 36: 1.048 for the 7 looks at 4 s, 1.052 for 15 at 8 s.
 # For fewer, down to a single one, 1.05 is on the safe side.
-OVERLAP = 1.05
+import os
+OVERLAP = float(os.environ.get('OV','1.05'))
 """Factor by which overlap raises the variance of a sum of looks."""
 
 
@@ -89,12 +91,13 @@ def judge(quality: Quality | None, settings: GateSettings) -> Verdict:
         return Verdict.UNKNOWN
     if (
         not quality.finite
-        or max(quality.in_band, quality.net) > settings.close_above
+        or quality.net > settings.close_above
+        or quality.in_band > float(os.environ.get('IB','1.05'))
         or quality.outside > BROADBAND
         or quality.worst > settings.worst_above
     ):
         return Verdict.BAD
-    return Verdict.GOOD if max(quality.in_band, quality.net) <= settings.open_below else Verdict.FAIR
+    return Verdict.GOOD if quality.net <= settings.open_below else Verdict.FAIR
 
 
 def conclude(

@@ -170,6 +170,26 @@ class Quality:
         return all(map(isfinite, astuple(self)))
 
 
+class Finding(NamedTuple):
+    """What a gate found against an estimate: a measure, its value, and the limit that it broke.
+
+    >>> str(Finding("net", 1.01234, 1.003))
+    'net 1.012 (limit 1.003)'
+
+    Args:
+        measure: one of `MEASURES` in core.gate.verdicts.
+        value: as measured.
+        limit: beyond which it counts against the estimate.
+    """
+
+    measure: str
+    value: float
+    limit: float
+
+    def __str__(self) -> str:
+        return f"{self.measure} {self.value:.4g} (limit {self.limit:.4g})"
+
+
 class Version(NamedTuple):
     """The coupling and the number of a version of a model.
 
@@ -201,6 +221,8 @@ class Estimate:
         gate: the gain of the quality gate, shape `(n,)`; None where there is no gate.
         unsettled: the spans in which the gate's statistics are not complete.
         quality: the coupling's effect on the strain, as of the end of the block.
+        closed_by: what the gate closed for; None where it is open throughout, or has not opened.
+        obstacle: what keeps the gate from opening; None where it may open, or nothing is measured.
         parts: during a crossfade the weights, shape `(n,)`, and the estimates of the version that
             goes and of the one that comes.
     """
@@ -213,6 +235,8 @@ class Estimate:
     gate: Float64 | None = None
     unsettled: tuple[Span, ...] = ()
     quality: Quality | None = None
+    closed_by: Finding | None = None
+    obstacle: Finding | None = None
     parts: tuple[tuple[Float64, Estimate], ...] = ()
 
     def subtracted(self) -> Float64:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from typing import Any, Protocol, get_args
@@ -41,7 +42,7 @@ _STRAIN_GAPS = ("invalid", "strain_missing", "strain_rate", "strain_unreadable")
 _ERRNOS = ("EACCES", "EFBIG", "EIO", "ENOENT", "ENOSPC", "EROFS")
 _EVENTS = get_args(What)
 _RELOADS = ("accepted", "rejected")
-_NO_QUALITY = Quality(math.nan, math.nan, math.nan, math.nan)
+_NO_QUALITY = Quality(*[math.nan] * len(fields(Quality)))
 _THREADS = Path("/proc/self/task")
 
 
@@ -157,7 +158,7 @@ class Metrics(Collector):
         ratios = {
             (coupling, where): getattr(quality, where)
             for coupling, quality in qualities.items()
-            for where in ("in_band", "worst", "guard", "outside")
+            for where in ("in_band", "worst", "guard", "outside", "net")
         }
         about = "Cleaned over raw ASD as the gate measured it last; NaN before that."
         yield _gauges("asd_ratio", about, "coupling where", ratios)

@@ -98,5 +98,7 @@ def mixed(before: Estimate, after: Estimate, rising: Float64) -> Estimate:
         mean(before.gate, after.gate),
         (*before.unsettled, *after.unsettled),
         after.quality,
+        after.closed_by,
+        after.obstacle,
         ((falling, before), (rising, after)),
     )

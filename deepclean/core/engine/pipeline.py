@@ -144,6 +144,8 @@ class Pipeline:
             gate,
             tuple(Span(max(low, span.start), min(high, span.end)) for low, high in unsettled),
             monitor.quality,
+            monitor.gate.closed_by if also else None,
+            monitor.obstacle,
         )
 
     def trim(self, stream: StreamState) -> None:

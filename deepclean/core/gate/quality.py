@@ -110,13 +110,20 @@ def measure(held: Sequence[Densities], bins: Bins) -> tuple[Quality, StrainLevel
     """Return how clean the strain is, and what it is like in the band.
 
     With `B` and `A` the densities of the raw and of the cleaned strain, the ratio of a bin is
-    `sqrt(median(A) / median(B))`. A strain of zeros has no ratio, and a quality that is not finite.
+    `sqrt(median(A) / median(B))`. The logarithm of such a ratio has no bias where `A` and `B` have
+    the same distribution but for a factor, so the net effect is 1 where nothing is gained. A strain
+    of zeros has no ratio, and a quality that is not finite.
 
     >>> bins = Bins([(10.0, 10.5)], guard=0.5, stop=12.0, duration=SEGMENT)
     >>> flat = Densities(0, np.full(3, 4.0), np.full(3, 1.0), np.ones(2), np.ones(2))
     >>> quality, level = measure([flat], bins)
-    >>> quality
-    Quality(in_band=0.5, worst=0.5, guard=0.5, outside=1.0)
+    >>> quality.in_band, quality.worst, quality.guard, quality.outside
+    (0.5, 0.5, 0.5, 1.0)
+
+    The guard band's bin is charged to the band's two: 3/2 as much is gained in each of them.
+
+    >>> round(quality.net, 6) == round(0.5**1.5, 6)
+    True
     >>> level.usual.tolist(), level.floor.tolist(), level.rms
     ([4.0, 4.0], [1.0, 1.0], 2.0)
 

@@ -48,17 +48,18 @@ from tests.helpers.gated_stream import (
 
 
 @given(
-    st.sampled_from(["in_band", "worst", "guard", "outside"]),
+    st.sampled_from(["in_band", "worst", "guard", "outside", "net"]),
     st.sampled_from([np.nan, np.inf, -np.inf]),
 )
 def test_what_is_no_number_never_opens(name: str, value: float) -> None:
     well, late = [look(100, 90, 10)] * 10, 100 * NS
-    opened, _ = step(Gate.start(0), conclude(WELL, well, GATES), late, GATES)
+    opened, _ = step(Gate.start(0), conclude(WELL, well, GATES).verdict, late, GATES)
     assert opened.state is GateState.ON
     for part in (look(value, 1, 1), look(1, value, 1), look(1, 1, value)):
-        assert conclude(WELL, [*well, part], GATES) in (Verdict.BAD, Verdict.URGENT)
-    assert conclude(WELL, [*well, look(1, 1, 1, worst=abs(value))], GATES) is Verdict.BAD
-    verdict = conclude(replace(WELL, **{name: value}), well, GATES)
+        assert conclude(WELL, [*well, part], GATES).verdict in (Verdict.BAD, Verdict.URGENT)
+    spike = look(1, 1, 1, worst=abs(value))
+    assert conclude(WELL, [*well, spike], GATES).verdict is Verdict.BAD
+    verdict = conclude(replace(WELL, **{name: value}), well, GATES).verdict
     for gate in (Gate.start(0), opened):
         assert step(gate, verdict, late, GATES)[0].state is GateState.OFF
 

@@ -36,10 +36,11 @@ from deepclean.core.gate.settings import GateSettings
 from deepclean.core.gate.table import Verdict
 from deepclean.core.time import NS
 
-# The mean of the ratios is what a search sees whose noise is in units of the raw strain's, and what
-# the product promises: no more noise in the band than in the raw strain. Over 8 s it is uncertain
-# by some percent where an estimate is as loud as the floor (docs/gate.md).
-IN_BAND = 1.05
+# The mean of the ratios counts a bin that gets louder in full and one that gets quieter by less than
+# 1, so it may rise where the net effect is a gain: a line goes, and some noise comes. Ten percent of
+# amplitude over the whole band is the harm that is `URGENT` in a second. Less is left to the net
+# effect, because chance alone is some percent in 8 s (docs/gate.md).
+IN_BAND = 1.1
 """Mean ASD ratio in the band above which an estimate is bad, whatever the net effect."""
 
 # The bandpass leaves a thousandth of an estimate outside: a percent there is no leakage, but an
@@ -156,7 +157,7 @@ def conclude(
     latest = list(latest)
     harm = harms(latest, settings, vanished=vanished)
     if harm is not None:
-        urgent = is_urgent(latest[-1], settings)
+        urgent = is_urgent(latest[-1])
         return Conclusion(Verdict.URGENT if urgent else Verdict.BAD, harm)
     found = judge(quality, settings)
     if found.verdict is Verdict.GOOD and not gains(latest, GAINS):
@@ -232,9 +233,9 @@ def improves_significantly(part: BandPower | None) -> bool:
     return part is not None and part.excess < 0 and gains([part], GAINS)
 
 
-def is_urgent(part: BandPower | None, settings: GateSettings) -> bool:
-    """Return whether the last second is so bad over the whole band that the gate shuts at once."""
-    if part is None or harms([part], settings) is None:
+def is_urgent(part: BandPower | None) -> bool:
+    """Return whether harm in a second is so great over the band that the gate shuts at once."""
+    if part is None:
         return False
     raw, clean, _, chance = (float(one[0]) for one in total([part]))
     return not clean - raw <= max((URGENT - 1) * raw, chance * URGENT_CHANCE)

@@ -18,7 +18,7 @@ def status(
     as_json: options.JsonOption = False,
     override: options.SetOption = None,
 ) -> None:
-    """Print the state of the daemon in six lines, from its status file."""
+    """Print the state of the daemon in seven lines, from its status file."""
     settings = load(config, override or ())
     output = settings.output
     path = status_file.path_in(output.directory, output.description)
@@ -26,7 +26,7 @@ def status(
     ledger = kept.ledger
     if as_json:
         facts = {"process": kept.process, "age": kept.age, "ledger": status_file.facts(ledger)}
-        print(json.dumps({**facts, "models": dict(kept.models)}))
+        print(json.dumps({**facts, "models": dict(kept.models), "gates": dict(kept.gates)}))
         return
     state = "running" if _runs(kept.process) else "not running"
     print(f"{settings.interferometer}: {state}, process {kept.process}, {kept.age:.0f} s ago")
@@ -39,6 +39,8 @@ def status(
     balance = "balanced" if ledger.balanced else "NOT BALANCED"
     models = "; ".join(f"{name} version {said}" for name, said in kept.models.items())
     print(f"models: {models or '-'}")
+    gates = "; ".join(f"{name} {said}" for name, said in kept.gates.items())
+    print(f"gates: {gates or '-'}")
     print(f"gaps: {ledger.gaps.total()} s{_listed(ledger.gaps)}; the ledger is {balance}")
 
 

@@ -139,7 +139,7 @@ def build(
         Trimmer(clock),
     )
     status_file = StatusFile(
-        path_in(output.directory, output.description), clock, updates.standings
+        path_in(output.directory, output.description), clock, updates.standings, counters.gates
     )
 
     def turn() -> None:

@@ -23,6 +23,7 @@ from deepclean import __version__
 from deepclean.config import Config
 from deepclean.core import reasons
 from deepclean.core.block import Quality
+from deepclean.core.gate.verdicts import MEASURES
 from deepclean.core.products import State
 from deepclean.core.rollout.rollout import What
 from deepclean.core.time import NS
@@ -164,6 +165,13 @@ class Metrics(Collector):
         yield _gauges("asd_ratio", about, "coupling where", ratios)
         closings = _all(product(couplings, reasons.OF_GATES), counters.closings)
         yield _counter("gate_closings", "How often a gate closed.", "coupling reason", closings)
+        closed = {coupling: counters.closed_seconds(coupling) for coupling in couplings}
+        yield _gauges("gate_closed_seconds", "How long a gate has been closed.", "coupling", closed)
+        found = dict(counters.obstacles)
+        obstacles = dict.fromkeys(product(couplings, MEASURES), math.nan)
+        obstacles |= {(coupling, one.measure): one.value for coupling, one in found.items()}
+        about = "The measure that keeps a closed gate from opening; NaN for the others."
+        yield _gauges("gate_obstacle", about, "coupling measure", obstacles)
 
     def _witnesses(self) -> Iterator[Metric]:
         known = product(self._config.witness_channels, reasons.OF_WITNESSES)

@@ -34,12 +34,17 @@ class StatusFile:
         path: the file.
         clock: for the interval.
         models: returns the versions at work, by coupling.
+        gates: returns how the gates are, in words, by coupling.
     """
 
     def __init__(
-        self, path: Path, clock: Clock, models: Callable[[], Mapping[str, str]] = dict
+        self,
+        path: Path,
+        clock: Clock,
+        models: Callable[[], Mapping[str, str]] = dict,
+        gates: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        self._path, self._clock, self._models = path, clock, models
+        self._path, self._clock, self._models, self._gates = path, clock, models, gates
         self._written = clock.monotonic() - INTERVAL
         self._works = True
 
@@ -53,6 +58,7 @@ class StatusFile:
             "process": os.getpid(),
             "ledger": facts(ledger),
             "models": dict(self._models()),
+            "gates": dict(self._gates()),
         }
         try:
             publish(self._path, (json.dumps(content) + "\n").encode())
@@ -77,12 +83,14 @@ class StatusContent:
         ledger: the daemon's ledger at that time.
         age: seconds since then.
         models: the versions at work, in words, by coupling.
+        gates: whether the gates are open, and why not, in words, by coupling.
     """
 
     process: int
     ledger: Ledger
     age: float
     models: Mapping[str, str]
+    gates: Mapping[str, str]
 
 
 def read(path: Path, now: float) -> StatusContent:
@@ -101,9 +109,12 @@ def read(path: Path, now: float) -> StatusContent:
             key: Counter(value) if isinstance(value, dict) else value
             for key, value in content["ledger"].items()
         }
-        models = {str(name): str(said) for name, said in content["models"].items()}
+        models, gates = (
+            {str(name): str(said) for name, said in content[what].items()}
+            for what in ("models", "gates")
+        )
         age = now - path.stat().st_mtime
-        return StatusContent(int(content["process"]), Ledger(**counts), age, models)
+        return StatusContent(int(content["process"]), Ledger(**counts), age, models, gates)
     except FileNotFoundError as error:
         raise InputError("no status file: no daemon has run here", path=path) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -36,10 +36,10 @@ from deepclean.core.gate.settings import GateSettings
 from deepclean.core.gate.table import Verdict
 from deepclean.core.time import NS
 
-# The mean of the ratios counts a bin that gets louder in full and one that gets quieter by less than
-# 1, so it may rise where the net effect is a gain: a line goes, and some noise comes. Ten percent of
-# amplitude over the whole band is the harm that is `URGENT` in a second. Less is left to the net
-# effect, because chance alone is some percent in 8 s (docs/gate.md).
+# The mean of the ratios counts a bin that gets louder in full, and one that gets quieter by less
+# than 1. So it may rise where the net effect is a gain: a line goes, and some noise comes. Ten
+# percent of amplitude over the whole band is the harm that is `URGENT` in a second. Less is left to
+# the net effect, because chance alone is some percent in 8 s (docs/gate.md).
 IN_BAND = 1.1
 """Mean ASD ratio in the band above which an estimate is bad, whatever the net effect."""
 
@@ -97,6 +97,10 @@ SPIKE = 16.0
 # 1.073 for the 7 looks at 4 s, 1.080 for 15 at 8 s. For fewer, 1.08 is on the safe side.
 CORRELATED = 35 / 18 * 1.08
 """Factor by which the correlation of bins and looks raises the variance of their sum."""
+
+
+MEASURES = ("net", "in_band", "worst", "outside", "guard", "power", "spike", "gain", "jump")
+"""The measures that a finding may name; docs/gate.md explains them."""
 
 
 class Conclusion(NamedTuple):

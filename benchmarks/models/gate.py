@@ -96,12 +96,12 @@ def estimated(site: Site, hardware: int, training: int, seconds: int) -> Estimat
         for name in ("closed form", "linear")
     }
     for level in (0.3, 0.8):
-        spread = level * _spread(site, seconds)
+        spread = level * spread(site, seconds)
         made[f"closed form + {level:g}"] = made["closed form"] + spread
     return Estimated(site, data, made)
 
 
-def _spread(site: Site, seconds: int) -> Float64:
+def spread(site: Site, seconds: int) -> Float64:
     """Return noise of the floor's level in and beside a band, whose size wanders within seconds."""
     scene = Scene(np.random.default_rng(3), seconds, RATE)
     low, high = site.band

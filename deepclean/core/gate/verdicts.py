@@ -161,7 +161,7 @@ def conclude(
     latest = list(latest)
     harm = harms(latest, settings, vanished=vanished)
     if harm is not None:
-        urgent = is_urgent(latest[-1])
+        urgent = is_urgent(latest[-1], settings)
         return Conclusion(Verdict.URGENT if urgent else Verdict.BAD, harm)
     found = judge(quality, settings)
     if found.verdict is Verdict.GOOD and not gains(latest, GAINS):
@@ -237,9 +237,9 @@ def improves_significantly(part: BandPower | None) -> bool:
     return part is not None and part.excess < 0 and gains([part], GAINS)
 
 
-def is_urgent(part: BandPower | None) -> bool:
+def is_urgent(part: BandPower | None, settings: GateSettings) -> bool:
     """Return whether harm in a second is so great over the band that the gate shuts at once."""
-    if part is None:
+    if part is None or harms([part], settings) is None:
         return False
     raw, clean, _, chance = (float(one[0]) for one in total([part]))
     return not clean - raw <= max((URGENT - 1) * raw, chance * URGENT_CHANCE)

@@ -102,14 +102,14 @@ def test_what_has_vanished_has_nothing_to_lose() -> None:
 
 
 def test_what_is_bad_over_the_whole_band_is_urgent() -> None:
-    assert is_urgent(look(100, 131, 10))
-    assert not is_urgent(look(100, 115, 2))
+    assert is_urgent(look(100, 131, 10), GATES)
+    assert not is_urgent(look(100, 115, 2), GATES)
     lines = replace(look(100, 150, 10), clean=np.array([125.0, 150.0]))
     for chance, urgent in ((24.0, True), (26.0, False)):
         variance = np.array([chance**2, 10.0]) / CORRELATED
-        assert is_urgent(replace(lines, variance=variance)) is urgent
-    assert is_urgent(look(np.nan, 1, 1))
-    assert not is_urgent(None)
+        assert is_urgent(replace(lines, variance=variance), GATES) is urgent
+    assert is_urgent(look(np.nan, 1, 1), GATES)
+    assert not is_urgent(None, GATES)
 
 
 def test_a_bin_that_stands_out_is_bad_at_once() -> None:

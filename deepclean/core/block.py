@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deepclean.core.adapt.knot import Knot
 from deepclean.core.time import Span
 
 Samples = NDArray[Any]
@@ -223,6 +224,8 @@ class Estimate:
         quality: the coupling's effect on the strain, as of the end of the block.
         closed_by: what the gate closed for; None where it is open throughout, or has not opened.
         obstacle: what keeps the gate from opening; None where it may open, or nothing is measured.
+        knots: the gains that adapt the noise, as of the end of each GPS second that the block
+            touches; None where the noise is the model's as it is.
         parts: during a crossfade the weights, shape `(n,)`, and the estimates of the version that
             goes and of the one that comes.
     """
@@ -237,6 +240,7 @@ class Estimate:
     quality: Quality | None = None
     closed_by: Finding | None = None
     obstacle: Finding | None = None
+    knots: tuple[Knot, ...] | None = None
     parts: tuple[tuple[Float64, Estimate], ...] = ()
 
     def subtracted(self) -> Float64:

@@ -59,6 +59,11 @@ class Model:
     network: nn.Module
     device: str
 
+    @property
+    def carriers(self) -> tuple[int, ...]:
+        """The channels, by number, that carry others in the network's products; () if unknown."""
+        return tuple(getattr(self.network, "carriers", ()))
+
     def predict(self, witnesses: Tensor) -> Tensor:
         """Return the standardised noise, `(batch, time)`.
 

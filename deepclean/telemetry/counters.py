@@ -6,14 +6,17 @@ The part of the daemon that knows a value puts it here; telemetry.metrics reads 
 from __future__ import annotations
 
 import logging
+from cmath import phase
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Literal, Protocol
 
 import numpy as np
 
 from deepclean.core import channels, reasons
+from deepclean.core.adapt.knot import Knot
 from deepclean.core.block import Estimate, Finding, Quality, Series
 from deepclean.core.frame import CleanedFrame
 from deepclean.core.time import NS, Span, format_gps
@@ -58,6 +61,7 @@ class Counters:
         state: bits of the state vector that were set throughout the last cleaned frame.
         gains: lowest gain in the last cleaned frame, by coupling.
         qualities: the gate's last measure of the strain with each coupling's estimate subtracted.
+        adaptations: the last gains that adapt each coupling's estimate.
         closings: closings of the gates, by coupling and reason.
         closed_since: GPS nanoseconds from which on a gate is closed, by coupling; none where it is
             open or there is none.
@@ -75,6 +79,7 @@ class Counters:
     state: int = 0
     gains: Mapping[str, float] = field(default_factory=dict)
     qualities: dict[str, Quality] = field(default_factory=dict)
+    adaptations: dict[str, Knot] = field(default_factory=dict)
     closings: Counter[tuple[str, str]] = field(default_factory=Counter)
     closed_since: dict[str, int] = field(default_factory=dict)
     obstacles: dict[str, Finding] = field(default_factory=dict)
@@ -103,6 +108,28 @@ class Counters:
         for block in frame.blocks:
             for coupling, estimate in block.estimates.items():
                 self.note_gate(coupling, estimate, block.span)
+                if estimate.knots:
+                    self.adaptations[coupling] = estimate.knots[-1]
+
+    def by_coupling(self) -> dict[str, dict[str, float | str | None]]:
+        """Return what a person wants to know of each coupling, for JSON.
+
+        Each has `gain`, the lowest of the last frame, `asd_ratio`, in the band as the gate measured
+        it last, `gate`, in words how the gate is, and of the gain that adapts the estimate
+        `amplitude` and `phase` in radians. What is not known is None.
+        """
+        found: dict[str, dict[str, float | str | None]] = {}
+        for coupling, gain in self.gains.items():
+            quality, knot = self.qualities.get(coupling), self.adaptations.get(coupling)
+            ratio = None if quality is None else quality.in_band
+            found[coupling] = {
+                "gain": gain,
+                "gate": self.gate(coupling),
+                "asd_ratio": ratio if ratio is not None and isfinite(ratio) else None,
+                "amplitude": None if knot is None else abs(knot.whole),
+                "phase": None if knot is None else phase(knot.whole),
+            }
+        return found
 
     def note_gate(self, coupling: str, estimate: Estimate, span: Span) -> None:
         """Note the state of a gate, and log when it opens and closes."""
@@ -161,11 +188,10 @@ class Counters:
         since = self.closed_since.get(coupling)
         return 0.0 if since is None else (self._gates[coupling] - since) / NS
 
-    def gates(self) -> dict[str, str]:
-        """Return in words how the gates are, by coupling; empty where there are none."""
-        return {coupling: self._gate(coupling) for coupling in self._gates}
-
-    def _gate(self, coupling: str) -> str:
+    def gate(self, coupling: str) -> str | None:
+        """Return in words how a gate is; None where there is none."""
+        if coupling not in self._gates:
+            return None
         if coupling not in self.closed_since:
             return "open"
         why = self.obstacles.get(coupling, "nothing was measured")

@@ -33,7 +33,7 @@ def test_a_closing_says_what_was_measured(caplog: pytest.LogCaptureFixture) -> N
     assert "the gate of all closes: gate_out_of_spec, power " in closes
     assert closes.endswith(" (limit 1.01)")
     assert again.endswith("the gate of all opens")
-    assert counters.gates() == {"all": "open"}
+    assert counters.gate("all") == "open"
     assert counters.closed_seconds("all") == 0
     assert dict(counters.closings) == {("all", "gate_out_of_spec"): 1}
 
@@ -59,7 +59,7 @@ def test_a_gate_that_does_not_open_says_so_once(caplog: pytest.LogCaptureFixture
     (said,) = (one.getMessage() for one in caplog.records)
     assert f"the gate of all has been closed for {UNOPENED // NS} s: power" in said
     assert "(limit 1.01)" in said
-    assert counters.gates()["all"].startswith(f"closed for {seconds - 1} s: power ")
+    assert str(counters.gate("all")).startswith(f"closed for {seconds - 1} s: power ")
     assert counters.obstacles["all"].measure == "power"
 
 
@@ -68,11 +68,11 @@ def test_a_gate_that_measures_nothing_says_that(caplog: pytest.LogCaptureFixture
     counters = noted(push_all(engine(), [replace(block, witnesses={}) for block in blocks]))
     (said,) = (one.getMessage() for one in caplog.records)
     assert said.endswith("s: nothing was measured")
-    assert counters.gates()["all"].endswith("s: nothing was measured")
+    assert str(counters.gate("all")).endswith("s: nothing was measured")
 
 
 def test_without_a_gate_there_is_nothing_to_say(caplog: pytest.LogCaptureFixture) -> None:
     counters = noted(push_all(engine(replace(GATED, gate=None)), record(4).blocks()))
-    assert counters.gates() == {}
+    assert counters.gate("all") is None
     assert not caplog.records
     assert np.isclose(counters.closed_seconds("all"), 0)

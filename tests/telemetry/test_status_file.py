@@ -25,15 +25,12 @@ LEDGER = Ledger(
 
 def test_what_is_kept_reads_back(tmp_path: Path) -> None:
     path = status_file.path_in(tmp_path, "H1_DEEPCLEAN")
-    status_file.StatusFile(
-        path, FakeClock(), lambda: {"60Hz": "2, canary 3"}, lambda: {"60Hz": "open"}
-    ).write(LEDGER)
+    status_file.StatusFile(path, FakeClock(), lambda: {"60Hz": "2, canary 3"}).write(LEDGER)
     kept = status_file.read(path, path.stat().st_mtime + 3)
     assert kept.ledger == LEDGER
     assert kept.ledger.balanced
     assert kept.age == 3
     assert kept.models == {"60Hz": "2, canary 3"}
-    assert kept.gates == {"60Hz": "open"}
 
 
 def test_it_is_written_once_a_second(tmp_path: Path) -> None:

@@ -100,5 +100,6 @@ def mixed(before: Estimate, after: Estimate, rising: Float64) -> Estimate:
         after.quality,
         after.closed_by,
         after.obstacle,
+        after.knots,
         ((falling, before), (rising, after)),
     )

@@ -96,8 +96,7 @@ def estimated(site: Site, hardware: int, training: int, seconds: int) -> Estimat
         for name in ("closed form", "linear")
     }
     for level in (0.3, 0.8):
-        spread = level * spread(site, seconds)
-        made[f"closed form + {level:g}"] = made["closed form"] + spread
+        made[f"closed form + {level:g}"] = made["closed form"] + level * spread(site, seconds)
     return Estimated(site, data, made)
 
 

@@ -171,10 +171,10 @@ class Quality:
         return all(map(isfinite, astuple(self)))
 
 
-class Finding(NamedTuple):
+class GateFinding(NamedTuple):
     """What a gate found against an estimate: a measure, its value, and the limit that it broke.
 
-    >>> str(Finding("net", 1.01234, 1.003))
+    >>> str(GateFinding("net", 1.01234, 1.003))
     'net 1.012 (limit 1.003)'
 
     Args:
@@ -238,8 +238,8 @@ class Estimate:
     gate: Float64 | None = None
     unsettled: tuple[Span, ...] = ()
     quality: Quality | None = None
-    closed_by: Finding | None = None
-    obstacle: Finding | None = None
+    closed_by: GateFinding | None = None
+    obstacle: GateFinding | None = None
     knots: tuple[Knot, ...] | None = None
     parts: tuple[tuple[Float64, Estimate], ...] = ()
 

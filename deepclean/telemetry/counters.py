@@ -17,7 +17,7 @@ import numpy as np
 
 from deepclean.core import channels, reasons
 from deepclean.core.adapt.knot import Knot
-from deepclean.core.block import Estimate, Finding, Quality, Series
+from deepclean.core.block import Estimate, GateFinding, Quality, Series
 from deepclean.core.frame import CleanedFrame
 from deepclean.core.time import NS, Span, format_gps
 
@@ -82,7 +82,7 @@ class Counters:
     adaptations: dict[str, Knot] = field(default_factory=dict)
     closings: Counter[tuple[str, str]] = field(default_factory=Counter)
     closed_since: dict[str, int] = field(default_factory=dict)
-    obstacles: dict[str, Finding] = field(default_factory=dict)
+    obstacles: dict[str, GateFinding] = field(default_factory=dict)
     model_events: Counter[tuple[str, str]] = field(default_factory=Counter)
     archived: Counter[str] = field(default_factory=Counter)
     archive_failures: Counter[str] = field(default_factory=Counter)

@@ -20,7 +20,7 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.bandpass import Band
-from deepclean.core.block import Block, Finding, Float64, Gap, Quality, Version
+from deepclean.core.block import Block, Float64, Gap, GateFinding, Quality, Version
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.gain import InvalidSpans, gain_over
 from deepclean.core.gate.band_power import BandPower, band_power, highest_before, with_lowest_floor
@@ -180,7 +180,7 @@ class GateMonitor:
         known, jump = max(watched.usual, *watched.proven_levels, 0.0), self.settings.jump
         if has_jumped(level, known, watched.strain.rms, jump):
             factor = level / known if known else np.inf
-            found = Conclusion(Verdict.JUMP, Finding("jump", factor, jump))
+            found = Conclusion(Verdict.JUMP, GateFinding("jump", factor, jump))
             self._decide(watched, found, start)
 
     def _look(

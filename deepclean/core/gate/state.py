@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from deepclean.core.block import Finding, Float64, Quality, Version
+from deepclean.core.block import Float64, GateFinding, Quality, Version
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.copying import copy_state
 from deepclean.core.gain import InvalidSpans
@@ -51,7 +51,7 @@ class CouplingMonitor:
     unsettled: InvalidSpans = field(default_factory=InvalidSpans)
     quality: Quality | None = None
     strain: StrainLevel | None = None
-    obstacle: Finding | None = None
+    obstacle: GateFinding | None = None
     usual: float | None = None
 
     @classmethod

@@ -35,7 +35,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from deepclean.core import reasons
-from deepclean.core.block import Finding
+from deepclean.core.block import GateFinding
 from deepclean.core.gate.cadence import FAST_STEP, SLOT
 from deepclean.core.gate.settings import GateSettings
 
@@ -133,7 +133,7 @@ class Gate:
     closes: int
     state: GateState = GateState.OFF
     reason: str = reasons.UNSETTLED
-    closed_by: Finding | None = None
+    closed_by: GateFinding | None = None
 
     @classmethod
     def start(cls, instant: int) -> Gate:
@@ -171,7 +171,7 @@ def step(
     verdict: Verdict,
     instant: int,
     settings: GateSettings,
-    finding: Finding | None = None,
+    finding: GateFinding | None = None,
 ) -> tuple[Gate, list[Closure]]:
     """Return the gate after a verdict, and where the verdict closes it.
 

@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepclean.core.block import Finding, Float64, Quality
+from deepclean.core.block import Float64, GateFinding, Quality
 from deepclean.core.gate.band_power import BandPower, Looks
 from deepclean.core.gate.cadence import FAST_STEP
 from deepclean.core.gate.settings import GateSettings
@@ -112,7 +112,7 @@ class Conclusion(NamedTuple):
     """
 
     verdict: Verdict
-    finding: Finding | None = None
+    finding: GateFinding | None = None
 
 
 def judge(quality: Quality | None, settings: GateSettings) -> Conclusion:
@@ -138,12 +138,12 @@ def judge(quality: Quality | None, settings: GateSettings) -> Conclusion:
     )
     for name, value, above, _ in measures:
         if not (np.isfinite(value) and value <= above):
-            return Conclusion(Verdict.BAD, Finding(name, value, above))
+            return Conclusion(Verdict.BAD, GateFinding(name, value, above))
     if not quality.finite:
-        return Conclusion(Verdict.BAD, Finding("guard", quality.guard, settings.worst_above))
+        return Conclusion(Verdict.BAD, GateFinding("guard", quality.guard, settings.worst_above))
     for name, value, _, below in measures:
         if not value <= below:
-            return Conclusion(Verdict.FAIR, Finding(name, value, below))
+            return Conclusion(Verdict.FAIR, GateFinding(name, value, below))
     return Conclusion(Verdict.GOOD)
 
 
@@ -165,11 +165,11 @@ def conclude(
         return Conclusion(Verdict.URGENT if urgent else Verdict.BAD, harm)
     found = judge(quality, settings)
     if found.verdict is Verdict.GOOD and not gains(latest, GAINS):
-        return Conclusion(Verdict.FAIR, Finding("gain", gain(latest), GAINS))
+        return Conclusion(Verdict.FAIR, GateFinding("gain", gain(latest), GAINS))
     return found
 
 
-def harms(latest: Looks, settings: GateSettings, *, vanished: bool = False) -> Finding | None:
+def harms(latest: Looks, settings: GateSettings, *, vanished: bool = False) -> GateFinding | None:
     """Return how cleaning makes the last seconds worse; None where it does not.
 
     It does where three things hold in the same second, or in the same few (`HARM_TESTS`):
@@ -185,7 +185,7 @@ def harms(latest: Looks, settings: GateSettings, *, vanished: bool = False) -> F
             not be excluded.
     """
     if latest and latest[-1] is not None and not latest[-1].worst < SPIKE:
-        return Finding("spike", latest[-1].worst, SPIKE)
+        return GateFinding("spike", latest[-1].worst, SPIKE)
     for seconds, clear in HARM_TESTS:
         count = (seconds - 1) * NS // FAST_STEP + 1
         parts = [part for part in latest[-count:] if part is not None]
@@ -194,12 +194,12 @@ def harms(latest: Looks, settings: GateSettings, *, vanished: bool = False) -> F
         raw, clean, power, chance = total(parts)
         harm = clean - raw
         if not np.isfinite(harm + power + chance).all():
-            return Finding("power", float("nan"), SLIGHT)
+            return GateFinding("power", float("nan"), SLIGHT)
         sure = (harm > clear * chance) & (harm + power > settings.sigma * chance)
         bad = (sure | vanished) & (clean > SLIGHT * raw)
         if bad.any() and sum(p.excess for p in parts) > 0:
             ratios = np.divide(clean, raw, out=np.full(2, np.inf), where=raw > 0)
-            return Finding("power", float(ratios[bad].max()), SLIGHT)
+            return GateFinding("power", float(ratios[bad].max()), SLIGHT)
     return None
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepclean.core import reasons
-from deepclean.core.block import Finding
+from deepclean.core.block import GateFinding
 from deepclean.core.gate import table
 from deepclean.core.gate.cadence import FAST_STEP, SLOT
 from deepclean.core.gate.table import (
@@ -122,7 +122,7 @@ def test_a_step_is_what_the_table_says(state: GateState, case: Situation) -> Non
         Situation.STALE: (Verdict.FAIR, LATE, LATE),
     }.get(case) or (Verdict(case.value), LATE, LATE)
     before = Gate(bad, good, LATE, state, reasons.UNSETTLED)
-    finding = Finding("net", 1.02, 1.003)
+    finding = GateFinding("net", 1.02, 1.003)
     after, closures = step(before, verdict, NOW, LIMITS, finding)
     expected, closing, reason = TRANSITIONS[state, case]
     assert after.state is expected

@@ -54,7 +54,9 @@ def test_a_verdict_says_what_it_rests_on() -> None:
     found = conclude(replace(WELL, net=1.02), [look(100, 90, 10)] * 16, GATES)
     assert found == (Verdict.BAD, ("net", 1.02, GATES.close_above))
     faint = conclude(WELL, [look(100, 99, 10)] * 4, GATES).finding
-    assert faint == ("gain", pytest.approx(0.2), GAINS)
+    assert faint is not None
+    assert (faint.measure, faint.limit) == ("gain", GAINS)
+    assert faint.value == pytest.approx(0.2)
     assert conclude(WELL, [look(100, 131, 10)], GATES).finding == ("power", 1.31, SLIGHT)
     spike = conclude(WELL, [look(100, 99, 10, worst=20.0)], GATES).finding
     assert spike == ("spike", 20.0, SPIKE)

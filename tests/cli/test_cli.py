@@ -97,7 +97,8 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     ledger = Ledger(frames_in=5, written=Counter(cleaned=3, missing=1), inside=1)
     ledger.ignored["late"] = 2
     models = {"60Hz": "2, canary 3 in spec for 4 of 100 s"}
-    figures = {"gain": 0.0, "gate": "closed for 80 s: net 1.02 (limit 1.001)", "asd_ratio": 0.9}
+    closed = "closed for 80 s: net 1.02 (limit 1.001)"
+    figures: dict[str, float | str | None] = {"gain": 0.0, "gate": closed, "asd_ratio": 0.9}
     figures |= {"amplitude": None, "phase": None}
     status = status_file.StatusFile(
         path, site.FakeClock(), lambda: models, lambda: {"60Hz": figures}

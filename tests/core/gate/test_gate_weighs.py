@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.models.gate import judge, spread, usual_settings
+from benchmarks.models.gate import judge, main, spread, usual_settings
 from benchmarks.models.sites import site_named
 from tests.helpers.builders import clean
 from tests.helpers.gated_stream import GATED, GATES, RATE, engine, gate_of, record, scaled
@@ -54,3 +54,16 @@ def test_products_change_by_ramps() -> None:
         taken = products.production - products.out_dq
         left = (estimate.gain - estimate.ungated().gain) * estimate.noise
         np.testing.assert_allclose(taken, left, atol=1e-12 * np.abs(products.production).max())
+
+
+def test_the_benchmark_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--seconds", "48", "--training", "128", "--site", "collinear"])
+    lines = [line.strip("| \n").split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert lines[0][:3] == ["site", "model", "raw"]
+    assert [line[1] for line in lines[2:]] == [
+        "closed form",
+        "linear",
+        "closed form + 0.3",
+        "closed form + 0.8",
+    ]
+    assert all(float(line[4]) < float(line[2]) for line in lines[2:])

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from math import degrees
+from typing import Any
 
 from deepclean.cli import options
 from deepclean.config import load
@@ -46,14 +47,18 @@ def status(
     print(f"gaps: {ledger.gaps.total()} s{_listed(ledger.gaps)}; the ledger is {balance}")
 
 
-def _figures(figures: Mapping[str, float | None]) -> str:
+def _figures(figures: Mapping[str, Any]) -> str:
     """Return the figures of a coupling in words.
 
-    >>> _figures({"gain": 1.0, "asd_ratio": 0.627, "amplitude": 1.02, "phase": -0.05})
-    'gain 1.00, ASD ratio 0.627, adapted by 1.020 and -2.9 degrees'
+    >>> known = {"gain": 1.0, "gate": "open", "asd_ratio": 0.627}
+    >>> _figures(known | {"amplitude": 1.02, "phase": -0.05})
+    'gain 1.00, gate open, ASD ratio 0.627, adapted by 1.020 and -2.9 degrees'
     """
     ratio, amplitude, phase = (figures[key] for key in ("asd_ratio", "amplitude", "phase"))
-    said = [f"gain {figures['gain']:.2f}", f"ASD ratio {'-' if ratio is None else f'{ratio:.3f}'}"]
+    said = [f"gain {figures['gain']:.2f}"]
+    if figures["gate"] is not None:
+        said.append(f"gate {figures['gate']}")
+    said.append(f"ASD ratio {'-' if ratio is None else f'{ratio:.3f}'}")
     if amplitude is not None and phase is not None:
         said.append(f"adapted by {amplitude:.3f} and {degrees(phase):+.1f} degrees")
     return ", ".join(said)

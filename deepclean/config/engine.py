@@ -99,28 +99,24 @@ class GateConfig(Section):
     # An estimate of nothing has a ratio of exactly 1. A thousandth above that counts as no harm;
     # three thousandths are the harm that the gate lets stand.
     open_below: Positive = 1.001
-    """Mean ratio of cleaned over raw ASD in the band up to which the estimate is good."""
+    """Net effect up to which the estimate is good: the ratio of cleaned over raw ASD in all bins of
+    the band that would be worth as much to a search as what cleaning does at all frequencies."""
 
     close_above: Positive = 1.003
-    """Mean ratio above which the estimate is bad, in the band or outside band and guard bands."""
+    """Net effect above which the estimate is bad."""
 
     guard: NotNegative = 6.0
-    """Width in Hz of the guard band on either side of a band: the bandpass's transition. Guard
-    bands are judged by themselves."""
-
-    # Ten times the harm of `close_above`: their 24 bins fluctuate more than the many outside.
-    guard_above: Positive = 1.03
-    """Mean ratio in the guard bands above which the estimate is bad."""
+    """Width in Hz of the guard band on either side of a band: the bandpass's transition."""
 
     # Nine times the raw power in a single bin, by the median of the window and by its mean.
     worst_above: Positive = 3.0
-    """Ratio of any single bin of the band above which the estimate is bad."""
+    """Ratio of any single bin of the band or its guard bands above which the estimate is bad."""
 
     # A slot is shorter than noise of a 10-Hz band takes to change, so the square of its level is
     # exponentially distributed, with a median of ln 2 of its mean. Above 6 times the median level
     # are exp(-36 ln 2) = 2^-36 of all slots: one in 136 years.
     jump: Positive = 6.0
-    """Factor over its usual level at which an estimate is not believed."""
+    """Factor over the level that is known of an estimate at which it is not believed."""
 
     # P(Gaussian > 5) = 2.9e-7. A day has 172,800 verdicts, each in two units: 0.1 false alarms in a
     # coupling too faint to gain anything. Four standard deviations would give 11.

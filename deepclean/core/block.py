@@ -8,7 +8,7 @@ for it. It is a value, never zeros. A `Block` is one stretch of the site's data,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from itertools import pairwise
 from math import isfinite
 from typing import Any, NamedTuple
@@ -147,25 +147,48 @@ class Block:
 class Quality:
     """The effect of a coupling's cleaning on the strain over the last window (core.gate.quality).
 
-    >>> Quality(in_band=0.3, worst=0.6, guard=1.0, outside=float("nan")).finite
+    >>> Quality(in_band=0.3, worst=0.6, guard=1.0, outside=1.0, net=float("nan")).finite
     False
 
     Args:
         in_band: the ASD ratio, cleaned over raw, averaged over the band's bins.
-        worst: the highest ASD ratio of any bin of the band.
+        worst: the highest ASD ratio of any bin of the band and its guard bands.
         guard: the ASD ratio averaged over the guard bands beside the band.
         outside: the square root of the mean power ratio at all other frequencies.
+        net: the net effect at all frequencies: the ASD ratio of all the band's bins that would be
+            worth as much to a search.
     """
 
     in_band: float
     worst: float
     guard: float
     outside: float
+    net: float
 
     @property
     def finite(self) -> bool:
         """Whether every measure is a number."""
-        return all(map(isfinite, (self.in_band, self.worst, self.guard, self.outside)))
+        return all(map(isfinite, astuple(self)))
+
+
+class GateFinding(NamedTuple):
+    """What a gate found against an estimate: a measure, its value, and the limit that it broke.
+
+    >>> str(GateFinding("net", 1.01234, 1.003))
+    'net 1.012 (limit 1.003)'
+
+    Args:
+        measure: one of `MEASURES` in core.gate.verdicts.
+        value: as measured.
+        limit: beyond which it counts against the estimate.
+    """
+
+    measure: str
+    value: float
+    limit: float
+
+    def __str__(self) -> str:
+        return f"{self.measure} {self.value:.4g} (limit {self.limit:.4g})"
 
 
 class Version(NamedTuple):
@@ -206,6 +229,8 @@ class Estimate:
         gate: the gain of the quality gate, shape `(n,)`; None where there is no gate.
         unsettled: the spans in which the gate's statistics are not complete.
         quality: the coupling's effect on the strain, as of the end of the block.
+        closed_by: what the gate closed for; None where it is open throughout, or has not opened.
+        obstacle: what keeps the gate from opening; None where it may open, or nothing is measured.
         knots: the gains that adapt the noise, as of the end of each GPS second that the block
             touches; None where the noise is the model's as it is.
         parts: during a crossfade the weights, shape `(n,)`, and the estimates of the version that
@@ -221,6 +246,8 @@ class Estimate:
     gate: Float64 | None = None
     unsettled: tuple[Span, ...] = ()
     quality: Quality | None = None
+    closed_by: GateFinding | None = None
+    obstacle: GateFinding | None = None
     knots: tuple[Knot, ...] | None = None
     parts: tuple[tuple[Float64, Estimate], ...] = ()
     without: tuple[Without, ...] = ()

@@ -17,11 +17,16 @@ import numpy as np
 
 from deepclean.core import channels, reasons
 from deepclean.core.adapt.knot import Knot
-from deepclean.core.block import Estimate, Quality, Series
+from deepclean.core.block import Estimate, GateFinding, Quality, Series
 from deepclean.core.frame import CleanedFrame
-from deepclean.core.time import Span, format_gps
+from deepclean.core.time import NS, Span, format_gps
 
 _log = logging.getLogger(__name__)
+
+# A good estimate opens its gate within a window and a rest, 16 s by default, of its start or of the
+# last bad second.
+UNOPENED = 60 * NS
+"""Nanoseconds after which a gate that is still closed is reported, once."""
 
 Stream = Literal["strain", "witnesses"]
 Result = Literal["missing", "taken", "unreadable"]
@@ -61,6 +66,10 @@ class Counters:
         qualities: the gate's last measure of the strain with each coupling's estimate subtracted.
         adaptations: the last gains that adapt each coupling's estimate.
         closings: closings of the gates, by coupling and reason.
+        closed_since: GPS nanoseconds from which on a gate is closed, by coupling; none where it is
+            open or there is none.
+        obstacles: what keeps a closed gate from opening, by coupling; none where nothing is
+            measured.
         model_events: events of models, by coupling and event (core.rollout.rollout).
         archived: archive files written, by product.
         archive_failures: archive files that could not be written, by the error's name.
@@ -77,10 +86,13 @@ class Counters:
     qualities: dict[str, Quality] = field(default_factory=dict)
     adaptations: dict[str, Knot] = field(default_factory=dict)
     closings: Counter[tuple[str, str]] = field(default_factory=Counter)
+    closed_since: dict[str, int] = field(default_factory=dict)
+    obstacles: dict[str, GateFinding] = field(default_factory=dict)
     model_events: Counter[tuple[str, str]] = field(default_factory=Counter)
     archived: Counter[str] = field(default_factory=Counter)
     archive_failures: Counter[str] = field(default_factory=Counter)
-    _closed: dict[str, bool] = field(default_factory=dict)
+    _gates: dict[str, int] = field(default_factory=dict)
+    _reported: set[str] = field(default_factory=set)
 
     def cleaned(self, frame: CleanedFrame, rendered: Mapping[str, Series]) -> None:
         """Note a cleaned frame.
@@ -101,23 +113,24 @@ class Counters:
         self._note_missing(frame)
         for block in frame.blocks:
             for coupling, estimate in block.estimates.items():
-                self._note_gate(coupling, estimate, block.span)
+                self.note_gate(coupling, estimate, block.span)
                 if estimate.knots:
                     self.adaptations[coupling] = estimate.knots[-1]
 
-    def by_coupling(self) -> dict[str, dict[str, float | None]]:
+    def by_coupling(self) -> dict[str, dict[str, float | str | None]]:
         """Return what a person wants to know of each coupling, for JSON.
 
         Each has `gain`, the lowest of the last frame, `asd_ratio`, in the band as the gate measured
-        it last, and of the gain that adapts the estimate `amplitude` and `phase` in radians. What
-        is not known is None.
+        it last, `gate`, in words how the gate is, and of the gain that adapts the estimate
+        `amplitude` and `phase` in radians. What is not known is None.
         """
-        found: dict[str, dict[str, float | None]] = {}
+        found: dict[str, dict[str, float | str | None]] = {}
         for coupling, gain in self.gains.items():
             quality, knot = self.qualities.get(coupling), self.adaptations.get(coupling)
             ratio = None if quality is None else quality.in_band
             found[coupling] = {
                 "gain": gain,
+                "gate": self.gate(coupling),
                 "asd_ratio": ratio if ratio is not None and isfinite(ratio) else None,
                 "amplitude": None if knot is None else abs(knot.whole),
                 "phase": None if knot is None else phase(knot.whole),
@@ -140,33 +153,71 @@ class Counters:
                 _log.info("GPS %s: %s has %s again", start, coupling, _listed(was - now))
         self.without = missing
 
-    def _note_gate(self, coupling: str, estimate: Estimate, span: Span) -> None:
+    def note_gate(self, coupling: str, estimate: Estimate, span: Span) -> None:
         """Note the state of a gate, and log when it opens and closes."""
         if estimate.quality is not None:
             self.qualities[coupling] = estimate.quality
         if estimate.gate is None:
             return
         closed = estimate.gate == 0
-        before = self._closed.get(coupling, True)
-        self._closed[coupling] = bool(closed[-1])
+        if coupling not in self._gates:
+            self.closed_since[coupling] = span.start
+        before = coupling in self.closed_since
         step = span.duration // len(closed)
         for index in np.flatnonzero(np.diff(closed, prepend=before)):
-            instant = format_gps(span.start + int(index) * step)
-            if not closed[index]:
-                _log.info("GPS %s: the gate of %s opens", instant, coupling)
-                continue
-            reason = next((r for r in estimate.reasons if r in reasons.OF_GATES), "")
-            self.closings[coupling, reason] += 1
-            quality = estimate.quality
-            ratio = "unknown" if quality is None else f"{quality.in_band:.3f}"
+            instant = span.start + int(index) * step
+            if closed[index]:
+                self.closed_since[coupling] = instant
+                self._note_closing(coupling, estimate, instant)
+            else:
+                del self.closed_since[coupling]
+                self._reported.discard(coupling)
+                _log.info("GPS %s: the gate of %s opens", format_gps(instant), coupling)
+        self._gates[coupling] = span.end
+        self.obstacles.pop(coupling, None)
+        if coupling in self.closed_since:
+            self._note_closed(coupling, estimate, span.end)
+
+    def _note_closing(self, coupling: str, estimate: Estimate, instant: int) -> None:
+        """Count and log that a gate closes, with what was measured."""
+        reason = next((r for r in estimate.reasons if r in reasons.OF_GATES), "")
+        self.closings[coupling, reason] += 1
+        _log.warning(
+            "GPS %s: the gate of %s closes: %s, %s",
+            format_gps(instant),
+            coupling,
+            reason,
+            estimate.closed_by or "nothing was measured",
+        )
+
+    def _note_closed(self, coupling: str, estimate: Estimate, instant: int) -> None:
+        """Note why a gate does not open, and log it once when that has lasted."""
+        if estimate.obstacle is not None:
+            self.obstacles[coupling] = estimate.obstacle
+        seconds = (instant - self.closed_since[coupling]) // NS
+        if seconds >= UNOPENED // NS and coupling not in self._reported:
+            self._reported.add(coupling)
             _log.warning(
-                "GPS %s: the gate of %s closes: %s, ASD ratio in the band %s",
-                instant,
+                "GPS %s: the gate of %s has been closed for %d s: %s",
+                format_gps(instant),
                 coupling,
-                reason,
-                ratio,
+                seconds,
+                estimate.obstacle or "nothing was measured",
             )
 
+    def closed_seconds(self, coupling: str) -> float:
+        """Return for how long a gate has been closed; 0 where it is open or there is none."""
+        since = self.closed_since.get(coupling)
+        return 0.0 if since is None else (self._gates[coupling] - since) / NS
+
+    def gate(self, coupling: str) -> str | None:
+        """Return in words how a gate is; None where there is none."""
+        if coupling not in self._gates:
+            return None
+        if coupling not in self.closed_since:
+            return "open"
+        why = self.obstacles.get(coupling, "nothing was measured")
+        return f"closed for {self.closed_seconds(coupling):.0f} s: {why}"
 
 def _listed(channels: frozenset[str]) -> str:
     return ", ".join(sorted(channels))

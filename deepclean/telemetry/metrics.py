@@ -11,6 +11,7 @@ import cmath
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from typing import Any, Protocol, get_args
@@ -23,6 +24,7 @@ from deepclean import __version__
 from deepclean.config import Config
 from deepclean.core import reasons
 from deepclean.core.block import Quality
+from deepclean.core.gate.verdicts import MEASURES
 from deepclean.core.products import State
 from deepclean.core.rollout.rollout import What
 from deepclean.core.time import NS
@@ -42,7 +44,7 @@ _STRAIN_GAPS = ("invalid", "strain_missing", "strain_rate", "strain_unreadable")
 _ERRNOS = ("EACCES", "EFBIG", "EIO", "ENOENT", "ENOSPC", "EROFS")
 _EVENTS = get_args(What)
 _RELOADS = ("accepted", "rejected")
-_NO_QUALITY = Quality(math.nan, math.nan, math.nan, math.nan)
+_NO_QUALITY = Quality(*[math.nan] * len(fields(Quality)))
 _THREADS = Path("/proc/self/task")
 
 
@@ -161,13 +163,20 @@ class Metrics(Collector):
         ratios = {
             (coupling, where): getattr(quality, where)
             for coupling, quality in qualities.items()
-            for where in ("in_band", "worst", "guard", "outside")
+            for where in ("in_band", "worst", "guard", "outside", "net")
         }
         about = "Cleaned over raw ASD as the gate measured it last; NaN before that."
         yield _gauges("asd_ratio", about, "coupling where", ratios)
         yield from self._adaptation()
         closings = _all(product(couplings, reasons.OF_GATES), counters.closings)
         yield _counter("gate_closings", "How often a gate closed.", "coupling reason", closings)
+        closed = {coupling: counters.closed_seconds(coupling) for coupling in couplings}
+        yield _gauges("gate_closed_seconds", "How long a gate has been closed.", "coupling", closed)
+        found = dict(counters.obstacles)
+        obstacles = dict.fromkeys(product(couplings, MEASURES), math.nan)
+        obstacles |= {(coupling, one.measure): one.value for coupling, one in found.items()}
+        about = "The measure that keeps a closed gate from opening; NaN for the others."
+        yield _gauges("gate_obstacle", about, "coupling measure", obstacles)
 
     def _adaptation(self) -> Iterator[Metric]:
         """Yield the gains by which the estimates of couplings with adaptation are multiplied."""

@@ -18,7 +18,7 @@ from deepclean.system.clock import Clock
 
 _log = logging.getLogger(__name__)
 
-Figures = Mapping[str, Mapping[str, float | None]]
+Figures = Mapping[str, Mapping[str, float | str | None]]
 """The figures of each coupling, by name; None for one that is not known."""
 
 INTERVAL = 1.0

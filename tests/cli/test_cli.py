@@ -98,16 +98,26 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     ledger = Ledger(frames_in=5, written=Counter(cleaned=3, missing=1), inside=1)
     ledger.ignored["late"] = 2
     models = {"60Hz": "2, canary 3 in spec for 4 of 100 s"}
-    status_file.StatusFile(path, site.FakeClock(), lambda: models).write(ledger)
+    closed = "closed for 80 s: net 1.02 (limit 1.001)"
+    figures: dict[str, float | str | None] = {"gain": 0.0, "gate": closed, "asd_ratio": 0.9}
+    figures |= {"amplitude": None, "phase": None}
+    status = status_file.StatusFile(
+        path, site.FakeClock(), lambda: models, lambda: {"60Hz": figures}
+    )
+    status.write(ledger)
     lines = deepclean(place, "status -c small.yaml").stdout.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"
     assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
     assert lines[4] == "models: 60Hz version 2, canary 3 in spec for 4 of 100 s"
-    assert lines[5] == "gaps: 0 s; the ledger is balanced"
+    assert lines[5] == (
+        "60Hz: gain 0.00, gate closed for 80 s: net 1.02 (limit 1.001), ASD ratio 0.900"
+    )
+    assert lines[6] == "gaps: 0 s; the ledger is balanced"
     said = json.loads(deepclean(place, "status -c small.yaml --json").stdout)
     assert said["ledger"]["frames_in"] == 5
     assert said["models"] == models
+    assert said["couplings"] == {"60Hz": figures}
 
 
 def break_nothing(config: Config) -> None:

@@ -202,7 +202,7 @@ def test_every_setting_of_a_gate_is_a_key(minimal: Path) -> None:
     names = {field.name for field in fields(GateSettings)}
     assert set(GateConfig.model_fields) == {*names, "enabled"}
     times = {"window": 16, "dwell": 5, "memory": 33, "fade": 3.5}
-    levels = {"open_below": 0.9, "close_above": 1.2, "guard_above": 1.3, "worst_above": 4.0}
+    levels = {"open_below": 0.9, "close_above": 1.2, "worst_above": 4.0}
     levels |= {"guard": 5.0, "jump": 7.0, "sigma": 6.0}
     given = [f"gate.{name}={value}" for name, value in {**times, **levels}.items()]
     exact = {name: round(value * NS) for name, value in times.items()}

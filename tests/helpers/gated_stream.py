@@ -11,7 +11,7 @@ from deepclean.core.block import CleanedBlock, Quality, Series
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.gate.band_power import BandPower
-from deepclean.core.gate.verdicts import OVERLAP
+from deepclean.core.gate.verdicts import CORRELATED
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import NOISE, START, Record, transparent
 from tests.helpers.settings import engine_settings, gate_settings
@@ -61,7 +61,7 @@ def shut(gain: NDArray[np.float64]) -> list[tuple[float, float]]:
     return [(float(low) / RATE, float(high) / RATE) for low, high in edges]
 
 
-WELL = Quality(in_band=0.7, worst=1.2, guard=1.0, outside=1.0)
+WELL = Quality(in_band=0.7, worst=1.2, guard=1.0, outside=1.0, net=0.6)
 """A window in which cleaning makes the strain better."""
 
 
@@ -73,7 +73,7 @@ def look(
         raw=np.full(2, raw),
         clean=np.full(2, clean),
         power=np.full(2, power),
-        variance=np.full(2, chance**2 / OVERLAP),
+        variance=np.full(2, chance**2 / CORRELATED),
         excess=clean - raw,
         worst=worst,
         noise=np.ones(11),

@@ -98,6 +98,8 @@ def mixed(before: Estimate, after: Estimate, rising: Float64) -> Estimate:
         mean(before.gate, after.gate),
         (*before.unsettled, *after.unsettled),
         after.quality,
+        after.closed_by,
+        after.obstacle,
         after.knots,
         ((falling, before), (rising, after)),
         tuple(dict.fromkeys((*after.without, *before.without))),

@@ -154,6 +154,8 @@ class Pipeline:
             gate,
             tuple(Span(max(low, span.start), min(high, span.end)) for low, high in unsettled),
             monitor.quality,
+            monitor.gate.closed_by if also else None,
+            monitor.obstacle,
             knots,
             without=without,
         )

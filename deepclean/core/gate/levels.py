@@ -7,7 +7,7 @@ slot is judged as soon as it is computed. All levels of a window make the usual 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
@@ -57,30 +57,37 @@ def last_level(levels: Sequence[float]) -> float:
     return math.sqrt(sum(level * level for level in islice(reversed(levels), count)) / count)
 
 
-def has_jumped(
-    level: float, usual: float, proven: Iterable[float], strain: float, jump: float
-) -> bool:
+def highest_level(levels: Sequence[float]) -> float:
+    """Return the highest level within the last fast transform; NaN where one is not valid.
+
+    >>> highest_level([5.0] + 15 * [2.0] + [3.0])
+    3.0
+    """
+    return float(np.max(list(islice(reversed(levels), FAST_SEGMENT // SLOT))))
+
+
+def has_jumped(level: float, known: float, strain: float, jump: float) -> bool:
     """Return whether an estimate has left its usual level at once.
 
-    >>> has_jumped(7.0, 1.0, [0.0], strain=2.0, jump=6.0)
+    >>> has_jumped(7.0, known=1.0, strain=2.0, jump=6.0)
     True
 
-    An estimate that has been as loud within the last window, and was right, has not jumped; nor
-    has one that is below the strain's own level in the band, where it can do little harm:
+    An estimate that has been as loud of late, and was right, has not jumped; nor has one that is
+    below the strain's own level in the band, where it can do little harm:
 
-    >>> has_jumped(7.0, 1.0, [2.0], strain=2.0, jump=6.0)
+    >>> has_jumped(7.0, known=2.0, strain=2.0, jump=6.0)
     False
-    >>> has_jumped(7.0, 1.0, [0.0], strain=8.0, jump=6.0)
+    >>> has_jumped(7.0, known=1.0, strain=8.0, jump=6.0)
     False
 
     Args:
         level: of the slot, strain.
-        usual: as `usual_level` returns it.
-        proven: levels at which cleaning was better than raw beyond chance.
+        known: the usual level (`usual_level`), or the highest of a slot within a second in which
+            cleaning was better than raw beyond chance, whichever is higher.
         strain: root mean square of the raw strain in the band.
         jump: factor over what is known.
     """
-    return level > max(jump * max(usual, *proven), strain)
+    return level > max(jump * known, strain)
 
 
 def has_vanished(level: float, usual: float | None, jump: float) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.bandpass import Band
-from deepclean.core.block import Block, Float64, Gap, Quality, Version
+from deepclean.core.block import Block, Float64, Gap, GateFinding, Quality, Version
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.gain import InvalidSpans, gain_over
 from deepclean.core.gate.band_power import BandPower, band_power, highest_before, with_lowest_floor
@@ -28,6 +28,7 @@ from deepclean.core.gate.cadence import FAST_SEGMENT, FAST_STEP, SLOT, STEP, nex
 from deepclean.core.gate.levels import (
     has_jumped,
     has_vanished,
+    highest_level,
     last_level,
     slot_levels,
     usual_level,
@@ -35,7 +36,7 @@ from deepclean.core.gate.levels import (
 from deepclean.core.gate.settings import GateSettings
 from deepclean.core.gate.state import BEGINNING, CouplingMonitor, EstimateStream, MonitorState
 from deepclean.core.gate.table import Verdict, step
-from deepclean.core.gate.verdicts import conclude, improves_significantly
+from deepclean.core.gate.verdicts import Conclusion, conclude, improves_significantly
 from deepclean.core.nonfinite import finite
 from deepclean.core.spectra import SEGMENT, Bins, Complex, transform
 from deepclean.core.state_vector import not_ready
@@ -86,7 +87,7 @@ class GateMonitor:
         """Watch one more version from here on, its gate closed."""
         first = next_multiple(state.slot * SLOT, FAST_STEP)
         bins = self._slow[version.coupling]
-        watched = CouplingMonitor.start(first, bins, self.settings.window)
+        watched = CouplingMonitor.start(first, bins, self.settings.window, self.settings.memory)
         watched.closed.add(BEGINNING, first + FAST_STEP, reasons.UNSETTLED)
         watched.unsettled.add(BEGINNING, next_multiple(first, STEP) + STEP)
         state.couplings[version] = watched
@@ -176,9 +177,11 @@ class GateMonitor:
         watched.levels.append(level if valid else np.nan)
         if not valid or watched.usual is None or watched.strain is None:
             return
-        proven, strain = watched.proven_levels, watched.strain.rms
-        if has_jumped(level, watched.usual, proven, strain, self.settings.jump):
-            self._decide(watched, Verdict.JUMP, start)
+        known, jump = max(watched.usual, *watched.proven_levels, 0.0), self.settings.jump
+        if has_jumped(level, known, watched.strain.rms, jump):
+            factor = level / known if known else np.inf
+            found = Conclusion(Verdict.JUMP, GateFinding("jump", factor, jump))
+            self._decide(watched, found, start)
 
     def _look(
         self, state: MonitorState, streams: Mapping[Version, EstimateStream], instant: int
@@ -192,16 +195,20 @@ class GateMonitor:
             estimate = partial(self._transform, samples, self._model_rate, invalid, instant)
             quality = self._measure(watched, instant, slow, estimate(SEGMENT)) if whole else None
             power = self._band_power(version.coupling, watched, fast, estimate(FAST_SEGMENT))
-            level = last_level(watched.levels)
-            watched.proven_levels.append(level if improves_significantly(power, settings) else 0.0)
+            level, peak = last_level(watched.levels), highest_level(watched.levels)
+            watched.proven_levels.append(peak if improves_significantly(power) else 0.0)
             watched.fast_history.append(power)
             vanished = has_vanished(level, watched.usual, settings.jump)
-            verdict = conclude(quality, watched.fast_history, settings, vanished=vanished)
-            self._decide(watched, verdict, instant)
+            found = conclude(quality, watched.fast_history, settings, vanished=vanished)
+            self._decide(watched, found, instant)
+            # Without a measure, at half seconds, what was found last stands.
+            if whole or found.finding is not None:
+                watched.obstacle = found.finding
 
-    def _decide(self, watched: CouplingMonitor, verdict: Verdict, instant: int) -> None:
+    def _decide(self, watched: CouplingMonitor, found: Conclusion, instant: int) -> None:
         """Hand a verdict to the table, and keep what follows from it."""
-        watched.gate, closures = step(watched.gate, verdict, instant, self.settings)
+        verdict, finding = found
+        watched.gate, closures = step(watched.gate, verdict, instant, self.settings, finding)
         for start, end, reason, gentle in closures:
             spans = watched.faded if gentle else watched.closed
             spans.add(start + self._delay, end + self._delay, reason)

@@ -110,13 +110,20 @@ def measure(held: Sequence[Densities], bins: Bins) -> tuple[Quality, StrainLevel
     """Return how clean the strain is, and what it is like in the band.
 
     With `B` and `A` the densities of the raw and of the cleaned strain, the ratio of a bin is
-    `sqrt(median(A) / median(B))`. A strain of zeros has no ratio, and a quality that is not finite.
+    `sqrt(median(A) / median(B))`. The logarithm of such a ratio has no bias where `A` and `B` have
+    the same distribution but for a factor, so the net effect is 1 where nothing is gained. A strain
+    of zeros has no ratio, and a quality that is not finite.
 
     >>> bins = Bins([(10.0, 10.5)], guard=0.5, stop=12.0, duration=SEGMENT)
     >>> flat = Densities(0, np.full(3, 4.0), np.full(3, 1.0), np.ones(2), np.ones(2))
     >>> quality, level = measure([flat], bins)
-    >>> quality
-    Quality(in_band=0.5, worst=0.5, guard=0.5, outside=1.0)
+    >>> quality.in_band, quality.worst, quality.guard, quality.outside
+    (0.5, 0.5, 0.5, 1.0)
+
+    The guard band's bin is charged to the band's two: 3/2 as much is gained in each of them.
+
+    >>> round(quality.net, 6) == round(0.5**1.5, 6)
+    True
     >>> level.usual.tolist(), level.floor.tolist(), level.rms
     ([4.0, 4.0], [1.0, 1.0], 2.0)
 
@@ -128,18 +135,24 @@ def measure(held: Sequence[Densities], bins: Bins) -> tuple[Quality, StrainLevel
     lower = np.median([one.before for one in held], axis=0)
     upper = np.median([one.after for one in held], axis=0)
     ratio = np.sqrt(upper / lower)
-    # What few bins do, the median of few transforms shows by chance too; their mean does less.
+    # What one bin does, the median of few transforms shows by chance too; its mean does less.
     means = np.sqrt(
         np.sum([one.after for one in held], axis=0) / np.sum([one.before for one in held], axis=0)
     )
     outside = sum(one.outside_after for one in held) / sum(one.outside_before for one in held)
+    # How far a search for a signal at a frequency f reaches goes as 1 / sqrt(S(f)), so cleaning
+    # changes the logarithm of its reach by -ln(A / B) / 2. Averaged over signals at any frequency,
+    # each as likely as any other, that is the sum over the bins, each with the weight of its width.
+    # (The squared signal-to-noise ratio of a broadband signal h, the integral of |h|^2 / S, changes
+    # by -ln(A / B) in each bin too where the changes are small; |h|^2 / S weighs neighbouring bins
+    # alike.) The sum is stated as the ratio that the band's own bins would have for it.
+    worth = np.log(ratio).sum() + 0.5 * np.log(outside).sum()
     quality = Quality(
         in_band=float(ratio[:inside].mean()),
-        worst=float(np.minimum(ratio, means)[:inside].max()),
-        guard=float(np.minimum(ratio[inside:].mean(), means[inside:].mean()))
-        if inside < len(ratio)
-        else 1.0,
+        worst=float(np.minimum(ratio, means).max()),
+        guard=float(ratio[inside:].mean()) if inside < len(ratio) else 1.0,
         outside=float(np.sqrt(np.mean(outside))) if len(bins.outside) else 1.0,
+        net=float(np.exp(worth / inside)),
     )
     # The mean of a density follows from the median; its integral over the band is the power there.
     bias = median_bias(len(held))

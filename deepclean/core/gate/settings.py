@@ -14,7 +14,6 @@ class GateSettings:
     window: int
     open_below: float
     close_above: float
-    guard_above: float
     worst_above: float
     guard: float
     jump: float
@@ -28,7 +27,7 @@ class GateSettings:
         """How far back, in nanoseconds, the gate's gain depends on the data.
 
         >>> window, dwell, memory, fade = 8 * NS, 8 * NS, 32 * NS, 2 * NS
-        >>> limits = (1.001, 1.003, 1.03, 3.0, 6.0, 6.0, 5.0)
+        >>> limits = (1.001, 1.003, 3.0, 6.0, 6.0, 5.0)
         >>> GateSettings(window, *limits, dwell, memory, fade).reach // NS
         78
         """

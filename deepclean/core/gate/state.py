@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from deepclean.core.block import Float64, Quality, Version
+from deepclean.core.block import Float64, GateFinding, Quality, Version
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.copying import copy_state
 from deepclean.core.gain import InvalidSpans
@@ -28,13 +28,15 @@ class CouplingMonitor:
         spectra: the slow transforms of a window.
         levels: of the slots of a window, strain; NaN where the estimate is not valid.
         fast_history: the fast measures of a window, one for each look; None where there was none.
-        proven_levels: for the same looks the level, where cleaning was better than raw; else 0.
+        proven_levels: for the looks of `memory` the highest level, where cleaning was better than
+            raw; else 0.
         floors: of the strain in the band, with their instants, over two windows.
         closed: where the gate is closed, and why.
         faded: where it begins to be closed after it has faded.
         unsettled: where the window is not full.
         quality: the last slow measure, kept while there is none.
         strain: the strain in the band; None where there is no measure in force.
+        obstacle: what keeps the gate from opening; None where it may open, or nothing is measured.
         usual: median of the levels, as of the last whole second; None where too few are valid.
     """
 
@@ -49,23 +51,25 @@ class CouplingMonitor:
     unsettled: InvalidSpans = field(default_factory=InvalidSpans)
     quality: Quality | None = None
     strain: StrainLevel | None = None
+    obstacle: GateFinding | None = None
     usual: float | None = None
 
     @classmethod
-    def start(cls, instant: int, bins: Bins, window: int) -> CouplingMonitor:
+    def start(cls, instant: int, bins: Bins, window: int, memory: int) -> CouplingMonitor:
         """Return what has seen nothing yet.
 
         Args:
             instant: from which on it watches, GPS nanoseconds, a multiple of FAST_STEP.
             bins: the coupling's, of the slow transform.
-            window: nanoseconds.
+            window: nanoseconds over which an estimate is judged.
+            memory: nanoseconds for which a level counts as proven.
         """
         return cls(
             Gate.start(instant),
             RunningSpectra(bins, window),
             deque(maxlen=window // SLOT),
             deque(maxlen=window // FAST_STEP),
-            deque(maxlen=window // FAST_STEP),
+            deque(maxlen=memory // FAST_STEP),
         )
 
 

@@ -30,11 +30,12 @@ after that with one that has always run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
 from deepclean.core import reasons
+from deepclean.core.block import GateFinding
 from deepclean.core.gate.cadence import FAST_STEP, SLOT
 from deepclean.core.gate.settings import GateSettings
 
@@ -124,6 +125,7 @@ class Gate:
         closes: from when on it is closed, as long as it is off.
         state: now.
         reason: why it is closed, or last was (core.reasons).
+        closed_by: what it last closed for; None where it has not closed, or nothing was measured.
     """
 
     bad: int
@@ -131,6 +133,7 @@ class Gate:
     closes: int
     state: GateState = GateState.OFF
     reason: str = reasons.UNSETTLED
+    closed_by: GateFinding | None = None
 
     @classmethod
     def start(cls, instant: int) -> Gate:
@@ -142,7 +145,7 @@ def situation(gate: Gate, verdict: Verdict, instant: int, settings: GateSettings
     """Return which situation a verdict at an instant (GPS nanoseconds) makes for a gate.
 
     >>> from deepclean.core.time import NS
-    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 1.03, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
+    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
     >>> gate = Gate.start(0)
     >>> situation(gate, Verdict.GOOD, 5 * NS, limits).name
     'EARLY'
@@ -164,12 +167,16 @@ def situation(gate: Gate, verdict: Verdict, instant: int, settings: GateSettings
 
 
 def step(
-    gate: Gate, verdict: Verdict, instant: int, settings: GateSettings
+    gate: Gate,
+    verdict: Verdict,
+    instant: int,
+    settings: GateSettings,
+    finding: GateFinding | None = None,
 ) -> tuple[Gate, list[Closure]]:
     """Return the gate after a verdict, and where the verdict closes it.
 
     >>> from deepclean.core.time import NS
-    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 1.03, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
+    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
     >>> gate, closures = step(Gate.start(0), Verdict.GOOD, 8 * NS, limits)
     >>> gate.state.name, closures
     ('ON', [])
@@ -183,6 +190,7 @@ def step(
         instant: when, GPS nanoseconds: the start of the slot for JUMP, else the end of what was
             looked at.
         settings: of the gate.
+        finding: what makes the verdict bad, or keeps it from being good.
 
     Raises:
         ValueError: as `situation` does.
@@ -191,9 +199,11 @@ def step(
     state, closing, reason = TRANSITIONS[gate.state, case]
     reason = reason or gate.reason
     closures, closes = [], gate.closes
+    closed_by = finding if closing and gate.state is GateState.ON else gate.closed_by
     if closing is Closing.HOLD:
         # The next look ends at most FAST_STEP after the slot.
-        return gate, [Closure(instant, instant + SLOT + FAST_STEP, reason)]
+        held = Closure(instant, instant + SLOT + FAST_STEP, reason)
+        return replace(gate, closed_by=closed_by), [held]
     if closing is Closing.SHUT:
         closes = instant
     elif closing is Closing.FADE:
@@ -204,4 +214,4 @@ def step(
         closures.append(Closure(instant, instant + FAST_STEP, reason))
     bad = instant if case in (Situation.URGENT, Situation.BAD) else gate.bad
     good = instant if verdict is Verdict.GOOD and state is GateState.ON else gate.good
-    return Gate(bad, good, closes, state, reason), closures
+    return Gate(bad, good, closes, state, reason, closed_by), closures

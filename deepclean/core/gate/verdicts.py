@@ -1,8 +1,13 @@
 """What the measures say of an estimate: pure functions from measures to verdicts.
 
-The slow measure (core.gate.quality) compares the spectra of a window with fixed limits. The fast
-one (core.gate.band_power) asks whether a second or a few are worse than chance allows. A verdict
-is good only where both agree, and bad where either says so. What is no number is bad.
+The slow measure (core.gate.quality) weighs all that cleaning does over a window. The fast one
+(core.gate.band_power) asks whether a second or a few are worse than chance allows. A verdict is
+good only where both agree, and bad where either says so. What is no number is bad. With a verdict
+goes what was found: the measure that decides it, its value and its limit.
+
+The slow measure decides by the net effect (`Quality.net`), and closes above `close_above`. Three
+bounds are for what is plainly harmful, whatever else is gained: `IN_BAND`, `worst_above` and
+`BROADBAND`. Each rule opens at a lower limit than it closes at.
 
 The fast measure gives for a look the powers in the band of the raw strain, of the cleaned strain
 and of the estimate, and the variance `V` that chance gives the harm `H = clean - raw`. With `r` the
@@ -18,21 +23,35 @@ wrong where `H + power` is. For several looks, both the powers and the variances
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from deepclean.core.block import Float64, Quality
+from deepclean.core.block import Float64, GateFinding, Quality
 from deepclean.core.gate.band_power import BandPower, Looks
 from deepclean.core.gate.cadence import FAST_STEP
 from deepclean.core.gate.settings import GateSettings
 from deepclean.core.gate.table import Verdict
 from deepclean.core.time import NS
 
-# A single second is judged over the whole band only where it is three standard deviations worse.
-# Over nine hours of quiet data a single second reached 1.7, and two seconds 0.6. In units of the
-# floor one is enough: there the distance from a good estimate, `sigma`, is what excludes chance.
-HARM_TESTS = ((1, (3.0, 1.0)), (2, (1.0, 1.0)), (4, (1.0, 1.0)))
+# The mean of the ratios counts a bin that gets louder in full, and one that gets quieter by less
+# than 1. So it may rise where the net effect is a gain: a line goes, and some noise comes. Ten
+# percent of amplitude over the whole band is the harm that is `URGENT` in a second. Less is left to
+# the net effect, because chance alone is some percent in 8 s (docs/gate.md).
+IN_BAND = 1.1
+"""Mean ASD ratio in the band above which an estimate is bad, whatever the net effect."""
+
+# The bandpass leaves a thousandth of an estimate outside: a percent there is no leakage, but an
+# estimate that is tens of times above the strain, or that the bandpass did not confine.
+BROADBAND = 1.01
+"""ASD ratio outside band and guard bands above which an estimate is bad."""
+
+# A single second is judged in units of the usual power, where all bins count alike, only where it
+# is two standard deviations worse. In units of the floor one is enough: there the distance from a
+# good estimate, `sigma`, is what excludes chance.
+HARM_TESTS = ((1, (2.0, 1.0)), (2, (1.0, 1.0)), (4, (1.0, 1.0)))
 """Seconds looked at together, and by how many standard deviations cleaning must do harm there.
 
 One number for each of the two units of a BandPower: of the usual power, and of the floor.
@@ -45,13 +64,13 @@ SLIGHT = 1.01
 # P(Gaussian > 3) = 0.13 %: of an estimate that neither gains nor harms, one window in 740 counts as
 # good by chance.
 GAINS = 3.0
-"""Standard deviations by which a window must be better than raw to count as good."""
+"""Standard deviations by which a window, or a look, must be better than raw to count as good."""
 
 # 1.21 = 1.1^2: ten percent of amplitude over the whole band.
 URGENT = 1.21
 """Ratio of powers over the band from which on a second is so bad that the gate shuts at once."""
 
-URGENT_CHANCE = 1.5
+URGENT_CHANCE = 1.0
 """Standard deviations that this harm must be."""
 
 # The ratio is |r - n|^2 / (|r|^2 + u), with `u` the usual power or the highest that the estimate
@@ -63,41 +82,74 @@ URGENT_CHANCE = 1.5
 SPIKE = 16.0
 """Ratio of a bin's cleaned power to what was there before; chance exceeds it less than monthly."""
 
-# The transforms of noise under Hann windows that overlap by half correlate by
+# A sum over bins of Re(q n*) is the integral over time of w(t)^2 q(t) n(t), with w the window.
+# Where q is noise and n a line, its variance goes as the mean of w^4; the sum of the bins' own
+# variances goes as that of w^2, squared. For a Hann window w = sin^2:
 #
-#     sum w(t) w(t + T/2) / sum w(t)^2 = (1/16) / (3/8) = 1/6,
+#     <w^4> / <w^2>^2 = (35 / 128) / (3 / 8)^2 = 35 / 18 = 1.944
 #
-# so products of two noises, such as q n*, by 1/36. The variance of the sum of k looks is k times
-# that of one, times 1 + (k - 1) / k * 2 / 36: 1.048 for the 7 looks at 4 s, 1.052 for 15 at 8 s.
-# For fewer, down to a single one, 1.05 is on the safe side.
-OVERLAP = 1.05
-"""Factor by which overlap raises the variance of a sum of looks."""
+# which is what the correlation of neighbouring bins adds. Half a window later the products
+# correlate, over the half that both share, by
+#
+#     (1 / 2) <w(t)^2 w(t + T/2)^2> / <w^4> = (1 / 2) <sin^4 cos^4> / <sin^8> = 3 / 70,
+#
+# so the variance of the sum of k looks is k times that of one, times 1 + (k - 1) / k * 6 / 70:
+# 1.073 for the 7 looks at 4 s, 1.080 for 15 at 8 s. For fewer, 1.08 is on the safe side.
+CORRELATED = 35 / 18 * 1.08
+"""Factor by which the correlation of bins and looks raises the variance of their sum."""
 
 
-def judge(quality: Quality | None, settings: GateSettings) -> Verdict:
+MEASURES = ("net", "in_band", "worst", "outside", "guard", "power", "spike", "gain", "jump")
+"""The measures that a finding may name; docs/gate.md explains them."""
+
+
+class Conclusion(NamedTuple):
+    """A verdict, and what was found.
+
+    Args:
+        verdict: of one look.
+        finding: what makes it bad, or keeps it from being good; None where it is good or unknown.
+    """
+
+    verdict: Verdict
+    finding: GateFinding | None = None
+
+
+def judge(quality: Quality | None, settings: GateSettings) -> Conclusion:
     """Return what the slow measure says alone: UNKNOWN where there is none, else GOOD, FAIR or BAD.
 
-    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 1.03, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
-    >>> judge(Quality(in_band=0.9, worst=1.2, guard=1.0, outside=1.0), limits).name
+    >>> limits = GateSettings(8 * NS, 1.001, 1.003, 3.0, 6, 6, 5, 8 * NS, 32 * NS, 2 * NS)
+    >>> good = Quality(in_band=0.9, worst=1.2, guard=1.2, outside=1.0, net=0.95)
+    >>> judge(good, limits).verdict.name
     'GOOD'
-    >>> judge(Quality(in_band=0.9, worst=1.2, guard=1.0, outside=1.01), limits).name
-    'BAD'
+    >>> bad = judge(Quality(in_band=0.9, worst=1.2, guard=1.4, outside=1.0, net=1.02), limits)
+    >>> bad.verdict.name, str(bad.finding)
+    ('BAD', 'net 1.02 (limit 1.003)')
     """
     if quality is None:
-        return Verdict.UNKNOWN
-    if (
-        not quality.finite
-        or max(quality.in_band, quality.outside) > settings.close_above
-        or quality.guard > settings.guard_above
-        or quality.worst > settings.worst_above
-    ):
-        return Verdict.BAD
-    return Verdict.GOOD if quality.in_band <= settings.open_below else Verdict.FAIR
+        return Conclusion(Verdict.UNKNOWN)
+    # Each measure with the limit up to which it may close no gate, and up to which one may open. In
+    # between nothing changes. The bounds open at half the harm that they close at.
+    measures = (
+        ("net", quality.net, settings.close_above, settings.open_below),
+        ("in_band", quality.in_band, IN_BAND, settings.open_below),
+        ("worst", quality.worst, settings.worst_above, (1 + settings.worst_above) / 2),
+        ("outside", quality.outside, BROADBAND, (1 + BROADBAND) / 2),
+    )
+    for name, value, above, _ in measures:
+        if not (np.isfinite(value) and value <= above):
+            return Conclusion(Verdict.BAD, GateFinding(name, value, above))
+    if not quality.finite:
+        return Conclusion(Verdict.BAD, GateFinding("guard", quality.guard, settings.worst_above))
+    for name, value, _, below in measures:
+        if not value <= below:
+            return Conclusion(Verdict.FAIR, GateFinding(name, value, below))
+    return Conclusion(Verdict.GOOD)
 
 
 def conclude(
     quality: Quality | None, latest: Looks, settings: GateSettings, *, vanished: bool = False
-) -> Verdict:
+) -> Conclusion:
     """Return what the measures say together: good only where a gain is beyond chance.
 
     Args:
@@ -107,14 +159,18 @@ def conclude(
         vanished: as `harms` takes it.
     """
     latest = list(latest)
-    if harms(latest, settings, vanished=vanished):
-        return Verdict.URGENT if is_urgent(latest[-1], settings) else Verdict.BAD
-    verdict = judge(quality, settings)
-    return Verdict.FAIR if verdict is Verdict.GOOD and not gains(latest, GAINS) else verdict
+    harm = harms(latest, settings, vanished=vanished)
+    if harm is not None:
+        urgent = is_urgent(latest[-1], settings)
+        return Conclusion(Verdict.URGENT if urgent else Verdict.BAD, harm)
+    found = judge(quality, settings)
+    if found.verdict is Verdict.GOOD and not gains(latest, GAINS):
+        return Conclusion(Verdict.FAIR, GateFinding("gain", gain(latest), GAINS))
+    return found
 
 
-def harms(latest: Looks, settings: GateSettings, *, vanished: bool = False) -> bool:
-    """Return whether cleaning makes the last seconds worse.
+def harms(latest: Looks, settings: GateSettings, *, vanished: bool = False) -> GateFinding | None:
+    """Return how cleaning makes the last seconds worse; None where it does not.
 
     It does where three things hold in the same second, or in the same few (`HARM_TESTS`):
     it adds to the power by more than chance and by more than `SLIGHT`; that is `sigma` standard
@@ -129,7 +185,7 @@ def harms(latest: Looks, settings: GateSettings, *, vanished: bool = False) -> b
             not be excluded.
     """
     if latest and latest[-1] is not None and not latest[-1].worst < SPIKE:
-        return True
+        return GateFinding("spike", latest[-1].worst, SPIKE)
     for seconds, clear in HARM_TESTS:
         count = (seconds - 1) * NS // FAST_STEP + 1
         parts = [part for part in latest[-count:] if part is not None]
@@ -138,11 +194,13 @@ def harms(latest: Looks, settings: GateSettings, *, vanished: bool = False) -> b
         raw, clean, power, chance = total(parts)
         harm = clean - raw
         if not np.isfinite(harm + power + chance).all():
-            return True
+            return GateFinding("power", float("nan"), SLIGHT)
         sure = (harm > clear * chance) & (harm + power > settings.sigma * chance)
-        if np.any((sure | vanished) & (clean > SLIGHT * raw)) and sum(p.excess for p in parts) > 0:
-            return True
-    return False
+        bad = (sure | vanished) & (clean > SLIGHT * raw)
+        if bad.any() and sum(p.excess for p in parts) > 0:
+            ratios = np.divide(clean, raw, out=np.full(2, np.inf), where=raw > 0)
+            return GateFinding("power", float(ratios[bad].max()), SLIGHT)
+    return None
 
 
 def total(parts: Sequence[BandPower]) -> tuple[Float64, Float64, Float64, Float64]:
@@ -153,29 +211,35 @@ def total(parts: Sequence[BandPower]) -> tuple[Float64, Float64, Float64, Float6
     raw, clean, power, variance = np.sum(
         [(part.raw, part.clean, part.power, part.variance) for part in parts], axis=0
     )
-    return raw, clean, power, np.sqrt(OVERLAP * variance)
+    return raw, clean, power, np.sqrt(CORRELATED * variance)
 
 
 def gains(latest: Looks, sigmas: float) -> bool:
-    """Return whether cleaning has made the looks better, by so many standard deviations.
+    """Return whether cleaning has made the looks better, by more than so many standard deviations.
 
     In units of the floor: a line counts as it stands out.
     """
+    return gain(latest) > sigmas
+
+
+def gain(latest: Looks) -> float:
+    """Return by how many standard deviations cleaning has made the looks better; 0 for no looks."""
     parts = [part for part in latest if part is not None]
     if not parts:
-        return False
+        return 0.0
     raw, clean, _, chance = total(parts)
-    return bool(raw[1] - clean[1] > sigmas * chance[1])
+    gained, deviation = float(raw[1] - clean[1]), float(chance[1])
+    return gained / deviation if deviation else gained * math.inf if gained else 0.0
 
 
-def improves_significantly(part: BandPower | None, settings: GateSettings) -> bool:
-    """Return whether one look alone is better than raw by `sigma`, and in the mean amplitude."""
-    return part is not None and part.excess < 0 and gains([part], settings.sigma)
+def improves_significantly(part: BandPower | None) -> bool:
+    """Return whether one look alone is better than raw beyond chance, and in the mean amplitude."""
+    return part is not None and part.excess < 0 and gains([part], GAINS)
 
 
 def is_urgent(part: BandPower | None, settings: GateSettings) -> bool:
-    """Return whether the last second is so bad over the whole band that the gate shuts at once."""
-    if part is None or not harms([part], settings):
+    """Return whether harm in a second is so great over the band that the gate shuts at once."""
+    if part is None or harms([part], settings) is None:
         return False
     raw, clean, _, chance = (float(one[0]) for one in total([part]))
     return not clean - raw <= max((URGENT - 1) * raw, chance * URGENT_CHANCE)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepclean.core import reasons
+from deepclean.core.block import GateFinding
 from deepclean.core.gate import table
 from deepclean.core.gate.cadence import FAST_STEP, SLOT
 from deepclean.core.gate.table import (
@@ -121,18 +122,21 @@ def test_a_step_is_what_the_table_says(state: GateState, case: Situation) -> Non
         Situation.STALE: (Verdict.FAIR, LATE, LATE),
     }.get(case) or (Verdict(case.value), LATE, LATE)
     before = Gate(bad, good, LATE, state, reasons.UNSETTLED)
-    after, closures = step(before, verdict, NOW, LIMITS)
+    finding = GateFinding("net", 1.02, 1.003)
+    after, closures = step(before, verdict, NOW, LIMITS, finding)
     expected, closing, reason = TRANSITIONS[state, case]
     assert after.state is expected
     look, faded = (NOW, NOW + FAST_STEP), (NOW + LIMITS.fade, NOW + LIMITS.fade + FAST_STEP)
     if closing is Closing.HOLD:
-        assert after == before
+        assert after == replace(before, closed_by=finding if state is ON else None)
         assert closures == [Closure(NOW, NOW + SLOT + FAST_STEP, reasons.JUMP)]
     elif closing is Closing.FADE:
         assert reason is not None
         assert closures == [Closure(*faded, reason, gentle=True)]
     else:
         assert closures == ([Closure(*look, after.reason)] if expected is OFF else [])
+    # It remembers what it closed for, not what it is closed for all the longer.
+    assert after.closed_by == (finding if closing and state is ON else None)
     if closing is not Closing.HOLD:
         assert after.reason == (reason or before.reason)
         assert after.bad == (NOW if verdict in CLOSING else bad)

@@ -1,16 +1,28 @@
-"""The wanted channels, and history as a source of frames. The live source is io.live."""
+"""The wanted channels, the blocks that they make, and history as a source of frames.
+
+The live source is io.live. It waits for files; what they give, and what is said of it, is the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from deepclean.core import reasons
+from deepclean.core.align import Piece, blocks
 from deepclean.core.block import Block, Gap, Series
 from deepclean.core.frame import InputFrame
-from deepclean.core.time import NS, Span
+from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import InputError
+from deepclean.io.channels import Reading
+
+_log = logging.getLogger(__name__)
+
+_STRAIN_REASONS = {reasons.MISSING: "strain_missing", reasons.CORRUPT: "strain_unreadable"}
+"""The words for strain that is not there; those of witnesses are of the reader (io.reader)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,26 @@ class Channels:
     def of_strain_file(self) -> tuple[str, ...]:
         """The channels that are read from the strain's files."""
         return (self.strain,) if self.state is None else (self.strain, self.state)
+
+    def blocks(self, span: Span, pieces: Mapping[str, Sequence[Piece]]) -> list[Block]:
+        """Return the blocks of a span.
+
+        A state vector that is wanted and has no samples is a gap: the strain is not ready there
+        (core.state_vector).
+
+        Args:
+            span: of the blocks.
+            pieces: by channel, what fills the span.
+        """
+        strain = [self.usable(piece) for piece in pieces[self.strain]]
+        witnesses = {name: pieces[name] for name in self.witnesses}
+        return blocks(span, strain, witnesses, pieces[self.state] if self.state else None)
+
+    def usable(self, strain: Piece) -> Piece:
+        """Return a piece of strain, or the gap that it is."""
+        if isinstance(strain, Gap):
+            return Gap(strain.span, _STRAIN_REASONS.get(strain.reason, strain.reason))
+        return strain if strain.rate == self.rate else Gap(strain.span, "strain_rate")
 
     def check_rate(self, rate: int, path: Path | None = None) -> None:
         """Raise InputError where the strain has another rate than this one."""
@@ -69,6 +101,39 @@ class ChannelHistory(Protocol):
         """Return, by channel, its samples over the whole span, or a gap."""
         ...
 
+    def pieces(self, wanted: Collection[str], span: Span) -> Reading:
+        """Return, for every wanted channel, pieces that fill the span; and the faults met."""
+        ...
+
+
+@dataclass(slots=True)
+class GapLog:
+    """Logs which channels lost their samples and which have them again: transitions only."""
+
+    _without: Mapping[str, str] = field(default_factory=dict)
+
+    def note(
+        self, channels: Channels, given: Sequence[Block], faults: Iterable[InputError]
+    ) -> None:
+        """Note the next blocks, and the faults that were met while they were read."""
+        without: dict[str, str] = {}
+        for block in given:
+            held = {**block.witnesses, channels.strain: block.strain}
+            if channels.state is not None and block.state is not None:
+                held[channels.state] = block.state
+            gaps = {name: each.reason for name, each in held.items() if isinstance(each, Gap)}
+            without = gaps | without
+        instant = format_gps(given[0].span.start)
+        if lost := sorted(without.keys() - self._without.keys()):
+            said = ", ".join(f"{name} ({without[name]})" for name in lost)
+            _log.warning("GPS %s: no samples of %s", instant, said)
+            for fault in faults:
+                if not fault.channels or set(fault.channels) & set(lost):
+                    _log.warning("%s", fault)
+        if back := sorted(self._without.keys() - without.keys()):
+            _log.info("GPS %s: samples again of %s", instant, ", ".join(back))
+        self._without = without
+
 
 @dataclass(frozen=True, slots=True)
 class HistorySource:
@@ -102,12 +167,17 @@ class HistorySource:
             span: whole seconds.
             needed: the span with its history and look-ahead; rounded out to whole seconds.
         """
+        log = GapLog()
         for start in range(needed.start // NS * NS, -(-needed.end // NS) * NS, NS):
             second = Span(start, start + NS)
-            yield InputFrame(second, [self._block(second)], wanted=span.covers(second))
+            witnesses = self.witnesses.pieces(self.channels.witnesses, second)
+            strain = self.strain.pieces(self.channels.of_strain_file, second)
+            given = self.channels.blocks(second, {**witnesses.pieces, **strain.pieces})
+            log.note(self.channels, given, [*strain.faults, *witnesses.faults])
+            yield InputFrame(second, given, wanted=span.covers(second))
 
-    def _block(self, span: Span) -> Block:
-        strain = self.strain.read(self.channels.of_strain_file, span)
-        witnesses = self.witnesses.read(self.channels.witnesses, span)
-        state = strain[self.channels.state] if self.channels.state else None
-        return Block(span, strain[self.channels.strain], witnesses, state)
+    def has_strain(self, second: Span) -> bool:
+        """Return whether a second has strain throughout."""
+        wanted = self.channels.strain
+        pieces = self.strain.pieces([wanted], second).pieces[wanted]
+        return all(isinstance(self.channels.usable(piece), Series) for piece in pieces)

@@ -61,6 +61,9 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
     with _stop_on_signal(clock) as stopped, lock:
         daemon = build(config, clock, stopped, guard=lock.hold)
         daemon.serve()
+        while (again := daemon.source.begins_again) is not None:
+            daemon = build(config, clock, stopped, guard=lock.hold, resume=again)
+            daemon.serve()
     _report(daemon.cleaner.ledger, daemon.cleaner.latencies)
     return daemon.cleaner.ledger
 
@@ -99,7 +102,11 @@ class Daemon:
 
 
 def build(
-    config: Config, clock: SystemClock, stopped: Callable[[], bool], guard: Callable[[], None]
+    config: Config,
+    clock: SystemClock,
+    stopped: Callable[[], bool],
+    guard: Callable[[], None],
+    resume: int | None = None,
 ) -> Daemon:
     """Return the daemon of a configuration, ready to serve.
 
@@ -108,6 +115,7 @@ def build(
         clock: for waiting.
         stopped: says whether the daemon is to stop.
         guard: holds the output lock. A directory that was made again could be locked by another.
+        resume: where the stream has begun again (LiveSource).
 
     Raises:
         ConfigError, ModelError, OutputError, DeviceError: as run.
@@ -149,7 +157,7 @@ def build(
         status_file.write(accounts.ledger)
         trimmer.step()
 
-    source = live_source(config, engine, sink, clock, stopped, tails, turn, accounts)
+    source = live_source(config, engine, sink, clock, stopped, tails, turn, accounts, resume)
     metrics = Metrics(config, accounts, watch, lookahead=engine.lookahead, history=engine.history)
     _log.info(
         "deepclean %s: %s, look-ahead %.3f s, history %.3f s, output %s",
@@ -178,9 +186,21 @@ def live_source(
     tails: Sequence[FrameTail],
     turn: Callable[[], None],
     accounts: Accounts,
+    resume: int | None = None,
 ) -> LiveSource:
-    """Return the source of a configuration's directories, resuming after the last output."""
-    finished = sink.finished()
+    """Return the source of a configuration's directories, resuming after the last output.
+
+    Args:
+        config: of the site.
+        engine: says how much history it needs.
+        sink: says what is written already.
+        clock: for waiting.
+        stopped: says whether to stop.
+        tails: of the strain's directory, then of the witnesses'.
+        turn: called at every turn of the loop.
+        accounts: are told of the files.
+        resume: where the stream has begun again (LiveSource).
+    """
     strain, *witnesses = tails
     return LiveSource(
         channels=channels_of(config),
@@ -193,11 +213,13 @@ def live_source(
         stopped=stopped,
         turn=turn,
         max_lag=config.input.max_lag,
-        resume=finished[-1].span.end if finished else None,
+        resume=resume,
+        outputs=[name.span.end for name in sink.finished()],
         checksum=config.input.checksum,
         timings=accounts.timings,
         counts=accounts.counters.inputs,
         ignored=accounts.ledger.ignored,
+        waiting=accounts.counters.waiting,
     )
 
 

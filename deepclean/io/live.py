@@ -126,9 +126,10 @@ class LiveSource:
         due: float | None = None
         while not self.stopped():
             self.strain.poll(cursor)
+            if self.strain.at(cursor) is not None:
+                self.turn()
             found = self._files.await_strain(cursor)
             if found is not None:
-                self.turn()
                 span, arrived = found
                 span = _rest(span, wanted_from)
                 wanted = span.start >= wanted_from

@@ -211,6 +211,7 @@ class FrameTail:
                 if name.description == taken.description
                 and taken.span.covers(name.span)
                 and name not in {taken, *self._taken}
+                and math.isfinite(self._files[name])
             )
             doubled = [name for name in others if not _covered(before, name.span)]
             if doubled:
@@ -238,7 +239,7 @@ class FrameTail:
 
     def describe(self) -> str:
         """Return what is waited for, and what is there instead."""
-        wanted = f"waiting for *-{self.description or ''}*-*.gwf in {self.directory}"
+        wanted = f"waiting for *-{self.description or '*'}-*.gwf in {self.directory}"
         try:
             with os.scandir(self.directory) as entries:
                 found = [entry.name for entry in entries if not entry.name.startswith(".")]

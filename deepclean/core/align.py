@@ -54,7 +54,7 @@ def fill(pieces: Iterable[Piece], span: Span) -> list[Piece]:
             active.append(waiting.pop())
         active = sorted(each for each in active if each[1][1].end > low)
         filled.append(_first([piece for _, (piece, _) in active], Span(low, high)))
-    return _joined(filled)
+    return joined(filled)
 
 
 def whole(pieces: Sequence[Piece], span: Span) -> Piece:
@@ -173,11 +173,15 @@ def _first(pieces: Sequence[Piece], cell: Span) -> Piece:
     return Gap(cell, pieces[0].reason if pieces and isinstance(pieces[0], Gap) else reasons.MISSING)
 
 
-def _joined(pieces: Iterable[Piece]) -> list[Piece]:
-    """Return consecutive pieces with those joined that continue one another."""
+def joined(pieces: Iterable[Piece]) -> list[Piece]:
+    """Return pieces in order of time with those joined that continue one another.
+
+    They continue one another at the same rate and dtype, or for the same reason.
+    """
     groups: list[list[Piece]] = []
     for piece in pieces:
-        if groups and _kind(groups[-1][-1]) == _kind(piece):
+        before = groups[-1][-1] if groups else None
+        if before and before.span.end == piece.span.start and _kind(before) == _kind(piece):
             groups[-1].append(piece)
         else:
             groups.append([piece])

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepclean.core import reasons
-from deepclean.core.align import Piece, fill, whole
+from deepclean.core.align import Piece, fill, joined, whole
 from deepclean.core.block import Gap, Samples, Series
 from deepclean.core.segments import difference
 from deepclean.core.time import NS, Span, format_gps
@@ -281,7 +281,7 @@ def _placed(name: str, raw: _Raw | Exception | None, frame: Span) -> tuple[list[
             samples = raw.samples[low - first - begin : high - first - begin]
             found.append(Series(cell, rate, samples))
     fault = f"{frame} at {rate} Hz holds {count} samples, not {held}" if held < count else None
-    return found, fault
+    return joined(found), fault
 
 
 def _cut(piece: Piece, span: Span) -> Piece:

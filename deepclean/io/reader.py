@@ -109,7 +109,7 @@ class Reader:
             self._kept.move_to_end(key)
             return self._kept[key]
         with self._timed():
-            reading = file.read(wanted, piece, checksum=self._checksum)
+            reading = file.read(sorted(wanted), piece, checksum=self._checksum)
         # What is asked for as a whole will not be asked for again in a history.
         if reading.readable and (self._limit is None or not part.covers(piece)):
             self._kept[key] = reading

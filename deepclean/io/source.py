@@ -6,8 +6,10 @@ The live source is io.live. It waits for files; what they give, and what is said
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -15,14 +17,18 @@ from deepclean.core import reasons
 from deepclean.core.align import Piece, blocks
 from deepclean.core.block import Block, Gap, Series
 from deepclean.core.frame import InputFrame
-from deepclean.core.time import NS, Span, format_gps
+from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io.channels import Reading
+from deepclean.io.t050017 import FrameName
 
 _log = logging.getLogger(__name__)
 
 _STRAIN_REASONS = {reasons.MISSING: "strain_missing", reasons.CORRUPT: "strain_unreadable"}
 """The words for strain that is not there; those of witnesses are of the reader (io.reader)."""
+
+_FAULTS = 16
+"""Faults of files that are remembered, so that each is said once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,28 +117,40 @@ class GapLog:
     """Logs which channels lost their samples and which have them again: transitions only."""
 
     _without: Mapping[str, str] = field(default_factory=dict)
+    _said: deque[str] = field(default_factory=lambda: deque(maxlen=_FAULTS))
 
     def note(
-        self, channels: Channels, given: Sequence[Block], faults: Iterable[InputError]
+        self, channels: Channels, given: Iterable[Block], faults: Sequence[InputError]
     ) -> None:
         """Note the next blocks, and the faults that were met while they were read."""
-        without: dict[str, str] = {}
-        for block in given:
-            held = {**block.witnesses, channels.strain: block.strain}
-            if channels.state is not None and block.state is not None:
-                held[channels.state] = block.state
-            gaps = {name: each.reason for name, each in held.items() if isinstance(each, Gap)}
-            without = gaps | without
-        instant = format_gps(given[0].span.start)
+        for second, group in groupby(given, lambda block: block.span.start // NS):
+            without: dict[str, str] = {}
+            for block in group:
+                held = {**block.witnesses, channels.strain: block.strain}
+                if channels.state is not None and block.state is not None:
+                    held[channels.state] = block.state
+                gaps = {name: each.reason for name, each in held.items() if isinstance(each, Gap)}
+                without = gaps | without
+            self._say(second, without, faults)
+            self._without = without
+
+    def _say(self, second: int, without: Mapping[str, str], faults: Sequence[InputError]) -> None:
         if lost := sorted(without.keys() - self._without.keys()):
             said = ", ".join(f"{name} ({without[name]})" for name in lost)
-            _log.warning("GPS %s: no samples of %s", instant, said)
+            _log.warning("GPS %d: no samples of %s", second, said)
             for fault in faults:
-                if not fault.channels or set(fault.channels) & set(lost):
+                hit = set(fault.channels) & set(lost) and _is_of(fault, second)
+                if hit and str(fault) not in self._said:
+                    self._said.append(str(fault))
                     _log.warning("%s", fault)
         if back := sorted(self._without.keys() - without.keys()):
-            _log.info("GPS %s: samples again of %s", instant, ", ".join(back))
-        self._without = without
+            _log.info("GPS %d: samples again of %s", second, ", ".join(back))
+
+
+def _is_of(fault: InputError, second: int) -> bool:
+    """Return whether a fault is of a file that holds a GPS second, as far as its name says."""
+    name = None if fault.path is None else FrameName.parse(fault.path.name)
+    return name is None or name.start <= second < name.start + name.duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +188,18 @@ class HistorySource:
         log = GapLog()
         for start in range(needed.start // NS * NS, -(-needed.end // NS) * NS, NS):
             second = Span(start, start + NS)
-            witnesses = self.witnesses.pieces(self.channels.witnesses, second)
-            strain = self.strain.pieces(self.channels.of_strain_file, second)
-            given = self.channels.blocks(second, {**witnesses.pieces, **strain.pieces})
-            log.note(self.channels, given, [*strain.faults, *witnesses.faults])
+            reading = self._read(second)
+            given = self.channels.blocks(second, reading.pieces)
+            log.note(self.channels, given, reading.faults)
             yield InputFrame(second, given, wanted=span.covers(second))
+
+    def _read(self, span: Span) -> Reading:
+        of_strain, witnesses = self.channels.of_strain_file, self.channels.witnesses
+        if self.witnesses is self.strain:
+            return self.strain.pieces([*of_strain, *witnesses], span)
+        strain = self.strain.pieces(of_strain, span)
+        others = self.witnesses.pieces(witnesses, span)
+        return Reading({**others.pieces, **strain.pieces}, [*strain.faults, *others.faults])
 
     def has_strain(self, second: Span) -> bool:
         """Return whether a second has strain throughout."""

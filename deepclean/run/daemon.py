@@ -157,7 +157,8 @@ def build(
         status_file.write(accounts.ledger)
         trimmer.step()
 
-    source = live_source(config, engine, sink, clock, stopped, tails, turn, accounts, resume)
+    source = live_source(config, engine, sink, clock, stopped, tails, turn, accounts)
+    source.resume = resume
     metrics = Metrics(config, accounts, watch, lookahead=engine.lookahead, history=engine.history)
     _log.info(
         "deepclean %s: %s, look-ahead %.3f s, history %.3f s, output %s",
@@ -186,21 +187,8 @@ def live_source(
     tails: Sequence[FrameTail],
     turn: Callable[[], None],
     accounts: Accounts,
-    resume: int | None = None,
 ) -> LiveSource:
-    """Return the source of a configuration's directories, resuming after the last output.
-
-    Args:
-        config: of the site.
-        engine: says how much history it needs.
-        sink: says what is written already.
-        clock: for waiting.
-        stopped: says whether to stop.
-        tails: of the strain's directory, then of the witnesses'.
-        turn: called at every turn of the loop.
-        accounts: are told of the files.
-        resume: where the stream has begun again (LiveSource).
-    """
+    """Return the source of a configuration's directories, resuming after the last output."""
     strain, *witnesses = tails
     return LiveSource(
         channels=channels_of(config),
@@ -213,7 +201,6 @@ def live_source(
         stopped=stopped,
         turn=turn,
         max_lag=config.input.max_lag,
-        resume=resume,
         outputs=[name.span.end for name in sink.finished()],
         checksum=config.input.checksum,
         timings=accounts.timings,

@@ -97,7 +97,8 @@ def decided_live(config: Config, loaded: Mapping[str, Model]) -> Config:
     live, others = config.input.strain, config.input.witnesses
     try:
         strain = History([live.directory], description=live.description)
-        witnesses = History([Directory(f.directory, f.description) for f in others]) if others else strain
+        places = [Directory(each.directory, each.description) for each in others]
+        witnesses = History(places) if places else strain
     except InputError as fault:
         _log.warning("wait: auto waits, because there are no data yet: %s", fault)
         return config.with_wait(1)

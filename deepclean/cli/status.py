@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 
 from deepclean.cli import options
 from deepclean.config import load
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import format_gps
+from deepclean.system import lock
 from deepclean.telemetry import status_file
 
 
@@ -28,7 +28,8 @@ def status(
         facts = {"process": kept.process, "age": kept.age, "ledger": status_file.facts(ledger)}
         print(json.dumps({**facts, "models": dict(kept.models)}))
         return
-    state = "running" if _runs(kept.process) else "not running"
+    running = lock.holder(lock.path_in(output.directory, output.description)) is not None
+    state = "running" if running else "not running"
     print(f"{settings.interferometer}: {state}, process {kept.process}, {kept.age:.0f} s ago")
     ignored = f"{ledger.ignored.total()} files ignored{_listed(ledger.ignored)}"
     print(f"in:   {ledger.frames_in} frames, the last to GPS {_gps(ledger.last_in)}; {ignored}")
@@ -40,16 +41,6 @@ def status(
     models = "; ".join(f"{name} version {said}" for name, said in kept.models.items())
     print(f"models: {models or '-'}")
     print(f"gaps: {ledger.gaps.total()} s{_listed(ledger.gaps)}; the ledger is {balance}")
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _gps(instant: int | None) -> str:

@@ -89,6 +89,7 @@ def test_a_useless_first_version_is_not_put_in_force(deepclean: Run, tmp_path: P
 
 def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     from deepclean.core.accounting import Ledger
+    from deepclean.system.lock import OutputLock
     from deepclean.telemetry import status_file
 
     config = site.small_config(place)
@@ -100,6 +101,10 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     status_file.StatusFile(path, site.FakeClock(), lambda: models).write(ledger)
     lines = deepclean(place, "status -c small.yaml").stdout.splitlines()
     assert len(lines) == 6
+    assert "not running" in lines[0]  # though the process that it names, this one, lives
+    with OutputLock(config.output.directory, config.output.description):
+        (first, *_) = deepclean(place, "status -c small.yaml").stdout.splitlines()
+        assert first.startswith("H1: running")
     assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"
     assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
     assert lines[4] == "models: 60Hz version 2, canary 3 in spec for 4 of 100 s"

@@ -73,7 +73,9 @@ def read_history(place: Place, words: Words) -> Told:
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(40), pytest.param(range(40, 2100), marks=[pytest.mark.slow, pytest.mark.timeout(7200)])], ids=["few", "many"]
+    "seeds",
+    [range(40), pytest.param(range(40, 2100), marks=[pytest.mark.slow, pytest.mark.timeout(7200)])],
+    ids=["few", "many"],
 )
 def test_any_directories_are_read_alike(tmp_path: Path, seeds: range) -> None:
     words, logger = Words(), logging.getLogger("deepclean.io.source")

@@ -270,7 +270,6 @@ def test_a_record_that_is_not_there(deepclean: Run, gated: Config, tmp_path: Pat
 @pytest.mark.parametrize(
     "line",
     [
-        "{",
         "[]",
         '{"instant": "x"}',
         '{"instant": "1", "what": "eaten", "role": "production", "coupling": "60Hz", "version": 1,'

@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 _STRAIN_REASONS = {reasons.MISSING: "strain_missing", reasons.CORRUPT: "strain_unreadable"}
 """The words for strain that is not there; those of witnesses are of the reader (io.reader)."""
 
+_UNREAD = {*_STRAIN_REASONS, *_STRAIN_REASONS.values()}
+
 _FAULTS = 16
 """Faults of files that are remembered, so that each is said once."""
 
@@ -138,8 +140,10 @@ class GapLog:
         if lost := sorted(without.keys() - self._without.keys()):
             said = ", ".join(f"{name} ({without[name]})" for name in lost)
             _log.warning("GPS %d: no samples of %s", second, said)
+            # Samples that are flagged, or at another rate, are no fault of a file.
+            unread = {name for name in lost if without[name] in _UNREAD}
             for fault in faults:
-                hit = set(fault.channels) & set(lost) and _is_of(fault, second)
+                hit = unread.intersection(fault.channels) and _is_of(fault, second)
                 if hit and str(fault) not in self._said:
                     self._said.append(str(fault))
                     _log.warning("%s", fault)

@@ -114,7 +114,8 @@ class LiveFiles:
             for name in names[-_ASKED:]:
                 path = self.strain.path(name)
                 try:
-                    found = gwf.channels(path, [wanted]) or gwf.channels(path)
+                    found = gwf.channels(path, self._strain_wanted)
+                    found = found if wanted in found else gwf.channels(path)
                 except (InputError, OSError) as fault:
                     _log.warning("strain frame %s: %s", name, fault)
                     continue
@@ -130,6 +131,8 @@ class LiveFiles:
                 path=self.strain.directory,
                 channels=[wanted],
             )
+        if present:
+            self.channels.check_state(present)
 
     def await_strain(self, cursor: int) -> tuple[Span, float | None] | None:
         """Wait until strain of an instant can be read, at most until the deadline.

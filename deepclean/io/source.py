@@ -84,6 +84,15 @@ class Channels:
                 channels=[self.strain],
             )
 
+    def check_state(self, present: Collection[str]) -> None:
+        """Warn where the wanted state vector is not among the channels that were found."""
+        if self.state is not None and self.state not in present:
+            _log.warning(
+                "no channel %s (strain.state_vector): no time counts as ready for analysis, and "
+                "the gates stay closed; for a site without one set strain.state_vector=null",
+                self.state,
+            )
+
 
 class ChannelHistory(Protocol):
     """Channels of the past: io.history.History, io.datafind.RemoteData and RemoteHistory."""
@@ -181,6 +190,7 @@ class HistorySource:
         self.witnesses.require(self.channels.witnesses)
         rates = self.strain.require([self.channels.strain])
         self.channels.check_rate(rates[self.channels.strain])
+        self.channels.check_state(self.strain.channels(self.channels.of_strain_file))
 
     def frames(self, span: Span, needed: Span) -> Iterator[InputFrame]:
         """Yield one-second frames over a span and the time around it, those inside as wanted.

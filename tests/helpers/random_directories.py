@@ -82,6 +82,7 @@ class Place:
     strain: Directory
     witnesses: list[Directory]
     files: list[MadeFile] = field(default_factory=list)
+    _chosen: dict[bool, list[MadeFile]] = field(default_factory=dict)
 
     @property
     def channels(self) -> Channels:
@@ -89,9 +90,10 @@ class Place:
 
     def expected(self, half: int) -> dict[str, Cell]:
         """Return what every channel has over half a second, by the rule."""
-        beside = self.witnesses or [self.strain]
-        asked = {STRAIN: [self.strain], STATE: [self.strain], "H1:A": beside, "H1:B": beside}
-        cells = {name: _first(self._files(places), name, half) for name, places in asked.items()}
+        cells = {
+            name: _first(self._files(of_strain=name in (STRAIN, STATE)), name, half)
+            for name in RATES
+        }
         strain = cells[STRAIN]
         if isinstance(strain, str):
             words = {"missing": "strain_missing", "corrupt": "strain_unreadable"}
@@ -100,15 +102,19 @@ class Place:
             cells[STRAIN] = "strain_rate"
         return cells
 
-    def _files(self, places: Sequence[Directory]) -> list[MadeFile]:
-        chosen = [
-            file
-            for file in self.files
-            for place in places
-            if file.path.parent == place.path
-            and (place.description is None or f"-{place.description}-" in file.path.name)
-        ]
-        return sorted(chosen, key=lambda file: file.order)
+    def _files(self, *, of_strain: bool) -> list[MadeFile]:
+        """Return the files in which a channel is looked for, in order."""
+        if of_strain not in self._chosen:
+            places = [self.strain] if of_strain or not self.witnesses else self.witnesses
+            chosen = [
+                file
+                for file in self.files
+                for place in places
+                if file.path.parent == place.path
+                and (place.description is None or f"-{place.description}-" in file.path.name)
+            ]
+            self._chosen[of_strain] = sorted(chosen, key=lambda file: file.order)
+        return self._chosen[of_strain]
 
 
 def _first(files: Sequence[MadeFile], channel: str, half: int) -> Cell:

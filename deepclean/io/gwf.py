@@ -286,6 +286,8 @@ def _placed(name: str, raw: _Raw | Exception | None, frame: Span) -> tuple[list[
 
 def _cut(piece: Piece, span: Span) -> Piece:
     """Return a part of a piece. A view would keep all samples of the frame: it is a copy."""
-    if isinstance(piece, Gap) or piece.span == span:
-        return piece if piece.span == span else Gap(span, piece.reason)
+    if piece.span == span:
+        return piece
+    if isinstance(piece, Gap):
+        return Gap(span, piece.reason)
     return Series(span, piece.rate, piece.cut(span).samples.copy())

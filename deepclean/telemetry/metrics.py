@@ -131,7 +131,7 @@ class Metrics(Collector):
         about = "Watches on directories that failed; probing goes on."
         yield _counter("watcher_errors", about, "", {(): self._watch.errors})
         about = "Time for which a stream has been waited for beyond its time."
-        waiting = _all(get_args(Stream), self._counters.waiting)
+        waiting = dict.fromkeys(get_args(Stream), 0.0) | dict(self._counters.waiting)
         yield _gauges("input_waiting_seconds", about, "stream", waiting)
         yield _gauge("last_input_gps_seconds", "End of the last strain.", _gps(ledger.last_in))
 

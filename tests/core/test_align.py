@@ -26,7 +26,7 @@ def numbered(span: Span, rate: int = 16, offset: float = 0) -> Series:
 
 
 def cut_blocks(
-    strain: Series | Gap, state: Series | Gap | None = None, **pieces: list[Piece]
+    strain: Series | Gap, pieces: dict[str, list[Piece]], state: Series | Gap | None = None
 ) -> list[Block]:
     """Return the blocks of a stretch of strain with these witnesses."""
     filled = {name: fill(given, strain.span) for name, given in pieces.items()}
@@ -71,7 +71,7 @@ def test_files_of_any_length_pair_by_gps(
         random.shuffle(pieces[name])
     for duration in frames:
         strain = numbered(seconds(start, duration), 64)
-        cut = cut_blocks(strain, **pieces)
+        cut = cut_blocks(strain, pieces)
         assert cut[0].span.start == strain.span.start
         assert cut[-1].span.end == strain.span.end
         assert all(a.span.end == b.span.start for a, b in pairwise(cut))
@@ -91,7 +91,7 @@ def test_a_block_is_a_second() -> None:
         "A": [numbered(seconds(0, 64))],
         "B": [numbered(seconds(0, 2))],
     }
-    cut = cut_blocks(numbered(seconds(0, 4)), **witnesses)
+    cut = cut_blocks(numbered(seconds(0, 4)), witnesses)
     assert [block.span for block in cut] == [seconds(second, 1) for second in range(4)]
 
 
@@ -101,7 +101,7 @@ def quarters(first: int, count: int) -> Span:
 
 def test_a_second_is_divided_where_a_channel_ends() -> None:
     cut = cut_blocks(
-        numbered(seconds(0, 2), 64), A=[numbered(quarters(0, 3)), numbered(seconds(1, 1))]
+        numbered(seconds(0, 2), 64), {"A": [numbered(quarters(0, 3)), numbered(seconds(1, 1))]}
     )
     assert [block.span for block in cut] == [quarters(0, 3), quarters(3, 1), seconds(1, 1)]
     found = witness_at(cut, "A")
@@ -110,7 +110,7 @@ def test_a_second_is_divided_where_a_channel_ends() -> None:
 
 def test_a_second_is_not_divided_between_the_samples_of_another_channel() -> None:
     state = numbered(seconds(0, 1), 1)
-    cut = cut_blocks(numbered(seconds(0, 1), 64), state, A=[numbered(quarters(0, 3))])
+    cut = cut_blocks(numbered(seconds(0, 1), 64), {"A": [numbered(quarters(0, 3))]}, state)
     assert [block.span for block in cut] == [seconds(0, 1)]
     assert cut[0].witnesses["A"] == Gap(seconds(0, 1), MISSING)
     assert isinstance(cut[0].state, Series)
@@ -119,7 +119,7 @@ def test_a_second_is_not_divided_between_the_samples_of_another_channel() -> Non
 @pytest.mark.parametrize("late", [seconds(0, 4), seconds(1, 2), seconds(2, 4), seconds(-2, 8)])
 def test_the_first_piece_stands_and_a_later_one_adds_to_it(late: Span) -> None:
     pieces: list[Piece] = [numbered(seconds(0, 4)), numbered(late, offset=0.5)]
-    found = witness_at(cut_blocks(numbered(seconds(-2, 8), 64), A=pieces), "A")
+    found = witness_at(cut_blocks(numbered(seconds(-2, 8), 64), {"A": pieces}), "A")
     there = {i - START * 16 for i in range(*late.indices(16))}
     for index, sample in found.items():
         if 0 <= index < 64:
@@ -155,7 +155,8 @@ def test_a_channel_keeps_its_dtype() -> None:
 
 def test_reasons_and_strain_gaps_pass_through() -> None:
     gap = Gap(seconds(0, 3), "strain_missing")
-    cut = cut_blocks(gap, Gap(seconds(0, 3), "no_state"), A=[Gap(seconds(0, 2), "invalid")])
+    flagged: list[Piece] = [Gap(seconds(0, 2), "invalid")]
+    cut = cut_blocks(gap, {"A": flagged}, Gap(seconds(0, 3), "no_state"))
     assert [b.span for b in cut] == [seconds(0, 1), seconds(1, 1), seconds(2, 1)]
     assert [b.strain for b in cut] == [Gap(b.span, "strain_missing") for b in cut]
     assert [b.state for b in cut] == [Gap(b.span, "no_state") for b in cut]
@@ -165,7 +166,7 @@ def test_reasons_and_strain_gaps_pass_through() -> None:
 
 def test_the_state_vector_is_cut_alike() -> None:
     state = numbered(seconds(0, 3))
-    cut = cut_blocks(numbered(seconds(0, 3), 64), state, A=[numbered(seconds(1, 1))])
+    cut = cut_blocks(numbered(seconds(0, 3), 64), {"A": [numbered(seconds(1, 1))]}, state)
     pieces = [b.state.samples for b in cut if isinstance(b.state, Series)]
     assert [len(piece) for piece in pieces] == [16, 16, 16]
     assert np.concatenate(pieces).tolist() == state.samples.tolist()

@@ -172,8 +172,10 @@ def test_one_bad_sample_costs_the_same_however_the_stream_is_cut() -> None:
     one, *others = [clean(engine(), data.blocks(cuts)) for cuts in ([16], [1], [64], [24 * 16])]
     for other in others:
         assert same_bits(gate_of(other), gate_of(one))
-        told = [np.concatenate([state_bits(block) for block in run]) for run in (one, other)]
-        np.testing.assert_array_equal(*told)
+        bits, expected = (
+            np.concatenate([state_bits(block) for block in run]) for run in (other, one)
+        )
+        np.testing.assert_array_equal(bits, expected)
 
 
 @settings(max_examples=15, deadline=None)

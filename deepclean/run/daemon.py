@@ -232,7 +232,8 @@ def work(source: LiveSource, cleaner: FrameCleaner, notifier: ServiceNotifier) -
         # Only a frame that is through shows that everything works.
         notifier.ready()
         notifier.status(f"{written[-1].name} written, {cleaner.ledger.written.total()} so far")
-    notifier.stopping()
+    if source.begins_again is None:
+        notifier.stopping()  # else the process goes on, with the stream from where it begins again
     cleaner.release()
     if fault is not None:
         raise fault

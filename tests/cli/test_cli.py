@@ -114,6 +114,22 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     assert said["models"] == models
 
 
+def test_a_replay_into_a_directory_in_which_a_daemon_writes_is_refused(
+    deepclean: Run, place: Path
+) -> None:
+    """It would sweep away the frame that the daemon is writing."""
+    from deepclean.system.lock import OutputLock
+
+    output = site.small_config(place).output
+    temporary = output.directory / f".H-{output.description}-{START + 9}-1.gwf.tmp"
+    with OutputLock(output.directory, output.description):
+        temporary.write_bytes(b"half a frame")
+        deepclean(place, REPLAY).refused("writes here already", "--output", status=1)
+        assert temporary.exists()
+        deepclean(place, f"{REPLAY} --output elsewhere").good()
+    temporary.unlink()
+
+
 def break_nothing(config: Config) -> None:
     """Leave the site as it is."""
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from deepclean.core.block import Series
+from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, hint
 from deepclean.io import gwf
@@ -281,7 +281,7 @@ class LiveFiles:
         return reading
 
     def _outstanding(self, tail: FrameTail, span: Span) -> bool:
-        """Return whether files of a directory are still to come, of any stream that counts."""
+        """Return whether files of a directory are still to come that may have what is lacking."""
         tail.poll(span.start)
         streams = tail.streams(span.start)
         complete = bool(streams)
@@ -298,7 +298,14 @@ class LiveFiles:
                 if name is None:
                     complete = complete and not self._holds.get((tail, stream), True)
                 instant = instant // NS * NS + NS if name is None else name.span.end
-        return not complete
+        return not complete and not self._answered(tail, span)
+
+    def _answered(self, tail: FrameTail, span: Span) -> bool:
+        """Return whether the files that are there have all that is wanted of a directory."""
+        wanted = self._strain_wanted if tail is self.strain else self._witnesses_wanted
+        files = [tail.file(name) for name in tail.within(span)]
+        pieces = self._reader.read(files, wanted, span).pieces.values()
+        return not any(isinstance(piece, Gap) for found in pieces for piece in found)
 
     def _holds_its_time(self, name: FrameName) -> bool | None:
         """Return whether a file of strain holds what its name says; None: it cannot be read yet."""

@@ -196,3 +196,21 @@ def test_two_streams_in_one_directory_lose_nothing(tmp_path: Path) -> None:
     assert seconds(given) == list(range(START, START + 20))
     assert all(map(has_strain, given))
     assert all(not isinstance(witness(frame, "H1:FAST"), str) for frame in given)
+
+
+def test_a_second_stream_of_the_same_channels_is_not_waited_for(tmp_path: Path) -> None:
+    """As long files beside the low-latency ones, a minute later."""
+    config = site.small_config(tmp_path, "input.strain.description=null")
+    site.write_site(config, START, 0)
+    clock, directory = FakeClock(), config.input.strain.directory
+    first = directory / f"H-H1_HOFT_C00-{START - 4}-4.gwf"
+    gwf.publish(first, site.strain_frame(START - 4, 4))
+    for number in range(12):
+        arriving(config, clock, START + number, number + 0.1)
+    source, came = make(config, clock), list[float]()
+    source.stopped = source._files.stopped = lambda: clock.now > 1030.0
+    for event in source.events():
+        if isinstance(event, InputFrame) and event.span.start >= START * NS:
+            came.append(clock.now - 1000.0 - (event.span.start // NS - START))
+    assert len(came) == 12
+    assert max(came[2:]) < 0.5

@@ -153,8 +153,13 @@ def frames_of(source: HistorySource, span: Span, length: int) -> Iterator[InputF
     """Yield a span in frames of `length` ns; those shorter than a second are cut from one."""
     step = max(length, NS)
     for start in range(span.start, span.end - step + 1, step):
-        for block in cut(source._block(Span(start, start + step)), length):
-            yield InputFrame(block.span, [block])
+        whole = Span(start, start + step)
+        blocks = [block for frame in source.frames(whole, whole) for block in frame.blocks]
+        if length >= NS:
+            yield InputFrame(whole, blocks)
+            continue
+        for part in (part for block in blocks for part in cut(block, length)):
+            yield InputFrame(part.span, [part])
 
 
 def per_second(per_block: list[float], length: float) -> list[float]:
@@ -189,7 +194,7 @@ def stages() -> Iterator[dict[str, float]]:
         return wrapper
 
     places: list[tuple[Any, Callable[..., Any], str]] = [
-        (HistorySource, HistorySource._block, "read"),
+        (HistorySource, HistorySource._read, "read"),
         (Engine, Engine.push, "take in"),
         (Pipeline, Pipeline._compute, "standardise"),
         (Intake, Intake.resample, "resample"),

@@ -165,6 +165,7 @@ def histories(
         ConfigError: neither the options nor the configuration name the strain.
         InputError: there are no files.
     """
+    from deepclean.io.catalogue import Directory
     from deepclean.io.history import History
 
     read = partial(History, checksum=checksum)
@@ -179,7 +180,9 @@ def histories(
         return strain_history, read(witnesses)
     if strain or config is None or not config.input.witnesses:
         return strain_history, strain_history
-    return strain_history, read([frames.directory for frames in config.input.witnesses])
+    return strain_history, read(
+        [Directory(frames.directory, frames.description) for frames in config.input.witnesses]
+    )
 
 
 def history_source(

@@ -12,8 +12,8 @@ import typer
 from deepclean.cli import cluster, options, submission
 from deepclean.cli.cluster import ReplayInput, SubmitRequest, submit_replay
 from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError
-from deepclean.system import malloc, processes
+from deepclean.errors import ConfigError, OutputError
+from deepclean.system import lock, malloc, processes
 from deepclean.system.gc import uncollected
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def replay(
 ) -> None:
     """Clean a span of history. Finished frames are skipped, so a repeated call resumes.
 
-    Nothing is deleted from the output, whatever retention is configured. With --jobs, a part that
+    Nothing is deleted from the output, whatever retention is configured; a directory in which a
+    daemon writes is refused. With --jobs, a part that
     cannot be cleaned is named, and the other parts are cleaned all the same. With --scheduler, the
     span is cut into shards for HTCondor or Slurm; `deepclean shards` lists the unfinished ones.
     """
@@ -79,6 +80,11 @@ def replay(
         settings, options.whole_span(start, end), directory, duration, strain, witnesses, fetch
     )
     _refuse_together(scheduler, jobs, models_of, pinned)
+    if writer := lock.holder(lock.path_in(directory, settings.output.description)):
+        raise OutputError(
+            f"{writer} writes here already, a daemon's frames; choose another directory (--output)",
+            path=directory,
+        )
     if scheduler is not None:
         options.limit_threads(settings)
         scheduled = submission.Scheduled(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from math import degrees
@@ -13,6 +12,7 @@ from deepclean.cli import options
 from deepclean.config import load
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import format_gps
+from deepclean.system import lock
 from deepclean.telemetry import status_file
 
 
@@ -31,7 +31,8 @@ def status(
         facts = {"process": kept.process, "age": kept.age, "ledger": status_file.facts(ledger)}
         print(json.dumps({**facts, "models": dict(kept.models), "couplings": kept.couplings}))
         return
-    state = "running" if _runs(kept.process) else "not running"
+    running = lock.holder(lock.path_in(output.directory, output.description)) is not None
+    state = "running" if running else "not running"
     print(f"{settings.interferometer}: {state}, process {kept.process}, {kept.age:.0f} s ago")
     ignored = f"{ledger.ignored.total()} files ignored{_listed(ledger.ignored)}"
     print(f"in:   {ledger.frames_in} frames, the last to GPS {_gps(ledger.last_in)}; {ignored}")
@@ -62,16 +63,6 @@ def _figures(figures: Mapping[str, Any]) -> str:
     if amplitude is not None and phase is not None:
         said.append(f"adapted by {amplitude:.3f} and {degrees(phase):+.1f} degrees")
     return ", ".join(said)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _gps(instant: int | None) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from deepclean.cluster.plan import ShardPlan, finished
 from deepclean.config import Config
-from deepclean.core.block import Series
 from deepclean.core.segments import difference, intersection
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, output_errors
@@ -49,18 +48,17 @@ def unfinished(plan: ShardPlan, config: Config, source: HistorySource) -> Iterat
     left = difference(plan.wanted_spans, finished(plan.request.output, config))
     for number, shard in plan.numbered.items():
         missing = intersection([shard], left)
-        if _readable(missing, config, source):
+        if _readable(missing, source):
             yield UnfinishedShard(number, shard, sum(part.duration for part in missing))
     for part in difference(left, plan.numbered.values()):
-        if _readable([part], config, source):
+        if _readable([part], source):
             yield UnfinishedShard(None, part, part.duration)
 
 
-def _readable(missing: Sequence[Span], config: Config, source: HistorySource) -> bool:
+def _readable(missing: Sequence[Span], source: HistorySource) -> bool:
     """Return whether any second of these spans has strain."""
-    channel = config.strain.channel
     seconds = (Span(s, s + NS) for part in missing for s in range(part.start, part.end, NS))
-    return any(isinstance(source.strain.read([channel], s)[channel], Series) for s in seconds)
+    return any(source.has_strain(second) for second in seconds)
 
 
 def gather(plan: ShardPlan, config: Config, directory: Path) -> int:

@@ -29,7 +29,9 @@ from deepclean.errors import InputError, OutputError
 from deepclean.io.merge import Content, FilePiece, Merger, read, runs
 from deepclean.io.retention import Retention, held
 from deepclean.io.t050017 import FrameName
+from deepclean.io.tail import FAR
 from deepclean.system.atomic import sweep
+from deepclean.system.clock import gps_now
 from deepclean.system.lock import OutputLock
 
 _log = logging.getLogger(__name__)
@@ -116,7 +118,10 @@ class FrameArchive:
         try:
             self._lock.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.hold()
-            folder.fill(held(self._source, self._description))
+            # A frame of the future is of another run, or of a clock that was wrong.
+            limit = max(gps_now() + FAR, (self._reached + 1) * self._length)
+            names = held(self._source, self._description)
+            folder.fill([name for name in names if name.span.end <= limit])
         except StoppedError:
             return True
         except Exception as error:  # noqa: BLE001  (whatever it is, cleaning goes on)
@@ -182,10 +187,12 @@ class _ArchiveFolder:
         if self._finished is None:
             self._finished = held(directory, description)
         length = self._settings.length * NS
-        for begin, pieces in self._stretches(names).items():
+        stretches = self._stretches(names)
+        for begin, pieces in stretches.items():
             stretch = Span(begin, begin + length)
+            newest = Span(max(stretches), max(stretches) + length)
             try:
-                self._write(stretch, pieces, self._finished, self._retention)
+                self._write(stretch, newest, pieces, self._finished, self._retention)
             except BaseException:
                 self._finished = None
                 raise
@@ -209,12 +216,13 @@ class _ArchiveFolder:
     def _write(
         self,
         stretch: Span,
+        newest: Span,
         pieces: Sequence[FilePiece],
         finished: Sequence[FrameName],
         retention: Retention,
     ) -> None:
         name = self._merger.name(stretch)
-        if not retention.allows(name):
+        if not retention.allows(name, self._merger.name(newest)):
             return
         missing = difference([stretch], (name.span for name in finished))
         parts = [

@@ -11,14 +11,13 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepclean.core.block import Gap, Series
+from deepclean.core import reasons
+from deepclean.core.block import Gap
 from deepclean.core.time import Span
 from deepclean.errors import InputError
 from deepclean.io import gwf, hdf5
+from deepclean.io.channels import Reading
 from deepclean.io.t050017 import FrameName
-
-Held = dict[str, Series | Gap]
-"""By channel, samples or a gap."""
 
 _HDF5 = frozenset({".hdf5", ".h5", ".hdf"})
 
@@ -52,49 +51,46 @@ class DataFile:
             return hdf5.channels(self.path, wanted)
         return gwf.channels(self.path, wanted)
 
-    def read(
-        self, wanted: Collection[str], span: Span, *, checksum: bool = False
-    ) -> tuple[Held, list[InputError]]:
-        """Read the channels over a span, as far as they can be read.
+    def read(self, wanted: Collection[str], span: Span, *, checksum: bool = False) -> Reading:
+        """Return what the file has of the channels over a span.
+
+        A file that cannot be read is a gap of every channel: `corrupt`, or `missing` if it has
+        gone.
 
         Args:
             wanted: full names.
             span: inside that of the file.
             checksum: verify a frame file's checksum first: then a damaged file gives nothing.
-
-        Returns:
-            By channel: its samples, or a gap with the reason `invalid` (flagged), `corrupt`
-            (damaged) or `missing` (the file has gone); nothing for a channel that the file does
-            not hold. And the faults met.
         """
-        held: Held = {}
-        faults: list[InputError] = []
-        left = list(wanted)
-        while left:
-            try:
-                return held | self._read(left, span, checksum=checksum), faults
-            except InputError as fault:
-                faults.append(fault)
-                reason = "corrupt" if self.path.exists() else "missing"
-                bad = [name for name in left if name in fault.channels] or left
-                held |= {name: Gap(span, reason) for name in bad}
-                left = [name for name in left if name not in held]
-        return held, faults
+        try:
+            if self.path.suffix in _HDF5:
+                return hdf5.read_pieces(self.path, wanted, span)
+            return gwf.read_pieces(self.path, wanted, span, checksum=checksum)
+        except OSError as error:
+            fault = InputError(f"cannot be read: {error.strerror}", path=self.path)
+        except InputError as error:
+            fault = error
+        reason = reasons.CORRUPT if os.path.exists(self.path) else reasons.MISSING  # noqa: PTH110
+        return Reading({name: [Gap(span, reason)] for name in wanted}, (fault,), readable=False)
 
-    def _read(self, wanted: Collection[str], span: Span, *, checksum: bool) -> Held:
-        if self.path.suffix in _HDF5:
-            return hdf5.read(self.path, wanted, span, missing_ok=True)
-        return gwf.read(self.path, wanted, span, checksum=checksum, missing_ok=True)
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory of which the files of one description are taken (None: of any)."""
+
+    path: Path
+    description: str | None
 
 
 def catalogue(
-    paths: Iterable[Path], *, description: str | None = None, recursive: bool = True
+    paths: Iterable[Path | Directory], *, description: str | None = None, recursive: bool = True
 ) -> list[DataFile]:
     """Return every file once, sorted by start, the longest first.
 
     Args:
         paths: directories, and files.
-        description: take only files of this description from the directories (`H1_llhoft`).
+        description: take only files of this description from the directories (`H1_llhoft`), where
+            a directory has none of its own.
         recursive: search the directories' directories too, as archives have them.
 
     Raises:
@@ -102,9 +98,11 @@ def catalogue(
             cannot be read.
     """
     found: dict[Path, DataFile] = {}
-    for path in paths:
+    for place in paths:
+        each = place if isinstance(place, Directory) else Directory(place, description)
+        path = each.path
         if path.is_dir():
-            for file in _walk(path, description, recursive=recursive):
+            for file in _walk(path, each.description, recursive=recursive):
                 found.setdefault(file.path, file)
         else:
             found.setdefault(path, _named_outright(path))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from deepclean.core.align import Piece
 from deepclean.core.block import Series
 from deepclean.core.time import NS
 from deepclean.errors import InputError, listed
@@ -27,6 +28,22 @@ class OutputChannel:
     def __post_init__(self) -> None:
         if isinstance(self.series.samples, np.ma.MaskedArray):
             raise ValueError("a masked array cannot be written; a gap is a value of its own")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What files have of some channels.
+
+    Args:
+        pieces: by channel its samples and its gaps with their reasons; nothing for a channel that
+            the files do not hold.
+        faults: what was met in the files.
+        readable: False where no file could be read, so that another try may give more.
+    """
+
+    pieces: Mapping[str, Sequence[Piece]]
+    faults: Sequence[InputError] = ()
+    readable: bool = True
 
 
 def whole_rate(spacing: float) -> int:

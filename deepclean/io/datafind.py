@@ -15,6 +15,7 @@ import numpy as np
 from deepclean.core.block import Gap, Series, concatenate
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, listed
+from deepclean.io.channels import Reading
 
 PIECE = 128 * NS
 """Nanoseconds that `RemoteHistory` fetches at once, counted from GPS 0. A request takes about a
@@ -61,6 +62,10 @@ class RemoteData:
     def read(self, wanted: Collection[str], span: Span) -> dict[str, Series | Gap]:
         """Return, by channel, its samples over the span, or a gap where some are missing."""
         return {name: _cut(self._series.get(name), span) for name in wanted}
+
+    def pieces(self, wanted: Collection[str], span: Span) -> Reading:
+        """Return what `read` returns."""
+        return Reading({name: [each] for name, each in self.read(wanted, span).items()})
 
 
 class RemoteHistory:
@@ -123,6 +128,10 @@ class RemoteHistory:
         names = frozenset(wanted)
         parts = [self._piece(names, number).read(wanted, part) for number, part in _pieces(span)]
         return {name: _joined([part[name] for part in parts], span) for name in wanted}
+
+    def pieces(self, wanted: Collection[str], span: Span) -> Reading:
+        """Return what `read` returns."""
+        return Reading({name: [each] for name, each in self.read(wanted, span).items()})
 
 
 def fetch(

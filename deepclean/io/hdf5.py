@@ -23,10 +23,17 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
+from deepclean.core import reasons
 from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span, format_gps, index_at, seconds_to_ns
 from deepclean.errors import InputError, one_line, output_errors
-from deepclean.io.channels import OutputChannel, absent_channels, unusable_channels, whole_rate
+from deepclean.io.channels import (
+    OutputChannel,
+    Reading,
+    absent_channels,
+    unusable_channels,
+    whole_rate,
+)
 from deepclean.system.atomic import publish
 
 
@@ -53,21 +60,13 @@ def span(path: Path) -> Span:
         return _extent(archive.channels())
 
 
-def read(
-    path: Path,
-    wanted: Collection[str],
-    span: Span | None = None,
-    *,
-    missing_ok: bool = False,
-) -> dict[str, Series | Gap]:
-    """Read channels from one HDF5 file; only the part asked for is decompressed.
+def read(path: Path, wanted: Collection[str], span: Span | None = None) -> dict[str, Series | Gap]:
+    """Read channels from one HDF5 file, all or nothing; only the part asked for is decompressed.
 
     Args:
         path: the file.
         wanted: full channel names.
         span: the part to read; all of these channels where it is None.
-        missing_ok: leave out what the file does not hold, channels as well as time, instead of
-            raising.
 
     Returns:
         By channel, in the order of `wanted`: its samples over the whole span in their own dtype.
@@ -78,25 +77,46 @@ def read(
     """
     with _opened(path) as archive:
         found = archive.among(wanted)
-        if not missing_ok and len(found) < len(set(wanted)):
+        if len(found) < len(set(wanted)):
             raise absent_channels(set(wanted) - set(found), archive.channels(), path)
         if not found:
             return {}
         span = span or _extent(found)
-        series: dict[str, Series | Gap] = {}
-        faults: dict[str, str] = {}
-        for name, dataset in found.items():
+    reading = read_pieces(path, wanted, span)
+    for fault in reading.faults:
+        raise fault
+    short = {
+        name: f"held over {', '.join(str(p.span) for p in pieces)}, not all of {span}"
+        for name, pieces in reading.pieces.items()
+        if [piece.span for piece in pieces] != [span]
+    }
+    if short:
+        raise unusable_channels(short, path)
+    return {name: pieces[0] for name, pieces in reading.pieces.items()}
+
+
+def read_pieces(path: Path, wanted: Collection[str], span: Span) -> Reading:
+    """Read what an HDF5 file has of some channels over a span, each channel by itself.
+
+    A channel that is damaged or misplaced is a gap `corrupt`.
+
+    Raises:
+        InputError: not a readable HDF5 file.
+    """
+    pieces: dict[str, list[Series | Gap]] = {}
+    faults: dict[str, str] = {}
+    with _opened(path) as archive:
+        for name in dict.fromkeys(wanted):
             try:
+                dataset = archive.find(name)
+                if dataset is None:
+                    continue
                 place = _placed(dataset)
-                if place.span.covers(span):
-                    series[name] = _series(place, span)
-                elif not missing_ok:
-                    faults[name] = f"held over {place.span}, not all of {span}"
+                part = place.span.overlap(span)
+                pieces[name] = [] if part is None else [_series(place, part)]
             except (OSError, RuntimeError, ValueError) as error:
-                faults[name] = str(error)
-    if faults:
-        raise unusable_channels(faults, path)
-    return series
+                pieces[name], faults[name] = [Gap(span, reasons.CORRUPT)], str(error)
+    return Reading(pieces, (unusable_channels(faults, path),) if faults else ())
 
 
 def write_archive(path: Path, channels: Mapping[str, OutputChannel]) -> None:
@@ -238,10 +258,15 @@ class _ChannelArchive:
 
     def among(self, wanted: Iterable[str]) -> dict[str, Any]:
         """Return the datasets of the wanted channels that are here, in that order."""
-        found = {name: self._find(name) for name in wanted}
+        found = {name: self.find(name) for name in wanted}
         return {name: dataset for name, dataset in found.items() if dataset is not None}
 
-    def _find(self, name: str) -> Any:
+    def find(self, name: str) -> Any:
+        """Return a channel's dataset, or None.
+
+        Raises:
+            ValueError: there are two of them.
+        """
         if name.endswith("STRAIN") and name not in self._paths:
             name = f"{name.partition(':')[0]}:STRAIN"
         entries = [self._file[path] for path in self._paths.get(name, [])]

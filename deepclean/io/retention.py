@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ def held(directory: Path, description: str) -> list[FrameName]:
 class Retention:
     """Deletes the oldest files of one description from a directory.
 
+    What lies ahead of the file that was entered last is of another run, or of a clock that was
+    wrong: it neither counts nor makes other files old, and goes when the stream has passed it.
+
     Every new file is a step. The directory is listed only at the start and where another directory
     has taken its place. A file that could not be written is a step too: a disk that is full of our
     own files empties.
@@ -42,8 +46,9 @@ class Retention:
         directory: the directory of the files.
         description: their LIGO-T050017 description.
         count: keep this many of the newest; None: no such limit.
-        age: nanoseconds from the end of a file's data to that of the newest, beyond which it is
-            deleted; None: no such limit.
+        age: nanoseconds from the end of a file's data to that of the file entered last, beyond
+            which it is deleted; None: no such limit. A start deletes by number only: nothing says
+            yet where the stream is.
 
     Raises:
         OSError: the directory cannot be listed.
@@ -56,6 +61,7 @@ class Retention:
     _names: deque[FrameName] = field(init=False)
     _undeleted: deque[FrameName] = field(init=False)
     _place: tuple[int, int] = field(init=False)
+    _reached: FrameName | None = None
 
     def __post_init__(self) -> None:
         self._undeleted = deque(maxlen=_UNDELETABLE)
@@ -75,6 +81,7 @@ class Retention:
         with suppress(OSError):  # then what is known stays
             self._list()
         self._enter(name)
+        self._reached = name
         again = self._undeleted.popleft() if self._undeleted else None
         for _ in range(AT_ONCE):
             if self._excess():
@@ -82,12 +89,17 @@ class Retention:
         if again is not None:
             self._delete(again)
 
-    def allows(self, name: FrameName) -> bool:
-        """Return whether a file that was written now would be kept."""
-        newer = [each for each in self._names if each.start > name.start]
+    def allows(self, name: FrameName, newest: FrameName) -> bool:
+        """Return whether a file would be kept that was written now.
+
+        Args:
+            name: of the file.
+            newest: of the newest file that the stream allows; what lies ahead does not count.
+        """
+        newer = [each for each in self._names if name.start < each.start <= newest.start]
         if self.count is not None and len(newer) >= self.count:
             return False
-        return not (self.age is not None and newer) or not self._too_old(name, newer[-1])
+        return not newer or not self._too_old(name, newer[-1])
 
     @property
     def _limited(self) -> bool:
@@ -115,11 +127,14 @@ class Retention:
 
     def _excess(self) -> bool:
         """Return whether the oldest file is beyond a limit. The newest never is."""
-        if len(self._names) < 2:
+        reached, count = self._reached, len(self._names)
+        if reached is not None:
+            count = bisect_right(self._names, reached.start, key=lambda each: each.start)
+        if count < 2:
             return False
-        if self.count is not None and len(self._names) > self.count:
+        if self.count is not None and count > self.count:
             return True
-        return self.age is not None and self._too_old(self._names[0], self._names[-1])
+        return reached is not None and self._too_old(self._names[0], reached)
 
     def _too_old(self, name: FrameName, newest: FrameName) -> bool:
         return self.age is not None and newest.span.end - name.span.end > self.age

@@ -1,16 +1,36 @@
-"""The wanted channels, and history as a source of frames. The live source is io.live."""
+"""The wanted channels, the blocks that they make, and history as a source of frames.
+
+The live source is io.live. It waits for files; what they give, and what is said of it, is the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+import logging
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
+from deepclean.core import reasons
+from deepclean.core.align import Piece, blocks
 from deepclean.core.block import Block, Gap, Series
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
+from deepclean.io.channels import Reading
+from deepclean.io.t050017 import FrameName
+
+_log = logging.getLogger(__name__)
+
+_STRAIN_REASONS = {reasons.MISSING: "strain_missing", reasons.CORRUPT: "strain_unreadable"}
+"""The words for strain that is not there; those of witnesses are of the reader (io.reader)."""
+
+_UNREAD = {*_STRAIN_REASONS, *_STRAIN_REASONS.values()}
+
+_FAULTS = 16
+"""Faults of files that are remembered, so that each is said once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +54,26 @@ class Channels:
         """The channels that are read from the strain's files."""
         return (self.strain,) if self.state is None else (self.strain, self.state)
 
+    def blocks(self, span: Span, pieces: Mapping[str, Sequence[Piece]]) -> list[Block]:
+        """Return the blocks of a span.
+
+        A state vector that is wanted and has no samples is a gap: the strain is not ready there
+        (core.state_vector).
+
+        Args:
+            span: of the blocks.
+            pieces: by channel, what fills the span.
+        """
+        strain = [self.usable(piece) for piece in pieces[self.strain]]
+        witnesses = {name: pieces[name] for name in self.witnesses}
+        return blocks(span, strain, witnesses, pieces[self.state] if self.state else None)
+
+    def usable(self, strain: Piece) -> Piece:
+        """Return a piece of strain, or the gap that it is."""
+        if isinstance(strain, Gap):
+            return Gap(strain.span, _STRAIN_REASONS.get(strain.reason, strain.reason))
+        return strain if strain.rate == self.rate else Gap(strain.span, "strain_rate")
+
     def check_rate(self, rate: int, path: Path | None = None) -> None:
         """Raise InputError where the strain has another rate than this one."""
         if rate != self.rate:
@@ -42,6 +82,15 @@ class Channels:
                 "(strain.rate)",
                 path=path,
                 channels=[self.strain],
+            )
+
+    def check_state(self, present: Collection[str]) -> None:
+        """Warn where the wanted state vector is not among the channels that were found."""
+        if self.state is not None and self.state not in present:
+            _log.warning(
+                "no channel %s (strain.state_vector): no time counts as ready for analysis, and "
+                "the gates stay closed; for a site without one set strain.state_vector=null",
+                self.state,
             )
 
 
@@ -69,6 +118,53 @@ class ChannelHistory(Protocol):
         """Return, by channel, its samples over the whole span, or a gap."""
         ...
 
+    def pieces(self, wanted: Collection[str], span: Span) -> Reading:
+        """Return, for every wanted channel, pieces that fill the span; and the faults met."""
+        ...
+
+
+@dataclass(slots=True)
+class GapLog:
+    """Logs which channels lost their samples and which have them again: transitions only."""
+
+    _without: Mapping[str, str] = field(default_factory=dict)
+    _said: deque[str] = field(default_factory=lambda: deque(maxlen=_FAULTS))
+
+    def note(
+        self, channels: Channels, given: Iterable[Block], faults: Sequence[InputError]
+    ) -> None:
+        """Note the next blocks, and the faults that were met while they were read."""
+        for second, group in groupby(given, lambda block: block.span.start // NS):
+            without: dict[str, str] = {}
+            for block in group:
+                held = {**block.witnesses, channels.strain: block.strain}
+                if channels.state is not None and block.state is not None:
+                    held[channels.state] = block.state
+                gaps = {name: each.reason for name, each in held.items() if isinstance(each, Gap)}
+                without = gaps | without
+            self._say(second, without, faults)
+            self._without = without
+
+    def _say(self, second: int, without: Mapping[str, str], faults: Sequence[InputError]) -> None:
+        if lost := sorted(without.keys() - self._without.keys()):
+            said = ", ".join(f"{name} ({without[name]})" for name in lost)
+            _log.warning("GPS %d: no samples of %s", second, said)
+            # Samples that are flagged, or at another rate, are no fault of a file.
+            unread = {name for name in lost if without[name] in _UNREAD}
+            for fault in faults:
+                hit = unread.intersection(fault.channels) and _is_of(fault, second)
+                if hit and str(fault) not in self._said:
+                    self._said.append(str(fault))
+                    _log.warning("%s", fault)
+        if back := sorted(self._without.keys() - without.keys()):
+            _log.info("GPS %d: samples again of %s", second, ", ".join(back))
+
+
+def _is_of(fault: InputError, second: int) -> bool:
+    """Return whether a fault is of a file that holds a GPS second, as far as its name says."""
+    name = None if fault.path is None else FrameName.parse(fault.path.name)
+    return name is None or name.start <= second < name.start + name.duration
+
 
 @dataclass(frozen=True, slots=True)
 class HistorySource:
@@ -94,6 +190,7 @@ class HistorySource:
         self.witnesses.require(self.channels.witnesses)
         rates = self.strain.require([self.channels.strain])
         self.channels.check_rate(rates[self.channels.strain])
+        self.channels.check_state(self.strain.channels(self.channels.of_strain_file))
 
     def frames(self, span: Span, needed: Span) -> Iterator[InputFrame]:
         """Yield one-second frames over a span and the time around it, those inside as wanted.
@@ -102,12 +199,24 @@ class HistorySource:
             span: whole seconds.
             needed: the span with its history and look-ahead; rounded out to whole seconds.
         """
+        log = GapLog()
         for start in range(needed.start // NS * NS, -(-needed.end // NS) * NS, NS):
             second = Span(start, start + NS)
-            yield InputFrame(second, [self._block(second)], wanted=span.covers(second))
+            reading = self._read(second)
+            given = self.channels.blocks(second, reading.pieces)
+            log.note(self.channels, given, reading.faults)
+            yield InputFrame(second, given, wanted=span.covers(second))
 
-    def _block(self, span: Span) -> Block:
-        strain = self.strain.read(self.channels.of_strain_file, span)
-        witnesses = self.witnesses.read(self.channels.witnesses, span)
-        state = strain[self.channels.state] if self.channels.state else None
-        return Block(span, strain[self.channels.strain], witnesses, state)
+    def _read(self, span: Span) -> Reading:
+        of_strain, witnesses = self.channels.of_strain_file, self.channels.witnesses
+        if self.witnesses is self.strain:
+            return self.strain.pieces([*of_strain, *witnesses], span)
+        strain = self.strain.pieces(of_strain, span)
+        others = self.witnesses.pieces(witnesses, span)
+        return Reading({**others.pieces, **strain.pieces}, [*strain.faults, *others.faults])
+
+    def has_strain(self, second: Span) -> bool:
+        """Return whether a second has strain throughout."""
+        wanted = self.channels.strain
+        pieces = self.strain.pieces([wanted], second).pieces[wanted]
+        return all(isinstance(self.channels.usable(piece), Series) for piece in pieces)

@@ -1,29 +1,33 @@
-"""Which frame files of one stream lie in a directory, as they come.
+"""Which frame files lie in a directory, as they come.
 
 Every poll asks for the expected next file by its name, and the directory is listed once a second.
 That alone finds every file. The operating system's events make it faster (io.watch); where an event
 is lost, doubled or absent, nothing else changes. Files are read in GPS order, whenever they came.
 
-A file that is of no use any more is ignored and counted, once: `late` where its time was given up
-before it came, `duplicate` where another file of that time was read or came first. The inode tells
-whether a file of a known name is another one. What is not of the stream (temporaries, other
-descriptions, other names) may share the directory and is not counted.
+A directory may hold several streams: files of one description each. A file that is of no use any
+more is ignored and counted, once: `late` where its time was given up before it came, `duplicate`
+where another file of its stream and time was read, `misnamed` where it holds another time than its
+name says. The inode tells whether a file of a known name is another one. What is not wanted
+(temporaries, other descriptions, other names) may share the directory and is not counted.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from deepclean.core.segments import union
 from deepclean.core.time import NS, Span
+from deepclean.io.catalogue import DataFile
 from deepclean.io.t050017 import FrameName
-from deepclean.system.clock import Clock, gps_now
+from deepclean.system.clock import Clock
 
 _HINTS = 10_000
 """Largest number of hints that wait; a listing finds the files of the others."""
@@ -34,22 +38,29 @@ _READ = 1000
 _UNLISTED = 600 * NS
 """A file that no listing shows (a network file system's may be old) stays known for this long."""
 
-_FUTURE = 3600 * NS
-"""A file that lies further ahead of the wall clock than this is misnamed."""
+_EARLIER = 4
+"""Files far before what is decided that are remembered."""
+
+_NAMED = 5
+"""Streams that a message names."""
+
+FAR = 60 * NS
+"""Nanoseconds by which a file may lie beside the stream before it has to be confirmed (io.live)."""
 
 
 class FrameTail:
-    """The frame files of one directory, by GPS time.
+    """The frame files of one directory, by GPS time, the longest first, then by name.
 
     Args:
         directory: may not exist yet, or vanish for a while.
         description: only files of this description; None: of any.
         clock: for the intervals between listings.
         relist: seconds between listings of the whole directory.
-        today: the wall clock's GPS nanoseconds.
 
     Attributes:
         ignored: files passed over, by reason; may be shared between tails.
+        earlier: files that came since the start and lie far before what is decided, in the order
+            in which they came: the stream may have begun again.
     """
 
     def __init__(
@@ -59,23 +70,28 @@ class FrameTail:
         clock: Clock,
         *,
         relist: float = 1.0,
-        today: Callable[[], int] = gps_now,
     ) -> None:
         self.directory = directory
+        self.description = description
         self.ignored: Counter[str] = Counter()
-        self._description = description
+        self.earlier: list[FrameName] = []
         self._clock = clock
         self._relist = relist
-        self._today = today
         self._listed = -math.inf
         self._hints: SimpleQueue[tuple[str, float]] = SimpleQueue()
-        self._files: dict[int, FrameName] = {}
-        self._noticed: dict[int, float] = {}
+        self._files: dict[FrameName, float] = {}
+        """The files to be read, each with the time at which it was noticed."""
+        self._sorted: list[FrameName] | None = None
+        self._starts: list[int] = []
+        self._longest = 0
         self._known: dict[str, int | None] = {}
-        """File names of the stream in the directory, with their inodes once listed."""
-        self._like: FrameName | None = None
-        """A name with the site, the description and the duration of the next file's."""
-        self._read: list[Span] = []
+        """Wanted file names in the directory, with their inodes once listed."""
+        self._like: dict[str, FrameName] = {}
+        """By stream, the name of the last file that was read, or seen before any was."""
+        self._taken: set[FrameName] = set()
+        """Files that were read and may still hold what comes next."""
+        self._read: dict[str, list[Span]] = {}
+        """By stream, the time of the files that were read and lie behind."""
         self._began: int | None = None
         self._settled = 0
 
@@ -97,7 +113,7 @@ class FrameTail:
                 break
         if self._clock.monotonic() - self._listed >= self._relist:
             self.rescan()
-        elif expected not in self._files:
+        else:
             self._probe(expected)
 
     def rescan(self) -> None:
@@ -116,43 +132,67 @@ class FrameTail:
             self._note(filename, -math.inf if first else now, inode)
         if first and self._files:
             # The newest may have come this moment: the other stream's file gets its time.
-            self._noticed[max(self._credible())] = now
+            newest = max(name.start for name in self._files)
+            self._files |= {name: now for name in self._files if name.start == newest}
+
+    def names(self) -> Sequence[FrameName]:
+        """Return the known files, in the order of io.reader."""
+        if self._sorted is None:
+            self._sorted = sorted(self._files, key=lambda n: (n.start, -n.duration, str(n)))
+            self._starts = [name.start for name in self._sorted]
+        return self._sorted
+
+    def within(self, span: Span) -> list[FrameName]:
+        """Return the known files that hold some of a span, in the order of io.reader."""
+        names = self.names()
+        first = bisect_left(self._starts, span.start // NS - self._longest)
+        last = bisect_left(self._starts, -(-span.end // NS))
+        return [n for n in names[first:last] if n.span.overlap(span) is not None]
 
     def at(self, instant: int) -> FrameName | None:
-        """Return the known file whose span holds `instant` (GPS nanoseconds)."""
-        if instant in self._files:
-            return self._files[instant]
-        for name in self._files.values():
-            if name.span.start <= instant < name.span.end:
-                return name
-        return None
+        """Return the first known file whose span holds `instant` (GPS nanoseconds)."""
+        return next(iter(self.within(Span(instant, instant + 1))), None)
 
-    def starts(self) -> list[int]:
-        """Return the starts of the known files (GPS nanoseconds), in order."""
-        return sorted(self._credible())
+    def after(self, instant: int) -> Sequence[FrameName]:
+        """Return the known files that start after `instant`."""
+        names = self.names()
+        return names[bisect_right(self._starts, instant // NS) :]
 
-    def after(self, instant: int) -> FrameName | None:
-        """Return the first known file that starts after `instant`."""
-        later = [start for start in self._credible() if start > instant]
-        return self._files[min(later)] if later else None
+    def streams(self, instant: int) -> set[str]:
+        """Return the descriptions of which there are files near an instant."""
+        near = Span(instant - FAR, instant + FAR)
+        like = (name for name in self._like.values() if name.span.overlap(near) is not None)
+        return {name.description for name in (*self.within(near), *like)}
 
     def noticed(self, name: FrameName) -> float:
         """Return when a known file was noticed (monotonic seconds; -inf: before the start)."""
-        return self._noticed[name.span.start]
+        return self._files[name]
+
+    def file(self, name: FrameName) -> DataFile:
+        """Return a file as a history would list it."""
+        stream = (str(self.directory), name.site, name.description, name.extension)
+        return DataFile(self.path(name), name.span, stream)
 
     def path(self, name: FrameName) -> Path:
         """Return the path of a file."""
         return self.directory / str(name)
 
-    def mark_read(self, name: FrameName) -> None:
-        """Note that a file was read: others of the same time are duplicates."""
-        for other in [n for n in self._files.values() if n != name and name.span.covers(n.span)]:
-            if not self._is_read(other.span):
-                self.ignored["duplicate"] += 1
-            del self._files[other.span.start], self._noticed[other.span.start]
-        self._like = name
+    def mark_read(self, name: FrameName) -> bool:
+        """Note that a file was read; return whether it is the first time.
+
+        Others of its stream and time are duplicates once that time is decided.
+        """
+        if name in self._taken:
+            return False
+        self._taken.add(name)
+        self._like[name.description] = name
         self._known[str(name)] = None  # it may have been made anew since the last listing
-        self._read = union(self._read, [name.span])[-_READ:]
+        return True
+
+    def discard(self, name: FrameName) -> None:
+        """Ignore a file that holds another time than its name says."""
+        self._forget(name)
+        self.ignored["misnamed"] += 1
 
     def settle(self, instant: int) -> None:
         """Note that the time before `instant` (GPS nanoseconds) is decided: its files are late.
@@ -162,20 +202,55 @@ class FrameTail:
         if self._began is None:
             self._began = instant
         self._settled = max(self._settled, instant)
+        for taken in [name for name in self._taken if name.span.end <= instant]:
+            self._taken.remove(taken)
+            before = self._read.get(taken.description, [])
+            others = (
+                name
+                for name in self.within(taken.span)
+                if name.description == taken.description
+                and taken.span.covers(name.span)
+                and name not in {taken, *self._taken}
+                and math.isfinite(self._files[name])
+            )
+            doubled = [name for name in others if not _covered(before, name.span)]
+            if doubled:
+                self.ignored["duplicate"] += len(doubled)
+            self._read[taken.description] = union(before, [taken.span])[-_READ:]
 
     def drop_before(self, instant: int) -> None:
         """Drop the files that end at or before `instant`."""
-        for start in [s for s, name in self._files.items() if name.span.end <= instant]:
-            del self._files[start], self._noticed[start]
+        near = takewhile(lambda name: name.start * NS < instant, self.names())
+        for name in [name for name in near if name.span.end <= instant]:
+            self._forget(name)
 
-    def _credible(self) -> Collection[int]:
-        """Return the starts of the known files, without those in the future.
+    def forget_former(self, instant: int) -> None:
+        """Drop the files after an instant that were there before the file of that instant.
 
-        A misnamed file must not draw the stream after it. Where all files lie in the future, the
-        clock is wrong.
+        Where a stream is played again its former pass lies in the directory still. When a file
+        came, its inode tells: the name and the data are of the other pass.
         """
-        limit = self._today() + _FUTURE
-        return [start for start in self._files if start <= limit] or self._files
+        first = self.at(instant)
+        if first is None:
+            return
+        came = self._came(first)
+        for name in [name for name in self.after(instant) if self._came(name) < came]:
+            self._forget(name)
+
+    def describe(self) -> str:
+        """Return what is waited for, and what is there instead."""
+        wanted = f"waiting for *-{self.description or '*'}-*.gwf in {self.directory}"
+        try:
+            with os.scandir(self.directory) as entries:
+                found = [entry.name for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            return f"{wanted}: {error.strerror}"
+        names = [name for name in map(FrameName.parse, found) if name is not None]
+        streams = Counter(f"{name.site}-{name.description}-*.{name.extension}" for name in names)
+        there = [f"{count} files {stream}" for stream, count in streams.most_common(_NAMED)]
+        other = len(found) - len(names)
+        there += [f"{other} of other names"] if other else []
+        return f"{wanted}; there are {', '.join(there)}" if there else f"{wanted}; it is empty"
 
     def _note(self, filename: str, noticed: float, inode: int | None = None) -> None:
         """Note a file that a hint, a question or a listing shows.
@@ -197,23 +272,36 @@ class FrameTail:
             return
         self._known[filename] = inode
         if not self._ignores(name, noticed):
-            self._files.setdefault(name.span.start, name)
-            self._noticed.setdefault(name.span.start, noticed)
-            self._like = self._like if self._read else name
+            self._files.setdefault(name, noticed)
+            self._longest = max(self._longest, name.duration)
+            self._sorted = None
+            if name.description not in self._read:
+                self._like[name.description] = name
+
+    def _came(self, name: FrameName) -> int:
+        with suppress(OSError):
+            return self.path(name).stat().st_ctime_ns
+        return 0
+
+    def _forget(self, name: FrameName) -> None:
+        del self._files[name]
+        self._sorted = None
 
     def _parse(self, filename: str) -> FrameName | None:
         name = FrameName.parse(filename)
         if name is None or name.extension != "gwf":
             return None
-        if self._description is not None and name.description != self._description:
+        if self.description is not None and name.description != self.description:
             return None
         return name
 
     def _ignores(self, name: FrameName, noticed: float) -> bool:
         """Return whether a file is of no use; count it where it came after the start."""
+        if math.isfinite(noticed) and name.span.end <= self._settled - FAR:
+            self.earlier = [*self.earlier[1 - _EARLIER :], name]
         if self._began is not None and name.span.end <= self._began:
             return True
-        if self._is_read(name.span) or self._files.get(name.span.start, name) != name:
+        if _covered(self._read.get(name.description, []), name.span):
             reason = "duplicate"
         elif name.span.end <= self._settled:
             reason = "late"
@@ -223,9 +311,6 @@ class FrameTail:
             self.ignored[reason] += 1
         return True
 
-    def _is_read(self, span: Span) -> bool:
-        return any(read.covers(span) for read in self._read)
-
     def _awaits(self, filename: str) -> bool:
         """Return whether the next listing may show a known file that this one does not show."""
         name = self._parse(filename)
@@ -233,10 +318,17 @@ class FrameTail:
         return unlisted and name is not None and name.span.end > self._settled - _UNLISTED
 
     def _probe(self, expected: int) -> None:
-        if self._like is None or expected % NS:
+        """Ask for the file of each stream that starts at an instant."""
+        if expected % NS:
             return
-        like = self._like
-        name = FrameName(like.site, like.description, expected // NS, like.duration)
-        with suppress(OSError):
-            self.path(name).stat()
-            self._note(str(name), self._clock.monotonic())
+        for like in self._like.values():
+            name = FrameName(like.site, like.description, expected // NS, like.duration)
+            if name in self._files:
+                continue
+            with suppress(OSError):
+                self.path(name).stat()
+                self._note(str(name), self._clock.monotonic())
+
+
+def _covered(spans: Iterable[Span], span: Span) -> bool:
+    return any(read.covers(span) for read in spans)

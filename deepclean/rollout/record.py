@@ -49,7 +49,8 @@ def read(path: Path) -> list[Event]:
     """Return the events of a record, in order.
 
     Raises:
-        InputError: the file cannot be read, or a line is not of a record.
+        InputError: the file cannot be read, or a line is of something else. A torn line is left
+            out with a warning.
     """
     try:
         content = path.read_text(encoding="utf-8")
@@ -62,6 +63,11 @@ def _events(content: str, path: Path) -> Iterator[Event]:
     for number, line in enumerate(content.splitlines(), start=1):
         try:
             facts = json.loads(line)
+        except ValueError:
+            # A line that a power cut tore; the next one begins on a line of its own.
+            _log.warning("%s: line %d is torn and left out: %.40s", path, number, line)
+            continue
+        try:
             what, role = facts["what"], facts["role"]
             if what not in get_args(What) or role not in get_args(Role):
                 raise ValueError(f"{what} as {role}")

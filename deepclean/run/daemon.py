@@ -61,6 +61,9 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
     with _stop_on_signal(clock) as stopped, lock:
         daemon = build(config, clock, stopped, guard=lock.hold)
         daemon.serve()
+        while (again := daemon.source.begins_again) is not None:
+            daemon = build(config, clock, stopped, guard=lock.hold, resume=again)
+            daemon.serve()
     _report(daemon.cleaner.ledger, daemon.cleaner.latencies)
     return daemon.cleaner.ledger
 
@@ -99,7 +102,11 @@ class Daemon:
 
 
 def build(
-    config: Config, clock: SystemClock, stopped: Callable[[], bool], guard: Callable[[], None]
+    config: Config,
+    clock: SystemClock,
+    stopped: Callable[[], bool],
+    guard: Callable[[], None],
+    resume: int | None = None,
 ) -> Daemon:
     """Return the daemon of a configuration, ready to serve.
 
@@ -108,6 +115,7 @@ def build(
         clock: for waiting.
         stopped: says whether the daemon is to stop.
         guard: holds the output lock. A directory that was made again could be locked by another.
+        resume: where the stream has begun again (LiveSource).
 
     Raises:
         ConfigError, ModelError, OutputError, DeviceError: as run.
@@ -153,6 +161,7 @@ def build(
         trimmer.step()
 
     source = live_source(config, engine, sink, clock, stopped, tails, turn, accounts)
+    source.resume = resume
     metrics = Metrics(config, accounts, watch, lookahead=engine.lookahead, history=engine.history)
     _log.info(
         "deepclean %s: %s, look-ahead %.3f s, history %.3f s, output %s",
@@ -183,7 +192,6 @@ def live_source(
     accounts: Accounts,
 ) -> LiveSource:
     """Return the source of a configuration's directories, resuming after the last output."""
-    finished = sink.finished()
     strain, *witnesses = tails
     return LiveSource(
         channels=channels_of(config),
@@ -196,11 +204,12 @@ def live_source(
         stopped=stopped,
         turn=turn,
         max_lag=config.input.max_lag,
-        resume=finished[-1].span.end if finished else None,
+        outputs=[name.span.end for name in sink.finished()],
         checksum=config.input.checksum,
         timings=accounts.timings,
         counts=accounts.counters.inputs,
         ignored=accounts.ledger.ignored,
+        waiting=accounts.counters.waiting,
     )
 
 
@@ -226,7 +235,8 @@ def work(source: LiveSource, cleaner: FrameCleaner, notifier: ServiceNotifier) -
         # Only a frame that is through shows that everything works.
         notifier.ready()
         notifier.status(f"{written[-1].name} written, {cleaner.ledger.written.total()} so far")
-    notifier.stopping()
+    if source.begins_again is None:
+        notifier.stopping()  # else the process goes on, with the stream from where it begins again
     cleaner.release()
     if fault is not None:
         raise fault

@@ -22,6 +22,7 @@ from deepclean.core.spectra import FFT_SECONDS, band_ratio, worst_outside
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import make_coupling
+from deepclean.io.catalogue import Directory
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models.model import Model
@@ -96,7 +97,8 @@ def decided_live(config: Config, loaded: Mapping[str, Model]) -> Config:
     live, others = config.input.strain, config.input.witnesses
     try:
         strain = History([live.directory], description=live.description)
-        witnesses = History([each.directory for each in others]) if others else strain
+        places = [Directory(each.directory, each.description) for each in others]
+        witnesses = History(places) if places else strain
     except InputError as fault:
         _log.warning("wait: auto waits, because there are no data yet: %s", fault)
         return config.with_wait(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,9 @@ from deepclean.errors import OutputError, output_errors
 from deepclean.system.atomic import open_shared
 
 _log = logging.getLogger(__name__)
+
+_MOMENT = 0.05
+"""Seconds after which a lock is tried again: `holder` has it for microseconds."""
 
 
 def take(path: Path, busy: str | None = None, *, quiet: bool = False) -> int:
@@ -32,14 +36,11 @@ def take(path: Path, busy: str | None = None, *, quiet: bool = False) -> int:
     descriptor = open_shared(path)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _try_lock(descriptor)
         except BlockingIOError as error:
             if busy is not None:
-                number = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-                holder = f"process {number}" if number else "another process"
-                raise OutputError(
-                    f"{holder} {busy}", path=path.parent, errno=error.errno
-                ) from error
+                said = f"{_named(descriptor)} {busy}"
+                raise OutputError(said, path=path.parent, errno=error.errno) from error
             if not quiet:
                 _log.info("%s: another process changes it; waiting", path.parent)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -50,6 +51,45 @@ def take(path: Path, busy: str | None = None, *, quiet: bool = False) -> int:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
     return descriptor
+
+
+def _try_lock(descriptor: int) -> None:
+    """Lock a file at once; a moment later where somebody has it, who may only have asked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(_MOMENT)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def path_in(directory: Path, description: str) -> Path:
+    """Return the path of the lock of the daemon that writes these frames."""
+    return directory / f".{description}.lock"
+
+
+def holder(path: Path) -> str | None:
+    """Return who holds the lock on a file: `process 1234`; None where nobody does.
+
+    The kernel is asked, not the file: the number in it may be of a process that ended long ago.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _named(descriptor)
+    except OSError:  # a file system without locks
+        return None
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _named(descriptor: int) -> str:
+    number = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+    return f"process {number}" if number else "another process"
 
 
 @contextmanager
@@ -85,7 +125,7 @@ class OutputLock:
     """
 
     def __init__(self, directory: Path, description: str) -> None:
-        self.path = directory / f".{description}.lock"
+        self.path = path_in(directory, description)
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:

@@ -55,6 +55,7 @@ class Counters:
         models: the models in force, by coupling; replaced as a whole when one changes.
         inputs: files by stream and result, when their time has come: read, given up as absent, or
             given up as unreadable. Strain that was taken is counted in the ledger instead.
+        waiting: seconds for which a stream has been waited for beyond its time, by stream.
         witness_faults: cleaned frames in which something was wrong with a witness, by channel
             and reason.
         reloads: models offered to the running daemon, by result.
@@ -77,6 +78,7 @@ class Counters:
 
     models: Mapping[str, IdentifiesModel] = field(default_factory=dict)
     inputs: Counter[tuple[Stream, Result]] = field(default_factory=Counter)
+    waiting: dict[Stream, float] = field(default_factory=dict)
     witness_faults: Counter[tuple[str, str]] = field(default_factory=Counter)
     reloads: Counter[Reload] = field(default_factory=Counter)
     state: int = 0

@@ -29,6 +29,7 @@ from deepclean.core.products import State
 from deepclean.core.rollout.rollout import What
 from deepclean.core.time import NS
 from deepclean.telemetry.accounts import Accounts
+from deepclean.telemetry.counters import Stream
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ _INPUTS = (
     ("witnesses", "taken"),
     ("witnesses", "unreadable"),
 )
-_IGNORED = ("duplicate", "late")
+_IGNORED = ("duplicate", "late", "misnamed")
 _STRAIN_GAPS = ("invalid", "strain_missing", "strain_rate", "strain_unreadable")
 _ERRNOS = ("EACCES", "EFBIG", "EIO", "ENOENT", "ENOSPC", "EROFS")
 _EVENTS = get_args(What)
@@ -132,6 +133,9 @@ class Metrics(Collector):
         yield _counter("gap_seconds", about, "reason", _all(_STRAIN_GAPS, ledger.gaps))
         about = "Watches on directories that failed; probing goes on."
         yield _counter("watcher_errors", about, "", {(): self._watch.errors})
+        about = "Time for which a stream has been waited for beyond its time."
+        waiting = dict.fromkeys(get_args(Stream), 0.0) | dict(self._counters.waiting)
+        yield _gauges("input_waiting_seconds", about, "stream", waiting)
         yield _gauge("last_input_gps_seconds", "End of the last strain.", _gps(ledger.last_in))
 
     def _output(self) -> Iterator[Metric]:

@@ -90,6 +90,7 @@ def test_a_useless_first_version_is_not_put_in_force(deepclean: Run, tmp_path: P
 
 def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     from deepclean.core.accounting import Ledger
+    from deepclean.system.lock import OutputLock
     from deepclean.telemetry import status_file
 
     config = site.small_config(place)
@@ -107,6 +108,10 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     status.write(ledger)
     lines = deepclean(place, "status -c small.yaml").stdout.splitlines()
     assert len(lines) == 7
+    assert "not running" in lines[0]  # though the process that it names, this one, lives
+    with OutputLock(config.output.directory, config.output.description):
+        (first, *_) = deepclean(place, "status -c small.yaml").stdout.splitlines()
+        assert first.startswith("H1: running")
     assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"
     assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
     assert lines[4] == "models: 60Hz version 2, canary 3 in spec for 4 of 100 s"
@@ -118,6 +123,22 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     assert said["ledger"]["frames_in"] == 5
     assert said["models"] == models
     assert said["couplings"] == {"60Hz": figures}
+
+
+def test_a_replay_into_a_directory_in_which_a_daemon_writes_is_refused(
+    deepclean: Run, place: Path
+) -> None:
+    """It would sweep away the frame that the daemon is writing."""
+    from deepclean.system.lock import OutputLock
+
+    output = site.small_config(place).output
+    temporary = output.directory / f".H-{output.description}-{START + 9}-1.gwf.tmp"
+    with OutputLock(output.directory, output.description):
+        temporary.write_bytes(b"half a frame")
+        deepclean(place, REPLAY).refused("writes here already", "--output", status=1)
+        assert temporary.exists()
+        deepclean(place, f"{REPLAY} --output elsewhere").good()
+    temporary.unlink()
 
 
 def break_nothing(config: Config) -> None:

@@ -91,7 +91,7 @@ def make(
         probe=config.input.probe / NS,
         history=history * NS,
         stopped=stopped,
-        resume=None if resume is None else resume * NS,
+        outputs=[] if resume is None else [resume * NS],
     )
 
 

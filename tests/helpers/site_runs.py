@@ -19,6 +19,7 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import DeviceError, InputError
 from deepclean.factory import make_engine
 from deepclean.io import gwf
+from deepclean.io.channels import Reading
 from deepclean.io.history import History
 from deepclean.io.source import ChannelHistory, HistorySource
 from deepclean.io.t050017 import FrameName
@@ -60,12 +61,19 @@ class _FailingHistory:
         return self.past.require(wanted)
 
     def read(self, wanted: Collection[str], span: Span) -> dict[str, Series | Gap]:
+        self._fail(span)
+        return self.past.read(wanted, span)
+
+    def pieces(self, wanted: Collection[str], span: Span) -> Reading:
+        self._fail(span)
+        return self.past.pieces(wanted, span)
+
+    def _fail(self, span: Span) -> None:
         if span.start == self.second * NS:
             if self.spared is None:
                 raise DeviceError("out of memory", coupling="60Hz")
             if not self.spared.exists():
                 os.kill(os.getpid(), signal.SIGKILL)
-        return self.past.read(wanted, span)
 
 
 def open_failing(config: Config, second: int, spared: Path | None = None) -> HistorySource:

@@ -14,7 +14,7 @@ from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
-from deepclean.io.channels import OutputChannel
+from deepclean.io.channels import OutputChannel, Reading
 from deepclean.models import versions
 from deepclean.simulate.injection import Injection
 from deepclean.train import TrainingData, train
@@ -136,6 +136,9 @@ class Toy:
 
     def read(self, wanted: Collection[str], span: Span) -> dict[str, Series | Gap]:
         return {name: self._one(name, span) for name in wanted}
+
+    def pieces(self, wanted: Collection[str], span: Span) -> Reading:
+        return Reading({name: [each] for name, each in self.read(wanted, span).items()})
 
     def _one(self, name: str, span: Span) -> Series | Gap:
         missing = any(

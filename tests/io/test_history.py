@@ -281,7 +281,7 @@ def test_a_rate_that_changes_within_a_file_is_a_gap(tmp_path: Path) -> None:
     across = seconds(63, 2)
     for _ in range(2):
         assert history.read(["H1:SLOW"], across)["H1:SLOW"] == Gap(across, "corrupt")
-    assert [fault.path for fault in history.faults] == [path]
+    assert [fault.channels for fault in history.faults] == [("H1:SLOW",)]
     for first, rate in ((62, 16), (64, 32)):
         read = history.read(["H1:SLOW"], seconds(first, 2))["H1:SLOW"]
         assert isinstance(read, Series)
@@ -294,14 +294,14 @@ def test_a_rate_that_changes_within_a_file_is_a_gap(tmp_path: Path) -> None:
 def test_a_long_file_is_read_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store(tmp_path, 0, 130)
     asked: list[Span] = []
-    read = gwf.read
+    read = gwf.read_pieces
 
     def counted(path: Path, wanted: list[str], span: Span, **options: bool) -> object:
         if wanted:
             asked.append(span)
         return read(path, wanted, span, **options)
 
-    monkeypatch.setattr(gwf, "read", counted)
+    monkeypatch.setattr(gwf, "read_pieces", counted)
     history = History([tmp_path])
     for first in range(130):
         assert_ramp(history.read(RATES, seconds(first, 1))["H1:FAST"], seconds(first, 1), 512)
@@ -313,5 +313,4 @@ def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
     history = History([tmp_path])
     for first in range(0, 600, 10):
         history.read(["H1:SLOW"], seconds(first, 1))
-    kept = history._kept.cache_info()
-    assert (kept.currsize, kept.maxsize) == (4, 4)
+    assert len(history._reader._kept) == 4

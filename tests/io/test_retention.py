@@ -173,6 +173,27 @@ def test_whether_a_file_would_be_kept(tmp_path: Path) -> None:
     for second in (10, 20, 30):
         (tmp_path / str(name(second))).touch()
     retention = Retention(tmp_path, DESCRIPTION, count=4, age=25 * NS)
-    assert [second for second in (1, 4, 5, 15, 40) if retention.allows(name(second))] == [5, 15, 40]
-    assert not Retention(tmp_path, DESCRIPTION, count=3).allows(name(5))
-    assert Retention(tmp_path, DESCRIPTION).allows(name(5))
+    allowed = [s for s in (1, 4, 5, 15, 40) if retention.allows(name(s), name(40))]
+    assert allowed == [5, 15, 40]
+    assert not Retention(tmp_path, DESCRIPTION, count=3).allows(name(5), name(40))
+    assert Retention(tmp_path, DESCRIPTION).allows(name(5), name(40))
+
+
+@pytest.mark.parametrize(("count", "age"), [(None, 5), (5, None)])
+def test_a_file_of_the_future_makes_no_other_old(
+    tmp_path: Path, count: int | None, age: int | None
+) -> None:
+    for second in (*range(10), 5000):
+        (tmp_path / str(name(second))).touch()
+    retention = Retention(tmp_path, DESCRIPTION, count, None if age is None else age * NS)
+    assert retention.allows(name(8), name(9))
+    for second in range(10, 20):
+        (tmp_path / str(name(second))).touch()
+        retention.step(name(second))
+    kept = range(14, 20) if count is None else range(15, 20)
+    assert seconds(tmp_path) == [*kept, 5000]
+    (tmp_path / str(name(6000))).touch()
+    for _ in range(4):
+        retention.step(name(6000))
+    assert seconds(tmp_path)[-1] == 6000
+    assert age is None or 5000 not in seconds(tmp_path)

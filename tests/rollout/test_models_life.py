@@ -270,7 +270,6 @@ def test_a_record_that_is_not_there(deepclean: Run, gated: Config, tmp_path: Pat
 @pytest.mark.parametrize(
     "line",
     [
-        "{",
         "[]",
         '{"instant": "x"}',
         '{"instant": "1", "what": "eaten", "role": "production", "coupling": "60Hz", "version": 1,'
@@ -285,6 +284,16 @@ def test_a_line_that_is_not_of_a_record(gated: Config, tmp_path: Path, line: str
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(InputError, match="line 2 is not of a record of models"):
         models_of(gated)
+
+
+def test_a_torn_line_costs_only_itself(gated: Config, caplog: pytest.LogCaptureFixture) -> None:
+    ran(gated, {})
+    path = record_of(gated)
+    whole = path.read_text()
+    told = record.read(path)
+    path.write_text(whole + whole[: len(whole) // 2] + "\n" + whole)
+    assert record.read(path) == [*told, *told]
+    assert "line 2 is torn and left out" in caplog.text
 
 
 def test_a_record_that_does_not_say_what_was_in_production(gated: Config, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_strain_deleted_before_it_is_read_is_a_gap(config: Config, later: bool) 
     number = 20 if later else 11
     held = assert_sound(run, set(range(number)) - {10})
     assert set(touched(held)) <= near([10])
-    assert run.cleaning.ledger.gaps == {"strain_unreadable": 1}
+    assert run.cleaning.ledger.gaps == {"strain_missing": 1}
 
 
 def test_witnesses_deleted_before_they_are_read_are_a_gap(config: Config) -> None:

@@ -15,12 +15,14 @@ from pathlib import Path
 import pytest
 
 from deepclean.errors import OutputError
+from deepclean.system import lock as locks
 from deepclean.system.lock import OutputLock
 from tests.helpers.tmpfs import open_files
 
 HOLDER = """
 import sys
 from pathlib import Path
+from deepclean.system import lock as locks
 from deepclean.system.lock import OutputLock
 with OutputLock(Path(sys.argv[1]), "H1_DEEPCLEAN"):
     print("held", flush=True)
@@ -75,6 +77,26 @@ def test_another_description_or_directory_is_free(tmp_path: Path) -> None:
     with holder(tmp_path), lock(tmp_path, "H1_OTHER"), lock(tmp_path / "L1"):
         files = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
     assert files == [".H1_DEEPCLEAN.lock", ".H1_DEEPCLEAN.lock", ".H1_OTHER.lock"]
+
+
+def test_who_holds_it_is_asked_of_the_kernel(tmp_path: Path) -> None:
+    path = tmp_path / ".H1_DEEPCLEAN.lock"
+    assert locks.holder(path) is None
+    with holder(tmp_path) as other:
+        assert locks.holder(path) == f"process {other.pid}"
+    assert path.read_text()  # the number is there still
+    assert locks.holder(path) is None
+
+
+def test_a_symlink_is_not_followed(tmp_path: Path) -> None:
+    """What it names would be emptied."""
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    (tmp_path / ".H1_DEEPCLEAN.lock").symlink_to(target)
+    with pytest.raises(OutputError), lock(tmp_path):
+        pytest.fail("a symlink is followed")
+    assert target.read_text() == "precious"
+    assert locks.holder(tmp_path / ".H1_DEEPCLEAN.lock") is None
 
 
 def test_the_directory_is_made(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from deepclean.config import Config
 from deepclean.core import reasons
-from deepclean.core.align import Aligner
 from deepclean.core.block import Gap, Series
 from deepclean.core.engine.frames import Assembler
 from deepclean.core.frame import InputFrame
@@ -98,16 +97,17 @@ def test_cleaned_frame_is_noted(config: Config) -> None:
     channels, seen = channels_of(config), []
     for number in range(12):
         span = Span.of_seconds(START + number, 1)
-        aligner = Aligner(channels.witnesses)
+        pieces: dict[str, list[Series | Gap]] = {}
         for name, rate in RATES.items():
             if (number, name) != (6, "H1:FAST"):
                 samples = site.samples(name, START + number, rate)
-                aligner.add({name: Series(span, rate, samples)})
+                pieces[name] = [Series(span, rate, samples)]
             else:
-                aligner.add({name: Gap(span, "invalid")})
+                pieces[name] = [Gap(span, "invalid")]
         strain = Series(span, site.STRAIN_RATE, site.samples(site.STRAIN, START + number, 2048))
         state = Series(span, 16, np.full(16, 3, dtype=np.uint32))
-        for frame in assembler.push(InputFrame(span, aligner.blocks(strain, state))):
+        pieces |= {site.STRAIN: [strain], site.STATE: [state]}
+        for frame in assembler.push(InputFrame(span, channels.blocks(span, pieces))):
             run.figures.cleaned(frame, render(frame, site.STRAIN, config.output.products))
             seen.append((State(run.figures.state), run.figures.gains["60Hz"]))
     good = ~(State.IN_SPEC | State.SETTLED)  # without gates

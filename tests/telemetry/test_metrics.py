@@ -233,6 +233,7 @@ def test_a_failing_part_is_alone(config: Config, caplog: pytest.LogCaptureFixtur
         "deepclean_gap_seconds_total",
         "deepclean_input_files_ignored_total",
         "deepclean_input_frames_total",
+        "deepclean_input_waiting_seconds",
         "deepclean_last_input_gps_seconds",
         "deepclean_watcher_errors_total",
     }

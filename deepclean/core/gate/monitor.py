@@ -100,8 +100,10 @@ class GateMonitor:
             return
         first, _ = span.indices(self._strain_rate)
         samples, bad = finite(np.asarray(block.strain.samples, dtype=np.float64))
-        if bad:
-            state.unfit.add(span.start, span.end)
+        rate = self._strain_rate
+        for low, high in bad:
+            # The samples' own time, not the block's: how the input is cut must not matter.
+            state.unfit.add((first + low) * NS // rate, -(-(first + high) * NS // rate))
         for start, end in not_ready(block):
             state.unfit.add(start, end)
         state.strain.append(first, samples[None])

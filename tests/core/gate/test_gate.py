@@ -163,6 +163,22 @@ bad_times = st.lists(
 )
 
 
+def test_one_bad_sample_costs_the_same_however_the_stream_is_cut() -> None:
+    """It was charged to its block: of 4 s, or of a minute, none of which could be judged."""
+    data = record(24)
+    assert isinstance(data.strain, Series)
+    samples = data.strain.samples.copy()
+    samples[12 * RATE + 100] = np.nan
+    data = replace(data, strain=Series(data.span, RATE, samples))
+    one, *others = [clean(engine(), data.blocks(cuts)) for cuts in ([16], [1], [64], [24 * 16])]
+    for other in others:
+        assert same_bits(gate_of(other), gate_of(one))
+        bits, expected = (
+            np.concatenate([state_bits(block) for block in run]) for run in (other, one)
+        )
+        np.testing.assert_array_equal(bits, expected)
+
+
 @settings(max_examples=15, deadline=None)
 @given(bad_times, st.integers(0, 20 * 16))
 def test_engines_agree_after_history(bad: list[tuple[float, float, float]], skipped: int) -> None:

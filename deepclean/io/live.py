@@ -180,7 +180,8 @@ class LiveSource:
         reach = max(cursor - self.history, start)
         known = [s for s in self.strain.starts() if reach <= s < cursor]
         position = known[0] if known else cursor
-        while position < cursor:
+        while position < cursor and not self.stopped():
+            self.turn()
             before = self.strain.at(position) or self.strain.after(position)
             assert before is not None  # the newest lies at or after the cursor
             span = _rest(before, max(position, before.span.start), cursor)
@@ -240,6 +241,9 @@ class LiveSource:
             yield InputFrame(gap.span, [Block(gap.span, gap)], low >= wanted_from, bypass=True)
         start = near
         for second in range(start, end, NS):
+            if self.stopped():
+                return
+            self.turn()
             span = Span(second, second + NS)
             for tail in self.witnesses:
                 self._reader.read_tail(tail, span)

@@ -311,3 +311,56 @@ def test_a_misnamed_file_does_not_draw_the_stream_after_it(config: Config) -> No
     source = make(config, clock, history=1)
     source.max_lag = 10 * NS
     assert seconds(frames(source, 4)) == [START + 1, START + 2, START + 3, START + 4]
+
+
+def test_a_backlog_turns_the_loop_at_every_frame(config: Config) -> None:
+    """The history before it too: the watchdog is fed, and a signal is seen, frame by frame."""
+    site.write_site(config, START, 60)
+    source = make(config, FakeClock(), history=30, resume=START + 40)
+    turns = [0]
+
+    def turn() -> None:
+        turns[0] += 1
+
+    source.turn = turn
+    before = 0
+    for frame in islice(source.events(), 60 - 10):
+        assert isinstance(frame, InputFrame)
+        assert turns[0] > before
+        before = turns[0]
+
+
+@pytest.mark.parametrize("last", [3, 15, 30, 55])
+def test_a_signal_in_a_backlog_ends_it_at_the_next_frame(config: Config, last: int) -> None:
+    site.write_site(config, START, 60)
+    given: list[InputFrame] = []
+    source = make(config, FakeClock(), history=20, resume=START + 20)
+    source.stopped = lambda: len(given) >= last
+    for event in source.events():
+        assert isinstance(event, InputFrame)
+        given.append(event)
+    assert len(given) == last
+
+
+def test_catching_up_stops_when_told_and_turns_the_loop(config: Config) -> None:
+    """Its history is given again: also there a signal is seen at the next frame."""
+    site.write_site(config, START, 1)
+    clock, given, turns = FakeClock(), list[InputFrame](), list[int]()
+    source = make(config, clock, history=20, resume=START)
+    source.max_lag = 5 * NS
+    source.turn = lambda: turns.append(len(given))
+
+    def backlog() -> None:
+        site.write_site(config, START + 1, 40)
+        clock.now += 1.0  # the directory is listed again
+
+    clock.at(3.0, backlog)
+    again: list[int] = []
+    source.stopped = lambda: len(again) >= 3
+    for event in source.events():
+        if isinstance(event, InputFrame):
+            given.append(event)
+            if not event.wanted:
+                again.append(len(given))
+    assert len(again) == 3
+    assert set(again[:-1]) <= set(turns)

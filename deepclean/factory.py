@@ -14,7 +14,7 @@ from deepclean.core.engine.schedule import CouplingSchedule, Schedule
 from deepclean.core.predict import Predictor, geometry
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS
-from deepclean.errors import ConfigError, ModelError
+from deepclean.errors import ConfigError, ModelError, UnavailableError
 from deepclean.models import device
 from deepclean.models import files as models
 from deepclean.models.loading import model_path, model_store
@@ -102,7 +102,7 @@ def budget(config: Config) -> Budget:
         try:
             model = models.load(model_path(config, name), store=model_store(config, name))
             reach, period = model.reach, model.period
-        except ModelError:
+        except (ModelError, UnavailableError):
             assumed.append(name)
             reach, period = Reach.both(0), 1
         predict = predict_settings(coupling, config.engine.rate)

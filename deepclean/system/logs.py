@@ -35,16 +35,17 @@ class Transitions:
         self._log = log
         self._failing: set[str] = set()
 
-    def failed(self, what: str, message: str, error: Exception) -> None:
+    def failed(self, what: str, message: str, error: Exception, *, brief: bool = False) -> None:
         """Note that something failed; log it where it worked before.
 
         Args:
             what: the thing's name.
             message: the line of the log.
             error: the fault, whose traceback goes with it.
+            brief: leave the traceback out: the message says it all.
         """
         if what not in self._failing:
-            self._log.error("%s", message, exc_info=error)
+            self._log.error("%s", message, exc_info=None if brief else error)
         self._failing.add(what)
 
     def works(self, what: str, message: str) -> None:

@@ -255,7 +255,9 @@ class _ChannelArchive:
 @contextmanager
 def _opened(path: Path) -> Iterator[_ChannelArchive]:
     try:
-        with h5py.File(path, "r") as file:
+        # Unlocked: a file system without locks (many NFS) would refuse, and nobody writes in place
+        # what has its final name.
+        with h5py.File(path, "r", locking=False) as file:
             yield _ChannelArchive(file)
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if not path.is_file():

@@ -102,8 +102,8 @@ class LiveSource:
         """Yield frames in order of time, and once per lull that the look-ahead is overdue.
 
         Raises:
-            InputError: the first strain frame lacks the strain or has it at another rate: the
-                configuration is for another site.
+            InputError: the first strain frame has the strain at another rate: the configuration is
+                for another site.
         """
         wanted_from = self._first_wanted()
         if wanted_from is None:
@@ -201,6 +201,13 @@ class LiveSource:
         return None
 
     def _check_strain(self, instant: int) -> None:
+        """Check the first frame against the configuration.
+
+        Frames may hold no strain while a detector is down: that is said, and may change.
+
+        Raises:
+            InputError: the strain has another rate.
+        """
         name = self.strain.at(instant) or self.strain.after(instant)
         if name is None:
             return
@@ -212,11 +219,9 @@ class LiveSource:
             return  # it tells nothing of the configuration; it is read again as any frame is
         strain = self.channels.strain
         if strain not in rates:
-            raise InputError(
-                f"no channel {strain} (strain.channel){hint(strain, rates)}",
-                path=path,
-                channels=[strain],
-            )
+            said = f"no channel {strain} (strain.channel){hint(strain, rates)}"
+            _log.warning("%s: %s; waiting for frames that have it", path, said)
+            return
         self.channels.check_rate(rates[strain], path)
 
     def _wait(self) -> None:

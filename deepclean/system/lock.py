@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import ENOLCK, ENOSYS, EOPNOTSUPP
 from pathlib import Path
 from typing import Self
 
@@ -15,12 +16,16 @@ from deepclean.system.atomic import open_shared
 
 _log = logging.getLogger(__name__)
 
+_NO_LOCKS = (ENOLCK, ENOSYS, EOPNOTSUPP)
+
 
 def take(path: Path, busy: str | None = None) -> int:
     """Lock a file and return its descriptor; closing the descriptor gives the lock up.
 
     Args:
-        path: the file; it is made if need be, and is given the process id of the holder.
+        path: the file; it is made if need be, and is given the process id of the holder. On a file
+            system without locks (NFS without its lock service) nothing is locked, with a warning:
+            the work goes on.
         busy: the message about a process that holds the lock already; None: that one is waited for.
 
     Raises:
@@ -41,6 +46,10 @@ def take(path: Path, busy: str | None = None) -> int:
                 ) from error
             _log.info("%s: another process changes it; waiting", path.parent)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            _log.warning("%s: this file system has no locks; a second writer is not seen", path)
     except BaseException:
         os.close(descriptor)
         raise

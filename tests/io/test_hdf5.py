@@ -1,5 +1,6 @@
 """HDF5: public strain, channel archives as gwpy writes them, and our own."""
 
+import fcntl
 from pathlib import Path
 from typing import Any
 
@@ -303,3 +304,16 @@ def test_a_start_that_a_float_does_not_keep_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"H1:A cannot start at GPS 1370000000\.000000003"):
         hdf5.write_archive(tmp_path / "a.h5", {"H1:A": OutputChannel(odd)})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_takes_no_lock(tmp_path: Path) -> None:
+    """Many a network file system has none, and would refuse."""
+    path = tmp_path / "archive.hdf5"
+    span = Span.of_seconds(GPS, 4)
+    series = Series(span, 16, np.arange(64.0))
+    hdf5.write_archive(path, {"H1:X": OutputChannel(series)})
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # whoever asked for one now would be refused
+        (read,) = hdf5.read(path, ["H1:X"]).values()
+    assert isinstance(read, Series)
+    np.testing.assert_array_equal(read.samples, series.samples)

@@ -11,9 +11,10 @@ import pytest
 from deepclean.config import Config
 from deepclean.core.block import Gap, Series
 from deepclean.core.frame import InputFrame
-from deepclean.core.time import NS
+from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.io.live import Overdue
 from tests.helpers import small_site as site
 from tests.helpers.frame_files import frames, has_strain, make, seconds, witness
@@ -364,3 +365,24 @@ def test_catching_up_stops_when_told_and_turns_the_loop(config: Config) -> None:
                 again.append(len(given))
     assert len(again) == 3
     assert set(again[:-1]) <= set(turns)
+
+
+def without_strain(second: int) -> bytes:
+    """Return a frame of the strain's stream as it is while the detector is down."""
+    span = Span.of_seconds(second, 1)
+    state = np.zeros(16, dtype=np.uint32)
+    return gwf.serialise(span, {site.STATE: OutputChannel(Series(span, 16, state))})
+
+
+def test_a_start_while_the_frames_hold_no_strain_waits_for_it(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.write_site(config, START, 6)
+    for second in range(START, START + 3):
+        gwf.publish(site.strain_path(config, second), without_strain(second))
+    given = frames(make(config, FakeClock(), resume=START), 6)
+    assert seconds(given) == list(range(START, START + 6))
+    assert [has_strain(frame) for frame in given] == [False] * 3 + [True] * 3
+    told = [record.message for record in caplog.records if "no channel" in record.message]
+    assert len(told) == 1
+    assert f"no channel {site.STRAIN} (strain.channel)" in told[0]

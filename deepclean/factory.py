@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 from deepclean.config import Config
 from deepclean.config.settings import bandpass_settings, engine_settings, predict_settings
+from deepclean.core import bandpass, resample
 from deepclean.core.bandpass import Bandpass, make_bandpass
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
@@ -50,12 +52,36 @@ def predictor(model: Model) -> Predictor:
     )
 
 
+def check_stages(config: Config) -> None:
+    """Raise ConfigError with what the stages themselves object to their settings.
+
+    These rules stand beside the arithmetic that they follow from. Loading a configuration does not
+    ask them, because that would import the arithmetic.
+    """
+    engine, faults = config.engine, []
+    pairs = (
+        ("resample", engine.resample.slowest_rate, engine.rate, engine.resample.max_delay),
+        ("interpolation", engine.rate, config.strain.rate, NS),
+    )
+    for name, source, target, delay in pairs:
+        attenuation = getattr(engine, name).attenuation
+        said = resample.objection(source, target, Fraction(delay, NS), attenuation)
+        faults += [f"engine.{name}: {said}"] if said else []
+    for name, coupling in config.enabled_couplings.items():
+        said = bandpass.objection(bandpass_settings(coupling.bandpass), coupling.bands, engine.rate)
+        faults += [f"couplings.{name}.bandpass: {said}"] if said else []
+    if faults:
+        raise ConfigError(faults)
+
+
 def make_engine(config: Config, loaded: Mapping[str, Model]) -> Engine:
     """Return the engine of a configuration with these models.
 
     Raises:
-        ConfigError: a coupling's prediction does not suit its model or the hop.
+        ConfigError: a stage objects to its settings, or a coupling's prediction does not suit its
+            model or the hop.
     """
+    check_stages(config)
     couplings = [make_coupling(config, name, loaded[name]) for name in config.enabled_couplings]
     return Engine(engine_settings(config), couplings)
 
@@ -73,8 +99,8 @@ def make_coupling(config: Config, name: str, loaded: Model) -> Coupling:
         geometry(predict, hop, model.reach, model.period)
     except ValueError as error:
         raise ConfigError(f"couplings.{name}.predict: {error}") from error
-    bandpass = coupling_bandpass(config, name)
-    return Coupling(name, loaded.channels, model, predict, bandpass, coupling.bands)
+    filtered = coupling_bandpass(config, name)
+    return Coupling(name, loaded.channels, model, predict, filtered, coupling.bands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +123,7 @@ def budget(config: Config) -> Budget:
     Raises:
         ConfigError: as make_engine.
     """
+    check_stages(config)
     settings, plans, assumed = engine_settings(config), {}, []
     for name, coupling in config.enabled_couplings.items():
         try:

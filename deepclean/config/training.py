@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Ge, Lt
 from pydantic import Field, Strict
@@ -80,7 +80,7 @@ class TrainConfig(Section):
     seed: Seed = 0
     """The seed of all random numbers."""
 
-    device: Literal["cpu", "cuda", "auto"] = "auto"
+    device: Device = "auto"
     """Where the training runs; auto: a GPU where there is one."""
 
 

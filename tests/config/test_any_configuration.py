@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Mapping
@@ -76,14 +77,16 @@ def drawn(rng: random.Random) -> dict[str, Any]:
     """Return a random configuration: what a person may write, and what nobody would."""
 
     def seldom(usual: Any, *others: Any) -> Any:
-        return usual if rng.random() < 0.6 else rng.choice(others)
+        return usual if rng.random() < 0.92 else rng.choice(others)
 
-    strain, rate = seldom(rng.choice(RATES), *ODD), seldom(rng.choice(RATES[1:]), *ODD, 64, 128)
+    strain = rng.choice(RATES) if rng.random() < 0.8 else rng.choice(ODD)
+    rate = rng.choice((4096, 2048, 1024, 512, 256, 4000, 2000, 1000, 500, 400, 64, *ODD[:4]))
     highest = min(strain, rate) / 2
     couplings = {}
     for number in range(rng.choice([1, 1, 1, 2, 3])):
         width = seldom(10.0, 0.1, 0.5, 1.0, 40.0)
-        low = round(rng.uniform(0.5, max(highest - width, 1.0)), rng.choice([0, 1, 3]))
+        third = highest / 3
+        low = round(rng.uniform(7.0, max(third - width, 8.0)) + number * third, rng.choice([0, 3]))
         couplings[seldom(f"a{number}", f"A{number}", f"b-{number}")] = {
             "bands": [[low, round(low + width, 3)]],
             "witnesses": rng.sample([f"W{n}" for n in range(5)], rng.choice([1, 2, 3])),
@@ -91,13 +94,13 @@ def drawn(rng: random.Random) -> dict[str, Any]:
             "predict": {
                 "mode": seldom("auto", "pass", "windows", "average"),
                 "kernel": seldom(1.0, 0.0625, 0.1, 0.25, 2.0, 4.0),
-                "edge": seldom(0.03125, 0.0, 0.25, 0.1, 0.01),
+                "edge": seldom(rng.choice([0.25, 0.125, 0.0]), 0.03125, 0.1, 0.01),
                 "stride": seldom("auto", 0.5, 0.1, 0.0625),
             },
             "bandpass": {
                 "filter": seldom("fir", "butterworth"),
                 "order": seldom(8, 1, 2, 12, 20),
-                "transition": seldom(6.0, 0.1, 0.5, 2.0, 20.0, 200.0),
+                "transition": seldom(6.0, 1.0, 2.0, 20.0, 200.0),
                 "tolerance": seldom(1e-3, 1e-6, 1e-1, 0.5, 1e-12),
                 "settle_in": seldom("auto", 0.1, 0.25, 1.0, 4.0),
             },
@@ -110,7 +113,7 @@ def drawn(rng: random.Random) -> dict[str, Any]:
         "engine": {
             "rate": rate,
             "hop": seldom(1.0, 0.0625, 0.125, 0.25, 0.5, 2.0, 4.0),
-            "ramp": seldom(0.25, 0.0, 0.0625, 0.5, 0.1, 1.0, 3.0),
+            "ramp": seldom(rng.choice([0.25, 1.0]), 0.0, 0.0625, 0.5, 0.1, 1.0, 3.0),
             "witnesses": {"frozen": seldom(2.0, None, 0.01, 30.0)},
             "resample": {
                 "zeros": seldom(16, 1, 2, 4, 64),
@@ -149,7 +152,9 @@ def blocks(config: Config, rates: Mapping[str, int], state_rate: int) -> list[Bl
     for second in range(SECONDS):
         span = Span.of_seconds(START + second, 1)
 
-        def series(channel: str, rate: int, scale: float, at: int = second, s: Span = span) -> Series:
+        def series(
+            channel: str, rate: int, scale: float, at: int = second, s: Span = span
+        ) -> Series:
             return Series(s, rate, noise(channel, rate, scale)[at * rate : (at + 1) * rate])
 
         made.append(
@@ -186,8 +191,6 @@ def outcome(place: Path, seed: int) -> str:
     """Draw a configuration; return what became of it."""
     rng = random.Random(seed)
     path = place / "any.yaml"
-    import json
-
     path.write_text(json.dumps(drawn(rng)))
     rates = {f"H1:W{n}": rng.choice(WITNESS_RATES) for n in range(5)}
     state_rate = rng.choice(STATE_RATES)
@@ -195,9 +198,7 @@ def outcome(place: Path, seed: int) -> str:
         config = load(path, (), environ={})
         done = cleaned(config, rates, state_rate)
     except ConfigError as error:
-        assert error.faults
-        assert all(fault.strip() for fault in error.faults)
-        return "refused"
+        return "refused" if all(error.faults) else "refused without a word"
     found = {r for f in done for b in f.blocks for e in b.estimates.values() for r in e.reasons}
     assert not found & {reasons.ENGINE_ERROR, reasons.MODEL_ERROR}
     return "cleaned"
@@ -206,7 +207,7 @@ def outcome(place: Path, seed: int) -> str:
 @pytest.mark.parametrize(
     "seeds",
     [
-        range(200),
+        range(120),
         pytest.param(range(5000), marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
     ],
     ids=len,
@@ -217,6 +218,9 @@ def test_any_configuration_is_refused_or_works(tmp_path: Path, seeds: range) -> 
         try:
             ended[outcome(tmp_path, seed)] += 1
         except Exception as error:
-            raise AssertionError(f"configuration {seed}: {type(error).__name__}: {error}") from error
+            raise AssertionError(
+                f"configuration {seed}: {type(error).__name__}: {error}"
+            ) from error
     print(dict(ended))
+    assert ended.keys() == {"cleaned", "refused"}
     assert ended["cleaned"] > len(seeds) // 20

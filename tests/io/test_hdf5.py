@@ -79,7 +79,7 @@ def test_public_strain_answers_to_every_strain_name_of_its_detector(public: Path
     assert hdf5.channels(public, wanted) == dict.fromkeys(wanted, 4096)
     for read in hdf5.read(public, wanted).values():
         np.testing.assert_array_equal(samples_of(read), np.arange(8192.0))
-    for other in ("H1:GDS-CALIB_STRAIN", "L1:GDS-CALIB_STATE_VECTOR", "L1:STRAIN_DC"):
+    for other in ("H1:GDS-CALIB_STRAIN", "L1:GDS-CALIB_STATE_VECTOR", "L1:OMC-STRAIN"):
         with pytest.raises(InputError, match=f"no such channel: {other}"):
             hdf5.read(public, [other])
 

@@ -38,8 +38,8 @@ def cases(made: list[Call], every: bool) -> Iterator[tuple[int, int]]:
     for position, call in enumerate(made):
         kinds.setdefault(call, position)
     for turn, fail in enumerate(range(len(made)) if every else kinds.values()):
-        some = (NUMBERS[turn % 12], NUMBERS[12 + turn % 7]) if turn % 3 else (NUMBERS[turn % 12],)
-        for number in NUMBERS if every else some:
+        state, asked = NUMBERS[turn % 12], NUMBERS[12 + turn % 7]
+        for number in NUMBERS if every else [state, asked] if turn % 3 else [state]:
             yield fail, number
 
 

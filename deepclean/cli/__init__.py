@@ -53,13 +53,17 @@ def main() -> None:
     mounted, an output that is full or locked, no descriptors), or because a new process gets the
     device afresh. Exit status 3: `deepclean validate` finds something out of spec.
     """
+    status = 0
     try:
         app()
     except DeepCleanError as error:
-        sys.exit(print_fault(error))
+        status = print_fault(error)
     except OSError as error:  # of a call that nobody was prepared for; its number tells which kind
         named = f"{error.filename}: " if error.filename else ""
         kind = UnavailableError if passes(error.errno) else InvalidError
-        sys.exit(print_fault(kind(f"{named}{error.strerror or error}")))
+        status = print_fault(kind(f"{named}{error.strerror or error}"))
     except KeyboardInterrupt:
-        sys.exit(130)
+        status = 130
+    # Here the fault and all that its traceback holds are gone. A library that finds an open file of
+    # its own when the process ends would print pages about that.
+    sys.exit(status)

@@ -1,4 +1,4 @@
-"""Values from the environment and the command line, as shells, unit files and containers set them."""
+"""Values from the environment and the command line, as shells and unit files set them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from tests.helpers.small_site import small_config
 def test_an_empty_variable_is_as_unset(tmp_path: Path) -> None:
     """Unit files and containers set what they have no value for to nothing."""
     plain = small_config(tmp_path)
-    names = ("METRICS__PORT", "STRAIN__STATE_VECTOR", "INPUT__MAX_LAG", "OUTPUT__ARCHIVE__DIRECTORY")
-    empty = {f"DEEPCLEAN__{name}": value for name in names for value in ("", "  ")}
-    assert load(tmp_path / "small.yaml", (), environ=empty) == plain
+    keys = "METRICS__PORT STRAIN__STATE_VECTOR INPUT__MAX_LAG OUTPUT__ARCHIVE__DIRECTORY"
+    for value in ("", "  "):
+        empty = {f"DEEPCLEAN__{key}": value for key in keys.split()}
+        assert load(tmp_path / "small.yaml", (), environ=empty) == plain
 
 
 def test_a_hash_in_a_value_begins_no_comment(tmp_path: Path) -> None:

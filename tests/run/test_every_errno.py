@@ -33,7 +33,7 @@ NUMBERS = [getattr(errno, name) for name in (*STATE.split(), *ASKED.split())]
 
 
 def cases(made: list[Call], every: bool) -> Iterator[tuple[int, int]]:
-    """Yield which call fails with which error: every call with every one, or each kind with some."""
+    """Yield which call fails with which error: every one with each, or each kind."""
     kinds: dict[Call, int] = {}
     for position, call in enumerate(made):
         kinds.setdefault(call, position)

@@ -220,3 +220,10 @@ def test_a_damaged_file_gives_one_line_and_nothing_at_exit(tmp_path: Path) -> No
         )
         assert "leak" not in done.stderr
         assert len(done.stderr.splitlines()) <= 1, done.stderr
+
+
+def test_a_file_that_no_memory_would_hold_is_refused(deepclean: Run, tmp_path: Path) -> None:
+    site.make_site(tmp_path, seconds=2)
+    span = f"--start {START} --end {START + 2}"
+    done = deepclean(tmp_path, f"replay -c small.yaml {span} --output out --duration 86400")
+    done.refused("86400 is not in the range")

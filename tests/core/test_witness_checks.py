@@ -174,7 +174,7 @@ def test_thousands_of_gaps_cost_no_more_than_one(
     noisy = slice(4 * 16384, 5 * 16384)  # every sixth or so; further on a few, far apart
     samples[noisy] = np.where(rng.random(16384) < 0.15, value, samples[noisy])
     samples[6 * 16384 + np.array([0, 7, 900, 5000, 5001, 9000])] = value
-    data.witnesses["FAST"] = replace(witness, samples=samples)
+    data = replace(data, witnesses={"FAST": replace(witness, samples=samples)})
 
     def cleaned() -> list[CleanedBlock]:
         return clean(transparent(JUDGING, "FAST", settle_in=BOX), data.blocks())

@@ -18,7 +18,7 @@ from deepclean.core.block import Samples, Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import archive as archive_module
-from deepclean.io import gwf, hdf5
+from deepclean.io import gwf, hdf5, merge
 from deepclean.io.archive import FrameArchive
 from deepclean.io.merge import Content, FilePiece
 from deepclean.io.sink import FrameSink
@@ -298,7 +298,7 @@ def test_a_frame_that_cannot_be_read_just_now_is_not_left_out(
 ) -> None:
     """The library tells only that it cannot; the operating system tells why."""
     write(config, 0, LENGTH)
-    archived, read = archive(config), archive_module.read
+    archived, read = archive(config), merge.read
 
     def refused(piece: FilePiece, wanted: Callable[[str], bool]) -> Content:
         if piece.path.name.endswith(f"-{BEGIN + 2}-1.gwf"):
@@ -325,7 +325,7 @@ def test_a_frame_that_could_not_be_read_for_a_moment_is_read_again(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(config, 0, LENGTH)
-    archived, read, failures = archive(config), archive_module.read, [1]
+    archived, read, failures = archive(config), merge.read, [1]
 
     def refused_once(piece: FilePiece, wanted: Callable[[str], bool]) -> Content:
         if failures:

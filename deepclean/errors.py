@@ -1,12 +1,18 @@
 """The faults that this software reports, each carrying its facts as attributes.
 
-The command line prints the message of any of them as one line and exits with status 1 or 2; no
-traceback reaches a user. Data faults inside a running stream are not exceptions: they are gaps.
+There are two families. An `UnavailableError` says that the system refused just now: whoever meets
+it in a running process tries again, and a start ends with status 1, so that the service manager
+tries again. An `InvalidError` says that something can never work as it is: a start ends with status
+2, and a version of a model is rejected. `passes` sorts the operating system's error numbers.
+
+The command line prints the message of any of them as one line; no traceback reaches a user. Data
+faults inside a running stream are not exceptions: they are gaps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+import errno
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +22,40 @@ _FEW = 8
 
 _SUGGESTIONS = 3
 """Absent names that get a suggestion: among thousands of valid ones one takes 0.1 s."""
+
+
+_PASSING = frozenset(
+    number
+    for name in (
+        # The medium, or a file system over a network, is in trouble or was remounted.
+        *("EIO", "EREMOTEIO", "ESTALE", "EROFS", "ENODEV", "ENXIO", "ENOMEDIUM", "EUCLEAN"),
+        *("ENOTCONN", "ESHUTDOWN", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN"),
+        *("ENETUNREACH", "ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "EPIPE", "EPROTO"),
+        # Something is used up: descriptors, memory, locks, room.
+        *("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ENOLCK", "ENOSPC", "EDQUOT"),
+        # Somebody else is at it.
+        *("EAGAIN", "EBUSY", "EINTR", "EDEADLK", "ETXTBSY"),
+    )
+    if (number := getattr(errno, name, None)) is not None
+)
+"""Error numbers that tell of the system's state. All others tell of what was asked: no such file
+(ENOENT), no right to it (EACCES, EPERM), a wrong kind of file (EISDIR, ENOTDIR, ELOOP, EINVAL)."""
+
+
+def passes(number: int | None) -> bool:
+    """Return whether an error number of the operating system may be another one next time.
+
+    >>> passes(errno.EMFILE), passes(errno.ENOENT), passes(None)
+    (True, False, False)
+    """
+    return number in _PASSING
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether the same may succeed next time: by the error's family, or its number's."""
+    if isinstance(error, DeepCleanError):
+        return isinstance(error, UnavailableError)
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and passes(error.errno))
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
@@ -72,7 +112,25 @@ def _raised_again(
     return error
 
 
-class ConfigError(DeepCleanError):
+class UnavailableError(DeepCleanError):
+    """The system refused just now; the same may succeed later.
+
+    Attributes:
+        path: the file or directory, where there is one.
+        errno: the operating system's error number, where it gave one.
+    """
+
+    def __init__(self, message: str, *, path: Path | None = None, errno: int | None = None) -> None:
+        self.path = path
+        self.errno = errno
+        super().__init__(f"{path}: {message}" if path is not None else message)
+
+
+class InvalidError(DeepCleanError):
+    """This can never work as it is: a person must mend the configuration, the input or a model."""
+
+
+class ConfigError(InvalidError):
     """The configuration cannot be used. Stops the start.
 
     Attributes:
@@ -87,7 +145,7 @@ class ConfigError(DeepCleanError):
         super().__init__("\n".join(f"{where}{fault}" for fault in self.faults))
 
 
-class InputError(DeepCleanError):
+class InputError(InvalidError):
     """Input data cannot be used: a missing, unreadable or inconsistent file or channel.
 
     Attributes:
@@ -103,7 +161,7 @@ class InputError(DeepCleanError):
         super().__init__(f"{path}: {message}" if path is not None else message)
 
 
-class ModelError(DeepCleanError):
+class ModelError(InvalidError):
     """A model directory cannot be used: damaged, incomplete, or made for something else.
 
     Attributes:
@@ -115,18 +173,32 @@ class ModelError(DeepCleanError):
         super().__init__(f"{path}: {message}" if path is not None else message)
 
 
-class OutputError(DeepCleanError):
+class OutputError(UnavailableError):
     """An output file could not be written.
+
+    Whatever the number: a place may be emptied, mounted, or opened for us while we try again.
 
     Attributes:
         path: the file that was to appear.
         errno: the operating system's error number, where it gave one.
     """
 
-    def __init__(self, message: str, *, path: Path | None = None, errno: int | None = None) -> None:
-        self.path = path
-        self.errno = errno
-        super().__init__(f"{path}: {message}" if path is not None else message)
+
+def refusal(
+    error: OSError, what: str, path: Path, invalid: Callable[..., InvalidError]
+) -> UnavailableError | InvalidError:
+    """Return the fault that a refusal of the operating system is.
+
+    Args:
+        error: the refusal.
+        what: the beginning of the message, such as `cannot be read`.
+        path: the file or directory that the message names.
+        invalid: the class of the fault where trying again is of no use.
+    """
+    said = f"{what}: {error.strerror or error}"
+    if passes(error.errno):
+        return UnavailableError(said, path=path, errno=error.errno)
+    return invalid(said, path=path)
 
 
 @contextmanager
@@ -144,7 +216,7 @@ def output_errors(path: Path, what: str) -> Iterator[None]:
         raise OutputError(said, path=path, errno=error.errno) from error
 
 
-class DeviceError(DeepCleanError):
+class DeviceError(UnavailableError):
     """The device that the networks run on is of no use to this process; a new one may fare better.
 
     Attributes:
@@ -156,5 +228,5 @@ class DeviceError(DeepCleanError):
         super().__init__(f"coupling {coupling}: {message}")
 
 
-class WorkerError(DeepCleanError):
+class WorkerError(UnavailableError):
     """A process that worked on a part of a task died; done again, the part may succeed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 from deepclean.config import Config
 from deepclean.config.settings import (
@@ -12,6 +13,7 @@ from deepclean.config.settings import (
     engine_settings,
     predict_settings,
 )
+from deepclean.core import bandpass, resample
 from deepclean.core.bandpass import Bandpass, make_bandpass
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
@@ -19,7 +21,7 @@ from deepclean.core.engine.schedule import CouplingSchedule, Schedule
 from deepclean.core.predict import Network, Predictor, geometry
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS
-from deepclean.errors import ConfigError, ModelError
+from deepclean.errors import ConfigError, ModelError, UnavailableError
 from deepclean.models import device
 from deepclean.models import files as models
 from deepclean.models.loading import model_path, model_store
@@ -62,12 +64,36 @@ def _network(model: Model) -> Network:
     return model.predict if model.device == "cpu" else device.with_cpu_fallback(model)
 
 
+def check_stages(config: Config) -> None:
+    """Raise ConfigError with what the stages themselves object to their settings.
+
+    These rules stand beside the arithmetic that they follow from. Loading a configuration does not
+    ask them, because that would import the arithmetic.
+    """
+    engine, faults = config.engine, []
+    pairs = (
+        ("resample", engine.resample.slowest_rate, engine.rate, engine.resample.max_delay),
+        ("interpolation", engine.rate, config.strain.rate, NS),
+    )
+    for name, source, target, delay in pairs:
+        attenuation = getattr(engine, name).attenuation
+        said = resample.objection(source, target, Fraction(delay, NS), attenuation)
+        faults += [f"engine.{name}: {said}"] if said else []
+    for name, coupling in config.enabled_couplings.items():
+        said = bandpass.objection(bandpass_settings(coupling.bandpass), coupling.bands, engine.rate)
+        faults += [f"couplings.{name}.bandpass: {said}"] if said else []
+    if faults:
+        raise ConfigError(faults)
+
+
 def make_engine(config: Config, loaded: Mapping[str, Model]) -> Engine:
     """Return the engine of a configuration with these models.
 
     Raises:
-        ConfigError: a coupling's prediction does not suit its model or the hop.
+        ConfigError: a stage objects to its settings, or a coupling's prediction does not suit its
+            model or the hop.
     """
+    check_stages(config)
     couplings = [make_coupling(config, name, loaded[name]) for name in config.enabled_couplings]
     return Engine(engine_settings(config), couplings)
 
@@ -86,13 +112,13 @@ def make_coupling(config: Config, name: str, loaded: Model) -> Coupling:
         geometry(predict, hop, model.reach, model.period)
     except ValueError as error:
         raise ConfigError(f"couplings.{name}.predict: {error}") from error
-    bandpass = coupling_bandpass(config, name)
+    filtered = coupling_bandpass(config, name)
     return Coupling(
         name,
         loaded.channels,
         model,
         predict,
-        bandpass,
+        filtered,
         coupling.bands,
         adapt_settings(coupling),
         loaded.carriers,
@@ -119,12 +145,13 @@ def budget(config: Config) -> Budget:
     Raises:
         ConfigError: as make_engine.
     """
+    check_stages(config)
     settings, plans, assumed = engine_settings(config), {}, []
     for name, coupling in config.enabled_couplings.items():
         try:
             model = models.load(model_path(config, name), store=model_store(config, name))
             reach, period, ahead = model.reach, model.period, model.ahead
-        except ModelError:
+        except (ModelError, UnavailableError):
             assumed.append(name)
             reach, period, ahead = Reach.both(0), 1, 0
         predict = predict_settings(coupling, config.engine.rate, ahead)

@@ -277,8 +277,7 @@ def options(**changed: Any) -> argparse.Namespace:
 
 
 ONLY_HERE = (
-    "astropy ezdag gwpy htcondor2 lal lalsimulation matplotlib prometheus_client rich typer "
-    "watchdog"
+    "astropy ezdag gwpy htcondor2 lal lalsimulation matplotlib prometheus_client rich typer"
 ).split()
 """Packages that a machine with a GPU may lack."""
 

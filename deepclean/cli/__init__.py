@@ -22,7 +22,7 @@ from deepclean.cli import (
     witnesses,
 )
 from deepclean.cli.options import print_fault
-from deepclean.errors import DeepCleanError
+from deepclean.errors import DeepCleanError, InvalidError, UnavailableError, passes
 
 app = typer.Typer(
     name="deepclean",
@@ -52,12 +52,21 @@ def main() -> None:
     """Run the command line. A reported fault is printed without a traceback.
 
     Exit status 2: a person must mend the configuration, the input or a model. Exit status 1: a
-    repetition may succeed, because an output is full, locked or absent, or because a new process
-    gets the device afresh. Exit status 3: `deepclean validate` finds something out of spec.
+    repetition may succeed, because the system refused something just now (a store that is not
+    mounted, an output that is full or locked, no descriptors), or because a new process gets the
+    device afresh. Exit status 3: `deepclean validate` finds something out of spec.
     """
+    status = 0
     try:
         app()
     except DeepCleanError as error:
-        sys.exit(print_fault(error))
+        status = print_fault(error)
+    except OSError as error:  # of a call that nobody was prepared for; its number tells which kind
+        named = f"{error.filename}: " if error.filename else ""
+        kind = UnavailableError if passes(error.errno) else InvalidError
+        status = print_fault(kind(f"{named}{error.strerror or error}"))
     except KeyboardInterrupt:
-        sys.exit(130)
+        status = 130
+    # Here the fault and all that its traceback holds are gone. A library that finds an open file of
+    # its own when the process ends would print pages about that.
+    sys.exit(status)

@@ -51,6 +51,14 @@ def import_(
         Path, typer.Argument(metavar="DIR", help="Training directory of deepcleanv2.")
     ],
     coupling: CouplingArgument,
+    rate: Annotated[
+        int | None,
+        typer.Option(
+            metavar="HZ",
+            min=1,
+            help="Rate at which the network runs; default: data.sample_rate of its config.yaml.",
+        ),
+    ] = None,
     why: WhyOption = "",
     override: options.SetOption = None,
 ) -> None:
@@ -68,7 +76,7 @@ def import_(
             "a directory of our format: use `deepclean models publish`", path=directory
         )
     content, manifest = import_v2.read(
-        directory, settings.interferometer, coupling, settings.strain.rate
+        directory, settings.interferometer, coupling, settings.strain.rate, rate
     )
     path = store.add(settings.models.directory, content, manifest, why, what="import")
     _published(settings, coupling, path)

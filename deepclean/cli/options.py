@@ -12,14 +12,7 @@ import typer
 
 from deepclean.config import Config, load
 from deepclean.core.time import NS, Span, seconds_to_ns
-from deepclean.errors import (
-    ConfigError,
-    DeepCleanError,
-    DeviceError,
-    InputError,
-    OutputError,
-    WorkerError,
-)
+from deepclean.errors import ConfigError, DeepCleanError, InputError, UnavailableError
 from deepclean.system import logs
 
 if TYPE_CHECKING:
@@ -126,7 +119,7 @@ def print_fault(error: DeepCleanError, where: str = "") -> int:
     """Print a reported fault on standard error, one line each; return the exit status."""
     for line in str(error).splitlines():
         print(f"deepclean: {where}{line}", file=sys.stderr)
-    return 1 if isinstance(error, (DeviceError, OutputError, WorkerError)) else 2
+    return 1 if isinstance(error, UnavailableError) else 2
 
 
 def console(least: int = 0) -> Console:

@@ -31,7 +31,10 @@ def replay(
     duration: Annotated[
         int,
         typer.Option(
-            min=1, help="Seconds per output file. Files begin at multiples of it from GPS 0."
+            min=1,
+            max=512,
+            help="Seconds per output file. Files begin at multiples of it from GPS 0. What is in a "
+            "file is held in memory.",
         ),
     ] = 1,
     strain: options.StrainPaths = None,

@@ -194,20 +194,18 @@ def _layout(config: Config, truth: Path | None, strain_length: int, witness_leng
 
     if len(config.input.witnesses) > 1:
         raise ConfigError("input.witnesses: only one directory can be simulated")
-    prefix = f"{config.interferometer}_"
     strain = config.input.strain
     layout = Layout(
         strain=strain.directory,
         truth=truth,
         strain_length=strain_length,
         witness_length=witness_length,
-        strain_description=(strain.description or "llhoft").removeprefix(prefix),
+        strain_description=strain.description,
     )
     if not config.input.witnesses:
         return layout
     frames = config.input.witnesses[0]
-    described = (frames.description or "lldetchar").removeprefix(prefix)
-    return replace(layout, witnesses=frames.directory, witness_description=described)
+    return replace(layout, witnesses=frames.directory, witness_description=frames.description)
 
 
 def injection(text: str) -> Injection:

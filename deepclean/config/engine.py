@@ -14,7 +14,6 @@ from deepclean.config.types import (
     Flag,
     FrozenMap,
     NotNegative,
-    Pause,
     Positive,
     Section,
     seconds,
@@ -73,7 +72,8 @@ class EngineConfig(Section):
     hop: Duration = seconds(1.0)
     """Seconds computed at a time, anchored to GPS 0: 1/16, 1/8, 1/4, 1/2 or whole up to 64."""
 
-    ramp: Pause = seconds(0.25)
+    # Without a ramp a gate would open and close within a sample: a step in the strain.
+    ramp: Duration = seconds(0.25)
     """Seconds of raised cosine on each side of a gap."""
 
     witnesses: WitnessesConfig = WitnessesConfig()

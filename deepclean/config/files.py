@@ -17,6 +17,7 @@ from deepclean.config.couplings import CouplingConfig
 from deepclean.config.faults import Key, show_key, step
 from deepclean.config.names import EXTENDS
 from deepclean.config.types import show
+from deepclean.errors import UnavailableError, passes
 
 _CIRCULAR = "refers to itself, or is nested too deeply"
 
@@ -156,6 +157,10 @@ def _read_one(path: Path) -> tuple[dict[Any, Any], list[str]]:
     try:
         value, duplicates = parse(path.read_text(encoding="utf-8"))
     except OSError as error:
+        if passes(error.errno):
+            raise UnavailableError(
+                f"cannot be read: {error.strerror}", path=path, errno=error.errno
+            ) from error
         reason = (error.strerror or str(error)).lower()
         raise UnreadableError(f"{path}: cannot be read: {reason}") from error
     except UnicodeDecodeError as error:

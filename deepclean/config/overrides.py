@@ -39,7 +39,8 @@ class Override:
 def collect(options: Sequence[str], environ: Mapping[str, str]) -> Iterator[Override]:
     """Yield the overrides in the order in which they apply: the command line's come last."""
     for name, value in sorted(environ.items()):
-        if name.upper().startswith(PREFIX):
+        # A unit file or a container sets variables that it has no value for to nothing.
+        if name.upper().startswith(PREFIX) and value.strip():
             yield Override(name, name[len(PREFIX) :].split("__"), value, frame_part)
     for option in options:
         key, equals, value = option.partition("=")
@@ -56,7 +57,7 @@ def source(override: Override, tree: Mapping[str, Any]) -> YamlSource:
         if not override.parts or not all(override.parts):
             raise UnreadableError(f"names no key and value; write it like {_EXAMPLES}")
         key = _located(override, tree)
-        value, faults = parse(override.value)
+        value, faults = _parsed(override.value)
         for part in reversed(key):
             value = {part: value}
         value, more = normalise(value, Path.cwd())
@@ -65,6 +66,18 @@ def source(override: Override, tree: Mapping[str, Any]) -> YamlSource:
     except UnreadableError as error:
         raise UnreadableError(f"{override.label}: {error}") from error
     return YamlSource(override.label, value)
+
+
+def _parsed(text: str) -> tuple[Any, list[str]]:
+    """Return a value and its faults. It is one line, so what follows a # is no comment.
+
+    Raises:
+        UnreadableError: it is no YAML.
+    """
+    value, faults = parse(text)
+    if isinstance(value, str) and value != text.strip() and text.strip()[0] not in "'\"|>!&":
+        return text.strip(), faults
+    return value, faults
 
 
 def _located(override: Override, tree: Mapping[str, Any]) -> tuple[str, ...]:

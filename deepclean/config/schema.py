@@ -13,14 +13,23 @@ from deepclean.config.frames import InputConfig, OutputConfig, StrainConfig
 from deepclean.config.models import ModelsConfig
 from deepclean.config.training import RetrainConfig, TrainConfig
 from deepclean.config.tuning import TuneConfig
-from deepclean.config.types import Address, Count, Flag, FrozenMap, Interferometer, Port, Section
+from deepclean.config.types import (
+    Address,
+    Count,
+    Device,
+    Flag,
+    FrozenMap,
+    Interferometer,
+    Port,
+    Section,
+)
 
 
 class RuntimeConfig(Section):
     """What the cleaning runs on."""
 
-    device: Literal["cpu", "cuda", "auto"] = "cpu"
-    """Where networks run; auto: a GPU where there is one."""
+    device: Device = "cpu"
+    """Where networks run: cpu, cuda, one GPU (cuda:1), or auto, a GPU where there is one."""
 
     threads: Count = 1
     """Threads of the numerical libraries. More than one costs time on a busy machine."""

@@ -86,7 +86,7 @@ class TrainConfig(Section):
     seed: Seed = 0
     """The seed of all random numbers."""
 
-    device: Literal["cpu", "cuda", "auto"] = "auto"
+    device: Device = "auto"
     """Where the training runs; auto: a GPU where there is one."""
 
     loggers: tuple[Literal["csv", "tensorboard", "wandb"], ...] = ("csv",)

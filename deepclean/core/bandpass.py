@@ -26,13 +26,16 @@ import scipy
 from scipy import fft
 
 from deepclean.core.block import Float64
-from deepclean.core.resample import kaiser_beta
+from deepclean.core.resample import MOST_ATTENUATION, kaiser_beta
 
 Band = tuple[float, float]
 
 # By Kaiser's formula a transition of 0.1 Hz with a tolerance of 1e-3 settles within 20 s.
 _LONGEST = 60.0
 """The longest settle-in, in seconds, that is searched for."""
+
+_FINEST = 1e-9
+"""The finest tolerance: a response of a million taps is known to a thousand times less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +89,42 @@ def make_bandpass(settings: BandpassSettings, bands: Sequence[Band], rate: int) 
         ValueError: the filter is unknown, a band is outside (0, rate / 2), or no settle-in of up
             to 60 s meets the tolerance.
     """
-    for low, high in bands:
-        if not 0 < low < high < rate / 2:
-            raise ValueError(f"band {low}-{high} Hz is not inside 0 to {rate / 2} Hz")
+    if said := objection(settings, bands, rate):
+        raise ValueError(said)
     if settings.filter == "fir":
         return FirBandpass(settings, bands, rate)
     if settings.filter == "butterworth":
         return ButterworthBandpass(settings, bands, rate)
     raise ValueError(f"unknown bandpass filter {settings.filter!r}: fir or butterworth")
+
+
+def objection(settings: BandpassSettings, bands: Sequence[Band], rate: int) -> str | None:
+    """Return why no bandpass can be made, without making one; None where nothing speaks against it.
+
+    >>> settings = BandpassSettings("fir", 8, transition=0.01, tolerance=1e-6, settle_in=None)
+    >>> print(objection(settings, [(55.0, 65.0)], rate=512))
+    a transition of 0.01 Hz to a tolerance of 1e-06 needs 390 s of data, more than 60 s
+
+    Args:
+        settings: filter, tolerance and settle-in.
+        bands: `(low, high)` in Hz.
+        rate: samples per second of the prediction.
+    """
+    for low, high in bands:
+        if not 0 < low < high < rate / 2:
+            return f"band {low}-{high} Hz is not inside 0 to {rate / 2} Hz"
+    if settings.tolerance < _FINEST:
+        return f"a tolerance of {settings.tolerance:g} is too fine; use at least {_FINEST:g}"
+    if settings.filter == "fir" and settings.settle_in is None:
+        # Kaiser's formula (`_kaiser_transition`): the transition is inversely proportional to the
+        # half-length.
+        needed = _kaiser_transition(rate, rate, settings.tolerance) / settings.transition
+        if needed > _LONGEST:
+            return (
+                f"a transition of {settings.transition:g} Hz to a tolerance of "
+                f"{settings.tolerance:g} needs {needed:.0f} s of data, more than {_LONGEST:g} s"
+            )
+    return None
 
 
 class FirBandpass:
@@ -214,7 +245,7 @@ def _fir_taps(bands: Sequence[Band], rate: int, half: int, transition: float) ->
             ideal += sign * cutoff * np.sinc(cutoff * lags)
     # Kaiser's formula (see `_kaiser_transition`), solved for the attenuation: the window belongs to
     # that length and transition, so every sample of length lowers the ripple.
-    attenuation = 7.95 + 2.285 * 2 * half * 2 * pi * transition / rate
+    attenuation = min(7.95 + 2.285 * 2 * half * 2 * pi * transition / rate, MOST_ATTENUATION)
     window = np.kaiser(len(lags), kaiser_beta(attenuation))
     return np.asarray(ideal * window, dtype=np.float64)
 

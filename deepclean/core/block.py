@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from itertools import pairwise
-from math import isfinite
+from math import gcd, isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepclean.core import reasons
 from deepclean.core.adapt.knot import Knot
-from deepclean.core.time import Span
+from deepclean.core.channels import STATE_RATE
+from deepclean.core.time import NS, Span
 
 Samples = NDArray[Any]
 Float64 = NDArray[np.float64]
@@ -130,17 +132,41 @@ class Block:
     def cut(self, span: Span) -> Block:
         """Return the part over `span`, whose samples are views.
 
+        A witness that has no whole samples there is a gap. The state vector holds its value from
+        one sample to the next, so that it has samples at any multiple of its rate.
+
+        >>> second = Span.of_seconds(0, 1)
+        >>> strain, state = Series(second, 32, np.zeros(32)), Series(second, 4, np.arange(4))
+        >>> part = Block(second, strain, {"SLOW": state}, state).cut(Span(NS // 4, NS * 5 // 16))
+        >>> part.witnesses["SLOW"].reason, part.state.rate, part.state.samples.tolist()
+        ('witness_rate', 16, [1])
+
         Raises:
-            ValueError: the span is not wholly inside this one, or falls between samples.
+            ValueError: the span is not wholly inside this one, or falls between samples of the
+                strain.
         """
 
-        def part(channel: Series | Gap) -> Series | Gap:
-            return Gap(span, channel.reason) if isinstance(channel, Gap) else channel.cut(span)
+        def part(channel: Series | Gap, repeated: int = 1) -> Series | Gap:
+            if isinstance(channel, Gap):
+                return Gap(span, channel.reason)
+            rate = channel.rate * repeated
+            if span.start * rate % NS or span.duration * rate % NS:
+                return Gap(span, reasons.BAD_RATE)
+            if repeated > 1:
+                channel = Series(self.span, rate, np.repeat(channel.samples, repeated))
+            return channel.cut(span)
 
         if not self.span.covers(span):
             raise ValueError(f"{span} is not inside {self.span}")
         witnesses = {name: part(witness) for name, witness in self.witnesses.items()}
-        return Block(span, part(self.strain), witnesses, self.state and part(self.state))
+        strain, state = self.strain, self.state
+        if isinstance(state, Series) and isinstance(part(state), Gap):
+            state = part(state, STATE_RATE // gcd(STATE_RATE, state.rate))
+        elif state is not None:
+            state = part(state)
+        return Block(
+            span, strain.cut(span) if isinstance(strain, Series) else part(strain), witnesses, state
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,21 +85,24 @@ def forecast(past: Float64, count: int, order: int) -> Float64:
         order: the number of last samples that are weighted; a quarter of the past at most.
 
     Returns:
-        Shape `(count,)`, in the unit of the past; finite, unless the past's squares overflow.
+        Shape `(count,)`, in the unit of the past; finite.
     """
     # Of an order p, p + 1 correlations are estimated; four samples for each are the least.
     order = min(order, len(past) // 4)
     if order < 1:
         return np.full(count, past.mean() if len(past) else 0.0)
     mean = past.mean()
-    centred = past - mean
+    # Its greatest value is brought to between 1/2 and 1, by a power of two, which rounds nothing:
+    # the squares of 1e-162 would be zero, those of 1e162 infinite.
+    exponent = int(np.frexp(np.abs(past - mean).max())[1])
+    centred = np.ldexp(past - mean, -exponent)
     # r[l] = sum_t x[t] x[t + l] for l = 0 ... p is the inverse transform of |X|^2. Padding by p
     # zeros keeps the circular sum from wrapping. The sum is not divided by the number of its terms,
     # n - l: so the matrix is positive definite, the predictor stable, and the forecast dies away.
     # What that costs, a factor 1 - l / n, is little where the past is much longer than the terms.
     size = next_fast_len(len(past) + order, real=True)
     correlation = irfft(np.abs(rfft(centred, size)) ** 2, size)[: order + 1]
-    # A constant witness has no power; where squares overflowed it is NaN, which fails this too.
+    # A constant witness has no power; where the mean overflowed it is NaN, which fails this too.
     if not correlation[0] > 0:
         return np.full(count, mean)
     # The weights w of x[t] = sum_k w[k] x[t - k], k = 1 ... p, have the least mean square error
@@ -115,4 +118,4 @@ def forecast(past: Float64, count: int, order: int) -> Float64:
     ahead, _ = scipy.signal.lfilter(
         [1.0], np.concatenate(([1.0], -weights)), np.zeros(count), zi=ringing
     )
-    return np.asarray(mean + ahead)
+    return np.asarray(mean + np.ldexp(ahead, exponent))

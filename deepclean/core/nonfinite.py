@@ -7,7 +7,7 @@ import numpy as np
 from deepclean.core.block import Samples
 
 
-def finite(samples: Samples) -> tuple[Samples, list[tuple[int, int]]]:
+def finite(samples: Samples, close: int = 0) -> tuple[Samples, list[tuple[int, int]]]:
     """Return the samples with zeros in place of those that are not finite, and the runs of these.
 
     >>> samples, bad = finite(np.array([[1.0, np.nan, 3.0, 4.0], [1.0, 2.0, np.inf, 4.0]]))
@@ -17,6 +17,7 @@ def finite(samples: Samples) -> tuple[Samples, list[tuple[int, int]]]:
     Args:
         samples: shape `(..., n)`, any numeric dtype. The same array is returned where all of it is
             finite.
+        close: runs with at most so many finite samples between them count as one.
 
     Returns:
         The samples, and the runs `[low, high)` along the last axis in which any row is not finite.
@@ -25,16 +26,24 @@ def finite(samples: Samples) -> tuple[Samples, list[tuple[int, int]]]:
     if good.all():
         return samples, []
     bad = ~good
-    return np.where(bad, 0, samples), runs(np.any(bad.reshape(-1, bad.shape[-1]), axis=0))
+    return np.where(bad, 0, samples), runs(np.any(bad.reshape(-1, bad.shape[-1]), axis=0), close)
 
 
-def runs(marked: Samples) -> list[tuple[int, int]]:
+def runs(marked: Samples, close: int = 0) -> list[tuple[int, int]]:
     """Return the runs `[low, high)` of True in booleans of shape `(n,)`, in order.
 
     >>> runs(np.array([True, False, True, True]))
     [(0, 1), (2, 4)]
+    >>> runs(np.array([True, False, True, False, False, True]), close=1)
+    [(0, 3), (5, 6)]
+
+    Args:
+        marked: the booleans.
+        close: runs with at most so many False between them count as one.
     """
     # With a False at either end every run begins with a step of +1 and ends with one of -1.
     steps = np.diff(np.concatenate(([False], marked, [False])).astype(np.int8))
-    edges = zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True)
-    return [(int(low), int(high)) for low, high in edges]
+    lows, highs = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
+    apart = lows[1:] - highs[:-1] > close
+    begins, ends = np.append(lows[:1], lows[1:][apart]), np.append(highs[:-1][apart], highs[-1:])
+    return [(int(low), int(high)) for low, high in zip(begins, ends, strict=True)]

@@ -30,7 +30,7 @@ from deepclean.core import channels, reasons
 from deepclean.core.block import CleanedBlock, Samples, Series, concatenate
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.frame import CleanedFrame
-from deepclean.core.state_vector import READY
+from deepclean.core.state_vector import not_ready
 from deepclean.core.time import NS, Span
 
 
@@ -114,20 +114,20 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
     strain, count = _strain(block), block.span.samples(STATE_RATE)
     assert block.cleaned is not None
     bits = np.zeros(count, dtype=np.uint32)
-    gains = [_per_state(e.gain, count) for e in block.estimates.values()]
-    gates = [_per_state(e.gate, count) for e in block.estimates.values() if e.gate is not None]
+    gains = [e.gain for e in block.estimates.values()]
+    gates = [e.gate for e in block.estimates.values() if e.gate is not None]
     # Without gates nothing vouches for the estimates, so IN_SPEC and SETTLED are 0, not 1.
     gated = bool(gates)
     without = [one.span for e in block.estimates.values() for one in e.without]
     unsettled = [span for e in block.estimates.values() for span in e.unsettled]
     checks = {
-        State.OUTPUT_VALID: np.isfinite(_per_state(block.cleaned, count)).all(axis=1),
-        State.STRAIN_GOOD: np.isfinite(_per_state(strain.samples, count)).all(axis=1),
+        State.OUTPUT_VALID: _all(np.isfinite(block.cleaned), count),
+        State.STRAIN_GOOD: _all(np.isfinite(strain.samples), count),
         State.WITNESSES_GOOD: ~_faulty(block, count),
         State.MODEL_LOADED: np.full(count, bool(gains)),
-        State.IN_SPEC: gated & np.all([(g == 1).all(axis=1) for g in gates], axis=0),
-        State.CLEANED: np.all([(g == 1).all(axis=1) for g in gains], axis=0),
-        State.STEADY: np.all([((g == 0) | (g == 1)).all(axis=1) for g in gains], axis=0),
+        State.IN_SPEC: gated & np.all([_all(g == 1, count) for g in gates], axis=0),
+        State.CLEANED: np.all([_all(g == 1, count) for g in gains], axis=0),
+        State.STEADY: np.all([_all((g == 0) | (g == 1), count) for g in gains], axis=0),
         State.ANALYSIS_READY: _analysis_ready(block, count),
         State.SETTLED: gated & ~_within(block, unsettled, count),
         State.COMPLETE: ~_within(block, without, count),
@@ -151,9 +151,29 @@ def _strain(block: CleanedBlock) -> Series:
     return strain
 
 
-def _per_state(samples: Samples, count: int) -> Samples:
-    """Return samples of shape `(n,)` by sixteenths of a second: shape `(count, n / count)`."""
-    return samples.reshape(count, -1)
+def _all(good: Samples, count: int) -> NDArray[np.bool_]:
+    """Return the sixteenths whose samples are all good, shape `(count,)`, from shape `(n,)`."""
+    return np.asarray(_by_state(np.logical_and, good, count))
+
+
+def _by_state(fold: np.ufunc, samples: Samples, count: int) -> Samples:
+    """Return the samples of each sixteenth of a second folded into one, shape `(count,)`.
+
+    Where the rate is no multiple of 16 Hz, sixteenths have different numbers of samples:
+
+    >>> _by_state(np.add, np.ones(10), 4).tolist()
+    [3.0, 2.0, 3.0, 2.0]
+
+    Args:
+        fold: such as `np.minimum`.
+        samples: shape `(n,)`, at least one for each sixteenth.
+        count: the number of sixteenths.
+    """
+    if len(samples) % count == 0:
+        return np.asarray(fold.reduce(samples.reshape(count, -1), axis=1))
+    # Sixteenth k holds the samples from the first at or after its start: from ceil(k n / count).
+    starts = -(-np.arange(count) * len(samples) // count)
+    return np.asarray(fold.reduceat(samples, starts))
 
 
 def _faulty(block: CleanedBlock, count: int) -> NDArray[np.bool_]:
@@ -186,11 +206,10 @@ def _within(block: CleanedBlock, spans: Iterable[Span], count: int) -> NDArray[n
 
 def _analysis_ready(block: CleanedBlock, count: int) -> NDArray[np.bool_]:
     """Return the sixteenths that the source's state vector calls ready, shape `(count,)`."""
-    state = block.source.state
-    if not isinstance(state, Series) or len(state.samples) % count:
+    if not isinstance(block.source.state, Series):
         return np.zeros(count, dtype=bool)
-    samples = np.asarray(state.samples).astype(np.int64)
-    return np.asarray(((_per_state(samples, count) & READY) == READY).all(axis=1))
+    spans = [Span(start, end) for start, end in not_ready(block.source)]
+    return ~_within(block, spans, count)
 
 
 def _version(block: CleanedBlock, coupling: str) -> Series:
@@ -211,7 +230,7 @@ def _canary_version(block: CleanedBlock, coupling: str) -> Series:
 def _gain(block: CleanedBlock, coupling: str) -> Series:
     gain = block.estimates[coupling].gain
     # A sixteenth is as clean as its least clean sample.
-    lowest = gain.reshape(block.span.samples(STATE_RATE), -1).min(axis=1)
+    lowest = _by_state(np.minimum, gain, block.span.samples(STATE_RATE))
     return _accounting(block, lowest.astype(np.float32))
 
 

@@ -39,6 +39,10 @@ _CYCLE_INPUTS = 64
 """The number of input samples, about, that one matrix advances by."""
 
 
+MOST_ATTENUATION = 300.0
+"""dB. A double has 16 digits, 320 dB; some thousand dB more, and the window overflows."""
+
+
 @dataclass(frozen=True, slots=True)
 class ResampleSettings:
     """Configured by `engine.resample`; the delay in seconds."""
@@ -81,8 +85,7 @@ class Resampler:
         attenuation: stop-band attenuation in dB.
 
     Raises:
-        ValueError: a rate is not positive, or `max_delay` is shorter than one sample of the
-            slower rate.
+        ValueError: there is an `objection`.
     """
 
     def __init__(
@@ -94,16 +97,14 @@ class Resampler:
         max_delay: Fraction | float,
         attenuation: float,
     ) -> None:
-        if source_rate <= 0 or target_rate <= 0:
-            raise ValueError(f"rates must be positive: {source_rate} Hz to {target_rate} Hz")
+        if said := objection(source_rate, target_rate, max_delay, attenuation):
+            raise ValueError(said)
         slower = min(source_rate, target_rate)
         # Zero m of sinc(l / max(up, down)) is at lag m max(up, down) of the common rate, which is
         # the time m / r: the slower rate r is F / max(up, down). So `zeros` of them a side last
         # zeros / r. By Kaiser's formula (core.bandpass) 16 zeros and 80 dB make a transition 0.16 r
         # wide about r / 2, and z zeros one 16 / z times as wide.
         zeros = min(zeros, int(Fraction(max_delay) * slower))
-        if zeros < 1:
-            raise ValueError(f"{slower} Hz: a filter of {float(max_delay)} s holds no sample")
         divisor = gcd(source_rate, target_rate)
         self.source_rate, self.target_rate = source_rate, target_rate
         self.up, self.down = target_rate // divisor, source_rate // divisor
@@ -187,7 +188,8 @@ class Resampler:
         cycles = -(-count // cycle_outputs)
         # Where up and down are large (20000 Hz to 4096 Hz: 625 inputs give 128 outputs) the matrix
         # of one period is a narrow band in a large square. It is cut into pieces along the band.
-        split = max(1, cycle_inputs // (2 * _CYCLE_INPUTS))
+        # Each piece has an output at least: at 16384 Hz to 100 Hz 4096 inputs give 25.
+        split = min(max(1, cycle_inputs // (2 * _CYCLE_INPUTS)), cycle_outputs)
         edges = [cycle_outputs * part // split for part in range(split + 1)]
         # The first input that the first output rests on, counted from the input before that output:
         # the same bound as in `needs`. The padded inputs begin there.
@@ -245,6 +247,30 @@ class _Layout:
     cycle_outputs: int
     inputs: int
     pieces: tuple[_Piece, ...]
+
+
+def objection(
+    source_rate: int, target_rate: int, max_delay: Fraction | float, attenuation: float
+) -> str | None:
+    """Return why there can be no such filter; None where there can.
+
+    >>> objection(2, 4096, max_delay=Fraction(1, 4), attenuation=80.0)
+    '2 Hz: a filter of 0.25 s holds no sample'
+
+    Args:
+        source_rate: input samples per second.
+        target_rate: output samples per second.
+        max_delay: upper bound of the half-length in seconds.
+        attenuation: stop-band attenuation in dB.
+    """
+    if source_rate <= 0 or target_rate <= 0:
+        return f"rates must be positive: {source_rate} Hz to {target_rate} Hz"
+    slower = min(source_rate, target_rate)
+    if Fraction(max_delay) * slower < 1:
+        return f"{slower} Hz: a filter of {float(max_delay)} s holds no sample"
+    if attenuation > MOST_ATTENUATION:
+        return f"{attenuation:g} dB are more than the arithmetic has, {MOST_ATTENUATION:g} dB"
+    return None
 
 
 def _prototype(half: int, per_zero: int, attenuation: float) -> Float64:

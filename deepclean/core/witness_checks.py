@@ -96,7 +96,7 @@ def frozen(
     return [(low, high) for low, high in found if low < high and samples[low - first] != 0], last
 
 
-def clipped(samples: Samples, first: int, limit: float) -> list[Run]:
+def clipped(samples: Samples, first: int, limit: float, close: int = 0) -> list[Run]:
     """Return the runs of samples whose magnitude is at least `limit`.
 
     >>> clipped(np.array([0.0, 10.0, -10.0, 9.0]), first=100, limit=10.0)
@@ -106,5 +106,6 @@ def clipped(samples: Samples, first: int, limit: float) -> list[Run]:
         samples: shape `(n,)`.
         first: absolute index of the first.
         limit: the magnitude at the end of the range, in the samples' unit.
+        close: runs with at most so many other samples between them count as one.
     """
-    return [(first + low, first + high) for low, high in runs(np.abs(samples) >= limit)]
+    return [(first + low, first + high) for low, high in runs(np.abs(samples) >= limit, close)]

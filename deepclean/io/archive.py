@@ -25,7 +25,7 @@ from deepclean.config import Config
 from deepclean.core.channels import product_names
 from deepclean.core.segments import difference
 from deepclean.core.time import NS, Span
-from deepclean.errors import InputError, OutputError
+from deepclean.errors import InputError, OutputError, passes
 from deepclean.io.merge import Content, FilePiece, Merger, read, runs
 from deepclean.io.retention import Retention, held
 from deepclean.io.t050017 import FrameName
@@ -240,17 +240,40 @@ class _ArchiveFolder:
                 retention.step(name)
 
     def _contents(self, pieces: Sequence[FilePiece]) -> Iterator[Content]:
-        """Yield the contents that can be read; the rest is a gap."""
+        """Yield the contents that can be read; damaged ones are a gap.
+
+        Raises:
+            OSError: the system refuses a file just now.
+        """
         for piece in pieces:
             self._archive.step()
             try:
-                content = read(piece, self._wanted)
+                content = self._read(piece)
             except InputError as fault:
                 self._archive.failures["unreadable"] += 1
-                _log.debug("left out of the archive: %s", fault)
+                _log.warning("left out of the archive: %s", fault)
                 continue
             if self._channel in content.channels:
                 yield content
+
+    def _read(self, piece: FilePiece) -> Content:
+        """Return the content of a piece.
+
+        Raises:
+            InputError: the file is damaged, or gone.
+            OSError: the system refuses it just now.
+        """
+        try:
+            return read(piece, self._wanted)
+        except InputError:
+            # The library does not tell a damaged file from one that the system refuses. So the
+            # system is asked for the bytes, and if it gives them now, the library once more.
+            try:
+                piece.path.read_bytes()
+            except OSError as error:
+                if passes(error.errno):
+                    raise
+            return read(piece, self._wanted)
 
     def _wanted(self, channel: str) -> bool:
         """Return whether a channel is the product, or none of the products."""

@@ -7,6 +7,7 @@ that is named outright and has another name is catalogued by its content.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from deepclean.errors import InputError
 from deepclean.io import gwf, hdf5
 from deepclean.io.channels import Reading
 from deepclean.io.t050017 import FrameName
+
+_EARLIER = re.compile(r"([A-Za-z0-9_]+)-([1-9][0-9]{0,9})-([1-9][0-9]{0,9})\.(hdf5|h5)")
 
 _HDF5 = frozenset({".hdf5", ".h5", ".hdf"})
 
@@ -110,13 +113,36 @@ def catalogue(
 
 
 def _walk(root: Path, description: str | None, *, recursive: bool) -> Iterator[DataFile]:
-    for directory, below, names in os.walk(root):
-        if not recursive:
+    seen: set[tuple[int, int]] = set()
+    # Archives link to other disks. A link may lead back into them: no directory is searched twice.
+    for directory, below, names in os.walk(root, followlinks=True):
+        status = Path(directory).stat()
+        place = status.st_dev, status.st_ino
+        if place in seen or not recursive:
             below.clear()
-        for name in map(FrameName.parse, names):
-            if name is not None and description in {None, name.description}:
-                stream = (str(root), name.site, name.description, name.extension)
-                yield DataFile(Path(directory, str(name)), name.span, stream)
+        if place in seen:
+            continue
+        seen.add(place)
+        for filename in names:
+            parts = _parts(filename)
+            if parts is not None and description in {None, parts[1]}:
+                (*stream, span) = parts
+                yield DataFile(Path(directory, filename), span, (str(root), *stream))
+
+
+def _parts(filename: str) -> tuple[str, str, str, Span] | None:
+    """Return site, description, extension and span that a name states; None where it states none.
+
+    The training data of the earlier projects have no site: `deepclean-1370000000-4096.hdf5`.
+    """
+    name = FrameName.parse(filename)
+    if name is not None:
+        return name.site, name.description, name.extension, name.span
+    earlier = _EARLIER.fullmatch(filename)
+    if earlier is None:
+        return None
+    description, start, duration, extension = earlier.groups()
+    return "", description, extension, Span.of_seconds(int(start), int(duration))
 
 
 def _named_outright(path: Path) -> DataFile:

@@ -5,12 +5,14 @@ the first sample) and `dx` (seconds between samples): gwpy writes `TimeSeriesDic
 earlier DeepClean projects their training data. The dataset's own name is the channel's.
 
 A GWOSC file keeps its strain as `strain/Strain` and its detector in `meta/Detector`; the strain is
-`<IFO>:STRAIN` here. In either kind, `<IFO>:STRAIN` is also found under every other name of that
-detector that ends in `STRAIN`, so that a configuration for live frames can be tried on public data.
+`<IFO>:STRAIN` here. In either kind, `<IFO>:STRAIN` is also found under the calibrated strain's
+names of that detector (`<IFO>:GDS-CALIB_STRAIN` and the like), so that a configuration for live
+frames can be tried on public data. No other channel is answered with the strain.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +37,9 @@ from deepclean.io.channels import (
     whole_rate,
 )
 from deepclean.system.atomic import publish
+
+_CALIBRATED = re.compile(r"[A-Z][0-9]:[A-Z]+-CALIB_STRAIN")
+"""The calibrated strain's names in frames: GDS-, DCS-, DMT- and the like."""
 
 
 def channels(path: Path, wanted: Collection[str] | None = None) -> dict[str, int]:
@@ -267,7 +272,7 @@ class _ChannelArchive:
         Raises:
             ValueError: there are two of them.
         """
-        if name.endswith("STRAIN") and name not in self._paths:
+        if name not in self._paths and _CALIBRATED.fullmatch(name):
             name = f"{name.partition(':')[0]}:STRAIN"
         entries = [self._file[path] for path in self._paths.get(name, [])]
         datasets = [entry for entry in entries if isinstance(entry, h5py.Dataset) and _timed(entry)]
@@ -280,7 +285,9 @@ class _ChannelArchive:
 @contextmanager
 def _opened(path: Path) -> Iterator[_ChannelArchive]:
     try:
-        with h5py.File(path, "r") as file:
+        # Unlocked: a file system without locks (many NFS) would refuse, and nobody writes in place
+        # what has its final name.
+        with h5py.File(path, "r", locking=False) as file:
             yield _ChannelArchive(file)
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if not path.is_file():

@@ -245,7 +245,8 @@ class LiveSource:
         self._files.settle(cursor, rescan=True)
         _log.info("GPS %s: caught up; cleaning again", format_gps(cursor))
         position = max(self._reach(cursor), start)
-        while position < cursor:
+        while position < cursor and not self.stopped():
+            self.turn()
             before = self.strain.at(position)
             end = min(before.span.end if before is not None else position + NS, cursor)
             yield from self._frames(Span(position, end), wanted=False)
@@ -276,6 +277,9 @@ class LiveSource:
             gap = Gap(Span(low, high), "strain_missing")
             yield InputFrame(gap.span, [Block(gap.span, gap)], low >= wanted_from, bypass=True)
         for second in range(near, end, NS):
+            if self.stopped():
+                return
+            self.turn()
             for tail in self.witnesses:
                 tail.poll(second)
             yield from self._frames(Span(second, second + NS), wanted=second >= wanted_from)

@@ -17,6 +17,7 @@ from deepclean.core import reasons
 from deepclean.core.align import Piece, blocks
 from deepclean.core.block import Block, Gap, Series
 from deepclean.core.frame import InputFrame
+from deepclean.core.segments import difference
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io.channels import Reading
@@ -192,20 +193,39 @@ class HistorySource:
         self.channels.check_rate(rates[self.channels.strain])
         self.channels.check_state(self.strain.channels(self.channels.of_strain_file))
 
-    def frames(self, span: Span, needed: Span) -> Iterator[InputFrame]:
+    def frames(self, span: Span, needed: Span, *, skip: bool = False) -> Iterator[InputFrame]:
         """Yield one-second frames over a span and the time around it, those inside as wanted.
 
         Args:
             span: whole seconds.
             needed: the span with its history and look-ahead; rounded out to whole seconds.
+            skip: make a long stretch without strain one frame that passes the engine by, but for
+                the time at its ends that other frames' look-ahead and history rest on.
         """
+        skipped = {gap.start: gap for gap in self._skipped(span, needed) if skip}
+        start, end = needed.start // NS * NS, -(-needed.end // NS) * NS
         log = GapLog()
-        for start in range(needed.start // NS * NS, -(-needed.end // NS) * NS, NS):
-            second = Span(start, start + NS)
-            reading = self._read(second)
-            given = self.channels.blocks(second, reading.pieces)
-            log.note(self.channels, given, reading.faults)
-            yield InputFrame(second, given, wanted=span.covers(second))
+        while start < end:
+            gap = skipped.get(start)
+            if gap is None:
+                second = Span(start, start + NS)
+                reading = self._read(second)
+                given = self.channels.blocks(second, reading.pieces)
+                log.note(self.channels, given, reading.faults)
+                yield InputFrame(second, given, wanted=span.covers(second))
+            else:
+                block = Block(gap, Gap(gap, reasons.MISSING))
+                yield InputFrame(gap, [block], wanted=True, bypass=True)
+            start += NS if gap is None else gap.duration
+
+    def _skipped(self, span: Span, needed: Span) -> Iterator[Span]:
+        """Yield the whole seconds of a span without strain on which nothing rests."""
+        history, lookahead = span.start - needed.start, needed.end - span.end
+        for hole in difference([span], self.strain.spans(self.channels.strain)):
+            start = -(-(hole.start + lookahead) // NS) * NS
+            end = (hole.end - history) // NS * NS
+            if start < end:
+                yield Span(start, end)
 
     def _read(self, span: Span) -> Reading:
         of_strain, witnesses = self.channels.of_strain_file, self.channels.witnesses

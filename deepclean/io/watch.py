@@ -1,9 +1,14 @@
 """Wake the reader when a file appears: the operating system's events, as a hint.
 
-The handler enqueues names and does nothing else. Nothing depends on it (io.tail asks for files): a
+A handler enqueues names and does nothing else. Nothing depends on it (io.tail asks for files): a
 watch that dies, or cannot be set up, costs milliseconds, never a frame. A watch dies silently when
 its directory is removed and made again, while its thread lives on. So the watched directory is
 compared with the present one, and the watch is armed anew.
+
+All watches share one instance of inotify, which watchdog ends with the last of them. When the first
+watch of an instance is refused, watchdog leaves the instance behind, with its thread and three
+descriptors. So one watch is held on a directory that is always there, and a refused one is never
+the first.
 """
 
 from __future__ import annotations
@@ -12,11 +17,12 @@ import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from errno import EACCES
 from pathlib import Path
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
+from watchdog.observers.api import BaseObserver, ObservedWatch
 
 from deepclean.io.t050017 import FrameName
 from deepclean.io.tail import FrameTail
@@ -25,6 +31,9 @@ from deepclean.system.clock import SystemClock
 _log = logging.getLogger(__name__)
 
 _WATCHDOG = logging.getLogger("watchdog")
+
+_ANCHOR = "/proc/self"
+"""A directory that is always there and in which no files appear."""
 
 _INTERVAL = 1.0
 """Seconds between checks of the watched directories."""
@@ -51,18 +60,6 @@ class _Handler(FileSystemEventHandler):
             self._clock.wake()
 
 
-@dataclass(slots=True)
-class _WatchedDirectory:
-    """A watch in force: its observer, and the directory that it is on."""
-
-    observer: BaseObserver
-    identity: tuple[int, int]
-
-    @property
-    def alive(self) -> bool:
-        return self.observer.is_alive() and all(e.is_alive() for e in self.observer.emitters)
-
-
 class _Overflows(logging.Handler):
     """Passes on the library's log, and counts overflows of the kernel's queue of events."""
 
@@ -77,6 +74,14 @@ class _Overflows(logging.Handler):
             self._watch.errors += 1
 
 
+@dataclass(slots=True)
+class _Armed:
+    """A watch in force, and the directory that it is on."""
+
+    watch: ObservedWatch
+    identity: tuple[int, int]
+
+
 class DirectoryWatch:
     """Watches the directories of tails while it is entered.
 
@@ -85,13 +90,16 @@ class DirectoryWatch:
         clock: the clock to be woken.
 
     Attributes:
-        errors: number of watches that died or could not be set up, and of overflows.
+        errors: number of watches that died or could not be set up, and of overflows. A watch that
+            is refused again and again counts once.
     """
 
     def __init__(self, tails: Iterable[FrameTail], clock: SystemClock) -> None:
         self._tails = list(tails)
         self._clock = clock
-        self._armed: dict[int, _WatchedDirectory] = {}
+        self._observer: BaseObserver | None = None
+        self._armed: dict[int, _Armed] = {}
+        self._refused: set[int] = set()
         self._checked = clock.monotonic()
         self._overflows = _Overflows(self)
         self.errors = 0
@@ -103,8 +111,7 @@ class DirectoryWatch:
 
     def __exit__(self, *_: object) -> None:
         _WATCHDOG.removeHandler(self._overflows)
-        for position in list(self._armed):
-            self._disarm(position)
+        self._close()
 
     def check(self) -> None:
         """Arm dead watches anew; to be called at every turn of the work loop."""
@@ -114,10 +121,14 @@ class DirectoryWatch:
             self._check()
 
     def _check(self) -> None:
+        if self._observer is not None and not self._alive(self._observer):
+            self.errors += 1
+            _log.warning("a thread that watches for files died; beginning anew")
+            self._close()
         for position, tail in enumerate(self._tails):
             identity = _identity(tail.directory)
             armed = self._armed.get(position)
-            if armed is not None and (armed.identity != identity or not armed.alive):
+            if armed is not None and armed.identity != identity:
                 self.errors += 1
                 _log.warning("the watch on %s died; arming it anew", tail.directory)
                 self._disarm(position)
@@ -126,21 +137,51 @@ class DirectoryWatch:
 
     def _arm(self, position: int, tail: FrameTail, identity: tuple[int, int]) -> None:
         try:
-            observer = Observer()  # takes an instance of inotify, of which there may be none left
-            handler = _Handler(tail, self._clock)
-            observer.schedule(handler, os.fspath(tail.directory), recursive=False)
-            observer.start()
-        except OSError as error:
-            if not self.errors:
+            # The library takes a watch that is refused for lack of rights for one in force.
+            if not os.access(tail.directory, os.R_OK):
+                raise PermissionError(EACCES, os.strerror(EACCES))
+            if self._observer is None:
+                self._observer = _anchored()
+            # A watch on a symlink would see the link and not what it leads to. Two tails of one
+            # directory each have a watch of their own path, or share one with two handlers.
+            handler, path = _Handler(tail, self._clock), os.fspath(tail.directory.resolve())
+            watch = self._observer.schedule(handler, path, recursive=False)
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
+            if position not in self._refused:
+                self.errors += 1
                 _log.warning("no watch on %s (%s); probing instead", tail.directory, error)
-            self.errors += 1
+            self._refused.add(position)
             return
-        self._armed[position] = _WatchedDirectory(observer, identity)
+        self._refused.discard(position)
+        self._armed[position] = _Armed(watch, identity)
 
     def _disarm(self, position: int) -> None:
-        observer = self._armed.pop(position).observer
-        observer.stop()
-        observer.join(timeout=2.0)
+        watch = self._armed.pop(position).watch
+        if self._observer is not None and all(a.watch != watch for a in self._armed.values()):
+            self._observer.unschedule(watch)
+
+    @staticmethod
+    def _alive(observer: BaseObserver) -> bool:
+        return observer.is_alive() and all(e.is_alive() for e in observer.emitters)
+
+    def _close(self) -> None:
+        self._armed.clear()
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join(timeout=2.0)
+        self._observer = None
+
+
+def _anchored() -> BaseObserver:
+    """Return an observer that runs, with a watch that keeps its instance of inotify.
+
+    Raises:
+        OSError, RuntimeError: the system refuses an instance, a watch or a thread.
+    """
+    observer = Observer()
+    observer.schedule(FileSystemEventHandler(), _ANCHOR, recursive=False)
+    observer.start()
+    return observer
 
 
 def _identity(directory: Path) -> tuple[int, int] | None:

@@ -26,13 +26,16 @@ from deepclean.models import permissions
 from deepclean.models.manifest import sha256
 from deepclean.models.model import Model, freeze
 from deepclean.models.networks import measure
-from deepclean.models.tensors import Scalers, check_finite
+from deepclean.models.tensors import Scalers, check_finite, infer
 
 MODEL, CONFIG = "model.pt", "config.yaml"
 WITNESS_SCALER, STRAIN_SCALER = "X_scaler.pt", "y_scaler.pt"
 
 EDGE_SECONDS = 0.2
 """Seconds that deepcleanv2 drops at a window's end; the edge where no field can be measured."""
+
+_REPEATED = 1e-4
+"""Largest difference of the same samples from another batch, in units of their rms: float32."""
 
 _Frequencies = Annotated[
     list[float], BeforeValidator(lambda value: value if isinstance(value, list) else [value])
@@ -66,6 +69,11 @@ class DeepCleanV2Settings(BaseModel):
         return tuple(sorted(self.channels[1:]))
 
     @property
+    def kernel(self) -> int:
+        """The window for cleaning in samples, rounded."""
+        return round((self.clean_kernel_length or self.kernel_length) * self.sample_rate)
+
+    @property
     def bands(self) -> tuple[tuple[float, float], ...]:
         """The bands, `(low, high)` in Hz."""
         return tuple(zip(self.freq_low, self.freq_high, strict=True))
@@ -80,30 +88,42 @@ def read_settings(path: Path) -> DeepCleanV2Settings:
     return _settings(permissions.read(path / CONFIG), path / CONFIG)
 
 
-def load(path: Path, device: str = "cpu") -> Model:
+def load(
+    path: Path,
+    device: str = "cpu",
+    *,
+    evaluated: nn.Module | None = None,
+    rate: int | None = None,
+) -> Model:
     """Load a training directory of deepcleanv2 as version 0 of the coupling that it is named for.
 
     Args:
         path: the directory.
         device: where the network is to run.
+        evaluated: a network that runs in place of the directory's TorchScript.
+        rate: Hz; None: `data.sample_rate`, or deepcleanv2's default.
 
     Raises:
-        ModelError: a file is missing or damaged, or the files do not fit together.
+        ModelError: a file is missing or damaged, the files do not fit together, or the network
+            gives other samples each time.
     """
     content = {
         name: permissions.read(path / name) for name in (CONFIG, WITNESS_SCALER, STRAIN_SCALER)
     }
     script = permissions.read(path / MODEL)
     settings = _settings(content[CONFIG], path / CONFIG)
+    if rate is not None:
+        settings = settings.model_copy(update={"sample_rate": float(rate)})
     count = len(settings.witnesses)
     scalers = _scalers(content, path)
     scalers.check(count, path / WITNESS_SCALER)
-    network = freeze(_Flat(_script(script, path / MODEL)))
+    network = freeze(evaluated or _Flat(_script(script, path / MODEL)))
     check_finite(network, path / MODEL)
     rate = int(settings.sample_rate)
     kernel = (settings.clean_kernel_length or settings.kernel_length) * settings.sample_rate
     if rate != settings.sample_rate or not kernel.is_integer() or kernel <= 0:
         raise ModelError("data: sample rate or kernel is not a whole number", path=path / CONFIG)
+    check_repeatable(network, count, int(kernel), path / MODEL)
     try:
         seen = measure(network, count, int(kernel))
     except ModelError as error:
@@ -131,6 +151,43 @@ def load(path: Path, device: str = "cpu") -> Model:
         network=network.to(device),
         device=device,
     )
+
+
+def read_network(path: Path) -> nn.Module:
+    """Return the network of a training directory as it was written, unlike `load` unchecked.
+
+    Raises:
+        ModelError: the file cannot be read, or is no TorchScript.
+    """
+    return _Flat(_script(permissions.read(path / MODEL), path / MODEL))
+
+
+def check_repeatable(network: nn.Module, channels: int, kernel: int, path: Path) -> None:
+    """Raise ModelError unless a network takes float32 and gives a window the same samples always.
+
+    Other weights than float32, dropout that was left on, or a network that was traced in training
+    mode would else be found at the first frame, and at each one after it.
+    """
+    inputs = torch.randn(2, channels, kernel, generator=torch.Generator().manual_seed(3))
+    try:
+        both, again, alone = (infer(network, one) for one in (inputs, inputs, inputs[:1]))
+    except RuntimeError as error:
+        said = one_line(error)[-200:]
+        raise ModelError(f"the network does not run on float32: {said}", path=path) from error
+    if not (torch.isfinite(both).all() and torch.isfinite(alone).all()):
+        raise ModelError("the network gives values that are no numbers", path=path)
+    scale = float(both.square().mean().sqrt())
+    if not float((both[:1] - alone).abs().max()) <= _REPEATED * scale:
+        raise ModelError(
+            "the network's output depends on what else is in the batch: it was traced in training "
+            "mode, without eval(); `deepclean models import` makes the evaluated network of it, "
+            "where it is the published one",
+            path=path,
+        )
+    if not float((both - again).abs().max()) <= _REPEATED * scale:
+        raise ModelError(
+            "the network gives other samples each time: dropout was left on", path=path
+        )
 
 
 class _Flat(nn.Module):

@@ -86,7 +86,8 @@ def load_model(config: Config, name: str, path: Path, place: str, *, named: bool
         if not (device.is_short(error) or device.is_lost(error)):
             raise
         raise DeviceError(str(error).partition("\n")[0], coupling=name) from error
-    model.require(config.couplings[name].witnesses, config.engine.rate)
+    coupling = config.couplings[name]
+    model.require(coupling.witnesses, config.engine.rate, coupling.bands)
     return model
 
 

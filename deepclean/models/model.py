@@ -85,13 +85,29 @@ class Model:
         """
         return tensors.infer(self.network, witnesses)
 
-    def require(self, channels: Collection[str], sample_rate: int) -> None:
-        """Raise ModelError unless the model was made for these witnesses and this rate."""
+    def require(
+        self,
+        channels: Collection[str],
+        sample_rate: int,
+        bands: Collection[tuple[float, float]] = (),
+    ) -> None:
+        """Raise ModelError unless the model was made for these witnesses, rate and bands.
+
+        A band may be a part of one that the model was trained for: outside of those nobody has
+        taught it anything.
+        """
         if sample_rate != self.sample_rate:
             raise ModelError(
                 f"runs at {self.sample_rate} Hz, the configuration says {sample_rate} Hz",
                 path=self.path,
             )
+        for low, high in bands:
+            if not any(least <= low and high <= most for least, most in self.bands):
+                trained = ", ".join(f"{least:g}-{most:g}" for least, most in self.bands)
+                raise ModelError(
+                    f"was trained for {trained} Hz, the configuration cleans {low:g}-{high:g} Hz",
+                    path=self.path,
+                )
         missing = [name for name in self.channels if name not in channels]
         if missing:
             named = listed(missing, channels)

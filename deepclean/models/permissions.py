@@ -13,7 +13,7 @@ import pwd
 import stat
 from pathlib import Path
 
-from deepclean.errors import ModelError
+from deepclean.errors import ModelError, refusal
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -28,6 +28,7 @@ def read(path: Path, store: Path | None = None) -> bytes:
 
     Raises:
         ModelError: the file cannot be read, or cannot be trusted.
+        UnavailableError: the system refuses just now.
     """
     real = path if store is None else inside(path, store)
     try:
@@ -41,7 +42,7 @@ def read(path: Path, store: Path | None = None) -> bytes:
                 require_own(status.st_mode, path)
             return file.read()
     except OSError as error:
-        raise ModelError(f"cannot be read: {error.strerror}", path=path) from error
+        raise refusal(error, "cannot be read", path, ModelError) from error
 
 
 def inside(path: Path, store: Path) -> Path:
@@ -49,12 +50,14 @@ def inside(path: Path, store: Path) -> Path:
 
     Raises:
         ModelError: the path leaves the store, or leads nowhere.
+        UnavailableError: the system refuses just now.
     """
     try:
         real = path.resolve(strict=True)
-    except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "a loop of symlinks"
-        raise ModelError(f"cannot be read: {reason}", path=path) from error
+    except RuntimeError as error:
+        raise ModelError("cannot be read: a loop of symlinks", path=path) from error
+    except OSError as error:
+        raise refusal(error, "cannot be read", path, ModelError) from error
     if not real.is_relative_to(store.resolve()):
         raise ModelError(
             f"a symlink leads out of the store, to {real}: publish a copy instead", path=path

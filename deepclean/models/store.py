@@ -160,8 +160,12 @@ def put_back(directory: Path, version: int, check: Check, why: str = "") -> int 
         return _to_production(directory, "rollback", version, check, why)
 
 
-def set_canary(directory: Path, version: int | None, check: Check, why: str = "") -> int | None:
+def set_canary(
+    directory: Path, version: int | None, check: Check, why: str = "", *, only: int | None = None
+) -> int | None:
     """Make a version the canary, or none where it is None; return the canary that was.
+
+    With `only`, nothing is changed unless that is the canary.
 
     Raises:
         ModelError: there is no such version, it is in force, or the check refused it.
@@ -169,6 +173,8 @@ def set_canary(directory: Path, version: int | None, check: Check, why: str = ""
     """
     with coupling_directory.changing(directory):
         before = _named(directory, "canary")
+        if only is not None and before != only:
+            return before
         if version is None:
             versions.clear_pointer(directory, "canary")
         else:

@@ -129,13 +129,18 @@ def check_finite(network: nn.Module, path: Path) -> None:
             raise ModelError(f"weight {name} is not finite", path=path)
 
 
+# Networks run in full float32, and the same each time, on any device. TF32, the default of
+# convolutions on recent GPUs, keeps ten bits: 1e-3 of the scale. The flags are the process's. So
+# they are set once, before any thread runs a network: to set and reset them around each call would
+# let a thread reset them under another's call.
+torch.backends.cudnn.benchmark = False
+torch.backends.cudnn.deterministic = True
+torch.backends.cudnn.allow_tf32 = False
+
+
 def infer(network: nn.Module, witnesses: Tensor) -> Tensor:
     """Return a network's output without gradients and in full float32, on any device."""
-    # TF32, the default of convolutions on recent GPUs, keeps ten bits: 1e-3 of the scale.
-    exact = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    with torch.inference_mode(), exact:
+    with torch.inference_mode():
         output: Tensor = network(witnesses)
     return output
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from deepclean.errors import ModelError, output_errors
+from deepclean.errors import ModelError, UnavailableError, output_errors, passes
 from deepclean.models import permissions
 from deepclean.models.manifest import MANIFEST, sha256
 from deepclean.system.atomic import publish, sync
@@ -74,7 +74,11 @@ def read_pointer(directory: Path, pointer: Pointer, store: Path | None = None) -
 
 
 def pointer_target(directory: Path, pointer: Pointer, store: Path) -> PointerTarget:
-    """Read a pointer of a coupling's directory."""
+    """Read a pointer of a coupling's directory.
+
+    Raises:
+        UnavailableError: the system refuses just now.
+    """
     seen = _identity(directory / pointer)
     try:
         version = read_pointer(directory, pointer, store)
@@ -123,9 +127,16 @@ def resolve(
 
     Raises:
         ModelError: there is no pointer, it cannot be trusted, or there is no such version.
+        UnavailableError: the system refuses just now, or the store is not there.
     """
     directory = models / interferometer / coupling
     version = read_pointer(directory, pointer, models)
+    if version is None and not (models / interferometer).is_dir():
+        raise UnavailableError(
+            f"the model store holds nothing of {interferometer}: is it mounted? Else train a "
+            "model, then `deepclean models promote`",
+            path=models,
+        )
     if version is None:
         raise ModelError(
             f"no {pointer} version: train a model, then `deepclean models promote`",
@@ -147,9 +158,17 @@ def _is_version(name: str) -> bool:
 
 
 def _identity(path: Path) -> tuple[int, ...]:
-    """Return the numbers that tell a file from another of the same name; empty without a file."""
+    """Return the numbers that tell a file from another of the same name; empty without a file.
+
+    Raises:
+        UnavailableError: the system refuses just now.
+    """
     try:
         status = path.stat()
-    except OSError:
+    except OSError as error:
+        if passes(error.errno):
+            raise UnavailableError(
+                f"cannot be read: {error.strerror}", path=path, errno=error.errno
+            ) from error
         return ()
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

@@ -17,7 +17,7 @@ from deepclean.core.block import Version
 from deepclean.core.engine.state import Role
 from deepclean.core.rollout.rollout import Event, What
 from deepclean.core.time import format_gps, seconds_to_ns
-from deepclean.errors import InputError, OutputError
+from deepclean.errors import InputError
 from deepclean.system import jsonl
 
 _log = logging.getLogger(__name__)
@@ -29,20 +29,21 @@ def path_in(directory: Path, description: str) -> Path:
 
 
 class ModelRecord:
-    """Appends to the record at a path; a failure never stops the run."""
+    """Appends to the record at a path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, event: Event) -> None:
-        """Add a line."""
+        """Add a line.
+
+        Raises:
+            OutputError: the file system refused.
+        """
         facts = asdict(event)
         coupling, version = event.version
         facts |= {"instant": format_gps(event.instant), "coupling": coupling, "version": version}
-        try:
-            jsonl.append(self.path, facts)
-        except OutputError as error:
-            _log.error("%s of %s is not on record: %s", event.what, event.version, error)
+        jsonl.append(self.path, facts)
 
 
 def read(path: Path) -> list[Event]:

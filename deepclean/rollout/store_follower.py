@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -22,7 +23,13 @@ from deepclean.config.settings import engine_settings
 from deepclean.core.block import Version
 from deepclean.core.engine.state import Role
 from deepclean.core.rollout.rollout import Event
-from deepclean.errors import DeepCleanError, ModelError
+from deepclean.errors import (
+    DeepCleanError,
+    InvalidError,
+    ModelError,
+    UnavailableError,
+    may_pass,
+)
 from deepclean.factory import make_coupling
 from deepclean.models import device, rejections, store, versions
 from deepclean.models.loading import load_model, resolve_device
@@ -31,10 +38,33 @@ from deepclean.models.versions import PointerTarget
 from deepclean.rollout.dry_run import dry_run, warm_up
 from deepclean.rollout.record import ModelRecord
 from deepclean.rollout.updates import Offer, RecentBlocks
+from deepclean.system.logs import Transitions
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+
+_UNREADABLE = "the model store cannot be followed; trying again"
+
+_TRIES = 40
+"""Times that a version is tried which the system does not let us load; with the pauses between,
+half an hour and more at one look a second."""
+
+_PAUSE = 60
+"""Looks at most between two tries; the pause doubles from one try to the next."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A version that the system did not let us load: the tries, and the looks to leave out."""
+
+    target: PointerTarget
+    tries: int = 0
+    looks: int = 0
+
+
+class _ChangedError(Exception):
+    """A person moved a pointer after the decision."""
 
 
 class StoreFollower:
@@ -70,8 +100,10 @@ class StoreFollower:
             self._seen[name, "canary"] = PointerTarget(None)
         self._offers: SimpleQueue[Offer] = SimpleQueue()
         self._events: SimpleQueue[Event] = SimpleQueue()
+        self._waiting: dict[tuple[str, Role], _Waiting] = {}
         self._unwritten: list[Event] = []
-        self._said: Event | None = None
+        self._unrecorded: list[Event] = []
+        self._said = Transitions(_log)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="store follower", daemon=True)
 
@@ -117,8 +149,10 @@ class StoreFollower:
         while not self._stop.wait(self._config.models.probe):
             try:
                 self.poll()
-            except Exception:  # noqa: BLE001  (whatever it is, the next look may do)
-                _log.exception("the model store cannot be followed; trying again")
+            except Exception as error:  # noqa: BLE001  (whatever it is, the next look may do)
+                self._said.failed("poll", f"{_UNREADABLE}: {error}", error, brief=may_pass(error))
+            else:
+                self._said.works("poll", "the model store is followed again")
 
     def _directory(self, name: str) -> Path:
         return self._config.models.directory / self._config.interferometer / name
@@ -128,7 +162,10 @@ class StoreFollower:
 
     def _follow(self, name: str, role: Role) -> None:
         """Offer what a pointer names, if that is new."""
-        now = self._look(name, role)
+        now, waiting = self._look(name, role), self._waiting.get((name, role))
+        if waiting is not None and waiting.target == now and waiting.looks:
+            waiting.looks -= 1
+            return
         if self._seen.get((name, role)) == now:
             return
         self._seen[name, role] = now
@@ -141,7 +178,25 @@ class StoreFollower:
             self._offers.put(self._made(role, name, version, now.fault))
         except Exception as error:  # noqa: BLE001  (whatever is wrong with it, the stream goes on)
             kind = "" if isinstance(error, DeepCleanError) else f"{type(error).__name__}: "
+            if version is not None and self._waits(version, role, now, error):
+                return
             self._offers.put(Offer(role, name, version, fault=f"{kind}{error}"))
+        if self._waiting.pop((name, role), None) is not None:
+            _log.info("%s can be loaded, or never will be: no longer waiting", version)
+
+    def _waits(self, version: Version, role: Role, target: PointerTarget, error: Exception) -> bool:
+        """Return whether a version is to be tried again: the system refused, it is not at fault."""
+        name = version.coupling
+        if not (may_pass(error) or device.is_short(error)):
+            return False
+        waiting = self._waiting.get((name, role))
+        if waiting is None or waiting.target != target:
+            waiting = self._waiting[name, role] = _Waiting(target)
+            _log.warning("%s cannot be loaded just now; trying again: %s", version, error)
+        waiting.tries += 1
+        waiting.looks = min(2**waiting.tries - 1, _PAUSE)
+        del self._seen[name, role]
+        return waiting.tries < _TRIES
 
     def _made(self, role: Role, name: str, version: Version | None, fault: str) -> Offer:
         """Return the offer of a version, loaded and tried where it is not at work.
@@ -172,19 +227,34 @@ class StoreFollower:
         return Offer(role, name, version, model, engine_coupling)
 
     def _write_down(self) -> None:
-        """Write into the store and the record what was decided; what fails is tried again."""
-        self._unwritten += _drained(self._events)
-        while self._unwritten:
-            event = self._unwritten[0]
+        """Put what was decided on record and into the store; what is refused now is tried again.
+
+        Each has its own queue: a store that cannot be written keeps nothing from the record.
+        """
+        events = _drained(self._events)
+        self._unrecorded += events
+        self._unwritten += events
+        self._work_off(self._unrecorded, self._record.append, "on record")
+        self._work_off(self._unwritten, self._enact, "in the store")
+
+    def _work_off(self, queue: list[Event], act: Callable[[Event], None], where: str) -> None:
+        """Do something with each event of a queue, in order, up to the first that is refused."""
+        while queue:
+            event = queue[0]
             try:
-                self._enact(event)
-            except (DeepCleanError, OSError) as error:
-                if event is not self._said:
-                    _log.error("what became of %s is not in the store: %s", event.version, error)
-                self._said = event
+                act(event)
+            except _ChangedError:
+                pass
+            except (UnavailableError, OSError) as error:
+                # Whatever its number: as with any output, we may be let in while we try.
+                said = f"what became of {event.version} is not {where}: {error}; trying again"
+                self._said.failed(where, said, error, brief=True)
                 return
-            self._record.append(event)
-            self._unwritten.pop(0)
+            except InvalidError as error:
+                _log.error("what became of %s is not %s: %s", event.version, where, error)
+            else:
+                self._said.works(where, f"what becomes of versions is {where} again")
+            queue.pop(0)
 
     def _enact(self, event: Event) -> None:
         """Make the store say what is in force.
@@ -197,37 +267,41 @@ class StoreFollower:
         directory, why = self._directory(name), f"GPS {event.instant // 10**9}: {event.why}"
         if event.what in ("in_force", "promoted"):
             rejections.clear(directory, number)
-        if event.what == "promoted" and self._stands(name, "production", event.former):
-            store.promote(directory, number, _checked, why)
+        if event.what == "promoted":
+            store.promote(directory, number, self._standing(name, event.former), why)
             self._mark(name, "production", number)
             self._mark(name, "canary", None)
         if event.what == "rolled_back":
             assert event.former is not None
             rejections.write(directory, event.former, why, event.figures)
-            if self._stands(name, "production", event.former):
-                store.put_back(directory, number, _checked, why)
-                self._mark(name, "production", number)
+            store.put_back(directory, number, self._standing(name, event.former), why)
+            self._mark(name, "production", number)
         if event.what not in ("rejected", "refused"):
             return
         rejections.write(directory, number, why, event.figures)
         # What production names is the operator's; a canary that is done with makes room.
-        if event.role == "canary" and self._stands(name, "canary", number):
-            store.set_canary(directory, None, _checked, why)
+        if event.role == "canary" and self._look(name, "canary").version == number:
+            store.set_canary(directory, None, lambda path: None, why, only=number)
             self._mark(name, "canary", None)
 
-    def _stands(self, name: str, role: Role, version: int | None) -> bool:
-        """Return whether a pointer names what it did when the decision was made."""
-        return self._look(name, role).version == version
+    def _standing(self, name: str, former: int | None) -> store.Check:
+        """Return a check, for under the store's lock, that production is what it was.
+
+        The version itself was checked when it was loaded.
+        """
+
+        def check(path: Path) -> None:
+            # Or what is to be done is done: a try before failed after it.
+            if self._look(name, "production").version not in (former, int(path.name)):
+                raise _ChangedError
+
+        return check
 
     def _mark(self, name: str, role: Role, version: int | None) -> None:
         """Take a pointer that was moved here as followed."""
         now = self._look(name, role)
         if now.version == version and not now.fault:
             self._seen[name, role] = now
-
-
-def _checked(path: Path) -> None:
-    """Pass a version that is at work: it was checked when it was loaded."""
 
 
 def _drained(queue: SimpleQueue[T]) -> list[T]:

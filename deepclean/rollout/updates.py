@@ -205,7 +205,12 @@ class ModelUpdates:
 
 def _said(event: Event) -> str:
     """Return an event as a line of the log."""
-    said = f"GPS {format_gps(event.instant)}: {event.version} {event.what.replace('_', ' ')}"
+    said = f"GPS {format_gps(event.instant)}: "
+    if event.what == "rolled_back":  # the event's version is the one that is in force again
+        name, number = event.version
+        said += f"{name} version {event.former} rolled back, version {number} in force again"
+        return f"{said}: {event.why}"
+    said += f"{event.version} {event.what.replace('_', ' ')}"
     if event.what in ("offered", "refused", "withdrawn"):
         said += f" as {event.role}"
     if event.former is not None:

@@ -24,6 +24,7 @@ from deepclean.io.source import Channels
 from deepclean.io.t050017 import FrameName
 from deepclean.models.model import Model
 from deepclean.rollout.updates import ModelIdentity, ModelUpdates
+from deepclean.system.logs import Transitions
 from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.counters import IdentifiesModel
 
@@ -72,6 +73,7 @@ class FrameCleaner:
         self._sink = sink
         self._now = now
         self._writing = True
+        self._said = Transitions(_log)
         self.ledger = accounts.ledger
         self.latencies: deque[float] = deque(maxlen=4096)
         """Seconds from a strain frame's arrival to its cleaned frame, the last ones."""
@@ -101,12 +103,17 @@ class FrameCleaner:
     ) -> list[CleanedFrame]:
         """Return what the assembler finishes; where it fails, what it holds, as it came."""
         try:
-            return work()
-        except Exception:
+            finished = work()
+        except Exception as error:
             if self._strict:
                 raise
-            _log.exception("the cleaning failed and begins anew; what is inside passes through")
+            self._said.failed(
+                "clean", "the cleaning failed and begins anew; what is inside passes through", error
+            )
             return self._assembler.abandon(frame)
+        if frame is not None:
+            self._said.works("clean", "the cleaning works again")
+        return finished
 
     def _update_models(self, frame: InputFrame) -> None:
         """Let the models come and go before a frame goes in; where that fails, all stays as it is.
@@ -119,10 +126,12 @@ class FrameCleaner:
             return
         try:
             self._updates.step(finished, frame)
-        except Exception:
+        except Exception as error:
             if self._strict:
                 raise
-            _log.exception("the models are not updated")
+            self._said.failed("models", "the models are not updated", error)
+        else:
+            self._said.works("models", "the models are updated again")
 
     def _say_failures(self, frame: InputFrame) -> None:
         """Log which networks began to fail and which work again: transitions only."""

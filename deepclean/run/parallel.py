@@ -190,7 +190,9 @@ def set_up(task: ReplayTask) -> Callable[[Span, Tell], _ShardOutcome]:
                 tell(untold)
                 untold = 0
 
-        written = clean(cleaning, engine, source.frames(shard, engine.needs(shard)), progress)
+        written = clean(
+            cleaning, engine, source.frames(shard, engine.needs(shard), skip=True), progress
+        )
         tell(untold)
         return _ShardOutcome(written, cleaning.ledger.gaps.total(), [str(f) for f in source.faults])
 

@@ -85,7 +85,9 @@ def replay(
             strict=True,
             updates=updates(engine) if updates else None,
         )
-        written += clean(cleaning, engine, source.frames(part, engine.needs(part)), progress)
+        written += clean(
+            cleaning, engine, source.frames(part, engine.needs(part), skip=True), progress
+        )
         gaps += cleaning.ledger.gaps.total()
     return ReplayResult(written, skipped, gaps)
 

@@ -33,8 +33,8 @@ class Layout:
         strain_length: seconds of a strain file.
         witness_length: seconds of a witness file.
         truth_length: seconds of a truth file.
-        strain_description: LIGO-T050017 description after the interferometer, of strain files.
-        witness_description: the same of witness files.
+        strain_description: LIGO-T050017 description of strain files; None: `<IFO>_llhoft`.
+        witness_description: the same of witness files; None: `<IFO>_lldetchar`.
 
     Raises:
         ConfigError: a length that is not a whole number of seconds from 1 to `LONGEST`.
@@ -46,8 +46,8 @@ class Layout:
     strain_length: int = 1
     witness_length: int = 1
     truth_length: int = 64
-    strain_description: str = "llhoft"
-    witness_description: str = "lldetchar"
+    strain_description: str | None = None
+    witness_description: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("strain_length", "witness_length", "truth_length"):
@@ -104,13 +104,13 @@ def products(simulator: Simulator, layout: Layout) -> list[Product]:
     site = simulator.site
     strain = (site.strain, site.state)
     witnesses = tuple(witness.channel for witness in site.witnesses)
-    described = f"{site.ifo}_{layout.strain_description}"
+    described = layout.strain_description or f"{site.ifo}_llhoft"
     if layout.witnesses is None:
         kinds = [Product(layout.strain, described, layout.strain_length, strain + witnesses)]
     else:
         kinds = [Product(layout.strain, described, layout.strain_length, strain)]
         if witnesses:
-            described = f"{site.ifo}_{layout.witness_description}"
+            described = layout.witness_description or f"{site.ifo}_lldetchar"
             kinds.append(Product(layout.witnesses, described, layout.witness_length, witnesses))
     if layout.truth is not None:
         truth = tuple(site.truth)

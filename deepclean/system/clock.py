@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from deepclean.core.time import NS
@@ -30,10 +31,15 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The real clock. `wake` may be called from any thread and from a signal handler."""
+    """The real clock. `wake` may be called from any thread and from a signal handler.
+
+    A handler runs between two instructions of the main thread, within a wait too. An Event's lock
+    would be held then, and its `set` would wait for ever. A SimpleQueue's `put` is documented to be
+    re-entrant.
+    """
 
     def __init__(self) -> None:
-        self._woken = threading.Event()
+        self._woken: SimpleQueue[None] = SimpleQueue()
 
     def monotonic(self) -> float:
         """Return seconds that never go back."""
@@ -41,9 +47,12 @@ class SystemClock:
 
     def wait(self, seconds: float) -> None:
         """Return after `seconds`, or at once when woken."""
-        self._woken.wait(max(seconds, 0.0))
-        self._woken.clear()
+        with suppress(Empty):
+            self._woken.get(timeout=max(seconds, 0.0))
+            while True:  # however often it was woken, one wait ends
+                self._woken.get_nowait()
 
     def wake(self) -> None:
         """End the wait in progress, or the next one."""
-        self._woken.set()
+        if self._woken.empty():
+            self._woken.put(None)

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import ENOLCK, ENOSYS, EOPNOTSUPP
 from pathlib import Path
 from typing import Self
 
@@ -19,12 +20,16 @@ _log = logging.getLogger(__name__)
 _MOMENT = 0.05
 """Seconds after which a lock is tried again: `holder` has it for microseconds."""
 
+_NO_LOCKS = (ENOLCK, ENOSYS, EOPNOTSUPP)
+
 
 def take(path: Path, busy: str | None = None, *, quiet: bool = False) -> int:
     """Lock a file and return its descriptor; closing the descriptor gives the lock up.
 
     Args:
-        path: the file; it is made if need be, and is given the process id of the holder.
+        path: the file; it is made if need be, and is given the process id of the holder. On a file
+            system without locks (NFS without its lock service) nothing is locked, with a warning:
+            the work goes on.
         busy: the message about a process that holds the lock already; None: that one is waited for.
         quiet: whether nothing is logged of waiting, where it is short and frequent.
 
@@ -44,6 +49,10 @@ def take(path: Path, busy: str | None = None, *, quiet: bool = False) -> int:
             if not quiet:
                 _log.info("%s: another process changes it; waiting", path.parent)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            _log.warning("%s: this file system has no locks; a second writer is not seen", path)
     except BaseException:
         os.close(descriptor)
         raise

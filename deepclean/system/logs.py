@@ -24,6 +24,37 @@ class JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
+class Transitions:
+    """Logs that something begins to fail, with its traceback, and that it works again; once each.
+
+    Args:
+        log: where to.
+    """
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._failing: set[str] = set()
+
+    def failed(self, what: str, message: str, error: Exception, *, brief: bool = False) -> None:
+        """Note that something failed; log it where it worked before.
+
+        Args:
+            what: the thing's name.
+            message: the line of the log.
+            error: the fault, whose traceback goes with it.
+            brief: leave the traceback out: the message says it all.
+        """
+        if what not in self._failing:
+            self._log.error("%s", message, exc_info=None if brief else error)
+        self._failing.add(what)
+
+    def works(self, what: str, message: str) -> None:
+        """Note that something works; log it where it failed before."""
+        if what in self._failing:
+            self._log.info("%s", message)
+        self._failing.discard(what)
+
+
 def configure(level: str, style: str) -> None:
     """Send this package's log to standard error.
 

@@ -221,5 +221,6 @@ class Counters:
         why = self.obstacles.get(coupling, "nothing was measured")
         return f"closed for {self.closed_seconds(coupling):.0f} s: {why}"
 
+
 def _listed(channels: frozenset[str]) -> str:
     return ", ".join(sorted(channels))

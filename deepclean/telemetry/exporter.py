@@ -1,26 +1,31 @@
 """Serve a registry to Prometheus. Nothing here can stop the run, or hold it up.
 
-One thread answers one request at a time. So clients, however many and however slow, cost the
-process no more threads and no more descriptors than one client.
+One thread answers all clients at once: none waits for another. A client that is silent, slow to ask
+or slow to read has `patience` seconds from its connection on. Of more than `_MOST` clients the one
+that came first is dropped, so that they cost the process a bounded number of descriptors.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-import socket
-import socketserver
 import threading
-from typing import Any, Self
+from contextlib import suppress
+from typing import Self
 
-from prometheus_client import CollectorRegistry, MetricsHandler
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 from deepclean.config.schema import MetricsConfig
 
 _log = logging.getLogger(__name__)
 
-_TURN = 0.2
-"""Seconds after which the thread checks whether it is to stop."""
+_MOST = 200
+"""Largest number of clients at a time."""
+
+_TURN = 0.4
+"""Seconds that the end of the run waits for the thread."""
 
 
 class Exporter:
@@ -32,7 +37,7 @@ class Exporter:
         config: where to listen.
         registry: the registry to serve; it is collected in the exporter's thread.
         retry: seconds until the port is tried again.
-        patience: seconds for which a client may keep silent.
+        patience: seconds after which a client must have asked and taken its answer.
     """
 
     def __init__(
@@ -43,10 +48,13 @@ class Exporter:
         retry: float = 30.0,
         patience: float = 5.0,
     ) -> None:
-        self._config, self._retry = config, retry
-        attributes = {"registry": registry, "timeout": patience}
-        self._handler = type("Handler", (MetricsHandler,), attributes)
+        self._config, self._registry = config, registry
+        self._retry, self._patience = retry, patience
+        self._clients: dict[asyncio.StreamWriter, None] = {}
+        """The connections, in order of their coming."""
         self._stopped = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
 
     def __enter__(self) -> Self:
@@ -57,25 +65,17 @@ class Exporter:
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
         if self._config.enabled:
-            self._thread.join(timeout=2 * _TURN)  # with a silent client it ends with the process
+            if self._loop is not None:
+                with suppress(RuntimeError):  # it has ended
+                    self._loop.call_soon_threadsafe(self._end.set)
+            self._thread.join(timeout=_TURN)
 
     def _run(self) -> None:
-        try:
-            server = self._listen()
-            if server is not None:
-                with server:
-                    while not self._stopped.is_set():
-                        server.handle_request()
-        except Exception:  # noqa: BLE001  (whatever it is, cleaning goes on)
-            _log.exception("metrics are no longer served")
-
-    def _listen(self) -> _Server | None:
-        """Return a server that listens; None where the exporter was stopped before."""
         address, port, warned = self._config.address, self._config.port, False
         shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         while not self._stopped.is_set():
             try:
-                server = _Server(address, port, self._handler, self._stopped)
+                asyncio.run(self._serve(shown))
             except OSError as error:
                 if not warned:
                     _log.warning(
@@ -87,33 +87,65 @@ class Exporter:
                     )
                 warned = True
                 self._stopped.wait(self._retry)
-            else:
-                _log.info("metrics on http://%s/metrics", shown)
-                return server
-        return None
+            except Exception:  # noqa: BLE001  (whatever it is, cleaning goes on)
+                _log.exception("metrics are no longer served")
+                return
 
+    async def _serve(self, shown: str) -> None:
+        """Serve until the exporter is left.
 
-class _Server(socketserver.TCPServer):
-    """Listens; an error with a client ends with that client."""
+        Raises:
+            OSError: the system refuses to listen there.
+        """
+        server = await asyncio.start_server(self._answer, self._config.address, self._config.port)
+        async with server:
+            _log.info("metrics on http://%s/metrics", shown)
+            self._loop = asyncio.get_running_loop()
+            if not self._stopped.is_set():  # set since, `_end` is told
+                await self._end.wait()
+            # A connection that is being set up when its server closes would be leaked by asyncio.
+            for listening in server.sockets:
+                self._loop.remove_reader(listening.fileno())
+            while asyncio.all_tasks() - {asyncio.current_task()}:
+                for client in self._clients:
+                    client.transport.abort()
+                await asyncio.sleep(0)
 
-    allow_reuse_address = True
-    timeout = _TURN
-
-    def __init__(
-        self, address: str, port: int, handler: type[MetricsHandler], stopped: threading.Event
-    ) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self._stopped = stopped
-        super().__init__((address, port), handler)
-
-    def get_request(self) -> Any:
-        """Accept a connection; after a failure (no descriptors left) wait before the next try."""
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one client; an error with it ends with it."""
+        self._clients[writer] = None
+        if len(self._clients) > _MOST:
+            oldest = next(iter(self._clients))
+            del self._clients[oldest]
+            oldest.transport.abort()
         try:
-            return super().get_request()
-        except OSError:
-            self._stopped.wait(1.0)
-            raise
+            async with asyncio.timeout(self._patience):
+                request = await reader.readuntil(b"\r\n\r\n")
+                writer.transport.set_write_buffer_limits(0)  # `drain` waits until all is sent
+                writer.write(_response(request, self._registry))
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except (EOFError, OSError, asyncio.LimitOverrunError):
+            pass  # a TimeoutError is an OSError
+        except Exception:  # noqa: BLE001  (the client sees its connection end)
+            _log.debug("a request for metrics failed", exc_info=True)
+        finally:
+            self._clients.pop(writer, None)
+            writer.transport.abort()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log the error for developers; the client sees its connection end."""
-        _log.debug("a request for metrics failed", exc_info=True)
+
+def _response(request: bytes, registry: CollectorRegistry) -> bytes:
+    """Return the answer to the head of a request (RFC 9112), whatever its path."""
+    first, *lines = request.decode("latin-1").split("\r\n")
+    method = first.partition(" ")[0]
+    if method not in ("GET", "HEAD"):
+        return b"HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nConnection: close\r\n\r\n"
+    fields = {name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+    encode, kind = choose_encoder(fields.get("accept", ""))
+    content = encode(registry)
+    head = (
+        f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode("latin-1") + (b"" if method == "HEAD" else content)

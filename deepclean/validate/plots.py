@@ -224,14 +224,22 @@ def _shade(axes: Any, bands: Any) -> None:
         axes.axvspan(low, high, color="0.5", alpha=0.12, linewidth=0)
 
 
-def _since(starts: Any, start: int) -> tuple[Any, str]:
-    """Return times after the start in a suitable unit, and the label of their axis."""
+def utc(second: int) -> str:
+    """Return a GPS second as a date and a time of day, a leap second as the sixtieth."""
     from gwpy.time import from_gps
 
+    try:
+        return f"{from_gps(second):%Y-%m-%d %H:%M:%S}"
+    except ValueError:  # a datetime has no second 60
+        return f"{from_gps(second - 1):%Y-%m-%d %H:%M}:60"
+
+
+def _since(starts: Any, start: int) -> tuple[Any, str]:
+    """Return times after the start in a suitable unit, and the label of their axis."""
     times = np.asarray(starts, dtype=np.float64) - start
     last = float(times[-1]) if len(times) else 0.0
     unit, size = next(unit for unit in _UNITS if last < 2 * 60 * unit[1] or unit == _UNITS[-1])
-    return times / size, f"Time [{unit}] from GPS {start} ({from_gps(start):%Y-%m-%d %H:%M:%S} UTC)"
+    return times / size, f"Time [{unit}] from GPS {start} ({utc(start)} UTC)"
 
 
 def _edges(series: Mapping[str, Any]) -> tuple[Any, str]:

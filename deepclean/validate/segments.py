@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from math import ceil, floor
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ def read_segments(path: Path, flag: str | None = None) -> list[Span]:
     """Return the segments of a file, inward to whole seconds, in order, none touching the next.
 
     Args:
-        path: HDF5 or LIGO_LW XML as gwpy writes data-quality flags, or text of two columns (start,
-            end) or four (number, start, end, duration).
+        path: HDF5 or LIGO_LW XML as gwpy writes data-quality flags, JSON of the segment server, or
+            text of two columns (start, end) or four (number, start, end, duration).
         flag: name of the flag in a file with several flags; None for the only flag.
 
     Raises:
         InputError: the file cannot be read, has no such flag, or has several and none is named.
     """
-    from gwpy.segments import DataQualityDict, SegmentList
+    from gwpy.segments import DataQualityDict
 
     if not path.is_file():
         raise InputError("no such file", path=path)
@@ -37,10 +38,18 @@ def read_segments(path: Path, flag: str | None = None) -> list[Span]:
             flags = DataQualityDict.read(str(path), format="ligolw")
         elif suffixes[-1:] in ([".h5"], [".hdf5"], [".hdf"]):
             flags = DataQualityDict.read(str(path), format="hdf5")
+        elif suffixes[-1:] == [".json"]:
+            return _whole(json.loads(path.read_bytes())["active"])
         else:
-            return _whole(SegmentList.read(str(path), format="segwizard"))
+            return _whole(_columns(path.read_text(encoding="utf-8")))
     except Exception as error:
-        raise InputError(f"no segments can be read: {one_line(error)}", path=path) from error
+        kind = type(error).__name__
+        raise InputError(
+            f"no segments can be read ({kind}: {one_line(error)}); readable are text of two "
+            "columns (start, end) or four (number, start, end, duration), .json of the segment "
+            "server, .hdf5 and .xml",
+            path=path,
+        ) from error
     names = sorted(flags)
     if flag is None and len(names) == 1:
         flag = names[0]
@@ -48,6 +57,22 @@ def read_segments(path: Path, flag: str | None = None) -> list[Span]:
         said = f"no flag {flag}{hint(flag, names)}" if flag else f"name one of {', '.join(names)}"
         raise InputError(said, path=path)
     return _whole(flags[flag].active)
+
+
+def _columns(text: str) -> Iterator[tuple[float, float]]:
+    """Yield the start and the end of each line; blank lines and comments (#) count for nothing.
+
+    Raises:
+        ValueError: a line has other columns.
+    """
+    for number, line in enumerate(text.splitlines(), start=1):
+        columns = line.partition("#")[0].split()
+        if not columns:
+            continue
+        if len(columns) not in (2, 4):
+            raise ValueError(f"line {number} has {len(columns)} columns")
+        start, end = columns[-2:] if len(columns) == 2 else columns[1:3]
+        yield float(start), float(end)
 
 
 def query_segments(flag: str, span: Span) -> list[Span]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.helpers import small_site as site
 from tests.helpers import training_site
 from tests.helpers.commands import Run
 from tests.helpers.faultsite import LOST, SHORT
+from tests.helpers.site_runs import COMMAND
 from tests.helpers.small_site import START
 
 REPLAY = f"replay -c small.yaml --start {START + 2} --end {START + 4}"
@@ -190,7 +192,7 @@ FAULTS: list[tuple[Callable[[Config], None], str, str]] = [
     (
         break_nothing,
         f"{REPLAY} --set couplings.60Hz.bandpass.transition=0.001",
-        "couplings.60Hz.bandpass: no settle-in",
+        "couplings.60Hz.bandpass: a transition of 0.001 Hz",
     ),
     (
         break_nothing,
@@ -232,3 +234,28 @@ def test_a_device_of_no_use_at_the_start_may_be_tried_again(
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line == f"deepclean: coupling 60Hz: {str(error).splitlines()[0]}"
+
+
+def test_a_damaged_file_gives_one_line_and_nothing_at_exit(tmp_path: Path) -> None:
+    """A library that finds its open file when the process ends would print a report on that."""
+    config = site.make_site(tmp_path, seconds=6)
+    path = site.strain_path(config, START + 2)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    command = [*COMMAND, "inspect", str(path)]
+    truncated = tmp_path / f"H-H1_llhoft-{START}-1.gwf"
+    truncated.write_bytes(content[: len(content) // 2])
+    for file in (str(path), str(truncated)):
+        done = subprocess.run(
+            [*command[:-1], file], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+        assert "leak" not in done.stderr
+        assert len(done.stderr.splitlines()) <= 1, done.stderr
+
+
+def test_a_file_that_no_memory_would_hold_is_refused(deepclean: Run, tmp_path: Path) -> None:
+    site.make_site(tmp_path, seconds=2)
+    span = f"--start {START} --end {START + 2}"
+    done = deepclean(tmp_path, f"replay -c small.yaml {span} --output out --duration 86400")
+    done.refused("86400 is not in the range")

@@ -47,7 +47,7 @@ APART: dict[str, str] = {
     "output.products=[]": ": must not be empty",
     "output.retention=3": ": must be a mapping of keys, not 3",
     "engine.hop=0.3": f": 0.3 s {HOP}",
-    "engine.ramp=-1": ": must be greater than or equal to 0, not -1.0",
+    "engine.ramp=-1": ": must be greater than 0, not -1.0",
     "engine.resample.max_delay=0.01": (
         ": 0.01 s is less than one sample at 16 Hz (slowest_rate); use at least 0.0625"
     ),

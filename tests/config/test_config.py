@@ -238,9 +238,9 @@ def test_variables_find_couplings_whatever_their_case(minimal: Path, name: str, 
 
 
 def test_closer_variable_wins(minimal: Path) -> None:
-    environ = {"DEEPCLEAN__ENGINE__HOP": "2", "DEEPCLEAN__ENGINE": "{hop: 4, ramp: 0}"}
+    environ = {"DEEPCLEAN__ENGINE__HOP": "2", "DEEPCLEAN__ENGINE": "{hop: 4, ramp: 0.5}"}
     engine = read(minimal, **environ).engine
-    assert (engine.hop, engine.ramp) == (2 * NS, 0)
+    assert (engine.hop, engine.ramp) == (2 * NS, NS // 2)
 
 
 def test_byte_order_mark_is_no_text(minimal: Path) -> None:

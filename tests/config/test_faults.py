@@ -229,7 +229,7 @@ SEVERAL: list[tuple[dict[str, Any], str]] = [
         "16 Hz",
     ),
     (
-        {"engine/hop": 0.5, "strain/rate": 16385, "engine/ramp": 0},
+        {"engine/hop": 0.5, "strain/rate": 16385, "engine/ramp": 1},
         f"engine.hop: 0.5 {SAMPLES} 16385 Hz (strain.rate); use a longer hop or a multiple of 2 Hz",
     ),
 ]

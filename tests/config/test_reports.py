@@ -197,7 +197,7 @@ def test_last_word_is_named(file: Path) -> None:
         '--set engine.hop=y: engine.hop: must be a number of seconds, not "y"'
     ]
     file.write_text(GOOD + "engine: {hop: z}")
-    assert lines(file, "engine.ramp=0", **variable) == [
+    assert lines(file, "engine.ramp=0.5", **variable) == [
         'DEEPCLEAN__ENGINE__HOP: engine.hop: must be a number of seconds, not "x"'
     ]
     load(file, ["engine.hop=2"], variable)

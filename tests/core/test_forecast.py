@@ -88,3 +88,10 @@ def test_bounds_in_samples() -> None:
     assert [default.order(rate) for rate in (16, 256, 512, 2048, 4096)] == [16, 64, 128, 512, 512]
     assert [default.past(rate) for rate in (16, 512, 4096)] == [256, 8192, 32768]
     assert ForecastSettings(memory=NS // 2, terms=NS).past(512) == 256
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-162, 1e-21, 1e21, 1e162, 1e300])
+def test_no_amplitude_is_too_small_or_too_great(scale: float) -> None:
+    past = np.sin(2 * np.pi * 60 * np.arange(4096) / 512)
+    expected = forecast(past, 64, 128)
+    assert np.allclose(forecast(scale * past, 64, 128) / scale, expected, rtol=0, atol=1e-6)

@@ -142,7 +142,38 @@ def test_analysis_ready_is_bits_0_and_1_of_the_source(value: int, ready: bool, r
     assert found == (GOOD if ready else at(9, "ANALYSIS_READY"))
 
 
-@pytest.mark.parametrize("state", [None, Gap(SECOND, "missing"), series(8, np.uint32(7))])
+@pytest.mark.parametrize("rate", [1, 4, 8, 50])
+def test_a_state_vector_of_any_rate_says_where_it_is_not_ready(rate: int) -> None:
+    state = series(rate, np.uint32(7))
+    assert lacking(cleaned_block(state=state)) == GOOD
+    state.samples[rate // 2] = 1
+    begin, end = rate // 2 * 16 / rate, (rate // 2 + 1) * 16 / rate
+    marked = [i for i in range(16) if i + 1 > begin and i < end]
+    expected = [{"ANALYSIS_READY"} if i in marked else set[str]() for i in range(16)]
+    assert lacking(cleaned_block(state=state)) == expected
+
+
+def test_a_state_vector_that_is_no_number_is_not_ready_and_warns_of_nothing() -> None:
+    state = series(16, np.float64(7))
+    state.samples[3] = np.nan
+    assert lacking(cleaned_block(state=state)) == at(3, "ANALYSIS_READY")
+
+
+@pytest.mark.parametrize("rate", [100, 333, 1001, 4095])
+def test_rates_that_are_no_multiple_of_16_have_their_bits(rate: int) -> None:
+    gain = np.ones(rate)
+    gain[rate // 2] = 0.5
+    strain = Series(SECOND, rate, np.ones(rate))
+    products = StrainProducts(*[np.ones(rate)] * 3)
+    estimate = Estimate(np.zeros(rate), gain, 1, gate=np.ones(rate))
+    block = CleanedBlock(Block(SECOND, strain), products, {"60Hz": estimate})
+    marked = rate // 2 * 16 // rate
+    bits = [State(int(value)) for value in state_bits(block)]
+    assert [i for i, one in enumerate(bits) if State.STEADY not in one] == [marked]
+    assert all(State.STRAIN_GOOD | State.OUTPUT_VALID in one for one in bits)
+
+
+@pytest.mark.parametrize("state", [None, Gap(SECOND, "missing")])
 def test_no_state_vector_is_not_ready(state: Series | Gap | None) -> None:
     assert lacking(cleaned_block(state=state)) == [{"ANALYSIS_READY"}] * 16
 

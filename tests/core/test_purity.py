@@ -112,7 +112,7 @@ try:
 except SystemExit as stop:
     assert not stop.code
 """
-OUTSIDE = "deepclean.io gwframe gwpy h5py lal prometheus_client watchdog".split()
+OUTSIDE = "deepclean.io gwframe gwpy h5py lal prometheus_client".split()
 HEAVY = "gwpy lal lalsimulation matplotlib scipy.signal torch".split()
 SLOW = "gwpy lal matplotlib scipy.signal scipy.stats".split()
 ENGINE = "deepclean.core.engine torch".split()

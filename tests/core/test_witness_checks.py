@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from deepclean.core import reasons
+from deepclean.core import nonfinite, reasons, witness_checks
 from deepclean.core.block import CleanedBlock, Gap, Series, WitnessFault
 from deepclean.core.engine.engine import Engine
+from deepclean.core.nonfinite import runs
 from deepclean.core.products import State, state_bits
 from deepclean.core.time import NS, Span
 from deepclean.core.witness_checks import ConstantRun, Run, WitnessSettings, clipped, frozen
@@ -28,6 +29,7 @@ from tests.helpers.builders import (
     make_engine,
     make_record,
     same_bits,
+    strain_of,
     transparent,
 )
 from tests.helpers.faulty_input import BOX, LINEAR, RATE, assert_sound, at
@@ -157,6 +159,36 @@ def test_a_clipped_witness_costs_what_rests_on_the_clipped_samples() -> None:
     assert np.flatnonzero(~bits(cleaned, State.WITNESSES_GOOD)).tolist() == [70, 71]
     other = clean(transparent(LINEAR, "FAST", settle_in=BOX), data.blocks())
     assert faults(other) == set()
+
+
+@pytest.mark.parametrize("value", [60.0, np.nan], ids=["clipped", "not finite"])
+def test_thousands_of_gaps_cost_no_more_than_one(
+    value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gaps that are close to one another are one gap: the output is the same, bit for bit."""
+    rng = np.random.default_rng(4)
+    data = make_record(10, {"FAST": 16384}, strain_rate=RATE)
+    witness = data.witnesses["FAST"]
+    assert isinstance(witness, Series)
+    samples = np.array(witness.samples)
+    noisy = slice(4 * 16384, 5 * 16384)  # every sixth or so; further on a few, far apart
+    samples[noisy] = np.where(rng.random(16384) < 0.15, value, samples[noisy])
+    samples[6 * 16384 + np.array([0, 7, 900, 5000, 5001, 9000])] = value
+    data = replace(data, witnesses={"FAST": replace(witness, samples=samples)})
+
+    def cleaned() -> list[CleanedBlock]:
+        return clean(transparent(JUDGING, "FAST", settle_in=BOX), data.blocks())
+
+    found, close = cleaned(), runs
+    count = sum(len(block.faults) for block in found)
+    for module in (nonfinite, witness_checks):
+        monkeypatch.setattr(module, "runs", lambda marked, _=0: close(marked))
+    each = cleaned()
+    assert sum(len(block.faults) for block in each) > 1500
+    assert count < 10
+    assert same_bits(strain_of(found), strain_of(each))
+    assert same_bits(estimate(found, "all").gain, estimate(each, "all").gain)
+    assert estimate(found, "all").reasons == estimate(each, "all").reasons
 
 
 def test_zeros_are_data_and_are_counted() -> None:

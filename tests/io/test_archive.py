@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
-from collections.abc import Collection
+import os
+from collections.abc import Callable, Collection
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,8 +16,11 @@ import pytest
 from deepclean.config import Config
 from deepclean.core.block import Samples, Series
 from deepclean.core.time import NS, Span
-from deepclean.io import gwf, hdf5
+from deepclean.errors import InputError
+from deepclean.io import archive as archive_module
+from deepclean.io import gwf, hdf5, merge
 from deepclean.io.archive import FrameArchive
+from deepclean.io.merge import Content, FilePiece
 from deepclean.io.sink import FrameSink
 from deepclean.io.t050017 import FrameName
 from deepclean.system.lock import OutputLock
@@ -285,6 +290,53 @@ def test_age_counts_in_time_of_the_data(tmp_path: Path) -> None:
     write(config, 0, 3 * LENGTH)
     archive_all(config)
     assert files(config) == [(LENGTH, LENGTH), (2 * LENGTH, LENGTH)]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ENOMEM])
+def test_a_frame_that_cannot_be_read_just_now_is_not_left_out(
+    config: Config, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The library tells only that it cannot; the operating system tells why."""
+    write(config, 0, LENGTH)
+    archived, read = archive(config), merge.read
+
+    def refused(piece: FilePiece, wanted: Callable[[str], bool]) -> Content:
+        if piece.path.name.endswith(f"-{BEGIN + 2}-1.gwf"):
+            raise InputError("not a readable frame file", path=piece.path)
+        return read(piece, wanted)
+
+    def no_bytes(path: Path) -> bytes:
+        raise OSError(number, os.strerror(number), path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive_module, "read", refused)
+        patch.setattr(Path, "read_bytes", no_bytes)
+        for _ in range(3):
+            assert not archived.round()
+    assert files(config) == []
+    assert [r.levelname for r in caplog.records] == ["ERROR", "ERROR"]  # once for each product
+    assert archived.failures[errno.errorcode[number]] == 6
+    assert archived.round()
+    assert files(config) == [(0, LENGTH)]
+    assert "unreadable" not in archived.failures
+
+
+def test_a_frame_that_could_not_be_read_for_a_moment_is_read_again(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(config, 0, LENGTH)
+    archived, read, failures = archive(config), merge.read, [1]
+
+    def refused_once(piece: FilePiece, wanted: Callable[[str], bool]) -> Content:
+        if failures:
+            failures.pop()
+            raise InputError("too many open files", path=piece.path)
+        return read(piece, wanted)
+
+    monkeypatch.setattr(archive_module, "read", refused_once)
+    assert archived.round()
+    assert files(config) == [(0, LENGTH)]
+    assert archived.failures == {}
 
 
 def test_damaged_frame_is_left_out(config: Config) -> None:

@@ -51,7 +51,6 @@ def test_strict_names_decide_in_directories(tmp_path: Path) -> None:
         f".H-H1_llhoft-{GPS + 1}-1.gwf.tmp",
         f"H-H1_llhoft-{GPS + 1}-1.gwf.tmp",
         f"H-H1_llhoft-{GPS + 1}-1.gwf.bad",
-        f"deepclean-{GPS + 1}-1.hdf5",
         "notes.txt",
     ):
         (tmp_path / foreign).write_bytes(good.read_bytes())
@@ -106,3 +105,24 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
     (tmp_path / "garbage.gwf").write_bytes(b"garbage")
     with pytest.raises(InputError, match="not a readable frame file"):
         catalogue([tmp_path / "garbage.gwf"])
+
+
+def test_linked_directories_are_searched_and_loops_end(tmp_path: Path) -> None:
+    archive, disk = tmp_path / "archive", tmp_path / "disk"
+    for directory in (archive, disk / "H-H1_llhoft-14000"):
+        directory.mkdir(parents=True)
+    name = "H-H1_llhoft-1400000000-1.gwf"
+    (disk / "H-H1_llhoft-14000" / name).write_bytes(b"x")
+    (archive / "linked").symlink_to(disk)
+    (disk / "back").symlink_to(archive)
+    (disk / "again").symlink_to(disk / "H-H1_llhoft-14000")
+    assert [file.path.name for file in catalogue([archive])] == [name]
+
+
+def test_training_data_of_the_earlier_projects_are_found(tmp_path: Path) -> None:
+    for name in ("deepclean-1400000000-4096.hdf5", "deepclean-config.hdf5", "notes-1-2.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    (file,) = catalogue([tmp_path])
+    assert file.path.name == "deepclean-1400000000-4096.hdf5"
+    assert file.span == Span.of_seconds(1400000000, 4096)
+    assert catalogue([tmp_path], description="H1_llhoft") == []

@@ -11,9 +11,10 @@ import pytest
 from deepclean.config import Config
 from deepclean.core.block import Gap, Series
 from deepclean.core.frame import InputFrame
-from deepclean.core.time import NS
+from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.io.live import Overdue
 from tests.helpers import small_site as site
 from tests.helpers.frame_files import frames, has_strain, make, seconds, witness
@@ -309,3 +310,77 @@ def test_a_misnamed_file_does_not_draw_the_stream_after_it(config: Config) -> No
     source = make(config, clock, history=1)
     source.max_lag = 10 * NS
     assert seconds(frames(source, 4)) == [START + 1, START + 2, START + 3, START + 4]
+
+
+def test_a_backlog_turns_the_loop_at_every_frame(config: Config) -> None:
+    """The history before it too: the watchdog is fed, and a signal is seen, frame by frame."""
+    site.write_site(config, START, 60)
+    source = make(config, FakeClock(), history=30, resume=START + 40)
+    turns = [0]
+
+    def turn() -> None:
+        turns[0] += 1
+
+    source.turn = turn
+    before = 0
+    for frame in islice(source.events(), 60 - 10):
+        assert isinstance(frame, InputFrame)
+        assert turns[0] > before
+        before = turns[0]
+
+
+@pytest.mark.parametrize("last", [3, 15, 30, 55])
+def test_a_signal_in_a_backlog_ends_it_at_the_next_frame(config: Config, last: int) -> None:
+    site.write_site(config, START, 60)
+    given: list[InputFrame] = []
+    source = make(config, FakeClock(), history=20, resume=START + 20)
+    source.stopped = lambda: len(given) >= last
+    for event in source.events():
+        assert isinstance(event, InputFrame)
+        given.append(event)
+    assert len(given) == last
+
+
+def test_catching_up_stops_when_told_and_turns_the_loop(config: Config) -> None:
+    """Its history is given again: also there a signal is seen at the next frame."""
+    site.write_site(config, START, 1)
+    clock, given, turns = FakeClock(), list[InputFrame](), list[int]()
+    source = make(config, clock, history=20, resume=START)
+    source.max_lag = 5 * NS
+    source.turn = lambda: turns.append(len(given))
+
+    def backlog() -> None:
+        site.write_site(config, START + 1, 40)
+        clock.now += 1.0  # the directory is listed again
+
+    clock.at(3.0, backlog)
+    again: list[int] = []
+    source.stopped = lambda: len(again) >= 3
+    for event in source.events():
+        if isinstance(event, InputFrame):
+            given.append(event)
+            if not event.wanted:
+                again.append(len(given))
+    assert len(again) == 3
+    assert set(again[:-1]) <= set(turns)
+
+
+def without_strain(second: int) -> bytes:
+    """Return a frame of the strain's stream as it is while the detector is down."""
+    span = Span.of_seconds(second, 1)
+    state = np.zeros(16, dtype=np.uint32)
+    return gwf.serialise(span, {site.STATE: OutputChannel(Series(span, 16, state))})
+
+
+def test_a_start_while_the_frames_hold_no_strain_waits_for_it(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.write_site(config, START, 6)
+    for second in range(START, START + 3):
+        gwf.publish(site.strain_path(config, second), without_strain(second))
+    given = frames(make(config, FakeClock(), resume=START), 6)
+    assert seconds(given) == list(range(START, START + 6))
+    assert [has_strain(frame) for frame in given] == [False] * 3 + [True] * 3
+    told = [record.message for record in caplog.records if "no channel" in record.message]
+    assert len(told) == 1
+    assert f"no channel {site.STRAIN} (strain.channel)" in told[0]

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import logging
+import os
 import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
+from watchdog.observers import inotify_c
 
 from deepclean.io.tail import FrameTail
 from deepclean.io.watch import DirectoryWatch
 from tests.helpers.small_site import START
 from tests.helpers.turned_clock_daemon import TurnedClock, hinted, name
+
+
+def resources() -> tuple[int, int]:
+    """Return the numbers of descriptors and of threads of this process."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir()), threading.active_count()
+
+
+def check(watch: DirectoryWatch, clock: TurnedClock) -> None:
+    """Let the watch look at its directories."""
+    clock.ahead += 1.0
+    watch.check()
 
 
 @pytest.fixture
@@ -66,13 +84,131 @@ def test_directory_that_comes_later_is_watched(tmp_path: Path, clock: TurnedCloc
 
 def test_dead_thread_is_replaced(tail: FrameTail, clock: TurnedClock) -> None:
     with DirectoryWatch([tail], clock) as watch:
-        (armed,) = watch._armed.values()
-        armed.observer.stop()
-        armed.observer.join()
-        clock.ahead += 1.0
-        watch.check()
+        assert watch._observer is not None
+        watch._observer.stop()
+        watch._observer.join()
+        check(watch, clock)
+        assert watch.errors == 1
         (tail.directory / name(START)).write_bytes(b"x")
         assert hinted(tail, clock, START)
+
+
+def test_a_symlinked_directory_is_watched_at_its_target(
+    tail: FrameTail, tmp_path: Path, clock: TurnedClock
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tail.directory)
+    linked = FrameTail(link, None, clock, relist=1e9)
+    linked.poll(0)
+    with DirectoryWatch([linked], clock) as watch:
+        (tail.directory / name(START)).write_bytes(b"x")
+        assert hinted(linked, clock, START)
+        # The link leads elsewhere: the watch follows it.
+        other = tmp_path / "other"
+        other.mkdir()
+        link.unlink()
+        link.symlink_to(other)
+        check(watch, clock)
+        (other / name(START + 1)).write_bytes(b"x")
+        assert hinted(linked, clock, START + 1)
+
+
+def test_two_tails_of_one_directory_hear_both(tail: FrameTail, clock: TurnedClock) -> None:
+    other = FrameTail(tail.directory, None, clock, relist=1e9)
+    other.poll(0)
+    with DirectoryWatch([tail, other], clock):
+        (tail.directory / name(START)).write_bytes(b"x")
+        assert hinted(tail, clock, START)
+        assert hinted(other, clock, START)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.ENOMEM])
+def test_a_refused_watch_leaves_nothing_behind_and_is_said_once(
+    tail: FrameTail,
+    clock: TurnedClock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    add = inotify_c.inotify_add_watch
+
+    def refuse(descriptor: int, path: bytes, mask: int) -> int:
+        if path != os.fsencode(tail.directory):
+            return int(add(descriptor, path, mask))
+        ctypes.set_errno(number)
+        return -1
+
+    monkeypatch.setattr(inotify_c, "inotify_add_watch", refuse)
+    with DirectoryWatch([tail], clock) as watch:
+        before = resources()
+        for _ in range(100):
+            check(watch, clock)
+        assert resources() == before
+        assert watch.errors == 1
+        (said,) = caplog.messages
+        assert said.startswith(f"no watch on {tail.directory} ([Errno ")
+        monkeypatch.setattr(inotify_c, "inotify_add_watch", add)
+        check(watch, clock)
+        (tail.directory / name(START)).write_bytes(b"x")
+        assert hinted(tail, clock, START)
+
+
+def test_without_an_instance_of_inotify_nothing_is_left_behind(
+    tail: FrameTail, clock: TurnedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> int:
+        ctypes.set_errno(errno.EMFILE)
+        return -1
+
+    monkeypatch.setattr(inotify_c, "inotify_init", refuse)
+    with DirectoryWatch([tail], clock) as watch:
+        before = resources()
+        for _ in range(10):
+            check(watch, clock)
+        assert resources() == before
+        assert watch.errors == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another user's rights")
+def test_a_directory_that_may_not_be_read_counts_and_is_watched_once_it_may(
+    tmp_path: Path, clock: TurnedClock
+) -> None:
+    outcome = subprocess.run(
+        [sys.executable, "-c", UNREADABLE, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.stdout == "1 1 True\n", outcome.stderr
+
+
+UNREADABLE = """
+import os, sys
+from pathlib import Path
+from deepclean.io.tail import FrameTail
+from deepclean.io.watch import DirectoryWatch
+from tests.helpers.turned_clock_daemon import TurnedClock, hinted, name
+place = Path(sys.argv[1])
+for each in (place, *place.parents):
+    each.chmod(each.stat().st_mode | 0o055)
+directory = place / "frames"
+directory.mkdir()
+os.chown(directory, 65534, 65534)
+os.setuid(65534)
+directory.chmod(0o100)
+clock = TurnedClock()
+tail = FrameTail(directory, None, clock, relist=1e9)
+with DirectoryWatch([tail], clock) as watch:
+    clock.ahead += 1.0
+    watch.check()
+    refused = watch.errors
+    directory.chmod(0o700)
+    tail.poll(0)
+    clock.ahead += 1.0
+    watch.check()
+    (directory / name(1)).write_bytes(b"x")
+    print(refused, watch.errors, hinted(tail, clock, 1))
+"""
 
 
 def test_an_overflown_queue_is_counted(

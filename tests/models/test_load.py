@@ -275,3 +275,19 @@ def test_a_model_for_something_else_says_so(
 ) -> None:
     with pytest.raises(ModelError, match=said):
         model.require(channels, rate)
+
+
+@pytest.mark.parametrize("bands", [[(55.0, 65.0)], [(58.0, 62.0)], []])
+def test_a_band_within_those_of_the_training_is_taken(
+    model: Model, bands: list[tuple[float, float]]
+) -> None:
+    assert model.bands == ((55.0, 65.0),)
+    model.require(model.channels, model.sample_rate, bands)
+
+
+@pytest.mark.parametrize("band", [(105.0, 115.0), (54.0, 65.0), (60.0, 66.0)])
+def test_a_band_that_the_model_was_not_trained_for_is_refused(
+    model: Model, band: tuple[float, float]
+) -> None:
+    with pytest.raises(ModelError, match="was trained for 55-65 Hz, the configuration cleans"):
+        model.require(model.channels, model.sample_rate, [band])

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from deepclean.config import Config
-from deepclean.core.block import Series
-from deepclean.core.rollout.rollout import Rollout
-from deepclean.errors import ModelError, OutputError
+from deepclean.core.block import Series, Version
+from deepclean.core.rollout.rollout import Event, Rollout
+from deepclean.core.time import NS
+from deepclean.errors import ModelError, OutputError, UnavailableError
 from deepclean.io import gwf
 from deepclean.models import files as models
 from deepclean.models import loading, rejections, store, versions
 from deepclean.models.networks import Wiener
-from deepclean.rollout import store_follower
+from deepclean.rollout import store_follower, updates
+from deepclean.system import jsonl
 from deepclean.system.malloc import Trimmer
 from tests.helpers.builders import same_bits
 from tests.helpers.model_stream import (
@@ -338,7 +342,7 @@ def test_a_store_that_cannot_be_written_is_tried_again(
     store.set_canary(directory(gated), 2, lambda path: None)
     set_canary = store.set_canary
 
-    def refused(*args: object) -> None:
+    def refused(*args: object, **options: object) -> None:
         raise fault
 
     monkeypatch.setattr(store, "set_canary", refused)
@@ -349,6 +353,129 @@ def test_a_store_that_cannot_be_written_is_tried_again(
     stream.step()
     assert versions.read_pointer(directory(gated), "canary") is None
     assert [e["what"] for e in stream.events()] == ["started", "offered", "rejected"]
+
+
+# what the system refuses just now
+
+
+def refusing(number: int) -> Callable[..., Any]:
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE, errno.ENOMEM])
+def test_a_version_that_cannot_be_read_just_now_is_tried_again(
+    config: Config, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = Stream(config, 4)
+    promote(config, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(store_follower, "load_model", refusing(number))
+        stream.steps(12)
+    assert stream.figures.reloads == {}
+    assert rejections.read(directory(config), 2) is None
+    assert [r.levelname for r in caplog.records if "trying again" in r.message] == ["WARNING"]
+    stream.until(lambda: stream.count("in_force") == 1, limit=20)
+    assert rejections.read(directory(config), 2) is None
+
+
+def test_a_version_without_memory_on_the_device_is_tried_again(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Stream(config, 4)
+    promote(config, 2)
+
+    def short(*args: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_follower, "warm_up", short)
+        stream.steps(3)
+    stream.until(lambda: stream.count("in_force") == 1, limit=20)
+    assert rejections.read(directory(config), 2) is None
+
+
+def test_what_is_refused_for_long_is_refused_in_the_end(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_follower, "_TRIES", 3)
+    stream = Stream(config, 4)
+    promote(config, 2)
+    monkeypatch.setattr(store_follower, "load_model", refusing(errno.EIO))
+    stream.steps(12)
+    assert stream.figures.reloads == {"rejected": 1}
+    assert "Input/output error" in refusal(config, 2)["why"]
+
+
+def test_a_pointer_that_cannot_be_read_just_now_changes_nothing(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is it an order, nor is it one when it can be read again."""
+    stream = Stream(config, 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refusing(errno.EIO))
+        for _ in range(3):
+            with pytest.raises(UnavailableError):
+                stream.follower.poll()
+    stream.steps(4)
+    assert [e["what"] for e in stream.events()] == ["started"]
+    assert stream.figures.reloads == {}
+
+
+def test_the_record_goes_on_where_the_store_cannot_be_written(
+    gated: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Stream(gated, 6)
+    put(gated, 2, seed=2)
+    store.set_canary(directory(gated), 2, lambda path: None)
+    monkeypatch.setattr(rejections, "publish", refusing(errno.EROFS))
+    stream.until(lambda: stream.count("rejected") == 1, limit=60)
+    stream.steps(2)
+    assert [e["what"] for e in stream.events()] == ["started", "offered", "rejected"]
+
+
+def test_a_record_that_cannot_be_written_is_written_later(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Stream(config, 4)
+    promote(config, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(jsonl, "append", refusing(errno.EROFS))
+        stream.until(lambda: stream.count("in_force") == 1, limit=10)
+        stream.steps(2)
+    assert [e["what"] for e in stream.events()] == ["started", "offered", "in_force"]
+
+
+def test_a_promotion_by_hand_after_the_decision_stands(
+    gated: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes between the follower's look and its change of the pointer."""
+    place = directory(gated)
+    follower = Stream(gated, 2).follower
+    for version in (2, 3):
+        put(gated, version)
+    promote_there, taken = store.promote, []
+
+    def promote_late(*args: Any) -> int | None:
+        point(gated, 3)
+        taken.append(args)
+        return promote_there(*args)
+
+    monkeypatch.setattr(store, "promote", promote_late)
+    event = Event(START * NS, "promoted", Version("60Hz", 2), "production", 1, "trial passed")
+    follower.became([event], [])
+    follower._write_down()
+    assert taken
+    assert versions.read_pointer(place, "production") == 3
+    assert follower._unwritten == []
+
+
+def test_a_rollback_is_said_of_the_version_that_goes() -> None:
+    event = Event(START * NS, "rolled_back", Version("60Hz", 1), "production", 2, "it is worse")
+    said = updates._said(event)
+    assert "60Hz version 2 rolled back, version 1 in force again: it is worse" in said
 
 
 # many

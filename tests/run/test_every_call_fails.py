@@ -8,19 +8,14 @@ middle and the last call of every function from every line, in a shorter stream.
 from __future__ import annotations
 
 import errno
-import fcntl
-import io
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import gwframe
 import pytest
 
 from deepclean.config import Config
@@ -28,122 +23,9 @@ from deepclean.errors import InputError, OutputError
 from deepclean.io.t050017 import FrameName
 from deepclean.system.lock import OutputLock
 from tests.helpers import small_site as site
+from tests.helpers.failing_calls import OF_DESCRIPTORS, OF_PATHS, Calls, some
 from tests.helpers.small_site import START, FakeClock
 from tests.helpers.turned_clock_daemon import Daemon, assert_sound
-
-OF_PATHS = ["mkdir", "open", "replace", "scandir", "stat", "unlink"]
-OF_DESCRIPTORS = ["fstat", "ftruncate", "pwrite", "fdopen"]
-
-Call = tuple[str, str]
-"""The function, and the line of the package that called it."""
-
-
-@dataclass
-class Calls:
-    """Counts the calls of the package and lets one of them fail.
-
-    Args:
-        place: only calls with paths in here, and with descriptors opened there, count.
-        fail: which one, from 0; None: none.
-        code: what the operating system says.
-    """
-
-    place: Path
-    fail: int | None = None
-    code: int = errno.EIO
-    made: list[Call] = field(default_factory=list)
-    _descriptors: set[int] = field(default_factory=set)
-
-    def install(self, patch: pytest.MonkeyPatch) -> None:
-        for name in OF_PATHS:
-            patch.setattr(os, name, partial(self._of_path, name, getattr(os, name)))
-        for name in OF_DESCRIPTORS:
-            patch.setattr(os, name, partial(self._of_descriptor, name, getattr(os, name)))
-        patch.setattr(fcntl, "flock", partial(self._of_descriptor, "flock", fcntl.flock))
-        for kind, method in (
-            (gwframe.FrameReader, "__init__"),
-            (gwframe.FrameReader, "read"),
-            (gwframe.Frame, "write_bytes"),
-        ):
-            patch.setattr(kind, method, self._of_library(f"gwframe {method}", kind, method))
-
-    def tick(self, function: str, fault: Exception | None = None) -> None:
-        self.made.append((function, _line()))
-        if len(self.made) - 1 == self.fail:
-            raise fault or OSError(self.code, os.strerror(self.code))
-
-    def forget(self, descriptor: int) -> None:
-        """Count no calls with a descriptor that is closed: the number is used again."""
-        self._descriptors.discard(descriptor)
-
-    def _of_path(
-        self, name: str, real: Callable[..., Any], path: Any, *args: Any, **kw: Any
-    ) -> Any:
-        ours = isinstance(path, str | Path) and Path(path).is_relative_to(self.place)
-        if ours:
-            self.tick(name)
-        result = real(path, *args, **kw)
-        if ours and name == "open":
-            self._descriptors.add(result)
-        return result
-
-    def _of_descriptor(
-        self, name: str, real: Callable[..., Any], descriptor: int, *args: Any, **kw: Any
-    ) -> Any:
-        if descriptor not in self._descriptors:
-            return real(descriptor, *args, **kw)
-        if name == "fdopen":
-            return File(self, real(descriptor, *args, **kw))
-        self.tick(name)
-        return real(descriptor, *args, **kw)
-
-    def _of_library(self, name: str, kind: type, method: str) -> Callable[..., Any]:
-        real = getattr(kind, method)
-
-        def shim(*args: Any, **kw: Any) -> Any:
-            self.tick(name, RuntimeError("the library fails"))
-            return real(*args, **kw)
-
-        return shim
-
-
-class File:
-    """A file whose calls are counted."""
-
-    def __init__(self, calls: Calls, real: io.FileIO) -> None:
-        self._calls = calls
-        self._real = real
-
-    def fileno(self) -> int:
-        return self._real.fileno()
-
-    def write(self, data: memoryview) -> int:
-        self._calls.tick("write")
-        # Some of it, as the operating system may: the rest is asked for again.
-        return self._real.write(data[: 1 << 16]) or 0
-
-    def close(self) -> None:
-        self._calls.tick("close")
-        self._close()
-
-    def _close(self) -> None:
-        if not self._real.closed:
-            self._calls.forget(self._real.fileno())
-        self._real.close()
-
-    def __enter__(self) -> File:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-
-def _line() -> str:
-    """Return the line of the package that the call came from."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and "/deepclean/" not in frame.f_code.co_filename:
-        frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 
 @dataclass
@@ -250,14 +132,6 @@ def streamed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int
     shutil.rmtree(store)
 
 
-def some(calls: list[Call]) -> list[int]:
-    """Return the first, the middle and the last call of every kind."""
-    places: dict[Call, list[int]] = {}
-    for position, call in enumerate(calls):
-        places.setdefault(call, []).append(position)
-    return sorted({p[i] for p in places.values() for i in (0, len(p) // 2, -1)})
-
-
 def test_nothing_is_lost_where_nothing_fails(streamed: Callable[[int], Stream]) -> None:
     stream = streamed(12)
     calls, daemon = stream.run(None)
@@ -279,6 +153,29 @@ def test_any_call_may_fail(streamed: Callable[[int], Stream]) -> None:
     costs = Counter(stream.check(fail) for fail in some(calls.made))
     assert costs["nothing"] > costs["a frame"] > 0
     assert costs["the start"] > 0
+
+
+ERRORS = (
+    *("EIO", "ESTALE", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "ENOLCK", "ENOSPC", "EROFS"),
+    *("ETIMEDOUT", "ENOTCONN", "EINTR", "EBUSY", "ENOENT", "EACCES", "EPERM", "EINVAL", "ENOTDIR"),
+    *("EISDIR", "ELOOP", "ENAMETOOLONG"),
+)
+
+
+@pytest.mark.parametrize(
+    "every", [pytest.param(True, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]), False]
+)
+def test_any_call_may_fail_with_any_error(streamed: Callable[[int], Stream], every: bool) -> None:
+    """By default every kind of call fails once, each with another error."""
+    stream = streamed(12)
+    calls, _ = stream.run(None)
+    kinds: dict[tuple[str, str], int] = {}
+    for position, call in enumerate(calls.made):
+        kinds.setdefault(call, position)
+    numbers = [getattr(errno, name) for name in ERRORS]
+    for turn, fail in enumerate(kinds.values()):
+        for number in numbers if every else [numbers[turn % len(numbers)]]:
+            stream.check(fail, number)
 
 
 def test_disk_may_be_full_at_any_call(streamed: Callable[[int], Stream]) -> None:

@@ -16,6 +16,7 @@ import torch
 
 from deepclean.config import Config
 from deepclean.core import reasons
+from deepclean.core.block import Block, CleanedBlock
 from deepclean.core.engine.coupling import CouplingPipeline
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.intake import Intake
@@ -102,6 +103,26 @@ def test_a_stage_that_fails_lets_what_is_inside_pass_and_begins_anew(
     assert run.cleaning.ledger.written[reasons.ENGINE_ERROR] in (1, 2)
     assert [r.message for r in caplog.records if "begins anew" in r.message] == [
         "the cleaning failed and begins anew; what is inside passes through"
+    ]
+
+
+def test_a_stage_that_fails_for_long_is_said_once_with_its_traceback(
+    config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    push, calls = Engine.push, iter(range(1000))
+
+    def fail(self: Engine, block: Block) -> list[CleanedBlock]:
+        if 5 <= next(calls) < 15:
+            raise MemoryError("no room for an array")
+        return push(self, block)
+
+    monkeypatch.setattr(Engine, "push", fail)
+    sound_run(config, 24)
+    told = [r for r in caplog.records if r.name == "deepclean.run.cleaner" and "clean" in r.message]
+    assert [(record.levelname, bool(record.exc_info)) for record in told] == [
+        ("ERROR", True),
+        ("INFO", False),
     ]
 
 

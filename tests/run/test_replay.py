@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from deepclean.config import Config
 from deepclean.core.block import Series
+from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import make_engine
@@ -110,6 +113,45 @@ def test_second_without_strain_gives_no_frame(whole: dict[int, bytes], tmp_path:
     assert done.gaps == 1
     held = contents(tmp_path / "out")
     assert held == {second: w for second, w in whole.items() if second != START + 17}
+
+
+MONTH = 30 * 86400
+
+
+def with_gap(place: Path, gap: int) -> Config:
+    """Return a site with gates and two stretches of data, the second 30 s long."""
+    config = site.make_site(place, "gate.enabled=true", "gate.window=4", seconds=40)
+    site.write_site(config, START + 40 + gap, 30)
+    return config
+
+
+def test_a_long_gap_is_skipped_with_the_same_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, end = with_gap(tmp_path, 200), START + 270
+    seen: list[int] = []
+    frames = HistorySource.frames
+
+    def count(*args: Any, **options: Any) -> Iterator[InputFrame]:
+        for frame in frames(*args, **options):
+            seen.append(frame.span.start)
+            yield frame
+
+    monkeypatch.setattr(HistorySource, "frames", count)
+    done = clean(config, START + 5, end, tmp_path / "skipping")
+    assert done == ReplayResult(written=65, skipped=0, gaps=200)
+    skipping = len(seen)
+    seen.clear()
+    monkeypatch.setattr(HistorySource, "_skipped", lambda *_: ())
+    assert clean(config, START + 5, end, tmp_path / "whole") == done
+    assert skipping < len(seen) - 100
+    assert contents(tmp_path / "skipping") == contents(tmp_path / "whole")
+
+
+def test_a_gap_of_a_month_takes_no_longer_than_one_of_minutes(tmp_path: Path) -> None:
+    config = with_gap(tmp_path, MONTH)
+    done = clean(config, START + 5, START + 40 + MONTH + 30, tmp_path / "out")
+    assert done == ReplayResult(written=65, skipped=0, gaps=MONTH)
 
 
 def test_no_witnesses_pass_through(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:

@@ -78,7 +78,10 @@ def test_the_last_file_may_be_shorter(tmp_path: Path, simulator: Simulator) -> N
 
 def test_descriptions_can_be_chosen(tmp_path: Path, simulator: Simulator) -> None:
     layout = Layout(
-        strain=tmp_path, witnesses=tmp_path, strain_description="HOFT_C00", witness_description="R"
+        strain=tmp_path,
+        witnesses=tmp_path,
+        strain_description="H1_HOFT_C00",
+        witness_description="H1_R",
     )
     list(write_history(simulator, layout, Span.of_seconds(GPS, 1)))
     assert listed(tmp_path) == [f"H-H1_HOFT_C00-{GPS}-1.gwf", f"H-H1_R-{GPS}-1.gwf"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EAGAIN, EISDIR, ENOENT, ENOTDIR
+from errno import EAGAIN, EISDIR, ENOENT, ENOLCK, ENOTDIR, EOPNOTSUPP
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,21 @@ def holder(directory: Path, code: str = HOLDER) -> Iterator[subprocess.Popen[str
             yield process
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("number", [ENOLCK, EOPNOTSUPP])
+def test_a_file_system_without_locks_is_written_to_all_the_same(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with lock(tmp_path) as held:
+        for _ in range(3):
+            held.hold()
+    assert len(caplog.messages) == 1
+    assert "has no locks" in caplog.text
 
 
 def test_the_second_is_refused_and_told_who(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Metric
 from prometheus_client.registry import Collector
 
 from deepclean.config.schema import MetricsConfig
+from deepclean.telemetry import exporter
 from deepclean.telemetry.exporter import Exporter
 
 LIMIT = 20.0
@@ -216,3 +217,85 @@ def test_no_descriptors_left_is_not_the_end(
     with Exporter(MetricsConfig(port=port), registry), ask(port) as answer:
         assert answer.status == 200
     assert not failures
+
+
+def test_head_is_answered(port: int, registry: CollectorRegistry) -> None:
+    with Exporter(MetricsConfig(port=port), registry), ask(port, method="HEAD") as answer:
+        assert answer.status == 200
+        assert int(answer.headers["Content-Length"]) > 0
+        assert answer.read() == b""
+
+
+def test_other_methods_are_refused(port: int, registry: CollectorRegistry) -> None:
+    with Exporter(MetricsConfig(port=port), registry), ask(port, method="DELETE") as answer:
+        assert answer.status == 405
+
+
+CLIENTS = 50
+
+
+def connected(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
+
+
+def test_scrapes_take_less_than_a_second_beside_silent_and_slow_clients(port: int) -> None:
+    """Fifty say nothing, fifty send a byte now and then, some read nothing of a long answer."""
+    registry = CollectorRegistry()
+    counter = Counter("frames", "Of a test.", ["name"], registry=registry)
+    for number in range(2000):
+        counter.labels(f"of a long name that fills the buffers {number}").inc()
+    with Exporter(MetricsConfig(port=port), registry):
+        until(lambda: is_open("127.0.0.1", port))
+        threads = threading.active_count()
+        silent = [connected(port) for _ in range(CLIENTS)]
+        slow = [connected(port) for _ in range(CLIENTS)]
+        deaf = [connected(port) for _ in range(5)]
+        for client in deaf:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        took = []
+        for byte in b"GET /me":
+            for client in slow:
+                client.sendall(bytes([byte]))
+            start = time.monotonic()
+            with ask(port) as answer:
+                assert answer.status == 200
+                assert answer.read().count(b"frames_total{") == 2000
+            took.append(time.monotonic() - start)
+        assert threading.active_count() == threads
+        assert max(took) < 1.0
+        for client in (*silent, *slow, *deaf):
+            client.close()
+
+
+def test_a_client_that_sends_a_byte_now_and_then_is_dropped(
+    port: int, registry: CollectorRegistry
+) -> None:
+    with Exporter(MetricsConfig(port=port), registry, patience=0.3):
+        until(lambda: is_open("127.0.0.1", port))
+        with connected(port) as client:
+            start, dropped = time.monotonic(), False
+            while not dropped and time.monotonic() - start < LIMIT:
+                try:
+                    client.sendall(b"x")
+                except ConnectionError:
+                    dropped = True
+                time.sleep(0.02)  # the pace of the client is what is tried
+        assert dropped
+        assert time.monotonic() - start < 2.0
+
+
+def test_the_number_of_clients_is_bounded(
+    port: int, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter, "_MOST", 10)
+    with Exporter(MetricsConfig(port=port), registry, patience=1000.0) as served:
+        until(lambda: is_open("127.0.0.1", port))
+        clients = [connected(port) for _ in range(30)]
+        for client in clients[:20]:  # those that came first are dropped
+            assert client.recv(1) == b""
+        assert len(served._clients) <= 10
+        with ask(port) as answer:
+            assert answer.status == 200
+        for client in clients:
+            client.close()

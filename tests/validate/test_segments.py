@@ -174,3 +174,27 @@ def test_command_asks_the_database(deepclean: Run, tmp_path: Path, flag: str, sa
     deepclean(tmp_path, f"validate -c toy.yaml {span} --out report --flag {flag}").refused(
         flag, said
     )
+
+
+def test_blank_lines_and_comments_count_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "segments.txt"
+    path.write_text("# seg start stop duration\n\n0 1400000000 1400000010 10\n   \n\n")
+    assert read_segments(path) == [Span.of_seconds(1400000000, 10)]
+    path.write_text("\n1400000000 1400000010  # locked\n\n1400000020\t1400000030\n")
+    assert [span.start // NS for span in read_segments(path)] == [1400000000, 1400000020]
+
+
+def test_json_of_the_segment_server_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "flag.json"
+    path.write_text(
+        '{"ifo": "H1", "name": "X", "version": 1, "active": [[1400000000, 1400000010]]}'
+    )
+    assert read_segments(path) == [Span.of_seconds(1400000000, 10)]
+
+
+@pytest.mark.parametrize("text", ["1 2 3\n", "a b\n", '{"active": []}'])
+def test_what_is_no_segments_names_the_formats(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "segments.txt"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"two columns \(start, end\) or four .* \.json"):
+        read_segments(path)

@@ -223,11 +223,15 @@ class Intake:
             state.rates[witness] = rate
             state.constant.pop(witness, None)
         first = index_at(span.start, rate)
-        samples, bad = finite(channel.samples)
+        # A gap spoils the estimate for `lookahead` either side at least. So what lies between two
+        # gaps that are no farther apart is spoilt too: they are one gap. A noisy witness that clips
+        # at every other sample would have thousands a second.
+        close = int(self._settings.resample.lookahead * rate)
+        samples, bad = finite(channel.samples, close)
         unusable = {
             reasons.NONFINITE_WITNESS: [(first + low, first + high) for low, high in bad],
             reasons.FROZEN: self._frozen(state, witness, channel, first),
-            reasons.CLIPPED: self._clipped(witness, samples, first),
+            reasons.CLIPPED: self._clipped(witness, samples, first, close),
         }
         faults = []
         for reason, runs in unusable.items():
@@ -253,10 +257,10 @@ class Intake:
         )
         return runs
 
-    def _clipped(self, witness: str, samples: Samples, first: int) -> list[Run]:
+    def _clipped(self, witness: str, samples: Samples, first: int, close: int) -> list[Run]:
         """Return the runs of clipped samples; there are none without a limit."""
         limit = self._settings.witness.limits.get(witness)
-        return [] if limit is None else clipped(samples, first, limit)
+        return [] if limit is None else clipped(samples, first, limit, close)
 
     def _resampler(self, rate: int) -> Resampler:
         """Return the filter from `rate` (Hz) to the model rate, which is made once."""

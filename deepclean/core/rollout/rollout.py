@@ -200,7 +200,7 @@ class Rollout:
             if _valid(one) or not _valid(now):
                 course.incoming = None
                 why = "" if _open(one) else "production's gate is closed"
-                return self._take_over("in_force", course, version, now, why)
+                return self._take_over("in_force", course, version, block, now, why)
             return None
         if counts and not one.unsettled:
             course.waited += block.span.duration
@@ -239,7 +239,7 @@ class Rollout:
             self._drop_canary(course)
             return Event(self._instant(block), "rejected", version, "canary", None, why, figures)
         course.canary = course.trial = None
-        return self._take_over("promoted", course, version, now, "trial passed", figures)
+        return self._take_over("promoted", course, version, block, now, "trial passed", figures)
 
     def _step_probation(
         self, course: _CouplingRollout, block: CleanedBlock, now: Estimate, counts: bool
@@ -275,6 +275,7 @@ class Rollout:
         what: What,
         course: _CouplingRollout,
         version: Version,
+        block: CleanedBlock,
         now: Estimate,
         why: str,
         figures: dict[str, float] | None = None,
@@ -282,7 +283,8 @@ class Rollout:
         """Let a version take over. The former is kept ready where there are gates to judge by."""
         before, older = self.production(version.coupling), course.former
         instant = self._engine.versions.promote(version)
-        assert instant is not None
+        if instant is None:  # the stream has just ended: the next one begins with the version
+            instant = self._instant(block)
         if course.canary == version:
             course.canary = course.trial = None
         judged = now.gate is not None

@@ -200,7 +200,7 @@ class Pipeline:
         resampled = strategy.witnesses(self._intake, stream)
         for witness in strategy.uncertain(self._intake, stream):
             for pipeline, state in self._using(stream, witness):
-                pipeline.mark_uncertain(state, (step + 1) * self.settings.hop)
+                pipeline.mark_uncertain(state, (step + 1) * self.settings.hop, witness)
         for version, state in stream.couplings.items():
             self.couplings[version].compute(state, resampled, first, step)
         if self._monitor and stream.gates:

@@ -46,6 +46,7 @@ class CouplingState:
         invalid: the spans in which the estimate is invalid, with the reasons.
         losses: the predictions that have to do without a witness.
         reduced: the spans in which the estimate goes on without a witness, with its name.
+        uncertain: the witnesses, by number, that cannot be forecast for the next hop.
         error: the last error that the network raised; None if it never did.
     """
 
@@ -58,6 +59,7 @@ class CouplingState:
     invalid: InvalidSpans = field(default_factory=InvalidSpans)
     losses: Losses = field(default_factory=dict)
     reduced: InvalidSpans = field(default_factory=InvalidSpans)
+    uncertain: list[int] = field(default_factory=list)
     error: Exception | None = None
 
 

@@ -66,6 +66,11 @@ class Model:
         """The normal equations of a closed form; None where the model has none."""
         return self.network.equations if isinstance(self.network, ClosedForm) else None
 
+    @property
+    def carriers(self) -> tuple[int, ...]:
+        """The channels, by number, that carry others in the network's products; () if unknown."""
+        return tuple(getattr(self.network, "carriers", ()))
+
     def predict(self, witnesses: Tensor) -> Tensor:
         """Return the standardised noise, `(batch, time)`.
 

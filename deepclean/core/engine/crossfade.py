@@ -98,6 +98,7 @@ def mixed(before: Estimate, after: Estimate, rising: Float64) -> Estimate:
         mean(before.gate, after.gate),
         (*before.unsettled, *after.unsettled),
         after.quality,
+        after.knots,
         ((falling, before), (rising, after)),
         tuple(dict.fromkeys((*after.without, *before.without))),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ def network(channels: int, held: Equations | None) -> ClosedForm:
     return made.eval()
 
 
-def options(channels: int) -> dict[str, object]:
+def options(channels: int) -> dict[str, Any]:
     """Return the architecture's options."""
     return {
         "decimation": 1,

@@ -18,7 +18,7 @@ from deepclean.core.bandpass import Band, Bandpass
 from deepclean.core.block import Float64, Samples, Version
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.adaptation import Adaptation, SpectrumOfSecond
-from deepclean.core.engine.missing import MissingWitnesses
+from deepclean.core.engine.missing import ALWAYS, Losses, MissingWitnesses
 from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings, resampled_in_gap
 from deepclean.core.engine.state import CouplingState
 from deepclean.core.gain import gain_over
@@ -79,11 +79,13 @@ class CouplingPipeline:
         self.schedule = schedule_of(settings, coupling)
         self._settings = settings
         self._interpolator = interpolator
-        self.adaptation = _adaptation(settings, coupling, self.schedule)
+        # The first prediction of a hop, from its start.
+        self._first_predicted = self.schedule.predicted
         self._missing: MissingWitnesses | None = None
         reduced = coupling.predictor.reduced
-        if reduced is not None and settings.forecast is None:
+        if reduced is not None:
             self._missing = MissingWitnesses(settings, self.schedule, reduced)
+        self.adaptation = _adaptation(settings, coupling, self.schedule)
 
     def begin(self, start: int) -> CouplingState:
         """Return the streams of a version that begins at `start` (GPS ns), without witnesses."""
@@ -112,8 +114,11 @@ class CouplingPipeline:
             return
         state.invalid.add(*self.schedule.spoilt_by_gap(self._settings, start, end), reason)
 
-    def mark_uncertain(self, state: CouplingState, end: int) -> None:
+    def mark_uncertain(self, state: CouplingState, end: int, witness: str) -> None:
         """Note that no estimate up to `end` (GPS ns) may rest on a forecast of a witness."""
+        if self._missing is not None:
+            state.uncertain.append(self.coupling.witnesses.index(witness))
+            return
         # An empty gap at the end spoils every estimate that rests on a sample after it.
         start, _ = self.schedule.spoilt_by_gap(self._settings, end, end)
         state.invalid.add(start, end, reasons.NO_FORECAST)
@@ -142,7 +147,8 @@ class CouplingPipeline:
         state.standardised.append(first, self._standardise(state, self._rows(resampled), first))
         start, shape = step * hop + schedule.predicted, schedule.geometry
         window = state.standardised.read(start - shape.before, start + hop + shape.after)
-        state.predicted.append(start, self._predict_with_rest(state, window, start)[None])
+        predicted = self._predict_with_rest(state, window, start, state.losses)
+        state.predicted.append(start, predicted[None])
         start = step * hop + schedule.bandpassed
         read = (start - schedule.settle_in, start + hop + schedule.settle_in)
         prediction = state.predicted.read(*read)[0]
@@ -191,7 +197,7 @@ class CouplingPipeline:
         state.invalid.drop_before(min(near, monitored * NS // settings.model_rate))
         state.reduced.drop_before(near)
         if self._missing is not None:
-            self._missing.trim(state.losses, start + schedule.predicted)
+            self._missing.trim(state.losses, start + self._first_predicted)
 
     def _rows(self, resampled: Mapping[str, Float64]) -> Float64:
         """Return the coupling's witnesses in the network's order, shape `(witnesses, n)`."""
@@ -218,12 +224,26 @@ class CouplingPipeline:
             state.invalid.add(*self._spoilt(*predicted), reasons.NONFINITE_WITNESS)
         return standardised
 
-    def _predict_with_rest(self, state: CouplingState, window: Samples, first: int) -> Float64:
-        """Return a hop of predictions from the witnesses that are there; arguments as `_predict`.
+    def _predict_with_rest(
+        self,
+        state: CouplingState,
+        window: Samples,
+        first: int,
+        losses: Losses,
+        told: tuple[int, int] = (-ALWAYS, ALWAYS),
+    ) -> Float64:
+        """Return a hop of predictions from the witnesses that are there.
 
-        The state is told of what goes on without a witness, and of what is invalid.
+        Args:
+            state: is told of what goes on without a witness, and of what is invalid.
+            window: as `_predict`.
+            first: as `_predict`.
+            losses: what the predictions have to do without.
+            told: the span (GPS ns) within which it is told of the former.
         """
-        found = self._missing and self._missing.parts(state.losses, first)
+        shape = self.schedule.geometry
+        count = window.shape[1] - shape.before - shape.after
+        found = self._missing and self._missing.parts(losses, first, count)
         if not found:
             return self._predict(state, window, first)
         parts, invalid = found
@@ -237,9 +257,11 @@ class CouplingPipeline:
         for number, name in enumerate(self.coupling.witnesses):
             lacking = [part.weight > 0 for part in parts if number in part.missing]
             for low, high in runs(np.any(lacking, axis=0)) if lacking else ():
-                state.reduced.add(*self._spoilt(first + low, first + high), name)
+                start, stop = self._spoilt(first + low, first + high)
+                state.reduced.add(max(start, told[0]), min(stop, told[1]), name)
         for loss in invalid:
-            state.invalid.add(*self._spoilt(loss.first, loss.stop), loss.reason)
+            start, stop = self._spoilt(loss.first, loss.stop)
+            state.invalid.add(start, min(stop, loss.until), loss.reason)
         return np.asarray(sum(made[1:], start=made[0]))
 
     def _spoilt(self, first: int, stop: int) -> tuple[int, int]:

@@ -8,8 +8,9 @@ next tenths of a second are forecast (core.forecast), and is not kept: the next 
 with the input that came. The noise of a hop depends on the input up to its end and on nothing after
 it, however the stream was cut.
 
-Nobody can look ahead to a gap either. Where the next hop finds one at its start, the subtracted
-noise dies away over the splice instead of ending there.
+Where a witness is missing, the hop does without it from the gap's start on (core.engine.missing),
+also in what it forecasts. Nobody can look ahead to a gap that closes the coupling. Where the next
+hop finds one at its start, the subtracted noise dies away over the splice instead of ending there.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from deepclean.core import reasons
 from deepclean.core.block import Float64
 from deepclean.core.engine.adaptation import SpectrumOfSecond
 from deepclean.core.engine.coupling import Coupling, CouplingPipeline
 from deepclean.core.engine.intake import Intake
-from deepclean.core.engine.schedule import EngineSettings, Schedule
+from deepclean.core.engine.missing import ALWAYS, Loss, Losses
+from deepclean.core.engine.schedule import EngineSettings, Schedule, resampled_in_gap
 from deepclean.core.engine.state import CouplingState, Overlap, StreamState
 from deepclean.core.forecast import forecast
 from deepclean.core.gain import gain_at
@@ -117,6 +120,7 @@ class ForecastingPipeline(CouplingPipeline):
                 f"{coupling.version} rests on more than this engine forecasts: restart to put it "
                 "in force"
             )
+        self._first_predicted = self.schedule.predicted_at_once(settings)[0]
         self._rest = slice(low - window[0], high - window[0])
         self._back = back(settings.model_rate)
         # Half a hop at most. The next hop is spliced to this one's end as it was computed, without
@@ -151,8 +155,9 @@ class ForecastingPipeline(CouplingPipeline):
         hop, start = settings.hop_model, step * settings.hop_model
         rows = self._rows(resampled)[:, self._rest]
         standardised = self._standardise(state, rows, first + self._rest.start)
-        predicted_first = start + schedule.predicted_at_once(settings)[0]
-        predicted = self._predict(state, standardised, predicted_first)
+        predicted_first, end = start + self._first_predicted, (step + 1) * settings.hop
+        losses, told = self._losses_at(state, end), (end - settings.hop, end)
+        predicted = self._predict_with_rest(state, standardised, predicted_first, losses, told)
         low = start - before - schedule.settle_in - predicted_first
         high = start + hop + schedule.interpolation + 1 + schedule.settle_in - predicted_first
         # fresh[j] stands at start - before + j: from the samples before the hop that are compared,
@@ -199,6 +204,26 @@ class ForecastingPipeline(CouplingPipeline):
         """Drop the samples that no later hop and no block that is still inside needs."""
         super().trim(state, step, oldest, monitored)
         state.valid.drop_before(oldest * self._settings.strain_rate // NS)
+
+    def _losses_at(self, state: CouplingState, end: int) -> Losses:
+        """Return the losses for the hop that ends at `end` (GPS ns), with those of its forecasts.
+
+        A witness that cannot be forecast is lost from there on, and so is one whose gap goes on.
+        """
+        # An empty gap at the end counts for every prediction that rests on a sample after it.
+        gap = resampled_in_gap(self._settings, end, end)
+        first, stop = self.schedule.geometry.spoilt(*gap)
+        losses = dict(state.losses)
+        for witness, found in state.losses.items():
+            # A bad sample is no gap that goes on: what follows it is uncertain, or forecast.
+            gaps = [loss for loss in found if loss.reason != reasons.NONFINITE_WITNESS]
+            going_on = [Loss(first, ALWAYS, 0, g.reason, end) for g in gaps if g.stop >= stop]
+            losses[witness] = [*found, *going_on[-1:]]
+        for witness in state.uncertain:
+            lost = Loss(first, ALWAYS, 0, reasons.NO_FORECAST, end)
+            losses[witness] = [*losses.get(witness, ()), lost]
+        state.uncertain.clear()
+        return losses
 
     def _publish(
         self, state: CouplingState, after: Float64, seen: Overlap | None, step: int

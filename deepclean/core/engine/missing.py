@@ -39,6 +39,9 @@ _MOST = 8
 witnesses come and go within the hop, it does without all that are missing in any part of it, if
 that is of use. So a hop costs no more than so many networks and solutions."""
 
+ALWAYS = 1 << 62
+"""After all time: GPS nanoseconds, or an index."""
+
 
 class Loss(NamedTuple):
     """Predictions that cannot rest on a witness.
@@ -48,12 +51,14 @@ class Loss(NamedTuple):
         stop: index after the last.
         fall: predictions before the first over which the witness's share falls.
         reason: why its samples are missing.
+        until: the end of the estimates that it may make invalid, GPS nanoseconds.
     """
 
     first: int
     stop: int
     fall: int
     reason: str
+    until: int = ALWAYS
 
 
 Losses = dict[int, list[Loss]]
@@ -90,7 +95,6 @@ class MissingWitnesses:
         self, settings: EngineSettings, schedule: CouplingSchedule, networks: ReducedNetworks
     ) -> None:
         self._settings, self._schedule, self._networks = settings, schedule, networks
-        self._hop = settings.hop_model
         self._rise = settings.ramp * settings.model_rate // NS
 
     def mark(self, losses: Losses, witness: int, first: int, stop: int, reason: str) -> None:
@@ -106,7 +110,7 @@ class MissingWitnesses:
         if witness not in self._networks.uses:
             return
         low, high = self._schedule.geometry.spoilt(first, stop)
-        fall = low - hop_start(low, self._schedule.predicted, self._hop)
+        fall = low - hop_start(low, self._schedule.predicted, self._settings.hop_model)
         found = losses.setdefault(witness, [])
         if found and found[-1].reason == reason and found[-1].first <= low <= found[-1].stop:
             # The ramp before this one lies in the loss before, or ends at its end.
@@ -122,18 +126,19 @@ class MissingWitnesses:
             if not losses[witness]:
                 del losses[witness]
 
-    def parts(self, losses: Losses, start: int) -> tuple[list[Part], list[Loss]] | None:
+    def parts(self, losses: Losses, start: int, count: int) -> tuple[list[Part], list[Loss]] | None:
         """Return the networks of a hop of predictions, and the losses that make it invalid.
 
         Args:
             losses: all losses that begin before the hop's end, and perhaps later ones.
             start: index of the hop's first prediction.
+            count: the number of predictions.
 
         Returns:
             The parts, whose weights add up to 1, and what is left of the losses where no useful
             network can do without the witness, cut to the hop. None where every witness is there.
         """
-        available = self._availabilities(losses, start)
+        available = self._availabilities(losses, start, count)
         if not available:
             return None
         found = shares(available)
@@ -141,8 +146,8 @@ class MissingWitnesses:
             # Where that is of use, so is each of its subsets: nothing is valid or invalid for it.
             everything = frozenset(available)
             if self._networks.without(everything) is not None:
-                found = [(everything, np.ones(self._hop))]
-        parts = [Part(frozenset(), None, np.zeros(self._hop))]
+                found = [(everything, np.ones(count))]
+        parts = [Part(frozenset(), None, np.zeros(count))]
         for missing, weight in found:
             network = self._networks.without(missing) if missing else None
             if not missing:
@@ -165,17 +170,17 @@ class MissingWitnesses:
         ]
         return [part for part in parts if part.weight.any()], invalid
 
-    def _availabilities(self, losses: Losses, start: int) -> dict[int, Float64]:
+    def _availabilities(self, losses: Losses, start: int, count: int) -> dict[int, Float64]:
         """Return the availability over a hop of each witness that is not there throughout."""
         available = {}
         for witness, found in losses.items():
             near = [
                 loss
                 for loss in found
-                if loss.first - loss.fall < start + self._hop and loss.stop + self._rise > start
+                if loss.first - loss.fall < start + count and loss.stop + self._rise > start
             ]
             if near:
-                available[witness] = availability(near, start, self._hop, self._rise)
+                available[witness] = availability(near, start, count, self._rise)
         return available
 
 
@@ -192,7 +197,7 @@ def availability(losses: Sequence[Loss], start: int, count: int, rise: int) -> F
         rise: predictions after a loss over which the availability rises.
     """
     available = np.ones(count)
-    for first, stop, fall, _ in losses:
+    for first, stop, fall, *_ in losses:
         before = np.arange(max(first - fall, start), min(first, start + count))
         after = np.arange(max(stop, start), min(stop + rise, start + count))
         for index, distance, length in (

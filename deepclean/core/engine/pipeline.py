@@ -135,11 +135,11 @@ class Pipeline:
         noise = state.noise.read(*span.indices(settings.strain_rate))[0]
         valid = self.couplings[version].valid(state, span)
         why = () if (valid == 1).all() else state.invalid.reasons(*near)
-        knots = knots_over(state.adaptation, span)
         without = tuple(
             Without(witness, Span(low, high))
             for witness, low, high in state.reduced.by_reason(span.start, span.end)
         )
+        knots = knots_over(state.adaptation, span)
         if stream.gates is None or self._monitor is None:
             return Estimate(noise, valid, version.number, why, knots=knots, without=without)
         monitor = stream.gates.couplings[version]
@@ -217,7 +217,7 @@ class Pipeline:
         resampled = strategy.witnesses(self._intake, stream)
         for witness in strategy.uncertain(self._intake, stream):
             for pipeline, state in self._using(stream, witness):
-                pipeline.mark_uncertain(state, (step + 1) * self.settings.hop)
+                pipeline.mark_uncertain(state, (step + 1) * self.settings.hop, witness)
         spectrum = partial(self._spectrum, stream)
         for version, state in stream.couplings.items():
             self.couplings[version].compute(state, resampled, first, step, spectrum)

@@ -76,9 +76,10 @@ class CouplingState:
         valid: the gain at the strain's rate, where nothing waits.
         overlap: the start of the next hop as the last one computed it, where nothing waits.
         invalid: the spans in which the estimate is invalid, with the reasons.
-        adaptation: what the gains are learnt from; None where they are fixed.
         losses: the predictions that have to do without a witness.
         reduced: the spans in which the estimate goes on without a witness, with its name.
+        uncertain: the witnesses, by number, that cannot be forecast for the next hop.
+        adaptation: what the gains are learnt from; None where they are fixed.
         error: the last error that the network raised; None if it never did.
     """
 
@@ -89,9 +90,10 @@ class CouplingState:
     valid: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
     overlap: Overlap | None = None
     invalid: InvalidSpans = field(default_factory=InvalidSpans)
-    adaptation: AdaptationState | None = None
     losses: Losses = field(default_factory=dict)
     reduced: InvalidSpans = field(default_factory=InvalidSpans)
+    uncertain: list[int] = field(default_factory=list)
+    adaptation: AdaptationState | None = None
     error: Exception | None = None
 
 

@@ -146,7 +146,6 @@ def rectified_sidebands(drawn: np.random.Generator, scene: Scene) -> Made:
     return channels, scene.delayed(noise, 0.002)
 
 
-
 def trilinear(drawn: np.random.Generator, scene: Scene) -> Made:
     """Make sidebands by one motion, by the product of two, and by a square."""
     carrier, (first, second) = scene.line(60), _motions(scene, drawn, 2)

@@ -45,7 +45,7 @@ class TrainConfig(Section):
     loss_options: Options = Field(default={}, validate_default=True)
     """The loss's options."""
 
-    epochs: Count = 10
+    epochs: Count = 8
     """Passes over the training data at most; the learning rate's cycle spans them all."""
 
     patience: Count = 20

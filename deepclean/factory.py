@@ -18,6 +18,7 @@ from deepclean.core.bandpass import Bandpass, make_bandpass
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import CouplingSchedule, Schedule
+from deepclean.core.gate import monitor
 from deepclean.core.predict import Network, Predictor, geometry
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS
@@ -82,6 +83,9 @@ def check_stages(config: Config) -> None:
     for name, coupling in config.enabled_couplings.items():
         said = bandpass.objection(bandpass_settings(coupling.bandpass), coupling.bands, engine.rate)
         faults += [f"couplings.{name}.bandpass: {said}"] if said else []
+        if config.gate.enabled:
+            said = monitor.objection(coupling.bands, config.strain.rate, engine.rate)
+            faults += [f"couplings.{name}.bands: {said}"] if said else []
     if faults:
         raise ConfigError(faults)
 

@@ -14,7 +14,7 @@ the filter itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, partial
@@ -27,6 +27,7 @@ from scipy import fft
 
 from deepclean.core.block import Float64
 from deepclean.core.resample import MOST_ATTENUATION, kaiser_beta
+from deepclean.core.search import first_met
 
 Band = tuple[float, float]
 
@@ -116,8 +117,7 @@ def objection(settings: BandpassSettings, bands: Sequence[Band], rate: int) -> s
     if settings.tolerance < _FINEST:
         return f"a tolerance of {settings.tolerance:g} is too fine; use at least {_FINEST:g}"
     if settings.filter == "fir" and settings.settle_in is None:
-        # Kaiser's formula (`_kaiser_transition`): the transition is inversely proportional to the
-        # half-length.
+        # By `_kaiser_transition` a transition is inversely proportional to the half-length.
         needed = _kaiser_transition(rate, rate, settings.tolerance) / settings.transition
         if needed > _LONGEST:
             return (
@@ -305,7 +305,10 @@ def _shortest_fir(bands: Sequence[Band], rate: int, transition: float, tolerance
         outside = np.append(response.real[stopped], _fir_response(taps, stops, rate))
         return bool(max(np.abs(inside - 1).max(), np.abs(outside).max()) <= tolerance)
 
-    return _bisect(meets, ceil(_LONGEST * rate))
+    found = first_met(meets, ceil(_LONGEST * rate))
+    if found is None:
+        raise ValueError(f"no settle-in of up to {_LONGEST} s meets the tolerance")
+    return found
 
 
 def _shortest_padding(sos: Float64, rate: int, tolerance: float) -> int:
@@ -339,27 +342,6 @@ def _is_stopped(frequency: float, bands: Sequence[Band], transition: float) -> b
     return all(
         frequency <= low - transition or frequency >= high + transition for low, high in bands
     )
-
-
-def _bisect(meets: Callable[[int], bool], high: int) -> int:
-    """Return a value that meets a condition which the value below it does not meet.
-
-    >>> _bisect(lambda value: value >= 37, high=100)
-    37
-
-    Raises:
-        ValueError: no power of two up to `high` meets the condition.
-    """
-    low, stop = 0, 1
-    # Double until the condition is met, then halve the interval.
-    while not meets(stop):
-        low, stop = stop, stop * 2
-        if stop > high:
-            raise ValueError(f"no settle-in of up to {_LONGEST} s meets the tolerance")
-    while stop - low > 1:
-        middle = (low + stop) // 2
-        low, stop = (low, middle) if meets(middle) else (middle, stop)
-    return stop
 
 
 def _forward_backward(sos: Float64, samples: Float64) -> Float64:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -207,12 +207,12 @@ def outcome(place: Path, seed: int) -> str:
 @pytest.mark.parametrize(
     "seeds",
     [
-        range(120),
+        [*range(100), 233, 782],  # two with a band above what gates see
         pytest.param(range(5000), marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
     ],
     ids=len,
 )
-def test_any_configuration_is_refused_or_works(tmp_path: Path, seeds: range) -> None:
+def test_any_configuration_is_refused_or_works(tmp_path: Path, seeds: Sequence[int]) -> None:
     ended: Counter[str] = Counter()
     for seed in seeds:
         try:

@@ -46,6 +46,29 @@ Spectrum = Complex | None
 """A transform up to the highest bin; None where the stream is not valid."""
 
 
+def _stop(strain_rate: int, model_rate: int) -> float:
+    """Return the Hz up to which a gate looks."""
+    # Just below half of the lower rate. What is above is the roll-off and the images of the filters
+    # that change rates, where a ratio of densities says nothing of the estimate.
+    return 0.45 * min(strain_rate, model_rate)
+
+
+def objection(bands: Sequence[Band], strain_rate: int, model_rate: int) -> str | None:
+    """Return why a gate cannot judge these bands; None where it can.
+
+    >>> objection([(230.0, 240.0)], strain_rate=4096, model_rate=512)
+    '230-240 Hz reaches above 230.4 Hz, up to which gates see; use a higher rate, or no gates'
+    """
+    stop = _stop(strain_rate, model_rate)
+    for low, high in bands:
+        if high > stop:
+            return (
+                f"{low:g}-{high:g} Hz reaches above {stop:g} Hz, up to which gates see; use a "
+                "higher rate, or no gates"
+            )
+    return None
+
+
 class GateMonitor:
     """Watches the couplings of one engine.
 
@@ -69,9 +92,7 @@ class GateMonitor:
         self.settings = settings
         self._delay = delay
         self._strain_rate, self._model_rate = strain_rate, model_rate
-        # Just below half of the lower rate. What is above is the roll-off and the images of the
-        # filters that change rates, where a ratio of densities says nothing of the estimate.
-        self._stop = 0.45 * min(strain_rate, model_rate)
+        self._stop = _stop(strain_rate, model_rate)
         self._slow, self._fast = (
             {name: Bins(band, settings.guard, self._stop, length) for name, band in bands.items()}
             for length in (SEGMENT, FAST_SEGMENT)

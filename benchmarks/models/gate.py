@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.models.bench import BANDPASS, METHODS, TESTING, TRAINING, excess, predict
+from benchmarks.models.bench import BANDPASS, SOLVED, TESTING, TRAINING, excess, predict
 from benchmarks.models.scene import Scene
 from benchmarks.models.sites import SITES, STRAIN, Recording, Site, site_named
 from deepclean.config.couplings import BandpassConfig, CouplingConfig
@@ -92,7 +92,7 @@ def estimated(site: Site, hardware: int, training: int, seconds: int) -> Estimat
     learnt = site.record(hardware, TRAINING, training, RATE)
     data = site.record(hardware, TESTING, seconds, RATE, clean=True)
     made = {
-        name: predict(METHODS[name](learnt, site, bandpass), data)[0]
+        name: predict(SOLVED[name](learnt, site, bandpass), data)[0]
         for name in ("closed form", "linear")
     }
     for level in (0.3, 0.8):

@@ -104,8 +104,8 @@ def test_a_handler_that_raises_is_replaced(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(tail, "notice", fail)
         (tmp_path / name(START)).write_bytes(b"x")
         assert died.wait(10)
-        assert watch._events is not None
-        watch._events.thread.join(10)
+        assert watch._observer is not None
+        watch._observer.join(10)
         monkeypatch.setattr(tail, "notice", notice)
         clock.ahead += 1.0
         watch.check()

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deepclean.config import Config
-from deepclean.config.settings import bandpass_settings, engine_settings, predict_settings
+from deepclean.config.settings import (
+    adapt_settings,
+    bandpass_settings,
+    engine_settings,
+    predict_settings,
+)
 from deepclean.core.bandpass import Bandpass, make_bandpass
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
@@ -75,7 +80,16 @@ def make_coupling(config: Config, name: str, loaded: Model) -> Coupling:
     except ValueError as error:
         raise ConfigError(f"couplings.{name}.predict: {error}") from error
     bandpass = coupling_bandpass(config, name)
-    return Coupling(name, loaded.channels, model, predict, bandpass, coupling.bands)
+    return Coupling(
+        name,
+        loaded.channels,
+        model,
+        predict,
+        bandpass,
+        coupling.bands,
+        adapt_settings(coupling),
+        loaded.carriers,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +126,7 @@ def budget(config: Config) -> Budget:
         except ValueError as error:
             raise ConfigError(f"couplings.{name}.predict: {error}") from error
         settle_in = coupling_bandpass(config, name).settle_in
-        plans[name] = CouplingSchedule.of(settings, settle_in, shape)
+        adapt = adapt_settings(coupling)
+        memory = 0 if adapt is None else adapt.memory * NS
+        plans[name] = CouplingSchedule.of(settings, settle_in, shape, memory)
     return Budget(Schedule(settings, plans), tuple(assumed))

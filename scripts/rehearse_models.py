@@ -4,7 +4,8 @@
 A simulated site writes frames; its coupling grows 2.5 times as strong over some minutes, and falls
 back at once much later. The daemon's parts clean the frames as fast as they can, the keeper follows
 the store each second, and `deepclean retrain`'s work is done at a cadence. A bad canary is
-published on purpose. What is asserted: the residual comes back to within 5 % of the floor, the bad
+published on purpose. All that is without adaptation; then the first model alone cleans the same
+frames with it. What is asserted: the residual comes back to within 5 % of the floor, the bad
 canary is rejected, production that turns bad is rolled back, and every second has its frame.
 
     python -m scripts.rehearse_models                  all rules as they are by default, minutes
@@ -14,6 +15,8 @@ canary is rejected, production that turns bad is rolled back, and every second h
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -82,7 +85,19 @@ def rehearse(root: Path, *, fast: bool) -> Rehearsed:
     ledger = stream.cleaning.ledger
     assert (len(stream.written), ledger.lost.total()) == (plan.end, 0), "a frame is missing"
     path = record.path_in(place.config.output.directory, place.config.output.description)
-    return Rehearsed(place, record.read(path), found, measure(place))
+    return Rehearsed(place, record.read(path), found, measure(place, adapted(place)))
+
+
+def adapted(place: Place) -> Path:
+    """Clean the same frames with the first version and adaptation; return the directory."""
+    into = place.config.output.directory.parent / "adapted"
+    model = place.models / str(FIRST)
+    changes = [f"couplings.{COUPLING}.adapt=gain", f"couplings.{COUPLING}.model={model}"]
+    changes += place.plan.overrides
+    span = ["--start", str(START), "--end", str(START + place.plan.end), "--output", str(into)]
+    command = [sys.executable, "-m", "deepclean", "replay", "-c", str(place.site.path), *span]
+    subprocess.run([*command, *(f"--set={one}" for one in changes)], check=True)
+    return into
 
 
 def retrained(place: Place, now: int) -> RetrainRecord:

@@ -50,13 +50,19 @@ class Second:
     gps: int  # its start
     raw: float  # residual of the strain as it came
     cleaned: float  # of OUT_DQ
+    adapted: float  # of the OUT_DQ that the first version alone gives with adaptation
     canary: float | None  # of CANARY; None where there is none over all the window
     version: int  # in force at its end
     tried: int  # the canary at its end; 0: none
 
 
-def measure(place: Place) -> list[Second]:
-    """Measure every frame that was written, but for the first seconds."""
+def measure(place: Place, adapted: Path) -> list[Second]:
+    """Measure every frame that was written, but for the first seconds.
+
+    Args:
+        place: of the rehearsal.
+        adapted: the directory with the frames that the first version alone gives with adaptation.
+    """
     config = place.config
     ifo, strain = config.interferometer, config.strain.channel
     names = product_names(strain, ["OUT_DQ", "CANARY"]).values()
@@ -69,6 +75,7 @@ def measure(place: Place) -> list[Second]:
         return [np.asarray(one.samples, dtype=np.float64) for one in series]
 
     out, candidate, version, tried = samples(config.output.directory, *names, *numbers)
+    (following,) = samples(adapted, *product_names(strain, ["OUT_DQ"]).values())
     (raw,) = samples(config.input.strain.directory, strain)
     (floor,) = samples(place.site.root / "truth", f"{ifo}:TRUTH-BACKGROUND")
     bands, rate = config.couplings[COUPLING].bands, config.strain.rate
@@ -76,12 +83,13 @@ def measure(place: Place) -> list[Second]:
     for end in range(WINDOW, place.plan.end + 1):
         inside = slice((end - WINDOW) * rate, end * rate)
         at_test = bool((tried[16 * (end - WINDOW) : 16 * end] > 0).all())
-        before, after, canary = (
-            band_ratio(one[inside], floor[inside], rate, bands) for one in (raw, out, candidate)
+        before, after, followed, canary = (
+            band_ratio(one[inside], floor[inside], rate, bands)
+            for one in (raw, out, following, candidate)
         )
         versions = int(version[16 * end - 1]), int(tried[16 * end - 1])
         tested = canary if at_test else None
-        found.append(Second(START + end - 1, before, after, tested, *versions))
+        found.append(Second(START + end - 1, before, after, followed, tested, *versions))
     return found
 
 
@@ -100,9 +108,16 @@ def assert_sound(place: Place, seconds: Sequence[Second], events: Sequence[Event
     found = {name: each for name, (_, _, each) in stretches(plan, events, seconds).items()}
     degraded = min(found.pop("drifted, until the promotion"))
     assert degraded > 2, f"production does not degrade: {degraded:.3f}"
+    followed = mean(adapted_over_drift(plan, seconds))
+    assert followed <= plan.follows, f"with adaptation the drift leaves {followed:.3f} of the floor"
     for name, each in found.items():
         assert mean(each) <= ALLOWED, f"{name}: {mean(each):.3f} of the floor"
         assert max(each) <= SCATTER, f"{name}: {max(each):.3f} of the floor"
+
+
+def adapted_over_drift(plan: Plan, seconds: Sequence[Second]) -> list[float]:
+    """Return what the adaptation leaves from the drift's begin until the coupling falls back."""
+    return [s.adapted for s in seconds if plan.drift[0] <= s.gps - START < plan.swap_at]
 
 
 def _over_raw(seconds: Sequence[Second]) -> float:
@@ -154,6 +169,9 @@ def table(
         (name, f"{low} to {high}", *(f"{x:.3f}" for x in (mean(each), min(each), max(each))))
         for name, (low, high, each) in stretches(plan, events, seconds).items()
     ]
+    low, high, each = plan.drift[0], plan.swap_at, adapted_over_drift(plan, seconds)
+    row = (f"{x:.3f}" for x in (mean(each), min(each), max(each)))
+    over.append(("version 1 alone, with adaptation", f"{low} to {high}", *row))
     below = ("OUT_DQ / floor", "seconds", "mean", "lowest", "highest 8 s")
     harm = f"OUT_DQ over raw, highest 8 s: {_over_raw(seconds):.3f}"
     return f"{common.table(head, lines)}\n\n{common.table(below, over)}\n\n{harm}"
@@ -170,6 +188,8 @@ def draw(plan: Plan, events: Sequence[Event], seconds: Sequence[Second], path: P
     axis.plot(time, [one.raw for one in seconds], color="0.6", lw=1, label="raw")
     axis.plot(time, tried, color="tab:orange", lw=1.2, label="CANARY")
     axis.plot(time, [one.cleaned for one in seconds], color="tab:blue", lw=1.5, label="OUT_DQ")
+    alone = [one.adapted for one in seconds]
+    axis.plot(time, alone, color="tab:green", lw=1.0, label="OUT_DQ, version 1 with adaptation")
     axis.axhspan(1 / ALLOWED, ALLOWED, color="tab:green", alpha=0.3, lw=0, label="floor, 5 %")
     axis.axvspan(*plan.drift, color="0.93", zorder=0)
     axis.set(yscale="log", ylim=(0.9, 80), ylabel="ASD in the band, in units of the floor")

@@ -39,6 +39,7 @@ training: {{architecture: wiener, device: cpu}}
 runtime: {{device: cpu}}
 couplings:
   Table:
+    adapt: 'off'
     band: [72, 88]
     predict: {{edge: 0.25}}
     witnesses: [PEM-CS_ACC_PSL_TABLE1_X_DQ, PEM-CS_ACC_PSL_TABLE1_Y_DQ, PEM-CS_ACC_PSL_TABLE1_Z_DQ]
@@ -58,10 +59,13 @@ class Plan:
     bad_at: int  # the bad canary is published
     swap_at: int  # the coupling falls to its former strength, at once
     end: int  # of the run
+    follows: float  # times the floor that adaptation may leave of the drift, on average
 
 
 _FULL = ("retrain.span=480", "retrain.within=480", "retrain.min_ready=400", "retrain.held_out=128")
-FULL = Plan(4096, 512, _FULL, 480, (60, 240), every=720, bad_at=900, swap_at=1620, end=1740)
+FULL = Plan(
+    4096, 512, _FULL, 480, (60, 240), every=720, bad_at=900, swap_at=1620, end=1740, follows=1.05
+)
 """All rules as they are where nothing is configured, but for retraining on 8 minutes of data."""
 
 _FAST = (
@@ -70,7 +74,9 @@ _FAST = (
     *("models.trial.rollback_after=8", "models.trial.probation=600"),
     *("retrain.span=240", "retrain.within=240", "retrain.min_ready=200", "retrain.held_out=64"),
 )
-FAST = Plan(512, 256, _FAST, 240, (30, 90), every=330, bad_at=400, swap_at=500, end=550)
+FAST = Plan(
+    512, 256, _FAST, 240, (30, 90), every=330, bad_at=400, swap_at=500, end=550, follows=1.1
+)
 """At low rates, with all times of the rules five to ten times shorter."""
 
 

@@ -13,9 +13,10 @@ from scipy import signal
 from benchmarks.adapt.sites import RATE, Filters
 from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.apply import adapted
+from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.adapt.spectra import SECONDS, band_bins, transform
-from deepclean.core.adapt.tracker import Knot, Tracker, TrackerState
+from deepclean.core.adapt.tracker import Tracker, TrackerState
 from deepclean.core.block import Float64
 
 START_UP = 104

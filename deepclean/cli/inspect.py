@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from math import degrees
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,7 +54,7 @@ def _seconds(path: Path) -> Iterator[dict[str, Any]]:
     state = next((name for name in held if name.endswith(":DEEPCLEAN-STATE_VECTOR")), None)
     if state is None:
         raise InputError("not a cleaned frame: no DEEPCLEAN-STATE_VECTOR", path=path)
-    marks = ("_MODEL_VERSION", "_GAIN")
+    marks = ("_MODEL_VERSION", "_GAIN", "_ADAPT_AMPLITUDE", "_ADAPT_PHASE")
     wanted = [name for name in held if ":DEEPCLEAN-" in name and name.endswith(marks)]
     read = gwf.read(path, [state, *wanted])
     series = {name: one for name, one in read.items() if isinstance(one, Series)}
@@ -63,15 +64,30 @@ def _seconds(path: Path) -> Iterator[dict[str, Any]]:
         bits = int(np.bitwise_and.reduce(series[state].samples[cut]))
         couplings: dict[str, dict[str, Any]] = {}
         for name in wanted:
-            coupling, mark = name.split(":DEEPCLEAN-")[1], marks[name.endswith(marks[1])]
+            coupling = name.split(":DEEPCLEAN-")[1]
+            mark = next(mark for mark in marks if coupling.endswith(mark))
             facts = couplings.setdefault(coupling.removesuffix(mark), {})
             samples = series[name].samples[cut]
             if mark == marks[0]:
                 facts["versions"] = sorted({int(version) for version in samples})
-            else:
+            elif mark == marks[1]:
                 facts["gain"] = float(samples.min())
+            else:
+                facts[mark.removeprefix("_").lower()] = float(samples[-1])
         bits_set = [bit.name for bit in State if bits & bit]
         yield {"gps": first + number, "bits": bits_set, "couplings": couplings}
+
+
+def _adapted(facts: dict[str, Any]) -> str:
+    """Return by what the estimate was adapted, in words; empty where it was not.
+
+    >>> _adapted({"adapt_amplitude": 1.1, "adapt_phase": 0.1})
+    ' x 1.100 at +5.7 deg'
+    """
+    if "adapt_amplitude" not in facts:
+        return ""
+    angle = degrees(facts["adapt_phase"])
+    return f" x {facts['adapt_amplitude']:.3f} at {angle:+.1f} deg"
 
 
 def _show(screen: Any, second: dict[str, Any]) -> None:
@@ -79,7 +95,7 @@ def _show(screen: Any, second: dict[str, Any]) -> None:
 
     missing = [str(bit.name) for bit in State if bit.name not in second["bits"]]
     listed = "  ".join(
-        f"{name} v{'/'.join(map(str, facts['versions']))} gain {facts['gain']:.2f}"
+        f"{name} v{'/'.join(map(str, facts['versions']))} gain {facts['gain']:.2f}{_adapted(facts)}"
         for name, facts in second["couplings"].items()
     )
     style = "green" if "CLEANED" in second["bits"] else "yellow"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
+from math import degrees
 
 from deepclean.cli import options
 from deepclean.config import load
@@ -18,7 +20,7 @@ def status(
     as_json: options.JsonOption = False,
     override: options.SetOption = None,
 ) -> None:
-    """Print the state of the daemon in six lines, from its status file."""
+    """Print the state of the daemon in six lines and one a coupling, from its status file."""
     settings = load(config, override or ())
     output = settings.output
     path = status_file.path_in(output.directory, output.description)
@@ -26,7 +28,7 @@ def status(
     ledger = kept.ledger
     if as_json:
         facts = {"process": kept.process, "age": kept.age, "ledger": status_file.facts(ledger)}
-        print(json.dumps({**facts, "models": dict(kept.models)}))
+        print(json.dumps({**facts, "models": dict(kept.models), "couplings": kept.couplings}))
         return
     state = "running" if _runs(kept.process) else "not running"
     print(f"{settings.interferometer}: {state}, process {kept.process}, {kept.age:.0f} s ago")
@@ -39,7 +41,22 @@ def status(
     balance = "balanced" if ledger.balanced else "NOT BALANCED"
     models = "; ".join(f"{name} version {said}" for name, said in kept.models.items())
     print(f"models: {models or '-'}")
+    for name, figures in kept.couplings.items():
+        print(f"{name}: {_figures(figures)}")
     print(f"gaps: {ledger.gaps.total()} s{_listed(ledger.gaps)}; the ledger is {balance}")
+
+
+def _figures(figures: Mapping[str, float | None]) -> str:
+    """Return the figures of a coupling in words.
+
+    >>> _figures({"gain": 1.0, "asd_ratio": 0.627, "amplitude": 1.02, "phase": -0.05})
+    'gain 1.00, ASD ratio 0.627, adapted by 1.020 and -2.9 degrees'
+    """
+    ratio, amplitude, phase = (figures[key] for key in ("asd_ratio", "amplitude", "phase"))
+    said = [f"gain {figures['gain']:.2f}", f"ASD ratio {'-' if ratio is None else f'{ratio:.3f}'}"]
+    if amplitude is not None and phase is not None:
+        said.append(f"adapted by {amplitude:.3f} and {degrees(phase):+.1f} degrees")
+    return ", ".join(said)
 
 
 def _runs(process: int) -> bool:

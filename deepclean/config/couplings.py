@@ -87,5 +87,9 @@ class CouplingConfig(Section):
     bandpass: BandpassConfig = BandpassConfig()
     """How the prediction is confined to the bands."""
 
+    adapt: Literal["off", "gain"] = "gain"
+    """gain: the estimate's amplitude and phase follow a coupling that drifts, learnt from the
+    seconds before; so do those of the model's carriers, each by itself. off: the model as it is."""
+
     model: Path | None = None
     """A model directory to use as it is; null: the production version of the model store."""

@@ -15,6 +15,7 @@ from deepclean.config.checked import Config
 from deepclean.config.couplings import BandpassConfig, CouplingConfig
 from deepclean.config.engine import EngineConfig, GateConfig
 from deepclean.config.types import Section
+from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.bandpass import BandpassSettings
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings
@@ -74,6 +75,11 @@ def predict_settings(coupling: CouplingConfig, rate: int, ahead: int = 0) -> Pre
         edge=max(edge, ahead) if predict.mode == "auto" else edge,
         stride=None if predict.stride is None else predict.stride * rate // NS,
     )
+
+
+def adapt_settings(coupling: CouplingConfig) -> AdaptSettings | None:
+    """Return the windows from which a coupling's gains are learnt; None where they are fixed."""
+    return None if coupling.adapt == "off" else AdaptSettings()
 
 
 def bandpass_settings(bandpass: BandpassConfig) -> BandpassSettings:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deepclean.core.adapt.knot import Knot
 from deepclean.core.time import Span
 
 Samples = NDArray[Any]
@@ -198,6 +199,8 @@ class Estimate:
         gate: the gain of the quality gate, shape `(n,)`; None where there is no gate.
         unsettled: the spans in which the gate's statistics are not complete.
         quality: the coupling's effect on the strain, as of the end of the block.
+        knots: the gains that adapt the noise, as of the end of each GPS second that the block
+            touches; None where the noise is the model's as it is.
         parts: during a crossfade the weights, shape `(n,)`, and the estimates of the version that
             goes and of the one that comes.
     """
@@ -210,6 +213,7 @@ class Estimate:
     gate: Float64 | None = None
     unsettled: tuple[Span, ...] = ()
     quality: Quality | None = None
+    knots: tuple[Knot, ...] | None = None
     parts: tuple[tuple[Float64, Estimate], ...] = ()
 
     def subtracted(self) -> Float64:

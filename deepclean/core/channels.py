@@ -52,6 +52,16 @@ def canary_version(interferometer: str, coupling: str) -> str:
     return f"{interferometer}:DEEPCLEAN-{frame_part(coupling)}_CANARY_VERSION"
 
 
+def adaptation(interferometer: str, coupling: str) -> tuple[str, str, str]:
+    """Return the names of the channels with what the adaptation makes of a coupling's estimate.
+
+    >>> adaptation("H1", "60Hz")[0]
+    'H1:DEEPCLEAN-60HZ_ADAPT_AMPLITUDE'
+    """
+    base = f"{interferometer}:DEEPCLEAN-{frame_part(coupling)}_ADAPT"
+    return f"{base}_AMPLITUDE", f"{base}_PHASE", f"{base}_SIGNIFICANCE"
+
+
 def gain(interferometer: str, coupling: str) -> str:
     """Return the name of the channel with a coupling's gain."""
     return f"{interferometer}:DEEPCLEAN-{frame_part(coupling)}_GAIN"

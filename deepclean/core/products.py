@@ -72,6 +72,10 @@ def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[st
         )
         rendered[channels.model_version(interferometer, coupling)] = versions
         rendered[channels.gain(interferometer, coupling)] = gains
+        if frame.blocks[0].estimates[coupling].knots is not None:
+            names = channels.adaptation(interferometer, coupling)
+            parts = zip(*(_adaptation(block, coupling) for block in frame.blocks), strict=True)
+            rendered |= {name: concatenate(part) for name, part in zip(names, parts, strict=True)}
         if "CANARY" in products:
             tried = concatenate([_canary_version(block, coupling) for block in frame.blocks])
             rendered[channels.canary_version(interferometer, coupling)] = tried
@@ -205,6 +209,28 @@ def _gain(block: CleanedBlock, coupling: str) -> Series:
     # A sixteenth is as clean as its least clean sample.
     lowest = gain.reshape(block.span.samples(STATE_RATE), -1).min(axis=1)
     return _accounting(block, lowest.astype(np.float32))
+
+
+def _adaptation(block: CleanedBlock, coupling: str) -> tuple[Series, Series, Series]:
+    """Return amplitude and phase of the gain that adapts an estimate, and its significance.
+
+    The gain is that of the estimate as a whole, as of the end of each GPS second, in radians for
+    the phase. The significance is that of the group whose change is most significant.
+    """
+    knots = block.estimates[coupling].knots or ()
+    by_second = {
+        knot.second: (abs(knot.whole), np.angle(knot.whole), float(knot.significance.max()))
+        for knot in knots
+    }
+    count = block.span.samples(STATE_RATE)
+    instants = block.span.start + np.arange(count) * (NS // STATE_RATE)
+    # Before anything is learnt, and between the knots of a slow cadence, the last is in force.
+    values, held = np.empty((count, 3), dtype=np.float32), (1.0, 0.0, 0.0)
+    for index, second in enumerate(instants // NS + 1):
+        held = by_second.get(int(second), held)
+        values[index] = held
+    amplitude, phase, significance = (_accounting(block, column) for column in values.T)
+    return amplitude, phase, significance
 
 
 def _accounting(block: CleanedBlock, samples: Samples) -> Series:

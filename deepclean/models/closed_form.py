@@ -110,6 +110,12 @@ class ClosedForm(nn.Module):
         """Samples after an output sample that it may rest on."""
         return self._reach(1)
 
+    @property
+    def carriers(self) -> tuple[int, ...]:
+        """The channels that multiply slow ones."""
+        products = [f for f in self._features if any(stream == "slow" for _, stream, _ in f)]
+        return tuple(sorted({a for f in products for a, stream, _ in f if stream == "wide"}))
+
     def forward(self, witnesses: Tensor) -> Tensor:
         """Return the noise, `(batch, time)`, for `(batch, channels, time)`.
 

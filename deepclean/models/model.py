@@ -65,6 +65,11 @@ class Model:
         """Samples that it looks ahead by its own statement; 0 where it states nothing."""
         return 0 if stated_reach(self.network) is None else self.reach.after
 
+    @property
+    def carriers(self) -> tuple[int, ...]:
+        """The channels, by number, that carry others in the network's products; () if unknown."""
+        return tuple(getattr(self.network, "carriers", ()))
+
     def predict(self, witnesses: Tensor) -> Tensor:
         """Return the standardised noise, `(batch, time)`.
 

@@ -139,7 +139,10 @@ def build(
         Trimmer(clock),
     )
     status_file = StatusFile(
-        path_in(output.directory, output.description), clock, updates.standings
+        path_in(output.directory, output.description),
+        clock,
+        updates.standings,
+        counters.by_coupling,
     )
 
     def turn() -> None:

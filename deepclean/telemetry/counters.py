@@ -6,14 +6,17 @@ The part of the daemon that knows a value puts it here; telemetry.metrics reads 
 from __future__ import annotations
 
 import logging
+from cmath import phase
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Literal, Protocol
 
 import numpy as np
 
 from deepclean.core import channels, reasons
+from deepclean.core.adapt.knot import Knot
 from deepclean.core.block import Estimate, Quality, Series
 from deepclean.core.frame import CleanedFrame
 from deepclean.core.time import Span, format_gps
@@ -53,6 +56,7 @@ class Counters:
         state: bits of the state vector that were set throughout the last cleaned frame.
         gains: lowest gain in the last cleaned frame, by coupling.
         qualities: the gate's last measure of the strain with each coupling's estimate subtracted.
+        adaptations: the last gains that adapt each coupling's estimate.
         closings: closings of the gates, by coupling and reason.
         model_events: events of models, by coupling and event (core.rollout.rollout).
         archived: archive files written, by product.
@@ -66,6 +70,7 @@ class Counters:
     state: int = 0
     gains: Mapping[str, float] = field(default_factory=dict)
     qualities: dict[str, Quality] = field(default_factory=dict)
+    adaptations: dict[str, Knot] = field(default_factory=dict)
     closings: Counter[tuple[str, str]] = field(default_factory=Counter)
     model_events: Counter[tuple[str, str]] = field(default_factory=Counter)
     archived: Counter[str] = field(default_factory=Counter)
@@ -91,6 +96,27 @@ class Counters:
         for block in frame.blocks:
             for coupling, estimate in block.estimates.items():
                 self._note_gate(coupling, estimate, block.span)
+                if estimate.knots:
+                    self.adaptations[coupling] = estimate.knots[-1]
+
+    def by_coupling(self) -> dict[str, dict[str, float | None]]:
+        """Return what a person wants to know of each coupling, for JSON.
+
+        Each has `gain`, the lowest of the last frame, `asd_ratio`, in the band as the gate measured
+        it last, and of the gain that adapts the estimate `amplitude` and `phase` in radians. What
+        is not known is None.
+        """
+        found: dict[str, dict[str, float | None]] = {}
+        for coupling, gain in self.gains.items():
+            quality, knot = self.qualities.get(coupling), self.adaptations.get(coupling)
+            ratio = None if quality is None else quality.in_band
+            found[coupling] = {
+                "gain": gain,
+                "asd_ratio": ratio if ratio is not None and isfinite(ratio) else None,
+                "amplitude": None if knot is None else abs(knot.whole),
+                "phase": None if knot is None else phase(knot.whole),
+            }
+        return found
 
     def _note_gate(self, coupling: str, estimate: Estimate, span: Span) -> None:
         """Note the state of a gate, and log when it opens and closes."""

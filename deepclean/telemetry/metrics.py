@@ -7,6 +7,7 @@ reasons at 0; a reason that is not known yet appears when it occurs.
 
 from __future__ import annotations
 
+import cmath
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -161,8 +162,26 @@ class Metrics(Collector):
         }
         about = "Cleaned over raw ASD as the gate measured it last; NaN before that."
         yield _gauges("asd_ratio", about, "coupling where", ratios)
+        yield from self._adaptation()
         closings = _all(product(couplings, reasons.OF_GATES), counters.closings)
         yield _counter("gate_closings", "How often a gate closed.", "coupling reason", closings)
+
+    def _adaptation(self) -> Iterator[Metric]:
+        """Yield the gains by which the estimates of couplings with adaptation are multiplied."""
+        known = dict(self._counters.adaptations)
+        whole, significance = {}, {}
+        for name, coupling in self._config.enabled_couplings.items():
+            if coupling.adapt == "off":
+                continue
+            knot = known.get(name)
+            whole[name] = 1.0 if knot is None else knot.whole
+            significance[name] = 0.0 if knot is None else float(knot.significance.max())
+        about = "Amplitude of the gain by which the adaptation multiplies the model's estimate."
+        yield _gauges("adapt_amplitude", about, "coupling", {n: abs(g) for n, g in whole.items()})
+        phases = {name: cmath.phase(gain) for name, gain in whole.items()}
+        yield _gauges("adapt_phase_radians", "Phase of that gain.", "coupling", phases)
+        about = "Energy of what a change of gain subtracts, in units of chance's: the largest."
+        yield _gauges("adapt_significance", about, "coupling", significance)
 
     def _witnesses(self) -> Iterator[Metric]:
         known = product(self._config.witness_channels, reasons.OF_WITNESSES)

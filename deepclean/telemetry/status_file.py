@@ -18,6 +18,9 @@ from deepclean.system.clock import Clock
 
 _log = logging.getLogger(__name__)
 
+Figures = Mapping[str, Mapping[str, float | None]]
+"""The figures of each coupling, by name; None for one that is not known."""
+
 INTERVAL = 1.0
 """Seconds between two writings."""
 
@@ -34,12 +37,17 @@ class StatusFile:
         path: the file.
         clock: for the interval.
         models: returns the versions at work, by coupling.
+        couplings: returns the figures of each coupling (Counters.by_coupling).
     """
 
     def __init__(
-        self, path: Path, clock: Clock, models: Callable[[], Mapping[str, str]] = dict
+        self,
+        path: Path,
+        clock: Clock,
+        models: Callable[[], Mapping[str, str]] = dict,
+        couplings: Callable[[], Figures] = dict,
     ) -> None:
-        self._path, self._clock, self._models = path, clock, models
+        self._path, self._clock, self._models, self._couplings = path, clock, models, couplings
         self._written = clock.monotonic() - INTERVAL
         self._works = True
 
@@ -53,6 +61,7 @@ class StatusFile:
             "process": os.getpid(),
             "ledger": facts(ledger),
             "models": dict(self._models()),
+            "couplings": self._couplings(),
         }
         try:
             publish(self._path, (json.dumps(content) + "\n").encode())
@@ -77,12 +86,14 @@ class StatusContent:
         ledger: the daemon's ledger at that time.
         age: seconds since then.
         models: the versions at work, in words, by coupling.
+        couplings: the figures of each coupling (Counters.by_coupling).
     """
 
     process: int
     ledger: Ledger
     age: float
     models: Mapping[str, str]
+    couplings: Figures
 
 
 def read(path: Path, now: float) -> StatusContent:
@@ -102,8 +113,9 @@ def read(path: Path, now: float) -> StatusContent:
             for key, value in content["ledger"].items()
         }
         models = {str(name): str(said) for name, said in content["models"].items()}
+        figures = {str(name): dict(said) for name, said in content["couplings"].items()}
         age = now - path.stat().st_mtime
-        return StatusContent(int(content["process"]), Ledger(**counts), age, models)
+        return StatusContent(int(content["process"]), Ledger(**counts), age, models, figures)
     except FileNotFoundError as error:
         raise InputError("no status file: no daemon has run here", path=path) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

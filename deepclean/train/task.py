@@ -99,7 +99,14 @@ class TrainingTask:
             device=self.device,
         )
         return Coupling(
-            self.name, self.site.witnesses, predictor, self.predict, self.bandpass, self.bands
+            self.name,
+            self.site.witnesses,
+            predictor,
+            self.predict,
+            self.bandpass,
+            self.bands,
+            core_settings.adapt_settings(self.config.couplings[self.name]),
+            tuple(getattr(network, "carriers", ())),
         )
 
     def validate(

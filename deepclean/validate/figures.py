@@ -129,6 +129,14 @@ def _coupling(name: str, runs: Any, spectrogram: Spectrogram) -> Iterator[Figure
         lambda plot: plots.draw_ratios(plot, run["series"], rows),
         name,
     )
+    if any(value is not None for value in rows["amplitude"]):
+        yield Figure(
+            f"{stem}-adaptation",
+            "Adaptation",
+            "Amplitude and phase of the gain by which the model's estimate was multiplied.",
+            lambda plot: plots.draw_adaptation(plot, run["series"], rows),
+            name,
+        )
     yield Figure(
         f"{stem}-spectrogram",
         "Spectrogram",

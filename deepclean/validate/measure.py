@@ -114,6 +114,7 @@ class Meter:
         self._densities: list[list[Float64]] = []
         self._minute: list[Float64] = []
         names = [f"{p}_{r}" for p in CLEANED for r in RATIOS] + ["gain", "lowest", "gate"]
+        names += ["amplitude", "phase"]
         couplings = {
             name: CouplingResult(
                 {row: np.full(rows, np.nan) for row in names},
@@ -172,6 +173,9 @@ class Meter:
             rows["lowest"][row] = estimate.gain.min()
             if estimate.gate is not None:
                 rows["gate"][row] = np.mean(estimate.gate == 1)
+            if estimate.knots:
+                whole = estimate.knots[-1].whole
+                rows["amplitude"][row], rows["phase"][row] = abs(whole), np.angle(whole)
             gains[name] = estimate.gain == 1
         if why is not None:
             result.left_out[why] += 1

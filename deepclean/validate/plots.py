@@ -159,6 +159,22 @@ def draw_ratios(plot: Any, series: Mapping[str, Any], rows: Mapping[str, Any]) -
     axes.set(xlim=(edges[0], edges[-1]), xlabel=label)
 
 
+def draw_adaptation(plot: Any, series: Mapping[str, Any], rows: Mapping[str, Any]) -> None:
+    """Draw amplitude and phase of the gain that the adaptation found."""
+    edges, label = _edges(series)
+    panels = (
+        ("Amplitude", array(rows["amplitude"]), 1.0),
+        ("Phase [degrees]", np.degrees(array(rows["phase"])), 0.0),
+    )
+    for place, (name, values, unchanged) in enumerate(panels, start=1):
+        axes = plot.add_subplot(2, 1, place)
+        axes.plot(edges[1:], values, color=AFTER, linewidth=1.2)
+        axes.axhline(unchanged, color="0.3", linewidth=0.8, linestyle="--")
+        axes.set(xlim=(edges[0], edges[-1]), ylabel=name)
+        axes.tick_params(labelbottom=place == 2)
+    axes.set_xlabel(label)
+
+
 def draw_spectrogram(plot: Any, spectrogram: Spectrogram) -> None:
     """Draw spectra against time before and after, and their ratio."""
     from matplotlib.colors import LogNorm

@@ -48,10 +48,9 @@ def test_one_line_a_second(
     assert made[0] == f"deepclean: {__version__}"
     run(monkeypatch, *map(str, frames))
     lines = capsys.readouterr().out.splitlines()[4:]
-    assert lines[0] == f"{START + 4}  60HZ v1 gain 1.00  not IN_SPEC, SETTLED"
-    assert (
-        lines[2] == f"{START + 6}  60HZ v1 gain 0.00  not WITNESSES_GOOD, IN_SPEC, CLEANED, SETTLED"
-    )
+    assert lines[0] == f"{START + 4}  60HZ v1 gain 1.00 x 1.000 at +0.0 deg  not IN_SPEC, SETTLED"
+    assert lines[2].startswith(f"{START + 6}  60HZ v1 gain 0.00 x 1.000 at +0.0 deg  not ")
+    assert lines[2].endswith("  not WITNESSES_GOOD, IN_SPEC, CLEANED, SETTLED")
 
 
 def test_json_on_request(
@@ -60,7 +59,8 @@ def test_json_on_request(
     run(monkeypatch, "--json", *map(str, frames))
     seconds = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [second["gps"] for second in seconds] == [START + 4, START + 5, START + 6]
-    assert seconds[0]["couplings"] == {"60HZ": {"versions": [1], "gain": 1.0}}
+    adapted = {"adapt_amplitude": 1.0, "adapt_phase": 0.0}
+    assert seconds[0]["couplings"] == {"60HZ": {"versions": [1], "gain": 1.0} | adapted}
     assert "CLEANED" in seconds[0]["bits"]
     assert seconds[0]["made"]["deepclean"] == __version__
 

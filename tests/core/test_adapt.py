@@ -10,8 +10,8 @@ import pytest
 
 from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.apply import adapted
+from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.settings import AdaptSettings, Member
-from deepclean.core.adapt.tracker import Knot
 from deepclean.core.block import Float64
 from tests.helpers.adapted_stream import (
     ALONE,

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from deepclean.core.adapt.analytic import AnalyticBandpass, Complex
 from deepclean.core.adapt.apply import adapted
+from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.settings import AdaptSettings, Member
 from deepclean.core.adapt.spectra import SECONDS, band_bins, transform
-from deepclean.core.adapt.tracker import Knot, Tracker, TrackerState
+from deepclean.core.adapt.tracker import Tracker, TrackerState
 from deepclean.core.bandpass import BandpassSettings, make_bandpass
 from deepclean.core.block import Float64
 

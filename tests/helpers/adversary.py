@@ -140,7 +140,9 @@ def _loaded() -> Any:
     return load_models(configuration())
 
 
-def engine(settings: Callable[[EngineSettings], EngineSettings] = lambda s: s) -> Engine:
+def engine(
+    settings: Callable[[EngineSettings], EngineSettings] = lambda s: s, *, adapt: bool = True
+) -> Engine:
     """Return the demo's engine; its network's output is multiplied by the last witness."""
     made = make_engine(configuration(), _loaded())
     (coupling,) = made.versions.production
@@ -156,9 +158,8 @@ def engine(settings: Callable[[EngineSettings], EngineSettings] = lambda s: s) -
         witness_std=np.append(coupling.predictor.witness_std, 1.0),
     )
     witnesses = (*coupling.witnesses, FACTOR)
-    return Engine(
-        settings(made.settings), [replace(coupling, predictor=predictor, witnesses=witnesses)]
-    )
+    changed = replace(coupling, predictor=predictor, witnesses=witnesses)
+    return Engine(settings(made.settings), [changed if adapt else replace(changed, adapt=None)])
 
 
 @dataclass(frozen=True)

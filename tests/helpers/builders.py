@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.bandpass import Band, Bandpass, BandpassSettings, make_bandpass
 from deepclean.core.block import Block, CleanedBlock, Estimate, Float64, Gap, Series
 from deepclean.core.engine.coupling import Coupling
@@ -177,6 +178,8 @@ class Small:
     bands: Sequence[Band] = ((55.0, 65.0),)
     bandpass: BandpassSettings = field(default_factory=lambda: bandpass_settings(transition=10.0))
     version: int = 1
+    adapt: AdaptSettings | None = None
+    carriers: Sequence[int] = ()
 
     def coupling(self, rate: int = SMALL.model_rate) -> Coupling:
         """Return the coupling."""
@@ -185,7 +188,16 @@ class Small:
         predictor = make_predictor(network, count, reach, period, version=self.version)
         bandpass = make_bandpass(self.bandpass, self.bands, rate)
         witnesses = tuple(self.witnesses)
-        return Coupling(self.name, witnesses, predictor, self.predict, bandpass, self.bands)
+        return Coupling(
+            self.name,
+            witnesses,
+            predictor,
+            self.predict,
+            bandpass,
+            self.bands,
+            self.adapt,
+            self.carriers,
+        )
 
 
 def make_engine(settings: EngineSettings = SMALL, *couplings: Small) -> Engine:

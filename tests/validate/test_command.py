@@ -142,7 +142,7 @@ def test_status_3_is_not_in_spec(deepclean: Run, place: Path, command: str, tmp_
     assert held["schema"] == 1
     assert not held["verdict"]["passed"]
     named = [part.split('"')[0] for part in text.split('src="')[1:]]
-    assert len(named) == 8
+    assert len(named) == 9
     for name in named:
         assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
         assert (tmp_path / name).with_suffix(".svg").read_text().startswith("<?xml")

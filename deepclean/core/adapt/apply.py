@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from deepclean.core.adapt.analytic import Complex
+from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.settings import AdaptSettings
-from deepclean.core.adapt.tracker import Knot
 from deepclean.core.block import Float64
 
 

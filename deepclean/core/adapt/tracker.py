@@ -12,32 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepclean.core.adapt.analytic import Complex
+from deepclean.core.adapt.knot import HELD, Knot
 from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.adapt.spectra import Bins
-from deepclean.core.adapt.window import choose, evidence, limited, members
+from deepclean.core.adapt.window import choose, does_harm, evidence, limited, members
 from deepclean.core.block import Float64
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Knot:
-    """The gains at one GPS second. Between knots they change along straight lines.
-
-    Args:
-        second: GPS.
-        gains: shape `(G,)`.
-        member: index of the window that they come from.
-        significance: energy of what each group's change subtracts, in units of chance's, shape
-            `(G,)`.
-        trust: weight of the newest second, from 0 (a glitch, or not usable) to 1.
-        deviations: of all windows from the anchors, shape `(M, G)`.
-    """
-
-    second: int
-    gains: Complex
-    member: int
-    significance: Float64
-    trust: float
-    deviations: Complex
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +103,8 @@ class Tracker:
     ) -> Knot:
         settings, groups = self.settings, len(self.anchors)
         times = np.array([float(second - at + 1) for second, _ in rows])
-        said = evidence(np.array([row for _, row in rows]), times, self.anchors, settings.unit)
+        spectra = np.array([row for _, row in rows])
+        said = evidence(spectra, times, self.anchors, settings.unit)
         if said is None:
             none = np.zeros((len(settings.members), groups), dtype=np.complex128)
             return Knot(at, self.anchors + none[0], 0, none[0].real, 0.0, none)
@@ -136,6 +116,11 @@ class Tracker:
                 if (ago := at - knot.second) <= len(past):
                     past[ago - 1] = knot.deviations
             member = choose(said, past, settings)
+        deviation = found[member]
         trust = float(said.trust[-1]) if times[-1] == settings.newest else 0.0
-        gains = self.anchors + found[member]
-        return Knot(at, gains, member, said.significance(found[member]), trust, found)
+        if does_harm(said, spectra, deviation):
+            member, deviation = HELD, np.zeros_like(deviation)
+        gains = self.anchors + deviation
+        significance = said.significance(deviation)
+        whole = said.whole(gains, self.anchors)
+        return Knot(at, gains, member, significance, trust, found, whole)

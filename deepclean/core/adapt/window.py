@@ -34,6 +34,13 @@ _BEYOND = 4.0
 """Standard errors by which another member must be better than home."""
 
 
+_RECENT = 8
+"""Seconds, the newest, in which learnt gains are compared with none."""
+
+_HARM = 0.95
+"""Part of what the band is worth to a search that learnt gains must keep, or they are not used."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """What the usable seconds of a window say, in units of the floor's power in a bin.
@@ -57,6 +64,15 @@ class Evidence:
         """Return the energy of what each group's change of gain subtracts, in units of chance's."""
         energy = self.trust @ self.products.diagonal(axis1=1, axis2=2).real[:, :-1]
         return np.asarray(np.abs(deviation) ** 2 * energy / self.noise)
+
+    def whole(self, gains: Complex, anchors: Float64) -> complex:
+        """Return the gain of the estimate as a whole: `<e, sum_g gain_g e_g> / <e, e>`.
+
+        Here `e` is the model's estimate, the sum of the groups under their anchors.
+        """
+        onto = anchors @ np.einsum("k,kgh->gh", self.trust, self.products)[:-1, :-1]
+        energy = (onto @ anchors).real
+        return complex(onto @ gains / energy) if energy > 0 else 1.0
 
 
 def evidence(spectra: Complex, times: Float64, anchors: Float64, unit: int) -> Evidence | None:
@@ -164,6 +180,29 @@ def choose(said: Evidence, past: Complex, settings: AdaptSettings) -> int:
     between = _energy(inner[:, :-1, :-1], deviations - deviations[0])
     chance = np.sqrt(2 * said.noise * (between * trust**2).sum(axis=1))
     return int(np.argmax(np.where(better > _BEYOND * chance, better, 0.0)))
+
+
+def does_harm(said: Evidence, spectra: Complex, deviation: Complex) -> bool:
+    """Return whether a change of the gains leaves plainly more of the newest seconds than none.
+
+    The fit takes away as much power as it can, and nearly all power may be in one line: a line that
+    some other source adds to the strain beside the coupling's own can draw a gain that is right for
+    it and wrong for all other bins. A search weighs the bins by what they are worth to it, the
+    inverse of their power, so a bin with a line in it hardly counts.
+
+    Args:
+        said: of the window.
+        spectra: as of `evidence`.
+        deviation: of the gains from the anchors, shape `(G,)`.
+    """
+    if not deviation.any():
+        return False
+    count = min(_RECENT, len(said.trust))
+    rows, trust = spectra[-count:], said.trust[-count:]
+    fixed = rows[:, -1]
+    powers = (trust @ np.abs(one) ** 2 for one in (fixed, fixed - deviation @ rows[:, :-1]))
+    before, after = (float(np.sum(inverse_root(power) ** 2)) for power in powers)
+    return after < _HARM * before
 
 
 def limited(said: Evidence, deviations: Complex, anchors: Float64, bound: float) -> Complex:

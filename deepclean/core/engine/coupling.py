@@ -1,6 +1,6 @@
 """The stages of one version of a coupling's model, over streams that the engine's state keeps.
 
-    witnesses at the model rate -> standardise, predict -> bandpass -> interpolate
+    witnesses at the model rate -> standardise, predict -> bandpass -> adapt -> interpolate
 
 Several versions of one coupling may run beside one another, each with streams of its own.
 """
@@ -13,11 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepclean.core import reasons
+from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.bandpass import Band, Bandpass
 from deepclean.core.block import Float64, Samples, Version
+from deepclean.core.buffer import StreamBuffer
+from deepclean.core.engine.adaptation import Adaptation, SpectrumOfSecond
 from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings
 from deepclean.core.engine.state import CouplingState
 from deepclean.core.gain import gain_over
+from deepclean.core.gate.state import BEGINNING
 from deepclean.core.nonfinite import finite
 from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.resample import Resampler
@@ -34,7 +38,9 @@ class Coupling:
         predictor: the network with its scalers.
         predict: the settings by which the network is laid over the stream.
         bandpass: the filter that confines the prediction to the bands.
-        bands: the bands `(low, high)` in Hz, for the gate and the splice.
+        bands: the bands `(low, high)` in Hz, for the gate, the splice and the adaptation.
+        adapt: the windows from which the estimate's gains are learnt; None: they are fixed.
+        carriers: the rows of the witnesses that carry the others, each with a gain of its own.
     """
 
     name: str
@@ -43,6 +49,8 @@ class Coupling:
     predict: PredictSettings
     bandpass: Bandpass
     bands: Sequence[Band] = ()
+    adapt: AdaptSettings | None = None
+    carriers: Sequence[int] = ()
 
     @property
     def version(self) -> Version:
@@ -59,7 +67,8 @@ class CouplingPipeline:
         interpolator: the filter to the strain's rate.
 
     Raises:
-        ValueError: the network does not suit its configured mode.
+        ValueError: the network does not suit its configured mode, or the coupling states no bands
+            though its gains are learnt.
     """
 
     def __init__(
@@ -69,6 +78,15 @@ class CouplingPipeline:
         self.schedule = schedule_of(settings, coupling)
         self._settings = settings
         self._interpolator = interpolator
+        self.adaptation = _adaptation(settings, coupling, self.schedule)
+
+    def begin(self, start: int) -> CouplingState:
+        """Return the streams of a version that begins at `start` (GPS ns), without witnesses."""
+        state = CouplingState(StreamBuffer(len(self.coupling.witnesses), np.float32))
+        if self.adaptation is not None:
+            state.adaptation = self.adaptation.begin(start)
+        self.mark_missing(state, BEGINNING, start, reasons.NO_HISTORY)
+        return state
 
     def mark_missing(self, state: CouplingState, start: int, end: int, reason: str) -> None:
         """Note that a witness has no usable samples over `[start, end)` (GPS nanoseconds)."""
@@ -81,7 +99,12 @@ class CouplingPipeline:
         state.invalid.add(start, end, reasons.NO_FORECAST)
 
     def compute(
-        self, state: CouplingState, resampled: Mapping[str, Float64], first: int, step: int
+        self,
+        state: CouplingState,
+        resampled: Mapping[str, Float64],
+        first: int,
+        step: int,
+        strain: SpectrumOfSecond,
     ) -> None:
         """Compute hop `step` through all stages.
 
@@ -90,6 +113,7 @@ class CouplingPipeline:
             resampled: one hop of every witness at the model rate, each of shape `(hop,)`.
             first: index at which these begin.
             step: the number of the hop, counted from GPS 0.
+            strain: the strain's spectra, for the gains.
         """
         # Each stage adds one hop to its stream, at its own offset from the hop
         # (core.engine.schedule), and reads that hop from the stream before it, with the padding
@@ -100,8 +124,16 @@ class CouplingPipeline:
         window = state.standardised.read(start - shape.before, start + hop + shape.after)
         state.predicted.append(start, self._predict(state, window, start)[None])
         start = step * hop + schedule.bandpassed
-        window = state.predicted.read(start - schedule.settle_in, start + hop + schedule.settle_in)
-        state.bandpassed.append(start, self.coupling.bandpass.apply(window[0])[None])
+        read = (start - schedule.settle_in, start + hop + schedule.settle_in)
+        prediction = state.predicted.read(*read)[0]
+        if self.adaptation is None or state.adaptation is None:
+            bandpassed = self.coupling.bandpass.apply(prediction)
+        else:
+            carriers = state.standardised.read(*read)[self.adaptation.carriers]
+            groups = self.adaptation.groups(prediction, carriers)
+            self.adaptation.learn(state.adaptation, groups, start, state.invalid, strain)
+            bandpassed = self.adaptation.apply(state.adaptation, groups, start)
+        state.bandpassed.append(start, bandpassed[None])
         first, count = step * self._settings.hop_strain, self._settings.hop_strain
         window = state.bandpassed.read(*self._interpolator.needs(first, count))
         state.noise.append(first, self._interpolate(state, window, first))
@@ -122,14 +154,20 @@ class CouplingPipeline:
         """
         settings, schedule = self._settings, self.schedule
         start = step * settings.hop_model
-        state.standardised.drop_before(start + schedule.predicted - schedule.geometry.before)
-        state.predicted.drop_before(start + schedule.bandpassed - schedule.settle_in)
+        bandpassed = start + schedule.bandpassed - schedule.settle_in
+        predicted = start + schedule.predicted - schedule.geometry.before
+        # The carriers are read from the witnesses too, over what the bandpass needs.
+        carriers = self.adaptation is not None and self.adaptation.carriers
+        state.standardised.drop_before(min(predicted, bandpassed) if carriers else predicted)
+        state.predicted.drop_before(bandpassed)
         low, _ = self._interpolator.needs(step * settings.hop_strain, 1)
         state.bandpassed.drop_before(min(low, monitored))
         state.noise.drop_before(oldest * settings.strain_rate // NS)
         # A block's gain depends on invalid spans up to a ramp before it, rounded to samples: a
         # second is more than any sample.
         near = oldest - settings.ramp - NS
+        if state.adaptation is not None:
+            near = min(near, state.adaptation.tracker.next * NS)
         state.invalid.drop_before(min(near, monitored * NS // settings.model_rate))
 
     def _rows(self, resampled: Mapping[str, Float64]) -> Float64:
@@ -199,4 +237,27 @@ def schedule_of(settings: EngineSettings, coupling: Coupling) -> CouplingSchedul
     """
     predictor = coupling.predictor
     shape = geometry(coupling.predict, settings.hop_model, predictor.reach, predictor.period)
-    return CouplingSchedule.of(settings, coupling.bandpass.settle_in, shape)
+    memory = 0 if coupling.adapt is None else coupling.adapt.memory * NS
+    return CouplingSchedule.of(settings, coupling.bandpass.settle_in, shape, memory)
+
+
+def _adaptation(
+    settings: EngineSettings, coupling: Coupling, schedule: CouplingSchedule
+) -> Adaptation | None:
+    """Return what learns a coupling's gains; None where they are fixed.
+
+    Raises:
+        ValueError: the coupling states no bands.
+    """
+    if coupling.adapt is None:
+        return None
+    if not coupling.bands:
+        raise ValueError("a coupling whose gains are learnt needs its bands")
+    return Adaptation(
+        coupling.adapt,
+        coupling.bandpass,
+        coupling.bands,
+        coupling.carriers,
+        settings.model_rate,
+        schedule.interpolation,
+    )

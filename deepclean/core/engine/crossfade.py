@@ -98,5 +98,6 @@ def mixed(before: Estimate, after: Estimate, rising: Float64) -> Estimate:
         mean(before.gate, after.gate),
         (*before.unsettled, *after.unsettled),
         after.quality,
+        after.knots,
         ((falling, before), (rising, after)),
     )

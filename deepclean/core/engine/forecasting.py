@@ -19,6 +19,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from deepclean.core.block import Float64
+from deepclean.core.engine.adaptation import SpectrumOfSecond
 from deepclean.core.engine.coupling import Coupling, CouplingPipeline
 from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.schedule import EngineSettings, Schedule
@@ -130,7 +131,12 @@ class ForecastingPipeline(CouplingPipeline):
         self._falling = np.cos(0.5 * np.pi * np.arange(count) / count) ** 2
 
     def compute(
-        self, state: CouplingState, resampled: Mapping[str, Float64], first: int, step: int
+        self,
+        state: CouplingState,
+        resampled: Mapping[str, Float64],
+        first: int,
+        step: int,
+        strain: SpectrumOfSecond,
     ) -> None:
         """Compute hop `step` through all stages.
 
@@ -139,6 +145,7 @@ class ForecastingPipeline(CouplingPipeline):
             resampled: the window of every witness at the model rate, each of shape `(n,)`.
             first: index at which the window begins.
             step: the number of the hop, counted from GPS 0.
+            strain: the strain's spectra, for the gains.
         """
         settings, schedule, before = self._settings, self.schedule, self._back
         hop, start = settings.hop_model, step * settings.hop_model
@@ -150,7 +157,15 @@ class ForecastingPipeline(CouplingPipeline):
         high = start + hop + schedule.interpolation + 1 + schedule.settle_in - predicted_first
         # fresh[j] stands at start - before + j: from the samples before the hop that are compared,
         # over the hop, to I + 1 samples after it, which the interpolation and the next hop read.
-        fresh = self.coupling.bandpass.apply(predicted[low:high])
+        if self.adaptation is None or state.adaptation is None:
+            fresh = self.coupling.bandpass.apply(predicted[low:high])
+        else:
+            reach = schedule.geometry.before
+            carriers = standardised[self.adaptation.carriers, low + reach : high + reach]
+            groups = self.adaptation.groups(predicted[low:high], carriers)
+            of_hop = groups[:, before : before + hop]
+            self.adaptation.learn(state.adaptation, of_hop, start, state.invalid, strain)
+            fresh = self.adaptation.apply(state.adaptation, groups, start - before)
         ramp = settings.ramp * settings.model_rate // NS
         gain = gain_at(
             start - before, start - before + len(fresh), settings.model_rate, state.invalid, ramp

@@ -81,7 +81,13 @@ class Assembler:
                 continue
             nothing = np.zeros(len(raw.samples))
             estimates = {
-                coupling.name: Estimate(nothing, nothing, coupling.predictor.version, (reason,))
+                coupling.name: Estimate(
+                    nothing,
+                    nothing,
+                    coupling.predictor.version,
+                    (reason,),
+                    knots=None if coupling.adapt is None else (),
+                )
                 for coupling in self.engine.versions.production
             }
             # Nobody has checked the witnesses, so none of them is said to be good.

@@ -12,14 +12,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from deepclean.core import reasons
+from deepclean.core.adapt.analytic import Complex
+from deepclean.core.adapt.spectra import SECONDS
 from deepclean.core.block import Block, Estimate, Version, WitnessFault
-from deepclean.core.buffer import StreamBuffer
+from deepclean.core.engine.adaptation import knots_over
 from deepclean.core.engine.coupling import Coupling, CouplingPipeline
 from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.lookahead import Strategy
 from deepclean.core.engine.schedule import EngineSettings, Schedule
 from deepclean.core.engine.state import CouplingState, StreamState
+from deepclean.core.engine.strain import strain_spectra
 from deepclean.core.gate.monitor import GateMonitor
 from deepclean.core.gate.state import BEGINNING, EstimateStream
 from deepclean.core.time import NS, Span, index_from
@@ -56,6 +58,8 @@ class Pipeline:
         self.couplings: dict[Version, CouplingPipeline] = {p.coupling.version: p for p in made}
         self._lookahead = schedule.lookahead
         self._intake = Intake(settings, self.witnesses)
+        learning = [p.adaptation.bins for p in made if p.adaptation is not None]
+        self._strain = strain_spectra(settings.strain_rate, (int(bins.max()) for bins in learning))
         self._monitor: GateMonitor | None = None
         if settings.gate is not None:
             bands = {coupling.name: coupling.bands for coupling in couplings}
@@ -74,6 +78,7 @@ class Pipeline:
             step=first // self.settings.hop_model,
             gates=self._monitor.start(start) if self._monitor else None,
         )
+        stream.strain.unfit.add(BEGINNING, start)
         self._intake.skip(stream, start)
         for version in self.couplings:
             self.begin(stream, version)
@@ -81,11 +86,7 @@ class Pipeline:
 
     def begin(self, stream: StreamState, version: Version) -> None:
         """Begin the streams of a version at the frontier. It has no witnesses before that."""
-        pipeline = self.couplings[version]
-        rows = len(pipeline.coupling.witnesses)
-        state = CouplingState(StreamBuffer(rows, np.float32))
-        pipeline.mark_missing(state, BEGINNING, stream.frontier, reasons.NO_HISTORY)
-        stream.couplings[version] = state
+        stream.couplings[version] = self.couplings[version].begin(stream.frontier)
         if self._monitor and stream.gates:
             self._monitor.add(stream.gates, version)
 
@@ -101,6 +102,8 @@ class Pipeline:
         for piece in self._pieces(block):
             if self._monitor and stream.gates:
                 self._monitor.push(stream.gates, piece)
+            if self._strain:
+                self._strain.push(stream.strain, piece)
             faults += self._intake.push(stream, piece, partial(self._mark_missing, stream))
             stream.frontier = piece.span.end
             self._compute_due(stream)
@@ -119,6 +122,8 @@ class Pipeline:
                 self.couplings[version].mark_missing(state, stream.frontier, instant, reason)
             if stream.gates:
                 stream.gates.unfit.add(stream.frontier, instant)
+            if self._strain:
+                stream.strain.unfit.add(stream.frontier, instant)
             self._intake.skip(stream, instant)
             stream.frontier = instant
             self._compute_due(stream)
@@ -130,8 +135,9 @@ class Pipeline:
         noise = state.noise.read(*span.indices(settings.strain_rate))[0]
         valid = self.couplings[version].valid(state, span)
         why = () if (valid == 1).all() else state.invalid.reasons(*near)
+        knots = knots_over(state.adaptation, span)
         if stream.gates is None or self._monitor is None:
-            return Estimate(noise, valid, version.number, why)
+            return Estimate(noise, valid, version.number, why, knots=knots)
         monitor = stream.gates.couplings[version]
         gate, also = self._monitor.gain(monitor, span, settings.ramp)
         unsettled = monitor.unsettled.overlapping(span.start, span.end)
@@ -144,6 +150,7 @@ class Pipeline:
             gate,
             tuple(Span(max(low, span.start), min(high, span.end)) for low, high in unsettled),
             monitor.quality,
+            knots,
         )
 
     def trim(self, stream: StreamState) -> None:
@@ -155,8 +162,16 @@ class Pipeline:
         if self._monitor and stream.gates:
             near = oldest - settings.ramp - NS
             monitored = self._monitor.trim(stream.gates, near) * settings.model_rate // NS
+        # A second that is not learnt from yet ends after the hops that are computed.
+        unlearnt = step * settings.hop // NS - SECONDS
+        if self._strain:
+            self._strain.trim(stream.strain, unlearnt)
         for version, state in stream.couplings.items():
             self.couplings[version].trim(state, step, oldest, monitored)
+
+    def _spectrum(self, stream: StreamState, second: int) -> Complex | None:
+        """Return the strain's transform from a GPS second on; None where it is not usable."""
+        return self._strain.of_second(stream.strain, second) if self._strain else None
 
     def _pieces(self, block: Block) -> list[Block]:
         """Return the pieces by which the strategy takes a block in."""
@@ -196,8 +211,9 @@ class Pipeline:
         for witness in strategy.uncertain(self._intake, stream):
             for pipeline, state in self._using(stream, witness):
                 pipeline.mark_uncertain(state, (step + 1) * self.settings.hop)
+        spectrum = partial(self._spectrum, stream)
         for version, state in stream.couplings.items():
-            self.couplings[version].compute(state, resampled, first, step)
+            self.couplings[version].compute(state, resampled, first, step, spectrum)
         if self._monitor and stream.gates:
             estimates = {
                 version: EstimateStream(state.bandpassed, state.invalid)

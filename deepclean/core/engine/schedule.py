@@ -121,6 +121,7 @@ class CouplingSchedule:
         geometry: the geometry of the network's kernels.
         monitored: the samples of estimate after a hop that its gate needs: the ramp where there is
             a gate, else 0.
+        memory: the nanoseconds before a sample from which its gain is learnt; 0 where it is fixed.
     """
 
     interpolation: int
@@ -129,15 +130,19 @@ class CouplingSchedule:
     predicted: int
     geometry: Geometry
     monitored: int = 0
+    memory: int = 0
 
     @classmethod
-    def of(cls, settings: EngineSettings, settle_in: int, geometry: Geometry) -> CouplingSchedule:
+    def of(
+        cls, settings: EngineSettings, settle_in: int, geometry: Geometry, memory: int = 0
+    ) -> CouplingSchedule:
         """Return the schedule of a coupling.
 
         Args:
             settings: the engine's settings.
             settle_in: the bandpass's padding, samples at the model rate.
             geometry: the geometry of the network's kernels.
+            memory: the nanoseconds before a sample from which its gain is learnt.
         """
         # The gain at a sample is known when all bad samples within a ramp after it are. A
         # prediction p spoils the estimate from p - I - s on (the filters' reach), so the gain from
@@ -152,6 +157,7 @@ class CouplingSchedule:
             predicted=geometry.align(interpolation + settle_in + ramp),
             geometry=geometry,
             monitored=ramp if settings.gate else 0,
+            memory=memory,
         )
 
     @property
@@ -299,7 +305,8 @@ class Schedule:
     def history(self) -> int:
         """The history `H` in nanoseconds: a hop needs input from its start minus this."""
         # The reaches add up: the gain rises over a ramp after a bad estimate; the filters spread a
-        # bad witness to there; a witness is frozen by the samples before; a gate remembers.
+        # bad witness to there; a witness is frozen by the samples before; a gate remembers, and
+        # what it sees has gains that are learnt from seconds before.
         hop, ramp = self.settings.hop_model, self.settings.ramp
         filters = self._ns(max(c.reach_back(hop) for c in self.couplings.values()))
         gate = self.settings.gate.reach if self.settings.gate else 0
@@ -310,7 +317,8 @@ class Schedule:
             filters = max(filters, past) + self.settings.hop
             # The gate cannot see the estimate a ramp in advance, so it acts a ramp later.
             gate += ramp if gate else 0
-        return ramp + filters + (self.settings.witness.frozen or 0) + gate
+        memory = max(coupling.memory for coupling in self.couplings.values())
+        return ramp + filters + (self.settings.witness.frozen or 0) + gate + memory
 
     def _ns(self, samples: int) -> int:
         """Return samples at the model rate plus the longest witness filter, in nanoseconds."""

@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from deepclean.core.adapt.analytic import Complex
+from deepclean.core.adapt.tracker import TrackerState
 from deepclean.core.block import Block, Float64, Version, WitnessFault
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.gain import InvalidSpans
@@ -30,6 +32,36 @@ class Overlap(NamedTuple):
 
 
 @dataclass(slots=True)
+class AdaptationState:
+    """What a version's gains are learnt from.
+
+    Args:
+        groups: the bandpassed groups at the model rate, one row each, from the oldest second on
+            that is not learnt from yet.
+        tracker: the spectra of the last seconds, and the gains.
+    """
+
+    groups: StreamBuffer
+    tracker: TrackerState
+
+
+@dataclass(slots=True)
+class StrainState:
+    """The raw strain of the last seconds.
+
+    Args:
+        samples: the strain at its own rate, strain units.
+        unfit: the spans in which it is missing, not finite or not ready for analysis.
+        spectra: the transforms that were asked for, by the GPS second at which each begins; None
+            where it is not usable.
+    """
+
+    samples: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
+    unfit: InvalidSpans = field(default_factory=InvalidSpans)
+    spectra: dict[int, Complex | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class CouplingState:
     """The streams between the stages of one version, and the spans where its estimate is invalid.
 
@@ -43,6 +75,7 @@ class CouplingState:
         valid: the gain at the strain's rate, where nothing waits.
         overlap: the start of the next hop as the last one computed it, where nothing waits.
         invalid: the spans in which the estimate is invalid, with the reasons.
+        adaptation: what the gains are learnt from; None where they are fixed.
         error: the last error that the network raised; None if it never did.
     """
 
@@ -53,6 +86,7 @@ class CouplingState:
     valid: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
     overlap: Overlap | None = None
     invalid: InvalidSpans = field(default_factory=InvalidSpans)
+    adaptation: AdaptationState | None = None
     error: Exception | None = None
 
 
@@ -84,6 +118,7 @@ class StreamState:
         couplings: the streams of each version at work.
         inputs: the samples of each witness, by witness and rate.
         rates: the last rate of each witness, Hz.
+        strain: the raw strain of the last seconds, where gains are learnt.
         gates: the state of the gates; None where there are none.
         constant: the run of equal samples with which each witness ended.
         good_since: the instant since which every sample of a witness is usable, GPS nanoseconds.
@@ -97,6 +132,7 @@ class StreamState:
     couplings: dict[Version, CouplingState] = field(default_factory=dict)
     inputs: dict[tuple[str, int], StreamBuffer] = field(default_factory=dict)
     rates: dict[str, int] = field(default_factory=dict)
+    strain: StrainState = field(default_factory=StrainState)
     gates: MonitorState | None = None
     constant: dict[str, ConstantRun] = field(default_factory=dict)
     good_since: dict[str, int] = field(default_factory=dict)

@@ -109,7 +109,9 @@ def figures_against(
 def engine_validation(
     settings: EngineSettings, coupling: Coupling, guard: float, held_out: HeldOut
 ) -> ValidationFigures:
-    """Return what a model does by itself: a gate would hide its errors, a forecast add its own.
+    """Return what a model does by itself.
+
+    A gate would hide its errors, gains that adapt would mend them, a forecast would add its own.
 
     Args:
         settings: of the site's engine.
@@ -120,8 +122,8 @@ def engine_validation(
     Raises:
         InputError: no stretch is long enough.
     """
-    alone = replace(settings, gate=None, forecast=None)
-    return evaluate(alone, {coupling.name: coupling}, guard, held_out)[coupling.name].figures
+    alone, fixed = replace(settings, gate=None, forecast=None), replace(coupling, adapt=None)
+    return evaluate(alone, {coupling.name: fixed}, guard, held_out)[coupling.name].figures
 
 
 class _TimedNetwork:

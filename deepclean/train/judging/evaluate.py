@@ -111,7 +111,7 @@ def engine_validation(
 ) -> ValidationFigures:
     """Return what a model does by itself.
 
-    A gate and gains that follow a drift would hide its errors, and a forecast add its own.
+    A gate would hide its errors, gains that adapt would mend them, a forecast would add its own.
 
     Args:
         settings: of the site's engine.
@@ -122,9 +122,8 @@ def engine_validation(
     Raises:
         InputError: no stretch is long enough.
     """
-    alone = replace(settings, gate=None, forecast=None)
-    coupling = replace(coupling, adapt=None)
-    return evaluate(alone, {coupling.name: coupling}, guard, held_out)[coupling.name].figures
+    alone, fixed = replace(settings, gate=None, forecast=None), replace(coupling, adapt=None)
+    return evaluate(alone, {coupling.name: fixed}, guard, held_out)[coupling.name].figures
 
 
 class _TimedNetwork:

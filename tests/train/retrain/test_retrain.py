@@ -40,6 +40,8 @@ SETTINGS = (
     f"retrain.within={SECONDS}",
     "retrain.min_ready=200",
     "retrain.held_out=64",
+    # Gains that adapt follow the drift by themselves, and lengthen the history.
+    "couplings.30Hz.adapt=off",
 )
 COMMAND = f"retrain -c toy.yaml --end {START + SECONDS} " + " ".join(
     f"--set {setting}" for setting in SETTINGS

@@ -18,6 +18,13 @@ ROWS = [
 ]
 
 
+FOUND = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in (ROOT / "docs" / "found.md").read_text().splitlines()
+    if re.match(r"\| \d+ \|", line)
+]
+
+
 @cache
 def defined(file: str) -> frozenset[str]:
     """Return the test functions of a file."""
@@ -38,6 +45,15 @@ def test_every_test_that_is_named_is_there(row: list[str]) -> None:
     assert named
     assert re.sub(r"`[^`]+`", "", row[3]).strip() == ""
     for test in named:
+        file, _, function = test.partition("::")
+        assert function in defined(file), test
+
+
+@pytest.mark.parametrize("row", FOUND, ids=lambda row: f"found {row[0]}")
+def test_every_test_of_what_was_found_is_there(row: list[str]) -> None:
+    assert len(row) == 4
+    assert all(row)
+    for test in re.findall(r"`([^`]+)`", row[3]):
         file, _, function = test.partition("::")
         assert function in defined(file), test
 

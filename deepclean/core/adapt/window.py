@@ -37,6 +37,9 @@ _BEYOND = 4.0
 _RECENT = 8
 """Seconds, the newest, in which learnt gains are compared with none."""
 
+_TRUSTED = 0.5
+"""Weight of a second by itself from which on it says whether gains do harm."""
+
 _HARM = 0.95
 """Part of what the band is worth to a search that learnt gains must keep, or they are not used."""
 
@@ -200,12 +203,14 @@ def does_harm(said: Evidence, spectra: Complex, deviation: Complex, slope: Compl
     """
     if not deviation.any():
         return False
-    count = min(_RECENT, len(said.trust))
-    rows, trust = spectra[-count:], said.trust[-count:]
-    changes = deviation + said.times[-count:, None] * slope
+    # A glitch says nothing of the gains, so only seconds count that are trusted.
+    newest = np.flatnonzero(said.trust[-_RECENT:] > _TRUSTED) - min(_RECENT, len(said.trust))
+    if len(newest) < _FEWEST:
+        return False
+    rows, changes = spectra[newest], deviation + said.times[newest, None] * slope
     fixed = rows[:, -1]
     adapted = fixed - (changes[:, None] @ rows[:, :-1])[:, 0]
-    powers = (trust @ np.abs(one) ** 2 for one in (fixed, adapted))
+    powers = (np.sum(np.abs(one) ** 2, axis=0) for one in (fixed, adapted))
     before, after = (float(np.sum(inverse_root(power) ** 2)) for power in powers)
     return after < _HARM * before
 

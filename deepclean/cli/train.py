@@ -170,6 +170,9 @@ def _show(coupling: str, made: TrainingResult) -> None:
 
     print(f"{made.path}: ASD ratio over {made.figures.get('seconds', 0):.0f} s held out")
     print(table(made.rows))
+    gain = made.figures.get("network_gain_sigma")
+    if gain is not None:
+        print(f"network: {gain:.1f} standard errors beyond the closed form on held-out data")
     gate = gate_in_words(made.figures)
     if gate:
         print(f"gate: {gate}")

@@ -29,7 +29,13 @@ from pathlib import Path
 from typing import Any
 
 from deepclean.config import Config
-from deepclean.core.channels import gain, model_version, product_names, state_vector
+from deepclean.core.channels import (
+    adaptation,
+    gain,
+    model_version,
+    product_names,
+    state_vector,
+)
 from deepclean.core.engine.schedule import CROSSFADE
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import InputError, output_errors
@@ -188,8 +194,10 @@ def _work(job: tuple[Path, Span]) -> tuple[int, list[DifferentSecond]]:
     ifo, strain = config.interferometer, config.strain
     archive = History([directory])
     names = [state_vector(ifo), *product_names(strain.channel, _official(config)).values()]
-    for coupling in config.enabled_couplings:
+    for coupling, settings in config.enabled_couplings.items():
         names += [gain(ifo, coupling), model_version(ifo, coupling)]
+        if settings.adapt != "off":
+            names += adaptation(ifo, coupling)
     if strain.state_vector is not None:
         names.append(strain.state_vector)
     comparison = Comparison(strain.channel, strain.state_vector, _official(config))

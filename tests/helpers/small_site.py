@@ -40,6 +40,7 @@ gate: {enabled: false}
 metrics: {enabled: false}
 couplings:
   60Hz:
+    adapt: "off"
     band: [55, 65]
     witnesses: [SLOW, MIDDLE, FAST]
     predict: {edge: 0.25}

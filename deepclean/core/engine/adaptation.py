@@ -231,9 +231,10 @@ def _analytic(bandpass: AnalyticBandpass, prediction: Float64 | Complex) -> Comp
     The gains change slowly, so it is the analytic signal of `sum_f Re(g_f) x_f` plus `i` times that
     of `sum_f Im(g_f) x_f`.
     """
-    if not np.iscomplexobj(prediction):
-        return bandpass.apply(prediction)
-    return bandpass.apply(prediction.real) + 1j * bandpass.apply(prediction.imag)
+    analytic = bandpass.apply(prediction.real)
+    if np.iscomplexobj(prediction):
+        analytic += 1j * bandpass.apply(prediction.imag)
+    return analytic
 
 
 def knots_over(state: AdaptationState | None, span: Span) -> tuple[Knot, ...] | None:

@@ -28,7 +28,8 @@ class EstimateParts(nn.Module):
         added = self._network.added(witnesses)
         groups = functional.one_hot(torch.tensor(self._groups, device=added.device))
         parts = groups.T.to(added.dtype) @ added
-        return self._network.interpolated(parts.flatten(0, 1)).unflatten(0, parts.shape[:2])
+        noise = self._network.interpolated(parts.flatten(0, 1))
+        return noise.reshape(*parts.shape[:2], -1)
 
 
 def part_groups(network: ClosedForm, most: int) -> list[int]:

@@ -120,7 +120,7 @@ pairs = pytest.mark.parametrize(
 
 def drifts(seconds: Float64) -> Complex:
     """Return the true factor on each feature: 1, and from the 20th second on changing."""
-    return 1.0 + RATES_OF_DRIFT[:, None] * np.clip(seconds - 20.0, 0.0, None)
+    return np.asarray(1.0 + RATES_OF_DRIFT[:, None] * np.clip(seconds - 20.0, 0.0, None))
 
 
 def analytic(samples: Float64) -> Complex:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import ceil
 
 from deepclean.config import Config
 from deepclean.config.settings import (
@@ -14,20 +16,26 @@ from deepclean.config.settings import (
     predict_settings,
 )
 from deepclean.core import bandpass, resample
+from deepclean.core.adapt.settings import AdaptSettings, most_gains
+from deepclean.core.adapt.spectra import band_bins
 from deepclean.core.bandpass import Bandpass, make_bandpass
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import CouplingSchedule, Schedule
 from deepclean.core.gate import monitor
-from deepclean.core.predict import Network, Predictor, geometry
+from deepclean.core.predict import Geometry, Network, Predictor, geometry
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError, ModelError, UnavailableError
 from deepclean.models import device
 from deepclean.models import files as models
+from deepclean.models.closed.parts import EstimateParts, part_groups
+from deepclean.models.closed_form import ClosedForm
 from deepclean.models.loading import model_path, model_store
 from deepclean.models.model import Model
 from deepclean.models.reduced.networks import SolvedNetworks
+
+_log = logging.getLogger(__name__)
 
 
 def coupling_bandpass(config: Config, name: str) -> Bandpass:
@@ -44,11 +52,18 @@ def coupling_bandpass(config: Config, name: str) -> Bandpass:
         raise ConfigError(f"couplings.{name}.bandpass: {error}") from error
 
 
-def predictor(model: Model) -> Predictor:
-    """Return a model as the engine runs it; one on a GPU has a spare on the CPU."""
+def predictor(model: Model, groups: Sequence[int] = ()) -> Predictor:
+    """Return a model as the engine runs it; one on a GPU has a spare on the CPU.
+
+    Args:
+        model: the model.
+        groups: the number of the part to which each feature of a closed form belongs, where the
+            estimate is wanted in parts.
+    """
     scalers, equations = model.scalers, model.equations
+    runs = _parts_of(groups) if groups else _network
     return Predictor(
-        network=_network(model),
+        network=runs(model),
         witness_mean=scalers.witness_mean,
         witness_std=scalers.witness_std,
         strain_mean=scalers.strain_mean,
@@ -56,13 +71,24 @@ def predictor(model: Model) -> Predictor:
         reach=model.reach,
         period=model.period,
         version=model.version,
-        reduced=None if equations is None else SolvedNetworks(model, equations, _network),
+        reduced=None if equations is None else SolvedNetworks(model, equations, runs),
+        parts=max(groups) + 1 if groups else 0,
     )
 
 
 def _network(model: Model) -> Network:
     """Return what runs a model's network."""
     return model.predict if model.device == "cpu" else device.with_cpu_fallback(model)
+
+
+def _parts_of(groups: Sequence[int]) -> Callable[[Model], Network]:
+    """Return what returns what runs a closed form that gives its estimate in parts."""
+
+    def runs(model: Model) -> Network:
+        assert isinstance(model.network, ClosedForm)
+        return _network(replace(model, network=EstimateParts(model.network, groups)))
+
+    return runs
 
 
 def check_stages(config: Config) -> None:
@@ -110,23 +136,58 @@ def make_coupling(config: Config, name: str, loaded: Model) -> Coupling:
     """
     coupling = config.couplings[name]
     predict = predict_settings(coupling, config.engine.rate, loaded.ahead)
-    model = predictor(loaded)
     hop = config.engine.hop * config.engine.rate // NS
     try:
-        geometry(predict, hop, model.reach, model.period)
+        shape = geometry(predict, hop, loaded.reach, loaded.period)
     except ValueError as error:
         raise ConfigError(f"couplings.{name}.predict: {error}") from error
     filtered = coupling_bandpass(config, name)
+    adapt = _adaptation(config, name, filtered.settle_in)
     return Coupling(
         name,
         loaded.channels,
-        model,
+        predictor(loaded, _groups(config, name, loaded, shape, adapt)),
         predict,
         filtered,
         coupling.bands,
-        adapt_settings(coupling),
+        adapt,
         loaded.carriers,
     )
+
+
+def _adaptation(config: Config, name: str, settle_in: int) -> AdaptSettings | None:
+    """Return how the gains of a coupling are learnt; None where they are fixed.
+
+    With `adapt: features` they need as much history whatever its model, so that any version can
+    take over from any other.
+    """
+    rate = config.engine.rate
+    reach = settle_in + ceil(engine_settings(config).interpolator().half_length * rate)
+    return adapt_settings(config.couplings[name], reach, rate)
+
+
+def _groups(
+    config: Config, name: str, loaded: Model, shape: Geometry, adapt: AdaptSettings | None
+) -> list[int]:
+    """Return the part to which each feature of a model belongs; none where it gives no parts."""
+    if adapt is None or adapt.features is None:
+        return []
+    said = None
+    if not isinstance(loaded.network, ClosedForm):
+        said = "is no closed form"
+    elif shape.mode != "pass":
+        said = f"is predicted by {shape.mode} and not in one pass"
+    else:
+        bins = band_bins(config.couplings[name].bands, config.engine.rate)
+        return part_groups(loaded.network, most_gains(adapt.features, len(bins)))
+    _log.warning(
+        "coupling %s: version %d %s, so its features have no gains of their own (adapt: features); "
+        "its estimate and its carriers have",
+        name,
+        loaded.version,
+        said,
+    )
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +225,7 @@ def budget(config: Config) -> Budget:
         except ValueError as error:
             raise ConfigError(f"couplings.{name}.predict: {error}") from error
         settle_in = coupling_bandpass(config, name).settle_in
-        adapt = adapt_settings(coupling)
+        adapt = _adaptation(config, name, settle_in)
         memory = 0 if adapt is None else adapt.memory * NS
         plans[name] = CouplingSchedule.of(settings, settle_in, shape, memory)
     return Budget(Schedule(settings, plans), tuple(assumed))

@@ -87,9 +87,10 @@ class CouplingConfig(Section):
     bandpass: BandpassConfig = BandpassConfig()
     """How the prediction is confined to the bands."""
 
-    adapt: Literal["off", "gain"] = "gain"
+    adapt: Literal["off", "gain", "features"] = "gain"
     """gain: the estimate's amplitude and phase follow a coupling that drifts, learnt from the
-    seconds before; so do those of the model's carriers, each by itself. off: the model as it is."""
+    seconds before; so do those of the model's carriers, each by itself. features: so does each
+    feature of a closed form too, learnt from minutes. off: the model as it is."""
 
     model: Path | None = None
     """A model directory to use as it is; null: the production version of the model store."""

@@ -15,7 +15,7 @@ from deepclean.config.checked import Config
 from deepclean.config.couplings import BandpassConfig, CouplingConfig
 from deepclean.config.engine import EngineConfig, GateConfig
 from deepclean.config.types import Section
-from deepclean.core.adapt.settings import AdaptSettings
+from deepclean.core.adapt.settings import FEATURES, AdaptSettings
 from deepclean.core.bandpass import BandpassSettings
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.forecast import ForecastSettings
@@ -77,9 +77,19 @@ def predict_settings(coupling: CouplingConfig, rate: int, ahead: int = 0) -> Pre
     )
 
 
-def adapt_settings(coupling: CouplingConfig) -> AdaptSettings | None:
-    """Return the windows from which a coupling's gains are learnt; None where they are fixed."""
-    return None if coupling.adapt == "off" else AdaptSettings()
+def adapt_settings(coupling: CouplingConfig, reach: int, rate: int) -> AdaptSettings | None:
+    """Return the windows from which a coupling's gains are learnt; None where they are fixed.
+
+    Args:
+        coupling: the coupling.
+        reach: samples of the model after a sample that its filters mix with it.
+        rate: of the model, Hz.
+    """
+    if coupling.adapt == "off":
+        return None
+    guard = max(FEATURES.guard, reach // rate + 1)
+    features = replace(FEATURES, guard=guard) if coupling.adapt == "features" else None
+    return AdaptSettings(features=features)
 
 
 def bandpass_settings(bandpass: BandpassConfig) -> BandpassSettings:

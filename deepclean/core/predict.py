@@ -29,7 +29,7 @@ from deepclean.core.block import Float64
 from deepclean.core.reach import Reach
 
 Network = Callable[[torch.Tensor], torch.Tensor]
-"""Maps `(batch, channels, time)` float32 to `(batch, time)`."""
+"""Maps `(batch, channels, time)` float32 to `(batch, time)`, or to `(batch, parts, time)`."""
 
 
 class ReducedNetworks(Protocol):
@@ -236,6 +236,8 @@ class Predictor:
         version: the model version, for the frame.
         device: the device of the network's parameters.
         reduced: the networks for part of the witnesses; None where there are none.
+        parts: the number of parts in which the network gives its estimate; 0 where it gives the
+            estimate itself. Parts are predicted in one pass.
     """
 
     network: Network
@@ -248,6 +250,7 @@ class Predictor:
     version: int = 0
     device: str = "cpu"
     reduced: ReducedNetworks | None = None
+    parts: int = 0
 
     def standardise(self, witnesses: Float64) -> NDArray[np.float32]:
         """Return `(witnesses - mean) / std` as float32, both of shape `(channels, n)`."""
@@ -264,14 +267,16 @@ class Predictor:
             shape: the geometry.
 
         Returns:
-            Shape `(hop,)`, float64, in strain units. It may hold samples that are not finite.
+            Shape `(hop,)`, or `(parts, hop)`, float64, in strain units. It may hold samples that
+            are not finite. The parts do without the mean, which no bandpass lets through.
         """
         hop = window.shape[1] - shape.before - shape.after
         if shape.mode == "pass":
-            outputs = self._run(window[None])[0, shape.before : shape.before + hop]
+            outputs = self._run(window[None])[0, ..., shape.before : shape.before + hop]
         else:
             outputs = self._run_kernels(window, shape, hop)
-        return outputs.astype(np.float64) * self.strain_std + self.strain_mean
+        scaled = outputs.astype(np.float64) * self.strain_std
+        return scaled if self.parts else scaled + self.strain_mean
 
     def _run_kernels(
         self, window: NDArray[np.float32], shape: Geometry, hop: int
@@ -298,7 +303,7 @@ class Predictor:
         return (total / ((kernel - 2 * edge) // stride)).astype(np.float32)
 
     def _run(self, kernels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the network's output for kernels `(batch, channels, time)`: `(batch, time)`."""
+        """Return the network's output for kernels `(batch, channels, time)`."""
         with torch.inference_mode():
             inputs = torch.from_numpy(np.ascontiguousarray(kernels)).to(self.device)
             outputs = self.network(inputs).cpu().numpy()

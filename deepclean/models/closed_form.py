@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepclean.errors import ModelError
-from deepclean.models.lagged_sum import Lag, LaggedSum
+from deepclean.models.closed.lagged_sum import Lag, LaggedSum
 from deepclean.models.reduced.equations import Equations
 
 STREAMS = ("wide", "slow")
@@ -56,6 +56,8 @@ class ClosedForm(nn.Module):
         bases: each a list of `[feature, lag]`; of features that have no powers themselves.
 
     Attributes:
+        features: the factors of each feature.
+        lags: a feature and a lag in internal samples for each weight.
         equations: what the weights were solved from; None where it is not known.
 
     Raises:
@@ -80,20 +82,20 @@ class ClosedForm(nn.Module):
         super().__init__()
         _check(channels, decimation, features, taps, halves, bases)
         self.decimation, self.halves = decimation, dict(halves)
-        self._features = [[(int(a), str(b), int(c)) for a, b, c in f] for f in features]
-        factors = {factor for feature in self._features for factor in feature}
+        self.features = [[(int(a), str(b), int(c)) for a, b, c in f] for f in features]
+        factors = {factor for feature in self.features for factor in feature}
         self._streams = {
             name: sorted((a, c) for a, stream, c in factors if stream == name) for name in STREAMS
         }
         self._powers = sorted((a, c) for a, stream, c in factors if stream == POWER)
         self._rows, self._factors = self._places()
-        raised = [any(stream == POWER for _, stream, _ in f) for f in self._features]
+        raised = [any(stream == POWER for _, stream, _ in f) for f in self.features]
         self._plain = [index for index, power in enumerate(raised) if not power]
         self._raised = [index for index, power in enumerate(raised) if power]
-        self._lags: list[Lag] = [(i, lag) for i, lags in enumerate(taps) for lag in lags]
+        self.lags: list[Lag] = [(i, lag) for i, lags in enumerate(taps) for lag in lags]
         self._bases: list[list[Lag]] = [[(i, lag) for i, lag in base] for base in bases]
-        self._sum = LaggedSum(self._plain, self._lags)
-        self._raised_sum = LaggedSum(self._raised, self._lags)
+        self._sum = LaggedSum(self._plain, self.lags)
+        self._raised_sum = LaggedSum(self._raised, self.lags)
         self._base_sums = [LaggedSum(self._plain, base) for base in self._bases]
         self._filters: dict[str, Tensor] = {}
         self.equations: Equations | None = None
@@ -101,7 +103,7 @@ class ClosedForm(nn.Module):
         for stream in STREAMS:
             self.register_buffer(stream, torch.zeros(2 * halves[stream] + 1))
         self.register_buffer("out", torch.zeros(2 * halves["out"] + 1))
-        self.register_buffer("weights", torch.zeros(len(self._lags)))
+        self.register_buffer("weights", torch.zeros(len(self.lags)))
         self.register_buffer("base_weights", torch.zeros(sum(map(len, self._bases))))
         self.register_buffer("base_scales", torch.ones(len(self._bases)))
 
@@ -118,7 +120,7 @@ class ClosedForm(nn.Module):
     @property
     def carriers(self) -> tuple[int, ...]:
         """The channels that multiply slow ones."""
-        products = [f for f in self._features if any(stream == "slow" for _, stream, _ in f)]
+        products = [f for f in self.features if any(stream == "slow" for _, stream, _ in f)]
         return tuple(sorted({a for f in products for a, stream, _ in f if stream == "wide"}))
 
     def forward(self, witnesses: Tensor) -> Tensor:
@@ -134,7 +136,7 @@ class ClosedForm(nn.Module):
     @property
     def products(self) -> list[int]:
         """Places of the features with more than one factor among those that `estimated` gives."""
-        return [at for at, i in enumerate(self._plain) if len(self._features[i]) > 1]
+        return [at for at, i in enumerate(self._plain) if len(self.features[i]) > 1]
 
     def estimated(self, witnesses: Tensor) -> tuple[Tensor, Tensor]:
         """Return features and the noise at the internal rate.
@@ -146,6 +148,24 @@ class ClosedForm(nn.Module):
         Raises:
             RuntimeError: the time is not a multiple of the decimation.
         """
+        features, raised = self._all_features(witnesses)
+        noise = self._sum(features, self.weights)
+        if raised is not None:
+            noise = noise + self._raised_sum(raised, self.weights)
+        return features, noise
+
+    def added(self, witnesses: Tensor) -> Tensor:
+        """Return what each feature adds to the noise, `(batch, features, internal samples)`."""
+        features, raised = self._all_features(witnesses)
+        made = self._sum.parts(features, self.weights)
+        if raised is None:
+            return made
+        made = torch.cat([made, self._raised_sum.parts(raised, self.weights)], dim=1)
+        order = self._plain + self._raised
+        return made[:, [order.index(number) for number in range(len(order))]]
+
+    def _all_features(self, witnesses: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the features without powers and those with powers, if there are any."""
         if witnesses.shape[-1] % self.decimation:
             raise RuntimeError(
                 f"{witnesses.shape[-1]} samples are not a multiple of {self.decimation}"
@@ -154,12 +174,10 @@ class ClosedForm(nn.Module):
         one = witnesses.new_ones(len(witnesses), 1, witnesses.shape[-1] // self.decimation)
         streams = torch.cat([one, *rows], dim=1)
         features = self._products(streams, self._plain)
-        noise = self._sum(features, self.weights)
-        if self._raised:
-            powers = self._polynomials(features)
-            raised = self._products(torch.cat([streams, powers], dim=1), self._raised)
-            noise = noise + self._raised_sum(raised, self.weights)
-        return features, noise
+        if not self._raised:
+            return features, None
+        powers = self._polynomials(features)
+        return features, self._products(torch.cat([streams, powers], dim=1), self._raised)
 
     def _places(self) -> tuple[dict[tuple[int, str, int], int], list[list[int]]]:
         """Return the row of each factor, and for each place of a product the features' rows.
@@ -169,8 +187,8 @@ class ClosedForm(nn.Module):
         order = [(a, name, c) for name in STREAMS for a, c in self._streams[name]]
         order += [(a, POWER, c) for a, c in self._powers]
         rows = {factor: row for row, factor in enumerate(order, start=1)}
-        length = max(map(len, self._features))
-        filled = [[rows[f] for f in fs] + [0] * (length - len(fs)) for fs in self._features]
+        length = max(map(len, self.features))
+        filled = [[rows[f] for f in fs] + [0] * (length - len(fs)) for fs in self.features]
         return rows, [list(column) for column in zip(*filled, strict=True)]
 
     def _lowered_streams(self, witnesses: Tensor, name: str) -> Tensor:
@@ -272,13 +290,13 @@ class ClosedForm(nn.Module):
     def _reach(self, sign: int) -> int:
         """Return how far it looks, before (-1) or after (1), in samples."""
         bases = [max(self._end(i, lag, sign) for i, lag in base) for base in self._bases]
-        ends = [self._end(i, lag, sign, bases) for i, lag in self._lags]
+        ends = [self._end(i, lag, sign, bases) for i, lag in self.lags]
         return max(0, max(ends) + (self.halves["out"] if self.decimation > 1 else 0))
 
     def _end(self, feature: int, lag: int, sign: int, bases: Sequence[int] = ()) -> int:
         """Return how far a feature at a lag looks to one side, in samples."""
         ends = []
-        for number, stream, shift in self._features[feature]:
+        for number, stream, shift in self.features[feature]:
             if stream == POWER:
                 ends.append(sign * lag * self.decimation + bases[number])
             else:

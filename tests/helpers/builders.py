@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import cycle, pairwise
 from typing import Any
@@ -18,7 +18,7 @@ from deepclean.core.block import Block, CleanedBlock, Estimate, Float64, Gap, Se
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.predict import Network, Predictor, PredictSettings
+from deepclean.core.predict import Network, Predictor, PredictSettings, ReducedNetworks
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS, Span
 from deepclean.models.networks import build, measure
@@ -180,12 +180,18 @@ class Small:
     version: int = 1
     adapt: AdaptSettings | None = None
     carriers: Sequence[int] = ()
+    parts: int = 0
+    reduced: ReducedNetworks | None = None
 
     def coupling(self, rate: int = SMALL.model_rate) -> Coupling:
         """Return the coupling."""
         count = len(self.witnesses)
         network, reach, period = self.network or autoencoder(count)
-        predictor = make_predictor(network, count, reach, period, version=self.version)
+        predictor = replace(
+            make_predictor(network, count, reach, period, version=self.version),
+            parts=self.parts,
+            reduced=self.reduced,
+        )
         bandpass = make_bandpass(self.bandpass, self.bands, rate)
         witnesses = tuple(self.witnesses)
         return Coupling(

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from deepclean.errors import ModelError
+from deepclean.models.closed.parts import EstimateParts, part_groups
 from deepclean.models.closed_form import ClosedForm
 from deepclean.models.networks import measure
 
@@ -123,6 +124,35 @@ def test_windows_agree_with_a_long_pass() -> None:
     seen = measure(made, 2, 512)
     assert seen.period == 4
     assert (seen.reach.before, seen.reach.after) == (made.before, made.after)
+
+
+def test_the_parts_add_up_to_the_estimate() -> None:
+    made = network()
+    witnesses = torch.cat([inputs(640, 1), inputs(640, 2)]).float()
+    noise = made(witnesses)
+    assert part_groups(made, 10) == [0, 1, 2, 3, 0]
+    parts = EstimateParts(made, part_groups(made, 10))(witnesses)
+    assert parts.shape == (2, 4, 640)
+    assert torch.allclose(parts.sum(dim=1), noise, atol=1e-5 * float(noise.std()))
+    for number, feature in enumerate(([0], [1], [2], [3])):
+        alone = network()
+        kept = torch.tensor([index in feature for index, _ in alone.lags])
+        alone.load_state_dict({**made.state_dict(), "weights": made.weights * kept})
+        assert torch.allclose(parts[:, number], alone(witnesses), atol=1e-5 * float(noise.std()))
+
+
+def test_small_features_share_a_part_where_there_are_too_many() -> None:
+    made, witnesses = network(), inputs(640).float()
+    weights = torch.tensor([0.1, 0.1, 0.1, 0.2, 2.0, 0.0, 0.3, 0.1])
+    made.load_state_dict({**made.state_dict(), "weights": weights})
+    assert part_groups(made, 4) == [0, 1, 2, 3, 0]
+    assert part_groups(made, 3) == [2, 2, 0, 1, 0]
+    assert part_groups(made, 1) == [0, 0, 0, 0, 0]
+    noise = made(witnesses)
+    for most in (4, 3, 1):
+        parts = EstimateParts(made, part_groups(made, most))(witnesses)
+        assert parts.shape == (1, most, 640)
+        assert torch.allclose(parts.sum(dim=1), noise, atol=1e-5 * float(noise.std()))
 
 
 def test_a_batch_is_its_rows() -> None:

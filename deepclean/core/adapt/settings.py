@@ -35,6 +35,8 @@ class AdaptSettings:
         unit: seconds that share their own best gains where the floor is measured. A unit must hold
             several times more bins than there are groups.
         bound: how often louder than the model's whole estimate any group's part may become.
+        features: how the gains of a model's features are learnt, in cascade before these gains;
+            None: there are none.
 
     Raises:
         ValueError: a time is not positive, home is not the longest window, or units do not fit.
@@ -46,6 +48,7 @@ class AdaptSettings:
     judged: int = 24
     unit: int = 4
     bound: float = 4.0
+    features: AdaptSettings | None = None
 
     def __post_init__(self) -> None:
         lengths = [member.seconds for member in self.members]
@@ -83,7 +86,9 @@ class AdaptSettings:
         # The sample stands up to one cadence after the knot before it.
         learnt = self.cadence + self.lag + self.window - 1
         # A choice rests on gains of the past, the oldest of them `judged` transforms before.
-        return learnt + (self.past if len(self.members) > 1 else 0)
+        learnt += self.past if len(self.members) > 1 else 0
+        # In a cascade what is learnt from has gains itself, which rest on the seconds before it.
+        return learnt + (0 if self.features is None else self.features.memory)
 
     @property
     def past(self) -> int:
@@ -98,3 +103,12 @@ class AdaptSettings:
 
 FEATURES = AdaptSettings(members=(Member(256, True),), cadence=16, guard=1, unit=16)
 """One gain for each feature of a closed form, in cascade before the fast gains."""
+
+
+def most_gains(settings: AdaptSettings, bins: int) -> int:
+    """Return how many groups may have gains of their own, for so many bins of a transform.
+
+    >>> most_gains(AdaptSettings(), 21), most_gains(FEATURES, 21)
+    (41, 167)
+    """
+    return bins * settings.unit // 2 - 1

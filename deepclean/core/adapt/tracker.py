@@ -13,7 +13,7 @@ import numpy as np
 
 from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.knot import HELD, Knot
-from deepclean.core.adapt.settings import AdaptSettings
+from deepclean.core.adapt.settings import AdaptSettings, most_gains
 from deepclean.core.adapt.spectra import Bins
 from deepclean.core.adapt.window import choose, does_harm, evidence, limited, members
 from deepclean.core.block import Float64
@@ -52,7 +52,7 @@ class Tracker:
     def __init__(
         self, settings: AdaptSettings, bins: Bins, response: Float64, anchors: Sequence[float]
     ) -> None:
-        if len(bins) * settings.unit < 2 * (len(anchors) + 1):
+        if len(anchors) > most_gains(settings, len(bins)):
             raise ValueError(f"{len(bins)} bins a second are too few for {len(anchors)} gains")
         self.settings = settings
         self.bins = bins

@@ -7,6 +7,11 @@ Where the model names carriers, each carrier in the bands is another: a line's c
 its sidebands need not drift together. Where it names none, the estimate's derivative over the
 frequency is the second group, which follows a delay that drifts.
 
+Where the network gives its estimate in parts, each part has a gain too, learnt over minutes. These
+gains come first: the parts under them make up the estimate, which is then bandpassed.
+
+    parts -> spectra -> knots -> sum of the parts under their gains -> bandpass -> groups, as above
+
 The gains rest on the estimate and the strain before the gain and the gate, and strictly on seconds
 before those to which they are applied.
 """
@@ -34,6 +39,80 @@ SpectrumOfSecond = Callable[[int], Complex | None]
 """Returns the strain's transform that begins at a GPS second; None where it is not usable."""
 
 
+class GroupGains:
+    """Learns and applies the gains of some groups.
+
+    Args:
+        tracker: of the groups.
+        rate: the model rate, Hz.
+        reach: the samples at the model rate by which a spoilt stretch of the estimate is stated
+            longer than what is learnt from is spoilt.
+        response: of the bandpass at the tracker's bins, for groups before the bandpass; None for
+            those behind it.
+    """
+
+    def __init__(
+        self, tracker: Tracker, rate: int, reach: int, response: Float64 | None = None
+    ) -> None:
+        self.tracker, self.response = tracker, response
+        self.rate, self._reach = rate, reach * NS // rate
+
+    def begin(self, instant: int) -> AdaptationState:
+        """Return the state of a stream that begins at `instant` (GPS nanoseconds)."""
+        return AdaptationState(
+            StreamBuffer(len(self.tracker.anchors)), TrackerState(-(-instant // NS))
+        )
+
+    def learn(
+        self,
+        state: AdaptationState,
+        groups: Float64,
+        first: int,
+        invalid: InvalidSpans,
+        strain: SpectrumOfSecond,
+    ) -> None:
+        """Learn from every second that a hop completes.
+
+        Args:
+            state: the stream's state, to which the hop is added.
+            groups: the groups over the hop, real, shape `(groups, hop)`.
+            first: index of the hop's first sample at the model rate.
+            invalid: the spans in which the estimate is invalid.
+            strain: the strain's spectra.
+        """
+        rate = self.rate
+        state.groups.append(first, groups)
+        stop = (first + groups.shape[1]) // rate - SECONDS
+        for second in range(state.tracker.next, stop + 1):
+            # A span in which the estimate is invalid begins `reach` before the first bandpassed
+            # sample that is spoilt. Those that spoil this second are all known by now; of those
+            # that begin in its last `reach` some may be, and they do not spoil it.
+            end = (second + SECONDS) * NS - self._reach
+            spectrum = None if invalid.overlapping(second * NS, end) else strain(second)
+            if spectrum is None:
+                nothing = np.zeros((len(groups), len(self.tracker.bins)), dtype=np.complex128)
+                state.tracker = self.tracker.push(
+                    state.tracker, second, nothing[0], nothing, usable=False
+                )
+                continue
+            bins = self.tracker.bins
+            samples = state.groups.read(second * rate, (second + SECONDS) * rate)
+            spectra = transform(samples, rate, bins)
+            state.tracker = self.tracker.push(
+                state.tracker,
+                second,
+                spectrum[bins],
+                spectra if self.response is None else spectra * self.response,
+                usable=True,
+            )
+        state.groups.drop_before(state.tracker.next * rate)
+
+    def apply(self, state: AdaptationState, groups: Complex | Float64, first: int) -> Complex:
+        """Return the sum of some groups under their gains; they begin at index `first`."""
+        tracker, knots = self.tracker, state.tracker.knots
+        return adapted(groups, first, self.rate, knots, tracker.anchors, tracker.settings)
+
+
 class Adaptation:
     """Learns and applies the gains of one version.
 
@@ -45,10 +124,16 @@ class Adaptation:
         rate: the model rate, Hz.
         reach: the samples at the model rate by which a spoilt stretch of the estimate is stated
             longer than the bandpassed prediction is spoilt: the interpolation's half-length.
+        parts: the number of parts in which the network gives its estimate; 0 where it gives the
+            estimate itself.
 
     Attributes:
         carriers: the rows of the carriers.
         bins: the bins of a transform in the bands.
+
+    Raises:
+        ValueError: there are no bands, they hold too few bins for so many gains, or the filters
+            reach further than the gains of the parts allow.
     """
 
     def __init__(
@@ -59,11 +144,12 @@ class Adaptation:
         carriers: Sequence[int],
         rate: int,
         reach: int,
+        parts: int = 0,
     ) -> None:
-        self.settings = settings
+        if not bands:
+            raise ValueError("a coupling whose gains are learnt needs its bands")
         self.carriers = list(carriers)
         self.bins = band_bins(bands, rate)
-        self._rate, self._reach = rate, reach * NS // rate
         self._analytic = AnalyticBandpass(bandpass, rate)
         low, high = min(band[0] for band in bands), max(band[1] for band in bands)
         self._delay: AnalyticBandpass | None = None
@@ -71,75 +157,84 @@ class Adaptation:
             self._delay = AnalyticBandpass(bandpass, rate, derivative(low, high))
         response = bandpass.response(self.bins / SECONDS)
         others = max(len(self.carriers), 1)
-        self._tracker = Tracker(settings, self.bins, response, [1.0] + [0.0] * others)
+        tracker = Tracker(settings, self.bins, response, [1.0] + [0.0] * others)
+        self._gains = GroupGains(tracker, rate, reach)
+        self._parts: GroupGains | None = None
+        if parts and settings.features is not None:
+            # The gains at a sample are mixed with those of samples so far after it.
+            if settings.features.guard * rate <= bandpass.settle_in + reach:
+                raise ValueError("the guard of the features' gains is shorter than the filters")
+            slow = Tracker(settings.features, self.bins, response, [1.0] * parts)
+            self._parts = GroupGains(slow, rate, reach, response)
 
     def begin(self, instant: int) -> AdaptationState:
         """Return the state of a stream that begins at `instant` (GPS nanoseconds)."""
-        return AdaptationState(
-            StreamBuffer(len(self._tracker.anchors)), TrackerState(-(-instant // NS))
-        )
+        state = self._gains.begin(instant)
+        state.features = None if self._parts is None else self._parts.begin(instant)
+        return state
 
-    def groups(self, prediction: Float64, carriers: Samples) -> Complex:
-        """Return the analytic signals of the groups, shape `(groups, n)`.
-
-        Args:
-            prediction: shape `(n + 2 * settle_in,)`.
-            carriers: the standardised carriers over the same samples, shape `(carriers, ...)`.
-        """
-        others = [self._analytic.apply(np.asarray(one, dtype=np.float64)) for one in carriers]
-        if self._delay is not None:
-            others.append(self._delay.apply(prediction))
-        return np.stack([self._analytic.apply(prediction), *others])
-
-    def learn(
+    def estimate(
         self,
         state: AdaptationState,
-        groups: Complex,
-        first: int,
+        prediction: Float64,
+        carriers: Samples,
+        hop: tuple[int, int, int],
         invalid: InvalidSpans,
         strain: SpectrumOfSecond,
-    ) -> None:
-        """Learn from every second that a hop completes.
+    ) -> Float64:
+        """Return the bandpassed and adapted estimate, after learning from a hop, shape `(n,)`.
 
         Args:
             state: the stream's state, to which the hop is added.
-            groups: the analytic signals of the hop, shape `(groups, hop)`.
-            first: index of the hop's first sample at the model rate.
+            prediction: the estimate before the bandpass, or its parts, shape
+                `(rows, n + 2 * settle_in)`.
+            carriers: the standardised carriers over the same samples, shape `(carriers, ...)`.
+            hop: the index of the prediction's first sample at the model rate, of the hop's first
+                sample, and of the one after its last.
             invalid: the spans in which the estimate is invalid.
             strain: the strain's spectra.
         """
-        rate = self._rate
-        state.groups.append(first, groups.real)
-        stop = (first + groups.shape[1]) // rate - SECONDS
-        for second in range(state.tracker.next, stop + 1):
-            # A span in which the estimate is invalid begins `reach` before the first bandpassed
-            # sample that is spoilt. Those that spoil this second are all known by now; of those
-            # that begin in its last `reach` some may be, and they do not spoil it.
-            end = (second + SECONDS) * NS - self._reach
-            spectrum = None if invalid.overlapping(second * NS, end) else strain(second)
-            if spectrum is None:
-                nothing = np.zeros((len(groups), len(self.bins)), dtype=np.complex128)
-                state.tracker = self._tracker.push(
-                    state.tracker, second, nothing[0], nothing, usable=False
-                )
-                continue
-            samples = state.groups.read(second * rate, (second + SECONDS) * rate)
-            state.tracker = self._tracker.push(
-                state.tracker,
-                second,
-                spectrum[self.bins],
-                transform(samples, rate, self.bins),
-                usable=True,
-            )
-        state.groups.drop_before(state.tracker.next * rate)
+        first, start, stop = hop
+        total: Float64 | Complex = summed(prediction)
+        if self._parts is not None and state.features is not None:
+            inside = prediction[:, start - first : stop - first]
+            self._parts.learn(state.features, inside, start, invalid, strain)
+            total = self._parts.apply(state.features, prediction, first)
+        groups = self._groups(total, carriers)
+        first += self._analytic.settle_in
+        inside = groups[:, start - first : stop - first].real
+        self._gains.learn(state, inside, start, invalid, strain)
+        return np.asarray(self._gains.apply(state, groups, first).real)
 
-    def apply(self, state: AdaptationState, groups: Complex, first: int) -> Float64:
-        """Return the adapted estimate of some groups, which begin at index `first`."""
-        tracker = self._tracker
-        noise = adapted(
-            groups, first, self._rate, state.tracker.knots, tracker.anchors, self.settings
-        )
-        return np.asarray(noise.real)
+    def _groups(self, prediction: Float64 | Complex, carriers: Samples) -> Complex:
+        """Return the analytic signals of the groups, shape `(groups, n)`.
+
+        Args:
+            prediction: shape `(n + 2 * settle_in,)`; its imaginary part is what gains have turned.
+            carriers: the standardised carriers over the same samples, shape `(carriers, ...)`.
+        """
+        groups = [_analytic(self._analytic, prediction)]
+        groups += [self._analytic.apply(np.asarray(one, dtype=np.float64)) for one in carriers]
+        if self._delay is not None:
+            groups.append(_analytic(self._delay, prediction))
+        return np.stack(groups)
+
+
+def summed(prediction: Float64) -> Float64:
+    """Return the sum of the rows of a prediction; one row is returned as it is."""
+    return prediction[0] if len(prediction) == 1 else np.asarray(prediction.sum(axis=0))
+
+
+def _analytic(bandpass: AnalyticBandpass, prediction: Float64 | Complex) -> Complex:
+    """Return the analytic signal of `sum_f g_f x_f`, with real `x_f` and complex gains `g_f`.
+
+    The gains change slowly, so it is the analytic signal of `sum_f Re(g_f) x_f` plus `i` times that
+    of `sum_f Im(g_f) x_f`.
+    """
+    analytic = bandpass.apply(prediction.real)
+    if np.iscomplexobj(prediction):
+        analytic += 1j * bandpass.apply(prediction.imag)
+    return analytic
 
 
 def knots_over(state: AdaptationState | None, span: Span) -> tuple[Knot, ...] | None:

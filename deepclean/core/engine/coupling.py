@@ -17,7 +17,7 @@ from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.bandpass import Band, Bandpass
 from deepclean.core.block import Float64, Samples, Version
 from deepclean.core.buffer import StreamBuffer
-from deepclean.core.engine.adaptation import Adaptation, SpectrumOfSecond
+from deepclean.core.engine.adaptation import Adaptation, SpectrumOfSecond, summed
 from deepclean.core.engine.missing import ALWAYS, Losses, MissingWitnesses
 from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings, resampled_in_gap
 from deepclean.core.engine.state import CouplingState
@@ -85,11 +85,24 @@ class CouplingPipeline:
         reduced = coupling.predictor.reduced
         if reduced is not None:
             self._missing = MissingWitnesses(settings, self.schedule, reduced)
-        self.adaptation = _adaptation(settings, coupling, self.schedule)
+        if coupling.predictor.parts and self.schedule.geometry.mode != "pass":
+            raise ValueError("an estimate in parts is predicted in one pass")
+        self.adaptation: Adaptation | None = None
+        if coupling.adapt is not None:
+            self.adaptation = Adaptation(
+                coupling.adapt,
+                coupling.bandpass,
+                coupling.bands,
+                coupling.carriers,
+                settings.model_rate,
+                self.schedule.interpolation,
+                coupling.predictor.parts,
+            )
 
     def begin(self, start: int) -> CouplingState:
         """Return the streams of a version that begins at `start` (GPS ns), without witnesses."""
-        state = CouplingState(StreamBuffer(len(self.coupling.witnesses), np.float32))
+        rows, parts = len(self.coupling.witnesses), max(1, self.coupling.predictor.parts)
+        state = CouplingState(StreamBuffer(rows, np.float32), StreamBuffer(parts))
         if self.adaptation is not None:
             state.adaptation = self.adaptation.begin(start)
         self.mark_missing(state, BEGINNING, start, reasons.NO_HISTORY)
@@ -148,17 +161,18 @@ class CouplingPipeline:
         start, shape = step * hop + schedule.predicted, schedule.geometry
         window = state.standardised.read(start - shape.before, start + hop + shape.after)
         predicted = self._predict_with_rest(state, window, start, state.losses)
-        state.predicted.append(start, predicted[None])
+        state.predicted.append(start, predicted)
         start = step * hop + schedule.bandpassed
         read = (start - schedule.settle_in, start + hop + schedule.settle_in)
-        prediction = state.predicted.read(*read)[0]
+        prediction = state.predicted.read(*read)
         if self.adaptation is None or state.adaptation is None:
-            bandpassed = self.coupling.bandpass.apply(prediction)
+            bandpassed = self.coupling.bandpass.apply(summed(prediction))
         else:
             carriers = state.standardised.read(*read)[self.adaptation.carriers]
-            groups = self.adaptation.groups(prediction, carriers)
-            self.adaptation.learn(state.adaptation, groups, start, state.invalid, strain)
-            bandpassed = self.adaptation.apply(state.adaptation, groups, start)
+            inside = (read[0], start, start + hop)
+            bandpassed = self.adaptation.estimate(
+                state.adaptation, prediction, carriers, inside, state.invalid, strain
+            )
         state.bandpassed.append(start, bandpassed[None])
         first, count = step * self._settings.hop_strain, self._settings.hop_strain
         window = state.bandpassed.read(*self._interpolator.needs(first, count))
@@ -232,7 +246,7 @@ class CouplingPipeline:
         losses: Losses,
         told: tuple[int, int] = (-ALWAYS, ALWAYS),
     ) -> Float64:
-        """Return a hop of predictions from the witnesses that are there.
+        """Return a hop of predictions from the witnesses that are there, shape `(rows, n)`.
 
         Args:
             state: is told of what goes on without a witness, and of what is invalid.
@@ -278,6 +292,8 @@ class CouplingPipeline:
     ) -> Float64:
         """Return a prediction, with zeros where it fails; that is invalid and never subtracted.
 
+        It has one row, or one for each part that the network gives.
+
         Args:
             state: is told of the spans that are invalid.
             window: standardised witnesses, with the samples that the geometry needs on either side.
@@ -291,8 +307,10 @@ class CouplingPipeline:
             raw = (predictor or self.coupling.predictor).predict(window, shape)
         except Exception as error:  # noqa: BLE001  (whatever a network raises, the strain goes out)
             state.error = error
-            raw = np.full(window.shape[1] - shape.before - shape.after, np.nan)
+            count = window.shape[1] - shape.before - shape.after
+            raw = np.full((max(1, self.coupling.predictor.parts), count), np.nan)
             reason = reasons.MODEL_ERROR
+        raw = np.atleast_2d(raw)
         predicted, bad = finite(raw if wanted is None else np.where(wanted, raw, 0.0))
         for low, high in bad:
             state.invalid.add(*self._spoilt(first + low, first + high), reason)
@@ -326,25 +344,3 @@ def schedule_of(settings: EngineSettings, coupling: Coupling) -> CouplingSchedul
     shape = geometry(coupling.predict, settings.hop_model, predictor.reach, predictor.period)
     memory = 0 if coupling.adapt is None else coupling.adapt.memory * NS
     return CouplingSchedule.of(settings, coupling.bandpass.settle_in, shape, memory)
-
-
-def _adaptation(
-    settings: EngineSettings, coupling: Coupling, schedule: CouplingSchedule
-) -> Adaptation | None:
-    """Return what learns a coupling's gains; None where they are fixed.
-
-    Raises:
-        ValueError: the coupling states no bands.
-    """
-    if coupling.adapt is None:
-        return None
-    if not coupling.bands:
-        raise ValueError("a coupling whose gains are learnt needs its bands")
-    return Adaptation(
-        coupling.adapt,
-        coupling.bandpass,
-        coupling.bands,
-        coupling.carriers,
-        settings.model_rate,
-        schedule.interpolation,
-    )

@@ -21,7 +21,7 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.block import Float64
-from deepclean.core.engine.adaptation import SpectrumOfSecond
+from deepclean.core.engine.adaptation import SpectrumOfSecond, summed
 from deepclean.core.engine.coupling import Coupling, CouplingPipeline
 from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.missing import ALWAYS, Loss, Losses
@@ -163,14 +163,14 @@ class ForecastingPipeline(CouplingPipeline):
         # fresh[j] stands at start - before + j: from the samples before the hop that are compared,
         # over the hop, to I + 1 samples after it, which the interpolation and the next hop read.
         if self.adaptation is None or state.adaptation is None:
-            fresh = self.coupling.bandpass.apply(predicted[low:high])
+            fresh = self.coupling.bandpass.apply(summed(predicted[:, low:high]))
         else:
             reach = schedule.geometry.before
             carriers = standardised[self.adaptation.carriers, low + reach : high + reach]
-            groups = self.adaptation.groups(predicted[low:high], carriers)
-            of_hop = groups[:, before : before + hop]
-            self.adaptation.learn(state.adaptation, of_hop, start, state.invalid, strain)
-            fresh = self.adaptation.apply(state.adaptation, groups, start - before)
+            covered = (predicted_first + low, start, start + hop)
+            fresh = self.adaptation.estimate(
+                state.adaptation, predicted[:, low:high], carriers, covered, state.invalid, strain
+            )
         ramp = settings.ramp * settings.model_rate // NS
         gain = gain_at(
             start - before, start - before + len(fresh), settings.model_rate, state.invalid, ramp

@@ -40,10 +40,12 @@ class AdaptationState:
         groups: the bandpassed groups at the model rate, one row each, from the oldest second on
             that is not learnt from yet.
         tracker: the spectra of the last seconds, and the gains.
+        features: the same of the gains of the model's features; None where they have none.
     """
 
     groups: StreamBuffer
     tracker: TrackerState
+    features: AdaptationState | None = None
 
 
 @dataclass(slots=True)
@@ -70,7 +72,8 @@ class CouplingState:
 
     Args:
         standardised: the standardised witnesses at the model rate, one row each, float32.
-        predicted: the prediction at the model rate, in strain units.
+        predicted: the prediction at the model rate, in strain units; one row, or one for each part
+            that the network gives.
         bandpassed: the bandpassed prediction at the model rate, in strain units.
         noise: the bandpassed prediction at the strain's rate, in strain units.
         valid: the gain at the strain's rate, where nothing waits.

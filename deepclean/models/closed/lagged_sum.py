@@ -39,15 +39,40 @@ class LaggedSum:
             features: `(batch, features, samples)`.
             weights: one for each of all lags.
         """
-        batch, width, count = features.shape
+        batch, _, count = features.shape
         if not self._distinct:
             return features.new_zeros(batch, count)
-        device, rows = features.device, len(self._distinct)
-        matrix = features.new_zeros(rows * width)
-        matrix[self._places.to(device)] = weights[self._used.to(device)]
+        matrix = self._matrix(features, weights)
         before, after = max(0, -self._distinct[0]), max(0, self._distinct[-1])
-        padded = functional.pad(matrix.reshape(rows, width) @ features, (before, after))
+        padded = functional.pad(matrix @ features, (before, after))
         total = padded[:, 0, before + self._distinct[0] :][:, :count]
         for row, lag in enumerate(self._distinct[1:], start=1):
             total = total + padded[:, row, before + lag : before + lag + count]
         return total
+
+    def parts(self, features: Tensor, weights: Tensor) -> Tensor:
+        """Return what each feature adds to the sum, `(batch, features, samples)`.
+
+        Args:
+            features: as of the sum.
+            weights: as of the sum.
+        """
+        count = features.shape[-1]
+        total = torch.zeros_like(features)
+        if not self._distinct:
+            return total
+        matrix = self._matrix(features, weights)
+        before, after = max(0, -self._distinct[0]), max(0, self._distinct[-1])
+        padded = functional.pad(features, (before, after))
+        for row, lag in zip(matrix, self._distinct, strict=True):
+            some = row.nonzero()[:, 0]
+            shifted = padded[:, some, before + lag : before + lag + count]
+            total[:, some] += row[some, None] * shifted
+        return total
+
+    def _matrix(self, features: Tensor, weights: Tensor) -> Tensor:
+        """Return the weight of each distinct lag and feature, shape `(lags, features)`."""
+        device, rows, width = features.device, len(self._distinct), features.shape[1]
+        matrix = features.new_zeros(rows * width)
+        matrix[self._places.to(device)] = weights[self._used.to(device)]
+        return matrix.reshape(rows, width)

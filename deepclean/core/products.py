@@ -248,7 +248,7 @@ def _adaptation(block: CleanedBlock, coupling: str) -> tuple[Series, Series, Ser
     count = block.span.samples(STATE_RATE)
     instants = block.span.start + np.arange(count) * (NS // STATE_RATE)
     # Before anything is learnt, and between the knots of a slow cadence, the last is in force.
-    values, held = np.empty((count, 3), dtype=np.float32), (1.0, 0.0, 0.0)
+    values, held = np.empty((count, 3)), (1.0, 0.0, 0.0)
     for index, second in enumerate(instants // NS + 1):
         held = by_second.get(int(second), held)
         values[index] = held

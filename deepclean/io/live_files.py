@@ -103,9 +103,11 @@ class LiveFiles:
     def check(self) -> None:
         """Look for the strain in the newest files of each stream.
 
+        Frames may hold no strain while a detector is down: that is said, and may change.
+
         Raises:
-            InputError: files can be read, and none has the strain, or none at its rate: the
-                configuration is for another site.
+            InputError: files have the strain, and none at its rate: the configuration is for
+                another site.
         """
         wanted, present = self.channels.strain, set[str]()
         rates: set[int] = set()
@@ -126,11 +128,8 @@ class LiveFiles:
         if self.channels.rate not in rates and rates:
             self.channels.check_rate(min(rates), self.strain.directory)
         if not rates and present:
-            raise InputError(
-                f"no channel {wanted} (strain.channel){hint(wanted, present)}",
-                path=self.strain.directory,
-                channels=[wanted],
-            )
+            said = f"no channel {wanted} (strain.channel){hint(wanted, present)}"
+            _log.warning("%s: %s; waiting for frames that have it", self.strain.directory, said)
         if present:
             self.channels.check_state(present)
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from deepclean.core import channels, reasons
 from deepclean.core.adapt.knot import Knot
-from deepclean.core.block import Estimate, GateFinding, Quality, Series
+from deepclean.core.block import Estimate, Series
 from deepclean.core.frame import CleanedFrame
+from deepclean.core.gate.measures import GateFinding, Quality
 from deepclean.core.time import NS, Span, format_gps
 
 _log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from deepclean import __version__
 from deepclean.config import Config
 from deepclean.core import reasons
-from deepclean.core.block import Quality
+from deepclean.core.gate.measures import Quality
 from deepclean.core.gate.verdicts import MEASURES
 from deepclean.core.products import State
 from deepclean.core.rollout.rollout import What

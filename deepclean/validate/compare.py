@@ -10,7 +10,7 @@ missing witness spoils. A difference that this range does not allow is never exp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +71,7 @@ class DifferentSecond:
         higher: the live run had a higher gain.
         unsettled: a gate's statistics were incomplete in the live run and are complete now.
         ends_low: the gain of the live run fell to 0 at the end, and the replay's does not.
+        adapted: the gains that follow a drift differ, by their channels.
         accounted: the gains in the frame allow every sample, and no channel differs that they do
             not explain.
     """
@@ -84,6 +85,7 @@ class DifferentSecond:
     higher: bool = False
     unsettled: bool = False
     ends_low: bool = False
+    adapted: bool = False
     accounted: bool = False
 
     @property
@@ -178,7 +180,8 @@ class Comparison:
             self._state in expected and any(d.channel == self._state for d in differences)
         )
         names = channels.product_names(self._strain, self._products).values()
-        allowed = switched or all(_allowed(block, gains, *both(name)) for name in names)
+        adapted = self._adapted(block, both)
+        allowed = switched or all(_allowed(block, gains, adapted, *both(name)) for name in names)
         return DifferentSecond(
             block.span.start // NS,
             None,
@@ -189,8 +192,15 @@ class Comparison:
             higher=bool(np.any(higher)),
             unsettled=bool((off & State.SETTLED).any()),
             ends_low=ends_low,
+            adapted=adapted,
             accounted=plain and allowed,
         )
+
+    def _adapted(self, block: CleanedBlock, both: Callable[[str], tuple[Samples, Samples]]) -> bool:
+        """Return whether the gains that follow a drift are others in the replay."""
+        following = [name for name, one in block.estimates.items() if one.knots is not None]
+        told = [n for c in following for n in channels.adaptation(self._interferometer, c)]
+        return any(_different(*both(name)).any() for name in told)
 
 
 def _different(first: Samples, second: Samples) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -213,9 +223,22 @@ def _difference(name: str, held: Series, series: Series, different: Samples) -> 
 
 
 def _allowed(
-    block: CleanedBlock, gains: Mapping[str, Samples], archived: Samples, replayed: Samples
+    block: CleanedBlock,
+    gains: Mapping[str, Samples],
+    adapted: bool,
+    archived: Samples,
+    replayed: Samples,
 ) -> bool:
-    """Return whether the gains allow all samples of a product that differ."""
+    """Return whether the gains allow all samples of a product that differ.
+
+    Args:
+        block: of the replay.
+        gains: in the archived frame, by coupling.
+        adapted: whether the gains that follow a drift differ: then each estimate may be another, up
+            to its greatest sample.
+        archived: samples of the product.
+        replayed: the same of the replay.
+    """
     different = _different(archived, replayed)
     if not different.any():
         return True
@@ -226,6 +249,9 @@ def _allowed(
     low, high = np.zeros(len(raw)), np.zeros(len(raw))
     scale = 0.0
     for coupling, estimate in block.estimates.items():
+        if adapted and estimate.knots is not None:
+            peak = np.abs(estimate.noise).max()
+            low, high = low - peak, high + peak
         part = np.repeat(gains[coupling].astype(np.float64), count) * estimate.noise
         low += np.minimum(part, estimate.noise)
         high += np.maximum(part, estimate.noise)

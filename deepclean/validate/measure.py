@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from deepclean.core.block import CleanedBlock, Float64, Quality
+from deepclean.core.block import CleanedBlock, Float64
 from deepclean.core.engine.engine import Engine
+from deepclean.core.gate.measures import Quality
 from deepclean.core.gate.quality import RunningSpectra
 from deepclean.core.spectra import (
     SEGMENT,

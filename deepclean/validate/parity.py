@@ -12,6 +12,8 @@ there is a cause. A cause shows as a difference between the channels of the fram
 | | or the second is right before such a second |
 | gate_memory | a gain or SETTLED differs, within the history after a late frame or a switch, |
 | | which the gate remembers |
+| adaptation | the gains that follow a drift differ, within the history after a late frame, a |
+| | switch or a start, on which they rest |
 | restart | a gain is lower or SETTLED is 0, within the engine's history after the first frame |
 | | after a gap |
 
@@ -156,6 +158,8 @@ def explain(
     late = [second.start for second in sound if second.late]
     switched = [second.start for second in sound if second.switched]
 
+    adapted = [second.start for second in sound if second.adapted]
+
     def beside(second: DifferentSecond, whens: Sequence[int], before: int, after: int) -> bool:
         return any(-before <= second.start - when <= after for when in whens)
 
@@ -180,6 +184,12 @@ def explain(
             ("gate_memory", beside(second, switched, 0, history if told else reach)),
             # The last cause: a start may have had all its history; the causes above are certain.
             ("restart", held_back and beside(second, starts, 0, history if told else reach)),
+            # A gain runs from its value a second ago to the one that the frame tells.
+            (
+                "adaptation",
+                beside(second, adapted, 1, 1)
+                and beside(second, [*late, *switched, *starts], 0, history),
+            ),
         ]
         return next((name for name, holds in causes if holds), UNEXPLAINED)
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deepclean.core.block import CleanedBlock, Quality, Series
+from deepclean.core.block import CleanedBlock, Series
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.gate.band_power import BandPower
+from deepclean.core.gate.measures import Quality
 from deepclean.core.gate.verdicts import CORRELATED
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import NOISE, START, Record, transparent

@@ -18,6 +18,7 @@ QUICK = (
     "training.epochs=3",
     "training.validation_seconds=16",
     "training.validation_fraction=0.25",
+    "training.architecture=autoencoder",
     "training.architecture_options={hidden: [8, 8]}",
 )
 

@@ -49,7 +49,15 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """The toy's site; its frames have the canary's product, which a replay cannot know."""
     made = site.make_site(tmp_path_factory.mktemp("site"))
     products = ("OUT_DQ", "PRODUCTION", "CANARY")
-    return made.model_copy(update={"output": made.output.model_copy(update={"products": products})})
+    made = made.model_copy(update={"output": made.output.model_copy(update={"products": products})})
+    return with_adaptation(made, "off")
+
+
+def with_adaptation(config: Config, mode: str) -> Config:
+    """Return the configuration with another `adapt` of its coupling."""
+    (name,) = config.couplings
+    coupling = config.couplings[name].model_copy(update={"adapt": mode})
+    return config.model_copy(update={"couplings": type(config.couplings)({name: coupling})})
 
 
 def live(
@@ -145,6 +153,19 @@ def test_end_of_a_run_has_no_lookahead(config: Config, archive: Path) -> None:
     assert max(reasons(found)) == HIGH - 1
 
 
+def test_gains_that_follow_a_drift_remember_a_late_witness(config: Config, tmp_path: Path) -> None:
+    following = with_adaptation(config, "gain")
+    live(following, tmp_path, without(LINE, 70))
+    found = compared(following, tmp_path)
+    assert found.passed
+    said = reasons(found)
+    assert said[70] == "late_frame"
+    assert {second for second, reason in said.items() if reason == "adaptation"}
+    assert min(said) >= 69
+    changed = tampered(tmp_path, tmp_path / "a", 60, out=lambda samples: samples * 1.01)
+    assert reasons(compared(following, changed))[60] == "unexplained"
+
+
 def test_late_witness_is_explained(config: Config, tmp_path: Path) -> None:
     live(config, tmp_path, without(LINE, 70))
     found = compared(config, tmp_path)
@@ -193,7 +214,8 @@ def test_other_model_is_explained(config: Config, archive: Path, tmp_path: Path)
     scalers = replace(model.scalers, strain_std=0.5 * model.scalers.strain_std)
     path = models.write_model(tmp_path, model.network, scalers, Description(**described))
     file = config.models.directory.parent / "toy.yaml"
-    other = load(file, [f"couplings.30Hz.model={path}", *site.GATES], {})
+    changes = [f"couplings.30Hz.model={path}", "couplings.30Hz.adapt=off", *site.GATES]
+    other = load(file, changes, {})
     found = compared(other, archive)
     assert found.passed
     assert set(reasons(found).values()) == {"model_switch"}

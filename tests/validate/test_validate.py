@@ -377,7 +377,8 @@ def test_model_that_adds_noise_is_kept_out_and_reported(config: Config, tmp_path
     scalers = replace(model.scalers, strain_std=5 * model.scalers.strain_std)
     path = models.write_model(tmp_path, model.network, scalers, description)
     file = config.models.directory.parent / "toy.yaml"
-    turned = load(file, [f"couplings.30Hz.model={path}", *site.GATES], {})
+    changes = [f"couplings.30Hz.model={path}", "couplings.30Hz.adapt=off", *site.GATES]
+    turned = load(file, changes, {})
     report = validated(turned, high=40, against=config).report
     run, other = report["runs"]
     ratio = run["couplings"]["30Hz"]["asd_ratio"]

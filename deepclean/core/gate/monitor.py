@@ -20,7 +20,7 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.bandpass import Band
-from deepclean.core.block import Block, Float64, Gap, GateFinding, Quality, Version
+from deepclean.core.block import Block, Float64, Gap, Version
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.gain import InvalidSpans, gain_over
 from deepclean.core.gate.band_power import BandPower, band_power, highest_before, with_lowest_floor
@@ -33,6 +33,7 @@ from deepclean.core.gate.levels import (
     slot_levels,
     usual_level,
 )
+from deepclean.core.gate.measures import GateFinding, Quality
 from deepclean.core.gate.settings import GateSettings
 from deepclean.core.gate.state import BEGINNING, CouplingMonitor, EstimateStream, MonitorState
 from deepclean.core.gate.table import Verdict, step

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepclean.core.block import Float64, Quality
+from deepclean.core.block import Float64
 from deepclean.core.gate.cadence import STEP
+from deepclean.core.gate.measures import Quality
 from deepclean.core.spectra import SEGMENT, Bins, Complex, density, median_bias
 
 

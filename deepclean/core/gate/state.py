@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from deepclean.core.block import Float64, GateFinding, Quality, Version
+from deepclean.core.block import Float64, Version
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.copying import copy_state
 from deepclean.core.gain import InvalidSpans
 from deepclean.core.gate.band_power import BandPower
 from deepclean.core.gate.cadence import FAST_STEP, SLOT
+from deepclean.core.gate.measures import GateFinding, Quality
 from deepclean.core.gate.quality import RunningSpectra, StrainLevel
 from deepclean.core.gate.table import Gate
 from deepclean.core.spectra import Bins

@@ -35,8 +35,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from deepclean.core import reasons
-from deepclean.core.block import GateFinding
 from deepclean.core.gate.cadence import FAST_STEP, SLOT
+from deepclean.core.gate.measures import GateFinding
 from deepclean.core.gate.settings import GateSettings
 
 

@@ -29,9 +29,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepclean.core.block import Float64, GateFinding, Quality
+from deepclean.core.block import Float64
 from deepclean.core.gate.band_power import BandPower, Looks
 from deepclean.core.gate.cadence import FAST_STEP
+from deepclean.core.gate.measures import GateFinding, Quality
 from deepclean.core.gate.settings import GateSettings
 from deepclean.core.gate.table import Verdict
 from deepclean.core.time import NS

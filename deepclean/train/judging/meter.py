@@ -21,7 +21,8 @@ from scipy import stats
 
 from deepclean.core import reasons
 from deepclean.core.bandpass import Band
-from deepclean.core.block import CleanedBlock, Estimate, Float64, Quality, Series
+from deepclean.core.block import CleanedBlock, Estimate, Float64, Series
+from deepclean.core.gate.measures import Quality
 from deepclean.core.spectra import SEGMENT, Bins, density, median_bias, transform
 from deepclean.core.time import NS, Span
 

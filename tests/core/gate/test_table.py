@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepclean.core import reasons
-from deepclean.core.block import GateFinding
 from deepclean.core.gate import table
 from deepclean.core.gate.cadence import FAST_STEP, SLOT
+from deepclean.core.gate.measures import GateFinding
 from deepclean.core.gate.table import (
     TRANSITIONS,
     Closing,

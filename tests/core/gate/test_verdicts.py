@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deepclean.core.block import Quality
 from deepclean.core.gate.band_power import BandPower
+from deepclean.core.gate.measures import Quality
 from deepclean.core.gate.table import Verdict
 from deepclean.core.gate.verdicts import (
     CORRELATED,

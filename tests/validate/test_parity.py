@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from deepclean.config import Config
+from deepclean.config.types import FrozenMap
 from deepclean.core.block import Gap, Samples, Series
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS, Span
@@ -57,7 +58,7 @@ def with_adaptation(config: Config, mode: str) -> Config:
     """Return the configuration with another `adapt` of its coupling."""
     (name,) = config.couplings
     coupling = config.couplings[name].model_copy(update={"adapt": mode})
-    return config.model_copy(update={"couplings": type(config.couplings)({name: coupling})})
+    return config.model_copy(update={"couplings": FrozenMap({name: coupling})})
 
 
 def live(

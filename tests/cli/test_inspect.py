@@ -21,7 +21,9 @@ from tests.helpers.small_site import START
 def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two cleaned frames, the second of them beside a second without witnesses."""
     place = tmp_path_factory.mktemp("site")
-    config = site.make_site(place, seconds=12, no_witnesses=[START + 6])
+    config = site.make_site(
+        place, "couplings.60Hz.adapt=gain", seconds=12, no_witnesses=[START + 6]
+    )
     clean(config, START + 4, START + 7, place / "cleaned")
     return sorted((place / "cleaned").glob("*.gwf"))
 

@@ -39,7 +39,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return site.make_site(tmp_path_factory.mktemp("site"))
+    return site.make_site(tmp_path_factory.mktemp("site"), "couplings.60Hz.adapt=gain")
 
 
 def names(series: dict[str, float]) -> set[str]:

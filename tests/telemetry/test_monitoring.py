@@ -56,7 +56,7 @@ def without_witnesses(config: Config, second: int) -> None:
 
 def half_minute(place: Path) -> Run:
     """Return a run of 30 frames, one of which had no witnesses."""
-    config = site.make_site(place)
+    config = site.make_site(place, "couplings.60Hz.adapt=gain")
     run = Run(config)
     run.over(30, {20: without_witnesses})
     return run

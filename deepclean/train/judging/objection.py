@@ -16,8 +16,8 @@ MOSTLY_OPEN = 0.5
 def objection(figures: Mapping[str, float]) -> str:
     """Return why a model must not be put in force; empty if it may be.
 
-    It must beat no cleaning beyond chance, the site's gate must be open for most of the time, and
-    it must beat the version that it would replace beyond chance.
+    It must beat no cleaning beyond chance, and so the version that it would replace. Where there are
+    data enough to judge the site's gate, it must be open for most of the time.
 
     Args:
         figures: what its manifest says of its validation.
@@ -30,12 +30,8 @@ def objection(figures: Mapping[str, float]) -> str:
             f"it does not beat no cleaning beyond chance: ASD ratio {ratio:.4f} over "
             f"{figures.get('seconds', 0.0):.0f} s, {_needed(sigma)}"
         )
-    if figures.get("gate_open", 1.0) < MOSTLY_OPEN:
-        if not figures.get("gate_seconds"):
-            return (
-                "the site's gate cannot be judged: no held-out stretch is longer than the engine's "
-                "history"
-            )
+    # A gate of which nothing is known begins closed and judges for itself.
+    if figures.get("gate_seconds") and figures.get("gate_open", 1.0) < MOSTLY_OPEN:
         return f"the site's gate would be shut most of the time: {gate_in_words(figures)}"
     over = figures.get("production_sigma", BEYOND_CHANCE)
     if over < BEYOND_CHANCE:
@@ -55,6 +51,8 @@ def gate_in_words(figures: Mapping[str, float]) -> str:
     """
     if "gate_open" not in figures:
         return ""
+    if not figures["gate_seconds"]:
+        return "not judged: no held-out stretch is longer than the engine's history"
     said = f"open for {figures['gate_open']:.1%} of {figures['gate_seconds']:.0f} s"
     closed = [
         f"{key.removeprefix('closed_')} for {value:.0f} s"

@@ -25,7 +25,7 @@ from deepclean.train.judging.evaluate import (
 )
 from deepclean.train.judging.heldout import HeldOut, longest_parts
 from deepclean.train.judging.meter import ValidationFigures, significance
-from deepclean.train.judging.objection import objection
+from deepclean.train.judging.objection import gate_in_words, objection
 from tests.helpers.settings import predict_settings
 from tests.helpers.training_site import (
     FLOOR,
@@ -166,12 +166,14 @@ def test_the_gate_is_judged_from_the_first_second_on(tmp_path: Path) -> None:
     assert objection(wrong.numbers()).startswith("it does not beat no cleaning beyond chance")
 
 
-def test_a_gate_that_cannot_be_judged_is_no_good_one(tmp_path: Path) -> None:
+def test_a_gate_that_cannot_be_judged_is_no_objection(tmp_path: Path) -> None:
     found = gated(tmp_path, {"good": late}, [Span.of_seconds(START + 150, 12)])
     gate = found["good"].figures.gate
     assert gate is not None
     assert gate.seconds == 0
-    assert objection(found["good"].figures.numbers()).startswith("the site's gate cannot be judged")
+    numbers = found["good"].figures.numbers()
+    assert objection(numbers) == ""
+    assert gate_in_words(numbers).startswith("not judged: no held-out stretch is longer")
 
 
 def test_models_are_paired_by_segment(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ MOSTLY_OPEN = 0.5
 def objection(figures: Mapping[str, float]) -> str:
     """Return why a model must not be put in force; empty if it may be.
 
-    It must beat no cleaning beyond chance, and so the version that it would replace. Where there are
-    data enough to judge the site's gate, it must be open for most of the time.
+    It must beat no cleaning beyond chance, and so the version that it would replace. Where there
+    are data enough to judge the site's gate, that must be open for most of the time.
 
     Args:
         figures: what its manifest says of its validation.

@@ -121,14 +121,14 @@ class DirectoryWatch:
             self._check()
 
     def _check(self) -> None:
-        if self._observer is not None and not self._alive(self._observer):
+        if self._observer is not None and not self._observer.is_alive():
             self.errors += 1
             _log.warning("a thread that watches for files died; beginning anew")
             self._close()
         for position, tail in enumerate(self._tails):
             identity = _identity(tail.directory)
             armed = self._armed.get(position)
-            if armed is not None and armed.identity != identity:
+            if armed is not None and (armed.identity != identity or not self._alive(armed)):
                 self.errors += 1
                 _log.warning("the watch on %s died; arming it anew", tail.directory)
                 self._disarm(position)
@@ -160,9 +160,9 @@ class DirectoryWatch:
         if self._observer is not None and all(a.watch != watch for a in self._armed.values()):
             self._observer.unschedule(watch)
 
-    @staticmethod
-    def _alive(observer: BaseObserver) -> bool:
-        return observer.is_alive() and all(e.is_alive() for e in observer.emitters)
+    def _alive(self, armed: _Armed) -> bool:
+        emitters = () if self._observer is None else self._observer.emitters
+        return any(e.watch == armed.watch and e.is_alive() for e in emitters)
 
     def _close(self) -> None:
         self._armed.clear()

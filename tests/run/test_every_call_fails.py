@@ -86,10 +86,11 @@ class Stream:
         ledger = daemon.ledger
         assert ledger.balanced
         assert ledger.inside == 0
-        assert ledger.frames_in == self.seconds
-        assert not ledger.gaps
+        # Strain that the library fails to read in a file that is whole is a gap of its second.
+        gaps = ledger.gaps.total()
+        assert ledger.frames_in + gaps == self.seconds
         assert not ledger.ignored
-        lost = ledger.lost.total()
+        lost = ledger.lost.total() + gaps
         assert lost <= 1
         outputs = self.outputs()
         assert len(self.whole.keys() - outputs.keys()) <= lost

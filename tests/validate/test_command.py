@@ -112,7 +112,7 @@ document.getElementById("f").onload = () => {{
     ).stdout
     seen = json.loads(dom.split('<p id="seen">')[1].split("</p>")[0])
     assert seen["verdict"].startswith("In spec")
-    assert seen["images"] == seen["loaded"] == 9
+    assert seen["images"] == seen["loaded"] == 10
     assert seen["tiles"] == 4
     assert seen["overflow"] == 0
     red = int(seen["back"].removeprefix("rgb(").split(",")[0])

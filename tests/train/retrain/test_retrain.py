@@ -362,7 +362,7 @@ NETWORK = [
     # A few minutes of training leave something beside the band, which a gate would not let through.
     "couplings.30Hz.bandpass.transition=4",
     "gate.enabled=false",
-    "retrain.criteria=[guard=1.1]",
+    "retrain.criteria=[guard=1.5]",
 ]
 
 

@@ -293,6 +293,7 @@ sys.exit(gpu.main())
 """
 
 
+@pytest.mark.slow
 def test_the_gpus_script_needs_little_and_runs_without_a_gpu(tmp_path: Path) -> None:
     command = [sys.executable, "-c", BLOCKED, "--quick", "--json", str(tmp_path / "gpu.json")]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}

@@ -171,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--training", type=int, default=512, help="seconds of training data")
     parser.add_argument("--hardware", type=int, default=0, help="seed of the couplings")
     parser.add_argument("--site", nargs="*", default=[site.name for site in SITES])
+    parser.add_argument("--model", nargs="*", help="only these, such as 'closed form'")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     _line(["site", "model", "raw", "PRODUCTION", "OUT_DQ", "closings", "closed"])
@@ -179,6 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.site:
         made = estimated(site_named(name), options.hardware, options.training, options.seconds)
         for model, estimate in made.estimates.items():
+            if options.model and model not in options.model:
+                continue
             found = judge(made.site, made.data, estimate, settings)
             figures = (f"{one:.4f}" for one in found[:3])
             _line([name, model, *figures, str(found.closings), f"{100 * found.closed:.1f} %"])

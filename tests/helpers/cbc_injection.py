@@ -224,8 +224,8 @@ def replayed(path: Path, like: Injection, strength: float) -> dict[str, float]:
         name: matched_filter(one[first:stop], RATE, density, frequencies, like)
         for name, one in strains.items()
     }
-    # Both mergers are 16 to 17 s into their files. From 28 s on the Hanford strain's own line of
-    # 60 Hz cancels the simulated one, so that cleaning raises the band's power fourfold: there a gate
-    # has to close.
+    # Both mergers are 16 to 17 s into their files. From 28 s on the Hanford strain's own line
+    # of 60 Hz cancels the simulated one, so that cleaning raises the band's power fourfold: there
+    # a gate has to close.
     gain = min(float(block.estimates["60Hz"].gain.min()) for block in cleaned[14:26])
     return {**found, "gain": gain}

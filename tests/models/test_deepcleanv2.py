@@ -172,6 +172,7 @@ def official(config: Config, place: Path, into: Path) -> Float64:
     return series.samples
 
 
+@pytest.mark.slow
 def test_it_cleans_what_our_own_format_cleans(tmp_path: Path) -> None:
     """Named in the configuration, it cleans frames as the same model of our own format does."""
     demo = CONFIGURATIONS / "demo.yaml"

@@ -151,7 +151,12 @@ def test_replay_without_record_has_one_version(
     ("first", "then", "withdrawn"),
     [
         (production, lambda config: production(config, 1), "production"),
-        (candidate, lambda config: lambda: point(config, 1, "canary"), "canary"),
+        pytest.param(
+            candidate,
+            lambda config: lambda: point(config, 1, "canary"),
+            "canary",
+            marks=pytest.mark.slow,
+        ),
         (candidate, lambda config: candidate(config, None), "canary"),
     ],
 )

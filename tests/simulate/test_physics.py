@@ -129,7 +129,10 @@ def test_nothing_couples_outside_the_band(site: Site, made: dict[str, Series]) -
     assert np.abs(raw[1][outside] / floor[1][outside] - 1).max() < 1e-3
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name == "V1" else name for name in SHIPPED],
+)
 def test_strength_is_what_the_coupling_says(name: str) -> None:
     site = configured_site(name)
     simulator = Simulator(site)

@@ -109,7 +109,7 @@ def test_seed_decides_the_weights(reference: Model, tmp_path: Path) -> None:
     assert not same(reference, trained(tmp_path, "training.seed=6"))
 
 
-@pytest.mark.parametrize("epoch", [1, 3])
+@pytest.mark.parametrize("epoch", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_interrupted_training_ends_the_same(reference: Model, tmp_path: Path, epoch: int) -> None:
     with pytest.raises(StoppedError):
         trained(tmp_path, progress=stop_after(epoch))
@@ -186,6 +186,7 @@ def test_a_parent_of_another_kind_is_refused(reference: Model, tmp_path: Path) -
         trained(tmp_path, *WIENER, parent=baseline)
 
 
+@pytest.mark.slow
 def test_network_beats_the_wiener_filter_at_a_product(tmp_path: Path) -> None:
     data = toy_data(300)
     baseline = trained(tmp_path, *WIENER, data=data)

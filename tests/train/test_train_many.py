@@ -107,6 +107,7 @@ def test_wrong_calls_are_refused(place: Path, deepclean: Run, line: str, said: s
     assert not (place / "models").exists()
 
 
+@pytest.mark.slow
 def test_plan_is_carried_out_a_coupling_at_a_time(place: Path, deepclean: Run) -> None:
     done = deepclean(place, f"{CLUSTER} --scheduler slurm --production --set training.seed=3")
     assert "3 of 3 couplings to be trained" in done.good().stdout

@@ -171,6 +171,7 @@ def test_status_2_where_something_has_to_be_mended(
     deepclean(place, f"{command} {SPAN} {options}").refused(said)
 
 
+@pytest.mark.slow
 def test_replay_of_fetched_data(deepclean: Run, place: Path, command: str, tmp_path: Path) -> None:
     asked = f"{command.replace('validate', 'replay')} --start {START + 40} --end {START + 44}"
     assert deepclean(place, f"{asked} --output {tmp_path / 'a'}").returncode == 0

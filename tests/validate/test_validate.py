@@ -153,6 +153,7 @@ def test_residual_is_gaussian(run: dict[str, Any]) -> None:
 SIGNAL = Injection((START + 70) * NS, 40.0, 40.0, 2000.0)
 
 
+@pytest.mark.slow
 def test_where_shards_end_changes_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = validated(config).report["runs"][0]
     monkeypatch.setattr(shards, "SHARD", 64 * NS)

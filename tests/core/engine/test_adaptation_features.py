@@ -257,7 +257,10 @@ def test_faults_in_any_cut(
     assert same_bits(strain_of(pieces), strain_of(whole))
 
 
-@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize(
+    "kind",
+    ["waits", "hasty", pytest.param("short hops", marks=pytest.mark.slow), "long hops"],
+)
 def test_the_strain_of_a_second_changes_no_gain_of_it(kind: str) -> None:
     """The gains of a second rest on the seconds before it, so no signal subtracts itself."""
     data, whole = record(), at_once(kind, "carrier")

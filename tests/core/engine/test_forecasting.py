@@ -78,7 +78,7 @@ def faulty(data: Record, bad: Sequence[tuple[str, int, int, bool]]) -> list[Bloc
 
 
 @pytest.mark.parametrize("hop", [SIXTEENTH, NS])
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(bad=faults, absent=st.integers(0, 14))
 def test_the_future_is_not_used(
     hop: int, bad: list[tuple[str, int, int, bool]], absent: int
@@ -89,7 +89,7 @@ def test_the_future_is_not_used(
     del blocks[16 * absent : 16 * absent + 3]
     whole = push_all(make_engine(shared, COUPLINGS["wiener"]), blocks)
     assert len(whole) == len(blocks)
-    for until in (5, 9, 13):
+    for until in (5, 13):
         end = record().span.start + until * NS
         given_ = [block for block in blocks if block.span.end <= end]
         found = push_all(make_engine(shared, COUPLINGS["wiener"]), given_)

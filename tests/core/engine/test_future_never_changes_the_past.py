@@ -158,7 +158,7 @@ KINDS = ["samples", "nan", "inf", "gap", "absent", "slow", "rate", "missing"]
 
 @every_engine
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(
     st.integers(4, 7),
     st.integers(1, 2),

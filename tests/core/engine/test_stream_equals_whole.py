@@ -82,7 +82,7 @@ lengths = st.lists(
     ("kind", "coupling"),
     [("waits", "pass"), ("waits", "windows"), *(("hasty", c) for c in COUPLINGS)],
 )
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(start=st.integers(0, 20 * 16), end=st.integers(40 * 16, 70 * 16), cuts=lengths)
 def test_any_cut_and_start(kind: str, coupling: str, start: int, end: int, cuts: list[int]) -> None:
     whole = at_once(coupling, kind)
@@ -98,7 +98,7 @@ def test_any_cut_and_start(kind: str, coupling: str, start: int, end: int, cuts:
     ("kind", "coupling", "seconds"),
     [*(("waits", c, 6) for c in ("pass", "windows", "average")), ("hasty", "wiener", 12)],
 )
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(start=st.integers(0, 16), cuts=lengths)
 def test_short_hops_in_any_cut_give_the_same_bits(
     kind: str, coupling: str, seconds: int, start: int, cuts: list[int]
@@ -117,7 +117,7 @@ faults = st.lists(
 
 
 @pytest.mark.parametrize("hop", [SIXTEENTH, NS])
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(faults, lengths)
 def test_faults_in_any_cut(hop: int, bad: list[tuple[str, int, int]], cuts: list[int]) -> None:
     data = record().between(0, 10 * NS)

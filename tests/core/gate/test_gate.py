@@ -179,7 +179,7 @@ def test_one_bad_sample_costs_the_same_however_the_stream_is_cut() -> None:
         np.testing.assert_array_equal(bits, expected)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(bad_times, st.integers(0, 20 * 16))
 def test_engines_agree_after_history(bad: list[tuple[float, float, float]], skipped: int) -> None:
     data = record(60)

@@ -196,6 +196,7 @@ def test_a_worse_one_than_production(deepclean: Run, good: Path) -> None:
     assert "0.0 standard errors where 3 are needed" in again.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_retraining_that_is_worse_than_production(deepclean: Run, good: Path) -> None:
     worse = "--set training.architecture=wiener --set retrain.criteria=[relative=none]"
     done = deepclean(good, f"{RETRAIN} {worse}").good()
@@ -207,6 +208,7 @@ def test_a_retraining_that_is_worse_than_production(deepclean: Run, good: Path) 
     assert line["figures"]["production_sigma"] < -3
 
 
+@pytest.mark.slow
 def test_a_retraining_of_a_drifted_coupling_is_the_canary(deepclean: Run, good: Path) -> None:
     made = wandering(SECONDS)
     drifted = {STRAIN: 2 * made[STRAIN] - made["floor"]}

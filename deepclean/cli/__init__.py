@@ -7,8 +7,10 @@ import sys
 import typer
 
 from deepclean.cli import (
+    check,
     cluster,
     config,
+    init,
     inspect,
     models,
     replay,
@@ -32,6 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init")(init.init)
+app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("inspect")(inspect.inspect)

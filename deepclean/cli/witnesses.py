@@ -173,7 +173,7 @@ def _bands(
             raise ConfigError(f"--coupling {coupling} needs --config")
         stored.directory(config, coupling)  # raises if the coupling is unknown
     if given:
-        return tuple(map(_band, given))
+        return tuple(map(to_band, given))
     if config is not None and coupling is not None:
         return config.couplings[coupling].bands
     if model is not None:
@@ -181,7 +181,8 @@ def _bands(
     raise ConfigError("no band: give --band LOW-HIGH or --coupling NAME")
 
 
-def _band(text: str) -> Band:
+def to_band(text: str) -> Band:
+    """Return a band that an option states as LOW-HIGH, in Hz."""
     try:
         low, high = map(float, text.split("-"))
     except ValueError:

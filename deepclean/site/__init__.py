@@ -1,0 +1,1 @@
+"""What is at a site: its streams of files, and a configuration for them."""

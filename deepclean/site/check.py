@@ -198,7 +198,7 @@ def _models(config: Config) -> Iterator[Finding]:
         except DeepCleanError as error:
             faults.setdefault(str(error), []).append(name)
         else:
-            said = f"version {model.version} in production, {model.architecture}"
+            said = f"version {model.version} in production, {model.architecture['name']}"
             yield Finding(f"couplings.{name}", said)
     for fault, names in faults.items():
         remedy = "`deepclean train` them, or set enabled: false for those that are not wanted"

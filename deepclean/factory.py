@@ -73,6 +73,7 @@ def predictor(model: Model, groups: Sequence[int] = ()) -> Predictor:
         version=model.version,
         reduced=None if equations is None else SolvedNetworks(model, equations, runs),
         parts=max(groups) + 1 if groups else 0,
+        loudest=model.loudest,
     )
 
 

@@ -39,6 +39,7 @@ from deepclean.core.block import Block, Float64, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
+from deepclean.core.gate.levels import slot_levels
 from deepclean.core.predict import Predictor
 from deepclean.core.reach import Reach
 from deepclean.core.time import Span
@@ -79,11 +80,14 @@ class Estimated:
         site: whose.
         data: the stretch.
         estimates: outputs by the model's name, before the bandpass, strain, shape `(n,)`.
+        loudest: level of the loudest sixteenth of a second of the closed form's estimate in the
+            training's data, strain: what a manifest would say of it.
     """
 
     site: Site
     data: Recording
     estimates: dict[str, Float64]
+    loudest: float
 
 
 def estimated(site: Site, hardware: int, training: int, seconds: int) -> Estimated:
@@ -91,13 +95,14 @@ def estimated(site: Site, hardware: int, training: int, seconds: int) -> Estimat
     bandpass = make_bandpass(BANDPASS, [site.band], RATE)
     learnt = site.record(hardware, TRAINING, training, RATE)
     data = site.record(hardware, TESTING, seconds, RATE, clean=True)
-    made = {
-        name: predict(SOLVED[name](learnt, site, bandpass), data)[0]
-        for name in ("closed form", "linear")
-    }
+    models = {name: SOLVED[name](learnt, site, bandpass) for name in ("closed form", "linear")}
+    made = {name: predict(model, data)[0] for name, model in models.items()}
+    past = bandpass.apply(predict(models["closed form"], learnt)[0])
+    count = RATE // 16
+    loudest = float(slot_levels(past[: len(past) // count * count], count).max())
     for level in (0.3, 0.8):
         made[f"closed form + {level:g}"] = made["closed form"] + level * spread(site, seconds)
-    return Estimated(site, data, made)
+    return Estimated(site, data, made, loudest)
 
 
 def spread(site: Site, seconds: int) -> Float64:
@@ -110,8 +115,14 @@ def spread(site: Site, seconds: int) -> Float64:
     return STRAIN * scene.cut(noise * wandering / np.sqrt(1.25))
 
 
-def engine(site: Site, settings: EngineSettings) -> Engine:
-    """Return an engine whose only witness is the output of a model, in units of `STRAIN`."""
+def engine(site: Site, settings: EngineSettings, loudest: float = 0.0) -> Engine:
+    """Return an engine whose only witness is the output of a model, in units of `STRAIN`.
+
+    Args:
+        site: whose band is cleaned.
+        settings: of the engine.
+        loudest: level of a sixteenth of a second, strain, that the model's manifest would state.
+    """
     coupling = CouplingConfig(bands=(site.band,), witnesses=("MODEL",))
     chosen = predict_settings(coupling, RATE)
 
@@ -119,7 +130,14 @@ def engine(site: Site, settings: EngineSettings) -> Engine:
         return inputs[:, 0]
 
     predictor = Predictor(
-        network, np.zeros(1), np.ones(1), 0.0, STRAIN, Reach.both(chosen.edge), version=1
+        network,
+        np.zeros(1),
+        np.ones(1),
+        0.0,
+        STRAIN,
+        Reach.both(chosen.edge),
+        version=1,
+        loudest=loudest,
     )
     bandpass = make_bandpass(BANDPASS, [site.band], RATE)
     made = Coupling("all", ("MODEL",), predictor, chosen, bandpass, (site.band,))
@@ -134,9 +152,15 @@ def usual_settings() -> EngineSettings:
     return EngineSettings(**{**{n: getattr(made, n) for n in made.__slots__}, "gate": gate})
 
 
-def judge(site: Site, data: Recording, estimate: Float64, settings: EngineSettings) -> Judged:
-    """Return what comes out of an engine."""
-    made = engine(site, settings)
+def judge(
+    site: Site,
+    data: Recording,
+    estimate: Float64,
+    settings: EngineSettings,
+    loudest: float = 0.0,
+) -> Judged:
+    """Return what comes out of an engine; `loudest` as `engine` takes it."""
+    made = engine(site, settings, loudest)
     found = [one for block in _blocks(data, estimate) for one in made.push(block)]
     parts = [block.estimates["all"] for block in found]
     noise = np.concatenate([part.noise for part in parts])
@@ -182,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for model, estimate in made.estimates.items():
             if options.model and model not in options.model:
                 continue
-            found = judge(made.site, made.data, estimate, settings)
+            found = judge(made.site, made.data, estimate, settings, made.loudest)
             figures = (f"{one:.4f}" for one in found[:3])
             _line([name, model, *figures, str(found.closings), f"{100 * found.closed:.1f} %"])
 

@@ -238,6 +238,8 @@ class Predictor:
         reduced: the networks for part of the witnesses; None where there are none.
         parts: the number of parts in which the network gives its estimate; 0 where it gives the
             estimate itself. Parts are predicted in one pass.
+        loudest: root mean square of the loudest sixteenth of a second of the estimate, in strain,
+            that was right when the model was judged; 0 where unknown.
     """
 
     network: Network
@@ -251,6 +253,7 @@ class Predictor:
     device: str = "cpu"
     reduced: ReducedNetworks | None = None
     parts: int = 0
+    loudest: float = 0.0
 
     def standardise(self, witnesses: Float64) -> NDArray[np.float32]:
         """Return `(witnesses - mean) / std` as float32, both of shape `(channels, n)`."""

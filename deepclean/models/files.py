@@ -160,6 +160,7 @@ def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
         period=manifest.period,
         network=network,
         device=device,
+        loudest=manifest.validation.get("loudest", 0.0),
     )
 
 

@@ -88,7 +88,8 @@ class Pipeline:
         """Begin the streams of a version at the frontier. It has no witnesses before that."""
         stream.couplings[version] = self.couplings[version].begin(stream.frontier)
         if self._monitor and stream.gates:
-            self._monitor.add(stream.gates, version)
+            loudest = self.couplings[version].coupling.predictor.loudest
+            self._monitor.add(stream.gates, version, loudest)
 
     def end(self, stream: StreamState, version: Version) -> None:
         """End the streams of a version."""

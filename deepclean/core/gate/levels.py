@@ -82,8 +82,9 @@ def has_jumped(level: float, known: float, strain: float, jump: float) -> bool:
 
     Args:
         level: of the slot, strain.
-        known: the usual level (`usual_level`), or the highest of a slot within a second in which
-            cleaning was better than raw beyond chance, whichever is higher.
+        known: the highest of the usual level (`usual_level`), of a slot within a second in which
+            cleaning was better than raw beyond chance, and of a slot that was right when the model
+            was judged: noise that is a product of others comes in bursts, minutes apart.
         strain: root mean square of the raw strain in the band.
         jump: factor over what is known.
     """

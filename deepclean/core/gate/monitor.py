@@ -105,11 +105,18 @@ class GateMonitor:
         state.unfit.add(BEGINNING, start)
         return state
 
-    def add(self, state: MonitorState, version: Version) -> None:
-        """Watch one more version from here on, its gate closed."""
+    def add(self, state: MonitorState, version: Version, loudest: float = 0.0) -> None:
+        """Watch one more version from here on, its gate closed.
+
+        Args:
+            state: of the stream.
+            version: of the model.
+            loudest: level of a slot that was right when the model was judged; 0 where unknown.
+        """
         first = next_multiple(state.slot * SLOT, FAST_STEP)
         bins = self._slow[version.coupling]
         watched = CouplingMonitor.start(first, bins, self.settings.window, self.settings.memory)
+        watched.loudest = loudest
         watched.closed.add(BEGINNING, first + FAST_STEP, reasons.UNSETTLED)
         watched.unsettled.add(BEGINNING, next_multiple(first, STEP) + STEP)
         state.couplings[version] = watched
@@ -201,7 +208,8 @@ class GateMonitor:
         watched.levels.append(level if valid else np.nan)
         if not valid or watched.usual is None or watched.strain is None:
             return
-        known, jump = max(watched.usual, *watched.proven_levels, 0.0), self.settings.jump
+        known = max(watched.usual, *watched.proven_levels, watched.loudest)
+        jump = self.settings.jump
         if has_jumped(level, known, watched.strain.rms, jump):
             factor = level / known if known else np.inf
             found = Conclusion(Verdict.JUMP, GateFinding("jump", factor, jump))

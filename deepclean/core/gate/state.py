@@ -31,6 +31,7 @@ class CouplingMonitor:
         fast_history: the fast measures of a window, one for each look; None where there was none.
         proven_levels: for the looks of `memory` the highest level, where cleaning was better than
             raw; else 0.
+        loudest: level of a slot that was right when the model was judged; 0 where unknown.
         floors: of the strain in the band, with their instants, over two windows.
         closed: where the gate is closed, and why.
         faded: where it begins to be closed after it has faded.
@@ -46,6 +47,7 @@ class CouplingMonitor:
     levels: deque[float]
     fast_history: deque[BandPower | None]
     proven_levels: deque[float]
+    loudest: float = 0.0
     floors: deque[tuple[int, Float64]] = field(default_factory=deque)
     closed: InvalidSpans = field(default_factory=InvalidSpans)
     faded: InvalidSpans = field(default_factory=InvalidSpans)

@@ -22,6 +22,7 @@ from scipy import stats
 from deepclean.core import reasons
 from deepclean.core.bandpass import Band
 from deepclean.core.block import CleanedBlock, Estimate, Float64, Series
+from deepclean.core.gate.cadence import SLOT
 from deepclean.core.gate.measures import Quality
 from deepclean.core.spectra import SEGMENT, Bins, density, median_bias, transform
 from deepclean.core.time import NS, Span
@@ -73,6 +74,8 @@ class ValidationFigures:
         out_dq_ratio: as `asd_ratio`, with the gate.
         gate: what the gate did; None where there is none.
         gains: `log(P_raw / P_cleaned)`, the mean over the bands, of each segment of 2 s.
+        loudest: root mean square of the loudest sixteenth of a second of the estimate, strain,
+            in the seconds that cleaning made better. A gate knows then how loud it may be.
     """
 
     asd_ratio: float
@@ -83,6 +86,7 @@ class ValidationFigures:
     out_dq_ratio: float = 1.0
     gate: GateFigures | None = None
     gains: tuple[float, ...] = ()
+    loudest: float = 0.0
 
     def numbers(self) -> dict[str, float]:
         """Return the figures by name, as a manifest holds them: those that are finite."""
@@ -92,6 +96,7 @@ class ValidationFigures:
             "worst_outside": self.worst_outside,
             "seconds": float(self.seconds),
             "gain_sigma": self.gain_sigma,
+            "loudest": self.loudest,
         }
         if self.gate is not None:
             found["out_dq_ratio"] = self.out_dq_ratio
@@ -122,6 +127,7 @@ class HeldOutMeter:
         self._stop = stop
         self._starts: list[int] = []
         self._powers: list[Float64] = []
+        self._levels: list[float] = []
         self._chunk: list[Float64] = []
         self._medians = np.zeros((2, len(self._bins.outside)))
         self._seconds, self._broken = 0, False
@@ -167,6 +173,7 @@ class HeldOutMeter:
             out_dq_ratio=float(official.mean()),
             gate=self._gate(),
             gains=tuple(gains.mean(axis=1).tolist()),
+            loudest=self._loudest(powers),
         )
 
     def significance_over(self, other: HeldOutMeter) -> float:
@@ -212,6 +219,8 @@ class HeldOutMeter:
         )
         self._seconds += 1
         if self._before is not None:
+            slots = np.array_split(estimate.noise, NS // SLOT)
+            self._levels.append(max(float(np.sqrt(np.mean(one**2))) for one in slots))
             self._measure(block.span.start // NS - 1, np.concatenate([self._before, now], axis=1))
         self._before = now
 
@@ -245,6 +254,12 @@ class HeldOutMeter:
         apart = np.array(self._starts) % 2 == 0
         cut = np.ix_(apart, self._inside)
         return np.asarray(np.log(loud[cut] / quiet[cut]))
+
+    def _loudest(self, powers: Float64) -> float:
+        """Return the highest level of the estimate in a second that ends a better segment."""
+        raw, cleaned = (powers[:, product][:, self._inside] for product in (_RAW, _PRODUCTION))
+        better = np.mean(np.log(cleaned / raw), axis=1) < 0
+        return float(np.max(np.array(self._levels)[better], initial=0.0))
 
     def _worst_outside(self) -> float:
         """Return the ASD ratio outside the bands that is farthest from 1."""

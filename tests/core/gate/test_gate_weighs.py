@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from benchmarks.models.gate import judge, main, spread, usual_settings
 from benchmarks.models.sites import site_named
-from tests.helpers.builders import clean
+from deepclean.core.block import Series
+from deepclean.core.engine.engine import Engine
+from tests.helpers.builders import NOISE, clean
 from tests.helpers.gated_stream import GATED, GATES, RATE, engine, gate_of, record, scaled
 
 SECONDS = 150
@@ -67,3 +71,36 @@ def test_the_benchmark_prints_its_table(capsys: pytest.CaptureFixture[str]) -> N
         "closed form + 0.8",
     ]
     assert all(float(line[4]) < float(line[2]) for line in lines[2:])
+
+
+@pytest.mark.parametrize(
+    ("loudest", "factor", "right", "closes"),
+    [
+        (0.0, 30.0, True, True),  # nobody knows how loud it may be
+        (10.0, 30.0, True, False),  # as loud as when the model was judged, some times over
+        (10.0, 200.0, False, True),  # that it was never
+    ],
+)
+def test_a_burst_that_the_model_knows_is_no_jump(
+    loudest: float, factor: float, right: bool, closes: bool
+) -> None:
+    """Noise that is a product of others comes in bursts; a gate remembers half a minute."""
+    data = record()
+    burst = scaled(data, 25.0, 25.5, factor)
+    if right:
+        witness, quiet = burst.witnesses["FAST"], data.witnesses["FAST"]
+        assert isinstance(witness, Series)
+        assert isinstance(quiet, Series)
+        assert isinstance(burst.strain, Series)
+        more = NOISE * (witness.samples - quiet.samples)
+        burst = replace(burst, strain=Series(data.span, RATE, burst.strain.samples + more))
+    made = engine()
+    made = Engine(
+        made.settings,
+        [
+            replace(one, predictor=replace(one.predictor, loudest=loudest * NOISE))
+            for one in made.versions.production
+        ],
+    )
+    gate = gate_of(clean(made, burst.blocks()))
+    assert (gate[24 * RATE : 26 * RATE] < 1).any() == closes

@@ -170,6 +170,21 @@ def fetch(
     return RemoteData(series)
 
 
+def from_gwpy(data: Mapping[str, Any]) -> RemoteData:
+    """Return what a TimeSeriesDict holds, by full channel name.
+
+    Raises:
+        InputError: a channel has a rate that is not a whole number of Hz.
+    """
+    series = {}
+    for name, found in data.items():
+        rate = _rate(name, found)
+        first = round(float(found.t0.value) * rate)
+        span = Span(first * NS // rate, (first + len(found)) * NS // rate)
+        series[name] = _series(name, found, span)
+    return RemoteData(series)
+
+
 def _reasons(error: Exception) -> Iterator[str]:
     """Yield one message for each source that gwpy tried."""
     if isinstance(error, ExceptionGroup):
@@ -181,13 +196,18 @@ def _reasons(error: Exception) -> Iterator[str]:
 
 
 def _series(name: str, found: Any, span: Span) -> Series:
+    rate = _rate(name, found)
+    try:
+        return Series(span, rate, np.ascontiguousarray(found.value))
+    except ValueError as error:
+        raise InputError(f"{name}: gwpy gave another span: {error}", channels=[name]) from error
+
+
+def _rate(name: str, found: Any) -> int:
     rate = float(found.sample_rate.value)
     if not rate.is_integer():
         raise InputError(f"{name}: a rate of {rate} Hz is not whole", channels=[name])
-    try:
-        return Series(span, int(rate), np.ascontiguousarray(found.value))
-    except ValueError as error:
-        raise InputError(f"{name}: gwpy gave another span: {error}", channels=[name]) from error
+    return int(rate)
 
 
 def _cut(series: Series | None, span: Span) -> Series | Gap:

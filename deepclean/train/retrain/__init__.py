@@ -4,8 +4,8 @@
 `refit` solves a closed form in production anew, from the statistics in `cells`; `search` trains.
 `split` selects the seconds for training and the held-out seconds. `verdict` compares a candidate
 with production, with the engine and the gates of a live run. `publish` makes it the canary. `lock`
-prevents a second retraining, `log` records the outcome, and `state` what came before. The rollout
-decides whether a canary becomes production.
+prevents a second retraining, and `log` records the outcome. The rollout decides whether a canary
+becomes production.
 """
 
 from deepclean.train.retrain.job import Job

@@ -9,6 +9,7 @@ from deepclean.errors import OutputError
 from deepclean.models import files as models
 from deepclean.models import versions
 from deepclean.models.model import Model
+from deepclean.models.retrainings import RetrainState, read_state
 from deepclean.train.closed_form.structure import Structure
 from deepclean.train.lock import exclusively
 from deepclean.train.retrain.job import Job
@@ -16,7 +17,6 @@ from deepclean.train.retrain.lock import LOCK
 from deepclean.train.retrain.log import RetrainRecord
 from deepclean.train.retrain.refit import refit, refittable
 from deepclean.train.retrain.search import search
-from deepclean.train.retrain.state import RetrainState, read_state
 
 _JUDGED = ("published", "not better", "overtaken")
 """Outcomes after a candidate was judged."""

@@ -13,12 +13,13 @@ import pytest
 from scipy import signal
 
 from deepclean.config import Config
+from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models import files as models
 from deepclean.models import log as model_log
-from deepclean.models import store, versions
+from deepclean.models import rejections, store, versions
 from deepclean.models.closed_form import ClosedForm
 from deepclean.models.retrainings import STATE, read_state
 from deepclean.run.cleaner import channels_of
@@ -27,6 +28,7 @@ from deepclean.train.retrain import Job, RetrainRecord, retrain
 from deepclean.train.retrain.cells import CELLS
 from tests.helpers import training_site as site
 from tests.helpers.commands import Run
+from tests.helpers.datafind_service import somewhere
 from tests.helpers.model_stream import Stream
 from tests.helpers.store_site import state
 from tests.helpers.training_site import FLOOR, LINE, MOTION, RATES, START, STRAIN, toy_config
@@ -110,6 +112,7 @@ def excess(stream: Stream, made: dict[str, np.ndarray], first: int, last: int) -
     name, rate = f"{STRAIN}_DEEPCLEAN_PRODUCTION_OUT_DQ", RATES[STRAIN]
     cleaned = History([stream.config.output.directory])
     series = cleaned.read([name], Span.of_seconds(START + first, last - first))[name]
+    assert isinstance(series, Series)
     frequency, above = signal.welch(np.asarray(series.samples), rate, nperseg=2 * rate)
     _, below = signal.welch(made["floor"][first * rate : last * rate], rate, nperseg=2 * rate)
     inside = (frequency >= 25) & (frequency <= 35)
@@ -259,6 +262,19 @@ def test_the_same_outcome_is_said_once(deepclean: Run, toy: Config, tmp_path: Pa
     assert [line["verdict"] for line in lines(toy)[1:]] == ["published", "canary in place"]
 
 
+def test_no_more_than_the_new_data_is_fetched(
+    deepclean: Run, toy: Config, at_once: RetrainRecord, tmp_path: Path
+) -> None:
+    with somewhere(toy.input.strain.directory) as asked:
+        deepclean(tmp_path, f"{COMMAND} --fetch --end {START + DRIFTED - 8}").good()
+        store.set_canary(directory(toy), None, lambda _: None)
+        deepclean(tmp_path, f"{COMMAND} --fetch --end {START + DRIFTED}").good()
+    (first, stop), (second, end) = asked[0], asked[-1]
+    assert (stop, end) == (START + DRIFTED - 8, START + DRIFTED)
+    assert second > first + 64
+    assert lines(toy)[-1]["weights"] == at_once.weights
+
+
 # When a full training is done
 
 
@@ -337,10 +353,13 @@ def test_old_refits_go_and_nothing_else(trained: Config, tmp_path: Path) -> None
     config = copy_of(trained, tmp_path, "retrain.refit.keep=1")
     place = directory(config)
     content, manifest = models.read(place / "1")[2], models.read(place / "1")[1]
-    for what in ("train", "refit", "refit", "refit"):  # 2 to 5
-        store.add(config.models.directory, content, manifest, what=what)  # type: ignore[arg-type]
+    made_by: list[model_log.What] = ["train", "refit", "refit", "refit"]  # 2 to 5
+    for what in made_by:
+        store.add(config.models.directory, content, manifest, what=what)
+    rejections.write(place, 3, "its gate did not open", {})
     record = retrain(job(config, DRIFTED))
     assert record.version == 6
     # 1 is in production and its parent; 2 a person trained.
     assert state(place) == ((1, 2, 6), 1, 6)
     assert [c.before for c in model_log.read(place).changes if c.what == "prune"] == [3, 4, 5]
+    assert rejections.read(place, 3) is None

@@ -104,7 +104,9 @@ def retrained(place: Place, now: int) -> RetrainRecord:
     """Do what `deepclean retrain --end NOW --search` does."""
     data = histories(place.config, None, None)
     config = place.config
-    return retrain(Job(config, COUPLING, now * NS, lambda span: data, fits(config, COUPLING), search=True))
+    return retrain(
+        Job(config, COUPLING, now * NS, lambda span: data, fits(config, COUPLING), search=True)
+    )
 
 
 def publish_flipped(place: Place) -> None:

@@ -22,6 +22,10 @@ _JUDGED = ("published", "not better", "overtaken")
 """Outcomes after a candidate was judged."""
 
 
+_AGAIN = 3600
+"""Seconds after which a full training that lacked data is tried again, if it is due less often."""
+
+
 def retrain(job: Job) -> RetrainRecord:
     """Make the next candidate, and make it the canary if it is better than production.
 
@@ -65,7 +69,10 @@ def _retrain(job: Job, record: RetrainRecord, state: RetrainState) -> RetrainRec
     due = state.searched is None or now - state.searched >= settings.search_every
     if job.search or due:
         record.mode, state.searched = "search", now
-        return search(job, record, parent)
+        search(job, record, parent)
+        if record.verdict == "no data":
+            state.searched = now - max(settings.search_every - _AGAIN, 0)
+        return record
     if isinstance(structure, Structure):
         assert parent is not None
         record.mode = "refit"

@@ -262,6 +262,18 @@ def test_the_same_outcome_is_said_once(deepclean: Run, toy: Config, tmp_path: Pa
     assert [line["verdict"] for line in lines(toy)[1:]] == ["published", "canary in place"]
 
 
+def test_other_witnesses_need_a_person_who_is_told_in_one_line(
+    deepclean: Run, toy: Config, tmp_path: Path
+) -> None:
+    other = f"{COMMAND} --end {START + DRIFTED} --set couplings.30Hz.witnesses=[LINE]"
+    for _ in range(2):
+        deepclean(tmp_path, other).refused(
+            "deepclean: 30Hz: ", f"needs witnesses that are not configured: {MOTION}"
+        )
+    assert [line["verdict"] for line in lines(toy)] == ["failed"]
+    assert state(directory(toy)) == ((1,), 1, None)
+
+
 def test_no_more_than_the_new_data_is_fetched(
     deepclean: Run, toy: Config, at_once: RetrainRecord, tmp_path: Path
 ) -> None:
@@ -314,7 +326,7 @@ def test_what_cannot_be_refitted_waits_for_a_full_training(
         "retrain.held_out=100",
     )
     first, second = retrain(job(config, 260)), retrain(job(config, 270))
-    assert (first.mode, second.verdict) == ("search", "not due")
+    assert (first.mode, first.verdict, second.verdict) == ("search", "no data", "not due")
     assert second.why.startswith(said)
     assert second.why.endswith(f"due at GPS {START + 260 + 3600}, or with --search")
 

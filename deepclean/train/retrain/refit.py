@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from math import ceil, isfinite
+from math import ceil, inf, isfinite
 from pathlib import Path
 
 from deepclean import factory
@@ -115,10 +115,12 @@ def refit(
     record.parent, record.weights = production.version, manifest.files[models.WEIGHTS]
     record.read += total_seconds(ready)
     figures = record.figures
-    ratio, before = figures.get("out_dq_ratio"), figures["production_ratio"]
-    record.asd_ratio = {"candidate": ratio, "production": before}
+    # Without a gate there is one ratio. Where the output is not finite, that is the objection.
+    ratio = figures.get("out_dq_ratio", figures.get("asd_ratio", inf))
+    before = figures["production_ratio"]
+    record.asd_ratio = {"candidate": ratio if isfinite(ratio) else None, "production": before}
     why, better_by = objection(figures), job.config.retrain.better_by
-    if not why and (ratio is None or ratio > (1 - better_by) * before):
+    if not why and ratio > (1 - better_by) * before:
         why = f"ASD ratio {ratio:.4f} is not {better_by:.1%} below production's {before:.4f}"
     if why:
         return record.close("not better", why)
@@ -162,7 +164,7 @@ class _Refitting:
 
     @classmethod
     def of(cls, job: Job, production: Model, structure: Structure) -> _Refitting:
-        """Return what a refit works with; no data is read yet, but all channels are there."""
+        """Return what a refit works with, after all checks that need no samples."""
         settings, config = job.config.retrain.refit, _fixed(job.config, job.coupling)
         plan = factory.budget(verdict.alone(config, job.coupling, None, "cpu")).plan
         judged = settings.held_out * NS + ceil(plan.history / NS) * NS

@@ -155,6 +155,15 @@ def test_a_drift_beyond_the_gains_bound_is_followed(
     assert made_so == list(range(2, 2 + published))
 
 
+def test_a_site_without_gates_is_judged_as_well(trained: Config, tmp_path: Path) -> None:
+    record = retrain(job(copy_of(trained, tmp_path, "gate.enabled=false"), DRIFTED))
+    assert record.verdict == "published"
+    ratios = record.asd_ratio
+    assert ratios["candidate"] is not None
+    assert ratios["production"] is not None
+    assert ratios["candidate"] < 0.9 * ratios["production"]
+
+
 # The statistics
 
 

@@ -101,10 +101,12 @@ def adapted(place: Place) -> Path:
 
 
 def retrained(place: Place, now: int) -> RetrainRecord:
-    """Do what `deepclean retrain --end NOW` does."""
+    """Do what `deepclean retrain --end NOW --search` does."""
     data = histories(place.config, None, None)
     config = place.config
-    return retrain(Job(config, COUPLING, now * NS, lambda span: data, fits(config, COUPLING)))
+    return retrain(
+        Job(config, COUPLING, now * NS, lambda span: data, fits(config, COUPLING), search=True)
+    )
 
 
 def publish_flipped(place: Place) -> None:

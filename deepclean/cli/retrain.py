@@ -50,14 +50,29 @@ def retrain(
             help="Device: cpu, cuda, cuda:1, auto; default: retrain.device.",
         ),
     ] = None,
+    search: Annotated[
+        bool,
+        typer.Option(
+            "--search",
+            help="Train in full, even if no full training is due (retrain.search_every).",
+        ),
+    ] = False,
+    changes: Annotated[
+        bool,
+        typer.Option(
+            "--changes", help="Print an outcome only if it is another than that of the last time."
+        ),
+    ] = False,
     override: options.SetOption = None,
 ) -> None:
-    """Train on the newest analysis-ready data, and make the result the canary if it is better.
+    """Make the next candidate from the newest data, and make it the canary if it is better.
 
-    The training starts from production. The result is judged on newer data that it has not seen,
-    by the engine and the gates of a live run. The outcome is recorded in retrain.jsonl beside the
-    versions. Exit status 0: published, or not published for the reason in the output; 1: a fault
-    that may pass; 2: a person is needed.
+    A closed form in production is refitted: its features stay, its weights are solved anew, from
+    statistics that are kept, in seconds. A full training finds the features anew, or trains on from
+    production; it is done at intervals and with --search. The result is judged on newer data that
+    it has not seen, by the engine and the gates of a live run. The outcome is recorded in
+    retrain.jsonl beside the versions. Exit status 0: published, or not published for the reason in
+    the output; 1: a fault that may pass; 2: a person is needed.
     """
     chosen = {"fetch": fetch, "device": device}
     given = [
@@ -69,7 +84,8 @@ def retrain(
     options.limit_threads(settings)
     paths = _paths(settings, strain, witnesses)
     on_disk = cache(lambda: options.histories(settings, *paths))
-    raise typer.Exit(max(_retrain(_job(settings, name, before, on_disk)) for name in names))
+    jobs = [_job(settings, name, before, on_disk, search) for name in names]
+    raise typer.Exit(max(_retrain(job, changes) for job in jobs))
 
 
 def _names(config: Config, asked: list[str] | None) -> list[str]:
@@ -106,6 +122,7 @@ def _job(
     name: str,
     end: int,
     on_disk: Callable[[], tuple[ChannelHistory, ChannelHistory]],
+    search: bool,
 ) -> Job:
     from deepclean.train.retrain import Job
 
@@ -121,11 +138,12 @@ def _job(
         end - config.retrain.lag * NS,
         fetched if config.retrain.fetch else lambda span: on_disk(),
         stored.fits(config, name),
+        search,
     )
 
 
-def _retrain(job: Job) -> int:
-    """Retrain a coupling and print the outcome; return the exit status.
+def _retrain(job: Job, changes: bool) -> int:
+    """Retrain a coupling and print the outcome, with `changes` a new one; return the exit status.
 
     A fault is printed and does not end the command: the other couplings are retrained all the same.
     """
@@ -140,7 +158,8 @@ def _retrain(job: Job) -> int:
     except Exception:  # noqa: BLE001  (no fault may keep the other couplings from their turn)
         _log.exception("%s: the retraining failed", job.coupling)
         return 1
-    print(f"{job.coupling}: {_outcome(record)}")
+    if not (changes and record.repeated):
+        print(f"{job.coupling}: {_outcome(record)}")
     return 0
 
 

@@ -251,3 +251,10 @@ def _retrain(config: ConfigTree) -> Iterator[ConfigFault]:
     if retrain.within < retrain.span:
         said = f"{retrain.within} s are less than the {retrain.span} s of {span}; use more"
         yield _fault(f"retrain.within {span}", said)
+    refit, place = retrain.refit, "retrain.refit"
+    if refit.held_out < _SHORTEST:
+        said = f"{refit.held_out} s are too few to judge by; use at least {_SHORTEST}"
+        yield _fault(f"{place}.held_out", said)
+    if refit.min_ready > refit.span:
+        said = f"{refit.min_ready} s are more than the {refit.span} s of {place}.span; use less"
+        yield _fault(f"{place}.min_ready {place}.span", said)

@@ -97,8 +97,35 @@ class TrainConfig(Section):
     """Directory of the runs of tensorboard and wandb; null: `<models.directory>-logs`."""
 
 
+class RefitConfig(Section):
+    """How `deepclean retrain` solves a closed form in production anew. All seconds are whole."""
+
+    enabled: Flag = True
+    """Whether it does. Without, every retraining is a full training."""
+
+    span: Count = 1800
+    """Newest seconds that count: what is older is forgotten."""
+
+    min_ready: Count = 512
+    """Seconds of analysis-ready data among them below which nothing is done."""
+
+    held_out: Count = 256
+    """Newest seconds of analysis-ready data, after those, that old and new model are judged by."""
+
+    keep: Count = 20
+    """Newest refits that stay in the store. Other versions, those in force, the one before and what
+    these were refitted from stay in any case."""
+
+
 class RetrainConfig(Section):
     """How `deepclean retrain` makes the next candidate. All seconds are whole ones."""
+
+    refit: RefitConfig = RefitConfig()
+    """What is done in between, if a closed form is in production: it is solved anew."""
+
+    search_every: Count = 86400
+    """Seconds after which a full training is due again: it finds a closed form's features, and
+    trains a model of any other kind. Until then a closed form is refitted."""
 
     strain: tuple[Path, ...] = ()
     """Directories or files of the strain, back in time; empty: input.strain."""

@@ -93,10 +93,10 @@ class ClosedForm(nn.Module):
         self._plain = [index for index, power in enumerate(raised) if not power]
         self._raised = [index for index, power in enumerate(raised) if power]
         self.lags: list[Lag] = [(i, lag) for i, lags in enumerate(taps) for lag in lags]
-        self._bases: list[list[Lag]] = [[(i, lag) for i, lag in base] for base in bases]
+        self.bases: list[list[Lag]] = [[(i, lag) for i, lag in base] for base in bases]
         self._sum = LaggedSum(self._plain, self.lags)
         self._raised_sum = LaggedSum(self._raised, self.lags)
-        self._base_sums = [LaggedSum(self._plain, base) for base in self._bases]
+        self._base_sums = [LaggedSum(self._plain, base) for base in self.bases]
         self._filters: dict[str, Tensor] = {}
         self.equations: Equations | None = None
         self.register_load_state_dict_post_hook(_forget_filters)  # type: ignore[no-untyped-call]
@@ -104,8 +104,8 @@ class ClosedForm(nn.Module):
             self.register_buffer(stream, torch.zeros(2 * halves[stream] + 1))
         self.register_buffer("out", torch.zeros(2 * halves["out"] + 1))
         self.register_buffer("weights", torch.zeros(len(self.lags)))
-        self.register_buffer("base_weights", torch.zeros(sum(map(len, self._bases))))
-        self.register_buffer("base_scales", torch.ones(len(self._bases)))
+        self.register_buffer("base_weights", torch.zeros(sum(map(len, self.bases))))
+        self.register_buffer("base_scales", torch.ones(len(self.bases)))
 
     @property
     def before(self) -> int:
@@ -260,7 +260,7 @@ class ClosedForm(nn.Module):
 
     def _polynomials(self, features: Tensor) -> Tensor:
         """Return the Hermite polynomials of the bases: `H_(k+1) = x H_k - k H_(k-1)`."""
-        parts = torch.split(self.base_weights, list(map(len, self._bases)))
+        parts = torch.split(self.base_weights, list(map(len, self.bases)))
         values = [
             (lagged_sum(features, weights) / scale).clamp(-CLIP, CLIP)
             for lagged_sum, weights, scale in zip(
@@ -289,7 +289,7 @@ class ClosedForm(nn.Module):
 
     def _reach(self, sign: int) -> int:
         """Return how far it looks, before (-1) or after (1), in samples."""
-        bases = [max(self._end(i, lag, sign) for i, lag in base) for base in self._bases]
+        bases = [max(self._end(i, lag, sign) for i, lag in base) for base in self.bases]
         ends = [self._end(i, lag, sign, bases) for i, lag in self.lags]
         return max(0, max(ends) + (self.halves["out"] if self.decimation > 1 else 0))
 

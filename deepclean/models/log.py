@@ -21,8 +21,9 @@ from deepclean.system import jsonl
 
 LOG = "changes.jsonl"
 
-What = Literal["publish", "import", "train", "promote", "canary", "rollback", "prune"]
-"""The actions. `promote` and `rollback` move `production`, `canary` moves `canary`."""
+What = Literal["publish", "import", "train", "refit", "promote", "canary", "rollback", "prune"]
+"""The actions. `refit` adds a version as `train` does: a closed form that was solved anew.
+`promote` and `rollback` move `production`, `canary` moves `canary`."""
 
 
 class Change(BaseModel):
@@ -106,6 +107,11 @@ def read(directory: Path) -> ChangeLog:
         except ValidationError:
             damaged += 1
     return ChangeLog(tuple(changes), damaged)
+
+
+def made_by(changes: Iterable[Change], what: What) -> list[int]:
+    """Return the versions that an action made, in order."""
+    return [each.after for each in changes if each.what == what and each.after is not None]
 
 
 def productions(changes: Iterable[Change], current: int | None) -> list[int]:

@@ -9,18 +9,18 @@ and raises where it must not be; `why` is the reason for the log.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from torch import nn
 
-from deepclean.errors import ModelError
+from deepclean.errors import ModelError, UnavailableError
 from deepclean.models import directory as coupling_directory
 from deepclean.models import files as models
 from deepclean.models import log as model_log
-from deepclean.models import versions
+from deepclean.models import permissions, rejections, versions
 from deepclean.models.log import What
-from deepclean.models.manifest import Description, Manifest, Origin, sha256
+from deepclean.models.manifest import MANIFEST, Description, Manifest, Origin, sha256
 from deepclean.models.tensors import Scalers
 from deepclean.models.versions import Pointer
 
@@ -188,14 +188,18 @@ def set_canary(
     return before
 
 
-def superfluous(directory: Path, keep: int) -> tuple[int, ...]:
+def superfluous(
+    directory: Path, keep: int, among: Collection[int] | None = None
+) -> tuple[int, ...]:
     """Return the versions that may be removed, ascending.
 
-    The newest versions, those that a pointer names, and the former production are kept.
+    The newest versions, those that a pointer names, their parents and the former production are
+    kept.
 
     Args:
         directory: the coupling's.
-        keep: number of newest versions; at least one, so that no number is ever given twice.
+        keep: number of newest versions; at least one.
+        among: the versions that may be removed at all; None for any.
 
     Raises:
         ModelError: a pointer or the log cannot be read; then nothing may be removed.
@@ -206,12 +210,23 @@ def superfluous(directory: Path, keep: int) -> tuple[int, ...]:
     present = versions.versions(directory)
     named = {pointer: versions.read_pointer(directory, pointer) for pointer in versions.POINTERS}
     stack = model_log.productions(model_log.read(directory).changes, named["production"])
-    spared = {*present[-keep:], *named.values(), *stack[-2:]}
-    return tuple(number for number in present if number not in spared)
+    parents = {_parent(directory, number) for number in named.values()}
+    eligible = [number for number in present if among is None or number in among]
+    # The newest of all stays, so that no number is ever given twice.
+    spared = {*eligible[-keep:], *present[-1:], *named.values(), *parents, *stack[-2:]}
+    return tuple(number for number in eligible if number not in spared)
 
 
-def prune(directory: Path, keep: int, why: str = "") -> tuple[int, ...]:
+def prune(
+    directory: Path, keep: int, why: str = "", *, among: Collection[int] | None = None
+) -> tuple[int, ...]:
     """Remove the superfluous versions and return them; each removal is logged, with `why`.
+
+    Args:
+        directory: the coupling's.
+        keep: as `superfluous`.
+        why: the reason.
+        among: as `superfluous`.
 
     Raises:
         ModelError: as `superfluous`.
@@ -221,9 +236,10 @@ def prune(directory: Path, keep: int, why: str = "") -> tuple[int, ...]:
         return ()
     with coupling_directory.changing(directory):
         # Decided again under the lock: a version may have been promoted since it was shown.
-        gone = superfluous(directory, keep)
+        gone = superfluous(directory, keep, among)
         for number in gone:
             coupling_directory.vanish(directory, number)
+            rejections.clear(directory, number)
             model_log.append(directory, model_log.now("prune", number, None, why))
     return gone
 
@@ -247,6 +263,17 @@ def _named(directory: Path, pointer: Pointer) -> int | None:
     try:
         return versions.read_pointer(directory, pointer)
     except ModelError:
+        return None
+
+
+def _parent(directory: Path, version: int | None) -> int | None:
+    """Return what a version was fine-tuned or refitted from; None where that cannot be told."""
+    if version is None:
+        return None
+    path = directory / str(version) / MANIFEST
+    try:
+        return Manifest.parse(permissions.read(path), path).parent_version
+    except (ModelError, UnavailableError):
         return None
 
 

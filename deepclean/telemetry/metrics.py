@@ -1,8 +1,9 @@
 """The metrics that Prometheus reads of a running daemon.
 
 Nothing is counted here. Every answer is made from the run's accounts, so that nothing can get out
-of step. docs/metrics.md lists the series. Every series exists from the start, with all its known
-reasons at 0; a reason that is not known yet appears when it occurs.
+of step; only the time of the last retraining is read, from the store. docs/metrics.md lists the
+series. Every series exists from the start, with all its known reasons at 0; a reason that is not
+known yet appears when it occurs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from deepclean.core.gate.verdicts import MEASURES
 from deepclean.core.products import State
 from deepclean.core.rollout.rollout import What
 from deepclean.core.time import NS
+from deepclean.models.retrainings import read_state
 from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.counters import Stream
 
@@ -102,6 +104,7 @@ class Metrics(Collector):
             "last frame": self._last_frame,
             "witnesses": self._witnesses,
             "models": self._models,
+            "retrainings": self._retrainings,
             "timings": accounts.timings.collect,
             "process": ProcessCollector(registry=None).collect,
             "threads": self._threads,
@@ -224,6 +227,15 @@ class Metrics(Collector):
         events = _all(product(self._config.enabled_couplings, _EVENTS), counters.model_events)
         about = "What happened to the models of the running daemon."
         yield _counter("model_events", about, "coupling event", events)
+
+    def _retrainings(self) -> Iterator[Metric]:
+        # The one series that is read from a file: retrainings are processes of their own.
+        root = self._config.models.directory / self._config.interferometer
+        couplings = self._config.enabled_couplings
+        states = {name: read_state(root / name).succeeded for name in couplings}
+        times = {name: math.nan if when is None else when for name, when in states.items()}
+        about = "Unix time at which a retraining last judged a candidate; NaN where none has."
+        yield _gauges("retrain_success_timestamp_seconds", about, "coupling", times)
 
     def _threads(self) -> Iterator[Metric]:
         count = sum(1 for _ in _THREADS.iterdir())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,11 +59,13 @@ class SiteData:
         witnesses: full names, in the order of the network's input.
         state: full name of the state vector; None if there is none.
         checks: when a witness is frozen or clipped; None: never.
+        without: witnesses that nothing depends on: they are not read and count as unusable.
 
     Attributes:
         rates: samples per second of the strain and the witnesses.
         unusable: by witness that is, the share of the time in which it fails; known from `usable`
             on.
+        failed: by witness, the seconds of ready strain in which `complete_in` found it to fail.
 
     Raises:
         InputError: channels are missing; the message names all of them, with the nearest names.
@@ -75,11 +78,17 @@ class SiteData:
         witnesses: Sequence[str],
         state: str | None,
         checks: WitnessSettings | None = None,
+        without: Collection[str] = (),
     ) -> None:
         self._data, self._checks = data, checks or WitnessSettings(None, {})
-        self.unusable: dict[str, float] = {}
+        self._without = dict.fromkeys(without, 1.0)
+        self.unusable: dict[str, float] = dict(self._without)
+        self.failed: Counter[str] = Counter()
+        self._read = [name for name in witnesses if name not in without]
         self.strain, self.witnesses = strain, tuple(witnesses)
         found = {**data.witnesses.channels(witnesses), **data.strain.channels([strain])}
+        if strain in found:
+            found = dict.fromkeys(without, found[strain]) | found
         absent = [name for name in (strain, *witnesses) if name not in found]
         if absent:
             raise _absent(absent, {**data.witnesses.channels(), **data.strain.channels()})
@@ -92,7 +101,8 @@ class SiteData:
         Raises:
             InputError: there are none.
         """
-        usable, self.unusable = self._fit_and_unusable(self._data.span)
+        usable, unusable = self._fit_and_unusable(self._data.span)
+        self.unusable = self._without | unusable
         if not usable:
             asked = f" in {self._data.span}" if self._data.span else ""
             raise InputError(
@@ -105,15 +115,30 @@ class SiteData:
         """Return the fit stretches of a span, or of all the data; the list may be empty."""
         return self._fit_and_unusable(limit)[0]
 
-    def _fit_and_unusable(self, limit: Span | None) -> tuple[list[Span], dict[str, float]]:
-        """Return the fit stretches, and the witnesses that fail in most of the time."""
+    def complete_in(self, limit: Span) -> list[Span]:
+        """Return the stretches of a span in which no witness that is read fails.
+
+        They are a function of the data in the span alone.
+        """
+        strain, bad = self._ready_and_bad(limit)
+        failed = {name: total_seconds(intersection(strain, spans)) for name, spans in bad.items()}
+        self.failed.update({name: seconds for name, seconds in failed.items() if seconds})
+        return difference(strain, union(*bad.values()))
+
+    def _ready_and_bad(self, limit: Span | None) -> tuple[list[Span], dict[str, list[Span]]]:
+        """Return where the strain is ready, and where in it each witness is bad."""
         checks = WitnessFitness(self._data.witnesses, self._checks)
         strain: list[Span] = []
-        bad: dict[str, list[Span]] = {name: [] for name in self.witnesses}
+        bad: dict[str, list[Span]] = {name: [] for name in self._read}
         for ready in (span for piece in self._pieces(limit) for span in self._ready_in(piece)):
             strain.append(ready)
-            for name, spans in checks.bad(self.witnesses, ready).items():
+            for name, spans in checks.bad(self._read, ready).items():
                 bad[name] += spans
+        return strain, bad
+
+    def _fit_and_unusable(self, limit: Span | None) -> tuple[list[Span], dict[str, float]]:
+        """Return the fit stretches, and the witnesses that fail in most of the time."""
+        strain, bad = self._ready_and_bad(limit)
         # Where no witness is there, none is at fault.
         there = difference(strain, intersection(*bad.values()))
         seconds = total_seconds(there)

@@ -32,14 +32,27 @@ _CHANNELS = ("linear", "carriers", "slow")
 """Options that name witnesses."""
 
 
+class NoFeatureError(ModelError):
+    """No feature of the witnesses predicts the strain beyond chance."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class _SiteSamples:
+class SiteSamples:
     """The coupling's data at the model rate, as the fit reads them (closed_form.data.Data)."""
 
     preparer: Preparer
     rate: int
     channels: int
     spans: Sequence[Span]
+
+    @classmethod
+    def of(
+        cls, preparer: Preparer, rate: int, witnesses: Sequence[str], spans: Sequence[Span]
+    ) -> SiteSamples:
+        """Return the data of some spans, less the margins that the filters need at their ends."""
+        margin = preparer.margin
+        inner = [Span(s.start + margin, s.end - margin) for s in spans if s.duration > 2 * margin]
+        return cls(preparer, rate, len(witnesses), inner)
 
     def read(self, span: Span) -> tuple[NDArray[np.floating[Any]], Float64]:
         """Return witnesses, `(channels, n)`, and strain, `(n,)`."""
@@ -60,20 +73,17 @@ def solve_closed_form(task: TrainingTask, preparer: Preparer) -> list[FittedMode
     Raises:
         ConfigError: an option is unknown or out of range.
         InputError: there is too little data.
-        ModelError: no feature of the witnesses predicts the strain beyond chance.
+        NoFeatureError: no feature of the witnesses predicts the strain beyond chance.
     """
-    coupling, margin = task.config.couplings[task.name], preparer.margin
-    inner = [
-        Span(s.start + margin, s.end - margin) for s in task.training if s.duration > 2 * margin
-    ]
-    data = _SiteSamples(preparer, task.engine.model_rate, len(task.site.witnesses), inner)
+    coupling = task.config.couplings[task.name]
+    data = SiteSamples.of(preparer, task.engine.model_rate, task.site.witnesses, task.training)
     settings = fit_settings(task.architecture, task.site.witnesses)
     settings = replace(settings, edge=task.predict.edge)
     fit = fit_closed_form(
         data, task.bands, coupling.bandpass.transition, task.bandpass.response, settings
     )
     if fit.architecture is None:
-        raise ModelError(
+        raise NoFeatureError(
             f"{task.name}: no feature of the witnesses predicts the strain beyond chance, so there "
             "is nothing to subtract: check the witnesses with `deepclean witnesses`, or give more "
             "data"
@@ -82,7 +92,7 @@ def solve_closed_form(task: TrainingTask, preparer: Preparer) -> list[FittedMode
     scalers = preparer.without_unusable(scalers_of(fit))
     if fit.linear is not None:
         architecture, tensors = fit.linear
-        linear = _built(architecture, tensors, channels)
+        linear = built(architecture, tensors, channels)
         made.append(FittedModel("linear", placed(task, architecture, linear), linear, scalers))
     network = network_of(fit, channels)
     whole = FittedModel(
@@ -100,12 +110,12 @@ def network_of(fit: ClosedFormFit, channels: int) -> ClosedForm:
     """Return the network of a fit that found features, with its equations, in evaluation mode."""
     if fit.architecture is None:
         raise ValueError("a fit without features is no network")
-    network = _built(fit.architecture, fit.tensors, channels)
+    network = built(fit.architecture, fit.tensors, channels)
     network.equations = fit.equations
     return network
 
 
-def _built(
+def built(
     architecture: Mapping[str, Any], tensors: Mapping[str, Float64], channels: int
 ) -> ClosedForm:
     """Return a network of this architecture with these tensors."""

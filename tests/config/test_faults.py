@@ -188,6 +188,12 @@ NOT_TOGETHER: list[tuple[str, Any, str]] = [
     ("retrain/held_out", 2048, ": all 2048 s of retrain.min_ready are held out; use less"),
     ("retrain/min_ready", 4097, ": 4097 s are more than the 4096 s of retrain.span; use less"),
     ("retrain/within", 4095, ": 4095 s are less than the 4096 s of retrain.span; use more"),
+    ("retrain/refit/held_out", 63, ": 63 s are too few to judge by; use at least 64"),
+    (
+        "retrain/refit/min_ready",
+        1801,
+        ": 1801 s are more than the 1800 s of retrain.refit.span; use less",
+    ),
 ]
 
 # Faults that take several changes: these, and the whole line.

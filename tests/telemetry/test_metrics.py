@@ -24,6 +24,7 @@ from deepclean.core.accounting import Ledger
 from deepclean.core.products import State
 from deepclean.core.reasons import CLEANED
 from deepclean.io.watch import DirectoryWatch
+from deepclean.models.retrainings import STATE, RetrainState
 from deepclean.system.clock import SystemClock
 from deepclean.telemetry.counters import Counters
 from deepclean.telemetry.timings import STAGES
@@ -49,6 +50,23 @@ def names(series: dict[str, float]) -> set[str]:
 
 
 # From the start
+
+
+def test_the_last_retraining_is_read_from_the_store(config: Config) -> None:
+    name = 'deepclean_retrain_success_timestamp_seconds{coupling="60Hz"}'
+    place = config.models.directory / config.interferometer / "60Hz"
+    metrics = made(config)
+    assert math.isnan(scraped(metrics)[name])
+    state = RetrainState()
+    state.write(place)
+    assert math.isnan(scraped(metrics)[name])
+    state.succeed()
+    state.write(place)
+    assert scraped(metrics)[name] == state.succeeded
+    for damaged in ("", "{", "[]", '{"succeeded": "now"}'):
+        (place / STATE).write_text(damaged)
+        assert math.isnan(scraped(metrics)[name])
+    (place / STATE).unlink()
 
 
 def test_every_reason_stands_at_0_from_the_start(config: Config) -> None:

@@ -173,3 +173,26 @@ def test_where_all_witnesses_are_absent_none_is_at_fault() -> None:
     found = checked(data)
     assert seconds_of(found.usable()) == [(0, 5), (6, 10), (150, 200)]
     assert found.unusable == {}
+
+
+def test_a_witness_that_fails_most_of_the_time_makes_no_stretch_complete() -> None:
+    data = toy_data(200, gaps={LINE: range(START + 50, START + 200)})
+    span = Span.of_seconds(START, 200)
+    assert seconds_of(site(data).usable_in(span)) == [(0, 200)]
+    complete = site(data)
+    assert seconds_of(complete.complete_in(span)) == [(0, 50)]
+    assert complete.failed == {LINE: 150}
+
+
+def test_what_nothing_depends_on_is_not_read_and_reads_as_zeros() -> None:
+    whole = channels(200)
+    held = Toy({name: each for name, each in whole.items() if name != MOTION}, 200)
+    without = SiteData(TrainingData(held, held), STRAIN, WITNESSES, STATE, without=[MOTION])
+    span = Span.of_seconds(START + 10, 4)
+    assert without.complete_in(span) == [span]
+    block = without.read(span)
+    assert block is not None
+    series = block.witnesses[MOTION]
+    assert isinstance(series, Series)
+    assert not series.samples.any()
+    assert without.failed == {}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from deepclean.core.block import Float64
 from deepclean.train.closed_form.bank import Bank, Complex64, band_power
 from deepclean.train.closed_form.lags import range_lags
+from deepclean.train.closed_form.layout import BandLayout
 from deepclean.train.closed_form.robust import LEVERAGE, RESIDUAL, robust_weights
 from deepclean.train.closed_form.solve import Solution, solve
 from deepclean.train.closed_form.statistics import Statistics, measure
@@ -29,26 +30,26 @@ _NEEDLESS = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fit:
-    """A fit to a bank.
+class Parameters:
+    """What the coefficients of a model belong to.
 
     Args:
         groups: in the order of the parameters.
         lags: of each parameter, internal samples.
         group_of: number of the group of each parameter.
-        statistics: of the data, weighted.
-        solution: the coefficients and what they leave.
-        left: the residual's transforms, `(bins, segments)`.
-        weights: of the segments, `(segments,)`.
     """
 
     groups: tuple[Group, ...]
     lags: tuple[int, ...]
     group_of: NDArray[np.int64]
-    statistics: Statistics
-    solution: Solution
-    left: Complex
-    weights: Float64
+
+    @classmethod
+    def of(cls, layout: BandLayout, groups: Iterable[Group]) -> Parameters:
+        """Return the parameters of some groups."""
+        chosen = tuple(groups)
+        lags = [range_lags(layout, number) for _, number in chosen]
+        group_of = np.repeat(np.arange(len(chosen)), [len(part) for part in lags])
+        return Parameters(chosen, tuple(lag for part in lags for lag in part), group_of)
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -59,6 +60,23 @@ class Fit:
     def parameters(self) -> int:
         """How many coefficients."""
         return len(self.lags)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit(Parameters):
+    """A fit to a bank.
+
+    Args:
+        statistics: of the data, weighted.
+        solution: the coefficients and what they leave.
+        left: the residual's transforms, `(bins, segments)`.
+        weights: of the segments, `(segments,)`.
+    """
+
+    statistics: Statistics
+    solution: Solution
+    left: Complex
+    weights: Float64
 
 
 class Fitter:
@@ -138,8 +156,7 @@ class Fitter:
         ridges: Mapping[Group, float] | None,
         rounds: int,
     ) -> Fit:
-        lags = [range_lags(self.bank.layout, number) for _, number in groups]
-        group_of = np.repeat(np.arange(len(groups)), [len(part) for part in lags])
+        made = Parameters.of(self.bank.layout, groups)
         design = self.design(groups)
         statistics = measure(design, self.strain, weights)
         held = None
@@ -149,15 +166,14 @@ class Fitter:
         solution = solve(
             statistics,
             self.value,
-            group_of,
+            made.group_of,
             start=start,
             ridges=held,
             ridge=self._ridge,
             rounds=rounds,
         )
         left = self.strain - predicted(design, solution.coefficients)
-        flat = tuple(lag for part in lags for lag in part)
-        return Fit(groups, flat, group_of, statistics, solution, left, weights)
+        return Fit(groups, made.lags, made.group_of, statistics, solution, left, weights)
 
     def usual(self, groups: Iterable[Group]) -> dict[Group, float]:
         """Return the median power of the segments of each feature."""

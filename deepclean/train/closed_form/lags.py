@@ -22,6 +22,9 @@ PAST = 2.0
 _FIRST = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512)
 """First node of each range from 1 on: a factor of the square root of 2 apart."""
 
+RANGES = range(1 - len(_FIRST), len(_FIRST))
+"""The numbers of all ranges."""
+
 
 def range_lags(layout: BandLayout, number: int) -> list[int]:
     """Return the lags of a range in internal samples, none where it is beyond all reach.

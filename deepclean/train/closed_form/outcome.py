@@ -13,7 +13,7 @@ from deepclean.core.block import Float64
 from deepclean.models.closed_form import POWER
 from deepclean.models.reduced.equations import Equations
 from deepclean.train.closed_form.data import Scales
-from deepclean.train.closed_form.fitting import Fit
+from deepclean.train.closed_form.fitting import Parameters
 from deepclean.train.closed_form.judge import Gain
 from deepclean.train.closed_form.layout import BandLayout
 from deepclean.train.closed_form.selection import ClassTrial
@@ -83,7 +83,7 @@ class ClosedFormFit:
 
 
 def describe(
-    layout: BandLayout, fit: Fit, bases: Mapping[int, Base]
+    layout: BandLayout, fit: Parameters, bases: Mapping[int, Base]
 ) -> tuple[dict[str, Any], NDArray[np.int64], list[int]]:
     """Return a model's architecture, and where each parameter stands among its weights.
 
@@ -156,7 +156,7 @@ def bases_of(features: Sequence[Feature]) -> list[int]:
     return sorted({n for feature in features for n, name, _ in feature if name == POWER})
 
 
-def needed(fit: Fit, bases: Mapping[int, Base], channels: int) -> NDArray[np.bool_]:
+def needed(fit: Parameters, bases: Mapping[int, Base], channels: int) -> NDArray[np.bool_]:
     """Return whether each parameter needs each witness, `(parameters, channels)`."""
     found = np.zeros((len(fit.group_of), channels), dtype=bool)
     for parameter, group in enumerate(fit.group_of):

@@ -12,9 +12,15 @@ from deepclean.models import log as model_log
 
 LOG = "retrain.jsonl"
 
-Outcome = Literal["published", "not better", "canary in place", "no data", "overtaken", "failed"]
-"""`overtaken`: a pointer was moved during the training, so production is another version or another
-canary is in place. Only `failed` is a fault."""
+Mode = Literal["search", "refit", "none"]
+"""What was done: a full training, a closed form solved anew, or neither."""
+
+Outcome = Literal[
+    "published", "not better", "canary in place", "no data", "not due", "overtaken", "failed"
+]
+"""`not due`: there is nothing to refit, and it is not yet time for a full training. `overtaken`: a
+pointer was moved during the training, so production is another version or another canary is in
+place. Only `failed` is a fault."""
 
 GpsSpans = list[tuple[int, int]]
 
@@ -26,6 +32,8 @@ class RetrainRecord:
     Args:
         verdict: the outcome.
         why: the reason, in words.
+        mode: what was done.
+        repeated: whether the retraining before came to the same.
         looked_through: the span that was searched for data.
         training: the stretches that the candidate was trained on; its own validation is their end.
         held_out: the stretches that it was judged on.
@@ -37,10 +45,13 @@ class RetrainRecord:
         criteria: each with its value, its limit and whether it is met.
         figures: of the candidate over the same data, paired by segment with nothing and with
             production, as a manifest has them.
+        read: seconds of data that a refit read.
     """
 
     verdict: Outcome = "failed"
     why: str = ""
+    mode: Mode = "none"
+    repeated: bool = False
     looked_through: tuple[int, int] | None = None
     training: GpsSpans = field(default_factory=list)
     held_out: GpsSpans = field(default_factory=list)
@@ -51,6 +62,7 @@ class RetrainRecord:
     asd_ratio: dict[str, float | None] = field(default_factory=dict)
     criteria: list[dict[str, Any]] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
+    read: int = 0
 
     def close(self, verdict: Outcome, why: str) -> RetrainRecord:
         """Set the outcome and its reason; return the record."""
@@ -63,7 +75,8 @@ class RetrainRecord:
         Raises:
             OutputError: the file system refused.
         """
-        model_log.append_signed(directory / LOG, asdict(self))
+        facts = {key: value for key, value in asdict(self).items() if key != "repeated"}
+        model_log.append_signed(directory / LOG, facts)
 
 
 def in_seconds(spans: Sequence[Span]) -> GpsSpans:

@@ -12,18 +12,21 @@ CHUNK = 512 * NS
 """Nanoseconds that are searched at a time."""
 
 
-def newest(usable: Callable[[Span], list[Span]], within: Span, wanted: int) -> list[Span]:
+def newest(
+    usable: Callable[[Span], list[Span]], within: Span, wanted: int, chunk: int = CHUNK
+) -> list[Span]:
     """Return the newest usable stretches, in order of time, with any gaps between them.
 
     Args:
         usable: gives the usable stretches of a span, whole seconds, in order.
         within: the span that is searched, from its end backwards.
         wanted: seconds of data; fewer are returned if there are no more.
+        chunk: nanoseconds that are searched at a time.
     """
     taken: list[Span] = []
     stop = within.end
     while stop > within.start and total_seconds(taken) < wanted:
-        start = max(within.start, stop - CHUNK)
+        start = max(within.start, stop - chunk)
         taken = union(usable(Span(start, stop)), taken)
         stop = start
     return _last(taken, wanted)

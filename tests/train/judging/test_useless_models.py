@@ -27,7 +27,7 @@ GATES = " ".join(f"--set {each}" for each in site.GATES)
 TRAIN = f"train -c toy.yaml 30Hz --start {START} --end {START + SECONDS} {GATES}"
 WIENER = "--architecture wiener"
 RETRAIN = (
-    f"retrain -c toy.yaml --end {START + SECONDS} {GATES} --set retrain.span={SECONDS} "
+    f"retrain -c toy.yaml --search --end {START + SECONDS} {GATES} --set retrain.span={SECONDS} "
     "--set retrain.min_ready=200 --set retrain.held_out=64 --set couplings.30Hz.adapt=off"
 )
 """With fixed gains: those that adapt follow a drift, and lengthen the history."""

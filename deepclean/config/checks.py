@@ -48,6 +48,9 @@ def faults(config: ConfigTree) -> Iterator[ConfigFault]:
     for product, count in Counter(config.output.products).items():
         if count > 1:
             yield _fault("output.products", f"{product} is listed {count} times; keep one")
+    for name in sorted(set(config.output.estimates) - {"all", *config.couplings}):
+        said = f"{name} is no coupling{hint(name, ['all', *config.couplings])}"
+        yield _fault("output.estimates couplings", said)
     for name, coupling in config.couplings.items():
         yield from coupling_checks.faults(config, coupling, ("couplings", name))
     yield from _overlaps(config)

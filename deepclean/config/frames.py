@@ -118,6 +118,13 @@ class OutputConfig(Section):
     """The strain channels written: OUT_DQ subtracts where the gate is open, PRODUCTION wherever a
     prediction exists, CANARY as PRODUCTION, but with the versions that are tried."""
 
+    estimates: tuple[str, ...] = Field(default=(), examples=[["all"]])
+    """The couplings whose estimates are written beside them, by name; all: every coupling's."""
+
+    subtracted: Flag = False
+    """Whether the sum of all that OUT_DQ lacks is written too, at the strain's rate. It gives the
+    raw strain back."""
+
     compression: Literal["none", "gzip"] = "none"
     """The compression of the frame files and of the archive's files."""
 

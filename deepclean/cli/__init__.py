@@ -22,6 +22,7 @@ from deepclean.cli import (
     witnesses,
 )
 from deepclean.cli.options import print_fault
+from deepclean.cli.products import segments
 from deepclean.errors import DeepCleanError, InvalidError, UnavailableError, passes
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("inspect")(inspect.inspect)
+app.command("segments")(segments.segments)
 app.command("replay")(replay.replay)
 app.command("shards")(cluster.shards)
 app.command("validate")(validate.validate)

@@ -20,7 +20,6 @@ from math import gcd
 
 import numpy as np
 
-from deepclean.core.bandpass import Band
 from deepclean.core.block import CleanedBlock, Estimate, Float64, Series
 from deepclean.core.channels import STATE_RATE
 
@@ -33,7 +32,7 @@ _OVERSAMPLING = 4
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def estimate_rate(strain_rate: int, bands: Sequence[Band]) -> int:
+def estimate_rate(strain_rate: int, bands: Sequence[tuple[float, float]]) -> int:
     """Return the rate in Hz at which the estimate of a coupling stands in a frame.
 
     It is the lowest that divides the strain's rate, has whole samples in every block, and is four

@@ -97,9 +97,10 @@ def render(
             tried = concatenate([_canary_version(block, coupling) for block in frame.blocks])
             rendered[channels.canary_version(interferometer, coupling)] = tried
         if estimates and coupling in estimates:
-            names, rate = channels.noise(interferometer, coupling), estimates[coupling]
-            parts = zip(*(estimate_channels(b, coupling, rate) for b in frame.blocks), strict=True)
-            rendered |= {name: concatenate(part) for name, part in zip(names, parts, strict=True)}
+            made = [estimate_channels(b, coupling, estimates[coupling]) for b in frame.blocks]
+            noises, factors = zip(*made, strict=True)
+            noise, factor = channels.noise(interferometer, coupling)
+            rendered |= {noise: concatenate(noises), factor: concatenate(factors)}
     return rendered
 
 

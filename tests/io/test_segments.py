@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +89,13 @@ def flag(file: Path, name: str) -> tuple[list[Span], list[Span]]:
     )  # type: ignore[return-value]
 
 
-FIVE = {0: WELL, 1: WELL, 2: RAW, 3: NOT_READY, 5: [WELL] * 15 + [RAW]}
+FIVE: Mapping[int, Sequence[State] | State] = {
+    0: WELL,
+    1: WELL,
+    2: RAW,
+    3: NOT_READY,
+    5: [WELL] * 15 + [RAW],
+}
 
 
 @pytest.mark.parametrize("form", ["xml", "hdf5"])
@@ -163,16 +170,22 @@ def test_a_damaged_file_begins_anew(tmp_path: Path, form: str, content: bytes) -
     assert flag(path(config), "GOOD")[0] == seconds((0, 1))
 
 
-def test_a_damaged_frame_is_not_known(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_frame_that_cannot_be_read_is_not_known_until_it_can(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
     write(config, {0: WELL, 1: WELL, 2: WELL})
     broken = config.output.directory / str(FrameName("H", "H1_DEEPCLEAN", MIDNIGHT + 1, 1))
-    broken.write_bytes(broken.read_bytes()[:100])
+    content = broken.read_bytes()
+    broken.write_bytes(content[:100])
     files = SegmentFiles(config, pause=0.0)
     for _ in range(3):
         assert files.round()
-    files.close()
     assert flag(path(config), "GOOD")[0] == seconds((0, 1), (2, 3))
     assert caplog.text.count("left out of the segments") == 1
+    broken.write_bytes(content)  # the system had refused it for a moment
+    assert files.round()
+    files.close()
+    assert flag(path(config), "GOOD")[0] == seconds((0, 3))
 
 
 def test_what_cannot_be_written_is_said_once_and_tried_again(
@@ -245,7 +258,9 @@ def test_the_daemon_writes_them(tmp_path: Path) -> None:
     assert known == valid == union(name.span for name in frames if name)
 
 
-def test_the_command_does_the_same(deepclean: Run, config: Config, tmp_path: Path) -> None:
+def test_the_command_does_the_same(
+    deepclean: Run, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(config, FIVE)
     update(config)
     for name in ("all.xml", "all.h5"):
@@ -253,6 +268,16 @@ def test_the_command_does_the_same(deepclean: Run, config: Config, tmp_path: Pat
         assert said.splitlines()[0] == "H1:DEEPCLEAN-GOOD:1: 4 s of 5 s"
         assert parse(tmp_path / name) == parse(path(config))
     assert (tmp_path / "all.xml").read_bytes() == path(config).read_bytes()
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "cleaned").symlink_to(config.output.directory)
+    page = (Path(__file__).parents[2] / "docs" / "products.md").read_text()
+    command = next(line for line in page.splitlines() if line.startswith("    deepclean segments"))
+    deepclean(tmp_path / "page", command.removeprefix("    deepclean ")).good()
+    assert flag(tmp_path / "page" / "segments.xml", "GOOD")[1] == seconds((0, 2), (3, 4))
+    monkeypatch.chdir(tmp_path / "page")
+    found: dict[str, Any] = {}
+    exec(page.split("```python\n")[-1].split("```")[0], found)
+    assert found["good"].name == "H1:DEEPCLEAN-GOOD:1"
     files = " ".join(map(str, sorted(config.output.directory.glob("*.gwf"))[:3]))
     deepclean(tmp_path, f"segments {files} --state CLEANED -o some.xml").good()
     assert flag(tmp_path / "some.xml", "GOOD") == (seconds((0, 3)), seconds((0, 2)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tests.helpers.commands import Run
 from tests.helpers.site_runs import OUT_DQ, clean, contents
 from tests.helpers.small_site import START
 
+ROOT = Path(__file__).parents[2]
 NOISE, FACTOR = "H1:DEEPCLEAN-60HZ_NOISE", "H1:DEEPCLEAN-60HZ_NOISE_FACTOR"
 SUBTRACTED = "H1:GDS-CALIB_STRAIN_DEEPCLEAN_SUBTRACTED"
 ALL = (NOISE, FACTOR, SUBTRACTED, OUT_DQ)
@@ -76,6 +78,23 @@ def test_gwpy_reads_them(whole: Path) -> None:
     read = TimeSeriesDict.read(sorted(map(str, whole.glob("*.gwf"))), list(ALL), format="gwf")
     assert [str(read[name].unit) for name in ALL] == ["strain", "", "strain", "strain"]
     assert read[NOISE].sample_rate.value == RATE
+
+
+def test_the_recipe_of_the_page_puts_noise_back(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cleaned").symlink_to(whole)
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "products.md").read_text()
+    found: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], found)
+    seconds = range(START + 5, START + 20)
+    raw = np.concatenate([site.samples(site.STRAIN, s, site.STRAIN_RATE) for s in seconds]) * 1e-21
+    np.testing.assert_allclose(found["raw"], raw, rtol=0, atol=1e-36)
+    # With one coupling the strain that has its noise again is the raw one.
+    inside = slice(site.STRAIN_RATE, -site.STRAIN_RATE)
+    errors, taken = (found["with_60hz"] - raw)[inside], (raw - found["cleaned"])[inside]
+    assert np.std(errors) < 1e-3 * np.std(taken)
 
 
 def test_the_archive_of_out_dq_alone_holds_them(config: Config, whole: Path) -> None:

@@ -22,7 +22,7 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, OutputError
 from deepclean.io.catalogue import DataFile
 from deepclean.io.retention import held
-from deepclean.io.segments.formats import StateSegments, parse, preload, read_frames, serialise
+from deepclean.io.segments.formats import StateSegments, parse, read_frames, serialise
 from deepclean.io.t050017 import FrameName
 from deepclean.io.tail import FAR
 from deepclean.system.atomic import publish, sweep
@@ -55,7 +55,9 @@ class SegmentFiles:
         self._directory = settings.directory
         self._pause, self._reached = pause, -1
         self._seen: list[Span] = []
-        """The time of the frames that were read, also of those that could not be."""
+        """The time of the frames that were read."""
+        self._unreadable: set[FrameName] = set()
+        """The frames that could not be read so far: the system may refuse them only now."""
         self._days: dict[int, StateSegments] = {}
         """By the start of a day (GPS ns) its segments, of the days that are still to grow."""
         self._unwritten: set[int] = set()
@@ -68,7 +70,6 @@ class SegmentFiles:
 
     def __enter__(self) -> Self:
         if self._directory is not None:
-            preload(self._form)
             self._thread.start()
         return self
 
@@ -128,9 +129,14 @@ class SegmentFiles:
             return
         for start in sorted({day for name in names for day in _days(name.span)} - {*self._days}):
             self._begin(directory, start)
+        found = StateSegments()
         for name in names:
             if difference([name.span], self._seen):
-                self._read(name)
+                self._read(name, found)
+        for start in {day for span in found.known for day in _days(span)}:
+            self._days[start].add(found.within(Span(start, start + DAY)))
+            self._unwritten.add(start)
+        self._seen = union(self._seen, found.known)
         for start in sorted(self._unwritten):
             content = serialise(self._days[start], self._interferometer, self._good, self._form)
             publish(self._path(directory, start), content)
@@ -138,6 +144,7 @@ class SegmentFiles:
         # What is gone from the output directory is asked for no more.
         oldest = names[0].span.start
         self._seen = [span for span in self._seen if span.end > oldest]
+        self._unreadable &= {*names}
         for start in [day for day in self._days if day + DAY <= oldest]:
             del self._days[start]
 
@@ -154,18 +161,17 @@ class SegmentFiles:
             _log.warning("the day's segments begin anew: %s", fault)
         self._seen = union(self._seen, self._days[start].known)
 
-    def _read(self, name: FrameName) -> None:
-        """Add a frame's segments to its days."""
+    def _read(self, name: FrameName, found: StateSegments) -> None:
+        """Add the segments of a frame to what was found."""
         self._stopped.wait(self._pause)
-        self._seen = union(self._seen, [name.span])
         try:
-            found = read_frames(DataFile(self._source / str(name), name.span, ()), self._channel)
+            found.add(read_frames(DataFile(self._source / str(name), name.span, ()), self._channel))
         except InputError as fault:
-            _log.warning("left out of the segments: %s", fault)
-            return
-        for start in _days(name.span):
-            self._days[start].add(found.within(Span(start, start + DAY)))
-            self._unwritten.add(start)
+            if name not in self._unreadable:
+                _log.warning("left out of the segments: %s", fault)
+            self._unreadable.add(name)
+        else:
+            self._unreadable.discard(name)
 
     def _path(self, directory: Path, start: int) -> Path:
         site, extension = self._interferometer[0], "xml" if self._form == "xml" else "h5"

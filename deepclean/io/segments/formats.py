@@ -5,22 +5,25 @@ product as a whole, `H1:DEEPCLEAN-GOOD:1`, which is active where all of some nam
 is known in the seconds of which there is a frame. A bit counts in a second if it is set in all of
 its sixteenths: segments have whole seconds, as those of the segment database have.
 
-Files are LIGO_LW XML or HDF5 in gwpy's layout. gwpy reads both, but is not needed to write them.
+Files are LIGO_LW XML or HDF5 in gwpy's layout. gwpy reads both. They are written without it and
+without igwn_ligolw, which take a second to import and half a minute for a day that flickers.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+from xml.etree import ElementTree as ET
 
 import h5py
 import numpy as np
-from igwn_segments import segment, segmentlist
 
+from deepclean import __version__
 from deepclean.core import channels
 from deepclean.core.block import Gap, Samples, Series
 from deepclean.core.nonfinite import runs
@@ -40,6 +43,33 @@ _VERSION = 1
 
 _TIMES = np.dtype([(f"{end}_time{part}", "i8") for end in ("start", "end") for part in ("", "_ns")])
 """The columns of a list of segments in gwpy's HDF5."""
+
+_HEAD = """<?xml version='1.0' encoding='utf-8'?>
+<!DOCTYPE LIGO_LW SYSTEM "http://ldas-sw.ligo.caltech.edu/doc/ligolwAPI/html/ligolw_dtd.txt">
+"""
+
+_SEGMENT = {
+    "start_time": "int_4s",
+    "start_time_ns": "int_4s",
+    "end_time": "int_4s",
+    "end_time_ns": "int_4s",
+    "segment_definer:segment_def_id": "int_8s",
+}
+_PROCESS = {"process:process_id": "int_8s"}
+_COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "process": {"process_id": "int_8s", "program": "lstring", "version": "lstring"},
+    "segment_definer": {
+        **_PROCESS,
+        "segment_def_id": "int_8s",
+        "ifos": "lstring",
+        "name": "lstring",
+        "version": "int_4s",
+        "comment": "lstring",
+    },
+    "segment_summary": {**_PROCESS, "segment_sum_id": "int_8s", **_SEGMENT},
+    "segment": {**_PROCESS, "segment_id": "int_8s", **_SEGMENT},
+}
+"""The columns of the LIGO_LW tables of segments, and their types."""
 
 
 @dataclass(slots=True)
@@ -160,12 +190,6 @@ def parse(path: Path) -> StateSegments:
         raise InputError(f"no segments can be read: {one_line(error)}", path=path) from error
 
 
-def preload(form: Format) -> None:
-    """Import the library of a format, which takes a moment, before a stream has to be kept up."""
-    if form == "xml":
-        import igwn_ligolw.utils.segments  # noqa: F401
-
-
 def _about(bit: State) -> str:
     return f"bit {int(bit).bit_length() - 1} of DEEPCLEAN-STATE_VECTOR"
 
@@ -174,49 +198,61 @@ def _xml(
     known: Sequence[Span], flags: Mapping[str, tuple[str, list[Span]]], interferometer: str
 ) -> bytes:
     """Return a LIGO_LW document. It names no machine and no time, so that equal ones are equal."""
-    from igwn_ligolw import ligolw, lsctables
-    from igwn_ligolw.utils import write_fileobj
-    from igwn_ligolw.utils.segments import LigolwSegmentList, LigolwSegments
+    lists = [spans for _, spans in flags.values()]
+    tables = {
+        "process": [f'0,"deepclean","{__version__}"'],
+        "segment_definer": [
+            f'0,{number},"{interferometer}","DEEPCLEAN-{name}",{_VERSION},"{about}"'
+            for number, (name, (about, _)) in enumerate(flags.items())
+        ],
+        "segment_summary": _rows((number, span) for number in range(len(flags)) for span in known),
+        "segment": _rows((number, span) for number, spans in enumerate(lists) for span in spans),
+    }
+    body = "".join(_table(name, rows) for name, rows in tables.items())
+    return f"{_HEAD}<LIGO_LW>\n{body}</LIGO_LW>\n".encode()
 
-    def listed(spans: Iterable[Span]) -> Any:
-        ends = ((lsctables.LIGOTimeGPS(0, s.start), lsctables.LIGOTimeGPS(0, s.end)) for s in spans)
-        return segmentlist(segment(*pair) for pair in ends)
 
-    ligolw.Table.reset_next_ids()
-    document = ligolw.Document()
-    document.appendChild(ligolw.LIGO_LW())
-    process = document.register_process("deepclean", {})
-    process.node = process.username = process.unix_procid = process.start_time = None
-    valid = listed(known)
-    with LigolwSegments(document, process) as table:
-        for name, (about, spans) in flags.items():
-            table.add(
-                LigolwSegmentList(
-                    listed(spans),
-                    valid,
-                    {interferometer},
-                    f"DEEPCLEAN-{name}",
-                    _VERSION,
-                    about,
-                )
-            )
-    content = BytesIO()
-    write_fileobj(document, content)
-    return content.getvalue()
+def _rows(segments: Iterable[tuple[int, Span]]) -> list[str]:
+    """Return the rows of segments: process, number, start and end with nanoseconds, flag."""
+    return [
+        f"0,{row},{s.start // NS},{s.start % NS},{s.end // NS},{s.end % NS},{flag}"
+        for row, (flag, s) in enumerate(segments)
+    ]
+
+
+def _table(name: str, rows: Sequence[str]) -> str:
+    """Return a table with its rows, each a line of values between commas."""
+    columns = "".join(
+        f'\t\t<Column Name="{column}" Type="{kind}"/>\n' for column, kind in _COLUMNS[name].items()
+    )
+    content = ",\n".join(f"\t\t\t{row}" for row in rows)
+    return (
+        f'\t<Table Name="{name}:table">\n{columns}'
+        f'\t\t<Stream Name="{name}:table" Delimiter="," Type="Local">\n{content}\n\t\t</Stream>\n'
+        "\t</Table>\n"
+    )
 
 
 def _parse_xml(path: Path) -> StateSegments:
-    from igwn_ligolw.utils import load_filename
-    from igwn_ligolw.utils.segments import LigolwSegments
+    tables: dict[str, list[list[str]]] = {}
+    for table in ET.parse(path).getroot().iter("Table"):
+        lines = (table.findtext("Stream") or "").split("\n")
+        rows = [line.strip().removesuffix(",") for line in lines if line.strip()]
+        tables[table.attrib["Name"].removesuffix(":table")] = list(csv.reader(rows))
 
-    def spans(listed: Iterable[Any]) -> list[Span]:
-        return [Span(start.ns(), end.ns()) for start, end in listed]
+    def spans(table: str, number: str) -> list[Span]:
+        """Return the segments of a flag in the order of the columns that `_rows` writes."""
+        return [
+            Span(int(start) * NS + int(start_ns), int(end) * NS + int(end_ns))
+            for _, _, start, start_ns, end, end_ns, flag in tables[table]
+            if flag == number
+        ]
 
     found = StateSegments()
-    for flag in LigolwSegments(load_filename(str(path))):
-        found.known = spans(flag.valid)
-        found.active[flag.name.removeprefix("DEEPCLEAN-")] = spans(flag.active)
-    found.active.pop(GOOD, None)
+    for _, number, _, name, _, _ in tables["segment_definer"]:
+        found.known = spans("segment_summary", number)
+        found.active[name.removeprefix("DEEPCLEAN-")] = spans("segment", number)
+    del found.active[GOOD]
     return found
 
 
@@ -248,5 +284,5 @@ def _parse_hdf5(path: Path) -> StateSegments:
         for full, group in file.items():
             found.known = spans(group["known"][:])
             found.active[full.split("-", maxsplit=1)[1].split(":")[0]] = spans(group["active"][:])
-    found.active.pop(GOOD, None)
+    del found.active[GOOD]
     return found

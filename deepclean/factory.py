@@ -24,9 +24,10 @@ from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import CouplingSchedule, Schedule
 from deepclean.core.gate import monitor
 from deepclean.core.predict import Geometry, Network, Predictor, geometry
+from deepclean.core.products import State
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS
-from deepclean.errors import ConfigError, ModelError, UnavailableError
+from deepclean.errors import ConfigError, ModelError, UnavailableError, hint
 from deepclean.models import device
 from deepclean.models import files as models
 from deepclean.models.closed.parts import EstimateParts, part_groups
@@ -113,6 +114,10 @@ def check_stages(config: Config) -> None:
         if config.gate.enabled:
             said = monitor.objection(coupling.bands, config.strain.rate, engine.rate)
             faults += [f"couplings.{name}.bands: {said}"] if said else []
+    bits = [str(bit.name) for bit in State]
+    for name in config.output.segments.state:
+        said = f"output.segments.state: {name} is no state bit{hint(name, bits)}"
+        faults += [] if name in bits else [said]
     if faults:
         raise ConfigError(faults)
 

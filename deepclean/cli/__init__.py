@@ -24,6 +24,7 @@ from deepclean.cli import (
     witnesses,
 )
 from deepclean.cli.options import print_fault
+from deepclean.cli.products import segments, summary
 from deepclean.errors import DeepCleanError, InvalidError, UnavailableError, passes
 
 app = typer.Typer(
@@ -39,6 +40,8 @@ app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("inspect")(inspect.inspect)
+app.command("segments")(segments.segments)
+app.command("summary")(summary.summary)
 app.command("replay")(replay.replay)
 app.command("shards")(cluster.shards)
 app.command("validate")(validate.validate)

@@ -7,14 +7,17 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
 from deepclean.cli import options
 from deepclean.config import Config, json_schema, load, to_yaml
+from deepclean.core.time import Span
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from deepclean.core.block import Series
     from deepclean.factory import Budget
 
 _RATES = (16, 64, 256, 512, 1024, 2048, 4096, 16384, 20000)
@@ -54,6 +57,7 @@ def _print_budget(config: Config) -> None:
     console.print()
     console.print(_couplings(computed))
     console.print(_resampling(config, computed))
+    console.print(_channels(config))
     for line in _totals(computed):
         console.print(line, soft_wrap=True)
 
@@ -108,6 +112,45 @@ def _resampling(config: Config, budget: Budget) -> Table:
             flat = slower / 2
         table.add_row(str(rate), f"{1e3 * half:.1f}", f"{flat:.1f}")
     return table
+
+
+def _channels(config: Config) -> Table:
+    """Return a table of the channels of a cleaned frame, with what a second of each takes."""
+    from rich.table import Table
+
+    table = Table(title="Channels of a cleaned frame", title_justify="left")
+    for column in ("channel", "rate (Hz)", "type", "kB/s"):
+        table.add_column(column, justify="right" if column in {"rate (Hz)", "kB/s"} else "left")
+    total = 0
+    for name, series in _rendered(config).items():
+        total += series.samples.nbytes
+        size = f"{series.samples.nbytes / 1e3:.1f}"
+        table.add_row(name, str(series.rate), series.samples.dtype.name, size)
+    table.add_row("together, without compression", "", "", f"{total / 1e3:.1f}")
+    return table
+
+
+def _rendered(config: Config) -> dict[str, Series]:
+    """Return the channels of a frame of 1 s in which all samples are 0."""
+    from deepclean.config.channels import estimate_rates
+    from deepclean.core.block import Block, CleanedBlock, Estimate, Series, StrainProducts
+    from deepclean.core.frame import CleanedFrame, InputFrame
+    from deepclean.core.products import render
+
+    span, zeros = Span.of_seconds(0, 1), np.zeros(config.strain.rate)
+    block = Block(span, Series(span, config.strain.rate, zeros))
+    estimates = {
+        name: Estimate(zeros, zeros, 0, knots=None if coupling.adapt == "off" else ())
+        for name, coupling in config.enabled_couplings.items()
+    }
+    cleaned = CleanedBlock(block, StrainProducts(zeros, zeros, zeros), estimates)
+    return render(
+        CleanedFrame(InputFrame(span, [block]), [cleaned]),
+        config.strain.channel,
+        config.output.products,
+        estimate_rates(config),
+        subtracted=config.output.subtracted,
+    )
 
 
 def _totals(budget: Budget) -> list[str]:

@@ -25,8 +25,9 @@ from deepclean.errors import hint
 _HOPS = (NS // 16, NS // 8, NS // 4, NS // 2, *range(NS, 65 * NS, NS))
 """Nanoseconds. Whole seconds and whole hops coincide, and a 16 Hz channel has whole samples."""
 
-_MERGE = 60
-"""Seconds that the archive is given to merge a stretch. Files may be as short as a second."""
+_LATE = 60
+"""Seconds that the archive is given to merge a stretch, and the segments to read one. Files may be
+as short as a second."""
 
 _SHORTEST = 64
 """Seconds of held-out data. Less may not hold half of a minute that a range is taken over
@@ -44,10 +45,13 @@ def faults(config: ConfigTree) -> Iterator[ConfigFault]:
         yield from _gate(config)
     yield from _sites(config)
     yield from _directories(config)
-    yield from _archive(config)
+    yield from _retained(config)
     for product, count in Counter(config.output.products).items():
         if count > 1:
             yield _fault("output.products", f"{product} is listed {count} times; keep one")
+    for name in sorted(set(config.output.estimates) - {"all", *config.couplings}):
+        said = f"{name} is no coupling{hint(name, ['all', *config.couplings])}"
+        yield _fault("output.estimates couplings", said)
     for name, coupling in config.couplings.items():
         yield from coupling_checks.faults(config, coupling, ("couplings", name))
     yield from _overlaps(config)
@@ -162,6 +166,7 @@ def _directories(config: ConfigTree) -> Iterator[ConfigFault]:
     outputs: dict[Key, Path | None] = {
         ("output", "directory"): config.output.directory,
         ("output", "archive", "directory"): config.output.archive.directory,
+        ("output", "segments", "directory"): config.output.segments.directory,
     }
     for key, directory in outputs.items():
         for other, path in taken.items():
@@ -174,20 +179,25 @@ def _directories(config: ConfigTree) -> Iterator[ConfigFault]:
             taken[key] = directory
 
 
-def _archive(config: ConfigTree) -> Iterator[ConfigFault]:
-    """Yield a fault where frames would be gone before the archive has merged them."""
-    archive, retention = config.output.archive, config.output.retention
-    if archive.directory is None:
-        return
-    least = archive.length + _MERGE
+def _retained(config: ConfigTree) -> Iterator[ConfigFault]:
+    """Yield a fault where frames would be gone before something has read them."""
+    output, retention = config.output, config.output.retention
     age = None if retention.age is None else retention.age / NS
-    for name, unit, kept in (("age", "s", age), ("count", "files", retention.count)):
-        if kept is not None and kept < least:
-            yield _fault(
-                f"output.retention.{name} output.archive.length output.archive.directory",
-                f"{kept:.10g} {unit} are gone before the archive has merged {archive.length} s "
-                f"(output.archive.length); use at least {least}, or a shorter length",
-            )
+    for section, key, length, does in (
+        (output.archive, "archive.length", output.archive.length, "the archive has merged"),
+        (output.segments, "segments.every", output.segments.every, "the segments hold"),
+    ):
+        if section.directory is None:
+            continue
+        least = length + _LATE
+        for name, unit, kept in (("age", "s", age), ("count", "files", retention.count)):
+            if kept is not None and kept < least:
+                where = f"output.{key.split('.')[0]}.directory"
+                yield _fault(
+                    f"output.retention.{name} output.{key} {where}",
+                    f"{kept:.10g} {unit} are gone before {does} {length} s (output.{key}); use at "
+                    f"least {least}, or a shorter length",
+                )
 
 
 def _overlaps(config: ConfigTree) -> Iterator[ConfigFault]:

@@ -103,6 +103,23 @@ class ArchiveConfig(Section):
     """How many files are kept."""
 
 
+class SegmentsConfig(Section):
+    """When the cleaned frames are good, by their state bits, as one segment file a day."""
+
+    directory: Path | None = None
+    """Where these files appear; null: there are none. Relative to the file that says so."""
+
+    state: tuple[str, ...] = Field(default=("OUTPUT_VALID", "ANALYSIS_READY"), min_length=1)
+    """The state bits that make a second good: the flag GOOD is active where all of them are set.
+    Each bit has a flag of its own too."""
+
+    every: Count = 60
+    """Seconds of data after which the day's file is written anew."""
+
+    format: Literal["xml", "hdf5"] = "xml"
+    """LIGO_LW XML, or HDF5 as gwpy has it."""
+
+
 class OutputConfig(Section):
     """Where the cleaned frames go, and what is in them."""
 
@@ -118,6 +135,13 @@ class OutputConfig(Section):
     """The strain channels written: OUT_DQ subtracts where the gate is open, PRODUCTION wherever a
     prediction exists, CANARY as PRODUCTION, but with the versions that are tried."""
 
+    estimates: tuple[str, ...] = Field(default=(), examples=[["all"]])
+    """The couplings whose estimates are written beside them, by name; all: every coupling's."""
+
+    subtracted: Flag = False
+    """Whether the sum of all that OUT_DQ lacks is written too, at the strain's rate. It gives the
+    raw strain back."""
+
     compression: Literal["none", "gzip"] = "none"
     """The compression of the frame files and of the archive's files."""
 
@@ -129,3 +153,6 @@ class OutputConfig(Section):
 
     archive: ArchiveConfig = ArchiveConfig()
     """The cleaned frames of some minutes, merged into long files."""
+
+    segments: SegmentsConfig = SegmentsConfig()
+    """When the cleaned frames are good, as segment files."""

@@ -125,6 +125,12 @@ class ConfigTree(Section):
         return tuple(sorted({name for coupling in couplings for name in coupling.witnesses}))
 
     @property
+    def estimated_couplings(self) -> tuple[str, ...]:
+        """The enabled couplings whose estimates are written into the frames, sorted by name."""
+        named = self.output.estimates
+        return tuple(name for name in self.enabled_couplings if name in named or "all" in named)
+
+    @property
     def wait(self) -> Literal[0, 1, "auto"]:
         """Whether frames wait for their look-ahead: as the slowest of the enabled couplings."""
         waits = {coupling.wait for coupling in self.enabled_couplings.values()}

@@ -65,3 +65,22 @@ def adaptation(interferometer: str, coupling: str) -> tuple[str, str, str]:
 def gain(interferometer: str, coupling: str) -> str:
     """Return the name of the channel with a coupling's gain."""
     return f"{interferometer}:DEEPCLEAN-{frame_part(coupling)}_GAIN"
+
+
+def noise(interferometer: str, coupling: str) -> tuple[str, str]:
+    """Return the names of the channels with a coupling's estimate and with the factor on it.
+
+    >>> noise("H1", "60Hz")
+    ('H1:DEEPCLEAN-60HZ_NOISE', 'H1:DEEPCLEAN-60HZ_NOISE_FACTOR')
+    """
+    base = f"{interferometer}:DEEPCLEAN-{frame_part(coupling)}_NOISE"
+    return base, f"{base}_FACTOR"
+
+
+def subtracted(strain: str) -> str:
+    """Return the name of the channel with all noise that was subtracted from the strain.
+
+    >>> subtracted("H1:GDS-CALIB_STRAIN")
+    'H1:GDS-CALIB_STRAIN_DEEPCLEAN_SUBTRACTED'
+    """
+    return f"{strain}_DEEPCLEAN_SUBTRACTED"

@@ -1,6 +1,7 @@
 """The channels of a cleaned frame: the strain products and the channels that account for them.
 
-The strain products have the strain's native rate, the accounting channels 16 Hz.
+The strain products have the strain's native rate, the accounting channels 16 Hz, and the estimates
+rates of their own (core.estimates).
 
 The state vector's bits, where 1 is good:
 
@@ -20,7 +21,7 @@ The state vector's bits, where 1 is good:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntFlag
 
 import numpy as np
@@ -29,8 +30,10 @@ from numpy.typing import NDArray
 from deepclean.core import channels, reasons
 from deepclean.core.block import CleanedBlock, Samples, Series, concatenate
 from deepclean.core.channels import STATE_RATE
+from deepclean.core.estimates import estimate_channels
 from deepclean.core.frame import CleanedFrame
 from deepclean.core.state_vector import not_ready
+from deepclean.core.subtract import total_noise
 from deepclean.core.time import NS, Span
 
 
@@ -49,13 +52,22 @@ class State(IntFlag):
     COMPLETE = 1 << 9
 
 
-def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[str, Series]:
+def render(
+    frame: CleanedFrame,
+    strain: str,
+    products: Sequence[str],
+    estimates: Mapping[str, int] | None = None,
+    *,
+    subtracted: bool = False,
+) -> dict[str, Series]:
     """Return the channels of an output frame, by full name.
 
     Args:
         frame: the cleaned frame, whose strain is not a gap.
         strain: the full name of the strain channel.
         products: the strain products to write: `OUT_DQ`, `PRODUCTION`, `CANARY`.
+        estimates: the couplings whose estimates to write, each with its rate in Hz; None: none.
+        subtracted: whether to write the sum of what was subtracted, at the strain's rate.
 
     Raises:
         ValueError: the frame has no strain.
@@ -65,6 +77,9 @@ def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[st
         name: concatenate([_strain_product(block, product) for block in frame.blocks])
         for product, name in channels.product_names(strain, products).items()
     }
+    if subtracted:
+        total = concatenate([_subtracted(block) for block in frame.blocks])
+        rendered[channels.subtracted(strain)] = total
     state = concatenate([_accounting(block, state_bits(block)) for block in frame.blocks])
     rendered[channels.state_vector(interferometer)] = state
     for coupling in frame.blocks[0].estimates:
@@ -81,6 +96,11 @@ def render(frame: CleanedFrame, strain: str, products: Sequence[str]) -> dict[st
         if "CANARY" in products:
             tried = concatenate([_canary_version(block, coupling) for block in frame.blocks])
             rendered[channels.canary_version(interferometer, coupling)] = tried
+        if estimates and coupling in estimates:
+            made = [estimate_channels(b, coupling, estimates[coupling]) for b in frame.blocks]
+            noises, factors = zip(*made, strict=True)
+            noise, factor = channels.noise(interferometer, coupling)
+            rendered |= {noise: concatenate(noises), factor: concatenate(factors)}
     return rendered
 
 
@@ -142,6 +162,13 @@ def _strain_product(block: CleanedBlock, product: str) -> Series:
     strain = _strain(block)
     assert block.products is not None
     return Series(block.span, strain.rate, getattr(block.products, product.lower()))
+
+
+def _subtracted(block: CleanedBlock) -> Series:
+    """Return the noise that the official product lacks, at the strain's rate, float64."""
+    strain = _strain(block)
+    total = total_noise(len(strain.samples), block.estimates.values())
+    return Series(block.span, strain.rate, total)
 
 
 def _strain(block: CleanedBlock) -> Series:

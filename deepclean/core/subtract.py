@@ -28,9 +28,15 @@ def subtract(strain: Samples, estimates: Iterable[Estimate]) -> Float64:
     # float64, because the noise at tens of Hz lies orders of magnitude below the strain's motion at
     # low frequencies, and float32 keeps seven digits of their sum.
     cleaned = np.array(strain, dtype=np.float64)
-    total = np.zeros(len(cleaned))
-    for estimate in estimates:
-        total += estimate.subtracted()
+    total = total_noise(len(cleaned), estimates)
     # `where`, because 0.0 - 0.0 would turn a negative zero of the strain into a positive one.
     np.subtract(cleaned, total, out=cleaned, where=total != 0.0)
     return cleaned
+
+
+def total_noise(count: int, estimates: Iterable[Estimate]) -> Float64:
+    """Return the sum of gain times noise over the estimates, float64, shape `(count,)`."""
+    total = np.zeros(count)
+    for estimate in estimates:
+        total += estimate.subtracted()
+    return total

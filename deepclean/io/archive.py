@@ -2,7 +2,8 @@
 
 A file holds one product with its accounting channels: the state vector, the source's state vector,
 versions and gains. They tell where the product can be used, and at 16 Hz they are less than a
-hundredth of the file. Its description is that of the frames and the product
+hundredth of the file. Where the frames hold the estimates, the files of OUT_DQ hold them too: they
+say what that product lacks. Its description is that of the frames and the product
 (`H-H1_DEEPCLEAN_OUT_DQ-1370000128-256.gwf`).
 
 A thread reads the frames from the output directory when their stretch is complete. So cleaning
@@ -22,7 +23,8 @@ from pathlib import Path
 from typing import Self
 
 from deepclean.config import Config
-from deepclean.core.channels import product_names
+from deepclean.config.channels import estimate_channels, strain_channels
+from deepclean.core.channels import product_names, subtracted
 from deepclean.core.segments import difference
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, OutputError, passes
@@ -158,12 +160,13 @@ class _ArchiveFolder:
         self._archive, self._settings, self._source = archive, output.archive, output.directory
         self._channel = product_names(strain, [product])[product]
         self._stem = f"{strain}_DEEPCLEAN_"
+        self._estimates = {subtracted(strain), *estimate_channels(config)}
         self._merger = Merger(
             directory,
             config.interferometer[0],
             f"{output.description}_{product}",
             output.archive.format,
-            {self._channel: "strain"},
+            dict.fromkeys(strain_channels(config), "strain"),
             output.compression,
             archive.step,
         )
@@ -276,5 +279,7 @@ class _ArchiveFolder:
             return read(piece, self._wanted)
 
     def _wanted(self, channel: str) -> bool:
-        """Return whether a channel is the product, or none of the products."""
+        """Return whether a channel is the product, or belongs to it."""
+        if channel in self._estimates:
+            return self.product == "OUT_DQ"
         return channel == self._channel or not channel.startswith(self._stem)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from deepclean import __version__
 from deepclean.config import Config
+from deepclean.config.channels import estimate_rates, strain_channels
 from deepclean.core.block import Block, Gap, Series, Version, concatenate
-from deepclean.core.channels import product_names
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.frames import Assembler, FrameJoiner
 from deepclean.core.frame import CleanedFrame, InputFrame
@@ -59,7 +59,8 @@ class FrameCleaner:
     ) -> None:
         self._strain = config.strain.channel
         self._state = config.strain.state_vector
-        self._products = config.output.products
+        self._products, self._subtracted = config.output.products, config.output.subtracted
+        self._estimates = estimate_rates(config)
         self._engine = engine
         self._failed: dict[Version, Exception] = {}
         self._failing: dict[Version, Exception] = {}
@@ -194,14 +195,20 @@ class FrameCleaner:
     def _rendered(self, frame: CleanedFrame) -> Path:
         """Write one frame."""
         with self._timings.stage("render"):
-            channels = render(frame, self._strain, self._products)
-        self._counters.cleaned(frame, channels)
+            rendered = render(
+                frame,
+                self._strain,
+                self._products,
+                self._estimates,
+                subtracted=self._subtracted,
+            )
+        self._counters.cleaned(frame, rendered)
         if self._updates is not None:
             self._note_models(self._updates.identities(frame))
         if self._state is not None:
-            channels |= _copied(frame, self._state)
+            rendered |= _copied(frame, self._state)
         with self._timings.stage("write"):
-            return self._sink.write(frame.span, channels)
+            return self._sink.write(frame.span, rendered)
 
     def _note_models(self, models: Mapping[str, ModelIdentity]) -> None:
         """Say in the frames and to whoever asks which models are in force."""
@@ -246,14 +253,13 @@ def sink_of(
     output = config.output
     record = {"deepclean": __version__, "configuration": config.hash}
     record |= {"wait": str(config.wait)} | models_record(loaded)
-    names = product_names(config.strain.channel, output.products).values()
     elsewhere = directory is not None
     return FrameSink(
         directory=directory or output.directory,
         interferometer=config.interferometer,
         description=output.description,
         history=record,
-        units=dict.fromkeys(names, "strain"),
+        units=dict.fromkeys(strain_channels(config), "strain"),
         compression=output.compression,
         fsync=output.fsync,
         keep_count=None if elsewhere else output.retention.count,

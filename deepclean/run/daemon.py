@@ -23,7 +23,9 @@ from deepclean.errors import DeviceError
 from deepclean.factory import make_engine
 from deepclean.io.archive import FrameArchive
 from deepclean.io.live import LiveSource
+from deepclean.io.segments.daily import SegmentFiles
 from deepclean.io.sink import FrameSink
+from deepclean.io.t050017 import FrameName
 from deepclean.io.tail import FrameTail
 from deepclean.io.watch import DirectoryWatch
 from deepclean.models.device import is_lost
@@ -77,7 +79,8 @@ class Daemon:
         cleaner: cleans and writes them.
         notifier: tells the service manager.
         status_file: tells `deepclean status`.
-        services: run beside the loop: watch, metrics, archive, the follower of the model store.
+        services: run beside the loop: watch, metrics, archive, segments, the follower of the model
+            store.
     """
 
     source: LiveSource
@@ -124,8 +127,14 @@ def build(
     config = decided_live(config, loaded)
     output = config.output
     engine = make_engine(config, loaded)
-    archive = FrameArchive(config)
-    sink = sink_of(config, loaded, guard=guard, appeared=archive.appeared)
+    archive, segments = FrameArchive(config), SegmentFiles(config)
+
+    def appeared(name: FrameName) -> None:
+        """Tell those who read the frames that were written."""
+        archive.appeared(name)
+        segments.appeared(name)
+
+    sink = sink_of(config, loaded, guard=guard, appeared=appeared)
     counters = Counters(models=loaded, archived=archive.written, archive_failures=archive.failures)
     accounts = Accounts(counters=counters)
     recent = RecentBlocks()
@@ -172,7 +181,8 @@ def build(
         sink.directory,
     )
     exporter = Exporter(config.metrics, metrics.registry)
-    return Daemon(source, cleaner, notifier, status_file, (watch, exporter, archive, follower))
+    services = (watch, exporter, archive, segments, follower)
+    return Daemon(source, cleaner, notifier, status_file, services)
 
 
 def tails_of(config: Config, clock: Clock) -> list[FrameTail]:

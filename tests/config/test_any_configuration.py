@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from deepclean.config import Config, load
+from deepclean.config.channels import estimate_rates
 from deepclean.core import reasons
 from deepclean.core.block import Block, Series
 from deepclean.core.engine.frames import Assembler
@@ -109,7 +110,11 @@ def drawn(rng: random.Random) -> dict[str, Any]:
         "interferometer": "H1",
         "strain": {"rate": strain, "state_vector": seldom(STATE, None)},
         "input": {"strain": {"directory": "strain"}},
-        "output": {"directory": "cleaned", "products": seldom(["OUT_DQ"], ["OUT_DQ", "CANARY"])},
+        "output": {
+            "directory": "cleaned",
+            "products": seldom(["OUT_DQ"], ["OUT_DQ", "CANARY"]),
+            "estimates": ["all"],
+        },
         "engine": {
             "rate": rate,
             "hop": seldom(1.0, 0.0625, 0.125, 0.25, 0.5, 2.0, 4.0),
@@ -181,7 +186,8 @@ def cleaned(config: Config, rates: Mapping[str, int], state_rate: int) -> list[C
     done += assembler.release()
     assert len(done) == SECONDS
     for frame in done:
-        channels = render(frame, config.strain.channel, config.output.products)
+        strain, rates = config.strain.channel, estimate_rates(config)
+        channels = render(frame, strain, config.output.products, rates)
         assert all(np.isfinite(series.samples).all() for series in channels.values())
         gwf.serialise(frame.span, {n: OutputChannel(s) for n, s in channels.items()})
     return done

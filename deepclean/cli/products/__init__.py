@@ -1,0 +1,1 @@
+"""The commands that read cleaned frames and make something for others of them."""

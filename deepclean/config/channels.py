@@ -1,0 +1,27 @@
+"""The channels that a configuration puts into its cleaned frames beside those for accounting."""
+
+from __future__ import annotations
+
+from deepclean.config.checked import Config
+from deepclean.core.channels import noise, product_names, subtracted
+from deepclean.core.estimates import estimate_rate
+
+
+def estimate_rates(config: Config) -> dict[str, int]:
+    """Return the couplings whose estimates are written, each with its rate in Hz."""
+    rate, couplings = config.strain.rate, config.couplings
+    return {name: estimate_rate(rate, couplings[name].bands) for name in config.estimated_couplings}
+
+
+def estimate_channels(config: Config) -> list[str]:
+    """Return the names of the channels with the estimates, and of the factors on them."""
+    couplings, interferometer = config.estimated_couplings, config.interferometer
+    return [channel for name in couplings for channel in noise(interferometer, name)]
+
+
+def strain_channels(config: Config) -> list[str]:
+    """Return the names of the channels whose unit is strain."""
+    output, strain = config.output, config.strain.channel
+    names = list(product_names(strain, output.products).values())
+    names += [noise(config.interferometer, name)[0] for name in config.estimated_couplings]
+    return [*names, subtracted(strain)] if output.subtracted else names

@@ -13,6 +13,9 @@ from types import FrameType
 from deepclean import __version__
 from deepclean.config import Config
 from deepclean.config.settings import trial_settings
+from deepclean.control.follower import ControlFollower
+from deepclean.control.known import known_controls
+from deepclean.control.updates import ControlUpdates
 from deepclean.core.accounting import Ledger
 from deepclean.core.block import Version
 from deepclean.core.engine.engine import Engine
@@ -77,7 +80,8 @@ class Daemon:
         cleaner: cleans and writes them.
         notifier: tells the service manager.
         status_file: tells `deepclean status`.
-        services: run beside the loop: watch, metrics, archive, the follower of the model store.
+        services: run beside the loop: watch, metrics, archive, and what follows the model store and
+            the orders of operators.
     """
 
     source: LiveSource
@@ -131,7 +135,11 @@ def build(
     recent = RecentBlocks()
     record = ModelRecord(record_path(output.directory, output.description))
     follower = StoreFollower(config, loaded, record, recent)
-    updates = ModelUpdates(engine, trial_settings(config), loaded, follower, counters, recent)
+    known = known_controls(config, record.path)
+    orders = ControlFollower(config, known.log.answered)
+    controls = ControlUpdates(engine, config.enabled_couplings, orders, record, counters, known)
+    rules = trial_settings(config)
+    updates = ModelUpdates(engine, rules, loaded, follower, counters, recent, controls)
     cleaner = FrameCleaner(
         config,
         engine,
@@ -151,6 +159,7 @@ def build(
         clock,
         updates.standings,
         counters.by_coupling,
+        lambda: [str(taken) for taken in controls.standing()],
     )
 
     def turn() -> None:
@@ -172,7 +181,8 @@ def build(
         sink.directory,
     )
     exporter = Exporter(config.metrics, metrics.registry)
-    return Daemon(source, cleaner, notifier, status_file, (watch, exporter, archive, follower))
+    services = watch, exporter, archive, follower, orders
+    return Daemon(source, cleaner, notifier, status_file, services)
 
 
 def tails_of(config: Config, clock: Clock) -> list[FrameTail]:

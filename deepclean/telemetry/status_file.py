@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class StatusFile:
         clock: for the interval.
         models: returns the versions at work, by coupling.
         couplings: returns the figures of each coupling (Counters.by_coupling).
+        controls: returns what operators set, in words.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class StatusFile:
         clock: Clock,
         models: Callable[[], Mapping[str, str]] = dict,
         couplings: Callable[[], Figures] = dict,
+        controls: Callable[[], Sequence[str]] = list,
     ) -> None:
-        self._path, self._clock, self._models, self._couplings = path, clock, models, couplings
+        self._path, self._clock = path, clock
+        self._models, self._couplings, self._controls = models, couplings, controls
         self._written = clock.monotonic() - INTERVAL
         self._works = True
 
@@ -62,6 +65,7 @@ class StatusFile:
             "ledger": facts(ledger),
             "models": dict(self._models()),
             "couplings": self._couplings(),
+            "controls": list(self._controls()),
         }
         try:
             publish(self._path, (json.dumps(content) + "\n").encode())
@@ -87,6 +91,7 @@ class StatusContent:
         age: seconds since then.
         models: the versions at work, in words, by coupling.
         couplings: the figures of each coupling (Counters.by_coupling).
+        controls: what operators set, in words.
     """
 
     process: int
@@ -94,6 +99,7 @@ class StatusContent:
     age: float
     models: Mapping[str, str]
     couplings: Figures
+    controls: Sequence[str] = ()
 
 
 def read(path: Path, now: float) -> StatusContent:
@@ -115,7 +121,9 @@ def read(path: Path, now: float) -> StatusContent:
         models = {str(name): str(said) for name, said in content["models"].items()}
         figures = {str(name): dict(said) for name, said in content["couplings"].items()}
         age = now - path.stat().st_mtime
-        return StatusContent(int(content["process"]), Ledger(**counts), age, models, figures)
+        controls = [str(said) for said in content.get("controls", ())]
+        process, ledger = int(content["process"]), Ledger(**counts)
+        return StatusContent(process, ledger, age, models, figures, controls)
     except FileNotFoundError as error:
         raise InputError("no status file: no daemon has run here", path=path) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

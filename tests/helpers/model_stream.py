@@ -15,6 +15,9 @@ from safetensors.torch import load as tensors_of
 
 from deepclean.config import Config
 from deepclean.config.settings import trial_settings
+from deepclean.control.follower import ControlFollower
+from deepclean.control.known import known_controls
+from deepclean.control.updates import ControlUpdates
 from deepclean.core.block import Block, Series
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import Span
@@ -133,9 +136,13 @@ class Stream:
         self.sink = sink_of(config, loaded)
         self.recent = RecentBlocks()
         self.follower = StoreFollower(config, loaded, self.record, self.recent)
-        rules = trial_settings(config)
+        rules, known = trial_settings(config), known_controls(config, self.record.path)
+        self.orders = ControlFollower(config, known.log.answered)
+        self.controls = ControlUpdates(
+            *(self.engine, config.enabled_couplings, self.orders, self.record, self.figures, known)
+        )
         self.updates = ModelUpdates(
-            self.engine, rules, loaded, self.follower, self.figures, self.recent
+            *(self.engine, rules, loaded, self.follower, self.figures, self.recent, self.controls)
         )
         self.cleaning = FrameCleaner(
             *(config, self.engine, self.sink),
@@ -150,6 +157,7 @@ class Stream:
         """Let a frame come, from wherever; return what is written for it."""
         if not self.threaded:
             self.follower.poll()
+            self.orders.poll()
         out = self.cleaning.push(frame)
         self.written += out
         return out

@@ -1,4 +1,4 @@
-"""What an operator sets: the gain of a coupling, and whether its adaptation goes on.
+"""What an operator sets: a coupling's gain, whether its adaptation goes on, limits of the gates.
 
 A control holds from a whole GPS second on, until another one of the same kind and coupling begins
 or its own time is over. All controls together are a timeline: the gain that an operator allows is a
@@ -8,13 +8,20 @@ function of time alone, so it is the same live, in a replay and after a restart.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Literal, NamedTuple, get_args
 
+from deepclean.core.gate.settings import GateSettings
 from deepclean.core.time import NS
 
-What = Literal["gain", "freeze"]
-"""The kinds of control: the largest gain of a coupling, or a freeze of its adaptation."""
+Limit = Literal["open_below", "close_above", "worst_above", "jump", "sigma"]
+"""The limits of gates that may change in a stream (core.gate.settings)."""
+
+What = Literal["gain", "freeze", Limit]
+"""The kinds of control: a factor on a gain, a freeze of adaptation, or a limit of all gates."""
+
+LIMITS: tuple[Limit, ...] = get_args(Limit)
 
 FOR_EVER = 1 << 62
 """An instant in GPS nanoseconds after all others, in the year 2126."""
@@ -28,7 +35,8 @@ class Control:
         instant: the instant from which on it holds, GPS nanoseconds, a whole second.
         what: the kind.
         coupling: the coupling's name; None for all couplings.
-        value: of `gain` the factor on the gain, in [0, 1]; of `freeze` 1 to freeze, 0 to go on.
+        value: of `gain` the factor on the gain, in [0, 1]; of `freeze` 1 to freeze, 0 to go on; of
+            a limit the limit, which is positive.
         until: the instant at which it ends, GPS nanoseconds, a whole second; None: it stays.
 
     Raises:
@@ -47,7 +55,8 @@ class Control:
             raise ValueError("a control begins and ends at whole GPS seconds")
         if self.until is not None and self.until <= self.instant:
             raise ValueError("a control ends after it begins")
-        if not 0 <= self.value <= 1 or (self.what == "freeze" and self.value not in (0, 1)):
+        highest = inf if self.what in LIMITS else 1
+        if not 0 <= self.value <= highest or (self.what == "freeze" and self.value not in (0, 1)):
             raise ValueError(f"{self.value} is no value of {self.what}")
 
 
@@ -121,4 +130,21 @@ def freezes(controls: Iterable[Control], coupling: str) -> tuple[Freeze, ...]:
             found[-1] = Freeze(found[-1].start, max(stop, found[-1].stop))
         else:
             found.append(Freeze(start, stop))
+    return tuple(found)
+
+
+def gate_limits(
+    controls: Iterable[Control], settings: GateSettings
+) -> tuple[tuple[int, GateSettings], ...]:
+    """Return the settings of the gates from each instant (GPS ns) on at which they change.
+
+    Args:
+        controls: the controls.
+        settings: the settings before the first change.
+    """
+    found, now = [], dict[str, float]()
+    for control, _ in in_force(controls):
+        if control.what in LIMITS:
+            now[control.what] = control.value
+            found.append((control.instant, replace(settings, **now)))  # type: ignore[arg-type]
     return tuple(found)

@@ -1,4 +1,4 @@
-"""The controls of an operator in an engine: the gain that is allowed, and frozen adaptation.
+"""The controls of an operator in an engine: gains, frozen adaptation, limits of the gates.
 
 The gain goes from one value to the next along a raised cosine that begins at the control's second
 and is as long as the crossfade of two versions, because nothing about it is urgent:
@@ -23,7 +23,7 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.block import Estimate, Float64, Version
-from deepclean.core.control import Control, Freeze, Step, freezes, steps
+from deepclean.core.control import Control, Freeze, Step, freezes, gate_limits, steps
 from deepclean.core.engine.adaptation import held_gains, set_freezes
 from deepclean.core.engine.crossfade import weight
 from deepclean.core.engine.schedule import EngineSettings
@@ -102,9 +102,11 @@ class ActiveControls:
                     self._state.fresh.append(one)
 
     def prepare(self, stream: StreamState) -> None:
-        """Tell the streams of every version of the freezes, before the next block goes in."""
+        """Tell a stream of freezes and of limits of the gates, before the next block goes in."""
         if not self._state.controls:
             return
+        if stream.gates is not None and self._settings.gate is not None:
+            stream.gates.limits = gate_limits(self._state.controls, self._settings.gate)
         for version, state in stream.couplings.items():
             if state.adaptation is not None:
                 _, stretches = self._timeline(version.coupling)

@@ -243,6 +243,34 @@ def test_the_gates_judge_on_while_an_operator_holds_the_gain() -> None:
     assert same_bits(strain_of(free[32:]), strain_of(held[32:]))
 
 
+def test_a_limit_of_the_gates_changes_at_its_second_and_not_before() -> None:
+    """Nothing is good enough any more, so the gate closes; the same in any cut."""
+    data = gated_record()
+    limits = [
+        Control(at(20), "worst_above", None, 1e-6),
+        Control(at(30), "worst_above", None, 3.0),
+    ]
+    free, made = fed(gated_engine(), data), gated_engine()
+    for control in limits:
+        made.controls.add(control)
+    held = fed(made, data)
+    gates = [np.concatenate([b.estimates["all"].gate for b in one]) for one in (free, held)]  # type: ignore[misc]
+    first = int(np.flatnonzero(gates[0] != gates[1])[0]) / 512
+    print("the gate closes", first - 20, "s after the limit")
+    assert 20 <= first < 22
+    assert gates[1][23 * 512 : 30 * 512].max() == 0
+    assert gates[1][36 * 512 :].min() == 1
+    late = gated_engine()
+    found = []
+    for block in data.blocks((5, 3, 16)):
+        for control in list(limits):
+            if control.instant < block.span.end + NS:
+                late.controls.add(control)
+                limits.remove(control)
+        found += late.push(block)
+    assert same_bits(strain_of(found + late.release()), strain_of(held))
+
+
 seconds = st.integers(4, 46)
 acts = st.lists(
     st.one_of(

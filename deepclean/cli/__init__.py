@@ -21,7 +21,7 @@ from deepclean.cli import (
     validate,
     witnesses,
 )
-from deepclean.cli.operate import control
+from deepclean.cli.operate import control, reload
 from deepclean.cli.options import print_fault
 from deepclean.errors import DeepCleanError, InvalidError, UnavailableError, passes
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("control")(control.control)
+app.command("reload")(reload.reload)
 app.command("inspect")(inspect.inspect)
 app.command("replay")(replay.replay)
 app.command("shards")(cluster.shards)

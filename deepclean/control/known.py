@@ -36,4 +36,5 @@ def known_controls(config: Config, record: Path) -> KnownControls:
         _log.error("the orders of operators are not obeyed: %s", error)
         stored = ControlLog()
     # The record has no orders of its own; the refused ones are the store's.
-    return KnownControls(recorded.joined(stored), frozenset(recorded.taken))
+    known = recorded.joined(stored).of_run(None)
+    return KnownControls(known, frozenset(recorded.taken))

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepclean.core.adapt.knot import HELD, Knot
 from deepclean.core.block import Version
-from deepclean.core.control import FOR_EVER, Control, What, in_force
+from deepclean.core.control import FOR_EVER, LIMITS, Control, What, in_force
 from deepclean.core.engine.state import HeldGains
 from deepclean.core.time import NS, format_gps, seconds_to_ns
 
 ORDER, CONTROL, REFUSED, HELD_GAINS = "order", "control", "control_refused", "held"
 """What a line is: its `what`."""
+
+ORIGIN = 0
+"""The instant (GPS ns) of a line that says what was configured before the first change."""
 
 KINDS = (ORDER, CONTROL, REFUSED, HELD_GAINS)
 
@@ -41,6 +44,8 @@ class Order:
         coupling: the coupling's name; None for all.
         value: of the control (core.control).
         seconds: whole seconds for which it is to hold; None: until the next order.
+        run: the start of the run (GPS) where it comes from a configuration that was read again: the
+            next run begins with that configuration. None where an operator gave it.
     """
 
     id: str
@@ -51,6 +56,7 @@ class Order:
     coupling: str | None
     value: float
     seconds: int | None = None
+    run: str | None = None
 
     def control(self, instant: int) -> Control:
         """Return the control that holds from an instant (GPS ns) on.
@@ -65,6 +71,8 @@ class Order:
         where = "all couplings" if self.coupling is None else self.coupling
         if self.setting == "gain":
             return f"{where} gain {self.value:g}"
+        if self.setting in LIMITS:
+            return f"gate {self.setting} {self.value:g}"
         return f"{where} adaptation {'frozen' if self.value else 'not frozen'}"
 
 
@@ -128,6 +136,11 @@ class ControlLog:
         held = [one for one in self.held if one.start * NS < instant]
         return ControlLog(taken=taken, held=held)
 
+    def of_run(self, start: str | None) -> ControlLog:
+        """Return the log without what only holds in other runs than the one from a GPS instant."""
+        taken = {k: one for k, one in self.taken.items() if one.order.run in (None, start)}
+        return replace(self, taken=taken)
+
 
 def parse(content: bytes) -> ControlLog:
     """Return what the lines of a log say; lines of another kind are passed over."""
@@ -165,7 +178,7 @@ def read(path: Path) -> ControlLog:
 def standing(taken: Iterable[TakenOrder], start: int, end: int = FOR_EVER) -> list[TakenOrder]:
     """Return the orders that hold at some time between two instants (GPS ns), in their order.
 
-    Those that only take another one back are left out.
+    Those that only take another one back are left out, and what was configured before (ORIGIN).
     """
     taken = list(taken)
     ends = {id(control): stop for control, stop in in_force(one.control for one in taken)}
@@ -173,7 +186,7 @@ def standing(taken: Iterable[TakenOrder], start: int, end: int = FOR_EVER) -> li
         one
         for one in taken
         if one.control.value != (1 if one.control.what == "gain" else 0)
-        and one.control.instant < end
+        and ORIGIN < one.control.instant < end
         and ends.get(id(one.control), 0) > start
     ]
 
@@ -206,15 +219,19 @@ def held_facts(held: HeldGains) -> dict[str, Any]:
 
 def _order(facts: Mapping[str, Any]) -> Order:
     setting, coupling, seconds = (facts[key] for key in ("setting", "coupling", "seconds"))
-    if setting not in get_args(What):
+    if setting not in ("gain", "freeze", *LIMITS):
         raise ValueError(f"there is no setting {setting}")
-    texts = (str(facts[key]) for key in ("id", "when", "who", "why"))
+    name, when, who, why = (str(facts[key]) for key in ("id", "when", "who", "why"))
     return Order(
-        *texts,
+        name,
+        when,
+        who,
+        why,
         setting,
         None if coupling is None else str(coupling),
         float(facts["value"]),
         None if seconds is None else int(seconds),
+        facts.get("run"),
     )
 
 

@@ -8,11 +8,12 @@ record tells what the frames hold, whatever kills the run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from deepclean.control.lines import (
+    ORIGIN,
     ControlLog,
     Order,
     TakenOrder,
@@ -58,6 +59,19 @@ class NoOrders:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfiguredChange:
+    """A control that comes from a configuration that was read again.
+
+    Args:
+        order: the order; `run` is filled in.
+        former: the value before, where it is a limit of the gates; else None.
+    """
+
+    order: Order
+    former: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KnownControls:
     """The controls that a run begins with.
 
@@ -80,6 +94,7 @@ class ControlUpdates:
         record: of the run.
         counters: told of what happens.
         known: what the run begins with.
+        changed: returns what the configuration changes that was read again since the last call.
     """
 
     def __init__(
@@ -90,9 +105,11 @@ class ControlUpdates:
         record: ModelRecord,
         counters: Counters,
         known: KnownControls,
+        changed: Callable[[], Iterable[ConfiguredChange]] = list,
     ) -> None:
         self._engine, self._couplings = engine, couplings
         self._source, self._record, self._counters = source, record, counters
+        self._changed, self._run = changed, ""
         self._taken = list(known.log.taken.values())
         self._waiting: list[Order] = []
         # What the record lacks is written before the first frame.
@@ -108,7 +125,11 @@ class ControlUpdates:
         """Take the orders that came, before the next frame goes in."""
         if frame.bypass or not frame.wanted:
             return
+        self._run = self._run or format_gps(frame.span.start)
         self._waiting += self._source.pop()
+        for change in self._changed():
+            self._waiting.append(replace(change.order, run=self._run))
+            self._note_origin(change)
         if not self._write():
             return
         while self._waiting:
@@ -161,10 +182,22 @@ class ControlUpdates:
             return False
         self._engine.controls.add(taken.control)
         self._taken.append(taken)
-        self._source.answer(taken.facts())
+        if order.run is None:
+            self._source.answer(taken.facts())
         self._counters.controls["taken"] += 1
         _log.warning("GPS %s: taken: %s", format_gps(start), taken)
         return True
+
+    def _note_origin(self, change: ConfiguredChange) -> None:
+        """Put on record what a limit was before this run changed it for the first time.
+
+        So a replay finds it whatever its own configuration says.
+        """
+        order, noted = change.order, {one.order.setting for one in self._taken if one.order.run}
+        if change.former is None or order.setting in noted:
+            return
+        former = replace(order, id=f"{order.id}-former", value=change.former, run=self._run)
+        self._unwritten.append(TakenOrder(former, former.control(ORIGIN)).facts())
 
     def _refuse(self, order: Order, why: str) -> None:
         self._source.answer(refusal_facts(order, why))

@@ -173,7 +173,8 @@ def _steady(estimate: Estimate, count: int) -> NDArray[np.bool_]:
     # all of it is applied.
     control = estimate.control
     still = _by_state(np.minimum, control, count) == _by_state(np.maximum, control, count)
-    return _all(gain == 0, count) | (still & _all((gain == 0) | (gain == control), count))
+    applied = _all((gain == 0) | (gain == control), count)
+    return np.asarray(_all(gain == 0, count) | (still & applied))
 
 
 def _by_state(fold: np.ufunc, samples: Samples, count: int) -> Samples:

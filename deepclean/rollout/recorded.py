@@ -144,7 +144,9 @@ class RunModels:
         self.loaded = {n: _load(config, found[n], place) for n in config.enabled_couplings}
         self._events = [event for event in events if event.instant >= span.start]
         self._record = ModelRecord(path_in(directory, config.output.description))
-        self._controls = KnownControls(lines.read(path).before(span.end))
+        starts = [e.instant for e in events if e.what == "started" and e.instant <= span.start]
+        run = format_gps(max(starts)) if starts else None
+        self._controls = KnownControls(lines.read(path).before(span.end).of_run(run))
 
     def updates(self, engine: Engine) -> ModelUpdates:
         """Return the updates of the models of an engine, with what operators set in the run."""

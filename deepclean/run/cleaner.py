@@ -224,8 +224,8 @@ class FrameCleaner:
         """Say in the frames what operators set."""
         history = self._sink.history
         others = {name: said for name, said in history.items() if not name.startswith(CONTROL)}
-        if others | controls != history:
-            self._sink.history = others | controls
+        if {**others, **controls} != history:
+            self._sink.history = {**others, **controls}
 
 
 def channels_of(config: Config) -> Channels:

@@ -7,7 +7,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class StatusFile:
         models: returns the versions at work, by coupling.
         couplings: returns the figures of each coupling (Counters.by_coupling).
         controls: returns what operators set, in words.
+        reloaded: returns what became of the configuration that was read again, for JSON.
     """
 
     def __init__(
@@ -48,9 +49,11 @@ class StatusFile:
         models: Callable[[], Mapping[str, str]] = dict,
         couplings: Callable[[], Figures] = dict,
         controls: Callable[[], Sequence[str]] = list,
+        reloaded: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self._path, self._clock = path, clock
-        self._models, self._couplings, self._controls = models, couplings, controls
+        self._models, self._couplings = models, couplings
+        self._controls, self._reloaded = controls, reloaded
         self._written = clock.monotonic() - INTERVAL
         self._works = True
 
@@ -66,6 +69,7 @@ class StatusFile:
             "models": dict(self._models()),
             "couplings": self._couplings(),
             "controls": list(self._controls()),
+            "reloaded": dict(self._reloaded()),
         }
         try:
             publish(self._path, (json.dumps(content) + "\n").encode())
@@ -78,7 +82,7 @@ class StatusFile:
 
 def facts(ledger: Ledger) -> dict[str, Any]:
     """Return a ledger as numbers and mappings of numbers, for JSON."""
-    return {field.name: getattr(ledger, field.name) for field in fields(Ledger)}
+    return {one.name: getattr(ledger, one.name) for one in fields(Ledger)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class StatusContent:
         models: the versions at work, in words, by coupling.
         couplings: the figures of each coupling (Counters.by_coupling).
         controls: what operators set, in words.
+        reloaded: what became of the configuration that was read again (control.reload).
     """
 
     process: int
@@ -100,6 +105,7 @@ class StatusContent:
     models: Mapping[str, str]
     couplings: Figures
     controls: Sequence[str] = ()
+    reloaded: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read(path: Path, now: float) -> StatusContent:
@@ -123,7 +129,8 @@ def read(path: Path, now: float) -> StatusContent:
         age = now - path.stat().st_mtime
         controls = [str(said) for said in content.get("controls", ())]
         process, ledger = int(content["process"]), Ledger(**counts)
-        return StatusContent(process, ledger, age, models, figures, controls)
+        reloaded = dict(content.get("reloaded", {}))
+        return StatusContent(process, ledger, age, models, figures, controls, reloaded)
     except FileNotFoundError as error:
         raise InputError("no status file: no daemon has run here", path=path) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -12,6 +12,7 @@ import typer
 
 from deepclean.cli import options
 from deepclean.config import Config, load
+from deepclean.core.control import What
 from deepclean.core.time import format_gps
 from deepclean.errors import ConfigError, ControlError, InputError, hint
 from deepclean.system import lock
@@ -92,7 +93,7 @@ def control(
 
 def _setting(
     coupling: str | None, gain: float | None, inhibit: bool | None, freeze: bool | None
-) -> tuple[str, float]:
+) -> tuple[What, float]:
     """Return the kind of control that the options ask for, and its value.
 
     Raises:

@@ -131,8 +131,9 @@ class GroupGains:
             known = [knot for knot in state.tracker.knots if knot.second == second]
             if not known and state.tracker.next + settings.lag > second:
                 # The stream began too late for that knot: what the freeze holds is the anchors.
-                none = np.zeros(len(self.tracker.anchors))
-                known = [Knot(second, self.tracker.anchors + 0j, HELD, none, 0.0, none[None] + 0j)]
+                anchors = self.tracker.anchors.astype(np.complex128)
+                none = np.zeros((1, len(anchors)), dtype=np.complex128)
+                known = [Knot(second, anchors, HELD, none[0].real, 0.0, none)]
             state.held.update((freeze.start, knot) for knot in known)
 
 

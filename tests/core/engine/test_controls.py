@@ -159,7 +159,7 @@ def test_out_of_the_band_nothing_is_seen_of_a_ramp() -> None:
     coupling = Small(network=wiener(3))
     noise = estimate(fed(make_engine(SMALL, coupling), data)).noise
     strain = 1e-2 * noise.std() * np.asarray(data.strain.samples) / NOISE + noise  # type: ignore[union-attr]
-    loud = Record(data.span, replace(data.strain, samples=strain), data.witnesses)  # type: ignore[type-var]
+    loud = Record(data.span, replace(data.strain, samples=strain), data.witnesses)
     outputs = []
     for controls in ((), (gain(16, 0.0), gain(24, 0.5), gain(32, 1.0))):
         made = make_engine(SMALL, coupling)
@@ -254,7 +254,7 @@ def test_a_limit_of_the_gates_changes_at_its_second_and_not_before() -> None:
     for control in limits:
         made.controls.add(control)
     held = fed(made, data)
-    gates = [np.concatenate([b.estimates["all"].gate for b in one]) for one in (free, held)]  # type: ignore[misc]
+    gates = [np.concatenate([b.estimates["all"].gate for b in one]) for one in (free, held)]
     first = int(np.flatnonzero(gates[0] != gates[1])[0]) / 512
     print("the gate closes", first - 20, "s after the limit")
     assert 20 <= first < 22

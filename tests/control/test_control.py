@@ -47,6 +47,8 @@ SPAN = Span.of_seconds(START, SECONDS)
 
 SETTINGS = ("couplings.60Hz.adapt=gain", "models.probe=0.01")
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "control.md"
+
 Acts = Mapping[int, Callable[[], object]]
 
 
@@ -172,6 +174,14 @@ def test_a_replay_of_the_record_gives_the_same_files(
     assert lines_of(again / path.name) == lines_of(path)
     for one in live.written:
         assert (again / one.name).read_bytes() == one.read_bytes()
+    # Against a replay that is not steered, every second that differs is explained.
+    found = deepclean(
+        tmp_path,
+        f"validate -c small.yaml --start {START} --end {START + SECONDS} --against cleaned "
+        f"--out parity {settings}",
+    ).good()
+    assert "operator: " in found.stdout
+    assert "no unexplained difference" in found.stdout
     # A replay that begins in the middle has what held then.
     deepclean(
         tmp_path,
@@ -460,6 +470,18 @@ def test_the_command_says_from_when_on(config: Config, tmp_path: Path) -> None:
         (series,) = gwf.read(frame, [GAIN]).values()
         assert isinstance(series, Series)
         assert series.samples.min() == lowest
+
+
+def test_every_documented_command_is_taken(deepclean: Run, config: Config, tmp_path: Path) -> None:
+    found = re.findall(r"^    deepclean (control .*)$", DOCUMENT.read_text(), flags=re.MULTILINE)
+    assert len(found) == 8
+    for command in found:
+        deepclean(tmp_path, command.replace("/etc/deepclean/H1.yaml", "small.yaml")).good()
+    given = orders.read(orders.path_of(config), config.models.directory).orders.values()
+    assert len(given) == 7
+    live = Stream(config, 4)
+    assert live.figures.controls == {"taken": 7}
+    assert live.controls.standing() == []
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from deepclean.config import Config
 from deepclean.config.settings import trial_settings
 from deepclean.control.follower import ControlFollower
 from deepclean.control.known import known_controls
+from deepclean.control.reload import ConfigReloader
 from deepclean.control.updates import ControlUpdates
 from deepclean.core.block import Block, Series
 from deepclean.core.frame import InputFrame
@@ -138,8 +139,12 @@ class Stream:
         self.follower = StoreFollower(config, loaded, self.record, self.recent)
         rules, known = trial_settings(config), known_controls(config, self.record.path)
         self.orders = ControlFollower(config, known.log.answered)
+        couplings = config.enabled_couplings
+        self.reread: Callable[[], Config] = lambda: config
+        self.reloader = ConfigReloader(config, self._read_again, couplings, self.sink)
         self.controls = ControlUpdates(
-            *(self.engine, config.enabled_couplings, self.orders, self.record, self.figures, known)
+            *(self.engine, couplings, self.orders, self.record, self.figures, known),
+            changed=self.reloader.changed,
         )
         self.updates = ModelUpdates(
             *(self.engine, rules, loaded, self.follower, self.figures, self.recent, self.controls)
@@ -152,6 +157,9 @@ class Stream:
         self.second = START
         self.written: list[Path] = []
         self.steps(seconds)
+
+    def _read_again(self) -> Config:
+        return self.reread()
 
     def take(self, frame: InputFrame) -> list[Path]:
         """Let a frame come, from wherever; return what is written for it."""

@@ -36,5 +36,8 @@ def known_controls(config: Config, record: Path) -> KnownControls:
         _log.error("the orders of operators are not obeyed: %s", error)
         stored = ControlLog()
     # The record has no orders of its own; the refused ones are the store's.
-    known = recorded.joined(stored).of_run(None)
-    return KnownControls(known, frozenset(recorded.taken))
+    recorded = recorded.of_run(None)
+    there = {one.key for one in stored.held}
+    missing = [one.facts() for key, one in recorded.taken.items() if key not in stored.taken]
+    missing += [lines.held_facts(one) for one in recorded.held if one.key not in there]
+    return KnownControls(recorded.joined(stored), frozenset(recorded.taken), missing)

@@ -8,7 +8,7 @@ record tells what the frames hold, whatever kills the run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -78,10 +78,12 @@ class KnownControls:
     Args:
         log: the orders that were taken, and the gains that freezes hold.
         recorded: the ids of those orders that the run's own record has.
+        unanswered: the lines that a run before did not come to write into the store.
     """
 
     log: ControlLog
     recorded: Collection[str] = ()
+    unanswered: Sequence[Mapping[str, Any]] = ()
 
 
 class ControlUpdates:
@@ -117,6 +119,8 @@ class ControlUpdates:
         held = known.log.held if missing else []
         self._unwritten = [*(t.facts() for t in missing), *(held_facts(one) for one in held)]
         self._said = Transitions(_log)
+        for facts in known.unanswered:
+            source.answer(facts)
         engine.controls.restore(known.log.held)
         for taken in self._taken:
             engine.controls.add(taken.control)

@@ -182,6 +182,10 @@ def test_a_replay_of_the_record_gives_the_same_files(
     ).good()
     assert "operator: " in found.stdout
     assert "no unexplained difference" in found.stdout
+    shown = deepclean(tmp_path, f"inspect cleaned/{live.written[8].name}").good().stdout
+    assert ": 60Hz gain 0 from GPS 1400000005, by" in shown
+    assert "gain 0.00" in shown
+    assert "AUTOMATIC" in shown.splitlines()[-1]
     # A replay that begins in the middle has what held then.
     deepclean(
         tmp_path,
@@ -215,6 +219,31 @@ def test_what_the_daemon_was_told_is_kept_when_the_machine_starts_anew(config: C
     ]
     assert lines_of(again.record.path) == first
     assert again.figures.controls == {}
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_crash_in_the_middle_keeps_the_order(config: Config, taken: bool) -> None:
+    """It ends before the order was taken, or before its answer was in the store."""
+    live = Stream(config, 6)
+    order = give(config, 0.5)
+    give(config, 1, setting="freeze")
+    live.orders.poll()
+    if taken:
+        live.cleaning.push(input_frame(START + 6))
+        live.cleaning.push(input_frame(START + 7))
+    found = orders.read(orders.path_of(config), config.models.directory)
+    assert order.id not in found.taken
+    again = Stream(config)
+    for second in range(START + 8, START + 12):
+        again.take(input_frame(second))
+    instant = (START + (7 if taken else 9)) * NS
+    assert [one.control.instant for one in again.controls.standing()] == [instant] * 2
+    assert again.figures.controls == ({} if taken else {"taken": 2})
+    again.orders.poll()
+    found = orders.read(orders.path_of(config), config.models.directory)
+    assert found.taken[order.id].control.instant == instant
+    assert len(found.taken) == len(lines.read(again.record.path).taken) == 2
+    assert {one.key for one in lines.read(again.record.path).held} == {o.key for o in found.held}
 
 
 def test_an_order_to_a_daemon_that_does_not_run_waits(config: Config) -> None:

@@ -20,6 +20,7 @@ from deepclean.core.forecast import ForecastSettings
 from deepclean.core.frame import CleanedFrame, InputFrame
 from deepclean.core.products import State, render
 from deepclean.core.time import NS, Span
+from tests.core.engine import test_adaptation_features as features
 from tests.core.engine.test_adaptation import ADAPT, COUPLINGS, complete, knots_of, record
 from tests.helpers.builders import (
     NOISE,
@@ -348,6 +349,34 @@ def test_a_freeze_that_is_older_than_the_history_is_kept_by_what_it_holds() -> N
     )
     assert_same_bits(over(given_back, span), over(whole, span))
     assert not same_bits(over(without, span)[1], over(whole, span)[1])
+
+
+@pytest.mark.parametrize(("kind", "coupling"), [("waits", "carrier"), ("hasty", "delay")])
+def test_the_gains_of_features_are_frozen_too(kind: str, coupling: str) -> None:
+    """And are the same after a restart that does not see the data on which they rest."""
+    controls = [Control(at(27), "freeze", None, 1, at(62))]
+    data, plain = features.record(), features.engine(kind, coupling)
+
+    def made(held: Sequence[HeldGains] = ()) -> Engine:
+        engine = features.engine(kind, coupling)
+        engine.controls.restore(held)
+        for control in controls:
+            engine.controls.add(control)
+        return engine
+
+    live = made()
+    whole, free = fed(live, data), fed(plain, data)
+    held = live.controls.pop_held()
+    seconds = {one.features: one.knot.second - START for one in held}
+    assert seconds == {False: 27, True: 28}
+    slow = next(one.knot.gains for one in held if one.features)
+    assert abs(slow - 1).max() > 0.05
+    span = Span(at(56), at(60))
+    assert not same_bits(over(whole, span)[1], over(free, span)[1])
+    begin = (56 * NS - live.history) // SIXTEENTH * SIXTEENTH
+    assert begin > 28 * NS - 20 * NS
+    rest = clean(made(held), data.between(begin, 66 * NS).blocks((7, 16, 30)))
+    assert_same_bits(over(rest, span), over(whole, span))
 
 
 def test_a_version_that_comes_during_a_freeze_has_the_gains_of_its_model() -> None:

@@ -71,6 +71,8 @@ class Order:
         where = "all couplings" if self.coupling is None else self.coupling
         if self.setting == "gain":
             return f"{where} gain {self.value:g}"
+        if self.setting == "enabled":
+            return f"{where} {'enabled' if self.value else 'disabled'}"
         if self.setting in LIMITS:
             return f"gate {self.setting} {self.value:g}"
         return f"{where} adaptation {'frozen' if self.value else 'not frozen'}"
@@ -175,19 +177,23 @@ def read(path: Path) -> ControlLog:
     return parse(path.read_bytes()) if path.exists() else ControlLog()
 
 
+def after(taken: Iterable[TakenOrder], instant: int) -> list[TakenOrder]:
+    """Return the orders that end after an instant (GPS ns), or do not end, in their order."""
+    taken = list(taken)
+    ends = {id(control): end for control, end in in_force(one.control for one in taken)}
+    return [one for one in taken if ends.get(id(one.control), 0) > instant]
+
+
 def standing(taken: Iterable[TakenOrder], start: int, end: int = FOR_EVER) -> list[TakenOrder]:
     """Return the orders that hold at some time between two instants (GPS ns), in their order.
 
     Those that only take another one back are left out, and what was configured before (ORIGIN).
     """
-    taken = list(taken)
-    ends = {id(control): stop for control, stop in in_force(one.control for one in taken)}
     return [
         one
-        for one in taken
-        if one.control.value != (1 if one.control.what == "gain" else 0)
+        for one in after(taken, start)
+        if one.control.value != (1 if one.control.what in ("gain", "enabled") else 0)
         and ORIGIN < one.control.instant < end
-        and ends.get(id(one.control), 0) > start
     ]
 
 
@@ -219,7 +225,7 @@ def held_facts(held: HeldGains) -> dict[str, Any]:
 
 def _order(facts: Mapping[str, Any]) -> Order:
     setting, coupling, seconds = (facts[key] for key in ("setting", "coupling", "seconds"))
-    if setting not in ("gain", "freeze", *LIMITS):
+    if setting not in ("gain", "enabled", "freeze", *LIMITS):
         raise ValueError(f"there is no setting {setting}")
     name, when, who, why = (str(facts[key]) for key in ("id", "when", "who", "why"))
     return Order(

@@ -133,7 +133,7 @@ class ConfigReloader:
             return True
         coupling = section.removeprefix("couplings.")
         if name == "enabled" and coupling in self._couplings:
-            self._changes.put(ConfiguredChange(_order("gain", coupling, float(value))))
+            self._changes.put(ConfiguredChange(_order("enabled", coupling, float(value))))
             return True
         if key in _LOG:
             logs.configure(config.log.level, config.log.format)

@@ -17,19 +17,23 @@ from deepclean.control.lines import (
     ControlLog,
     Order,
     TakenOrder,
+    after,
     held_facts,
     refusal_facts,
     standing,
 )
 from deepclean.core.engine.engine import Engine
 from deepclean.core.frame import InputFrame
-from deepclean.core.time import Span, format_gps
+from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import OutputError, hint
 from deepclean.rollout.record import ModelRecord
 from deepclean.system.logs import Transitions
 from deepclean.telemetry.counters import Counters
 
 _log = logging.getLogger(__name__)
+
+_KEPT = 86_400 * NS
+"""Nanoseconds for which a control is kept for frames that are still inside after it has ended."""
 
 CONTROL = "control "
 """The beginning of the name of each line in a frame's history record that is about a control."""
@@ -112,6 +116,7 @@ class ControlUpdates:
         self._engine, self._couplings = engine, couplings
         self._source, self._record, self._counters = source, record, counters
         self._changed, self._run = changed, ""
+        self._noted: set[str] = set()
         self._taken = list(known.log.taken.values())
         self._waiting: list[Order] = []
         # What the record lacks is written before the first frame.
@@ -185,7 +190,9 @@ class ControlUpdates:
             self._unwritten.remove(taken.facts())
             return False
         self._engine.controls.add(taken.control)
-        self._taken.append(taken)
+        # Of those that ended long ago nothing is said any more.
+        since = taken.control.instant - _KEPT
+        self._taken = [*after(self._taken, since), taken]
         if order.run is None:
             self._source.answer(taken.facts())
         self._counters.controls["taken"] += 1
@@ -197,9 +204,10 @@ class ControlUpdates:
 
         So a replay finds it whatever its own configuration says.
         """
-        order, noted = change.order, {one.order.setting for one in self._taken if one.order.run}
-        if change.former is None or order.setting in noted:
+        order = change.order
+        if change.former is None or order.setting in self._noted:
             return
+        self._noted.add(order.setting)
         former = replace(order, id=f"{order.id}-former", value=change.former, run=self._run)
         self._unwritten.append(TakenOrder(former, former.control(ORIGIN)).facts())
 

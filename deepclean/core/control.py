@@ -18,8 +18,9 @@ from deepclean.core.time import NS
 Limit = Literal["open_below", "close_above", "worst_above", "jump", "sigma"]
 """The limits of gates that may change in a stream (core.gate.settings)."""
 
-What = Literal["gain", "freeze", Limit]
-"""The kinds of control: a factor on a gain, a freeze of adaptation, or a limit of all gates."""
+What = Literal["gain", "enabled", "freeze", Limit]
+"""The kinds of control: a factor on a gain by an operator, the same by the configuration, a freeze
+of adaptation, or a limit of all gates."""
 
 LIMITS: tuple[Limit, ...] = get_args(Limit)
 
@@ -35,8 +36,8 @@ class Control:
         instant: the instant from which on it holds, GPS nanoseconds, a whole second.
         what: the kind.
         coupling: the coupling's name; None for all couplings.
-        value: of `gain` the factor on the gain, in [0, 1]; of `freeze` 1 to freeze, 0 to go on; of
-            a limit the limit, which is positive.
+        value: of `gain` the factor on the gain, in [0, 1]; of `enabled` 0 or 1; of `freeze` 1 to
+            freeze, 0 to go on; of a limit the limit, which is positive.
         until: the instant at which it ends, GPS nanoseconds, a whole second; None: it stays.
 
     Raises:
@@ -56,7 +57,8 @@ class Control:
         if self.until is not None and self.until <= self.instant:
             raise ValueError("a control ends after it begins")
         highest = inf if self.what in LIMITS else 1
-        if not 0 <= self.value <= highest or (self.what == "freeze" and self.value not in (0, 1)):
+        switched = self.what in ("enabled", "freeze")
+        if not 0 <= self.value <= highest or (switched and self.value not in (0, 1)):
             raise ValueError(f"{self.value} is no value of {self.what}")
 
 
@@ -106,7 +108,7 @@ def steps(controls: Iterable[Control], coupling: str) -> list[Step]:
     held = [
         (control.instant, end, control.value)
         for control, end in in_force(controls)
-        if control.what == "gain" and control.coupling in (coupling, None)
+        if control.what in ("gain", "enabled") and control.coupling in (coupling, None)
     ]
     found, gain = [], 1.0
     for instant in sorted({edge for start, end, _ in held for edge in (start, end)} - {FOR_EVER}):

@@ -143,6 +143,8 @@ def test_what_stands_is_listed_until_it_is_taken_back(config: Config) -> None:
     give(config, 1.0, coupling=None)
     give(config, 0, setting="freeze")
     live.steps(6)
+    give(config, 0.0, 1)  # what has ended is not found to hold again
+    live.steps(6)
     assert live.controls.standing() == []
     assert live.figures.allowed == {"60Hz": 1.0}
     assert live.figures.frozen == frozenset()

@@ -16,6 +16,7 @@ the record of controls keeps `held` too, and gives it back to an engine that beg
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -28,6 +29,7 @@ from deepclean.core.engine.adaptation import held_gains, set_freezes
 from deepclean.core.engine.crossfade import weight
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.engine.state import EngineState, HeldGains, StreamState
+from deepclean.core.gate.settings import GateSettings
 from deepclean.core.time import NS, Span
 
 LEAD = NS
@@ -45,7 +47,9 @@ class ActiveControls:
 
     def __init__(self, settings: EngineSettings, state: EngineState) -> None:
         self._settings, self._state = settings, state
+        # What follows from the controls in the state, made when one is added.
         self._timelines: dict[str, tuple[list[Step], tuple[Freeze, ...]]] = {}
+        self._limits: tuple[tuple[int, GateSettings], ...] = ()
 
     @property
     def all(self) -> tuple[Control, ...]:
@@ -73,6 +77,8 @@ class ActiveControls:
             raise ValueError("the time from which a control is to hold is computed already")
         self._state.controls = (*self._state.controls, control)
         self._timelines.clear()
+        if self._settings.gate is not None:
+            self._limits = gate_limits(self._state.controls, self._settings.gate)
 
     def _timeline(self, coupling: str) -> tuple[list[Step], tuple[Freeze, ...]]:
         """Return the changes of a coupling's gain, and the freezes of its adaptation."""
@@ -105,8 +111,8 @@ class ActiveControls:
         """Tell a stream of freezes and of limits of the gates, before the next block goes in."""
         if not self._state.controls:
             return
-        if stream.gates is not None and self._settings.gate is not None:
-            stream.gates.limits = gate_limits(self._state.controls, self._settings.gate)
+        if stream.gates is not None:
+            stream.gates.limits = self._limits
         for version, state in stream.couplings.items():
             if state.adaptation is not None:
                 _, stretches = self._timeline(version.coupling)
@@ -153,12 +159,10 @@ def allowed_gain(changes: Sequence[Step], span: Span, rate: int, length: int) ->
         rate: samples per second.
         length: length of a change, nanoseconds.
     """
-    settled, recent = 1.0, list[Step]()
-    for change in changes:
-        if change.instant + length <= span.start:
-            settled = change.gain
-        elif change.instant < span.end:
-            recent.append(change)
+    # Those that are over before the span, and those that begin before its end.
+    over = bisect_right(changes, span.start - length, key=lambda change: change.instant)
+    begun = bisect_left(changes, span.end, key=lambda change: change.instant)
+    settled, recent = changes[over - 1].gain if over else 1.0, changes[over:begun]
     if settled == 1 and not recent:
         return None
     gain = np.full(span.samples(rate), settled)

@@ -70,9 +70,9 @@ def read(path: Path, store: Path) -> ControlLog:
         ControlError: the log cannot be read, or cannot be trusted.
         UnavailableError: the system refuses just now.
     """
-    if not path.exists() and not path.is_symlink():
-        return ControlLog()
     try:
+        if not path.exists() and not path.is_symlink():
+            return ControlLog()
         real = permissions.inside(path, store)
         for place in (real, *real.parents):
             if place.stat().st_mode & stat.S_IWOTH:
@@ -92,6 +92,8 @@ def read(path: Path, store: Path) -> ControlLog:
             return parse(file.read())
     except ModelError as error:
         raise ControlError(str(error)) from error
+    except RuntimeError as error:
+        raise ControlError("cannot be read: a loop of symlinks", path=path) from error
     except OSError as error:
         raise refusal(error, "cannot be read", path, ControlError) from error
 

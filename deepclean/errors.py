@@ -173,6 +173,18 @@ class ModelError(InvalidError):
         super().__init__(f"{path}: {message}" if path is not None else message)
 
 
+class ControlError(InvalidError):
+    """An operator's control cannot be taken, or its log cannot be trusted.
+
+    Attributes:
+        path: the log of controls.
+    """
+
+    def __init__(self, message: str, *, path: Path | None = None) -> None:
+        self.path = path
+        super().__init__(f"{path}: {message}" if path is not None else message)
+
+
 class OutputError(UnavailableError):
     """An output file could not be written.
 

@@ -77,6 +77,7 @@ def test_systemd_finds_no_fault(units: list[Path], tmp_path: Path) -> None:
             r"^ExecStart=\S+", f"ExecStart={sys.executable}", unit.read_text(), flags=re.MULTILINE
         )
         assert count == (unit.suffix == ".service")  # the program is not installed here
+        text = re.sub(r"^ExecReload=\S+", f"ExecReload={sys.executable}", text, flags=re.MULTILINE)
         (tmp_path / unit.name).write_text(text)
     copies = [tmp_path / unit.name for unit in units]
     verified = run(tool("systemd-analyze"), "--man=no", "verify", *copies)

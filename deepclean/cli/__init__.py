@@ -23,6 +23,7 @@ from deepclean.cli import (
     validate,
     witnesses,
 )
+from deepclean.cli.operate import control, reload
 from deepclean.cli.options import print_fault
 from deepclean.cli.products import segments, summary
 from deepclean.errors import DeepCleanError, InvalidError, UnavailableError, passes
@@ -39,6 +40,8 @@ app.command("init")(init.init)
 app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("control")(control.control)
+app.command("reload")(reload.reload)
 app.command("inspect")(inspect.inspect)
 app.command("segments")(segments.segments)
 app.command("summary")(summary.summary)

@@ -54,7 +54,8 @@ def replay(
         typer.Option(
             "--models-of",
             metavar="RECORD",
-            help="Use the models of an earlier run, each from the time at which that run used it. "
+            help="Use the models of an earlier run, each from the time at which that run used it, "
+            "and what operators set in it. "
             "RECORD is the record of the run (.<description>.models.jsonl beside its frames). "
             "Trials are repeated; the store is not changed.",
         ),

@@ -21,7 +21,10 @@ def status(
     as_json: options.JsonOption = False,
     override: options.SetOption = None,
 ) -> None:
-    """Print the state of the daemon in six lines and one a coupling, from its status file."""
+    """Print the state of the daemon, from its status file.
+
+    There are six lines, one for each coupling, and one for each control of an operator.
+    """
     settings = load(config, override or ())
     output = settings.output
     path = status_file.path_in(output.directory, output.description)
@@ -29,7 +32,8 @@ def status(
     ledger = kept.ledger
     if as_json:
         facts = {"process": kept.process, "age": kept.age, "ledger": status_file.facts(ledger)}
-        print(json.dumps({**facts, "models": dict(kept.models), "couplings": kept.couplings}))
+        facts |= {"models": dict(kept.models), "couplings": kept.couplings}
+        print(json.dumps({**facts, "controls": list(kept.controls)}))
         return
     running = lock.holder(lock.path_in(output.directory, output.description)) is not None
     state = "running" if running else "not running"
@@ -45,6 +49,8 @@ def status(
     print(f"models: {models or '-'}")
     for name, figures in kept.couplings.items():
         print(f"{name}: {_figures(figures)}")
+    for said in kept.controls:
+        print(f"control: {said}")
     print(f"gaps: {ledger.gaps.total()} s{_listed(ledger.gaps)}; the ledger is {balance}")
 
 

@@ -200,11 +200,12 @@ class Estimate:
 
     Args:
         noise: the bandpassed prediction in strain units, shape `(n,)`.
-        gain: the factor on the noise, in [0, 1], shape `(n,)`: the lower of `valid` and `gate`.
+        gain: the factor on the noise, in [0, 1], shape `(n,)`: the lower of `valid` and `gate`,
+            times `control`.
         version: the number of the model version in force.
         reasons: why the gain is below 1 somewhere, one word each (core.reasons).
-        valid: the gain without the gate, shape `(n,)`: 0 where the estimate rests on bad data. None
-            where there is no gate; it is the gain then.
+        valid: the gain without gate and operator, shape `(n,)`: 0 where the estimate rests on bad
+            data. None where there is neither; it is the gain then.
         gate: the gain of the quality gate, shape `(n,)`; None where there is no gate.
         unsettled: the spans in which the gate's statistics are not complete.
         quality: the coupling's effect on the strain, as of the end of the block.
@@ -215,6 +216,8 @@ class Estimate:
         parts: during a crossfade the weights, shape `(n,)`, and the estimates of the version that
             goes and of the one that comes.
         without: the witnesses without which it is made, though the gain is not reduced for that.
+        control: the gain that an operator allows, shape `(n,)`; None where that is 1.
+        frozen: the spans in which an operator keeps the knots from changing.
     """
 
     noise: Float64
@@ -230,6 +233,8 @@ class Estimate:
     knots: tuple[Knot, ...] | None = None
     parts: tuple[tuple[Float64, Estimate], ...] = ()
     without: tuple[Without, ...] = ()
+    control: Float64 | None = None
+    frozen: tuple[Span, ...] = ()
 
     def subtracted(self) -> Float64:
         """Return the noise that is taken from the strain, in strain units, shape `(n,)`.
@@ -246,11 +251,11 @@ class Estimate:
         return self.gain * self.noise
 
     def ungated(self) -> Estimate:
-        """Return the same estimate with the gain that it has without its gate."""
+        """Return the same estimate with the gain that it has without gate and operator."""
         if self.valid is None:
             return self
         parts = tuple((weight, part.ungated()) for weight, part in self.parts)
-        return replace(self, gain=self.valid, gate=None, parts=parts)
+        return replace(self, gain=self.valid, gate=None, parts=parts, control=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,8 +273,8 @@ class StrainProducts:
 
     Args:
         out_dq: the official product: the strain minus the estimates, each under its full gain.
-        production: the product without the gates: the strain minus the estimates, each under the
-            gain `valid`.
+        production: the product without gates and operator: the strain minus the estimates, each
+            under the gain `valid`.
         canary: the product `production` with the canaries in place of the versions in production;
             the same array as `production` where there is no canary.
     """

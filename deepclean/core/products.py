@@ -17,6 +17,8 @@ The state vector's bits, where 1 is good:
 | 7 | ANALYSIS_READY | bits 0 and 1 of the source's state vector are both set |
 | 8 | SETTLED | the statistics of every coupling's gate are complete; 0 where there are no gates |
 | 9 | COMPLETE | no coupling goes on without some of its witnesses |
+| 10 | AUTOMATIC | no operator keeps a coupling's gain below 1 |
+| 11 | FOLLOWING | no operator freezes a coupling's adaptation |
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepclean.core import channels, reasons
-from deepclean.core.block import CleanedBlock, Samples, Series, concatenate
+from deepclean.core.block import CleanedBlock, Estimate, Samples, Series, concatenate
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.estimates import estimate_channels
 from deepclean.core.frame import CleanedFrame
@@ -50,6 +52,8 @@ class State(IntFlag):
     ANALYSIS_READY = 1 << 7
     SETTLED = 1 << 8
     COMPLETE = 1 << 9
+    AUTOMATIC = 1 << 10
+    FOLLOWING = 1 << 11
 
 
 def render(
@@ -139,6 +143,8 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
     # Without gates nothing vouches for the estimates, so IN_SPEC and SETTLED are 0, not 1.
     gated = bool(gates)
     without = [one.span for e in block.estimates.values() for one in e.without]
+    frozen = [span for e in block.estimates.values() for span in e.frozen]
+    held = [e.control for e in block.estimates.values() if e.control is not None]
     unsettled = [span for e in block.estimates.values() for span in e.unsettled]
     checks = {
         State.OUTPUT_VALID: _all(np.isfinite(block.cleaned), count),
@@ -147,10 +153,12 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
         State.MODEL_LOADED: np.full(count, bool(gains)),
         State.IN_SPEC: gated & np.all([_all(g == 1, count) for g in gates], axis=0),
         State.CLEANED: np.all([_all(g == 1, count) for g in gains], axis=0),
-        State.STEADY: np.all([_all((g == 0) | (g == 1), count) for g in gains], axis=0),
+        State.STEADY: np.all([_steady(e, count) for e in block.estimates.values()], axis=0),
         State.ANALYSIS_READY: _analysis_ready(block, count),
         State.SETTLED: gated & ~_within(block, unsettled, count),
         State.COMPLETE: ~_within(block, without, count),
+        State.AUTOMATIC: np.full(count, True) & np.all([_all(g == 1, count) for g in held], axis=0),
+        State.FOLLOWING: ~_within(block, frozen, count),
     }
     for bit, good in checks.items():
         bits[good] |= np.uint32(bit)
@@ -181,6 +189,19 @@ def _strain(block: CleanedBlock) -> Series:
 def _all(good: Samples, count: int) -> NDArray[np.bool_]:
     """Return the sixteenths whose samples are all good, shape `(count,)`, from shape `(n,)`."""
     return np.asarray(_by_state(np.logical_and, good, count))
+
+
+def _steady(estimate: Estimate, count: int) -> NDArray[np.bool_]:
+    """Return the sixteenths in which a gain is on no ramp, shape `(count,)`."""
+    gain = estimate.gain
+    if estimate.control is None:
+        return _all((gain == 0) | (gain == 1), count)
+    # An operator may hold it between 0 and 1. It is on no ramp where that value does not change and
+    # all of it is applied.
+    control = estimate.control
+    still = _by_state(np.minimum, control, count) == _by_state(np.maximum, control, count)
+    applied = _all((gain == 0) | (gain == control), count)
+    return np.asarray(_all(gain == 0, count) | (still & applied))
 
 
 def _by_state(fold: np.ufunc, samples: Samples, count: int) -> Samples:

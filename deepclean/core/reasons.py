@@ -59,6 +59,9 @@ OUT_OF_SPEC = "gate_out_of_spec"
 JUMP = "gate_jump"
 """The gate is closed because the estimate suddenly left its usual level."""
 
+OPERATOR = "operator"
+"""An operator keeps the gain below 1."""
+
 ALL = (
     CLEANED,
     MISSING,
@@ -79,6 +82,7 @@ ALL = (
     UNSETTLED,
     OUT_OF_SPEC,
     JUMP,
+    OPERATOR,
 )
 """Every reason that a frame may have."""
 

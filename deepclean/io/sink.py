@@ -64,6 +64,10 @@ class FrameSink:
                 sweep(directory, description)
             self._retention = Retention(directory, description, self.keep_count, self.keep_age)
 
+    def keep(self, count: int | None, age: int | None) -> None:
+        """Change how many files are kept: their number, and their age in nanoseconds."""
+        self._retention.count, self._retention.age = count, age
+
     def finished(self) -> list[FrameName]:
         """Return the frames of this description that lie in the directory, in order of time.
 

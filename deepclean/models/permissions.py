@@ -115,6 +115,14 @@ def user_name(number: int) -> str:
         return str(number)
 
 
+def group_name(number: int) -> str:
+    """Return the name of a group, or the number where there is no name."""
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
 def _is_member(user: int, group: int) -> bool:
     try:
         entry = pwd.getpwuid(user)

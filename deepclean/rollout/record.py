@@ -1,18 +1,20 @@
 """The record of a run's model events, one JSON object a line.
 
 Every line has the GPS instant from which on it holds. From the events that came from outside
-(`started`, `offered`, `withdrawn`) a replay comes to the same decisions.
+(`started`, `offered`, `withdrawn`) a replay comes to the same decisions. The lines of an operator's
+controls stand among them (control.lines).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+from deepclean.control.lines import KINDS
 from deepclean.core.block import Version
 from deepclean.core.engine.state import Role
 from deepclean.core.rollout.rollout import Event, What
@@ -43,6 +45,14 @@ class ModelRecord:
         facts = asdict(event)
         coupling, version = event.version
         facts |= {"instant": format_gps(event.instant), "coupling": coupling, "version": version}
+        self.append_facts(facts)
+
+    def append_facts(self, facts: Mapping[str, Any]) -> None:
+        """Add a line of another kind.
+
+        Raises:
+            OutputError: the file system refused.
+        """
         jsonl.append(self.path, facts)
 
 
@@ -69,6 +79,8 @@ def _events(content: str, path: Path) -> Iterator[Event]:
             _log.warning("%s: line %d is torn and left out: %.40s", path, number, line)
             continue
         try:
+            if facts["what"] in KINDS:
+                continue
             what, role = facts["what"], facts["role"]
             if what not in get_args(What) or role not in get_args(Role):
                 raise ValueError(f"{what} as {role}")

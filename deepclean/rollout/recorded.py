@@ -12,6 +12,8 @@ from pathlib import Path
 
 from deepclean.config import Config
 from deepclean.config.settings import trial_settings
+from deepclean.control import lines
+from deepclean.control.updates import ControlUpdates, KnownControls, NoOrders
 from deepclean.core.block import Version
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.state import Role
@@ -142,12 +144,19 @@ class RunModels:
         self.loaded = {n: _load(config, found[n], place) for n in config.enabled_couplings}
         self._events = [event for event in events if event.instant >= span.start]
         self._record = ModelRecord(path_in(directory, config.output.description))
+        starts = [e.instant for e in events if e.what == "started" and e.instant <= span.start]
+        run = format_gps(max(starts)) if starts else None
+        self._controls = KnownControls(lines.read(path).before(span.end).of_run(run))
 
     def updates(self, engine: Engine) -> ModelUpdates:
-        """Return the updates of the models of an engine."""
+        """Return the updates of the models of an engine, with what operators set in the run."""
         offers = RecordedUpdates(self._config, self._events, self._record)
         rules = trial_settings(self._config)
-        return ModelUpdates(engine, rules, self.loaded, offers, Counters(models=self.loaded))
+        counters, couplings = Counters(models=self.loaded), self._config.enabled_couplings
+        controls = ControlUpdates(
+            engine, couplings, NoOrders(), self._record, counters, self._controls
+        )
+        return ModelUpdates(engine, rules, self.loaded, offers, counters, controls=controls)
 
 
 def _within(span: Span) -> range:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from deepclean.control.updates import ControlUpdates
 from deepclean.core.block import Block, Version
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
@@ -18,7 +19,7 @@ from deepclean.core.engine.state import Role
 from deepclean.core.frame import CleanedFrame, InputFrame
 from deepclean.core.rollout.rollout import Event, Rollout
 from deepclean.core.rollout.rules import TrialSettings
-from deepclean.core.time import NS, format_gps
+from deepclean.core.time import NS, Span, format_gps
 from deepclean.models.model import Model
 from deepclean.telemetry.counters import Counters
 
@@ -108,6 +109,7 @@ class ModelUpdates:
         offers: where models come from.
         counters: told of what happens.
         recent: told of every frame that goes in.
+        controls: takes the orders of operators; None where there are none.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class ModelUpdates:
         offers: OfferSource,
         counters: Counters,
         recent: RecentBlocks | None = None,
+        controls: ControlUpdates | None = None,
     ) -> None:
         self._engine = engine
         self._rollout = Rollout(engine, settings)
@@ -128,6 +131,7 @@ class ModelUpdates:
         self._counters = counters
         self._recent = recent or RecentBlocks()
         self._started = False
+        self._controls = controls
 
     def step(self, finished: Iterable[CleanedFrame], frame: InputFrame) -> None:
         """Decide on the frames that came out, then take what is offered before the next goes in.
@@ -150,6 +154,20 @@ class ModelUpdates:
                 events.append(event)
         self._tell(events)
         self._recent.push(frame)
+
+    def take_orders(self, frame: InputFrame) -> None:
+        """Take the orders of operators, before a frame goes in."""
+        if self._controls is not None:
+            self._controls.step(frame)
+
+    def note_held(self) -> None:
+        """Put on record what frozen gains hold, before a frame is written that depends on it."""
+        if self._controls is not None:
+            self._controls.finish()
+
+    def controls_over(self, span: Span) -> dict[str, str]:
+        """Return in words what operators set over a span, by the name of the line."""
+        return {} if self._controls is None else self._controls.history(span)
 
     def standings(self) -> dict[str, str]:
         """Return in words which versions are at work, by coupling."""

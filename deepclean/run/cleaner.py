@@ -12,6 +12,7 @@ from pathlib import Path
 from deepclean import __version__
 from deepclean.config import Config
 from deepclean.config.channels import estimate_rates, strain_channels
+from deepclean.control.updates import CONTROL
 from deepclean.core.block import Block, Gap, Series, Version, concatenate
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.frames import Assembler, FrameJoiner
@@ -86,6 +87,8 @@ class FrameCleaner:
         self._update_models(frame)
         with self._timings.stage("clean"):
             finished = self._attempt(partial(self._assembler.push, frame), frame)
+        if self._updates is not None:
+            self._guard("controls", "what freezes hold is not recorded", self._updates.note_held)
         self._say_failures(frame)
         return self._write(finished)
 
@@ -125,14 +128,21 @@ class FrameCleaner:
         finished, self._finished = self._finished, []
         if self._updates is None:
             return
+        step = partial(self._updates.step, finished, frame)
+        self._guard("models", "the models are not updated", step)
+        step = partial(self._updates.take_orders, frame)
+        self._guard("orders", "no orders of operators are taken", step)
+
+    def _guard(self, what: str, said: str, step: Callable[[], None]) -> None:
+        """Do a step on which no frame depends; where it fails, say so once and go on."""
         try:
-            self._updates.step(finished, frame)
+            step()
         except Exception as error:
             if self._strict:
                 raise
-            self._said.failed("models", "the models are not updated", error)
+            self._said.failed(what, said, error)
         else:
-            self._said.works("models", "the models are updated again")
+            self._said.works(what, f"{what}: works again")
 
     def _say_failures(self, frame: InputFrame) -> None:
         """Log which networks began to fail and which work again: transitions only."""
@@ -205,6 +215,7 @@ class FrameCleaner:
         self._counters.cleaned(frame, rendered)
         if self._updates is not None:
             self._note_models(self._updates.identities(frame))
+            self._note_controls(self._updates.controls_over(frame.span))
         if self._state is not None:
             rendered |= _copied(frame, self._state)
         with self._timings.stage("write"):
@@ -215,6 +226,13 @@ class FrameCleaner:
         if models != self._counters.models:
             self._counters.models = models
             self._sink.history = {**self._sink.history, **models_record(models)}
+
+    def _note_controls(self, controls: Mapping[str, str]) -> None:
+        """Say in the frames what operators set."""
+        history = self._sink.history
+        others = {name: said for name, said in history.items() if not name.startswith(CONTROL)}
+        if {**others, **controls} != history:
+            self._sink.history = {**others, **controls}
 
 
 def channels_of(config: Config) -> Channels:

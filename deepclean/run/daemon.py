@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-import signal
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, dataclass
 from statistics import median
-from types import FrameType
 
 from deepclean import __version__
 from deepclean.config import Config
 from deepclean.config.settings import trial_settings
+from deepclean.control.follower import ControlFollower
+from deepclean.control.known import known_controls
+from deepclean.control.reload import ConfigReloader
+from deepclean.control.updates import ControlUpdates
 from deepclean.core.accounting import Ledger
 from deepclean.core.block import Version
 from deepclean.core.engine.engine import Engine
@@ -36,6 +38,7 @@ from deepclean.rollout.store_follower import StoreFollower
 from deepclean.rollout.updates import ModelUpdates, RecentBlocks
 from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
 from deepclean.run.lookahead import decided_live
+from deepclean.run.signals import on_signals
 from deepclean.system.clock import Clock, SystemClock
 from deepclean.system.lock import OutputLock
 from deepclean.system.malloc import Trimmer
@@ -48,9 +51,19 @@ from deepclean.telemetry.status_file import StatusFile, path_in
 
 _log = logging.getLogger(__name__)
 
+Reload = tuple[Callable[[], bool], Callable[[], Config]]
+"""Returns whether the configuration is to be read again since the last call; reads it."""
 
-def run(config: Config, clock: SystemClock | None = None) -> Ledger:
+
+def run(
+    config: Config, clock: SystemClock | None = None, read: Callable[[], Config] | None = None
+) -> Ledger:
     """Clean what arrives until SIGTERM or SIGINT, then drain and return what was done.
+
+    Args:
+        config: of the site.
+        clock: for waiting.
+        read: reads the configuration again, at SIGHUP; None: it stays.
 
     Raises:
         ConfigError, ModelError: the start is not possible.
@@ -60,11 +73,13 @@ def run(config: Config, clock: SystemClock | None = None) -> Ledger:
     """
     clock = clock or SystemClock()
     lock = OutputLock(config.output.directory, config.output.description)
-    with _stop_on_signal(clock) as stopped, lock:
-        daemon = build(config, clock, stopped, guard=lock.hold)
+    with on_signals(clock, reloads=read is not None) as signals, lock:
+        reload = None if read is None else (signals.pop_reload, read)
+        daemon = build(config, clock, signals.stopped, guard=lock.hold, reload=reload)
         daemon.serve()
         while (again := daemon.source.begins_again) is not None:
-            daemon = build(config, clock, stopped, guard=lock.hold, resume=again)
+            signals.reload_again()
+            daemon = build(config, clock, signals.stopped, lock.hold, again, reload)
             daemon.serve()
     _report(daemon.cleaner.ledger, daemon.cleaner.latencies)
     return daemon.cleaner.ledger
@@ -79,8 +94,8 @@ class Daemon:
         cleaner: cleans and writes them.
         notifier: tells the service manager.
         status_file: tells `deepclean status`.
-        services: run beside the loop: watch, metrics, archive, segments, the follower of the model
-            store.
+        services: run beside the loop: watch, metrics, archive, segments, and what follows the model
+            store and the orders of operators.
     """
 
     source: LiveSource
@@ -110,6 +125,7 @@ def build(
     stopped: Callable[[], bool],
     guard: Callable[[], None],
     resume: int | None = None,
+    reload: Reload | None = None,
 ) -> Daemon:
     """Return the daemon of a configuration, ready to serve.
 
@@ -119,11 +135,12 @@ def build(
         stopped: says whether the daemon is to stop.
         guard: holds the output lock. A directory that was made again could be locked by another.
         resume: where the stream has begun again (LiveSource).
+        reload: asks for the configuration to be read again, and reads it; None: it stays.
 
     Raises:
         ConfigError, ModelError, OutputError, DeviceError: as run.
     """
-    loaded = load_models_or_former(config)
+    given, loaded = config, load_models_or_former(config)
     config = decided_live(config, loaded)
     output = config.output
     engine = make_engine(config, loaded)
@@ -140,7 +157,14 @@ def build(
     recent = RecentBlocks()
     record = ModelRecord(record_path(output.directory, output.description))
     follower = StoreFollower(config, loaded, record, recent)
-    updates = ModelUpdates(engine, trial_settings(config), loaded, follower, counters, recent)
+    known = known_controls(config, record.path)
+    orders = ControlFollower(config, known.log.answered)
+    couplings = config.enabled_couplings
+    asked, read = reload or (lambda: False, lambda: given)
+    reloader = ConfigReloader(given, read, couplings, sink)
+    controls = ControlUpdates(engine, couplings, orders, record, counters, known, reloader.changed)
+    rules = trial_settings(config)
+    updates = ModelUpdates(engine, rules, loaded, follower, counters, recent, controls)
     cleaner = FrameCleaner(
         config,
         engine,
@@ -160,6 +184,8 @@ def build(
         clock,
         updates.standings,
         counters.by_coupling,
+        lambda: [str(taken) for taken in controls.standing()],
+        lambda: asdict(reloader.result),
     )
 
     def turn() -> None:
@@ -168,6 +194,8 @@ def build(
         watch.check()
         status_file.write(accounts.ledger)
         trimmer.step()
+        if asked():
+            reloader.ask()
 
     source = live_source(config, engine, sink, clock, stopped, tails, turn, accounts)
     source.resume = resume
@@ -181,7 +209,7 @@ def build(
         sink.directory,
     )
     exporter = Exporter(config.metrics, metrics.registry)
-    services = (watch, exporter, archive, segments, follower)
+    services = watch, exporter, archive, segments, follower, orders, reloader
     return Daemon(source, cleaner, notifier, status_file, services)
 
 
@@ -259,28 +287,6 @@ def _lost_device(errors: Mapping[Version, Exception]) -> DeviceError | None:
             said = str(error).partition("\n")[0]
             return DeviceError(f"the device is lost: {said}", coupling=version.coupling)
     return None
-
-
-@contextmanager
-def _stop_on_signal(clock: SystemClock) -> Iterator[Callable[[], bool]]:
-    """Give a function that says whether SIGTERM or SIGINT came; put the old handlers back."""
-    flag = _Flag()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        flag.raised = True
-        clock.wake()
-
-    old = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: flag.raised
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-@dataclass(slots=True)
-class _Flag:
-    raised: bool = False
 
 
 def _report(ledger: Ledger, latencies: Collection[float]) -> None:

@@ -73,6 +73,9 @@ class Counters:
         obstacles: what keeps a closed gate from opening, by coupling; none where nothing is
             measured.
         model_events: events of models, by coupling and event (core.rollout.rollout).
+        controls: orders of operators, by result: taken or refused.
+        allowed: lowest gain that an operator allowed in the last cleaned frame, by coupling.
+        frozen: the couplings whose adaptation an operator froze in the last cleaned frame.
         archived: archive files written, by product.
         archive_failures: archive files that could not be written, by the error's name.
     """
@@ -92,6 +95,9 @@ class Counters:
     closed_since: dict[str, int] = field(default_factory=dict)
     obstacles: dict[str, GateFinding] = field(default_factory=dict)
     model_events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    controls: Counter[str] = field(default_factory=Counter)
+    allowed: Mapping[str, float] = field(default_factory=dict)
+    frozen: frozenset[str] = frozenset()
     archived: Counter[str] = field(default_factory=Counter)
     archive_failures: Counter[str] = field(default_factory=Counter)
     _gates: dict[str, int] = field(default_factory=dict)
@@ -114,6 +120,7 @@ class Counters:
         faults = {(fault.witness, fault.reason) for b in frame.blocks for fault in b.faults}
         self.witness_faults.update(faults)
         self._note_missing(frame)
+        self._note_controls(frame)
         for block in frame.blocks:
             for coupling, estimate in block.estimates.items():
                 self.note_gate(coupling, estimate, block.span)
@@ -155,6 +162,18 @@ class Counters:
             if was - now:
                 _log.info("GPS %s: %s has %s again", start, coupling, _listed(was - now))
         self.without = missing
+
+    def _note_controls(self, frame: CleanedFrame) -> None:
+        """Note what operators set."""
+        allowed: dict[str, float] = {}
+        frozen = set()
+        for block in frame.blocks:
+            for coupling, estimate in block.estimates.items():
+                gain = 1.0 if estimate.control is None else float(estimate.control.min())
+                allowed[coupling] = min(gain, allowed.get(coupling, 1.0))
+                if estimate.frozen:
+                    frozen.add(coupling)
+        self.allowed, self.frozen = allowed, frozenset(frozen)
 
     def note_gate(self, coupling: str, estimate: Estimate, span: Span) -> None:
         """Note the state of a gate, and log when it opens and closes."""

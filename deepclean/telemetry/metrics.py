@@ -47,6 +47,7 @@ _STRAIN_GAPS = ("invalid", "strain_missing", "strain_rate", "strain_unreadable")
 _ERRNOS = ("EACCES", "EFBIG", "EIO", "ENOENT", "ENOSPC", "EROFS")
 _EVENTS = get_args(What)
 _RELOADS = ("accepted", "rejected")
+_CONTROLS = ("taken", "refused")
 _NO_QUALITY = Quality(*[math.nan] * len(fields(Quality)))
 _THREADS = Path("/proc/self/task")
 
@@ -175,6 +176,7 @@ class Metrics(Collector):
         about = "Cleaned over raw ASD as the gate measured it last; NaN before that."
         yield _gauges("asd_ratio", about, "coupling where", ratios)
         yield from self._adaptation()
+        yield from self._controls()
         closings = _all(product(couplings, reasons.OF_GATES), counters.closings)
         yield _counter("gate_closings", "How often a gate closed.", "coupling reason", closings)
         closed = {coupling: counters.closed_seconds(coupling) for coupling in couplings}
@@ -201,6 +203,18 @@ class Metrics(Collector):
         yield _gauges("adapt_phase_radians", "Phase of that gain.", "coupling", phases)
         about = "Energy of what a change of gain subtracts, in units of chance's: the largest."
         yield _gauges("adapt_significance", about, "coupling", significance)
+
+    def _controls(self) -> Iterator[Metric]:
+        """Yield what operators set."""
+        couplings, counters = self._config.enabled_couplings, self._counters
+        allowed = {coupling: counters.allowed.get(coupling, 1.0) for coupling in couplings}
+        about = "Lowest gain that an operator allowed in the last cleaned frame."
+        yield _gauges("control_gain_ratio", about, "coupling", allowed)
+        frozen = {coupling: int(coupling in counters.frozen) for coupling in couplings}
+        about = "Whether an operator froze the adaptation in the last cleaned frame."
+        yield _gauges("control_frozen", about, "coupling", frozen)
+        about = "Orders of operators."
+        yield _counter("controls", about, "result", _all(_CONTROLS, counters.controls))
 
     def _witnesses(self) -> Iterator[Metric]:
         known = product(self._config.witness_channels, reasons.OF_WITNESSES)

@@ -6,8 +6,8 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class StatusFile:
         clock: for the interval.
         models: returns the versions at work, by coupling.
         couplings: returns the figures of each coupling (Counters.by_coupling).
+        controls: returns what operators set, in words.
+        reloaded: returns what became of the configuration that was read again, for JSON.
     """
 
     def __init__(
@@ -46,8 +48,12 @@ class StatusFile:
         clock: Clock,
         models: Callable[[], Mapping[str, str]] = dict,
         couplings: Callable[[], Figures] = dict,
+        controls: Callable[[], Sequence[str]] = list,
+        reloaded: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
-        self._path, self._clock, self._models, self._couplings = path, clock, models, couplings
+        self._path, self._clock = path, clock
+        self._models, self._couplings = models, couplings
+        self._controls, self._reloaded = controls, reloaded
         self._written = clock.monotonic() - INTERVAL
         self._works = True
 
@@ -62,6 +68,8 @@ class StatusFile:
             "ledger": facts(ledger),
             "models": dict(self._models()),
             "couplings": self._couplings(),
+            "controls": list(self._controls()),
+            "reloaded": dict(self._reloaded()),
         }
         try:
             publish(self._path, (json.dumps(content) + "\n").encode())
@@ -74,7 +82,7 @@ class StatusFile:
 
 def facts(ledger: Ledger) -> dict[str, Any]:
     """Return a ledger as numbers and mappings of numbers, for JSON."""
-    return {field.name: getattr(ledger, field.name) for field in fields(Ledger)}
+    return {one.name: getattr(ledger, one.name) for one in fields(Ledger)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,8 @@ class StatusContent:
         age: seconds since then.
         models: the versions at work, in words, by coupling.
         couplings: the figures of each coupling (Counters.by_coupling).
+        controls: what operators set, in words.
+        reloaded: what became of the configuration that was read again (control.reload).
     """
 
     process: int
@@ -94,6 +104,8 @@ class StatusContent:
     age: float
     models: Mapping[str, str]
     couplings: Figures
+    controls: Sequence[str] = ()
+    reloaded: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read(path: Path, now: float) -> StatusContent:
@@ -115,7 +127,10 @@ def read(path: Path, now: float) -> StatusContent:
         models = {str(name): str(said) for name, said in content["models"].items()}
         figures = {str(name): dict(said) for name, said in content["couplings"].items()}
         age = now - path.stat().st_mtime
-        return StatusContent(int(content["process"]), Ledger(**counts), age, models, figures)
+        controls = [str(said) for said in content.get("controls", ())]
+        process, ledger = int(content["process"]), Ledger(**counts)
+        reloaded = dict(content.get("reloaded", {}))
+        return StatusContent(process, ledger, age, models, figures, controls, reloaded)
     except FileNotFoundError as error:
         raise InputError("no status file: no daemon has run here", path=path) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -29,6 +29,8 @@ _TOLD = (
     | State.STEADY
     | State.SETTLED
     | State.COMPLETE
+    | State.AUTOMATIC
+    | State.FOLLOWING
 )
 """Bits that say why a frame differs from its replay. The other bits depend on the strain alone."""
 
@@ -72,6 +74,7 @@ class DifferentSecond:
         unsettled: a gate's statistics were incomplete in the live run and are complete now.
         ends_low: the gain of the live run fell to 0 at the end, and the replay's does not.
         adapted: the gains that follow a drift differ, by their channels.
+        operated: the frame's own bits say that an operator set something, and the replay's do not.
         accounted: the gains in the frame allow every sample, and no channel differs that they do
             not explain.
     """
@@ -86,6 +89,7 @@ class DifferentSecond:
     unsettled: bool = False
     ends_low: bool = False
     adapted: bool = False
+    operated: bool = False
     accounted: bool = False
 
     @property
@@ -193,6 +197,7 @@ class Comparison:
             unsettled=bool((off & State.SETTLED).any()),
             ends_low=ends_low,
             adapted=adapted,
+            operated=bool((off & (State.AUTOMATIC | State.FOLLOWING)).any()),
             accounted=plain and allowed,
         )
 

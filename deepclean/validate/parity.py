@@ -7,6 +7,7 @@ there is a cause. A cause shows as a difference between the channels of the fram
 |---|---|
 | missing_in_archive | there is no frame |
 | model_switch | the version channel differs, or the second is in the crossfade after that |
+| operator | AUTOMATIC or FOLLOWING is 0: somebody set a gain or froze the adaptation |
 | late_frame | WITNESSES_GOOD is 0: the frame or its witnesses came late; or beside such a second |
 | no_lookahead | the gain falls to 0 at the end: the frame was released before the next one came; |
 | | or the second is right before such a second |
@@ -157,7 +158,7 @@ def explain(
     sound = [second for second in seconds if second.accounted]
     late = [second.start for second in sound if second.late]
     switched = [second.start for second in sound if second.switched]
-
+    operated = [second.start for second in sound if second.operated]
     adapted = [second.start for second in sound if second.adapted]
 
     def beside(second: DifferentSecond, whens: Sequence[int], before: int, after: int) -> bool:
@@ -177,6 +178,7 @@ def explain(
         held_back = second.unsettled or not second.higher
         causes = [
             ("model_switch", second.switched or crossfaded),
+            ("operator", second.operated),
             ("late_frame", second.late),
             ("no_lookahead", second.lower and beside(second, early, reach, 0)),
             ("late_frame", beside(second, late, reach, reach)),
@@ -188,7 +190,7 @@ def explain(
             (
                 "adaptation",
                 beside(second, adapted, 1, 1)
-                and beside(second, [*late, *switched, *starts], 0, history),
+                and beside(second, [*late, *switched, *starts, *operated], 0, history),
             ),
         ]
         return next((name for name, holds in causes if holds), UNEXPLAINED)

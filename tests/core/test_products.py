@@ -181,7 +181,7 @@ def test_no_state_vector_is_not_ready(state: Series | Gap | None) -> None:
 def test_state_bits_are_those_of_the_table() -> None:
     names = [
         *"OUTPUT_VALID STRAIN_GOOD WITNESSES_GOOD MODEL_LOADED IN_SPEC".split(),
-        *"CLEANED STEADY ANALYSIS_READY SETTLED COMPLETE".split(),
+        *"CLEANED STEADY ANALYSIS_READY SETTLED COMPLETE AUTOMATIC FOLLOWING".split(),
     ]
     assert {s.name: s.value for s in State} == {name: 1 << bit for bit, name in enumerate(names)}
 

@@ -15,6 +15,10 @@ from safetensors.torch import load as tensors_of
 
 from deepclean.config import Config
 from deepclean.config.settings import trial_settings
+from deepclean.control.follower import ControlFollower
+from deepclean.control.known import known_controls
+from deepclean.control.reload import ConfigReloader
+from deepclean.control.updates import ControlUpdates
 from deepclean.core.block import Block, Series
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import Span
@@ -133,9 +137,17 @@ class Stream:
         self.sink = sink_of(config, loaded)
         self.recent = RecentBlocks()
         self.follower = StoreFollower(config, loaded, self.record, self.recent)
-        rules = trial_settings(config)
+        rules, known = trial_settings(config), known_controls(config, self.record.path)
+        self.orders = ControlFollower(config, known.log.answered)
+        couplings = config.enabled_couplings
+        self.reread: Callable[[], Config] = lambda: config
+        self.reloader = ConfigReloader(config, self._read_again, couplings, self.sink)
+        self.controls = ControlUpdates(
+            *(self.engine, couplings, self.orders, self.record, self.figures, known),
+            changed=self.reloader.changed,
+        )
         self.updates = ModelUpdates(
-            self.engine, rules, loaded, self.follower, self.figures, self.recent
+            *(self.engine, rules, loaded, self.follower, self.figures, self.recent, self.controls)
         )
         self.cleaning = FrameCleaner(
             *(config, self.engine, self.sink),
@@ -146,10 +158,14 @@ class Stream:
         self.written: list[Path] = []
         self.steps(seconds)
 
+    def _read_again(self) -> Config:
+        return self.reread()
+
     def take(self, frame: InputFrame) -> list[Path]:
         """Let a frame come, from wherever; return what is written for it."""
         if not self.threaded:
             self.follower.poll()
+            self.orders.poll()
         out = self.cleaning.push(frame)
         self.written += out
         return out

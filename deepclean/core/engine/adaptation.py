@@ -14,24 +14,29 @@ gains come first: the parts under them make up the estimate, which is then bandp
 
 The gains rest on the estimate and the strain before the gain and the gate, and strictly on seconds
 before those to which they are applied.
+
+While an operator freezes them (core.engine.controls) the knots from the first at or after the
+freeze's second on have the gains of that one. Learning goes on beside that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from deepclean.core.adapt.analytic import AnalyticBandpass, Complex, derivative
 from deepclean.core.adapt.apply import adapted
-from deepclean.core.adapt.knot import Knot
+from deepclean.core.adapt.knot import HELD, Knot
 from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.adapt.spectra import SECONDS, band_bins, transform
 from deepclean.core.adapt.tracker import Tracker, TrackerState
 from deepclean.core.bandpass import Band, Bandpass
-from deepclean.core.block import Float64, Samples
+from deepclean.core.block import Float64, Samples, Version
 from deepclean.core.buffer import StreamBuffer
-from deepclean.core.engine.state import AdaptationState
+from deepclean.core.control import Freeze
+from deepclean.core.engine.state import AdaptationState, HeldGains, HeldKey
 from deepclean.core.gain import InvalidSpans
 from deepclean.core.time import NS, Span
 
@@ -106,11 +111,30 @@ class GroupGains:
                 usable=True,
             )
         state.groups.drop_before(state.tracker.next * rate)
+        self._hold(state)
 
     def apply(self, state: AdaptationState, groups: Complex | Float64, first: int) -> Complex:
         """Return the sum of some groups under their gains; they begin at index `first`."""
-        tracker, knots = self.tracker, state.tracker.knots
+        tracker, last = self.tracker, (first + groups.shape[1]) // self.rate
+        # From the knot at or before the first sample to the one at or after the last.
+        cadence = tracker.settings.cadence
+        knots = _knots_in_force(state, first // self.rate - cadence, last + cadence)
         return adapted(groups, first, self.rate, knots, tracker.anchors, tracker.settings)
+
+    def _hold(self, state: AdaptationState) -> None:
+        """Note the gains that a freeze holds as soon as they are known."""
+        settings = self.tracker.settings
+        for freeze in state.freezes:
+            if freeze.start in state.held:
+                continue
+            second = -(-freeze.start // settings.cadence) * settings.cadence
+            known = [knot for knot in state.tracker.knots if knot.second == second]
+            if not known and state.tracker.next + settings.lag > second:
+                # The stream began too late for that knot: what the freeze holds is the anchors.
+                anchors = self.tracker.anchors.astype(np.complex128)
+                none = np.zeros((1, len(anchors)), dtype=np.complex128)
+                known = [Knot(second, anchors, HELD, none[0].real, 0.0, none)]
+            state.held.update((freeze.start, knot) for knot in known)
 
 
 class Adaptation:
@@ -244,5 +268,45 @@ def knots_over(state: AdaptationState | None, span: Span) -> tuple[Knot, ...] | 
     """
     if state is None:
         return None
-    first, last = span.start // NS + 1, -(-span.end // NS)
-    return tuple(knot for knot in state.tracker.knots if first <= knot.second <= last)
+    return _knots_in_force(state, span.start // NS + 1, -(-span.end // NS))
+
+
+def _knots_in_force(state: AdaptationState, first: int, last: int) -> tuple[Knot, ...]:
+    """Return the knots from one GPS second to another, those in a freeze with what it holds."""
+    found = {knot.second: knot for knot in state.tracker.knots if first <= knot.second <= last}
+    for freeze in state.freezes:
+        held = state.held.get(freeze.start)
+        if held is not None:
+            seconds = range(max(first, held.second), min(last, freeze.stop) + 1)
+            found |= {second: replace(held, second=second) for second in seconds}
+    return tuple(found[second] for second in sorted(found))
+
+
+def set_freezes(
+    state: AdaptationState,
+    freezes: tuple[Freeze, ...],
+    version: Version,
+    held: Mapping[HeldKey, HeldGains],
+) -> None:
+    """Tell the gains of a version of the freezes, and of what they are known to hold."""
+    for features, part in _parts(state):
+        part.freezes = freezes
+        for freeze in freezes:
+            known = held.get((version, features, freeze.start))
+            if known is not None:
+                part.held[freeze.start] = known.knot
+
+
+def held_gains(state: AdaptationState | None, version: Version) -> Iterator[HeldGains]:
+    """Yield the gains of a version that its freezes hold."""
+    for features, part in _parts(state):
+        for start, knot in part.held.items():
+            yield HeldGains(version, features, start, knot)
+
+
+def _parts(state: AdaptationState | None) -> Iterator[tuple[bool, AdaptationState]]:
+    """Yield the states of a version's gains, and whether they are those of its features."""
+    if state is not None:
+        yield False, state
+        if state.features is not None:
+            yield True, state.features

@@ -103,4 +103,6 @@ def mixed(before: Estimate, after: Estimate, rising: Float64) -> Estimate:
         after.knots,
         ((falling, before), (rising, after)),
         tuple(dict.fromkeys((*after.without, *before.without))),
+        after.control,  # the operator's gain is of the coupling, so it is the same for both
+        after.frozen,
     )

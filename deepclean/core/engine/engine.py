@@ -29,6 +29,7 @@ from deepclean.core.block import (
     WitnessFault,
 )
 from deepclean.core.copying import copy_state
+from deepclean.core.engine.controls import ActiveControls
 from deepclean.core.engine.coupling import Coupling, schedule_of
 from deepclean.core.engine.forecasting import Forecasting
 from deepclean.core.engine.lookahead import LookAhead, Strategy
@@ -50,6 +51,7 @@ class Engine:
     Attributes:
         settings: the settings.
         versions: the versions of the models at work.
+        controls: the operator's settings.
         schedule: the schedule of the engine's stages.
         witnesses: all channels that any coupling uses, sorted.
 
@@ -69,6 +71,7 @@ class Engine:
         self.witnesses = self._pipeline.witnesses
         self.versions = ActiveVersions(self._pipeline)
         self._state = self.versions.state
+        self.controls = ActiveControls(settings, self._state)
 
     @property
     def model_errors(self) -> dict[Version, Exception]:
@@ -133,11 +136,13 @@ class Engine:
         if stream is None:
             self.versions.drop_leaving()
             stream = self._state.stream = self._pipeline.start(start)
+        self.controls.prepare(stream)
         if start > stream.frontier:
             self._pipeline.skip(stream, start, reasons.NO_INPUT)
         stream.pending.append((block, self._pipeline.push(stream, block)))
         finished += self._give_out(stream)
         self._note_errors(stream)
+        self.controls.collect(stream)
         self.versions.retire(stream)
         return finished
 
@@ -183,7 +188,7 @@ class Engine:
         """Return the cleaned block of a block whose hops are all computed."""
         if isinstance(block.strain, Gap):
             return CleanedBlock(block, None, {}, faults)
-        made = self.versions.estimates(stream, block.span)
+        made = self.controls.applied(self.versions.estimates(stream, block.span), block.span)
         estimates, canary = self.versions.assign(stream.switches, made, block.span)
         products = _products(block.strain.samples, estimates.values(), canary.values())
         in_production = {Version(name, one.version) for name, one in estimates.items()}
@@ -203,8 +208,9 @@ def _products(
             canary.
     """
     official, tried = list(estimates), [estimate.ungated() for estimate in canary]
-    # Without gates the products are the same array, and without a canary canary and production are.
+    # Where neither a gate nor an operator reduces a gain the first two products are the same array,
+    # and without a canary the last two are.
     out_dq = production = subtract(strain, official)
-    if any(estimate.gate is not None for estimate in official):
+    if any(one.gate is not None or one.control is not None for one in official):
         production = subtract(strain, [estimate.ungated() for estimate in official])
     return StrainProducts(out_dq, production, subtract(strain, tried) if tried else production)

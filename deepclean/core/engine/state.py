@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from deepclean.core.adapt.analytic import Complex
+from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.tracker import TrackerState
 from deepclean.core.block import Block, Float64, Version, WitnessFault
 from deepclean.core.buffer import StreamBuffer
+from deepclean.core.control import Control, Freeze
 from deepclean.core.engine.missing import Losses
 from deepclean.core.gain import InvalidSpans
 from deepclean.core.gate.state import MonitorState
@@ -17,6 +19,31 @@ from deepclean.core.witness_checks import ConstantRun
 
 Role = Literal["production", "canary"]
 """The role of a version: it is subtracted from the strain, or it is tried beside that."""
+
+
+HeldKey = tuple[Version, bool, int]
+"""A version, whether its features' gains are meant, and the GPS second at which a freeze begins."""
+
+
+class HeldGains(NamedTuple):
+    """The gains of a version during a freeze.
+
+    Args:
+        version: the version.
+        features: whether they are those of the model's features.
+        start: the GPS second at which the freeze begins.
+        knot: the gains; its second is the one from which on they are held.
+    """
+
+    version: Version
+    features: bool
+    start: int
+    knot: Knot
+
+    @property
+    def key(self) -> HeldKey:
+        """The key under which they are kept."""
+        return self.version, self.features, self.start
 
 
 class Overlap(NamedTuple):
@@ -41,11 +68,15 @@ class AdaptationState:
             that is not learnt from yet.
         tracker: the spectra of the last seconds, and the gains.
         features: the same of the gains of the model's features; None where they have none.
+        freezes: the stretches in which the gains are not to change.
+        held: the gains that they hold, by the GPS second at which the stretch begins.
     """
 
     groups: StreamBuffer
     tracker: TrackerState
     features: AdaptationState | None = None
+    freezes: tuple[Freeze, ...] = ()
+    held: dict[int, Knot] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -164,10 +195,16 @@ class EngineState:
         roles: the version of each coupling and role, in force from the next block on.
         leaving: the instant up to which a version that was let go is needed, GPS nanoseconds.
         errors: the last error that the network of a version raised.
+        controls: the operator's settings, in the order in which they came.
+        held: the gains that freezes of adaptation hold, as far as they are known.
+        fresh: those of them that nobody was told of.
         stream: the state of the stream; None before the first block.
     """
 
     roles: dict[tuple[str, Role], Version]
     leaving: dict[Version, int] = field(default_factory=dict)
     errors: dict[Version, Exception] = field(default_factory=dict)
+    controls: tuple[Control, ...] = ()
+    held: dict[HeldKey, HeldGains] = field(default_factory=dict)
+    fresh: list[HeldGains] = field(default_factory=list)
     stream: StreamState | None = None

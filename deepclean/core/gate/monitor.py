@@ -151,7 +151,8 @@ class GateMonitor:
                 if start % STEP == 0:
                     watched.usual = usual_level(watched.levels, self.settings.window // SLOT)
                 level = float(levels[version][state.slot - first])
-                self._look_at_slot(watched, streams[version], start, level)
+                jump = self._limits(state, start).jump
+                self._look_at_slot(watched, streams[version], start, level, jump)
             state.slot += 1
             if (start + SLOT) % FAST_STEP == 0:
                 self._look(state, streams, start + SLOT)
@@ -201,7 +202,12 @@ class GateMonitor:
         return slot_levels(bandpassed.read(first * count, last * count)[0], count)
 
     def _look_at_slot(
-        self, watched: CouplingMonitor, stream: EstimateStream, start: int, level: float
+        self,
+        watched: CouplingMonitor,
+        stream: EstimateStream,
+        start: int,
+        level: float,
+        jump: float,
     ) -> None:
         """Keep the level of a slot; close the gate until the next look where it has jumped."""
         valid = not stream.invalid.overlapping(start, start + SLOT)
@@ -209,7 +215,6 @@ class GateMonitor:
         if not valid or watched.usual is None or watched.strain is None:
             return
         known = max(watched.usual, *watched.proven_levels, watched.loudest)
-        jump = self.settings.jump
         if has_jumped(level, known, watched.strain.rms, jump):
             factor = level / known if known else np.inf
             found = Conclusion(Verdict.JUMP, GateFinding("jump", factor, jump))
@@ -219,7 +224,7 @@ class GateMonitor:
         self, state: MonitorState, streams: Mapping[Version, EstimateStream], instant: int
     ) -> None:
         """Measure every estimate at an instant, and decide on its gate."""
-        whole, settings = instant % STEP == 0, self.settings
+        whole, settings = instant % STEP == 0, self._limits(state, instant)
         strain = partial(self._transform, state.strain, self._strain_rate, state.unfit, instant)
         slow, fast = strain(SEGMENT) if whole else None, strain(FAST_SEGMENT)
         for version, watched in state.couplings.items():
@@ -236,6 +241,14 @@ class GateMonitor:
             # Without a measure, at half seconds, what was found last stands.
             if whole or found.finding is not None:
                 watched.obstacle = found.finding
+
+    def _limits(self, state: MonitorState, instant: int) -> GateSettings:
+        """Return the settings that hold at an instant, GPS nanoseconds."""
+        found = self.settings
+        for start, settings in state.limits:
+            if start <= instant:
+                found = settings
+        return found
 
     def _decide(self, watched: CouplingMonitor, found: Conclusion, instant: int) -> None:
         """Hand a verdict to the table, and keep what follows from it."""

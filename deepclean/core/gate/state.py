@@ -13,6 +13,7 @@ from deepclean.core.gate.band_power import BandPower
 from deepclean.core.gate.cadence import FAST_STEP, SLOT
 from deepclean.core.gate.measures import GateFinding, Quality
 from deepclean.core.gate.quality import RunningSpectra, StrainLevel
+from deepclean.core.gate.settings import GateSettings
 from deepclean.core.gate.table import Gate
 from deepclean.core.spectra import Bins
 
@@ -85,12 +86,14 @@ class MonitorState:
         couplings: by version.
         strain: the last seconds of it.
         unfit: where it is missing, not finite or not ready for analysis.
+        limits: the settings of the gates from each instant on at which they change, GPS ns.
     """
 
     slot: int
     couplings: dict[Version, CouplingMonitor] = field(default_factory=dict)
     strain: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
     unfit: InvalidSpans = field(default_factory=InvalidSpans)
+    limits: tuple[tuple[int, GateSettings], ...] = ()
 
     def copy(self) -> MonitorState:
         """Return an independent copy."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from errno import errorcode
 from functools import partial
@@ -70,13 +69,13 @@ class FrameCleaner:
         self._updates = updates
         accounts = accounts or Accounts()
         self._counters, self._timings = accounts.counters, accounts.timings
+        self._spectra = accounts.spectra
         self._sink = sink
         self._now = now
         self._writing = True
         self._said = Transitions(_log)
         self.ledger = accounts.ledger
-        self.latencies: deque[float] = deque(maxlen=4096)
-        """Seconds from a strain frame's arrival to its cleaned frame, the last ones."""
+        self.latencies = accounts.latencies
 
     def push(self, frame: InputFrame) -> list[Path]:
         """Clean the next frame; return the files that this completes."""
@@ -189,6 +188,8 @@ class FrameCleaner:
             latency = self._now() - frame.source.arrived
             self.latencies.append(latency)
             self._timings.latency(latency)
+        if self._spectra is not None:
+            self._spectra.push(frame)
         return path
 
     def _rendered(self, frame: CleanedFrame) -> Path:

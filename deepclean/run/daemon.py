@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from statistics import median
 from types import FrameType
@@ -42,7 +42,9 @@ from deepclean.telemetry.counters import Counters
 from deepclean.telemetry.exporter import Exporter
 from deepclean.telemetry.metrics import Metrics
 from deepclean.telemetry.notify import ServiceNotifier
-from deepclean.telemetry.status_file import StatusFile, path_in
+from deepclean.telemetry.pages import Pages, live_spectra, make_page
+from deepclean.telemetry.status import StatusReport
+from deepclean.telemetry.status_file import StatusFile, check_path_in, path_in
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +129,8 @@ def build(
     archive = FrameArchive(config)
     sink = sink_of(config, loaded, guard=guard, appeared=archive.appeared)
     counters = Counters(models=loaded, archived=archive.written, archive_failures=archive.failures)
-    accounts = Accounts(counters=counters)
+    accounts = Accounts(counters=counters, spectra=live_spectra(config))
+    page = make_page(config, accounts)
     recent = RecentBlocks()
     record = ModelRecord(record_path(output.directory, output.description))
     follower = StoreFollower(config, loaded, record, recent)
@@ -146,11 +149,14 @@ def build(
         ServiceNotifier(clock=clock),
         Trimmer(clock),
     )
+    report = StatusReport(config, accounts, updates, lookahead=engine.lookahead)
     status_file = StatusFile(
         path_in(output.directory, output.description),
         clock,
         updates.standings,
-        counters.by_coupling,
+        report.couplings,
+        report=report,
+        check=check_path_in(output.directory, output.description),
     )
 
     def turn() -> None:
@@ -158,6 +164,8 @@ def build(
         notifier.watchdog()
         watch.check()
         status_file.write(accounts.ledger)
+        if page is not None:
+            page.turn()
         trimmer.step()
 
     source = live_source(config, engine, sink, clock, stopped, tails, turn, accounts)
@@ -171,8 +179,10 @@ def build(
         engine.history / NS,
         sink.directory,
     )
-    exporter = Exporter(config.metrics, metrics.registry)
-    return Daemon(source, cleaner, notifier, status_file, (watch, exporter, archive, follower))
+    pages = Pages(status_file, report, clock, page)
+    exporter = Exporter(config.metrics, metrics.registry, pages)
+    services = (watch, page or nullcontext(), exporter, archive, follower)
+    return Daemon(source, cleaner, notifier, status_file, services)
 
 
 def tails_of(config: Config, clock: Clock) -> list[FrameTail]:

@@ -4,6 +4,7 @@
 |---|---|
 | `/` | the page, with `/page.css`, `/page.js`, `/icon.svg` |
 | `/status` | the state of the daemon (telemetry.status) |
+| `/schema` | the JSON schema of that (telemetry.status_schema) |
 | `/spectra`, `/timeline`, `/events` | what the page draws beside it |
 | `/health` | the level and the words for IGWN's `check_json`; 503 where it is CRITICAL |
 | `/healthz` | 200 while the work loop turns, else 503 |
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from importlib.resources import files
@@ -30,6 +32,7 @@ from deepclean.telemetry.http import Answer, Request
 from deepclean.telemetry.live_spectra import LiveSpectra
 from deepclean.telemetry.status import StatusReport, health_status
 from deepclean.telemetry.status_file import StatusFile
+from deepclean.telemetry.status_schema import schema
 from deepclean.telemetry.timeline import Timeline, path_in
 
 _log = logging.getLogger(__name__)
@@ -58,12 +61,20 @@ def live_spectra(config: Config) -> LiveSpectra | None:
     return LiveSpectra(bands, config.strain.rate)
 
 
-def make_page(config: Config, accounts: Accounts) -> Page | None:
-    """Return the page of a run; None where the accounts have no spectra."""
+def make_page(
+    config: Config, accounts: Accounts, wall: Callable[[], float] = time.time
+) -> Page | None:
+    """Return the page of a run; None where the accounts have no spectra.
+
+    Args:
+        config: of the run.
+        accounts: of the run.
+        wall: seconds since the Unix epoch.
+    """
     if accounts.spectra is None:
         return None
     kept = path_in(config.output.directory, config.output.description)
-    return Page(accounts.spectra, Timeline(accounts, kept))
+    return Page(accounts.spectra, Timeline(accounts, kept, wall))
 
 
 class Page:
@@ -88,6 +99,7 @@ class Page:
 
     def __exit__(self, *_: object) -> None:
         self._events.__exit__()
+        self._attempt(self._timeline.close)
 
     def turn(self) -> None:
         """Do what is due at a turn of the work loop."""
@@ -138,6 +150,7 @@ class Pages:
         self._clock, self._page = clock, page
         self.routes: Mapping[str, Callable[[Request], Answer]] = {
             "/status": lambda _: self._status(),
+            "/schema": lambda _: _json(json.dumps(schema(), indent=2).encode()),
             "/health": lambda _: self._health(),
             "/healthz": lambda _: self._alive(),
             "/readyz": lambda _: self._ready(),

@@ -1,6 +1,6 @@
 """The state of a running daemon as one document: the content of its status file and of `/status`.
 
-`Status` is its schema. docs/page.md describes it, and docs/status.schema.json states it.
+telemetry.status_schema states its schema, and docs/page.md describes it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from math import isfinite
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Any, Protocol
 
 from deepclean import __version__
 from deepclean.config import Config
@@ -29,115 +29,6 @@ _REMEMBERED = 3600 * NS
 
 _MOST_WITNESSES = 40
 """The largest number of witnesses in trouble that are listed."""
-
-
-class LedgerStatus(TypedDict):
-    """Counts of frames since the start (core.accounting.Ledger)."""
-
-    frames_in: int
-    written: dict[str, int]
-    lost: dict[str, int]
-    gaps: dict[str, int]
-    ignored: dict[str, int]
-    inside: int
-    last_in: int | None
-    last_out: int | None
-
-
-class LatencyStatus(TypedDict):
-    """Seconds from a strain frame's appearance to its cleaned frame, of the last frames."""
-
-    last: float
-    median: float
-    worst: float
-    frames: int
-
-
-class HealthStatus(TypedDict):
-    """How the daemon is (telemetry.health)."""
-
-    num_status: Literal[0, 1, 2, 3]
-    txt_status: str
-    why: list[str]
-
-
-class FindingStatus(TypedDict):
-    """The measure that keeps a gate from opening, its value and its limit."""
-
-    measure: str
-    value: float | None
-    limit: float
-
-
-class CanaryStatus(TypedDict):
-    """How far the trial of a canary is: seconds, and mean ASD ratios over the trial's window."""
-
-    version: int
-    in_spec: float
-    wanted: float
-    asd_ratio: float | None
-    production_asd_ratio: float | None
-
-
-class CouplingStatus(TypedDict):
-    """One coupling in the last cleaned frame."""
-
-    gain: float
-    reasons: list[str]
-    gate: str | None
-    closed: float | None
-    obstacle: FindingStatus | None
-    closings: int
-    asd_ratio: float | None
-    net: float | None
-    amplitude: float | None
-    phase: float | None
-    without: list[str]
-    version: int | None
-    hash: str | None
-    canary: CanaryStatus | None
-
-
-class CouplingSettings(TypedDict):
-    """What the configuration says of a coupling."""
-
-    about: str
-    bands: list[tuple[float, float]]
-    witnesses: int
-
-
-class WitnessStatus(TypedDict):
-    """A witness that was in trouble within the last hour of data."""
-
-    channel: str
-    reason: str
-    frames: int
-    last: float
-    now: bool
-
-
-class Status(TypedDict):
-    """The whole document. `age` is in the answer of `/status` only."""
-
-    schema: Literal[1]
-    interferometer: str
-    software: str
-    configuration: str
-    process: int
-    started: float
-    written: float
-    lookahead: float
-    page: bool
-    ledger: LedgerStatus
-    waiting: dict[str, float]
-    latency: LatencyStatus | None
-    state: dict[str, bool] | None
-    health: HealthStatus
-    models: dict[str, str]
-    configured: dict[str, CouplingSettings]
-    couplings: dict[str, CouplingStatus]
-    witnesses: list[WitnessStatus]
-    age: float
 
 
 class ModelStandings(Protocol):
@@ -177,7 +68,7 @@ class StatusReport:
         self._lookahead, self._wall = lookahead, wall
         self._lost, self._lost_at = 0, -60.0
         self._fixed = {
-            "schema": 1,
+            "schema_version": 1,
             "interferometer": config.interferometer,
             "software": __version__,
             "configuration": config.hash,

@@ -101,6 +101,11 @@ class Timeline:
                 _log.warning("the timeline of the page is not kept: %s", error)
             self._works = False
 
+    def close(self) -> None:
+        """Keep the minute that is not over too: the daemon ends."""
+        self._minutes.append((self._minute.start, self._now))
+        self.save()
+
     def _newest(self) -> int:
         """Return the start of the last minute that is over; 0 where there is none."""
         return self._minutes[-1][0] if self._minutes else 0
@@ -199,6 +204,6 @@ def _read(path: Path, now: int) -> list[tuple[int, bytes]]:
             start = json.loads(line)["t"]
         except (ValueError, KeyError, TypeError):
             continue
-        if isinstance(start, int) and now - HOURS * 3600 < start < now:
+        if isinstance(start, int) and now - HOURS * 3600 < start <= now:
             found.append((start, line))
     return found

@@ -10,7 +10,7 @@
 
   const state = {
     status: null, spectra: null, minutes: new Map(), events: [], since: 0,
-    answered: performance.now(), hours: 4, chosen: null, software: null, drawn: "",
+    answered: performance.now(), hours: 4, asked: false, chosen: null, software: null, drawn: "",
   };
   const byId = (id) => document.getElementById(id);
 
@@ -36,7 +36,7 @@
   // ---- words
 
   const number = (value, digits) => (value === null || value === undefined
-    ? "–" : value.toFixed(digits));
+    ? "–" : value.toFixed(digits).replace(/^-(0(\.0*)?)$/, "$1"));
   const seconds = (value) => (value < 120 ? `${value.toFixed(0)} s`
     : value < 7200 ? `${(value / 60).toFixed(0)} min` : `${(value / 3600).toFixed(1)} h`);
   const counted = (counts) => Object.entries(counts).filter(([, n]) => n)
@@ -169,20 +169,17 @@
       parts.push(shape("text", { x: x(f), y: bottom + 15, "text-anchor": "middle" },
         `${Number(f.toFixed(2))}`));
     }
-    parts.push(shape("text", { x: right, y: top + 11, "text-anchor": "end" },
-      "strain/√Hz over Hz"));
     for (const name of ["estimate", "raw", "cleaned"]) {
       const curve = spectrum[name];
       if (!curve) continue;
       let path = "";
       let pen = "M";
       curve.forEach((value, index) => {
-        if (value === null) {
+        if (value === null || value < low) {
           pen = "M";
           return;
         }
-        const at = Math.min(y(value), bottom);
-        path += `${pen}${x(spectrum.frequency[index]).toFixed(1)} ${at.toFixed(1)}`;
+        path += `${pen}${x(spectrum.frequency[index]).toFixed(1)} ${y(value).toFixed(1)}`;
         pen = "L";
       });
       parts.push(shape("path", { d: path, class: `curve ${name}` }));
@@ -282,7 +279,7 @@
     if (name === "output") {
       const frames = total(minute.frames);
       if (total(minute.lost)) return "bad";
-      if (!frames) return minute.seconds ? "bad" : "none";
+      if (!frames) return minute.starts ? "none" : "bad";
       return minute.frames.cleaned === frames ? "ok" : minute.frames.cleaned ? "part" : "bad";
     }
     if (name === "input") {
@@ -462,6 +459,12 @@
       for (const t of state.minutes.keys()) {
         if (t < known - 13 * 3600) state.minutes.delete(t);
       }
+      if (!state.asked && state.status) {
+        // A young daemon has little to show: the shortest range that holds it all.
+        const age = (state.status.written - Math.min(...state.minutes.keys())) / 3600;
+        state.hours = [1, 4, 12].find((hours) => age < hours) || 12;
+        document.querySelector(`input[name=hours][value="${state.hours}"]`).checked = true;
+      }
       drawTimeline();
     },
     events: async () => {
@@ -501,7 +504,7 @@
     choose(state.chosen === null ? byId("timeline").limits[1] : state.chosen + by);
   });
   byId("range").addEventListener("change", (event) => {
-    state.hours = Number(event.target.value);
+    [state.hours, state.asked] = [Number(event.target.value), true];
     drawTimeline();
   });
   window.addEventListener("resize", () => {

@@ -38,9 +38,9 @@ def config(tmp_path: Path, port: int) -> Config:
 
 
 @pytest.fixture
-def run(config: Config) -> Iterator[Run]:
+def run(config: Config, caplog: pytest.LogCaptureFixture) -> Iterator[Run]:
     """Give a run of twenty frames, of which one is missing and one has no witnesses."""
-    logging.getLogger("deepclean").setLevel(logging.INFO)
+    caplog.set_level(logging.INFO, "deepclean")
     run = Run(config)
     assert run.page is not None
     faults = {

@@ -23,7 +23,8 @@ def stretch(number: int, raw: Float64, cleaned: Float64, **estimates: Float64) -
 
 def white(seed: int) -> Float64:
     """Return noise whose one-sided density is LEVEL: a variance of LEVEL^2 RATE / 2."""
-    return np.random.default_rng(seed).standard_normal(COUNT) * LEVEL * np.sqrt(RATE / 2)
+    variance = LEVEL**2 * RATE / 2
+    return np.random.default_rng(seed).normal(0.0, variance**0.5, COUNT)
 
 
 def spectra() -> RecentSpectra:

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import pytest
 
 from deepclean.config import Config
 from deepclean.core import reasons
+from deepclean.core.gate.measures import GateFinding, Quality
+from deepclean.core.rollout.rules import CanaryProgress, TrialFigures
+from deepclean.core.time import NS
 from deepclean.telemetry.exporter import Exporter
 from deepclean.telemetry.status_schema import Status, schema
 from tests.helpers import small_site as site
@@ -220,6 +224,37 @@ def test_before_the_first_turn_it_is_starting(config: Config, port: int) -> None
             with ask(port, path) as answer:
                 assert answer.status == status, path
         assert read(port, "/spectra")["averaged"] == 0
+
+
+class OnTrial(Run):
+    """A run with a canary on trial, which was not in spec with production yet."""
+
+    def canaries(self) -> dict[str, CanaryProgress]:
+        figures = TrialFigures(counted=50 * NS, in_spec=40 * NS, candidate=0.61, other=inf)
+        return {"60Hz": CanaryProgress(3, 300 * NS, figures)}
+
+
+def test_trial_and_closed_gate_are_in_the_state(config: Config, port: int) -> None:
+    run = OnTrial(config)
+    run.over(5)
+    end = run.cleaning.ledger.last_out
+    assert end is not None
+    run.figures._gates["60Hz"] = end
+    run.figures.closed_since["60Hz"] = end - 80 * NS
+    run.figures.obstacles["60Hz"] = GateFinding("net", inf, 1.001)
+    run.figures.qualities["60Hz"] = Quality(0.6, 0.9, 1.0, 1.0, inf)
+    run.figures.closings["60Hz", reasons.JUMP] += 2
+    run.status_file.write(run.cleaning.ledger, now=True)
+    with served(run):
+        coupling = Status.model_validate(read(port, "/status"), strict=False).couplings["60Hz"]
+    assert coupling.canary is not None
+    assert (coupling.canary.in_spec, coupling.canary.wanted) == (40.0, 300.0)
+    assert coupling.canary.production_asd_ratio is None
+    assert coupling.gate == "closed for 80 s: net inf (limit 1.001)"
+    assert (coupling.closed, coupling.closings) == (80.0, 2)
+    assert coupling.obstacle is not None
+    assert (coupling.obstacle.measure, coupling.obstacle.value) == ("net", None)
+    assert (coupling.asd_ratio, coupling.net) == (0.6, None)
 
 
 def test_page_can_be_off(tmp_path: Path, port: int) -> None:

@@ -491,12 +491,14 @@
     drawTimeline();
   }
 
-  byId("timeline").addEventListener("pointermove", (event) => {
-    const svg = byId("timeline");
-    if (!svg.minuteAt) return;
-    const minute = svg.minuteAt(event.clientX - svg.getBoundingClientRect().left);
-    if (minute !== state.chosen) choose(minute);
-  });
+  for (const kind of ["pointermove", "pointerdown"]) {
+    byId("timeline").addEventListener(kind, (event) => {
+      const svg = byId("timeline");
+      if (!svg.minuteAt) return;
+      const minute = svg.minuteAt(event.clientX - svg.getBoundingClientRect().left);
+      if (minute !== state.chosen) choose(minute);
+    });
+  }
   byId("timeline").addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -60, ArrowRight: 60, PageUp: -3600, PageDown: 3600 }[event.key];
     if (!by || !byId("timeline").limits) return;

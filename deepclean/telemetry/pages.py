@@ -2,7 +2,7 @@
 
 | path | what |
 |---|---|
-| `/` | the page, with `/page.css`, `/page.js`, `/icon.svg` |
+| `/` | the page, with `/page.css`, `/icon.svg`, `/page.js` and the scripts that it imports |
 | `/status` | the state of the daemon (telemetry.status) |
 | `/schema` | the JSON schema of that (telemetry.status_schema) |
 | `/spectra`, `/timeline`, `/events` | what the page draws beside it |
@@ -45,10 +45,14 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_SCRIPT = "text/javascript; charset=utf-8"
 _KINDS = {
     "index.html": "text/html; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
+    "page.js": _SCRIPT,
+    "elements.js": _SCRIPT,
+    "spectrum.js": _SCRIPT,
+    "timeline.js": _SCRIPT,
     "icon.svg": "image/svg+xml",
 }
 

@@ -26,7 +26,9 @@ from tests.helpers.metrics_run import Run
 
 LIMIT = 20.0
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "page.md").read_text()
-LISTED = ("/", "/page.css", "/page.js", "/icon.svg", "/spectra", "/timeline", "/events")
+SCRIPTS = ("/page.js", "/elements.js", "/spectrum.js", "/timeline.js")
+FILES = ("/", "/page.css", "/icon.svg", *SCRIPTS)
+LISTED = (*FILES, "/spectra", "/timeline", "/events")
 ALWAYS = ("/status", "/schema", "/health", "/healthz", "/readyz", "/metrics")
 
 
@@ -165,7 +167,7 @@ def test_events_are_the_lines_of_the_log(run: Run, port: int) -> None:
 
 def test_known_files_are_not_sent_again(run: Run, port: int) -> None:
     with served(run):
-        for path in ("/", "/page.css", "/page.js", "/icon.svg"):
+        for path in FILES:
             with ask(port, path) as answer:
                 tag = answer.headers["ETag"]
                 assert "default-src 'none'" in answer.headers["Content-Security-Policy"]

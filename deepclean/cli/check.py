@@ -12,7 +12,7 @@ from deepclean.cli import options
 from deepclean.system.clock import gps_now
 
 if TYPE_CHECKING:
-    from deepclean.site.check import Finding
+    from deepclean.site.check import SiteFinding
 
 
 def check(
@@ -46,7 +46,7 @@ def check(
         raise typer.Exit(3)
 
 
-def _shown(finding: Finding, width: int) -> str:
+def _shown(finding: SiteFinding, width: int) -> str:
     """Return a finding as lines of a terminal: grade, subject, what is there, what to do."""
     lead = f"{finding.grade.value:8}"
     indent = " " * len(lead)

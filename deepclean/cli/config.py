@@ -132,10 +132,10 @@ def _channels(config: Config) -> Table:
 
 def _rendered(config: Config) -> dict[str, Series]:
     """Return the channels of a frame of 1 s in which all samples are 0."""
-    from deepclean.config.channels import estimate_rates
     from deepclean.core.block import Block, CleanedBlock, Estimate, Series, StrainProducts
     from deepclean.core.frame import CleanedFrame, InputFrame
     from deepclean.core.products import render
+    from deepclean.io.frame_channels import estimate_rates
 
     span, zeros = Span.of_seconds(0, 1), np.zeros(config.strain.rate)
     block = Block(span, Series(span, config.strain.rate, zeros))

@@ -11,7 +11,6 @@ import typer
 from deepclean.cli import options
 from deepclean.cli.witnesses import to_band
 from deepclean.config import load
-from deepclean.config.shipped import shipped
 from deepclean.core.segments import total_seconds
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError, output_errors
@@ -24,6 +23,7 @@ from deepclean.site.proposal import (
     with_only,
     with_published,
 )
+from deepclean.site.shipped import shipped
 from deepclean.site.streams import Stream, find_streams
 from deepclean.site.text import configuration, next_steps
 from deepclean.system.atomic import publish

@@ -46,16 +46,20 @@ class LogConfig(Section):
 
 
 class MetricsConfig(Section):
-    """What a running daemon tells Prometheus."""
+    """What a running daemon tells Prometheus, monitors and people over HTTP."""
 
     enabled: Flag = True
-    """Whether the daemon serves metrics."""
+    """Whether the daemon serves anything."""
 
     address: Address = "127.0.0.1"
     """The address of this machine on which it listens; 0.0.0.0 or :: for all addresses."""
 
     port: Port = 9109
     """The port on which it listens; each daemon of a machine needs its own."""
+
+    page: Flag = True
+    """Whether it serves a page for people at /, with spectra, timeline and events, beside the
+    metrics and its health."""
 
 
 class ConfigTree(Section):
@@ -103,7 +107,7 @@ class ConfigTree(Section):
     """What is logged, and in which form."""
 
     metrics: MetricsConfig = MetricsConfig()
-    """What a running daemon tells Prometheus."""
+    """What a running daemon tells Prometheus, monitors and people over HTTP."""
 
     @field_serializer("couplings", mode="wrap")
     def _plain(self, couplings: Mapping[str, CouplingConfig], handler: Any) -> Any:

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Self
 
 from deepclean.config import Config
-from deepclean.config.channels import estimate_channels, strain_channels
 from deepclean.core.channels import product_names, subtracted
 from deepclean.core.segments import difference
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, OutputError, passes
+from deepclean.io.frame_channels import estimate_channels, strain_channels
 from deepclean.io.merge import Content, FilePiece, Merger, read, runs
 from deepclean.io.retention import Retention, held
 from deepclean.io.t050017 import FrameName

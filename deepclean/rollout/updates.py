@@ -18,7 +18,7 @@ from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.state import Role
 from deepclean.core.frame import CleanedFrame, InputFrame
 from deepclean.core.rollout.rollout import Event, Rollout
-from deepclean.core.rollout.rules import TrialSettings
+from deepclean.core.rollout.rules import CanaryProgress, TrialSettings
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.models.model import Model
 from deepclean.telemetry.counters import Counters
@@ -172,6 +172,12 @@ class ModelUpdates:
     def standings(self) -> dict[str, str]:
         """Return in words which versions are at work, by coupling."""
         return {c.name: self._rollout.standing(c.name) for c in self._engine.versions.production}
+
+    def canaries(self) -> dict[str, CanaryProgress]:
+        """Return how far the trials of the canaries are, by coupling."""
+        names = (coupling.name for coupling in self._engine.versions.production)
+        found = {name: self._rollout.canary(name) for name in names}
+        return {name: progress for name, progress in found.items() if progress is not None}
 
     def identities(self, frame: CleanedFrame) -> dict[str, ModelIdentity]:
         """Return the models in production at the end of a frame, by coupling."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from errno import errorcode
 from functools import partial
@@ -11,7 +10,6 @@ from pathlib import Path
 
 from deepclean import __version__
 from deepclean.config import Config
-from deepclean.config.channels import estimate_rates, strain_channels
 from deepclean.control.updates import CONTROL
 from deepclean.core.block import Block, Gap, Series, Version, concatenate
 from deepclean.core.engine.engine import Engine
@@ -20,6 +18,7 @@ from deepclean.core.frame import CleanedFrame, InputFrame
 from deepclean.core.products import outcome, render
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
+from deepclean.io.frame_channels import estimate_rates, strain_channels
 from deepclean.io.sink import FrameSink
 from deepclean.io.source import Channels
 from deepclean.io.t050017 import FrameName
@@ -72,13 +71,13 @@ class FrameCleaner:
         self._updates = updates
         accounts = accounts or Accounts()
         self._counters, self._timings = accounts.counters, accounts.timings
+        self._spectra = accounts.spectra
         self._sink = sink
         self._now = now
         self._writing = True
         self._said = Transitions(_log)
         self.ledger = accounts.ledger
-        self.latencies: deque[float] = deque(maxlen=4096)
-        """Seconds from a strain frame's arrival to its cleaned frame, the last ones."""
+        self.latencies = accounts.latencies
 
     def push(self, frame: InputFrame) -> list[Path]:
         """Clean the next frame; return the files that this completes."""
@@ -200,6 +199,8 @@ class FrameCleaner:
             latency = self._now() - frame.source.arrived
             self.latencies.append(latency)
             self._timings.latency(latency)
+        if self._spectra is not None:
+            self._spectra.push(frame)
         return path
 
     def _rendered(self, frame: CleanedFrame) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from statistics import median
 
@@ -47,7 +47,9 @@ from deepclean.telemetry.counters import Counters
 from deepclean.telemetry.exporter import Exporter
 from deepclean.telemetry.metrics import Metrics
 from deepclean.telemetry.notify import ServiceNotifier
-from deepclean.telemetry.status_file import StatusFile, path_in
+from deepclean.telemetry.pages import Pages, live_spectra, make_page
+from deepclean.telemetry.status import StatusReport
+from deepclean.telemetry.status_file import StatusFile, check_path_in, path_in
 
 _log = logging.getLogger(__name__)
 
@@ -153,7 +155,8 @@ def build(
 
     sink = sink_of(config, loaded, guard=guard, appeared=appeared)
     counters = Counters(models=loaded, archived=archive.written, archive_failures=archive.failures)
-    accounts = Accounts(counters=counters)
+    accounts = Accounts(counters=counters, spectra=live_spectra(config))
+    page = make_page(config, accounts)
     recent = RecentBlocks()
     record = ModelRecord(record_path(output.directory, output.description))
     follower = StoreFollower(config, loaded, record, recent)
@@ -179,13 +182,16 @@ def build(
         ServiceNotifier(clock=clock),
         Trimmer(clock),
     )
+    report = StatusReport(config, accounts, updates, lookahead=engine.lookahead)
     status_file = StatusFile(
         path_in(output.directory, output.description),
         clock,
         updates.standings,
-        counters.by_coupling,
+        report.couplings,
         lambda: [str(taken) for taken in controls.standing()],
         lambda: asdict(reloader.result),
+        report=report,
+        check=check_path_in(output.directory, output.description),
     )
 
     def turn() -> None:
@@ -193,6 +199,8 @@ def build(
         notifier.watchdog()
         watch.check()
         status_file.write(accounts.ledger)
+        if page is not None:
+            page.turn()
         trimmer.step()
         if asked():
             reloader.ask()
@@ -208,8 +216,10 @@ def build(
         engine.history / NS,
         sink.directory,
     )
-    exporter = Exporter(config.metrics, metrics.registry)
-    services = watch, exporter, archive, segments, follower, orders, reloader
+    pages = Pages(status_file, report, clock, page)
+    exporter = Exporter(config.metrics, metrics.registry, pages)
+    beside = page or nullcontext()
+    services = watch, beside, exporter, archive, segments, follower, orders, reloader
     return Daemon(source, cleaner, notifier, status_file, services)
 
 

@@ -40,7 +40,7 @@ class Grade(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SiteFinding:
     """One line of the table.
 
     Args:
@@ -56,7 +56,7 @@ class Finding:
     remedy: str = ""
 
 
-def check(config: Config, now: int) -> Iterator[Finding]:
+def check(config: Config, now: int) -> Iterator[SiteFinding]:
     """Yield what is found, one subject after the other. Nothing is written and nothing is changed.
 
     Args:
@@ -71,15 +71,15 @@ def check(config: Config, now: int) -> Iterator[Finding]:
     yield from _machine(config)
 
 
-def _strain(config: Config, now: int) -> Iterator[Finding]:
+def _strain(config: Config, now: int) -> Iterator[SiteFinding]:
     live, subject = config.input.strain, "input.strain"
     streams = _streams_of(live.directory, live.description)
-    if isinstance(streams, Finding):
-        yield Finding(subject, streams.found, Grade.FAULT, streams.remedy)
+    if isinstance(streams, SiteFinding):
+        yield SiteFinding(subject, streams.found, Grade.FAULT, streams.remedy)
         return
     if not streams:
         there = sorted({each.description or "-" for each in find_streams([live.directory])})
-        yield Finding(
+        yield SiteFinding(
             subject,
             f"{live.directory}: no files of {live.description or 'any description'}; there are "
             f"{', '.join(there) or 'none'}",
@@ -92,67 +92,71 @@ def _strain(config: Config, now: int) -> Iterator[Finding]:
     files = sum(each.files for each in streams)
     said = f"{live.directory}: {files} files, the newest to GPS {newest // NS}"
     if behind > _LATE:
-        yield Finding(
+        yield SiteFinding(
             subject,
             f"{said}, {_ago(behind)} behind the clock",
             Grade.WARNING,
             "for a replay that is right; for `run`: is the site's data distribution up?",
         )
     else:
-        yield Finding(subject, f"{said}, {behind:.0f} s behind the clock")
+        yield SiteFinding(subject, f"{said}, {behind:.0f} s behind the clock")
     rates = {name: rate for each in streams for name, rate in each.rates.items()}
     channel, rate = config.strain.channel, config.strain.rate
     if channel not in rates:
         absent = f"no channel {listed([channel], rates)}"
-        yield Finding("strain.channel", absent, Grade.FAULT, "`deepclean init` shows what is there")
+        yield SiteFinding(
+            "strain.channel", absent, Grade.FAULT, "`deepclean init` shows what is there"
+        )
     elif rates[channel] != rate:
         remedy = f"set strain.rate: {rates[channel]}"
-        yield Finding(
+        yield SiteFinding(
             "strain.rate", f"the files have {rates[channel]} Hz, not {rate}", Grade.FAULT, remedy
         )
     else:
-        yield Finding("strain.channel", f"{channel} at {rate} Hz")
+        yield SiteFinding("strain.channel", f"{channel} at {rate} Hz")
     state = config.strain.state_vector
     if state is not None and state not in rates:
-        yield Finding(
+        yield SiteFinding(
             "strain.state_vector",
             f"no channel {listed([state], rates)}: no time counts as ready, all gates stay closed",
             Grade.FAULT,
             "name it, or set strain.state_vector: null",
         )
     elif state is not None:
-        yield Finding("strain.state_vector", f"{state} at {rates[state]} Hz")
+        yield SiteFinding("strain.state_vector", f"{state} at {rates[state]} Hz")
 
 
-def _streams_of(directory: Path, description: str | None) -> list[Stream] | Finding:
+def _streams_of(directory: Path, description: str | None) -> list[Stream] | SiteFinding:
     """Return the streams of a configured directory, or what keeps it from being read."""
     if not directory.is_dir():
-        return Finding("", f"{directory}: no such directory", remedy="make it, or name another")
+        return SiteFinding("", f"{directory}: no such directory", remedy="make it, or name another")
     if not os.access(directory, os.R_OK | os.X_OK):
         user = f"user {os.geteuid()}"
-        return Finding("", f"{directory}: {user} may not list it", remedy="give it the right to")
+        return SiteFinding(
+            "", f"{directory}: {user} may not list it", remedy="give it the right to"
+        )
     streams = find_streams([directory])
     return [each for each in streams if description in {None, each.description}]
 
 
-def _witnesses(config: Config) -> Iterator[Finding]:
+def _witnesses(config: Config) -> Iterator[SiteFinding]:
     directories = config.input.witnesses or (config.input.strain,)
     rates: dict[str, int] = {}
     for each in directories:
         streams = _streams_of(each.directory, each.description)
-        if isinstance(streams, Finding):
-            yield Finding("input.witnesses", streams.found, Grade.FAULT, streams.remedy)
+        if isinstance(streams, SiteFinding):
+            yield SiteFinding("input.witnesses", streams.found, Grade.FAULT, streams.remedy)
             continue
         for stream in streams:
             rates |= stream.rates
             if stream.fault is not None:
-                yield Finding("input.witnesses", str(stream.fault), Grade.WARNING, "look at it")
+                yield SiteFinding("input.witnesses", str(stream.fault), Grade.WARNING, "look at it")
     for name, coupling in config.enabled_couplings.items() if rates else ():
         absent = [channel for channel in coupling.witnesses if channel not in rates]
         subject = f"couplings.{name}.witnesses"
         count = len(coupling.witnesses)
         if absent:
-            yield Finding(
+            yield SiteFinding(
                 subject,
                 f"{len(absent)} of {count} are not there: {listed(absent[:4], rates)}"
                 + (", ..." if len(absent) > 4 else ""),
@@ -163,10 +167,10 @@ def _witnesses(config: Config) -> Iterator[Finding]:
             slowest = min(rates[channel] for channel in coupling.witnesses)
             fastest = max(rates[channel] for channel in coupling.witnesses)
             shown = f"{slowest}" if slowest == fastest else f"{slowest} to {fastest}"
-            yield Finding(subject, f"{count} channels at {shown} Hz")
+            yield SiteFinding(subject, f"{count} channels at {shown} Hz")
 
 
-def _history(config: Config) -> Iterator[Finding]:
+def _history(config: Config) -> Iterator[SiteFinding]:
     """Yield whether the directories keep as much as a start reads before its first frame."""
     plan = budget(config).plan
     needed = plan.history / NS
@@ -179,17 +183,17 @@ def _history(config: Config) -> Iterator[Finding]:
         kept.append(total_seconds(history.spans()))
     said = f"a start reads H = {needed:.0f} s before its first frame; kept are {min(kept)} s"
     if min(kept) >= needed:
-        yield Finding("history", said)
+        yield SiteFinding("history", said)
     else:
         remedy = "it cleans with less at first; `adapt: gain` or `off` reads less than `features`"
-        yield Finding("history", said, Grade.WARNING, remedy)
+        yield SiteFinding("history", said, Grade.WARNING, remedy)
 
 
-def _models(config: Config) -> Iterator[Finding]:
+def _models(config: Config) -> Iterator[SiteFinding]:
     try:
         place = resolve_device(config.runtime.device)
     except DeepCleanError as error:
-        yield Finding("runtime.device", str(error), Grade.FAULT, "set runtime.device: cpu")
+        yield SiteFinding("runtime.device", str(error), Grade.FAULT, "set runtime.device: cpu")
         return
     faults: dict[str, list[str]] = {}
     for name in config.enabled_couplings:
@@ -199,18 +203,18 @@ def _models(config: Config) -> Iterator[Finding]:
             faults.setdefault(str(error), []).append(name)
         else:
             said = f"version {model.version} in production, {model.architecture['name']}"
-            yield Finding(f"couplings.{name}", said)
+            yield SiteFinding(f"couplings.{name}", said)
     for fault, names in faults.items():
         remedy = "`deepclean train` them, or set enabled: false for those that are not wanted"
-        yield Finding(f"couplings {', '.join(names)}", fault, Grade.FAULT, remedy)
+        yield SiteFinding(f"couplings {', '.join(names)}", fault, Grade.FAULT, remedy)
 
 
-def _output(config: Config) -> Iterator[Finding]:
+def _output(config: Config) -> Iterator[SiteFinding]:
     directory, subject = config.output.directory, "output.directory"
     place = next((each for each in (directory, *directory.parents) if each.exists()), directory)
     if not os.access(place, os.W_OK | os.X_OK):
         said = f"{place}: user {os.geteuid()} may not write there"
-        yield Finding(subject, said, Grade.FAULT, "give it the right to, or name another")
+        yield SiteFinding(subject, said, Grade.FAULT, "give it the right to, or name another")
         return
     free = shutil.disk_usage(place).free
     age = config.output.retention.age
@@ -219,27 +223,27 @@ def _output(config: Config) -> Iterator[Finding]:
     held = None if age is None else round(age / NS * second)
     said = f"{directory}: {free / 1e9:.1f} GB are free"
     if held is None:
-        yield Finding(
+        yield SiteFinding(
             subject,
             f"{said}; frames are never deleted, {second * 86400 / 1e9:.0f} GB a day",
             Grade.WARNING,
             "set output.retention.age",
         )
     elif held > free:
-        yield Finding(
+        yield SiteFinding(
             subject,
             f"{said}, {held / 1e9:.1f} GB are needed",
             Grade.FAULT,
             "make room, or shorten output.retention.age",
         )
     else:
-        yield Finding(subject, f"{said}, {held / 1e9:.2f} GB are needed")
+        yield SiteFinding(subject, f"{said}, {held / 1e9:.2f} GB are needed")
 
 
-def _machine(config: Config) -> Iterator[Finding]:
+def _machine(config: Config) -> Iterator[SiteFinding]:
     running = lock.holder(lock.path_in(config.output.directory, config.output.description))
     if running is not None:
-        yield Finding("daemon", f"runs already: {running}")
+        yield SiteFinding("daemon", f"runs already: {running}")
     elif config.metrics.enabled:
         yield _port(config.metrics.address, config.metrics.port)
     yield from _watches()
@@ -248,10 +252,10 @@ def _machine(config: Config) -> Iterator[Finding]:
     if memory is not None:
         few = memory < needed
         said = f"{memory:.0f} MB are available, about {needed} are needed"
-        yield Finding("memory", said, Grade.WARNING if few else Grade.FINE, "free some" * few)
+        yield SiteFinding("memory", said, Grade.WARNING if few else Grade.FINE, "free some" * few)
 
 
-def _port(address: str, port: int) -> Finding:
+def _port(address: str, port: int) -> SiteFinding:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -259,11 +263,11 @@ def _port(address: str, port: int) -> Finding:
             tried.bind((address, port))
         except OSError as error:
             said = f"{address}:{port}: {error.strerror}"
-            return Finding("metrics.port", said, Grade.WARNING, "set another; cleaning goes on")
-    return Finding("metrics.port", f"{address}:{port} is free")
+            return SiteFinding("metrics.port", said, Grade.WARNING, "set another; cleaning goes on")
+    return SiteFinding("metrics.port", f"{address}:{port} is free")
 
 
-def _watches() -> Iterator[Finding]:
+def _watches() -> Iterator[SiteFinding]:
     limits = Path("/proc/sys/fs/inotify")
     for name, least in (("max_user_watches", _WATCHES), ("max_user_instances", 1)):
         try:
@@ -273,7 +277,7 @@ def _watches() -> Iterator[Finding]:
         few = limit < least
         remedy = f"raise fs.inotify.{name}; without it files are found by asking" * few
         grade = Grade.WARNING if few else Grade.FINE
-        yield Finding("inotify", f"{name} is {limit}", grade, remedy)
+        yield SiteFinding("inotify", f"{name} is {limit}", grade, remedy)
 
 
 def _available_memory() -> float | None:
@@ -293,7 +297,7 @@ def _ago(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def worst(findings: Sequence[Finding]) -> Grade:
+def worst(findings: Sequence[SiteFinding]) -> Grade:
     """Return the gravest grade of some findings."""
     order = list(Grade)
     return max((each.grade for each in findings), key=order.index, default=Grade.FINE)

@@ -59,9 +59,11 @@ class Counters:
         waiting: seconds for which a stream has been waited for beyond its time, by stream.
         witness_faults: cleaned frames in which something was wrong with a witness, by channel
             and reason.
+        witness_last: end of the last frame in which that was so, GPS nanoseconds.
         reloads: models offered to the running daemon, by result.
         state: bits of the state vector that were set throughout the last cleaned frame.
         gains: lowest gain in the last cleaned frame, by coupling.
+        reasons: why the gain was below 1 in the last cleaned frame, by coupling.
         without: the witnesses without which each coupling went on in the last cleaned frame.
         frames_without: cleaned frames in which a coupling went on without a witness, by coupling
             and channel.
@@ -84,9 +86,11 @@ class Counters:
     inputs: Counter[tuple[Stream, Result]] = field(default_factory=Counter)
     waiting: dict[Stream, float] = field(default_factory=dict)
     witness_faults: Counter[tuple[str, str]] = field(default_factory=Counter)
+    witness_last: dict[tuple[str, str], int] = field(default_factory=dict)
     reloads: Counter[Reload] = field(default_factory=Counter)
     state: int = 0
     gains: Mapping[str, float] = field(default_factory=dict)
+    reasons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     without: Mapping[str, frozenset[str]] = field(default_factory=dict)
     frames_without: Counter[tuple[str, str]] = field(default_factory=Counter)
     qualities: dict[str, Quality] = field(default_factory=dict)
@@ -119,6 +123,13 @@ class Counters:
         }
         faults = {(fault.witness, fault.reason) for b in frame.blocks for fault in b.faults}
         self.witness_faults.update(faults)
+        self.witness_last.update(dict.fromkeys(faults, frame.span.end))
+        self.reasons = {
+            coupling: tuple(
+                dict.fromkeys(r for b in frame.blocks for r in b.estimates[coupling].reasons)
+            )
+            for coupling in self.gains
+        }
         self._note_missing(frame)
         self._note_controls(frame)
         for block in frame.blocks:

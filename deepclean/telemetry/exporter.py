@@ -1,4 +1,4 @@
-"""Serve a registry to Prometheus. Nothing here can stop the run, or hold it up.
+"""Serve metrics, and pages beside them. Nothing here can stop the run, or hold it up.
 
 One thread answers all clients at once: none waits for another. A client that is silent, slow to ask
 or slow to read has `patience` seconds from its connection on. Of more than `_MOST` clients the one
@@ -18,6 +18,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from deepclean.config.schema import MetricsConfig
+from deepclean.telemetry.http import Answer, Request, refused, unknown
+from deepclean.telemetry.pages import Pages
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class Exporter:
     Args:
         config: where to listen.
         registry: the registry to serve; it is collected in the exporter's thread.
+        pages: what is served beside /metrics; None: the registry is the answer to every path.
         retry: seconds until the port is tried again.
         patience: seconds after which a client must have asked and taken its answer.
     """
@@ -44,11 +47,12 @@ class Exporter:
         self,
         config: MetricsConfig,
         registry: CollectorRegistry,
+        pages: Pages | None = None,
         *,
         retry: float = 30.0,
         patience: float = 5.0,
     ) -> None:
-        self._config, self._registry = config, registry
+        self._config, self._registry, self._pages = config, registry, pages
         self._retry, self._patience = retry, patience
         self._clients: dict[asyncio.StreamWriter, None] = {}
         """The connections, in order of their coming."""
@@ -101,8 +105,10 @@ class Exporter:
         async with server:
             _log.info("metrics on http://%s/metrics", shown)
             self._loop = asyncio.get_running_loop()
+            stepping = asyncio.create_task(self._step())
             if not self._stopped.is_set():  # set since, `_end` is told
                 await self._end.wait()
+            stepping.cancel()
             # A connection that is being set up when its server closes would be leaked by asyncio.
             for listening in server.sockets:
                 self._loop.remove_reader(listening.fileno())
@@ -110,6 +116,12 @@ class Exporter:
                 for client in self._clients:
                     client.transport.abort()
                 await asyncio.sleep(0)
+
+    async def _step(self) -> None:
+        """Let the pages do their work beside the work loop's, once a second."""
+        while self._pages is not None:
+            self._pages.step()
+            await asyncio.sleep(1.0)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one client; an error with it ends with it."""
@@ -120,9 +132,9 @@ class Exporter:
             oldest.transport.abort()
         try:
             async with asyncio.timeout(self._patience):
-                request = await reader.readuntil(b"\r\n\r\n")
+                head = await reader.readuntil(b"\r\n\r\n")
                 writer.transport.set_write_buffer_limits(0)  # `drain` waits until all is sent
-                writer.write(_response(request, self._registry))
+                writer.write(_response(head, self._registry, self._pages))
                 await writer.drain()
                 writer.close()
                 await writer.wait_closed()
@@ -135,17 +147,13 @@ class Exporter:
             writer.transport.abort()
 
 
-def _response(request: bytes, registry: CollectorRegistry) -> bytes:
-    """Return the answer to the head of a request (RFC 9112), whatever its path."""
-    first, *lines = request.decode("latin-1").split("\r\n")
-    method = first.partition(" ")[0]
-    if method not in ("GET", "HEAD"):
-        return b"HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nConnection: close\r\n\r\n"
-    fields = {name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
-    encode, kind = choose_encoder(fields.get("accept", ""))
-    content = encode(registry)
-    head = (
-        f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n"
-        "Connection: close\r\n\r\n"
-    )
-    return head.encode("latin-1") + (b"" if method == "HEAD" else content)
+def _response(head: bytes, registry: CollectorRegistry, pages: Pages | None) -> bytes:
+    """Return the answer to the head of a request."""
+    request = Request.parse(head)
+    if request.method not in ("GET", "HEAD"):
+        return refused().encoded(request)
+    if pages is None or request.path == "/metrics":
+        encode, kind = choose_encoder(request.fields.get("accept", ""))
+        return Answer(encode(registry), kind).encoded(request)
+    route = pages.routes.get(request.path)
+    return (unknown(request.path) if route is None else route(request)).encoded(request)

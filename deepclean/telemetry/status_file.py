@@ -1,4 +1,4 @@
-"""The daemon's status file: the ledger on disk, for `deepclean status`."""
+"""The state on disk: the status file, for `deepclean status`, and a monitor's beside it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ from deepclean.core.accounting import Ledger
 from deepclean.errors import InputError, OutputError
 from deepclean.system.atomic import publish
 from deepclean.system.clock import Clock
+from deepclean.telemetry.health import check_json
+from deepclean.telemetry.status import StatusReport
 
 _log = logging.getLogger(__name__)
 
-Figures = Mapping[str, Mapping[str, float | str | None]]
+Figures = Mapping[str, Mapping[str, Any]]
 """The figures of each coupling, by name; None for one that is not known."""
 
 INTERVAL = 1.0
 """Seconds between two writings."""
+
+
+CHECK_INTERVAL = 5.0
+"""Seconds between two writings of the monitor's file while the level stays."""
 
 
 def path_in(directory: Path, description: str) -> Path:
@@ -30,16 +36,27 @@ def path_in(directory: Path, description: str) -> Path:
     return directory / f".{description}.account.json"
 
 
+def check_path_in(directory: Path, description: str) -> Path:
+    """Return the path of the file that IGWN's `check_json` reads, beside the status file."""
+    return directory / f".{description}.check.json"
+
+
 class StatusFile:
-    """Writes the ledger once a second, by an atomic rename; a failure never stops the run.
+    """Writes the state once a second, by an atomic rename; a failure never stops the run.
 
     Args:
         path: the file.
         clock: for the interval.
         models: returns the versions at work, by coupling.
-        couplings: returns the figures of each coupling (Counters.by_coupling).
+        couplings: returns the figures of each coupling (StatusReport.couplings).
         controls: returns what operators set, in words.
         reloaded: returns what became of the configuration that was read again, for JSON.
+        report: gives the rest of the state; None where only the ledger is of interest.
+        check: the monitor's file; None where there is none.
+
+    Attributes:
+        content: the state as it was written last, JSON; empty before the first time.
+        written: when that was, monotonic seconds; None before the first time.
     """
 
     def __init__(
@@ -50,19 +67,24 @@ class StatusFile:
         couplings: Callable[[], Figures] = dict,
         controls: Callable[[], Sequence[str]] = list,
         reloaded: Callable[[], Mapping[str, Any]] = dict,
+        *,
+        report: StatusReport | None = None,
+        check: Path | None = None,
     ) -> None:
         self._path, self._clock = path, clock
         self._models, self._couplings = models, couplings
         self._controls, self._reloaded = controls, reloaded
-        self._written = clock.monotonic() - INTERVAL
+        self._report, self._check = report, check
+        self._level, self._checked = -1, 0.0
         self._works = True
+        self.content = b""
+        self.written: float | None = None
 
     def write(self, ledger: Ledger, *, now: bool = False) -> None:
-        """Write the ledger, where the last writing is long enough ago or `now` is true."""
+        """Write the state, where the last writing is long enough ago or `now` is true."""
         instant = self._clock.monotonic()
-        if not now and instant - self._written < INTERVAL:
+        if not now and self.written is not None and instant - self.written < INTERVAL:
             return
-        self._written = instant
         content = {
             "process": os.getpid(),
             "ledger": facts(ledger),
@@ -71,8 +93,26 @@ class StatusFile:
             "controls": list(self._controls()),
             "reloaded": dict(self._reloaded()),
         }
+        if self._report is not None:
+            content |= self._report.facts()
+        self.content = json.dumps(content).encode()
+        self.written = instant
+        self._publish(self._path, self.content + b"\n")
+        if self._report is not None and self._check is not None:
+            self._write_check(self._report, self._check, instant)
+
+    def _write_check(self, report: StatusReport, path: Path, instant: float) -> None:
+        """Write the monitor's file where its level changed, or it is old."""
+        level = report.health.level
+        if level == self._level and instant - self._checked < CHECK_INTERVAL:
+            return
+        self._level, self._checked = level, instant
+        self._publish(path, json.dumps(check_json(report.health, report.written)).encode() + b"\n")
+
+    def _publish(self, path: Path, content: bytes) -> None:
+        """Write a file; log once that it cannot be written."""
         try:
-            publish(self._path, (json.dumps(content) + "\n").encode())
+            publish(path, content)
             self._works = True
         except OutputError as error:
             if self._works:

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from deepclean.config import Config, load
-from deepclean.config.channels import estimate_rates
 from deepclean.core import reasons
 from deepclean.core.block import Block, Series
 from deepclean.core.engine.frames import Assembler
@@ -27,6 +26,7 @@ from deepclean.errors import ConfigError
 from deepclean.factory import make_engine
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
+from deepclean.io.frame_channels import estimate_rates
 from deepclean.models.model import Model
 from deepclean.models.tensors import Scalers
 

@@ -14,6 +14,7 @@ from deepclean.config import Config
 from deepclean.core.accounting import Ledger
 from deepclean.core.engine.engine import Engine
 from deepclean.core.predict import Network
+from deepclean.core.rollout.rules import CanaryProgress
 from deepclean.core.time import NS
 from deepclean.factory import make_engine
 from deepclean.io.watch import DirectoryWatch
@@ -21,10 +22,14 @@ from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.daemon import live_source, tails_of, work
 from deepclean.system.clock import SystemClock
+from deepclean.telemetry import status_file
 from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.counters import Counters
 from deepclean.telemetry.metrics import Metrics
 from deepclean.telemetry.notify import ServiceNotifier
+from deepclean.telemetry.pages import Pages, live_spectra, make_page
+from deepclean.telemetry.status import StatusReport
+from deepclean.telemetry.status_file import StatusFile
 from deepclean.telemetry.timings import Timings
 from tests.helpers import small_site as site
 from tests.helpers.small_site import START, FakeClock
@@ -87,12 +92,13 @@ class Manager:
 class Run:
     """The daemon's parts over the small site, wired as the daemon wires them.
 
-    There is no watch: every file is found by looking.
+    There is no watch: every file is found by looking. `pages` are served where a test does that.
 
     Args:
         config: of a small site that has a model. Where frames were written before, it resumes.
         network: in place of the models' own.
         environment: of the service manager, if there is one.
+        began: the clock's seconds at the start.
     """
 
     def __init__(
@@ -100,9 +106,11 @@ class Run:
         config: Config,
         network: Network | None = None,
         environment: Mapping[str, str] = MappingProxyType({}),
+        began: float = 1000.0,
     ) -> None:
         self.config = config
         self.clock, self._end = FakeClock(), 0.0
+        self.clock.now = began
         self._health = ServiceNotifier(environment, self.clock)
         loaded = load_models(config)
         self.engine = make_engine(config, loaded)
@@ -115,17 +123,47 @@ class Run:
                 ],
             )
         self.figures = Counters(models=loaded)
-        accounts = Accounts(counters=self.figures)
+        accounts = Accounts(counters=self.figures, spectra=live_spectra(config))
         self.timings = accounts.timings
+        self.page = make_page(config, accounts, lambda: 1e9 + self.clock.now)
+        self.report = StatusReport(
+            config,
+            accounts,
+            self,
+            lookahead=self.engine.lookahead,
+            wall=lambda: 1e9 + self.clock.now,
+        )
+        where = config.output.directory, config.output.description
+        self.status_file = StatusFile(
+            status_file.path_in(*where),
+            self.clock,
+            dict,
+            self.report.couplings,
+            report=self.report,
+            check=status_file.check_path_in(*where),
+        )
+        self.pages = Pages(self.status_file, self.report, self.clock, self.page)
         sink = sink_of(config, loaded)
         self.source = live_source(
             *(config, self.engine, sink, self.clock, lambda: self.clock.now > self._end),
-            *(tails_of(config, self.clock), self._health.watchdog, accounts),
+            *(tails_of(config, self.clock), self._turn, accounts),
         )
         self.cleaning = FrameCleaner(
             config, self.engine, sink, self.clock.monotonic, accounts=accounts
         )
         self.metrics = made(config, self.cleaning.ledger, self.figures, self.timings)
+
+    def canaries(self) -> dict[str, CanaryProgress]:
+        """Return no canary: nothing is on trial here."""
+        return {}
+
+    def _turn(self) -> None:
+        """Do what the daemon does at every turn of its loop."""
+        self._health.watchdog()
+        self.status_file.write(self.cleaning.ledger)
+        if self.page is not None:
+            self.page.turn()
+        self.pages.step()
 
     def over(self, seconds: int, faults: Mapping[int, Second] | None = None) -> None:
         """Let that many frames come, one a second from START on, and clean them.

@@ -15,7 +15,7 @@ from deepclean.core.time import NS
 from deepclean.errors import UnavailableError
 from deepclean.io import gwf
 from deepclean.models.loading import load_models
-from deepclean.site.check import Finding, Grade, check, worst
+from deepclean.site.check import Grade, SiteFinding, check, worst
 from tests.helpers import small_site as site
 from tests.helpers.commands import Run
 
@@ -28,7 +28,7 @@ def config(tmp_path: Path) -> Config:
     return site.make_site(tmp_path, seconds=SECONDS)
 
 
-def found(config: Config) -> dict[str, Finding]:
+def found(config: Config) -> dict[str, SiteFinding]:
     """Return what is found amiss, by subject."""
     return {each.subject: each for each in check(config, NOW) if each.grade is not Grade.FINE}
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from deepclean.config import load
-from deepclean.config.shipped import shipped
 from deepclean.core.block import Series
 from deepclean.core.time import Span
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
+from deepclean.site.shipped import shipped
 from tests.helpers import training_site as toy
 from tests.helpers.commands import Run
 

@@ -17,20 +17,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from deepclean.core import reasons
 from deepclean.core.block import CleanedBlock, Estimate, Version
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.state import Role
+from deepclean.core.rollout.compared import does_count, is_open, is_valid, trial_block
 from deepclean.core.rollout.rules import (
+    CanaryProgress,
     Probation,
     Trial,
-    TrialBlock,
     TrialSettings,
     TrialVerdict,
-    number,
 )
-from deepclean.core.state_vector import not_ready
 from deepclean.core.time import NS
 
 What = Literal[
@@ -121,13 +119,20 @@ class Rollout:
         course, said = self._courses[coupling], [str(self.production(coupling).number)]
         if course.incoming is not None:
             said.append(f"{course.incoming.number} about to take over")
-        if course.canary is not None and course.trial is not None:
-            seconds = course.trial.figures().in_spec // NS
-            wanted = self._settings.validation_time // NS
-            said.append(f"canary {course.canary.number} in spec for {seconds} of {wanted} s")
+        if (canary := self.canary(coupling)) is not None:
+            seconds, wanted = canary.figures.in_spec // NS, canary.wanted // NS
+            said.append(f"canary {canary.version} in spec for {seconds} of {wanted} s")
         if course.former is not None:
             said.append(f"{course.former.number} kept ready")
         return ", ".join(said)
+
+    def canary(self, coupling: str) -> CanaryProgress | None:
+        """Return how far the trial of a coupling's canary is; None where it has none."""
+        course = self._courses[coupling]
+        if course.canary is None or course.trial is None:
+            return None
+        wanted = self._settings.validation_time
+        return CanaryProgress(course.canary.number, wanted, course.trial.figures())
 
     def offer(
         self, instant: int, version: Version, role: Role, model: Coupling | None
@@ -177,7 +182,7 @@ class Rollout:
         found: list[Event] = []
         if not block.others or block.cleaned is None:
             return found
-        counts = _counts(block)
+        counts = does_count(block)
         for name, course in self._courses.items():
             for step in (self._step_incoming, self._step_trial, self._step_probation):
                 # One switch at a time: the rest is decided on the next block.
@@ -196,10 +201,10 @@ class Rollout:
         one = block.others.get(version) if version else None
         if version is None or one is None:
             return None
-        if _open(one) or not _open(now):
-            if _valid(one) or not _valid(now):
+        if is_open(one) or not is_open(now):
+            if is_valid(one) or not is_valid(now):
                 course.incoming = None
-                why = "" if _open(one) else "production's gate is closed"
+                why = "" if is_open(one) else "production's gate is closed"
                 return self._take_over("in_force", course, version, block, now, why)
             return None
         if counts and not one.unsettled:
@@ -224,10 +229,10 @@ class Rollout:
             return None
         if self._engine.versions.canary(version.coupling) != version:
             # A canary begins when its filters are full.
-            if not _valid(one):
+            if not is_valid(one):
                 return None
             self._engine.versions.set_canary(version.coupling, version)
-        compared = _trial_block(block, one, now) if counts else None
+        compared = trial_block(block, one, now) if counts else None
         if compared is None:
             return None
         verdict = trial.step(compared)
@@ -249,7 +254,7 @@ class Rollout:
         one = block.others.get(version) if version else None
         if version is None or probation is None or one is None:
             return None
-        compared = _trial_block(block, now, one) if counts else None
+        compared = trial_block(block, now, one) if counts else None
         verdict = TrialVerdict.WAIT if compared is None else probation.step(compared)
         if verdict is TrialVerdict.WAIT:
             return None
@@ -316,34 +321,3 @@ class Rollout:
         """Return the instant from which on a decision is in force, GPS nanoseconds."""
         frontier = self._engine.frontier
         return block.span.end if frontier is None else frontier
-
-
-def _counts(block: CleanedBlock) -> bool:
-    """Return whether a block counts: it is ready for analysis, and no witness is at fault."""
-    return not not_ready(block.source) and all(f.reason == reasons.ZERO for f in block.faults)
-
-
-def _trial_block(block: CleanedBlock, candidate: Estimate, other: Estimate) -> TrialBlock | None:
-    """Return the measures of two versions; None where those of either are not complete."""
-    if not all(_valid(e) and not e.unsettled and e.quality for e in (candidate, other)):
-        return None
-    assert candidate.quality is not None
-    assert other.quality is not None
-    return TrialBlock(
-        block.span.duration,
-        number(candidate.quality.in_band),
-        _open(candidate),
-        number(other.quality.in_band),
-        _open(other),
-    )
-
-
-def _open(estimate: Estimate) -> bool:
-    """Return whether a version's gate is open throughout. Where there is none, it is."""
-    return estimate.gate is None or bool((estimate.gate == 1).all())
-
-
-def _valid(estimate: Estimate) -> bool:
-    """Return whether an estimate rests on good data throughout."""
-    valid = estimate.gain if estimate.valid is None else estimate.valid
-    return bool((valid == 1).all())

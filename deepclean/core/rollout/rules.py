@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from math import isfinite
+from typing import NamedTuple
 
 from deepclean.core.time import NS
 
@@ -69,6 +70,20 @@ class TrialFigures:
     in_spec: int
     candidate: float
     other: float
+
+
+class CanaryProgress(NamedTuple):
+    """How far a canary's trial is.
+
+    Args:
+        version: the number of the canary.
+        wanted: the nanoseconds in spec that it needs (`validation_time`).
+        figures: the measures so far.
+    """
+
+    version: int
+    wanted: int
+    figures: TrialFigures
 
 
 class Trial:

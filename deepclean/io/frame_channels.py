@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepclean.config.checked import Config
+from deepclean.config import Config
 from deepclean.core.channels import noise, product_names, subtracted
 from deepclean.core.estimates import estimate_rate
 

@@ -52,13 +52,15 @@ class AnalyticBandpass:
 
     Attributes:
         settle_in: samples of input that are needed before the output and after it: the bandpass's.
+        in_phase: gives the real part alone.
+        quadrature: gives the imaginary part alone.
     """
 
     def __init__(self, bandpass: Bandpass, rate: int, shape: Shape | None = None) -> None:
         self.settle_in = bandpass.settle_in
         taps = _impulse_response(bandpass)
-        self._in_phase = bandpass.apply if shape is None else _Fir(_taps(taps, rate, shape, 1.0))
-        self._quadrature = _Fir(_taps(taps, rate, shape, -1j))
+        self.in_phase = bandpass.apply if shape is None else _Fir(_taps(taps, rate, shape, 1.0))
+        self.quadrature = _Fir(_taps(taps, rate, shape, -1j))
 
     def apply(self, window: Float64) -> Complex:
         """Filter `(n + 2 * settle_in,)` real samples into the `(n,)` in the middle.
@@ -68,8 +70,8 @@ class AnalyticBandpass:
             returns.
         """
         analytic = np.empty(len(window) - 2 * self.settle_in, dtype=np.complex128)
-        analytic.real = self._in_phase(window)
-        analytic.imag = self._quadrature(window)
+        analytic.real = self.in_phase(window)
+        analytic.imag = self.quadrature(window)
         return analytic
 
 

@@ -13,21 +13,24 @@ gains come first: the parts under them make up the estimate, which is then bandp
     parts -> spectra -> knots -> sum of the parts under their gains -> bandpass -> groups, as above
 
 The gains rest on the estimate and the strain before the gain and the gate, and strictly on seconds
-before those to which they are applied.
+before those to which they are applied. All versions learn a second together (`learn_together`),
+which costs a small part of what it costs one by one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from deepclean.core.adapt.analytic import AnalyticBandpass, Complex, derivative
-from deepclean.core.adapt.apply import adapted
+from deepclean.core.adapt.apply import adapted, departed, departing, departures
 from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.settings import AdaptSettings
-from deepclean.core.adapt.spectra import SECONDS, band_bins, transform
-from deepclean.core.adapt.tracker import Tracker, TrackerState
+from deepclean.core.adapt.spectra import SECONDS, band_bins, transform, transform_with_slope
+from deepclean.core.adapt.tracker import Pushed, Tracker, TrackerState, push_all
 from deepclean.core.bandpass import Band, Bandpass
 from deepclean.core.block import Float64, Samples
 from deepclean.core.buffer import StreamBuffer
@@ -38,79 +41,100 @@ from deepclean.core.time import NS, Span
 SpectrumOfSecond = Callable[[int], Complex | None]
 """Returns the strain's transform that begins at a GPS second; None where it is not usable."""
 
+Spectra = Callable[[Float64], Complex]
+"""Returns the groups' transforms, shape `(G, B)`, of two seconds of what a buffer holds."""
 
-class GroupGains:
-    """Learns and applies the gains of some groups.
+
+class Gains(NamedTuple):
+    """How the gains of some groups are learnt.
 
     Args:
         tracker: of the groups.
+        spectra: of the groups.
         rate: the model rate, Hz.
-        reach: the samples at the model rate by which a spoilt stretch of the estimate is stated
-            longer than what is learnt from is spoilt.
-        response: of the bandpass at the tracker's bins, for groups before the bandpass; None for
-            those behind it.
+        reach: nanoseconds by which a spoilt stretch of the estimate is stated longer than what is
+            learnt from is spoilt.
     """
 
-    def __init__(
-        self, tracker: Tracker, rate: int, reach: int, response: Float64 | None = None
-    ) -> None:
-        self.tracker, self.response = tracker, response
-        self.rate, self._reach = rate, reach * NS // rate
+    tracker: Tracker
+    spectra: Spectra
+    rate: int
+    reach: int
 
-    def begin(self, instant: int) -> AdaptationState:
-        """Return the state of a stream that begins at `instant` (GPS nanoseconds)."""
-        return AdaptationState(
-            StreamBuffer(len(self.tracker.anchors)), TrackerState(-(-instant // NS))
-        )
-
-    def learn(
+    def seen(
         self,
         state: AdaptationState,
-        groups: Float64,
-        first: int,
+        second: int,
         invalid: InvalidSpans,
         strain: SpectrumOfSecond,
-    ) -> None:
-        """Learn from every second that a hop completes.
+    ) -> tuple[Complex, Complex] | None:
+        """Return the transforms of strain and groups from a GPS second on; None if not usable."""
+        # A span in which the estimate is invalid begins `reach` before the first bandpassed
+        # sample that is spoilt. Those that spoil this second are all known by now; of those
+        # that begin in its last `reach` some may be, and they do not spoil it.
+        end = (second + SECONDS) * NS - self.reach
+        if invalid.overlapping(second * NS, end) or (spectrum := strain(second)) is None:
+            return None
+        samples = state.groups.read(second * self.rate, (second + SECONDS) * self.rate)
+        return spectrum[self.tracker.bins], self.spectra(samples)
 
-        Args:
-            state: the stream's state, to which the hop is added.
-            groups: the groups over the hop, real, shape `(groups, hop)`.
-            first: index of the hop's first sample at the model rate.
-            invalid: the spans in which the estimate is invalid.
-            strain: the strain's spectra.
-        """
-        rate = self.rate
-        state.groups.append(first, groups)
-        stop = (first + groups.shape[1]) // rate - SECONDS
-        for second in range(state.tracker.next, stop + 1):
-            # A span in which the estimate is invalid begins `reach` before the first bandpassed
-            # sample that is spoilt. Those that spoil this second are all known by now; of those
-            # that begin in its last `reach` some may be, and they do not spoil it.
-            end = (second + SECONDS) * NS - self._reach
-            spectrum = None if invalid.overlapping(second * NS, end) else strain(second)
-            if spectrum is None:
-                nothing = np.zeros((len(groups), len(self.tracker.bins)), dtype=np.complex128)
-                state.tracker = self.tracker.push(
-                    state.tracker, second, nothing[0], nothing, usable=False
-                )
-                continue
-            bins = self.tracker.bins
-            samples = state.groups.read(second * rate, (second + SECONDS) * rate)
-            spectra = transform(samples, rate, bins)
-            state.tracker = self.tracker.push(
-                state.tracker,
-                second,
-                spectrum[bins],
-                spectra if self.response is None else spectra * self.response,
-                usable=True,
-            )
-        state.groups.drop_before(state.tracker.next * rate)
 
-    def apply(self, state: AdaptationState, groups: Complex | Float64, first: int) -> Complex:
-        """Return the sum of some groups under their gains; they begin at index `first`."""
-        tracker, knots = self.tracker, state.tracker.knots
-        return adapted(groups, first, self.rate, knots, tracker.anchors, tracker.settings)
+class Lesson(NamedTuple):
+    """One version's gains that are to learn from all that was added to their buffer.
+
+    Args:
+        gains: that learn.
+        state: the stream's state.
+        stop: index after the last sample in the buffer.
+        invalid: the spans in which the estimate is invalid.
+    """
+
+    gains: Gains
+    state: AdaptationState
+    stop: int
+    invalid: InvalidSpans
+
+    @property
+    def due(self) -> bool:
+        """Whether the buffer holds another second."""
+        return self.state.tracker.next <= self.stop // self.gains.rate - SECONDS
+
+
+def learn_together(lessons: Sequence[Lesson], strain: SpectrumOfSecond) -> None:
+    """Learn from every second that is complete.
+
+    Args:
+        lessons: of several versions.
+        strain: the strain's spectra.
+    """
+    while due := [lesson for lesson in lessons if lesson.due]:
+        pushed = []
+        for gains, state, _, invalid in due:
+            second = state.tracker.next
+            seen = gains.seen(state, second, invalid, strain)
+            pushed.append(Pushed(gains.tracker, state.tracker, second, seen))
+        for lesson, tracker in zip(due, push_all(pushed), strict=True):
+            lesson.state.tracker = tracker
+    for gains, state, *_ in lessons:
+        state.groups.drop_before(state.tracker.next * gains.rate)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bandpassed:
+    """A hop's estimate before it is adapted, with what the groups are made of.
+
+    Args:
+        estimate: bandpassed, shape `(n,)`.
+        first: index of its first sample.
+        prediction: the estimate before the bandpass, shape `(n + 2 * settle_in,)`; its imaginary
+            part is what gains have turned.
+        carriers: the standardised carriers over the same samples, shape `(carriers, ...)`.
+    """
+
+    estimate: Float64
+    first: int
+    prediction: Float64 | Complex
+    carriers: Samples
 
 
 class Adaptation:
@@ -149,31 +173,45 @@ class Adaptation:
         if not bands:
             raise ValueError("a coupling whose gains are learnt needs its bands")
         self.carriers = list(carriers)
-        self.bins = band_bins(bands, rate)
+        bins = self.bins = band_bins(bands, rate)
+        self._rate = rate
+        self._bandpass = bandpass
         self._analytic = AnalyticBandpass(bandpass, rate)
-        low, high = min(band[0] for band in bands), max(band[1] for band in bands)
-        self._delay: AnalyticBandpass | None = None
+        band = min(low for low, _ in bands), max(high for _, high in bands)
+        self._slope: AnalyticBandpass | None = None
         if not self.carriers:
-            self._delay = AnalyticBandpass(bandpass, rate, derivative(low, high))
-        response = bandpass.response(self.bins / SECONDS)
+            self._slope = AnalyticBandpass(bandpass, rate, derivative(*band))
+        response = bandpass.response(bins / SECONDS)
         others = max(len(self.carriers), 1)
-        tracker = Tracker(settings, self.bins, response, [1.0] + [0.0] * others)
-        self._gains = GroupGains(tracker, rate, reach)
-        self._parts: GroupGains | None = None
+        tracker = Tracker(settings, bins, response, [1.0] + [0.0] * others)
+
+        def spectra(samples: Float64) -> Complex:
+            if self._slope is not None:
+                return transform_with_slope(samples[0], rate, bins, band)
+            return transform(samples, rate, bins)
+
+        late = reach * NS // rate
+        self._gains = Gains(tracker, spectra, rate, late)
+        self._parts: Gains | None = None
         if parts and settings.features is not None:
             # The gains at a sample are mixed with those of samples so far after it.
             if settings.features.guard * rate <= bandpass.settle_in + reach:
                 raise ValueError("the guard of the features' gains is shorter than the filters")
-            slow = Tracker(settings.features, self.bins, response, [1.0] * parts)
-            self._parts = GroupGains(slow, rate, reach, response)
+            slow = Tracker(settings.features, bins, response, [1.0] * parts)
+            self._parts = Gains(
+                slow, lambda samples: transform(samples, rate, bins) * response, rate, late
+            )
 
     def begin(self, instant: int) -> AdaptationState:
         """Return the state of a stream that begins at `instant` (GPS nanoseconds)."""
-        state = self._gains.begin(instant)
-        state.features = None if self._parts is None else self._parts.begin(instant)
+        first = TrackerState(-(-instant // NS))
+        state = AdaptationState(StreamBuffer(1 + len(self.carriers)), first)
+        if self._parts is not None:
+            features = StreamBuffer(len(self._parts.tracker.anchors))
+            state.features = AdaptationState(features, first)
         return state
 
-    def estimate(
+    def bandpassed(
         self,
         state: AdaptationState,
         prediction: Float64,
@@ -181,8 +219,8 @@ class Adaptation:
         hop: tuple[int, int, int],
         invalid: InvalidSpans,
         strain: SpectrumOfSecond,
-    ) -> Float64:
-        """Return the bandpassed and adapted estimate, after learning from a hop, shape `(n,)`.
+    ) -> Bandpassed:
+        """Bandpass an estimate. The gains of its parts learn from the hop before.
 
         Args:
             state: the stream's state, to which the hop is added.
@@ -197,27 +235,50 @@ class Adaptation:
         first, start, stop = hop
         total: Float64 | Complex = summed(prediction)
         if self._parts is not None and state.features is not None:
-            inside = prediction[:, start - first : stop - first]
-            self._parts.learn(state.features, inside, start, invalid, strain)
-            total = self._parts.apply(state.features, prediction, first)
-        groups = self._groups(total, carriers)
+            state.features.groups.append(start, prediction[:, start - first : stop - first])
+            learn_together([Lesson(self._parts, state.features, stop, invalid)], strain)
+            tracker, knots = self._parts.tracker, state.features.tracker.knots
+            total = adapted(
+                prediction, first, self._rate, knots, tracker.anchors, tracker.settings
+            )
         first += self._analytic.settle_in
-        inside = groups[:, start - first : stop - first].real
-        self._gains.learn(state, inside, start, invalid, strain)
-        return np.asarray(self._gains.apply(state, groups, first).real)
+        estimate = self._bandpass.apply(np.ascontiguousarray(total.real))
+        if np.iscomplexobj(total):
+            estimate = estimate - self._analytic.quadrature(np.ascontiguousarray(total.imag))
+        rows = [estimate, *(self._bandpass.apply(one.astype(np.float64)) for one in carriers)]
+        inside = slice(start - first, stop - first)
+        state.groups.append(start, np.stack([row[inside] for row in rows]))
+        return Bandpassed(estimate, first, total, carriers)
 
-    def _groups(self, prediction: Float64 | Complex, carriers: Samples) -> Complex:
-        """Return the analytic signals of the groups, shape `(groups, n)`.
+    def lesson(self, state: AdaptationState, stop: int, invalid: InvalidSpans) -> Lesson:
+        """Return what the gains have to learn up to the sample of index `stop`."""
+        return Lesson(self._gains, state, stop, invalid)
 
-        Args:
-            prediction: shape `(n + 2 * settle_in,)`; its imaginary part is what gains have turned.
-            carriers: the standardised carriers over the same samples, shape `(carriers, ...)`.
-        """
-        groups = [_analytic(self._analytic, prediction)]
-        groups += [self._analytic.apply(np.asarray(one, dtype=np.float64)) for one in carriers]
-        if self._delay is not None:
-            groups.append(_analytic(self._delay, prediction))
-        return np.stack(groups)
+    def adapted(self, state: AdaptationState, made: Bandpassed) -> Float64:
+        """Return the adapted estimate, from the gains that are known, shape `(n,)`."""
+        tracker, estimate = self._gains.tracker, made.estimate
+        stretches = departures(
+            made.first,
+            len(estimate),
+            self._rate,
+            state.tracker.knots,
+            tracker.anchors,
+            tracker.settings,
+        )
+        # A group whose gain is its anchor is not made at all.
+        which = departing(stretches)
+        if not len(which):
+            return estimate
+        groups = np.stack([self._group(int(number), made) for number in which])
+        return np.asarray(estimate + departed(groups, stretches, which).real)
+
+    def _group(self, number: int, made: Bandpassed) -> Complex:
+        """Return the analytic signal of a group, shape `(n,)`."""
+        if number == 0:
+            return _analytic(self._analytic, made.prediction)
+        if self._slope is not None:
+            return _analytic(self._slope, made.prediction)
+        return self._analytic.apply(np.asarray(made.carriers[number - 1], dtype=np.float64))
 
 
 def summed(prediction: Float64) -> Float64:

@@ -17,7 +17,13 @@ from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.bandpass import Band, Bandpass
 from deepclean.core.block import Float64, Samples, Version
 from deepclean.core.buffer import StreamBuffer
-from deepclean.core.engine.adaptation import Adaptation, SpectrumOfSecond, summed
+from deepclean.core.engine.adaptation import (
+    Adaptation,
+    Bandpassed,
+    Lesson,
+    SpectrumOfSecond,
+    summed,
+)
 from deepclean.core.engine.missing import ALWAYS, Losses, MissingWitnesses
 from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings, resampled_in_gap
 from deepclean.core.engine.state import CouplingState
@@ -87,6 +93,9 @@ class CouplingPipeline:
             self._missing = MissingWitnesses(settings, self.schedule, reduced)
         if coupling.predictor.parts and self.schedule.geometry.mode != "pass":
             raise ValueError("an estimate in parts is predicted in one pass")
+        # The samples after a hop up to which its gains learn.
+        self._learnt_ahead = self.schedule.bandpassed
+        self._carriers = list(coupling.carriers) if coupling.adapt is not None else []
         self.adaptation: Adaptation | None = None
         if coupling.adapt is not None:
             self.adaptation = Adaptation(
@@ -136,15 +145,15 @@ class CouplingPipeline:
         start, _ = self.schedule.spoilt_by_gap(self._settings, end, end)
         state.invalid.add(start, end, reasons.NO_FORECAST)
 
-    def compute(
+    def bandpassed(
         self,
         state: CouplingState,
         resampled: Mapping[str, Float64],
         first: int,
         step: int,
         strain: SpectrumOfSecond,
-    ) -> None:
-        """Compute hop `step` through all stages.
+    ) -> Bandpassed:
+        """Compute hop `step` up to the bandpass.
 
         Args:
             state: the version's streams, to which the hop is added.
@@ -164,16 +173,26 @@ class CouplingPipeline:
         state.predicted.append(start, predicted)
         start = step * hop + schedule.bandpassed
         read = (start - schedule.settle_in, start + hop + schedule.settle_in)
-        prediction = state.predicted.read(*read)
+        inside = (read[0], start, start + hop)
+        carriers = state.standardised.read(*read) if self._carriers else None
+        return self._bandpass(state, state.predicted.read(*read), carriers, inside, strain)
+
+    def lesson(self, state: CouplingState, step: int) -> Lesson | None:
+        """Return what the gains have to learn from hop `step`; None where they are fixed."""
         if self.adaptation is None or state.adaptation is None:
-            bandpassed = self.coupling.bandpass.apply(summed(prediction))
-        else:
-            carriers = state.standardised.read(*read)[self.adaptation.carriers]
-            inside = (read[0], start, start + hop)
-            bandpassed = self.adaptation.estimate(
-                state.adaptation, prediction, carriers, inside, state.invalid, strain
-            )
-        state.bandpassed.append(start, bandpassed[None])
+            return None
+        stop = (step + 1) * self._settings.hop_model + self._learnt_ahead
+        return self.adaptation.lesson(state.adaptation, stop, state.invalid)
+
+    def finish(self, state: CouplingState, made: Bandpassed, step: int) -> None:
+        """Compute the stages of hop `step` behind the bandpass, after the gains have learnt.
+
+        Args:
+            state: the version's streams, to which the hop is added.
+            made: what `bandpassed` returned.
+            step: the number of the hop, counted from GPS 0.
+        """
+        state.bandpassed.append(made.first, self._adapted(state, made)[None])
         first, count = step * self._settings.hop_strain, self._settings.hop_strain
         window = state.bandpassed.read(*self._interpolator.needs(first, count))
         state.noise.append(first, self._interpolate(state, window, first))
@@ -197,8 +216,8 @@ class CouplingPipeline:
         bandpassed = start + schedule.bandpassed - schedule.settle_in
         predicted = start + schedule.predicted - schedule.geometry.before
         # The carriers are read from the witnesses too, over what the bandpass needs.
-        carriers = self.adaptation is not None and self.adaptation.carriers
-        state.standardised.drop_before(min(predicted, bandpassed) if carriers else predicted)
+        carried = min(predicted, bandpassed) if self._carriers else predicted
+        state.standardised.drop_before(carried)
         state.predicted.drop_before(bandpassed)
         low, _ = self._interpolator.needs(step * settings.hop_strain, 1)
         state.bandpassed.drop_before(min(low, monitored))
@@ -212,6 +231,39 @@ class CouplingPipeline:
         state.reduced.drop_before(near)
         if self._missing is not None:
             self._missing.trim(state.losses, start + self._first_predicted)
+
+    def _bandpass(
+        self,
+        state: CouplingState,
+        prediction: Float64,
+        witnesses: Samples | None,
+        hop: tuple[int, int, int],
+        strain: SpectrumOfSecond,
+    ) -> Bandpassed:
+        """Return the bandpassed estimate of a hop.
+
+        Args:
+            state: the version's streams.
+            prediction: as of `Adaptation.bandpassed`.
+            witnesses: the standardised witnesses over the same samples; None where none of them is
+                a carrier.
+            hop: as of `Adaptation.bandpassed`.
+            strain: the strain's spectra.
+        """
+        if self.adaptation is None or state.adaptation is None:
+            total = summed(prediction)
+            estimate = self.coupling.bandpass.apply(total)
+            return Bandpassed(estimate, hop[0] + self.schedule.settle_in, total, ())
+        carriers = () if witnesses is None else witnesses[self._carriers]
+        return self.adaptation.bandpassed(
+            state.adaptation, prediction, carriers, hop, state.invalid, strain
+        )
+
+    def _adapted(self, state: CouplingState, made: Bandpassed) -> Float64:
+        """Return the estimate under its gains."""
+        if self.adaptation is None or state.adaptation is None:
+            return made.estimate
+        return self.adaptation.adapted(state.adaptation, made)
 
     def _rows(self, resampled: Mapping[str, Float64]) -> Float64:
         """Return the coupling's witnesses in the network's order, shape `(witnesses, n)`."""

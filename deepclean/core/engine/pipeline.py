@@ -15,7 +15,7 @@ import numpy as np
 from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.spectra import SECONDS
 from deepclean.core.block import Block, Estimate, Version, Without, WitnessFault
-from deepclean.core.engine.adaptation import knots_over
+from deepclean.core.engine.adaptation import knots_over, learn_together
 from deepclean.core.engine.coupling import Coupling, CouplingPipeline
 from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.lookahead import Strategy
@@ -219,8 +219,12 @@ class Pipeline:
             for pipeline, state in self._using(stream, witness):
                 pipeline.mark_uncertain(state, (step + 1) * self.settings.hop, witness)
         spectrum = partial(self._spectrum, stream)
-        for version, state in stream.couplings.items():
-            self.couplings[version].compute(state, resampled, first, step, spectrum)
+        working = [(self.couplings[version], state) for version, state in stream.couplings.items()]
+        made = [one.bandpassed(state, resampled, first, step, spectrum) for one, state in working]
+        lessons = (one.lesson(state, step) for one, state in working)
+        learn_together([lesson for lesson in lessons if lesson is not None], spectrum)
+        for (one, state), bandpassed in zip(working, made, strict=True):
+            one.finish(state, bandpassed, step)
         if self._monitor and stream.gates:
             estimates = {
                 version: EstimateStream(state.bandpassed, state.invalid)

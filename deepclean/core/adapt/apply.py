@@ -98,6 +98,26 @@ def departed(
     return total
 
 
+def departed_noise(
+    parts: Float64, stretches: Sequence[Stretch], which: NDArray[np.intp]
+) -> Float64:
+    """Return the real part of what `departed` gives, from the groups' real and imaginary parts.
+
+    Args:
+        parts: of the groups of `which`, shape `(len(which), 2, n)`.
+        stretches: that cover the samples.
+        which: the groups.
+    """
+    rows = parts.reshape(-1, parts.shape[2])
+    noise = np.empty(rows.shape[1])
+    for part, along, *lines in stretches:
+        # Re(g e) = Re g Re e - Im g Im e.
+        weights = [np.stack([one[which].real, -one[which].imag], axis=1).ravel() for one in lines]
+        level, slope = np.stack(weights) @ rows[:, part]
+        noise[part] = level + along * slope
+    return noise
+
+
 def adapted(
     groups: Complex | Float64,
     first: int,

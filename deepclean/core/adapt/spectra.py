@@ -87,7 +87,8 @@ def transform_with_slope(samples: Float64, rate: int, bins: Bins, band: Band) ->
     of width `W = f_2 - f_1`. The window `w` of length `T` and the transform `R` without a window
     give its transform without the signal itself. By parts,
 
-        FT(w e') = 2 pi i f FT(w e) - FT(w' e),    FT(w e) = R(f) / 2 - (R(f - 1/T) + R(f + 1/T)) / 4,
+        FT(w e') = 2 pi i f FT(w e) - FT(w' e),
+        FT(w e) = R(f) / 2 - (R(f - 1/T) + R(f + 1/T)) / 4,
         FT(w' e) = pi / (2 i T) (R(f - 1/T) - R(f + 1/T)),    w' = pi / T sin(2 pi t / T),
 
     so that `FT(w d)` is the shape times `FT(w e)`, plus `(R(f - 1/T) - R(f + 1/T)) / (2 W T)`.

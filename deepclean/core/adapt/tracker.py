@@ -123,9 +123,9 @@ def push_all(pushed: Sequence[Pushed]) -> list[TrackerState]:
     for tracker, state, second, _ in pushed:
         if second < state.next:
             raise ValueError(f"GPS second {second} was pushed before")
-        for skipped in range(max(state.next, second - tracker.settings.memory), second):
-            (state,) = _advance([tracker], [state], [skipped], [None])
         states.append(state)
+        for skipped in range(max(state.next, second - tracker.settings.memory), second):
+            states[-1:] = _advance([tracker], states[-1:], [skipped], [None])
     trackers, _, seconds, seen = zip(*pushed, strict=True) if pushed else ((),) * 4
     with np.errstate(over="ignore", invalid="ignore"):
         rows = [

@@ -25,8 +25,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepclean.core.adapt.analytic import AnalyticBandpass, Complex, derivative
-from deepclean.core.adapt.apply import adapted, departed, departing, departures
+from deepclean.core.adapt.analytic import AnalyticBandpass, Complex, Window, derivative
+from deepclean.core.adapt.apply import adapted, departed_noise, departing, departures
 from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.adapt.spectra import SECONDS, band_bins, transform, transform_with_slope
@@ -126,14 +126,14 @@ class Bandpassed:
     Args:
         estimate: bandpassed, shape `(n,)`.
         first: index of its first sample.
-        prediction: the estimate before the bandpass, shape `(n + 2 * settle_in,)`; its imaginary
-            part is what gains have turned.
+        window: the estimate before the bandpass, shape `(n + 2 * settle_in,)`; its imaginary part
+            is what gains have turned.
         carriers: the standardised carriers over the same samples, shape `(carriers, ...)`.
     """
 
     estimate: Float64
     first: int
-    prediction: Float64 | Complex
+    window: Window
     carriers: Samples
 
 
@@ -238,17 +238,15 @@ class Adaptation:
             state.features.groups.append(start, prediction[:, start - first : stop - first])
             learn_together([Lesson(self._parts, state.features, stop, invalid)], strain)
             tracker, knots = self._parts.tracker, state.features.tracker.knots
-            total = adapted(
-                prediction, first, self._rate, knots, tracker.anchors, tracker.settings
-            )
+            total = adapted(prediction, first, self._rate, knots, tracker.anchors, tracker.settings)
         first += self._analytic.settle_in
-        estimate = self._bandpass.apply(np.ascontiguousarray(total.real))
-        if np.iscomplexobj(total):
-            estimate = estimate - self._analytic.quadrature(np.ascontiguousarray(total.imag))
+        window = Window(total)
+        turned = np.iscomplexobj(total)
+        estimate = self._analytic.parts(window)[0] if turned else self._bandpass.apply(total.real)
         rows = [estimate, *(self._bandpass.apply(one.astype(np.float64)) for one in carriers)]
         inside = slice(start - first, stop - first)
         state.groups.append(start, np.stack([row[inside] for row in rows]))
-        return Bandpassed(estimate, first, total, carriers)
+        return Bandpassed(estimate, first, window, carriers)
 
     def lesson(self, state: AdaptationState, stop: int, invalid: InvalidSpans) -> Lesson:
         """Return what the gains have to learn up to the sample of index `stop`."""
@@ -269,33 +267,19 @@ class Adaptation:
         which = departing(stretches)
         if not len(which):
             return estimate
-        groups = np.stack([self._group(int(number), made) for number in which])
-        return np.asarray(estimate + departed(groups, stretches, which).real)
-
-    def _group(self, number: int, made: Bandpassed) -> Complex:
-        """Return the analytic signal of a group, shape `(n,)`."""
-        if number == 0:
-            return _analytic(self._analytic, made.prediction)
-        if self._slope is not None:
-            return _analytic(self._slope, made.prediction)
-        return self._analytic.apply(np.asarray(made.carriers[number - 1], dtype=np.float64))
+        windows = [made.window, *(Window(one.astype(np.float64)) for one in made.carriers)]
+        groups = [
+            self._slope.parts(windows[0])
+            if number and self._slope is not None
+            else self._analytic.parts(windows[number])
+            for number in which
+        ]
+        return estimate + departed_noise(np.stack(groups), stretches, which)
 
 
 def summed(prediction: Float64) -> Float64:
     """Return the sum of the rows of a prediction; one row is returned as it is."""
     return prediction[0] if len(prediction) == 1 else np.asarray(prediction.sum(axis=0))
-
-
-def _analytic(bandpass: AnalyticBandpass, prediction: Float64 | Complex) -> Complex:
-    """Return the analytic signal of `sum_f g_f x_f`, with real `x_f` and complex gains `g_f`.
-
-    The gains change slowly, so it is the analytic signal of `sum_f Re(g_f) x_f` plus `i` times that
-    of `sum_f Im(g_f) x_f`.
-    """
-    analytic = bandpass.apply(prediction.real)
-    if np.iscomplexobj(prediction):
-        analytic += 1j * bandpass.apply(prediction.imag)
-    return analytic
 
 
 def knots_over(state: AdaptationState | None, span: Span) -> tuple[Knot, ...] | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deepclean.core import reasons
+from deepclean.core.adapt.analytic import Window
 from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.bandpass import Band, Bandpass
 from deepclean.core.block import Float64, Samples, Version
@@ -253,7 +254,7 @@ class CouplingPipeline:
         if self.adaptation is None or state.adaptation is None:
             total = summed(prediction)
             estimate = self.coupling.bandpass.apply(total)
-            return Bandpassed(estimate, hop[0] + self.schedule.settle_in, total, ())
+            return Bandpassed(estimate, hop[0] + self.schedule.settle_in, Window(total), ())
         carriers = () if witnesses is None else witnesses[self._carriers]
         return self.adaptation.bandpassed(
             state.adaptation, prediction, carriers, hop, state.invalid, strain

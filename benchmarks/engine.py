@@ -33,7 +33,7 @@ from benchmarks.common import CONFIGURATIONS, Figures, percentile
 from benchmarks.site import START, SiteDirectory, lay_out, only, write_random_models
 from deepclean.config import load
 from deepclean.core.engine import adaptation, pipeline
-from deepclean.core.engine.coupling import CouplingPipeline
+from deepclean.core.engine.coupling_pipeline import CouplingPipeline
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.pipeline import Pipeline

@@ -119,14 +119,14 @@ def push_all(pushed: Sequence[Pushed]) -> list[TrackerState]:
     The trackers do not see one another. They share the calls into the linear algebra, so that many
     cost little more than one.
     """
-    states = []
+    states: list[TrackerState] = []
     for tracker, state, second, _ in pushed:
         if second < state.next:
             raise ValueError(f"GPS second {second} was pushed before")
         states.append(state)
         for skipped in range(max(state.next, second - tracker.settings.memory), second):
             states[-1:] = _advance([tracker], states[-1:], [skipped], [None])
-    trackers, _, seconds, seen = zip(*pushed, strict=True) if pushed else ((),) * 4
+    trackers, _, seconds, seen = zip(*pushed, strict=True)
     with np.errstate(over="ignore", invalid="ignore"):
         rows = [
             None if one is None else tracker.row(*one)
@@ -142,7 +142,8 @@ def _advance(
     rows: Sequence[Complex | None],
 ) -> list[TrackerState]:
     """Return states after one more second each, usable or not, with the knots that are due."""
-    later, due = [], []
+    later: list[TrackerState] = []
+    due: list[tuple[int, Moment]] = []
     for tracker, state, second, row in zip(trackers, states, seconds, rows, strict=True):
         kept = state.rows + (((second, row),) if row is not None else ())
         while kept and kept[0][0] <= second - tracker.settings.window:

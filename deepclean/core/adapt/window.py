@@ -193,11 +193,8 @@ def members(said: Evidence, settings: AdaptSettings) -> tuple[Complex, Complex]:
     times = said.times / settings.window
     trust = said.trust[:, None] * inside
 
-    def flat(values: NDArray[np.generic]) -> NDArray[np.generic]:
-        return values.reshape(-1, *values.shape[2:])
-
     sums = moments(said.products, trust, times)
-    level, slope = plain_fit(flat(sums), sloped.ravel())
+    level, slope = plain_fit(sums.reshape(-1, *sums.shape[2:]), sloped.ravel())
     shape = (couplings, len(settings.members), size - 1)
     level, slope = level.reshape(shape), slope.reshape(shape)
     left = _remains(said.products, level, slope, times)
@@ -207,7 +204,7 @@ def members(said: Evidence, settings: AdaptSettings) -> tuple[Complex, Complex]:
     usual = np.maximum(np.take_along_axis(np.sort(left, axis=2), middle, axis=2), 0.0)
     sums = moments(said.products, trust * less(left, LOUD * usual) ** 2, times)
     noise = OVERLAP * usual[:, :, 0] / said.freedom[:, None]
-    level, slope = fit(flat(sums), sloped.ravel(), noise.ravel())
+    level, slope = fit(sums.reshape(-1, *sums.shape[2:]), sloped.ravel(), noise.ravel())
     level, slope = level.reshape(shape), slope.reshape(shape)
     # Where the newest seconds say nothing the gains hold: no slope is followed further than usual.
     last = np.minimum(0.0, (said.times[:, -1] - newest) / settings.window)
@@ -274,7 +271,7 @@ def choose(said: Evidence, past: Complex, settings: AdaptSettings) -> NDArray[np
     chance = np.sqrt(
         2 * said.noise[:, None] * (between[..., 0] * trust[:, :, None] ** 2).sum(axis=1)
     )
-    return np.argmax(np.where(better > _BEYOND * chance, better, 0.0), axis=1)
+    return np.asarray(np.argmax(np.where(better > _BEYOND * chance, better, 0.0), axis=1))
 
 
 def does_harm(one: Window, trust: Float64, deviation: Complex, slope: Complex) -> bool:

@@ -128,13 +128,13 @@ class Bandpassed:
         first: index of its first sample.
         window: the estimate before the bandpass, shape `(n + 2 * settle_in,)`; its imaginary part
             is what gains have turned.
-        carriers: the standardised carriers over the same samples, shape `(carriers, ...)`.
+        carriers: the standardised carriers over the same samples, one by one.
     """
 
     estimate: Float64
     first: int
     window: Window
-    carriers: Samples
+    carriers: Sequence[Samples]
 
 
 class Adaptation:
@@ -215,7 +215,7 @@ class Adaptation:
         self,
         state: AdaptationState,
         prediction: Float64,
-        carriers: Samples,
+        carriers: Sequence[Samples],
         hop: tuple[int, int, int],
         invalid: InvalidSpans,
         strain: SpectrumOfSecond,
@@ -226,7 +226,7 @@ class Adaptation:
             state: the stream's state, to which the hop is added.
             prediction: the estimate before the bandpass, or its parts, shape
                 `(rows, n + 2 * settle_in)`.
-            carriers: the standardised carriers over the same samples, shape `(carriers, ...)`.
+            carriers: the standardised carriers over the same samples, one by one.
             hop: the index of the prediction's first sample at the model rate, of the hop's first
                 sample, and of the one after its last.
             invalid: the spans in which the estimate is invalid.

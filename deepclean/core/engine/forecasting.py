@@ -22,7 +22,8 @@ import numpy as np
 from deepclean.core import reasons
 from deepclean.core.block import Float64
 from deepclean.core.engine.adaptation import Bandpassed, SpectrumOfSecond
-from deepclean.core.engine.coupling import Coupling, CouplingPipeline
+from deepclean.core.engine.coupling import Coupling
+from deepclean.core.engine.coupling_pipeline import CouplingPipeline
 from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.missing import ALWAYS, Loss, Losses
 from deepclean.core.engine.schedule import EngineSettings, Schedule, resampled_in_gap

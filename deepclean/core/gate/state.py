@@ -81,14 +81,10 @@ class MonitorState:
     Args:
         slot: the next to look at, counted from GPS 0.
         couplings: by version.
-        strain: the last seconds of it.
-        unfit: where it is missing, not finite or not ready for analysis.
     """
 
     slot: int
     couplings: dict[Version, CouplingMonitor] = field(default_factory=dict)
-    strain: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
-    unfit: InvalidSpans = field(default_factory=InvalidSpans)
 
     def copy(self) -> MonitorState:
         """Return an independent copy."""

@@ -145,7 +145,8 @@ class CouplingPipeline:
         read = (start - schedule.settle_in, start + hop + schedule.settle_in)
         inside = (read[0], start, start + hop)
         carriers = state.standardised.read(*read) if self._carriers else None
-        return self._bandpass(state, state.predicted.read(*read), carriers, inside, strain)
+        predicted = state.predicted.read(*read)
+        return self._bandpass(state, predicted, carriers, inside, strain, state.losses)
 
     def lesson(self, state: CouplingState, step: int) -> Lesson | None:
         """Return what the gains have to learn from hop `step`; None where they are fixed."""
@@ -200,7 +201,8 @@ class CouplingPipeline:
         state.invalid.drop_before(min(near, monitored * NS // settings.model_rate))
         state.reduced.drop_before(near)
         if self._missing is not None:
-            self._missing.trim(state.losses, start + self._first_predicted)
+            needed = start + self._first_predicted
+            self._missing.trim(state.losses, min(needed, carried) if self._carriers else needed)
 
     def _bandpass(
         self,
@@ -209,6 +211,7 @@ class CouplingPipeline:
         witnesses: Samples | None,
         hop: tuple[int, int, int],
         strain: SpectrumOfSecond,
+        losses: Losses,
     ) -> Bandpassed:
         """Return the bandpassed estimate of a hop, from what `Adaptation.bandpassed` is given.
 
@@ -218,9 +221,12 @@ class CouplingPipeline:
             total = summed(prediction)
             estimate = self.coupling.bandpass.apply(total)
             return Bandpassed(estimate, hop[0] + self.schedule.settle_in, Window(total), ())
-        carriers = [] if witnesses is None else [witnesses[row] for row in self._carriers]
+        carriers = {} if witnesses is None else {row: witnesses[row] for row in self._carriers}
+        if (missing := self._missing) is not None:
+            for row, samples in carriers.items():
+                carriers[row] = missing.present(losses, row, hop[0], samples)
         return self.adaptation.bandpassed(
-            state.adaptation, prediction, carriers, hop, state.invalid, strain
+            state.adaptation, prediction, list(carriers.values()), hop, state.invalid, strain
         )
 
     def _adapted(self, state: CouplingState, made: Bandpassed) -> Float64:
@@ -333,12 +339,9 @@ class CouplingPipeline:
         return predicted
 
     def _interpolate(self, state: CouplingState, window: Float64, first: int) -> Float64:
-        """Return one hop of bandpassed prediction at the strain's rate, shape `(1, n)`.
+        """Return the hop from index `first` on at the strain's rate, shape `(1, n)`.
 
-        Args:
-            state: is told of the spans that are invalid.
-            window: the bandpassed prediction that the filter needs, shape `(1, m)`.
-            first: index of the hop's first sample at the strain's rate.
+        The window, shape `(1, m)`, is the bandpassed prediction that the filter needs.
         """
         # This is the last stage before the subtraction, so a prediction so great that a filter's
         # sum overflowed is found here.

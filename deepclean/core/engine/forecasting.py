@@ -169,7 +169,8 @@ class ForecastingPipeline(CouplingPipeline):
         reach = schedule.geometry.before
         carriers = standardised[:, low + reach : high + reach] if self._carriers else None
         inside = (predicted_first + low, start, start + hop)
-        return self._bandpass(state, predicted[:, low:high], carriers, inside, strain)
+        predicted = predicted[:, low:high]
+        return self._bandpass(state, predicted, carriers, inside, strain, losses)
 
     def finish(self, state: CouplingState, made: Bandpassed, step: int) -> None:
         """Compute the stages of hop `step` behind the bandpass, after the gains have learnt.

@@ -53,8 +53,7 @@ class CouplingPipeline:
     ) -> None:
         self.coupling = coupling
         self.schedule = schedule_of(settings, coupling)
-        self._settings = settings
-        self._interpolator = interpolator
+        self._settings, self._interpolator = settings, interpolator
         # The first prediction of a hop, from its start.
         self._first_predicted = self.schedule.predicted
         self._missing: MissingWitnesses | None = None
@@ -63,7 +62,6 @@ class CouplingPipeline:
             self._missing = MissingWitnesses(settings, self.schedule, reduced)
         if coupling.predictor.parts and self.schedule.geometry.mode != "pass":
             raise ValueError("an estimate in parts is predicted in one pass")
-        # The samples after a hop up to which its gains learn.
         self._learnt_ahead = self.schedule.bandpassed
         self._carriers = list(coupling.carriers) if coupling.adapt is not None else []
         self.adaptation: Adaptation | None = None
@@ -201,8 +199,7 @@ class CouplingPipeline:
         state.invalid.drop_before(min(near, monitored * NS // settings.model_rate))
         state.reduced.drop_before(near)
         if self._missing is not None:
-            needed = start + self._first_predicted
-            self._missing.trim(state.losses, min(needed, carried) if self._carriers else needed)
+            self._missing.trim(state.losses, min(start + self._first_predicted, carried))
 
     def _bandpass(
         self,

@@ -202,7 +202,7 @@ def stages() -> Iterator[dict[str, float]]:
         (CouplingPipeline, CouplingPipeline._predict, "predict"),
         (CouplingPipeline, CouplingPipeline._bandpass, "bandpass"),
         (adaptation, adaptation.learn_together, "adapt: learn"),
-        (pipeline, pipeline.learn_together, "adapt: learn"),
+        (pipeline, adaptation.learn_together, "adapt: learn"),
         (CouplingPipeline, CouplingPipeline._adapted, "adapt: apply"),
         (CouplingPipeline, CouplingPipeline._interpolate, "interpolate"),
         (GateMonitor, GateMonitor.advance, "quality, gate"),

@@ -70,12 +70,12 @@ class AnalyticBandpass:
             The analytic signal. Without a shape its real part is bit for bit what the bandpass
             returns.
         """
-        in_phase, quadrature = self.parts(Window(window))
+        in_phase, quadrature = self.parts(Transformed(window))
         if self._exact is not None:
             in_phase = self._exact(window)
         return np.asarray(in_phase + 1j * quadrature)
 
-    def parts(self, window: Window) -> Float64:
+    def parts(self, window: Transformed) -> Float64:
         """Filter a window into the samples in its middle.
 
         Returns:
@@ -93,7 +93,7 @@ class AnalyticBandpass:
         return np.asarray(filtered, dtype=np.float64)
 
 
-class Window:
+class Transformed:
     """Samples that are transformed once, when the first of several filters asks.
 
     Args:

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepclean.core.adapt.analytic import AnalyticBandpass, Complex, Window, derivative
+from deepclean.core.adapt.analytic import AnalyticBandpass, Complex, Transformed, derivative
 from deepclean.core.adapt.apply import adapted, departed_noise, departing, departures
 from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.settings import AdaptSettings
@@ -133,7 +133,7 @@ class Bandpassed:
 
     estimate: Float64
     first: int
-    window: Window
+    window: Transformed
     carriers: Sequence[Samples]
 
 
@@ -240,7 +240,7 @@ class Adaptation:
             tracker, knots = self._parts.tracker, state.features.tracker.knots
             total = adapted(prediction, first, self._rate, knots, tracker.anchors, tracker.settings)
         first += self._analytic.settle_in
-        window = Window(total)
+        window = Transformed(total)
         turned = np.iscomplexobj(total)
         estimate = self._analytic.parts(window)[0] if turned else self._bandpass.apply(total.real)
         rows = [estimate, *(self._bandpass.apply(one.astype(np.float64)) for one in carriers)]
@@ -267,7 +267,7 @@ class Adaptation:
         which = departing(stretches)
         if not len(which):
             return estimate
-        windows = [made.window, *(Window(one.astype(np.float64)) for one in made.carriers)]
+        windows = [made.window, *(Transformed(one.astype(np.float64)) for one in made.carriers)]
         groups = [
             self._slope.parts(windows[0])
             if number and self._slope is not None

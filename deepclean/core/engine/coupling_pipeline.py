@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from deepclean.core import reasons
-from deepclean.core.adapt.analytic import Window
+from deepclean.core.adapt.analytic import Transformed
 from deepclean.core.block import Float64, Samples
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.adaptation import (
@@ -217,7 +217,7 @@ class CouplingPipeline:
         if self.adaptation is None or state.adaptation is None:
             total = summed(prediction)
             estimate = self.coupling.bandpass.apply(total)
-            return Bandpassed(estimate, hop[0] + self.schedule.settle_in, Window(total), ())
+            return Bandpassed(estimate, hop[0] + self.schedule.settle_in, Transformed(total), ())
         carriers = {} if witnesses is None else {row: witnesses[row] for row in self._carriers}
         if (missing := self._missing) is not None:
             for row, samples in carriers.items():

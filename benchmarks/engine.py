@@ -32,9 +32,8 @@ from benchmarks.blocks import BlockSink, block_sink, cut
 from benchmarks.common import CONFIGURATIONS, Figures, percentile
 from benchmarks.site import START, SiteDirectory, lay_out, only, write_random_models
 from deepclean.config import load
-from deepclean.core.adapt.analytic import AnalyticBandpass
-from deepclean.core.adapt.tracker import Tracker
-from deepclean.core.engine.coupling import CouplingPipeline
+from deepclean.core.engine import adaptation, pipeline
+from deepclean.core.engine.coupling_pipeline import CouplingPipeline
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.pipeline import Pipeline
@@ -201,8 +200,10 @@ def stages() -> Iterator[dict[str, float]]:
         (Intake, Intake.resample, "resample"),
         (Intake, Intake.extrapolate, "forecast, resample"),
         (CouplingPipeline, CouplingPipeline._predict, "predict"),
-        (AnalyticBandpass, AnalyticBandpass.apply, "bandpass"),
-        (Tracker, Tracker.push, "adapt"),
+        (CouplingPipeline, CouplingPipeline._bandpass, "bandpass"),
+        (adaptation, adaptation.learn_together, "adapt: learn"),
+        (pipeline, adaptation.learn_together, "adapt: learn"),
+        (CouplingPipeline, CouplingPipeline._adapted, "adapt: apply"),
         (CouplingPipeline, CouplingPipeline._interpolate, "interpolate"),
         (GateMonitor, GateMonitor.advance, "quality, gate"),
         (Engine, Engine._finish, "gain, subtract"),

@@ -74,7 +74,8 @@ def track(
         if state.knots and (not knots or state.knots[-1].second > knots[-1].second):
             knots.append(state.knots[-1])
     cost = (process_time() - began) / (len(strain) / RATE)
-    estimate = adapted(groups, 0, RATE, knots, tracker.anchors, settings)
+    found = adapted(groups, 0, RATE, knots, tracker.anchors, settings)
+    estimate = np.asarray(found, dtype=np.complex128)
     if not np.iscomplexobj(groups):
         estimate = filters.analytic(estimate.real) + 1j * filters.analytic(estimate.imag)
     return Tracked(estimate, knots, cost)

@@ -37,7 +37,7 @@ _BESIDE = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stretch:
+class RecentStretch:
     """One stretch of `SEGMENT` nanoseconds, all at the strain's rate and in strain units.
 
     Args:
@@ -146,7 +146,7 @@ class RecentSpectra:
         """The number of stretches over which the spectra are averaged."""
         return len(self._held)
 
-    def add(self, stretch: Stretch) -> None:
+    def add(self, stretch: RecentStretch) -> None:
         """Add a stretch; one with samples that are not finite is left out."""
         powers = {}
         for what, samples in (("raw", stretch.raw), ("cleaned", stretch.cleaned)):

@@ -104,9 +104,8 @@ def _strain(config: Config, now: int) -> Iterator[SiteFinding]:
     channel, rate = config.strain.channel, config.strain.rate
     if channel not in rates:
         absent = f"no channel {listed([channel], rates)}"
-        yield SiteFinding(
-            "strain.channel", absent, Grade.FAULT, "`deepclean init` shows what is there"
-        )
+        remedy = "`deepclean init` shows what is there"
+        yield SiteFinding("strain.channel", absent, Grade.FAULT, remedy)
     elif rates[channel] != rate:
         remedy = f"set strain.rate: {rates[channel]}"
         yield SiteFinding(
@@ -129,7 +128,8 @@ def _strain(config: Config, now: int) -> Iterator[SiteFinding]:
 def _streams_of(directory: Path, description: str | None) -> list[Stream] | SiteFinding:
     """Return the streams of a configured directory, or what keeps it from being read."""
     if not directory.is_dir():
-        return SiteFinding("", f"{directory}: no such directory", remedy="make it, or name another")
+        said = f"{directory}: no such directory"
+        return SiteFinding("", said, remedy="make it, or name another")
     if not os.access(directory, os.R_OK | os.X_OK):
         user = f"user {os.geteuid()}"
         return SiteFinding(

@@ -16,7 +16,7 @@ import numpy as np
 from deepclean.core.bandpass import Band
 from deepclean.core.block import CleanedBlock, Float64, Series
 from deepclean.core.frame import CleanedFrame
-from deepclean.core.recent_spectra import RecentSpectra, Spectrum, Stretch
+from deepclean.core.recent_spectra import RecentSpectra, RecentStretch, Spectrum
 from deepclean.core.spectra import SEGMENT
 from deepclean.core.time import NS, Span
 
@@ -82,7 +82,7 @@ class LiveSpectra:
             self._content = self._encoded()
         return self._content
 
-    def _cut(self, blocks: Sequence[CleanedBlock], span: Span) -> Stretch:
+    def _cut(self, blocks: Sequence[CleanedBlock], span: Span) -> RecentStretch:
         """Return the stretch of some blocks over a span at their end."""
 
         def joined(parts: Sequence[Float64]) -> Float64:
@@ -91,7 +91,7 @@ class LiveSpectra:
 
         raw = [b.source.strain.samples for b in blocks if isinstance(b.source.strain, Series)]
         names = [n for n in self._couplings if all(n in block.estimates for block in blocks)]
-        return Stretch(
+        return RecentStretch(
             span,
             joined([np.asarray(samples, dtype=np.float64) for samples in raw]),
             joined([block.cleaned for block in blocks if block.cleaned is not None]),

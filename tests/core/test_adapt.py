@@ -227,7 +227,8 @@ def test_a_piece_is_the_same_wherever_it_is_cut() -> None:
     anchors, first = np.array([1.0, 0.0]), START * RATE + 17
 
     def piece(low: int, high: int) -> Complex:
-        return adapted(groups[:, low:high], first + low, RATE, knots, anchors, ALONE)
+        found = adapted(groups[:, low:high], first + low, RATE, knots, anchors, ALONE)
+        return np.asarray(found, dtype=np.complex128)
 
     cuts = [0, 1, 2, 46, 47, 48, 49, 130, 333, 500]
     pieces = [piece(low, high) for low, high in pairwise(cuts)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepclean.core.adapt.analytic import Complex
+from deepclean.core.adapt.analytic import AnalyticBandpass, Complex, derivative
 from deepclean.core.adapt.fit import SHRINK, fit, moments, plain_fit
 from deepclean.core.adapt.spectra import (
     OVERLAP,
@@ -12,9 +12,11 @@ from deepclean.core.adapt.spectra import (
     band_bins,
     products,
     transform,
+    transform_with_slope,
     whitening,
 )
-from deepclean.core.adapt.window import evidence, limited
+from deepclean.core.adapt.window import Evidence, evidence, limited, window
+from deepclean.core.bandpass import BandpassSettings, make_bandpass
 from deepclean.core.block import Float64
 from tests.helpers.adapted_stream import same
 
@@ -34,6 +36,14 @@ def rows_of(samples: Float64, rate: int, bins: Bins) -> Complex:
     return np.stack([transform(samples[k : k + SECONDS * rate], rate, bins) for k in starts])
 
 
+def said_by(spectra: Complex, anchors: Float64) -> Evidence:
+    """Return what the last seconds say, in units of four."""
+    times = np.arange(-1.0 - len(spectra), -1.0)
+    seen = window(spectra, times, anchors, unit=4)
+    assert seen is not None
+    return evidence([seen], unit=4)
+
+
 def test_bins_are_those_of_the_band() -> None:
     assert list(band_bins([(55, 65)], 512)) == list(range(110, 131))
     assert list(band_bins([(10, 11), (20, 21.2)], 512, least=6)) == [20, 21, 22, 40, 41, 42]
@@ -50,6 +60,22 @@ def test_streams_of_two_rates_have_one_transform() -> None:
     slow, quick = transform(fast[::4], 64, bins), transform(fast, 256, bins)
     # The slower stream folds the far side lobes of the window: 61 bins away they are below 61^-3.
     assert np.abs(slow - quick).max() < 61**-3 * np.abs(slow).max()
+
+
+def test_the_slope_is_transformed_from_the_estimate_alone() -> None:
+    # A band so narrow, in bins, that the window's own slope counts.
+    rate, band = 256, (57.0, 61.0)
+    settings = BandpassSettings("fir", 8, 4.0, 1e-4, None)
+    bandpass = make_bandpass(settings, [band], rate)
+    half, random = bandpass.settle_in, np.random.default_rng(4)
+    samples = random.standard_normal(SECONDS * rate + 2 * half)
+    bins = band_bins([band], rate)
+    slope = AnalyticBandpass(bandpass, rate, derivative(*band)).apply(samples).real
+    found = transform_with_slope(bandpass.apply(samples), rate, bins, band)
+    expected = [transform(one, rate, bins) for one in (bandpass.apply(samples), slope)]
+    assert np.allclose(found[0], expected[0], rtol=0, atol=1e-12)
+    # The slope's filter is cut to the bandpass's length.
+    assert np.abs(found[1] - expected[1]).max() < 2e-3 * np.abs(expected[1]).max()
 
 
 def test_overlapping_bins_vary_as_stated() -> None:
@@ -72,7 +98,7 @@ def test_plain_fit_is_least_squares() -> None:
     gains = truth[0] + time[:, None] * truth[1]
     strain = (gains[:, :, None] * columns).sum(axis=1)
     inner = products(np.concatenate([columns, strain[:, None]], axis=1), np.ones(BINS))
-    sums = moments(inner, np.ones((1, seconds)), time)
+    (sums,) = moments(inner[None], np.ones((1, 1, seconds)), time[None])
     for level, slope in (
         plain_fit(sums, np.ones(1)),
         fit(sums, np.ones(1), np.full(1, 1e-12)),
@@ -91,7 +117,7 @@ def test_what_is_chance_is_shrunk_to_a_fiftieth() -> None:
     for seed in range(300):
         columns, strain = noise((16, 2, BINS), 2 * seed), noise((16, 1, BINS), 2 * seed + 1)
         inner = products(np.concatenate([columns, strain], axis=1), np.ones(BINS))
-        sums = moments(inner, np.ones((1, 16)), np.arange(16) / 16 - 1)
+        (sums,) = moments(inner[None], np.ones((1, 1, 16)), np.arange(16)[None] / 16 - 1)
         energy = sums[0, 0, :2, :2]
         for into, (level, _) in (
             (left, fit(sums, np.zeros(1), np.ones(1))),
@@ -111,7 +137,7 @@ def test_two_groups_that_are_the_same_share_and_one_that_is_silent_has_nothing(
     column = noise((16, 1, BINS), 5)
     rows = [column, factor * column, np.zeros((16, 1, BINS)), 0.8j * column]
     inner = products(np.concatenate(rows, axis=1), np.ones(BINS))
-    sums = moments(inner, np.ones((1, 16)), np.arange(16) / 16 - 1)
+    (sums,) = moments(inner[None], np.ones((1, 1, 16)), np.arange(16)[None] / 16 - 1)
     level, slope = fit(sums, np.ones(1), np.full(1, 1e-6))
     assert level[0, 0] + factor * level[0, 1] == pytest.approx(0.8j, abs=1e-5)
     assert level[0, 2] == slope[0, 2] == 0
@@ -161,12 +187,11 @@ def test_glitches_are_not_trusted() -> None:
     spectra = np.stack([5 * noise((64, BINS), 1), noise((64, BINS), 2)], axis=1)
     spectra[20, 1] *= 30  # in the strain
     spectra[40, 0] *= 300  # in the witness
-    said = evidence(spectra, np.arange(-65.0, -1.0), np.ones(1), unit=4)
-    assert said is not None
-    assert said.trust[20] < 1e-3
-    assert said.trust[40] < 1e-6
+    said = said_by(spectra, np.ones(1))
+    assert said.trust[0, 20] < 1e-3
+    assert said.trust[0, 40] < 1e-6
     assert np.median(said.trust) == 1.0
-    assert said.noise == pytest.approx(OVERLAP, rel=0.1)
+    assert said.noise[0] == pytest.approx(OVERLAP, rel=0.1)
 
 
 def test_no_group_becomes_louder_than_the_bound() -> None:
@@ -174,13 +199,12 @@ def test_no_group_becomes_louder_than_the_bound() -> None:
     spectra = np.stack(
         [5 * noise((16, BINS), 1), 1e4 * noise((16, BINS), 2), noise((16, BINS), 3)], 1
     )
-    said = evidence(spectra, np.arange(-17.0, -1.0), np.array([1.0, 0.0]), unit=4)
-    assert said is not None
     anchors = np.array([1.0, 0.0])
+    said = said_by(spectra, anchors)
     wild = 10.0 ** random.uniform(-3, 3, (40, 2)) * np.exp(2j * np.pi * random.random((40, 2)))
     wild[:, 1] *= 1e-3
-    found = limited(said, wild, anchors, 4.0)
-    loud = np.sqrt(said.trust @ said.products.diagonal(axis1=1, axis2=2).real[:, :2])
+    (found,) = limited(said, wild[None], anchors[None], 4.0)
+    loud = np.sqrt(said.trust[0] @ said.products[0].diagonal(axis1=1, axis2=2).real[:, :2])
     part = np.abs(anchors + found) * loud / loud[0]
     assert part.max() == pytest.approx(4.0)
     assert (part <= 4.0 + 1e-9).all()

@@ -10,7 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.settings import FEATURES, AdaptSettings, Member
+from deepclean.core.adapt.spectra import SECONDS as LENGTH
+from deepclean.core.adapt.spectra import transform
+from deepclean.core.adapt.tracker import Pushed, TrackerState, push_all
 from tests.helpers.adapted_stream import (
     ALONE,
     RATE,
@@ -23,6 +27,7 @@ from tests.helpers.adapted_stream import (
     floor,
     run,
     same,
+    tracker,
     two_groups,
 )
 
@@ -145,7 +150,6 @@ def test_equal_last_seconds_give_equal_gains_whatever_was_before() -> None:
 def test_a_skipped_second_is_an_unusable_one() -> None:
     # The tracker is pushed on with a gap in time; `run` pushes each second.
     from deepclean.core.adapt.spectra import transform
-    from deepclean.core.adapt.tracker import TrackerState
     from tests.helpers.adapted_stream import tracker
 
     streams = replace(two_groups(40), unusable=frozenset(range(20, 25)))
@@ -169,7 +173,6 @@ def test_a_skipped_second_is_an_unusable_one() -> None:
 
 def test_a_state_is_never_changed() -> None:
     from deepclean.core.adapt.spectra import transform
-    from deepclean.core.adapt.tracker import TrackerState
     from tests.helpers.adapted_stream import tracker
 
     streams = two_groups(30)
@@ -235,3 +238,41 @@ def test_the_stated_memory() -> None:
 def test_settings_that_cannot_be(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"second|home"):
         AdaptSettings(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_what_is_learnt_together_is_learnt_alone(kind: str) -> None:
+    """The gains of a coupling do not depend on which others are learnt with it, bit for bit."""
+    every = [two_groups(40, seed) for seed in range(5)]
+    learner = tracker(every[0], ALL[kind])
+
+    def seen(streams: Streams, second: int) -> tuple[Complex, Complex] | None:
+        # The second coupling has a gap, so for a while its window holds fewer seconds.
+        if streams is every[1] and 20 <= second < 23:
+            return None
+        part = slice(second * RATE, (second + LENGTH) * RATE)
+        strain = transform(streams.strain[part], RATE, learner.bins)
+        return strain, transform(streams.groups.real[:, part], RATE, learner.bins)
+
+    together = [TrackerState(START)] * len(every)
+    alone = list(together)
+    for second in range(38):
+        pushed = [
+            Pushed(learner, state, START + second, seen(streams, second))
+            for state, streams in zip(together, every, strict=True)
+        ]
+        together = push_all(pushed)
+        alone = [
+            push_all([one._replace(state=state)])[0]
+            for one, state in zip(pushed, alone, strict=True)
+        ]
+        for one, other in zip(together, alone, strict=True):
+            for left, right in zip(one.knots, other.knots, strict=True):
+                assert same(left.gains, right.gains)
+                assert same(left.deviations, right.deviations)
+                assert same(left.significance, right.significance)
+                assert (left.member, left.trust, left.whole) == (
+                    right.member,
+                    right.trust,
+                    right.whole,
+                )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepclean.core.block import Float64
-from deepclean.core.recent_spectra import HELD, RecentSpectra, Stretch
+from deepclean.core.recent_spectra import HELD, RecentSpectra, RecentStretch
 from deepclean.core.spectra import SEGMENT, asd
 from deepclean.core.time import NS, Span
 
@@ -16,9 +16,9 @@ LEVEL = 3e-23
 TIMES = np.arange(COUNT) / RATE
 
 
-def stretch(number: int, raw: Float64, cleaned: Float64, **estimates: Float64) -> Stretch:
+def stretch(number: int, raw: Float64, cleaned: Float64, **estimates: Float64) -> RecentStretch:
     start = number * SEGMENT
-    return Stretch(Span(start, start + SEGMENT), raw, cleaned, estimates)
+    return RecentStretch(Span(start, start + SEGMENT), raw, cleaned, estimates)
 
 
 def white(seed: int) -> Float64:
@@ -100,7 +100,7 @@ def test_memory_is_bounded() -> None:
 def test_groups_suit_any_rate_and_bands(rate: int, bands: list[tuple[float, float]]) -> None:
     found = RecentSpectra({"one": bands}, rate)
     flat = np.random.default_rng(3).standard_normal(2 * rate)
-    found.add(Stretch(Span(0, 2 * NS), flat, flat, {"one": flat}))
+    found.add(RecentStretch(Span(0, 2 * NS), flat, flat, {"one": flat}))
     for one in (found.whole(), found.near("one")):
         assert 0 < len(one.frequencies) <= 160
         assert len(one.raw) == len(one.cleaned) == len(one.frequencies)

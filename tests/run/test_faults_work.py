@@ -17,7 +17,7 @@ import torch
 from deepclean.config import Config
 from deepclean.core import reasons
 from deepclean.core.block import Block, CleanedBlock
-from deepclean.core.engine.coupling import CouplingPipeline
+from deepclean.core.engine.coupling_pipeline import CouplingPipeline
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.intake import Intake
 from deepclean.core.products import State, render

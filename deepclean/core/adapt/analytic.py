@@ -13,7 +13,7 @@ quadrature needs the same window of the prediction and no more future.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,8 +57,11 @@ class AnalyticBandpass:
     def __init__(self, bandpass: Bandpass, rate: int, shape: Shape | None = None) -> None:
         self.settle_in = bandpass.settle_in
         taps = _impulse_response(bandpass)
-        self._in_phase = bandpass.apply if shape is None else _Fir(_taps(taps, rate, shape, 1.0))
-        self._quadrature = _Fir(_taps(taps, rate, shape, -1j))
+        self._exact = bandpass.apply if shape is None else None
+        in_phase = taps if shape is None else _taps(taps, rate, shape, 1.0)
+        self._taps = np.stack([in_phase, _taps(taps, rate, shape, -1j)])
+        # One window length has one transform.
+        self._spectra = lru_cache(maxsize=2)(partial(fft.rfft, self._taps))
 
     def apply(self, window: Float64) -> Complex:
         """Filter `(n + 2 * settle_in,)` real samples into the `(n,)` in the middle.
@@ -67,28 +70,52 @@ class AnalyticBandpass:
             The analytic signal. Without a shape its real part is bit for bit what the bandpass
             returns.
         """
-        analytic = np.empty(len(window) - 2 * self.settle_in, dtype=np.complex128)
-        analytic.real = self._in_phase(window)
-        analytic.imag = self._quadrature(window)
-        return analytic
+        in_phase, quadrature = self.parts(Transformed(window))
+        if self._exact is not None:
+            in_phase = self._exact(window)
+        return np.asarray(in_phase + 1j * quadrature)
 
+    def parts(self, window: Transformed) -> Float64:
+        """Filter a window into the samples in its middle.
 
-class _Fir:
-    """Convolution with taps of an odd number, centred; one window length has one transform."""
-
-    def __init__(self, taps: Float64) -> None:
-        self._taps = taps
-        self._spectrum = lru_cache(maxsize=2)(self._transform)
-
-    def __call__(self, window: Float64) -> Float64:
-        """Return what rests on whole taps: `len(taps) - 1` samples fewer than the window."""
-        size = fft.next_fast_len(len(window), real=True)
+        Returns:
+            The in-phase part and the quadrature, shape `(2, n)`.
+        """
+        in_phase, quadrature = self._spectra(window.size)
+        real, imaginary = window.spectra
+        both = np.stack([real * in_phase, real * quadrature])
+        if imaginary is not None:
+            # x + i y becomes I(x) + i Q(x) + i (I(y) + i Q(y)).
+            both[0] -= imaginary * quadrature
+            both[1] += imaginary * in_phase
         # Circular convolution wraps only into the samples that are cut off here.
-        filtered = fft.irfft(fft.rfft(window, size) * self._spectrum(size), size)
-        return np.asarray(filtered[len(self._taps) - 1 : len(window)], dtype=np.float64)
+        filtered = fft.irfft(both, window.size)[:, 2 * self.settle_in : window.length]
+        return np.asarray(filtered, dtype=np.float64)
 
-    def _transform(self, size: int) -> Complex:
-        return np.asarray(fft.rfft(self._taps, size))
+
+class Transformed:
+    """Samples that are transformed once, when the first of several filters asks.
+
+    Args:
+        samples: shape `(n,)`; complex where gains have turned them.
+
+    Attributes:
+        length: the number of samples.
+        size: of the transform.
+    """
+
+    def __init__(self, samples: Float64 | Complex) -> None:
+        self.samples = samples
+        self.length = len(samples)
+        self.size = fft.next_fast_len(self.length, real=True)
+
+    @cached_property
+    def spectra(self) -> tuple[Complex, Complex | None]:
+        """The transforms of the real and of the imaginary part; None where there is none."""
+        real = fft.rfft(self.samples.real, self.size)
+        if not np.iscomplexobj(self.samples):
+            return real, None
+        return real, fft.rfft(self.samples.imag, self.size)
 
 
 def _impulse_response(bandpass: Bandpass) -> Float64:

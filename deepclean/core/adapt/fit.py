@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 
 from deepclean.core.adapt.analytic import Complex
-from deepclean.core.adapt.spectra import best, inverse_root
+from deepclean.core.adapt.spectra import as_reals, best, inverse_root, squared
 from deepclean.core.block import Float64
 
 SHRINK = 3.0
@@ -36,19 +36,19 @@ def moments(products: Complex, weights: Float64, times: Float64) -> Complex:
     """Return the sums of inner products with the weights `w`, `w t` and `w t^2`.
 
     Args:
-        products: of each second, shape `(n, G + 1, G + 1)`.
-        weights: of each member and second, shape `(M, n)`.
-        times: of the seconds, shape `(n,)`.
+        products: of each coupling and second, shape `(C, n, G + 1, G + 1)`.
+        weights: of each member, shape `(C, M, n)`.
+        times: of the seconds, shape `(C, n)`.
 
     Returns:
-        Shape `(M, 3, G + 1, G + 1)`.
+        Shape `(C, M, 3, G + 1, G + 1)`.
     """
-    count, size, _ = products.shape
-    powers = weights[:, None] * np.stack([np.ones(count), times, times**2])
+    couplings, count, size, _ = products.shape
+    later = weights * times[:, None]
+    weighted = np.stack([weights, later, later * times[:, None]], axis=2)
     # As real numbers: half the work of a complex product.
-    flat = np.ascontiguousarray(products).view(np.float64).reshape(count, -1)
-    summed = powers.reshape(-1, count) @ flat
-    return np.asarray(summed.view(np.complex128).reshape(len(weights), 3, size, size))
+    summed = weighted.reshape(couplings, -1, count) @ as_reals(products)
+    return np.asarray(summed.view(np.complex128).reshape(couplings, -1, 3, size, size))
 
 
 def plain_fit(sums: Complex, sloped: Float64) -> tuple[Complex, Complex]:
@@ -93,7 +93,7 @@ def _unit_basis(energy: Complex) -> Complex:
     A direction without energy has a column of zeros. The matrix is scaled to a unit diagonal first,
     so the groups' units do not matter.
     """
-    scale = inverse_root(energy.diagonal(axis1=1, axis2=2).real)
+    scale = inverse_root(energy.diagonal(axis1=1, axis2=2))
     values, vectors = np.linalg.eigh(energy * (scale[:, :, None] * scale[:, None, :]))
     root = inverse_root(np.where(values > _SILENT * values[:, -1:], values, 0.0))
     return np.asarray(scale[:, :, None] * vectors * root[:, None, :])
@@ -101,6 +101,6 @@ def _unit_basis(energy: Complex) -> Complex:
 
 def _shrunk(estimates: Complex, noise: Float64) -> Complex:
     """Return estimates of shape `(M, G, 1)` times their positive-part James-Stein factors."""
-    size = np.abs(estimates) ** 2
+    size = squared(estimates)
     kept = np.maximum(size - SHRINK * noise[:, None, None], 0.0)
     return np.asarray(estimates * (kept / np.where(size > 0, size, 1.0)))

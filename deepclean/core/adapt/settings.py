@@ -76,6 +76,11 @@ class AdaptSettings:
         return SECONDS // 2 - self.lag
 
     @property
+    def lengths(self) -> NDArray[np.float64]:
+        """Seconds of each member."""
+        return np.array([float(member.seconds) for member in self.members])
+
+    @property
     def sloped(self) -> NDArray[np.float64]:
         """1 for each member with a slope, 0 for one without."""
         return np.array([float(member.slope) for member in self.members])

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from deepclean.core.adapt.analytic import Complex
+from deepclean.core.adapt.analytic import Complex, derivative
 from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64
 
@@ -80,6 +80,36 @@ def transform(samples: Float64, rate: int, bins: Bins) -> Complex:
     return np.asarray(fft.rfft(samples * _hann(SECONDS * rate))[..., bins] / rate)
 
 
+def transform_with_slope(samples: Float64, rate: int, bins: Bins, band: Band) -> Complex:
+    """Return the transforms of an estimate and of its derivative over the frequency.
+
+    The second group (`analytic.derivative`) is `d = e' / (pi i W) - (f_1 + f_2) e / W`, for a band
+    of width `W = f_2 - f_1`. The window `w` of length `T` and the transform `R` without a window
+    give its transform without the signal itself. By parts,
+
+        FT(w e') = 2 pi i f FT(w e) - FT(w' e),
+        FT(w e) = R(f) / 2 - (R(f - 1/T) + R(f + 1/T)) / 4,
+        FT(w' e) = pi / (2 i T) (R(f - 1/T) - R(f + 1/T)),    w' = pi / T sin(2 pi t / T),
+
+    so that `FT(w d)` is the shape times `FT(w e)`, plus `(R(f - 1/T) - R(f + 1/T)) / (2 W T)`.
+
+    Args:
+        samples: of the bandpassed estimate, shape `(2 * rate,)`.
+        rate: samples per second.
+        bins: of `band_bins`.
+        band: from the lowest to the highest of the coupling's bands, Hz.
+
+    Returns:
+        Shape `(2, B)`.
+    """
+    low, high = band
+    every = fft.rfft(samples) / rate
+    below, above = every[bins - 1], every[bins + 1]
+    estimate = every[bins] / 2 - (below + above) / 4
+    shape = derivative(low, high)(bins / SECONDS)
+    return np.stack([estimate, shape * estimate + (below - above) / (2 * SECONDS * (high - low))])
+
+
 @lru_cache(maxsize=8)
 def _hann(count: int) -> Float64:
     return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(count) / count))
@@ -95,8 +125,37 @@ def products(spectra: Complex, weights: Float64) -> Complex:
     Returns:
         Shape `(n, G, G)`.
     """
-    whitened = spectra * np.sqrt(weights)
+    whitened = _scaled(spectra, np.sqrt(weights))
     return np.asarray(whitened.conj() @ whitened.swapaxes(1, 2))
+
+
+def _scaled(spectra: Complex, factors: Float64) -> Complex:
+    """Return spectra of shape `(..., B)` times a factor for each bin, shape `(B,)`."""
+    # A product of real numbers: that of a complex with a real number takes three times as long.
+    parts = np.ascontiguousarray(spectra).view(np.float64) * factors.repeat(2)
+    return np.asarray(parts.view(np.complex128))
+
+
+def as_reals(products: Complex) -> Float64:
+    """Return matrices of shape `(..., k, k)` as real numbers, shape `(..., 2 k^2)`.
+
+    Real and imaginary parts alternate. It is a view where the matrices are contiguous.
+    """
+    flat = np.ascontiguousarray(products).view(np.float64)
+    return flat.reshape(*products.shape[:-2], -1)
+
+
+def powers(vectors: Complex) -> Float64:
+    """Return what gives `x^H A x` of Hermitian matrices `A`: its product with `as_reals(A)`.
+
+    Args:
+        vectors: `x`, shape `(..., k)`.
+
+    Returns:
+        Shape `(..., 2 k^2)`.
+    """
+    # x^H A x = sum_ij Re(x_i* x_j A_ij), which is the sum over the parts of (x_i x_j*) and A_ij.
+    return as_reals(vectors[..., :, None] * vectors[..., None, :].conj())
 
 
 def best(products: Complex) -> Complex:
@@ -108,17 +167,23 @@ def best(products: Complex) -> Complex:
     Returns:
         Shape `(n, G)`; 0 for a group without energy.
     """
-    scale = inverse_root(products.diagonal(axis1=1, axis2=2).real[:, :-1])
+    groups = products.shape[-1] - 1
+    scale = inverse_root(products.diagonal(axis1=1, axis2=2)[:, :-1])
     unit = products[:, :-1, :-1] * (scale[:, :, None] * scale[:, None, :])
-    unit += _RIDGE * np.eye(unit.shape[1])
-    onto = scale * products[:, :-1, -1]
-    return scale * np.linalg.solve(unit, onto[..., None])[..., 0]
+    unit.reshape(len(unit), -1)[:, :: groups + 1] += _RIDGE
+    onto = scale[:, :, None] * products[:, :-1, -1:]
+    return np.asarray(scale * np.linalg.solve(unit, onto)[..., 0])
 
 
-def inverse_root(energy: Float64) -> Float64:
-    """Return `energy ** -0.5`, and 0 where there is none."""
-    some = energy > 0
-    return np.where(some, 1 / np.sqrt(np.where(some, energy, 1.0)), 0.0)
+def squared(values: Complex) -> Float64:
+    """Return the squared magnitude of each number."""
+    return np.asarray(values.real**2 + values.imag**2)
+
+
+def inverse_root(energy: Float64 | Complex) -> Float64:
+    """Return `energy ** -0.5`, and 0 where there is none; of complex numbers the real part's."""
+    some = energy.real > 0
+    return np.asarray(some / np.sqrt(np.where(some, energy.real, 1.0)))
 
 
 def median(values: Float64) -> Float64:
@@ -136,7 +201,8 @@ def unexplained(products: Complex) -> Float64:
 
 def less(values: Float64, limit: Float64 | float) -> Float64:
     """Return `min(1, limit / values)`."""
-    return np.asarray(np.divide(limit, values, out=np.ones_like(values), where=values > limit))
+    over = values > limit
+    return np.asarray(np.where(over, limit, 1.0) / np.where(over, values, 1.0))
 
 
 def whitening(spectra: Complex, unit: int, whole: Complex | None = None) -> Float64 | None:
@@ -153,23 +219,37 @@ def whitening(spectra: Complex, unit: int, whole: Complex | None = None) -> Floa
             long unit a second of which one gain on the whole leaves much counts less. None: a unit
             with a glitch is few among the others.
     """
-    count, size, bins = spectra.shape
-    smooth = _over_bins(median(np.abs(spectra[:, -1]) ** 2))
+    count, _, bins = spectra.shape
+    smooth = _over_bins(median(squared(spectra[:, -1])))
     if not (smooth > 0).all():
         return None
-    seen = spectra
+    units = _in_units(_scaled(spectra, 1 / np.sqrt(smooth)), unit)
+    seen = units
     if whole is not None:
         left = unexplained(products(whole, 1 / smooth))
-        seen = spectra * less(left, LOUD * median(left))[:, None, None]
-    # Bins of all transforms of a unit beside one another.
-    units = seen.reshape(-1, unit, size, bins).swapaxes(1, 2).reshape(-1, size, unit * bins)
-    inner = products(units, np.tile(1 / smooth, unit))
-    gains = np.concatenate([-best(inner), np.ones((len(inner), 1))], axis=1)
-    rest = (gains[:, None, None] @ spectra.reshape(-1, unit, size, bins)).reshape(count, bins)
+        share = less(left, LOUD * median(left)).reshape(-1, 1, unit)
+        seen = units * share.repeat(bins, axis=2)
+    gains = best(seen.conj() @ seen.swapaxes(1, 2))
+    rest = units[:, -1] - (gains[:, None] @ units[:, :-1])[:, 0]
     # The median of an exponential distribution is log 2 times its mean.
-    own = median(np.abs(rest) ** 2) / (log(2) * smooth)
+    own = median(squared(rest).reshape(count, bins)) / log(2)
     own = smooth * (count * own + _PRIOR * _over_bins(own)) / (count + _PRIOR)
     return 1 / own if (own > 0).all() else None
+
+
+def _in_units(spectra: Complex, unit: int) -> Complex:
+    """Return spectra with the bins of all transforms of a unit beside one another.
+
+    Args:
+        spectra: shape `(n, G, B)`.
+        unit: transforms in a unit.
+
+    Returns:
+        Shape `(n / unit, G, unit * B)`.
+    """
+    _, size, bins = spectra.shape
+    units = spectra.reshape(-1, unit, size, bins).swapaxes(1, 2)
+    return np.asarray(units.reshape(-1, size, unit * bins))
 
 
 def _over_bins(floor: Float64) -> Float64:

@@ -6,8 +6,9 @@ nothing drifts, and two trackers that saw the same last seconds agree bit for bi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,15 @@ from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.knot import HELD, Knot
 from deepclean.core.adapt.settings import AdaptSettings, most_gains
 from deepclean.core.adapt.spectra import Bins
-from deepclean.core.adapt.window import choose, does_harm, evidence, limited, members
+from deepclean.core.adapt.window import (
+    Window,
+    choose,
+    does_harm,
+    evidence,
+    limited,
+    members,
+    window,
+)
 from deepclean.core.block import Float64
 
 
@@ -59,7 +68,6 @@ class Tracker:
         self.anchors = np.array(anchors, dtype=np.float64)
         self._response = response
 
-    @np.errstate(over="ignore", invalid="ignore")
     def push(
         self, state: TrackerState, second: int, strain: Complex, groups: Complex, usable: bool
     ) -> TrackerState:
@@ -76,52 +84,158 @@ class Tracker:
         Raises:
             ValueError: the second was pushed before.
         """
-        if second < state.next:
-            raise ValueError(f"GPS second {second} was pushed before")
-        for skipped in range(max(state.next, second - self.settings.memory), second):
-            state = self._advance(state, skipped, None)
+        seen = (strain, groups) if usable else None
+        return push_all([Pushed(self, state, second, seen)])[0]
+
+    def row(self, strain: Complex, groups: Complex) -> Complex | None:
+        """Return the spectra of the groups and of what the anchors leave, shape `(G + 1, B)`.
+
+        None where they are no numbers.
+        """
         row = np.concatenate([groups, (strain * self._response - self.anchors @ groups)[None]])
         # What is so great that its power is no number is as good as missing.
-        usable = usable and bool(np.isfinite(np.vdot(row, row)))
-        return self._advance(state, second, row if usable else None)
+        return row if np.isfinite(np.vdot(row, row)) else None
 
-    def _advance(self, state: TrackerState, second: int, row: Complex | None) -> TrackerState:
-        settings = self.settings
-        rows = state.rows + (((second, row),) if row is not None else ())
-        while rows and rows[0][0] <= second - settings.window:
-            rows = rows[1:]
-        at = second + settings.lag
-        knots = state.knots
-        if at % settings.cadence == 0:
-            while knots and knots[0].second < at - settings.kept:
-                knots = knots[1:]
-            knots += (self._knot(rows, knots, at),)
-        return TrackerState(second + 1, rows, knots)
 
-    def _knot(
-        self, rows: tuple[tuple[int, Complex], ...], knots: tuple[Knot, ...], at: int
-    ) -> Knot:
-        settings, groups = self.settings, len(self.anchors)
+class Pushed(NamedTuple):
+    """One more transform of one tracker.
+
+    Args:
+        tracker: that takes it.
+        state: as it was.
+        second: GPS second at which the transform begins.
+        seen: transforms of the strain and of the groups; None where they are not usable.
+    """
+
+    tracker: Tracker
+    state: TrackerState
+    second: int
+    seen: tuple[Complex, Complex] | None
+
+
+def push_all(pushed: Sequence[Pushed]) -> list[TrackerState]:
+    """Return the states of several trackers, each after one more transform (`Tracker.push`).
+
+    The trackers do not see one another. They share the calls into the linear algebra, so that many
+    cost little more than one.
+    """
+    states: list[TrackerState] = []
+    for tracker, state, second, _ in pushed:
+        if second < state.next:
+            raise ValueError(f"GPS second {second} was pushed before")
+        states.append(state)
+        for skipped in range(max(state.next, second - tracker.settings.memory), second):
+            states[-1:] = _advance([tracker], states[-1:], [skipped], [None])
+    trackers, _, seconds, seen = zip(*pushed, strict=True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = [
+            None if one is None else tracker.row(*one)
+            for tracker, one in zip(trackers, seen, strict=True)
+        ]
+    return _advance(trackers, states, seconds, rows)
+
+
+def _advance(
+    trackers: Sequence[Tracker],
+    states: Sequence[TrackerState],
+    seconds: Sequence[int],
+    rows: Sequence[Complex | None],
+) -> list[TrackerState]:
+    """Return states after one more second each, usable or not, with the knots that are due."""
+    later: list[TrackerState] = []
+    due: list[tuple[int, Moment]] = []
+    for tracker, state, second, row in zip(trackers, states, seconds, rows, strict=True):
+        kept = state.rows + (((second, row),) if row is not None else ())
+        while kept and kept[0][0] <= second - tracker.settings.window:
+            kept = kept[1:]
+        at = second + tracker.settings.lag
+        if at % tracker.settings.cadence == 0:
+            due.append((len(later), Moment(tracker, kept, state.knots, at)))
+        later.append(TrackerState(second + 1, kept, state.knots))
+    found = _knots([moment for _, moment in due])
+    for (place, (tracker, *_, at)), knot in zip(due, found, strict=True):
+        knots, oldest = later[place].knots, at - tracker.settings.kept
+        while knots and knots[0].second < oldest:
+            knots = knots[1:]
+        later[place] = replace(later[place], knots=(*knots, knot))
+    return later
+
+
+class Moment(NamedTuple):
+    """What the gains of one tracker at one moment are computed from.
+
+    Args:
+        tracker: whose gains they are.
+        rows: of the usable transforms, as of TrackerState.
+        knots: before this one.
+        at: GPS second of the knot.
+    """
+
+    tracker: Tracker
+    rows: tuple[tuple[int, Complex], ...]
+    knots: tuple[Knot, ...]
+    at: int
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _knots(moments: Sequence[Moment]) -> list[Knot]:
+    """Return the knot of each moment; those whose arrays have one shape are computed together."""
+    knots: dict[int, Knot] = {}
+    alike: dict[Hashable, list[tuple[int, Moment, Window]]] = {}
+    for number, moment in enumerate(moments):
+        tracker, rows, _, at = moment
         times = np.array([float(second - at + 1) for second, _ in rows])
         spectra = np.array([row for _, row in rows])
-        said = evidence(spectra, times, self.anchors, settings.unit)
-        if said is None:
-            none = np.zeros((len(settings.members), groups), dtype=np.complex128)
-            return Knot(at, self.anchors + none[0], 0, none[0].real, 0.0, none)
-        fitted, slopes = members(said, settings)
-        found = limited(said, fitted, self.anchors, settings.bound)
-        member = 0
-        if len(found) > 1:
-            past = np.zeros((settings.past, *found.shape), dtype=np.complex128)
-            for knot in knots[-settings.past :]:
-                if (ago := at - knot.second) <= len(past):
-                    past[ago - 1] = knot.deviations
-            member = choose(said, past, settings)
-        deviation = found[member]
-        trust = float(said.trust[-1]) if times[-1] == settings.newest else 0.0
-        if does_harm(said, spectra, deviation, slopes[member]):
-            member, deviation = HELD, np.zeros_like(deviation)
-        gains = self.anchors + deviation
-        significance = said.significance(deviation)
-        whole = said.whole(gains, self.anchors)
-        return Knot(at, gains, member, significance, trust, found, whole)
+        seen = window(spectra, times, tracker.anchors, tracker.settings.unit)
+        if seen is None:
+            knots[number] = _nothing(tracker, at)
+        else:
+            key = (tracker.settings, seen.inner.shape, seen.whole is None)
+            alike.setdefault(key, []).append((number, moment, seen))
+    for group in alike.values():
+        numbers, together, windows = zip(*group, strict=True)
+        knots.update(zip(numbers, _learnt(together, windows), strict=True))
+    return [knots[number] for number in range(len(moments))]
+
+
+def _nothing(tracker: Tracker, at: int) -> Knot:
+    """Return the knot of a window that says nothing."""
+    none = np.zeros((len(tracker.settings.members), len(tracker.anchors)), dtype=np.complex128)
+    return Knot(at, tracker.anchors + none[0], 0, none[0].real, 0.0, none)
+
+
+def _learnt(moments: Sequence[Moment], windows: Sequence[Window]) -> Iterator[Knot]:
+    """Yield the knots of windows of one shape."""
+    settings = moments[0].tracker.settings
+    said = evidence(windows, settings.unit)
+    anchors = np.stack([moment.tracker.anchors for moment in moments])
+    fitted, slopes = members(said, settings)
+    found = limited(said, fitted, anchors, settings.bound)
+    chosen = np.zeros(len(moments), dtype=np.intp)
+    if found.shape[1] > 1:
+        past = np.zeros((len(moments), settings.past, *found.shape[1:]), dtype=np.complex128)
+        # With several members there is a knot each second.
+        for one, moment in zip(past, moments, strict=True):
+            before = [knot.deviations for knot in moment.knots[: -settings.past - 1 : -1]]
+            one[: len(before)] = before
+        chosen = choose(said, past, settings)
+    every = np.arange(len(moments))
+    deviations, slopes = found[every, chosen], slopes[every, chosen]
+    harmful = [
+        does_harm(*each) for each in zip(windows, said.trust, deviations, slopes, strict=True)
+    ]
+    deviations[harmful] = 0.0
+    chosen[harmful] = HELD
+    gains = anchors + deviations
+    significance, whole = said.significance(deviations), said.whole(gains, anchors)
+    newest = np.where(said.times[:, -1] == settings.newest, said.trust[:, -1], 0.0)
+    for i, moment in enumerate(moments):
+        yield Knot(
+            moment.at,
+            gains[i],
+            int(chosen[i]),
+            significance[i],
+            float(newest[i]),
+            found[i],
+            complex(whole[i]),
+        )

@@ -1,10 +1,18 @@
-"""What the seconds of a window say about the gains, for windows of several lengths at once."""
+"""What the seconds of a window say about the gains, for windows of several lengths at once.
+
+One moment of several couplings is computed together: every array has the couplings along its first
+axis, `C` of them, with as many groups and seconds each. No number of one coupling enters another's.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.fit import fit, moments, plain_fit
@@ -12,10 +20,13 @@ from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.adapt.spectra import (
     LOUD,
     OVERLAP,
+    as_reals,
     inverse_root,
     less,
     median,
+    powers,
     products,
+    squared,
     unexplained,
     whitening,
 )
@@ -44,123 +55,192 @@ _HARM = 0.95
 """Part of what the band is worth to a search that learnt gains must keep, or they are not used."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class Window(NamedTuple):
+    """The usable seconds of one coupling's window, oldest first.
+
+    Args:
+        spectra: of the groups and of what the anchors leave, shape `(n, G + 1, B)`.
+        times: middle of each second's transform, in whole seconds from the knot, shape `(n,)`.
+        inner: inner products of the rows of `spectra` in units of the floor's power in a bin, shape
+            `(n, G + 1, G + 1)`.
+        whole: the same of the model's whole estimate and of what the anchors leave, shape
+            `(n, 2, 2)`; None where each second has bins enough for gains of its own.
+    """
+
+    spectra: Complex
+    times: Float64
+    inner: Complex
+    whole: Complex | None
+
+
+@dataclass(frozen=True, slots=False, eq=False)
 class Evidence:
-    """What the usable seconds of a window say, in units of the floor's power in a bin.
+    """What the usable seconds of windows say, in units of the floor's power in a bin.
 
     Args:
         products: inner products of the groups and of what the anchors leave, shape
-            `(n, G + 1, G + 1)`.
-        trust: the weight of each second by itself, shape `(n,)`.
-        times: middle of each second's transform, in whole seconds from the knot, shape `(n,)`.
-        freedom: bins of a transform less those that the groups take.
-        noise: variance by chance of a direction of unit energy.
+            `(C, n, G + 1, G + 1)`.
+        trust: the weight of each second by itself, shape `(C, n)`.
+        times: middle of each second's transform, in whole seconds from the knot, shape `(C, n)`.
+        freedom: bins of a transform less those that the groups take, shape `(C,)`.
+        noise: variance by chance of a direction of unit energy, shape `(C,)`.
     """
 
     products: Complex
     trust: Float64
     times: Float64
-    freedom: float
-    noise: float
+    freedom: Float64
+    noise: Float64
 
-    def significance(self, deviation: Complex) -> Float64:
-        """Return the energy of what each group's change of gain subtracts, in units of chance's."""
-        energy = self.trust @ self.products.diagonal(axis1=1, axis2=2).real[:, :-1]
-        return np.asarray(np.abs(deviation) ** 2 * energy / self.noise)
+    @cached_property
+    def energy(self) -> Complex:
+        """The inner products of the groups, summed over the window, shape `(C, G, G)`."""
+        summed = self.trust[:, None] @ as_reals(self.products)
+        size = self.products.shape[-1]
+        return np.asarray(summed.view(np.complex128).reshape(-1, size, size)[:, :-1, :-1])
 
-    def whole(self, gains: Complex, anchors: Float64) -> complex:
-        """Return the gain of the estimate as a whole: `<e, sum_g gain_g e_g> / <e, e>`.
+    def significance(self, deviations: Complex) -> Float64:
+        """Return the energy of what each group's change of gain subtracts, in units of chance's.
+
+        Args:
+            deviations: of the gains from the anchors, shape `(C, G)`; so is the result.
+        """
+        energy = self.energy.diagonal(axis1=1, axis2=2).real
+        return np.asarray(squared(deviations) * energy / self.noise[:, None])
+
+    def whole(self, gains: Complex, anchors: Float64) -> Complex:
+        """Return the gains of the estimates as wholes: `<e, sum_g gain_g e_g> / <e, e>`.
 
         Here `e` is the model's estimate, the sum of the groups under their anchors.
+
+        Args:
+            gains: shape `(C, G)`.
+            anchors: shape `(C, G)`.
+
+        Returns:
+            Shape `(C,)`; 1 where the estimate is silent.
         """
-        onto = anchors @ np.einsum("k,kgh->gh", self.trust, self.products)[:-1, :-1]
-        energy = (onto @ anchors).real
-        return complex(onto @ gains / energy) if energy > 0 else 1.0
+        onto = (anchors[:, None] @ self.energy)[:, 0]
+        energy = (onto * anchors).sum(axis=1).real
+        some = energy > 0
+        return np.where(some, (onto * gains).sum(axis=1) / np.where(some, energy, 1.0), 1.0)
 
 
-def evidence(spectra: Complex, times: Float64, anchors: Float64, unit: int) -> Evidence | None:
-    """Return what a window says; None where it says nothing.
+def window(spectra: Complex, times: Float64, anchors: Float64, unit: int) -> Window | None:
+    """Return the inner products of a window's seconds; None where it says nothing.
 
-    A second is trusted by what it holds itself: less where even its own best gains leave much (a
-    glitch in the strain does that, a drift does not), and where a group is far louder than usual (a
-    glitch in a witness). Where a second has too few bins for gains of its own it has one, on the
-    whole estimate.
+    Where a second has too few bins for gains of its own it has one, on the whole estimate.
 
     Args:
-        spectra: of the groups and of what the anchors leave, shape `(n, G + 1, B)`.
-        times: as of Evidence.
+        spectra: as of Window.
+        times: as of Window.
         anchors: of the groups, shape `(G,)`.
         unit: transforms that share their own best gains; the oldest that fill no unit are left out.
     """
     spectra, times = spectra[len(spectra) % unit :], times[len(times) % unit :]
     if len(spectra) < _FEWEST:
         return None
-    size, bins = spectra.shape[1:]
     whole = None
-    if bins <= 3 * size:
+    if spectra.shape[2] <= 3 * spectra.shape[1]:
         whole = np.stack([anchors @ spectra[:, :-1], spectra[:, -1]], axis=1)
     weights = whitening(spectra, unit, whole)
     if weights is None:
         return None
     inner = products(spectra, weights)
-    own = unexplained(inner if whole is None else products(whole, weights))
-    energy = inner.diagonal(axis1=1, axis2=2).real[:, :-1]
-    lever = (energy * inverse_root(median(energy)) ** 2).max(axis=1)
-    trust = (less(own, LOUD * median(own)) * less(lever, _LEVER)) ** 2
-    freedom = bins - (size - 1) / (1 if whole is None else unit)
-    return Evidence(inner, trust, times, freedom, OVERLAP * float(median(own)) / freedom)
+    return Window(spectra, times, inner, None if whole is None else products(whole, weights))
+
+
+def evidence(windows: Sequence[Window], unit: int) -> Evidence:
+    """Return what windows say that hold as many seconds and groups each.
+
+    A second is trusted by what it holds itself: less where even its own best gains leave much (a
+    glitch in the strain does that, a drift does not), and where a group is far louder than usual (a
+    glitch in a witness).
+
+    Args:
+        windows: of the couplings, all with `whole` or all without.
+        unit: as of `window`.
+    """
+    inner = np.stack([one.inner for one in windows])
+    size = inner.shape[-1]
+    seen, share = inner, 1
+    if windows[0].whole is not None:
+        seen, share = np.stack([one.whole for one in windows if one.whole is not None]), unit
+    rest = unexplained(seen.reshape(-1, *seen.shape[2:])).reshape(inner.shape[:2])
+    usual = median(rest.T)
+    energy = inner.diagonal(axis1=2, axis2=3)[:, :, :-1].real
+    lever = (energy * inverse_root(median(energy.swapaxes(0, 1)))[:, None] ** 2).max(axis=2)
+    trust = (less(rest, LOUD * usual[:, None]) * less(lever, _LEVER)) ** 2
+    freedom = np.array([one.spectra.shape[2] for one in windows]) - (size - 1) / share
+    times = np.stack([one.times for one in windows])
+    return Evidence(inner, trust, times, freedom, OVERLAP * usual / freedom)
 
 
 def members(said: Evidence, settings: AdaptSettings) -> tuple[Complex, Complex]:
     """Return each member's deviation from the anchors at the knot, and its change in a second.
 
-    Both have the shape `(M, G)`.
+    Both have the shape `(C, M, G)`.
 
     A second counts less where the window's own fit leaves much of it. So the few seconds after a
     step count less than their number, and when they are many, those before it do.
     """
-    count, newest = len(said.times), settings.newest
-    starts = said.times.searchsorted([newest + 1 - one.seconds for one in settings.members])
-    counts = count - starts
+    couplings, count = said.times.shape
+    newest, size = settings.newest, said.products.shape[-1]
+    # The first second of each member's window, by coupling.
+    inside = said.times[:, None] > (newest - settings.lengths)[:, None]
+    counts = inside.sum(axis=2)
     sloped = settings.sloped * (counts >= _FEWEST_SLOPE)
     times = said.times / settings.window
-    inside = np.arange(count) >= starts[:, None]
-    trust = said.trust * inside
-    level, slope = plain_fit(moments(said.products, trust, times), sloped)
-    left = remains(said.products, level[:, None] + times[:, None] * slope[:, None])
+    trust = said.trust[:, None] * inside
+
+    sums = moments(said.products, trust, times)
+    level, slope = plain_fit(sums.reshape(-1, *sums.shape[2:]), sloped.ravel())
+    shape = (couplings, len(settings.members), size - 1)
+    level, slope = level.reshape(shape), slope.reshape(shape)
+    left = _remains(said.products, level, slope, times)
     # The median of each window: seconds outside are sorted to the front.
-    middle = np.minimum(starts + counts // 2, count - 1)[:, None]
-    usual = np.take_along_axis(np.sort(np.where(inside, left, -1.0), axis=1), middle, axis=1)
+    middle = np.minimum(count - counts + counts // 2, count - 1)[:, :, None]
+    left = np.where(inside, np.maximum(left, 0.0), -1.0)
+    usual = np.maximum(np.take_along_axis(np.sort(left, axis=2), middle, axis=2), 0.0)
     sums = moments(said.products, trust * less(left, LOUD * usual) ** 2, times)
-    level, slope = fit(sums, sloped, OVERLAP * usual[:, 0] / said.freedom)
+    noise = OVERLAP * usual[:, :, 0] / said.freedom[:, None]
+    level, slope = fit(sums.reshape(-1, *sums.shape[2:]), sloped.ravel(), noise.ravel())
+    level, slope = level.reshape(shape), slope.reshape(shape)
     # Where the newest seconds say nothing the gains hold: no slope is followed further than usual.
-    found = level + min(0.0, (said.times[-1] - newest) / settings.window) * slope
+    last = np.minimum(0.0, (said.times[:, -1] - newest) / settings.window)
+    found = level + last[:, None, None] * slope
     # A window that is nearly empty says what home says.
-    found[counts < _FEWEST], slope[counts < _FEWEST] = found[0], slope[0]
+    empty = (counts < _FEWEST)[:, :, None]
+    found, slope = (np.where(empty, one[:, :1], one) for one in (found, slope))
     return np.asarray(found), np.asarray(slope / settings.window)
 
 
-def remains(inner: Complex, deviations: Complex) -> Float64:
-    """Return the power that gains leave in each second: `|s - E d|^2`.
+def _remains(inner: Complex, level: Complex, slope: Complex, times: Float64) -> Float64:
+    """Return the power that gains along a line leave in each second: `|s - E (l + m t)|^2`.
 
     Args:
-        inner: shape `(n, G + 1, G + 1)`.
-        deviations: of the gains from the anchors, shape `(M, n, G)`.
+        inner: shape `(C, n, G + 1, G + 1)`.
+        level: `l` of the deviations from the anchors, shape `(C, M, G)`.
+        slope: `m`, likewise.
+        times: `t` of the seconds, shape `(C, n)`.
 
     Returns:
-        Shape `(M, n)`.
+        Shape `(C, M, n)`.
     """
-    ones = np.ones((*deviations.shape[:2], 1))
-    return _energy(inner, np.concatenate([-deviations, ones], axis=2))
+    # With a = (-l, 1) and b = (-m, 0) this is (a + t b)^H A (a + t b).
+    start = np.concatenate([-level, np.ones((*level.shape[:2], 1))], axis=2)
+    along = np.concatenate([-slope, np.zeros((*slope.shape[:2], 1))], axis=2)
+    cross = start[..., :, None] * along[..., None, :].conj()
+    cross = as_reals(cross + cross.conj().swapaxes(2, 3))
+    couplings, count = inner.shape[:2]
+    terms = np.concatenate([powers(start), cross, powers(along)], axis=1)
+    terms = terms @ as_reals(inner).swapaxes(1, 2)
+    terms = terms.reshape(couplings, 3, -1, count)
+    time = times[:, None]
+    return np.asarray(terms[:, 0] + time * (terms[:, 1] + time * terms[:, 2]))
 
 
-def _energy(inner: Complex, columns: Complex) -> Float64:
-    """Return `x^H A x` for each `x` of shape `(M, n, G)`, with `A` of shape `(n, G, G)`."""
-    turned = (inner @ columns.transpose(1, 2, 0)).transpose(2, 0, 1)
-    return np.asarray((columns.conj() * turned).sum(axis=2).real)
-
-
-def choose(said: Evidence, past: Complex, settings: AdaptSettings) -> int:
+def choose(said: Evidence, past: Complex, settings: AdaptSettings) -> NDArray[np.intp]:
     """Return the member that left least in the last seconds; home, 0, unless beyond chance.
 
     Each second is judged by the gains that the member gave for it from what was before it. With the
@@ -168,26 +248,33 @@ def choose(said: Evidence, past: Complex, settings: AdaptSettings) -> int:
     variance `2 D^H R D` times the noise's.
 
     Args:
-        said: of the window.
+        said: of the windows.
         past: the members' deviations at the knots before this one, one each second, newest first,
-            shape `(K, M, G)`.
-        settings: of the tracker.
+            shape `(C, K, M, G)`.
+        settings: of the trackers.
+
+    Returns:
+        Shape `(C,)`.
     """
-    last = np.flatnonzero(said.times > settings.newest - settings.judged)
-    if not len(last):
-        return 0
+    # All seconds that may be judged are among the last so many.
+    last = min(settings.judged, said.times.shape[1])
+    times, inner = said.times[:, -last:], as_reals(said.products[:, -last:])
+    trust = said.trust[:, -last:] * (times > settings.newest - settings.judged)
     # The middle of a transform is a knot; `past` begins with the knot of 1 s ago.
-    ago = (-said.times[last]).astype(np.intp) - 1
-    inner, trust = said.products[last], said.trust[last]
-    deviations = past[ago].swapaxes(0, 1)
-    left = remains(inner, deviations)
-    better = ((left[0] - left) * trust).sum(axis=1)
-    between = _energy(inner[:, :-1, :-1], deviations - deviations[0])
-    chance = np.sqrt(2 * said.noise * (between * trust**2).sum(axis=1))
-    return int(np.argmax(np.where(better > _BEYOND * chance, better, 0.0)))
+    ago = np.minimum((-times).astype(np.intp) - 1, past.shape[1] - 1)
+    deviations = np.take_along_axis(past, ago[:, :, None, None], axis=1)
+    shape = (*deviations.shape[:3], 1)
+    left = powers(np.concatenate([-deviations, np.ones(shape)], axis=3)) @ inner[..., None]
+    change = np.concatenate([deviations - deviations[:, :, :1], np.zeros(shape)], axis=3)
+    between = powers(change) @ inner[..., None]
+    better = ((left[:, :, :1] - left)[..., 0] * trust[:, :, None]).sum(axis=1)
+    chance = np.sqrt(
+        2 * said.noise[:, None] * (between[..., 0] * trust[:, :, None] ** 2).sum(axis=1)
+    )
+    return np.asarray(np.argmax(np.where(better > _BEYOND * chance, better, 0.0), axis=1))
 
 
-def does_harm(said: Evidence, spectra: Complex, deviation: Complex, slope: Complex) -> bool:
+def does_harm(one: Window, trust: Float64, deviation: Complex, slope: Complex) -> bool:
     """Return whether a change of the gains leaves plainly more of the newest seconds than none.
 
     The fit takes away as much power as it can, and nearly all power may be in one line: a line that
@@ -196,22 +283,22 @@ def does_harm(said: Evidence, spectra: Complex, deviation: Complex, slope: Compl
     inverse of their power, so a bin with a line in it hardly counts.
 
     Args:
-        said: of the window.
-        spectra: as of `evidence`.
+        one: of the coupling.
+        trust: the weight of each second by itself, shape `(n,)`.
         deviation: of the gains from the anchors at the knot, shape `(G,)`.
         slope: its change in a second, shape `(G,)`.
     """
     if not deviation.any():
         return False
     # A glitch says nothing of the gains, so only seconds count that are trusted.
-    newest = np.flatnonzero(said.trust[-_RECENT:] > _TRUSTED) - min(_RECENT, len(said.trust))
+    newest = np.flatnonzero(trust[-_RECENT:] > _TRUSTED) - min(_RECENT, len(trust))
     if len(newest) < _FEWEST:
         return False
-    rows, changes = spectra[newest], deviation + said.times[newest, None] * slope
+    rows, changes = one.spectra[newest], deviation + one.times[newest, None] * slope
     fixed = rows[:, -1]
     adapted = fixed - (changes[:, None] @ rows[:, :-1])[:, 0]
-    powers = (np.sum(np.abs(one) ** 2, axis=0) for one in (fixed, adapted))
-    before, after = (float(np.sum(inverse_root(power) ** 2)) for power in powers)
+    left = (np.sum(squared(each), axis=0) for each in (fixed, adapted))
+    before, after = (float(np.sum(inverse_root(power) ** 2)) for power in left)
     return after < _HARM * before
 
 
@@ -223,17 +310,20 @@ def limited(said: Evidence, deviations: Complex, anchors: Float64, bound: float)
     can be worse, where two nearly cancel.
 
     Args:
-        said: of the window.
-        deviations: shape `(M, G)`.
-        anchors: shape `(G,)`.
+        said: of the windows.
+        deviations: shape `(C, M, G)`.
+        anchors: shape `(C, G)`.
         bound: how many times louder than the model's whole estimate a group's part may be.
     """
-    inner = np.einsum("k,kgh->gh", said.trust, said.products)[:-1, :-1]
-    whole = max(float((anchors @ inner @ anchors).real), 0.0)
-    limit = bound * np.maximum(np.sqrt(whole) * inverse_root(inner.diagonal().real), anchors)
+    whole = np.maximum((anchors[:, None] @ said.energy @ anchors[:, :, None]).real[:, 0], 0.0)
+    loud = inverse_root(said.energy.diagonal(axis1=1, axis2=2))
+    limit = (bound * np.maximum(np.sqrt(whole) * loud, anchors))[:, None]
+    anchors = anchors[:, None]
+    over = squared(anchors + deviations) > limit**2
+    if not over.any():
+        return deviations
     # |a + f d| = limit, solved for the factor f.
-    size, along = np.abs(deviations) ** 2, anchors * deviations.real
+    size, along = squared(deviations), anchors * deviations.real
     root = np.sqrt(along**2 + size * (limit**2 - anchors**2)) - along
-    over = np.abs(anchors + deviations) > limit
-    factor = np.where(over, root / np.where(over, size, 1.0), 1.0).min(axis=1)
-    return np.asarray(deviations * factor[:, None])
+    factor = np.where(over, root / np.where(over, size, 1.0), 1.0).min(axis=2)
+    return np.asarray(deviations * factor[:, :, None])

@@ -13,128 +13,132 @@ gains come first: the parts under them make up the estimate, which is then bandp
     parts -> spectra -> knots -> sum of the parts under their gains -> bandpass -> groups, as above
 
 The gains rest on the estimate and the strain before the gain and the gate, and strictly on seconds
-before those to which they are applied.
+before those to which they are applied. All versions learn a second together (`learn_together`),
+which costs a small part of what it costs one by one.
 
-While an operator freezes them (core.engine.controls) the knots from the first at or after the
+While an operator freezes them (core.engine.freezing) the knots from the first at or after the
 freeze's second on have the gains of that one. Learning goes on beside that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from deepclean.core.adapt.analytic import AnalyticBandpass, Complex, derivative
-from deepclean.core.adapt.apply import adapted
-from deepclean.core.adapt.knot import HELD, Knot
+from deepclean.core.adapt.analytic import AnalyticBandpass, Complex, Transformed, derivative
+from deepclean.core.adapt.apply import adapted, departed_noise, departing, departures
 from deepclean.core.adapt.settings import AdaptSettings
-from deepclean.core.adapt.spectra import SECONDS, band_bins, transform
-from deepclean.core.adapt.tracker import Tracker, TrackerState
+from deepclean.core.adapt.spectra import SECONDS, band_bins, transform, transform_with_slope
+from deepclean.core.adapt.tracker import Pushed, Tracker, TrackerState, push_all
 from deepclean.core.bandpass import Band, Bandpass
-from deepclean.core.block import Float64, Samples, Version
+from deepclean.core.block import Float64, Samples
 from deepclean.core.buffer import StreamBuffer
-from deepclean.core.control import Freeze
-from deepclean.core.engine.state import AdaptationState, HeldGains, HeldKey
+from deepclean.core.engine.freezing import hold, knots_around
+from deepclean.core.engine.state import AdaptationState
 from deepclean.core.gain import InvalidSpans
-from deepclean.core.time import NS, Span
+from deepclean.core.time import NS
 
 SpectrumOfSecond = Callable[[int], Complex | None]
 """Returns the strain's transform that begins at a GPS second; None where it is not usable."""
 
+Spectra = Callable[[Float64], Complex]
+"""Returns the groups' transforms, shape `(G, B)`, of two seconds of what a buffer holds."""
 
-class GroupGains:
-    """Learns and applies the gains of some groups.
+
+class Gains(NamedTuple):
+    """How the gains of some groups are learnt.
 
     Args:
         tracker: of the groups.
+        spectra: of the groups.
         rate: the model rate, Hz.
-        reach: the samples at the model rate by which a spoilt stretch of the estimate is stated
-            longer than what is learnt from is spoilt.
-        response: of the bandpass at the tracker's bins, for groups before the bandpass; None for
-            those behind it.
+        reach: nanoseconds by which a spoilt stretch of the estimate is stated longer than what is
+            learnt from is spoilt.
     """
 
-    def __init__(
-        self, tracker: Tracker, rate: int, reach: int, response: Float64 | None = None
-    ) -> None:
-        self.tracker, self.response = tracker, response
-        self.rate, self._reach = rate, reach * NS // rate
+    tracker: Tracker
+    spectra: Spectra
+    rate: int
+    reach: int
 
-    def begin(self, instant: int) -> AdaptationState:
-        """Return the state of a stream that begins at `instant` (GPS nanoseconds)."""
-        return AdaptationState(
-            StreamBuffer(len(self.tracker.anchors)), TrackerState(-(-instant // NS))
-        )
-
-    def learn(
+    def seen(
         self,
         state: AdaptationState,
-        groups: Float64,
-        first: int,
+        second: int,
         invalid: InvalidSpans,
         strain: SpectrumOfSecond,
-    ) -> None:
-        """Learn from every second that a hop completes.
+    ) -> tuple[Complex, Complex] | None:
+        """Return the transforms of strain and groups from a GPS second on; None if not usable."""
+        # A span in which the estimate is invalid begins `reach` before the first bandpassed
+        # sample that is spoilt. Those that spoil this second are all known by now; of those
+        # that begin in its last `reach` some may be, and they do not spoil it.
+        end = (second + SECONDS) * NS - self.reach
+        if invalid.overlapping(second * NS, end) or (spectrum := strain(second)) is None:
+            return None
+        samples = state.groups.read(second * self.rate, (second + SECONDS) * self.rate)
+        return spectrum[self.tracker.bins], self.spectra(samples)
 
-        Args:
-            state: the stream's state, to which the hop is added.
-            groups: the groups over the hop, real, shape `(groups, hop)`.
-            first: index of the hop's first sample at the model rate.
-            invalid: the spans in which the estimate is invalid.
-            strain: the strain's spectra.
-        """
-        rate = self.rate
-        state.groups.append(first, groups)
-        stop = (first + groups.shape[1]) // rate - SECONDS
-        for second in range(state.tracker.next, stop + 1):
-            # A span in which the estimate is invalid begins `reach` before the first bandpassed
-            # sample that is spoilt. Those that spoil this second are all known by now; of those
-            # that begin in its last `reach` some may be, and they do not spoil it.
-            end = (second + SECONDS) * NS - self._reach
-            spectrum = None if invalid.overlapping(second * NS, end) else strain(second)
-            if spectrum is None:
-                nothing = np.zeros((len(groups), len(self.tracker.bins)), dtype=np.complex128)
-                state.tracker = self.tracker.push(
-                    state.tracker, second, nothing[0], nothing, usable=False
-                )
-                continue
-            bins = self.tracker.bins
-            samples = state.groups.read(second * rate, (second + SECONDS) * rate)
-            spectra = transform(samples, rate, bins)
-            state.tracker = self.tracker.push(
-                state.tracker,
-                second,
-                spectrum[bins],
-                spectra if self.response is None else spectra * self.response,
-                usable=True,
-            )
-        state.groups.drop_before(state.tracker.next * rate)
-        self._hold(state)
 
-    def apply(self, state: AdaptationState, groups: Complex | Float64, first: int) -> Complex:
-        """Return the sum of some groups under their gains; they begin at index `first`."""
-        tracker, last = self.tracker, (first + groups.shape[1]) // self.rate
-        # From the knot at or before the first sample to the one at or after the last.
-        cadence = tracker.settings.cadence
-        knots = _knots_in_force(state, first // self.rate - cadence, last + cadence)
-        return adapted(groups, first, self.rate, knots, tracker.anchors, tracker.settings)
+class Lesson(NamedTuple):
+    """One version's gains that are to learn from all that was added to their buffer.
 
-    def _hold(self, state: AdaptationState) -> None:
-        """Note the gains that a freeze holds as soon as they are known."""
-        settings = self.tracker.settings
-        for freeze in state.freezes:
-            if freeze.start in state.held:
-                continue
-            second = -(-freeze.start // settings.cadence) * settings.cadence
-            known = [knot for knot in state.tracker.knots if knot.second == second]
-            if not known and state.tracker.next + settings.lag > second:
-                # The stream began too late for that knot: what the freeze holds is the anchors.
-                anchors = self.tracker.anchors.astype(np.complex128)
-                none = np.zeros((1, len(anchors)), dtype=np.complex128)
-                known = [Knot(second, anchors, HELD, none[0].real, 0.0, none)]
-            state.held.update((freeze.start, knot) for knot in known)
+    Args:
+        gains: that learn.
+        state: the stream's state.
+        stop: index after the last sample in the buffer.
+        invalid: the spans in which the estimate is invalid.
+    """
+
+    gains: Gains
+    state: AdaptationState
+    stop: int
+    invalid: InvalidSpans
+
+    @property
+    def due(self) -> bool:
+        """Whether the buffer holds another second."""
+        return self.state.tracker.next <= self.stop // self.gains.rate - SECONDS
+
+
+def learn_together(lessons: Sequence[Lesson], strain: SpectrumOfSecond) -> None:
+    """Learn from every second that is complete.
+
+    Args:
+        lessons: of several versions.
+        strain: the strain's spectra.
+    """
+    while due := [lesson for lesson in lessons if lesson.due]:
+        pushed = []
+        for gains, state, _, invalid in due:
+            second = state.tracker.next
+            seen = gains.seen(state, second, invalid, strain)
+            pushed.append(Pushed(gains.tracker, state.tracker, second, seen))
+        for lesson, tracker in zip(due, push_all(pushed), strict=True):
+            lesson.state.tracker = tracker
+    for gains, state, *_ in lessons:
+        state.groups.drop_before(state.tracker.next * gains.rate)
+        hold(gains.tracker, state)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bandpassed:
+    """A hop's estimate before it is adapted, with what the groups are made of.
+
+    Args:
+        estimate: bandpassed, shape `(n,)`.
+        first: index of its first sample.
+        window: the estimate before the bandpass, shape `(n + 2 * settle_in,)`; its imaginary part
+            is what gains have turned.
+        carriers: the standardised carriers over the same samples, one by one.
+    """
+
+    estimate: Float64
+    first: int
+    window: Transformed
+    carriers: Sequence[Samples]
 
 
 class Adaptation:
@@ -173,46 +177,60 @@ class Adaptation:
         if not bands:
             raise ValueError("a coupling whose gains are learnt needs its bands")
         self.carriers = list(carriers)
-        self.bins = band_bins(bands, rate)
+        bins = self.bins = band_bins(bands, rate)
+        self._rate = rate
+        self._bandpass = bandpass
         self._analytic = AnalyticBandpass(bandpass, rate)
-        low, high = min(band[0] for band in bands), max(band[1] for band in bands)
-        self._delay: AnalyticBandpass | None = None
+        band = min(low for low, _ in bands), max(high for _, high in bands)
+        self._slope: AnalyticBandpass | None = None
         if not self.carriers:
-            self._delay = AnalyticBandpass(bandpass, rate, derivative(low, high))
-        response = bandpass.response(self.bins / SECONDS)
+            self._slope = AnalyticBandpass(bandpass, rate, derivative(*band))
+        response = bandpass.response(bins / SECONDS)
         others = max(len(self.carriers), 1)
-        tracker = Tracker(settings, self.bins, response, [1.0] + [0.0] * others)
-        self._gains = GroupGains(tracker, rate, reach)
-        self._parts: GroupGains | None = None
+        tracker = Tracker(settings, bins, response, [1.0] + [0.0] * others)
+
+        def spectra(samples: Float64) -> Complex:
+            if self._slope is not None:
+                return transform_with_slope(samples[0], rate, bins, band)
+            return transform(samples, rate, bins)
+
+        late = reach * NS // rate
+        self._gains = Gains(tracker, spectra, rate, late)
+        self._parts: Gains | None = None
         if parts and settings.features is not None:
             # The gains at a sample are mixed with those of samples so far after it.
             if settings.features.guard * rate <= bandpass.settle_in + reach:
                 raise ValueError("the guard of the features' gains is shorter than the filters")
-            slow = Tracker(settings.features, self.bins, response, [1.0] * parts)
-            self._parts = GroupGains(slow, rate, reach, response)
+            slow = Tracker(settings.features, bins, response, [1.0] * parts)
+            self._parts = Gains(
+                slow, lambda samples: transform(samples, rate, bins) * response, rate, late
+            )
 
     def begin(self, instant: int) -> AdaptationState:
         """Return the state of a stream that begins at `instant` (GPS nanoseconds)."""
-        state = self._gains.begin(instant)
-        state.features = None if self._parts is None else self._parts.begin(instant)
+        first = TrackerState(-(-instant // NS))
+        state = AdaptationState(StreamBuffer(1 + len(self.carriers)), first)
+        if self._parts is not None:
+            features = StreamBuffer(len(self._parts.tracker.anchors))
+            state.features = AdaptationState(features, first)
         return state
 
-    def estimate(
+    def bandpassed(
         self,
         state: AdaptationState,
         prediction: Float64,
-        carriers: Samples,
+        carriers: Sequence[Samples],
         hop: tuple[int, int, int],
         invalid: InvalidSpans,
         strain: SpectrumOfSecond,
-    ) -> Float64:
-        """Return the bandpassed and adapted estimate, after learning from a hop, shape `(n,)`.
+    ) -> Bandpassed:
+        """Bandpass an estimate. The gains of its parts learn from the hop before.
 
         Args:
             state: the stream's state, to which the hop is added.
             prediction: the estimate before the bandpass, or its parts, shape
                 `(rows, n + 2 * settle_in)`.
-            carriers: the standardised carriers over the same samples, shape `(carriers, ...)`.
+            carriers: the standardised carriers over the same samples, one by one.
             hop: the index of the prediction's first sample at the model rate, of the hop's first
                 sample, and of the one after its last.
             invalid: the spans in which the estimate is invalid.
@@ -221,92 +239,49 @@ class Adaptation:
         first, start, stop = hop
         total: Float64 | Complex = summed(prediction)
         if self._parts is not None and state.features is not None:
-            inside = prediction[:, start - first : stop - first]
-            self._parts.learn(state.features, inside, start, invalid, strain)
-            total = self._parts.apply(state.features, prediction, first)
-        groups = self._groups(total, carriers)
+            state.features.groups.append(start, prediction[:, start - first : stop - first])
+            learn_together([Lesson(self._parts, state.features, stop, invalid)], strain)
+            tracker = self._parts.tracker
+            knots = knots_around(state.features, tracker, first, prediction.shape[1], self._rate)
+            total = adapted(prediction, first, self._rate, knots, tracker.anchors, tracker.settings)
         first += self._analytic.settle_in
-        inside = groups[:, start - first : stop - first].real
-        self._gains.learn(state, inside, start, invalid, strain)
-        return np.asarray(self._gains.apply(state, groups, first).real)
+        window = Transformed(total)
+        turned = np.iscomplexobj(total)
+        estimate = self._analytic.parts(window)[0] if turned else self._bandpass.apply(total.real)
+        rows = [estimate, *(self._bandpass.apply(one.astype(np.float64)) for one in carriers)]
+        inside = slice(start - first, stop - first)
+        state.groups.append(start, np.stack([row[inside] for row in rows]))
+        return Bandpassed(estimate, first, window, carriers)
 
-    def _groups(self, prediction: Float64 | Complex, carriers: Samples) -> Complex:
-        """Return the analytic signals of the groups, shape `(groups, n)`.
+    def lesson(self, state: AdaptationState, stop: int, invalid: InvalidSpans) -> Lesson:
+        """Return what the gains have to learn up to the sample of index `stop`."""
+        return Lesson(self._gains, state, stop, invalid)
 
-        Args:
-            prediction: shape `(n + 2 * settle_in,)`; its imaginary part is what gains have turned.
-            carriers: the standardised carriers over the same samples, shape `(carriers, ...)`.
-        """
-        groups = [_analytic(self._analytic, prediction)]
-        groups += [self._analytic.apply(np.asarray(one, dtype=np.float64)) for one in carriers]
-        if self._delay is not None:
-            groups.append(_analytic(self._delay, prediction))
-        return np.stack(groups)
+    def adapted(self, state: AdaptationState, made: Bandpassed) -> Float64:
+        """Return the adapted estimate, from the gains that are known, shape `(n,)`."""
+        tracker, estimate = self._gains.tracker, made.estimate
+        stretches = departures(
+            made.first,
+            len(estimate),
+            self._rate,
+            knots_around(state, tracker, made.first, len(estimate), self._rate),
+            tracker.anchors,
+            tracker.settings,
+        )
+        # A group whose gain is its anchor is not made at all.
+        which = departing(stretches)
+        if not len(which):
+            return estimate
+        windows = [made.window, *(Transformed(one.astype(np.float64)) for one in made.carriers)]
+        groups = [
+            self._slope.parts(windows[0])
+            if number and self._slope is not None
+            else self._analytic.parts(windows[number])
+            for number in which
+        ]
+        return estimate + departed_noise(np.stack(groups), stretches, which)
 
 
 def summed(prediction: Float64) -> Float64:
     """Return the sum of the rows of a prediction; one row is returned as it is."""
     return prediction[0] if len(prediction) == 1 else np.asarray(prediction.sum(axis=0))
-
-
-def _analytic(bandpass: AnalyticBandpass, prediction: Float64 | Complex) -> Complex:
-    """Return the analytic signal of `sum_f g_f x_f`, with real `x_f` and complex gains `g_f`.
-
-    The gains change slowly, so it is the analytic signal of `sum_f Re(g_f) x_f` plus `i` times that
-    of `sum_f Im(g_f) x_f`.
-    """
-    analytic = bandpass.apply(prediction.real)
-    if np.iscomplexobj(prediction):
-        analytic += 1j * bandpass.apply(prediction.imag)
-    return analytic
-
-
-def knots_over(state: AdaptationState | None, span: Span) -> tuple[Knot, ...] | None:
-    """Return the gains as of the end of each GPS second that a span touches.
-
-    None where the gains are fixed.
-    """
-    if state is None:
-        return None
-    return _knots_in_force(state, span.start // NS + 1, -(-span.end // NS))
-
-
-def _knots_in_force(state: AdaptationState, first: int, last: int) -> tuple[Knot, ...]:
-    """Return the knots from one GPS second to another, those in a freeze with what it holds."""
-    found = {knot.second: knot for knot in state.tracker.knots if first <= knot.second <= last}
-    for freeze in state.freezes:
-        held = state.held.get(freeze.start)
-        if held is not None:
-            seconds = range(max(first, held.second), min(last, freeze.stop) + 1)
-            found |= {second: replace(held, second=second) for second in seconds}
-    return tuple(found[second] for second in sorted(found))
-
-
-def set_freezes(
-    state: AdaptationState,
-    freezes: tuple[Freeze, ...],
-    version: Version,
-    held: Mapping[HeldKey, HeldGains],
-) -> None:
-    """Tell the gains of a version of the freezes, and of what they are known to hold."""
-    for features, part in _parts(state):
-        part.freezes = freezes
-        for freeze in freezes:
-            known = held.get((version, features, freeze.start))
-            if known is not None:
-                part.held[freeze.start] = known.knot
-
-
-def held_gains(state: AdaptationState | None, version: Version) -> Iterator[HeldGains]:
-    """Yield the gains of a version that its freezes hold."""
-    for features, part in _parts(state):
-        for start, knot in part.held.items():
-            yield HeldGains(version, features, start, knot)
-
-
-def _parts(state: AdaptationState | None) -> Iterator[tuple[bool, AdaptationState]]:
-    """Yield the states of a version's gains, and whether they are those of its features."""
-    if state is not None:
-        yield False, state
-        if state.features is not None:
-            yield True, state.features

@@ -21,8 +21,9 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.block import Float64
-from deepclean.core.engine.adaptation import SpectrumOfSecond, summed
-from deepclean.core.engine.coupling import Coupling, CouplingPipeline
+from deepclean.core.engine.adaptation import Bandpassed, SpectrumOfSecond
+from deepclean.core.engine.coupling import Coupling
+from deepclean.core.engine.coupling_pipeline import CouplingPipeline
 from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.missing import ALWAYS, Loss, Losses
 from deepclean.core.engine.schedule import EngineSettings, Schedule, resampled_in_gap
@@ -123,6 +124,7 @@ class ForecastingPipeline(CouplingPipeline):
         self._first_predicted = self.schedule.predicted_at_once(settings)[0]
         self._rest = slice(low - window[0], high - window[0])
         self._back = back(settings.model_rate)
+        self._learnt_ahead = 0
         # Half a hop at most. The next hop is spliced to this one's end as it was computed, without
         # a correction, so the correction must be over by then.
         length = min(settings.forecast.seam, settings.hop // 2)
@@ -134,15 +136,15 @@ class ForecastingPipeline(CouplingPipeline):
         # The splice's weight at the strain's rate (core.splice).
         self._falling = np.cos(0.5 * np.pi * np.arange(count) / count) ** 2
 
-    def compute(
+    def bandpassed(
         self,
         state: CouplingState,
         resampled: Mapping[str, Float64],
         first: int,
         step: int,
         strain: SpectrumOfSecond,
-    ) -> None:
-        """Compute hop `step` through all stages.
+    ) -> Bandpassed:
+        """Compute hop `step` up to the bandpass.
 
         Args:
             state: the version's streams, to which the hop is added.
@@ -150,6 +152,10 @@ class ForecastingPipeline(CouplingPipeline):
             first: index at which the window begins.
             step: the number of the hop, counted from GPS 0.
             strain: the strain's spectra, for the gains.
+
+        Returns:
+            The estimate from the samples before the hop that are compared, over the hop, to I + 1
+            samples after it, which the interpolation and the next hop read.
         """
         settings, schedule, before = self._settings, self.schedule, self._back
         hop, start = settings.hop_model, step * settings.hop_model
@@ -160,17 +166,24 @@ class ForecastingPipeline(CouplingPipeline):
         predicted = self._predict_with_rest(state, standardised, predicted_first, losses, told)
         low = start - before - schedule.settle_in - predicted_first
         high = start + hop + schedule.interpolation + 1 + schedule.settle_in - predicted_first
-        # fresh[j] stands at start - before + j: from the samples before the hop that are compared,
-        # over the hop, to I + 1 samples after it, which the interpolation and the next hop read.
-        if self.adaptation is None or state.adaptation is None:
-            fresh = self.coupling.bandpass.apply(summed(predicted[:, low:high]))
-        else:
-            reach = schedule.geometry.before
-            carriers = standardised[self.adaptation.carriers, low + reach : high + reach]
-            covered = (predicted_first + low, start, start + hop)
-            fresh = self.adaptation.estimate(
-                state.adaptation, predicted[:, low:high], carriers, covered, state.invalid, strain
-            )
+        reach = schedule.geometry.before
+        carriers = standardised[:, low + reach : high + reach] if self._carriers else None
+        inside = (predicted_first + low, start, start + hop)
+        predicted = predicted[:, low:high]
+        return self._bandpass(state, predicted, carriers, inside, strain, losses)
+
+    def finish(self, state: CouplingState, made: Bandpassed, step: int) -> None:
+        """Compute the stages of hop `step` behind the bandpass, after the gains have learnt.
+
+        Args:
+            state: the version's streams, to which the hop is added.
+            made: what `bandpassed` returned.
+            step: the number of the hop, counted from GPS 0.
+        """
+        settings, before = self._settings, self._back
+        hop, start = settings.hop_model, step * settings.hop_model
+        # fresh[j] stands at start - before + j.
+        fresh = self._adapted(state, made)
         ramp = settings.ramp * settings.model_rate // NS
         gain = gain_at(
             start - before, start - before + len(fresh), settings.model_rate, state.invalid, ramp

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from deepclean.core.block import Float64
-from deepclean.core.engine.coupling import Coupling, CouplingPipeline
+from deepclean.core.engine.coupling import Coupling
+from deepclean.core.engine.coupling_pipeline import CouplingPipeline
 from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.schedule import EngineSettings, Schedule
 from deepclean.core.engine.state import StreamState

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepclean.core.block import Float64
+from deepclean.core.block import Float64, Samples
 from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings, hop_start
 from deepclean.core.nonfinite import runs
 from deepclean.core.predict import Network, ReducedNetworks
@@ -126,6 +126,20 @@ class MissingWitnesses:
             if not losses[witness]:
                 del losses[witness]
 
+    def present(self, losses: Losses, witness: int, first: int, samples: Samples) -> Samples:
+        """Return standardised samples of a witness times its availability.
+
+        What stands in the place of missing samples is then 0, as it is for the network.
+
+        Args:
+            losses: all losses that begin before the samples' end, and perhaps later ones.
+            witness: its number.
+            first: index of the first sample.
+            samples: shape `(n,)`.
+        """
+        available = self._available(losses, witness, first, len(samples))
+        return samples if available is None else samples * available
+
     def parts(self, losses: Losses, start: int, count: int) -> tuple[list[Part], list[Loss]] | None:
         """Return the networks of a hop of predictions, and the losses that make it invalid.
 
@@ -172,16 +186,17 @@ class MissingWitnesses:
 
     def _availabilities(self, losses: Losses, start: int, count: int) -> dict[int, Float64]:
         """Return the availability over a hop of each witness that is not there throughout."""
-        available = {}
-        for witness, found in losses.items():
-            near = [
-                loss
-                for loss in found
-                if loss.first - loss.fall < start + count and loss.stop + self._rise > start
-            ]
-            if near:
-                available[witness] = availability(near, start, count, self._rise)
-        return available
+        each = {one: self._available(losses, one, start, count) for one in losses}
+        return {witness: found for witness, found in each.items() if found is not None}
+
+    def _available(self, losses: Losses, witness: int, start: int, count: int) -> Float64 | None:
+        """Return the availability of a witness over some predictions; None: it is there."""
+        near = [
+            loss
+            for loss in losses.get(witness, ())
+            if loss.first - loss.fall < start + count and loss.stop + self._rise > start
+        ]
+        return availability(near, start, count, self._rise) if near else None
 
 
 def availability(losses: Sequence[Loss], start: int, count: int, rise: int) -> Float64:

@@ -15,15 +15,17 @@ import numpy as np
 from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.spectra import SECONDS
 from deepclean.core.block import Block, Estimate, Version, Without, WitnessFault
-from deepclean.core.engine.adaptation import knots_over
-from deepclean.core.engine.coupling import Coupling, CouplingPipeline
+from deepclean.core.engine.adaptation import learn_together
+from deepclean.core.engine.coupling import Coupling
+from deepclean.core.engine.coupling_pipeline import CouplingPipeline
+from deepclean.core.engine.freezing import knots_over
 from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.lookahead import Strategy
 from deepclean.core.engine.schedule import EngineSettings, Schedule
 from deepclean.core.engine.state import CouplingState, StreamState
-from deepclean.core.engine.strain import strain_spectra
-from deepclean.core.gate.monitor import GateMonitor
+from deepclean.core.gate.monitor import GateMonitor, highest_seen
 from deepclean.core.gate.state import BEGINNING, EstimateStream
+from deepclean.core.strain import StrainSpectra
 from deepclean.core.time import NS, Span, index_from
 
 
@@ -59,14 +61,19 @@ class Pipeline:
         self._lookahead = schedule.lookahead
         self._intake = Intake(settings, self.witnesses)
         learning = [p.adaptation.bins for p in made if p.adaptation is not None]
-        self._strain = strain_spectra(settings.strain_rate, (int(bins.max()) for bins in learning))
+        highest = max((float(bins[-1]) / SECONDS for bins in learning), default=0.0)
+        if settings.gate is not None:
+            highest = max(highest, highest_seen(settings.strain_rate, settings.model_rate))
+        self._strain = StrainSpectra(settings.strain_rate, highest) if highest else None
         self._monitor: GateMonitor | None = None
         if settings.gate is not None:
             bands = {coupling.name: coupling.bands for coupling in couplings}
             if not all(bands.values()):
                 raise ValueError("a gate needs the bands of its coupling")
-            rates = settings.strain_rate, settings.model_rate
-            self._monitor = GateMonitor(settings.gate, bands, *rates, delay=strategy.gate_delay)
+            assert self._strain is not None
+            self._monitor = GateMonitor(
+                settings.gate, bands, self._strain, settings.model_rate, delay=strategy.gate_delay
+            )
 
     def start(self, start: int) -> StreamState:
         """Return the state of a stream that begins at `start` (GPS ns), with every version."""
@@ -101,8 +108,6 @@ class Pipeline:
         """Take in the block at the frontier and return the faults of its witnesses."""
         faults: tuple[WitnessFault, ...] = ()
         for piece in self._pieces(block):
-            if self._monitor and stream.gates:
-                self._monitor.push(stream.gates, piece)
             if self._strain:
                 self._strain.push(stream.strain, piece)
             faults += self._intake.push(stream, piece, partial(self._mark_missing, stream))
@@ -121,10 +126,7 @@ class Pipeline:
         for instant in self.strategy.cuts(stream.frontier, end):
             for version, state in stream.couplings.items():
                 self.couplings[version].mark_missing(state, stream.frontier, instant, reason)
-            if stream.gates:
-                stream.gates.unfit.add(stream.frontier, instant)
-            if self._strain:
-                stream.strain.unfit.add(stream.frontier, instant)
+            stream.strain.unfit.add(stream.frontier, instant)
             self._intake.skip(stream, instant)
             stream.frontier = instant
             self._compute_due(stream)
@@ -166,16 +168,16 @@ class Pipeline:
         settings, step = self.settings, stream.step
         self._intake.trim(stream, *self.strategy.window(step), (step + 1) * settings.hop)
         oldest = min(step * settings.hop, stream.oldest)
-        monitored = step * settings.hop_model
+        monitored = step * settings.hop
+        # A second that is not learnt from yet ends after the hops that are computed.
+        unlearnt = (monitored // NS - SECONDS) * NS
         if self._monitor and stream.gates:
             near = oldest - settings.ramp - NS
-            monitored = self._monitor.trim(stream.gates, near) * settings.model_rate // NS
-        # A second that is not learnt from yet ends after the hops that are computed.
-        unlearnt = step * settings.hop // NS - SECONDS
+            monitored = self._monitor.trim(stream.gates, near)
         if self._strain:
-            self._strain.trim(stream.strain, unlearnt)
+            self._strain.trim(stream.strain, min(monitored, unlearnt))
         for version, state in stream.couplings.items():
-            self.couplings[version].trim(state, step, oldest, monitored)
+            self.couplings[version].trim(state, step, oldest, monitored * settings.model_rate // NS)
 
     def _spectrum(self, stream: StreamState, second: int) -> Complex | None:
         """Return the strain's transform from a GPS second on; None where it is not usable."""
@@ -220,11 +222,15 @@ class Pipeline:
             for pipeline, state in self._using(stream, witness):
                 pipeline.mark_uncertain(state, (step + 1) * self.settings.hop, witness)
         spectrum = partial(self._spectrum, stream)
-        for version, state in stream.couplings.items():
-            self.couplings[version].compute(state, resampled, first, step, spectrum)
+        working = [(self.couplings[version], state) for version, state in stream.couplings.items()]
+        made = [one.bandpassed(state, resampled, first, step, spectrum) for one, state in working]
+        lessons = (one.lesson(state, step) for one, state in working)
+        learn_together([lesson for lesson in lessons if lesson is not None], spectrum)
+        for (one, state), bandpassed in zip(working, made, strict=True):
+            one.finish(state, bandpassed, step)
         if self._monitor and stream.gates:
             estimates = {
                 version: EstimateStream(state.bandpassed, state.invalid)
                 for version, state in stream.couplings.items()
             }
-            self._monitor.advance(stream.gates, estimates, strategy.seen(step))
+            self._monitor.advance(stream.gates, stream.strain, estimates, strategy.seen(step))

@@ -6,7 +6,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.tracker import TrackerState
 from deepclean.core.block import Block, Float64, Version, WitnessFault
@@ -15,6 +14,7 @@ from deepclean.core.control import Control, Freeze
 from deepclean.core.engine.missing import Losses
 from deepclean.core.gain import InvalidSpans
 from deepclean.core.gate.state import MonitorState
+from deepclean.core.strain import StrainState
 from deepclean.core.witness_checks import ConstantRun
 
 Role = Literal["production", "canary"]
@@ -77,22 +77,6 @@ class AdaptationState:
     features: AdaptationState | None = None
     freezes: tuple[Freeze, ...] = ()
     held: dict[int, Knot] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class StrainState:
-    """The raw strain of the last seconds.
-
-    Args:
-        samples: the strain at its own rate, strain units.
-        unfit: the spans in which it is missing, not finite or not ready for analysis.
-        spectra: the transforms that were asked for, by the GPS second at which each begins; None
-            where it is not usable.
-    """
-
-    samples: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
-    unfit: InvalidSpans = field(default_factory=InvalidSpans)
-    spectra: dict[int, Complex | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -159,7 +143,7 @@ class StreamState:
         couplings: the streams of each version at work.
         inputs: the samples of each witness, by witness and rate.
         rates: the last rate of each witness, Hz.
-        strain: the raw strain of the last seconds, where gains are learnt.
+        strain: the raw strain of the last seconds, for gates and gains.
         gates: the state of the gates; None where there are none.
         constant: the run of equal samples with which each witness ended.
         good_since: the instant since which every sample of a witness is usable, GPS nanoseconds.

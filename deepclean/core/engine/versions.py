@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deepclean.core.block import Estimate, Version
-from deepclean.core.engine.coupling import Coupling, CouplingPipeline
+from deepclean.core.engine.coupling import Coupling
+from deepclean.core.engine.coupling_pipeline import CouplingPipeline
 from deepclean.core.engine.crossfade import in_force, mixed, weight
 from deepclean.core.engine.pipeline import Pipeline
 from deepclean.core.engine.schedule import Schedule

@@ -20,7 +20,7 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.bandpass import Band
-from deepclean.core.block import Block, Float64, Gap, Version
+from deepclean.core.block import Float64, Version
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.gain import InvalidSpans, gain_over
 from deepclean.core.gate.band_power import BandPower, band_power, highest_before, with_lowest_floor
@@ -38,16 +38,15 @@ from deepclean.core.gate.settings import GateSettings
 from deepclean.core.gate.state import BEGINNING, CouplingMonitor, EstimateStream, MonitorState
 from deepclean.core.gate.table import Verdict, step
 from deepclean.core.gate.verdicts import Conclusion, conclude, improves_significantly
-from deepclean.core.nonfinite import finite
 from deepclean.core.spectra import SEGMENT, Bins, Complex, transform
-from deepclean.core.state_vector import not_ready
+from deepclean.core.strain import StrainSpectra, StrainState
 from deepclean.core.time import NS, Span
 
 Spectrum = Complex | None
 """A transform up to the highest bin; None where the stream is not valid."""
 
 
-def _stop(strain_rate: int, model_rate: int) -> float:
+def highest_seen(strain_rate: int, model_rate: int) -> float:
     """Return the Hz up to which a gate looks."""
     # Just below half of the lower rate. What is above is the roll-off and the images of the filters
     # that change rates, where a ratio of densities says nothing of the estimate.
@@ -60,7 +59,7 @@ def objection(bands: Sequence[Band], strain_rate: int, model_rate: int) -> str |
     >>> objection([(230.0, 240.0)], strain_rate=4096, model_rate=512)
     '230-240 Hz reaches above 230.4 Hz, up to which gates see; use a higher rate, or no gates'
     """
-    stop = _stop(strain_rate, model_rate)
+    stop = highest_seen(strain_rate, model_rate)
     for low, high in bands:
         if high > stop:
             return (
@@ -76,7 +75,7 @@ class GateMonitor:
     Args:
         settings: of the gates.
         bands: of each coupling, Hz.
-        strain_rate: Hz.
+        strain: gives the strain's spectra.
         model_rate: Hz, a multiple of 16.
         delay: nanoseconds by which a gate acts later: the gain's ramp, where nobody looks ahead by
             that and so the ramp follows what it is for.
@@ -86,14 +85,14 @@ class GateMonitor:
         self,
         settings: GateSettings,
         bands: Mapping[str, Sequence[Band]],
-        strain_rate: int,
+        strain: StrainSpectra,
         model_rate: int,
         delay: int = 0,
     ) -> None:
         self.settings = settings
         self._delay = delay
-        self._strain_rate, self._model_rate = strain_rate, model_rate
-        self._stop = _stop(strain_rate, model_rate)
+        self._strain, self._model_rate = strain, model_rate
+        self._stop = highest_seen(strain.rate, model_rate)
         self._slow, self._fast = (
             {name: Bins(band, settings.guard, self._stop, length) for name, band in bands.items()}
             for length in (SEGMENT, FAST_SEGMENT)
@@ -101,9 +100,7 @@ class GateMonitor:
 
     def start(self, start: int) -> MonitorState:
         """Return the state of a stream that begins at `start` (GPS nanoseconds), of no version."""
-        state = MonitorState(next_multiple(start, FAST_STEP) // SLOT)
-        state.unfit.add(BEGINNING, start)
-        return state
+        return MonitorState(next_multiple(start, FAST_STEP) // SLOT)
 
     def add(self, state: MonitorState, version: Version, loudest: float = 0.0) -> None:
         """Watch one more version from here on, its gate closed.
@@ -121,24 +118,12 @@ class GateMonitor:
         watched.unsettled.add(BEGINNING, next_multiple(first, STEP) + STEP)
         state.couplings[version] = watched
 
-    def push(self, state: MonitorState, block: Block) -> None:
-        """Take the strain and the source's state of the next block."""
-        span = block.span
-        if isinstance(block.strain, Gap):
-            state.unfit.add(span.start, span.end)
-            return
-        first, _ = span.indices(self._strain_rate)
-        samples, bad = finite(np.asarray(block.strain.samples, dtype=np.float64))
-        rate = self._strain_rate
-        for low, high in bad:
-            # The samples' own time, not the block's: how the input is cut must not matter.
-            state.unfit.add((first + low) * NS // rate, -(-(first + high) * NS // rate))
-        for start, end in not_ready(block):
-            state.unfit.add(start, end)
-        state.strain.append(first, samples[None])
-
     def advance(
-        self, state: MonitorState, streams: Mapping[Version, EstimateStream], until: int
+        self,
+        state: MonitorState,
+        strain: StrainState,
+        streams: Mapping[Version, EstimateStream],
+        until: int,
     ) -> None:
         """Look at every slot that ends by `until` (GPS nanoseconds)."""
         first, last = state.slot, until // SLOT
@@ -155,18 +140,16 @@ class GateMonitor:
                 self._look_at_slot(watched, streams[version], start, level, jump)
             state.slot += 1
             if (start + SLOT) % FAST_STEP == 0:
-                self._look(state, streams, start + SLOT)
+                self._look(state, strain, streams, start + SLOT)
 
     def trim(self, state: MonitorState, oldest: int) -> int:
-        """Drop what nobody needs; return from where on the estimates are needed (GPS ns).
+        """Drop what nobody needs; return from where on strain and estimates are needed (GPS ns).
 
         Args:
             state: of the stream.
             oldest: start of the oldest block that is still to be given out, less its ramp.
         """
         needed = state.slot * SLOT - SEGMENT
-        state.strain.drop_before(needed * self._strain_rate // NS)
-        state.unfit.drop_before(needed)
         for watched in state.couplings.values():
             watched.closed.drop_before(oldest - self.settings.fade)
             watched.faded.drop_before(oldest - self.settings.fade)
@@ -186,7 +169,7 @@ class GateMonitor:
         Returns:
             Shape `(n,)` at the strain's rate, and the reasons in the order of `reasons.OF_GATES`.
         """
-        rate, fade = self._strain_rate, self.settings.fade
+        rate, fade = self._strain.rate, self.settings.fade
         slow, fast = (time * rate // NS for time in (fade, ramp))
         at_once = gain_over(span, rate, watched.closed, fast, slow)
         gain = np.minimum(at_once, gain_over(span, rate, watched.faded, slow))
@@ -221,15 +204,24 @@ class GateMonitor:
             self._decide(watched, found, start)
 
     def _look(
-        self, state: MonitorState, streams: Mapping[Version, EstimateStream], instant: int
+        self,
+        state: MonitorState,
+        seen: StrainState,
+        streams: Mapping[Version, EstimateStream],
+        instant: int,
     ) -> None:
         """Measure every estimate at an instant, and decide on its gate."""
         whole, settings = instant % STEP == 0, self._limits(state, instant)
-        strain = partial(self._transform, state.strain, self._strain_rate, state.unfit, instant)
-        slow, fast = strain(SEGMENT) if whole else None, strain(FAST_SEGMENT)
+        slow = self._strain.of_second(seen, (instant - SEGMENT) // NS) if whole else None
+        fast = self._strain.before(seen, instant, FAST_SEGMENT)
+        # The strain's transforms may reach beyond what a gate looks at.
+        slow, fast = (
+            one if one is None else one[: int(self._stop * length / NS) + 1]
+            for one, length in ((slow, SEGMENT), (fast, FAST_SEGMENT))
+        )
         for version, watched in state.couplings.items():
             samples, invalid = streams[version].bandpassed, streams[version].invalid
-            estimate = partial(self._transform, samples, self._model_rate, invalid, instant)
+            estimate = partial(self._transform, samples, invalid, instant)
             quality = self._measure(watched, instant, slow, estimate(SEGMENT)) if whole else None
             power = self._band_power(version.coupling, watched, fast, estimate(FAST_SEGMENT))
             level, peak = last_level(watched.levels), highest_level(watched.levels)
@@ -292,10 +284,10 @@ class GateMonitor:
         return band_power(strain, estimate, self._fast[name], self._slow[name], level, highest)
 
     def _transform(
-        self, stream: StreamBuffer, rate: int, invalid: InvalidSpans, instant: int, duration: int
+        self, stream: StreamBuffer, invalid: InvalidSpans, instant: int, duration: int
     ) -> Spectrum:
-        """Return the transform of a stream before an instant; None where it is not all valid."""
+        """Return the transform of an estimate before an instant; None where it is not all valid."""
         if invalid.overlapping(instant - duration, instant):
             return None
-        low, high = (time * rate // NS for time in (instant - duration, instant))
-        return transform(stream.read(low, high)[0], rate, self._stop)
+        low, high = (time * self._model_rate // NS for time in (instant - duration, instant))
+        return transform(stream.read(low, high)[0], self._model_rate, self._stop)

@@ -84,15 +84,11 @@ class MonitorState:
     Args:
         slot: the next to look at, counted from GPS 0.
         couplings: by version.
-        strain: the last seconds of it.
-        unfit: where it is missing, not finite or not ready for analysis.
         limits: the settings of the gates from each instant on at which they change, GPS ns.
     """
 
     slot: int
     couplings: dict[Version, CouplingMonitor] = field(default_factory=dict)
-    strain: StreamBuffer = field(default_factory=lambda: StreamBuffer(1))
-    unfit: InvalidSpans = field(default_factory=InvalidSpans)
     limits: tuple[tuple[int, GateSettings], ...] = ()
 
     def copy(self) -> MonitorState:

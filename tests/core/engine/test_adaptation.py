@@ -33,6 +33,7 @@ from tests.helpers.builders import (
     strain_of,
     wiener,
 )
+from tests.helpers.reduced_networks import Subsets, coupling
 
 SECONDS = 50
 
@@ -269,3 +270,31 @@ def test_bands_are_needed() -> None:
     coupling = replace(COUPLINGS["delay"].coupling(), bands=())
     with pytest.raises(ValueError, match="needs its bands"):
         Engine(SMALL, [coupling])
+
+
+@pytest.mark.parametrize("kind", ["waits", "hasty"])
+def test_what_stands_for_a_missing_carrier_adds_nothing(kind: str) -> None:
+    """Through the gap of a carrier that the model can spare, its mean does not matter."""
+    gap = Span(record().span.start + 30 * NS, record().span.start + 33 * NS)
+    made = coupling(tuple(record().witnesses), Subsets(3), ENGINES[kind])
+
+    def noise(mean: float) -> Float64:
+        predictor = replace(made.predictor, witness_mean=np.array([0.0, 0.25, mean]))
+        one = replace(made, predictor=predictor, adapt=ADAPT, carriers=(2,))
+        fast = record().witnesses["FAST"]
+        assert isinstance(fast, Series)
+        data = record().replaced(FAST=Series(fast.span, fast.rate, fast.samples + mean))
+        blocks = [
+            replace(block, witnesses={**block.witnesses, "FAST": Gap(block.span, "missing")})
+            if block.span.overlap(gap)
+            else block
+            for block in data.blocks()
+        ]
+        cleaned = clean(Engine(ENGINES[kind], [one]), blocks)
+        assert any(knot.gains[1] for knot in knots_of(cleaned))
+        assert not any(block.estimates["60Hz"].reasons for block in cleaned[29:35])
+        return estimate(cleaned).noise[4 * SMALL.strain_rate : -2 * SMALL.strain_rate]
+
+    # Standardised samples are float32, so a mean costs them digits.
+    one, other = noise(0.0), noise(1000.0)
+    assert np.abs(one - other).max() < 0.01 * one.std()

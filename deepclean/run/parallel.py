@@ -7,6 +7,7 @@ deleted, as in any replay: retention goes by the newest file, and shards do not 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ class _ShardOutcome:
 
     written: int
     gaps: int
+    outcomes: Counter[str]
     faults: Sequence[str]
 
 
@@ -88,6 +90,7 @@ def replay(
     *,
     duration: int = NS,
     progress: Progress = lambda done: None,
+    overwrite: bool = False,
 ) -> ParallelReplay:
     """Clean a span of history into frames, in several processes.
 
@@ -100,6 +103,7 @@ def replay(
         processes: number of processes.
         duration: nanoseconds of an output frame, whole seconds.
         progress: told the nanoseconds of finished data.
+        overwrite: clean also what is finished already.
 
     Raises:
         InputError, OutputError: as `replay.replay`, before the first shard. A fault of a shard does
@@ -107,7 +111,7 @@ def replay(
     """
     open_source().check()
     # This sink sweeps temporaries before any process writes. The workers' sinks do not.
-    parts = unfinished(span, duration, sink_of(config, loaded, directory))
+    parts = unfinished(span, duration, sink_of(config, loaded, directory), overwrite=overwrite)
     history = make_engine(config, loaded).history
     shards = list(cut(parts, duration, processes, shortest=WORTH * history))
     models = {name: (model.path, model.hash) for name, model in loaded.items()}
@@ -123,7 +127,12 @@ def replay(
                 failed.append((shards[number], outcome.error))
             else:
                 raise outcome.error
-    replayed = ReplayResult(sum(each.written for each in done), skipped, sum(e.gaps for e in done))
+    replayed = ReplayResult(
+        sum(each.written for each in done),
+        skipped,
+        sum(each.gaps for each in done),
+        sum((each.outcomes for each in done), Counter[str]()),
+    )
     faults = dict.fromkeys(fault for each in done for fault in each.faults)
     return ParallelReplay(replayed, list(faults), sorted(failed, key=lambda each: each[0].start))
 
@@ -194,6 +203,8 @@ def set_up(task: ReplayTask) -> Callable[[Span, Tell], _ShardOutcome]:
             cleaning, engine, source.frames(shard, engine.needs(shard), skip=True), progress
         )
         tell(untold)
-        return _ShardOutcome(written, cleaning.ledger.gaps.total(), [str(f) for f in source.faults])
+        ledger = cleaning.ledger
+        faults = [str(fault) for fault in source.faults]
+        return _ShardOutcome(written, ledger.gaps.total(), ledger.written, faults)
 
     return work

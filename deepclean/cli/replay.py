@@ -73,7 +73,8 @@ def replay(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Clean also what is finished, and replace the frames that are there."
+            "--overwrite",
+            help="Clean also what is finished, and replace the frames that are there.",
         ),
     ] = False,
     override: options.SetOption = None,
@@ -187,7 +188,7 @@ def _clean(
     else:
         loaded = load_models(wanted.config)
     config = wanted.decided(loaded)
-    wanted.open_source().check()  # before anything is made
+    wanted.open_source().require()  # before anything is made
     with _output_lock(wanted, shared=pinned is not None), _bar(span) as progress:
         if jobs > 1:
             return parallel.replay(

@@ -143,7 +143,7 @@ def witnesses(
         return
     console = options.console(100)
     for made in [table(found, top)] + ([] if chosen is None else [joint_table(chosen)]):
-        options.print_table(made, 100)
+        console.print(made)
         console.print()
     for note in notes(found):
         console.print(note, soft_wrap=True, markup=False)

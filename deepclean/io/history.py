@@ -111,7 +111,9 @@ class History:
     def descriptions(self, channel: str) -> list[str]:
         """Return the descriptions of the streams of directories that hold a channel, sorted."""
         streams = {file.stream for file in self._files}
-        held = self._streams([channel]) if len(streams) > 1 else dict.fromkeys(streams, {channel: 0})
+        held = (
+            self._streams([channel]) if len(streams) > 1 else dict.fromkeys(streams, {channel: 0})
+        )
         # A file that was named outright is a stream of its own, without a description.
         return sorted({stream[2] for stream, rates in held.items() if rates and len(stream) > 1})
 

@@ -146,3 +146,28 @@ def test_the_version_is_printed(deepclean: Run, place: Path) -> None:
     assert deepclean(place, "--version").good().stdout.startswith("deepclean ")
     by_option = deepclean(place, "config -c small.yaml --no-budget").good().stdout
     assert by_option == deepclean(place, "config small.yaml --no-budget").good().stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("replay --output out", 0),
+        ("validate --out report", 2),
+        ("train 60Hz --architecture wiener", 2),
+        ("witnesses --coupling 60Hz --witnesses witnesses", 2),
+    ],
+)
+def test_every_command_says_that_the_state_vector_is_not_there(
+    deepclean: Run, place: Path, command: str, status: int
+) -> None:
+    span = f"--start {START} --end {START + 8}"
+    if command.startswith("validate"):
+        site.write_site(load(place / "small.yaml"), START, 64)
+        span = f"--start {START} --end {START + 64}"
+    name, _, rest = command.partition(" ")
+    done = deepclean(
+        place, f"{name} -c small.yaml {span} {rest} --set strain.state_vector=H1:NO_STATE"
+    )
+    assert done.returncode == status, done.stderr
+    assert "no channel H1:NO_STATE (strain.state_vector)" in done.stderr
+    assert "strain.state_vector=null" in done.stderr

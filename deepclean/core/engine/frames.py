@@ -161,7 +161,5 @@ class FrameJoiner:
 def _without_witnesses(frame: CleanedFrame) -> CleanedFrame:
     """Return a frame without the samples of its witnesses, which its output does not need."""
     sources = [replace(block, witnesses={}) for block in frame.source.blocks]
-    cleaned = [
-        replace(block, source=replace(block.source, witnesses={})) for block in frame.blocks
-    ]
+    cleaned = [replace(block, source=replace(block.source, witnesses={})) for block in frame.blocks]
     return replace(frame, source=replace(frame.source, blocks=sources), blocks=cleaned)

@@ -230,12 +230,12 @@ def _of_one_stream(
     if config is None or not any(path.is_dir() for path in strain):
         return found
     held, wanted = found.descriptions(config.strain.channel), config.input.strain.description
-    if len(held) < 2:  # noqa: PLR2004
+    if len(held) < 2:
         return found
     if wanted not in held:
         raise InputError(
-            f"several kinds of files hold {config.strain.channel}: {', '.join(held)}; name one with "
-            f"--set input.strain.description={held[0]}",
+            f"several kinds of files hold {config.strain.channel}: {', '.join(held)}; name one "
+            f"with --set input.strain.description={held[0]}",
             path=strain[0],
         )
     return read([Directory(path, wanted) if path.is_dir() else path for path in strain])

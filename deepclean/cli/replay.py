@@ -177,7 +177,8 @@ def _clean(
         from deepclean.run import replay as serial
         from deepclean.run.cleaner import sink_of
 
-    span, directory, duration = wanted.span, wanted.output, wanted.duration * NS
+    span, directory = wanted.span, wanted.output
+    frames = serial.ReplayOutput(wanted.duration * NS, overwrite)
     options.limit_threads(wanted.config)
     recorded = None
     if models_of is not None:
@@ -193,9 +194,8 @@ def _clean(
         if jobs > 1:
             return parallel.replay(
                 *(config, loaded, wanted.open_source, directory, span, jobs),
-                duration=duration,
+                output=frames,
                 progress=progress,
-                overwrite=overwrite,
             )
         malloc.retain()
         source = wanted.open_source()
@@ -206,10 +206,9 @@ def _clean(
             # A named directory: nothing in it is deleted. Temporaries may be other shards'.
             sink_of(config, loaded, directory, sweeps=pinned is None),
             span,
-            duration=duration,
+            output=frames,
             progress=progress,
             updates=None if recorded is None else recorded.updates,
-            overwrite=overwrite,
         )
         return parallel.ParallelReplay(done, [str(each) for each in source.faults], [])
 

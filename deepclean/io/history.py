@@ -111,11 +111,10 @@ class History:
     def descriptions(self, channel: str) -> list[str]:
         """Return the descriptions of the streams of directories that hold a channel, sorted."""
         streams = {file.stream for file in self._files}
-        held = (
-            self._streams([channel]) if len(streams) > 1 else dict.fromkeys(streams, {channel: 0})
-        )
+        if len(streams) > 1:
+            streams = {stream for stream, rates in self._streams([channel]).items() if rates}
         # A file that was named outright is a stream of its own, without a description.
-        return sorted({stream[2] for stream, rates in held.items() if rates and len(stream) > 1})
+        return sorted({stream[2] for stream in streams if len(stream) > 1})
 
     def files(self, span: Span) -> list[DataFile]:
         """Return the files that a read of the span would open, in order."""

@@ -94,9 +94,9 @@ class Channels:
 def without_state(channel: str) -> str:
     """Return what it means that the configured state vector is absent, and the remedy."""
     return (
-        f"no channel {channel} (strain.state_vector): no time counts as ready for analysis, and the "
-        "gates stay closed; for data without one (GWOSC's files have only a mask of their own) set "
-        "strain.state_vector=null"
+        f"no channel {channel} (strain.state_vector): no time counts as ready for analysis, and "
+        "the gates stay closed; for data without one (GWOSC's files have only a mask of their "
+        "own) set strain.state_vector=null"
     )
 
 

@@ -22,7 +22,7 @@ from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_model, resolve_device
 from deepclean.models.model import Model
 from deepclean.run.cleaner import FrameCleaner, sink_of
-from deepclean.run.replay import Progress, ReplayResult, clean, unfinished
+from deepclean.run.replay import SECONDS, Progress, ReplayOutput, ReplayResult, clean, unfinished
 from deepclean.system import logs, malloc
 from deepclean.system.processes import Failed, Tell, outcomes
 
@@ -88,9 +88,8 @@ def replay(
     span: Span,
     processes: int,
     *,
-    duration: int = NS,
+    output: ReplayOutput = SECONDS,
     progress: Progress = lambda done: None,
-    overwrite: bool = False,
 ) -> ParallelReplay:
     """Clean a span of history into frames, in several processes.
 
@@ -101,9 +100,8 @@ def replay(
         directory: directory of the frames; frames that it holds are finished.
         span: whole seconds.
         processes: number of processes.
-        duration: nanoseconds of an output frame, whole seconds.
+        output: the frames that are wanted.
         progress: told the nanoseconds of finished data.
-        overwrite: clean also what is finished already.
 
     Raises:
         InputError, OutputError: as `replay.replay`, before the first shard. A fault of a shard does
@@ -111,11 +109,11 @@ def replay(
     """
     open_source().check()
     # This sink sweeps temporaries before any process writes. The workers' sinks do not.
-    parts = unfinished(span, duration, sink_of(config, loaded, directory), overwrite=overwrite)
+    parts = unfinished(span, output, sink_of(config, loaded, directory))
     history = make_engine(config, loaded).history
-    shards = list(cut(parts, duration, processes, shortest=WORTH * history))
+    shards = list(cut(parts, output.duration, processes, shortest=WORTH * history))
     models = {name: (model.path, model.hash) for name, model in loaded.items()}
-    setup = partial(set_up, ReplayTask(config, open_source, models, directory, duration))
+    setup = partial(set_up, ReplayTask(config, open_source, models, directory, output.duration))
     skipped = span.duration - sum(part.duration for part in parts)
     progress(skipped)
     done, failed = [], []

@@ -28,6 +28,23 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayOutput:
+    """The frames that a replay writes.
+
+    Args:
+        duration: nanoseconds of a frame, whole seconds.
+        overwrite: clean also what is finished already, and replace those frames.
+    """
+
+    duration: int = NS
+    overwrite: bool = False
+
+
+SECONDS = ReplayOutput()
+"""Frames of one second, where there are none yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayResult:
     """What a replay did.
 
@@ -52,10 +69,9 @@ def replay(
     sink: FrameSink,
     span: Span,
     *,
-    duration: int = NS,
+    output: ReplayOutput = SECONDS,
     progress: Progress = lambda done: None,
     updates: Callable[[Engine], ModelUpdates] | None = None,
-    overwrite: bool = False,
 ) -> ReplayResult:
     """Clean a span of history into frames.
 
@@ -65,10 +81,9 @@ def replay(
         source: where the data is.
         sink: where the frames go; what it holds of the span is taken as finished.
         span: whole seconds.
-        duration: nanoseconds of an output frame, whole seconds.
+        output: the frames that are wanted.
         progress: told how the work gets on.
         updates: gives the updates of an engine's models, where they are not to stay as they are.
-        overwrite: clean also what is finished already.
 
     Raises:
         InputError: the span or the duration is not whole seconds, a channel is not there, the
@@ -76,10 +91,9 @@ def replay(
         OutputError: a frame cannot be written.
         ModelError: a network failed; a live run would pass the strain through.
     """
-    if updates is None or overwrite:
-        parts = unfinished(span, duration, sink, overwrite=overwrite)
-    else:  # the models in force changed while that run went on
-        parts = unfinished(span, duration, sink, compared=("configuration", "wait"))
+    # The models in force change while a run goes on whose models are taken from its record.
+    compared = None if updates is None else ("configuration", "wait")
+    parts = unfinished(span, output, sink, compared)
     source.check()
     skipped = span.duration - sum(part.duration for part in parts)
     progress(skipped)
@@ -90,7 +104,7 @@ def replay(
             config,
             engine,
             sink,
-            duration=duration,
+            duration=output.duration,
             strict=True,
             updates=updates(engine) if updates else None,
         )
@@ -103,20 +117,14 @@ def replay(
 
 
 def unfinished(
-    span: Span,
-    duration: int,
-    sink: FrameSink,
-    *,
-    overwrite: bool = False,
-    compared: Iterable[str] | None = None,
+    span: Span, output: ReplayOutput, sink: FrameSink, compared: Iterable[str] | None = None
 ) -> list[Span]:
     """Return the parts of a span that are still to be done.
 
     Args:
         span: whole seconds.
-        duration: nanoseconds of an output frame, whole seconds.
+        output: the frames that are wanted.
         sink: where the frames go.
-        overwrite: all of the span is to be done; frames that are there are replaced.
         compared: the history records in which frames that are there must agree with those to be
             written; None: those of the configuration and of all models.
 
@@ -125,9 +133,10 @@ def unfinished(
             made otherwise, or, if they are to be replaced, would not be.
         OutputError: the sink's directory cannot be read.
     """
+    duration = output.duration
     if span.start % NS or span.end % NS or duration % NS or duration < NS:
         raise InputError(f"{span} in frames of {duration / NS} s: only whole seconds are replayed")
-    if overwrite:
+    if output.overwrite:
         _require_replaced(span, duration, sink)
         return [span]
     keys = [k for k in sink.history if k != "deepclean"] if compared is None else list(compared)

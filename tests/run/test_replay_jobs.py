@@ -33,6 +33,7 @@ from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_models
 from deepclean.run import parallel
+from deepclean.run.replay import ReplayOutput
 from deepclean.run.cleaner import channels_of
 from deepclean.run.parallel import ReplayTask, cut, set_up
 from deepclean.run.replay import ReplayResult
@@ -64,7 +65,7 @@ def processes(
         into,
         SPAN,
         jobs,
-        duration=duration * NS,
+        output=ReplayOutput(duration * NS),
         progress=progress,
     )
 

@@ -71,7 +71,7 @@ def _require_production(config: Config) -> None:
     if len(lacking) > 1 and (store / ifo).is_dir():
         raise ModelError(
             f"no production version of {', '.join(lacking)}: train each (`deepclean train -c "
-            f"CONFIG {lacking[0]} ...`), promote a version that is there (`deepclean models promote "
+            f"CONFIG {lacking[0]} ...`), promote one that is there (`deepclean models promote "
             f"-c CONFIG {lacking[0]} VERSION`), or leave the coupling out (`--set "
             f"couplings.{lacking[0]}.enabled=false`, or in the file)",
             path=store / ifo,

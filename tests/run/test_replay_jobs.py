@@ -33,10 +33,9 @@ from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_models
 from deepclean.run import parallel
-from deepclean.run.replay import ReplayOutput
 from deepclean.run.cleaner import channels_of
 from deepclean.run.parallel import ReplayTask, cut, set_up
-from deepclean.run.replay import ReplayResult
+from deepclean.run.replay import ReplayOutput, ReplayResult
 from tests.helpers import small_site as site
 from tests.helpers.datafind_service import open_fetched, somewhere
 from tests.helpers.site_runs import clean, files, open_failing, open_source

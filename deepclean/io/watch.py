@@ -144,7 +144,7 @@ class DirectoryWatch:
                 self._observer = _anchored()
             # A watch on a symlink would see the link and not what it leads to. Two tails of one
             # directory each have a watch of their own path, or share one with two handlers.
-            handler, path = _Handler(tail, self._clock), os.path.realpath(tail.directory)
+            handler, path = _Handler(tail, self._clock), os.fspath(tail.directory.resolve())
             watch = self._observer.schedule(handler, path, recursive=False)
         except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
             if position not in self._refused:

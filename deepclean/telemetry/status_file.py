@@ -114,7 +114,7 @@ def read(path: Path, now: float) -> StatusContent:
         }
         models = {str(name): str(said) for name, said in content["models"].items()}
         figures = {str(name): dict(said) for name, said in content["couplings"].items()}
-        age = now - path.stat().st_mtime
+        age = max(now - path.stat().st_mtime, 0.0)  # the clock may have been set back
         return StatusContent(int(content["process"]), Ledger(**counts), age, models, figures)
     except FileNotFoundError as error:
         raise InputError("no status file: no daemon has run here", path=path) from error

@@ -15,6 +15,7 @@ import pytest
 
 from deepclean.config import Config
 from deepclean.core.block import Series
+from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS, Span
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
@@ -87,7 +88,7 @@ def test_a_frame_file_that_vanishes_is_a_gap(config: Config) -> None:
     source = make(config, FakeClock(), history=100)
     given = []
     for event in source.events():
-        if hasattr(event, "span"):
+        if isinstance(event, InputFrame):
             given.append(event)
             site.strain_path(config, START + 5).unlink(missing_ok=True)
             site.witness_path(config, START + 6).unlink(missing_ok=True)

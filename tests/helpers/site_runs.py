@@ -120,8 +120,9 @@ def contents(directory: Path, channels: Sequence[str] = (OUT_DQ,)) -> dict[int, 
 
 
 def files(directory: Path) -> dict[str, bytes]:
-    """Return every file of a directory, hidden ones too."""
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+    """Return the content of every file in a directory, but of locks: they name a process."""
+    held = (path for path in directory.iterdir() if path.suffix != ".lock")
+    return {path.name: path.read_bytes() for path in held}
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """pyproject.toml, constraints.txt and environment.yaml say the same, and nothing is undeclared."""
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
@@ -142,3 +144,22 @@ def test_the_peers_programs_import_what_their_environment_pins() -> None:
     pinned = by_name(pins(PEERS / "requirements.txt"))
     for path in PEERS.glob("*.py"):
         assert {canonicalize_name(name) for name in imported_packages(path)} <= pinned.keys()
+
+
+def test_an_environment_of_another_folder_is_left_alone(tmp_path: Path) -> None:
+    """DEEPCLEAN_VENV may name the environment of another clone, which somebody works with."""
+    venv = tmp_path / "theirs"
+    (venv / "bin").mkdir(parents=True)
+    stamp = venv / ".deepclean-setup"
+    stamp.write_text("3.11.7 (main) [GCC] cpython /some/other/clone\nabc\n")
+    done = subprocess.run(
+        ["bash", str(ROOT / "scripts" / "setup")],
+        env={**os.environ, "DEEPCLEAN_VENV": str(venv)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "was made for another folder" in done.stderr
+    assert (venv / "bin").is_dir()
+    assert stamp.read_text().endswith("/some/other/clone\nabc\n")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+from deepclean import __version__
 from deepclean.cli import (
     check,
     cluster,
@@ -30,12 +32,31 @@ from deepclean.errors import DeepCleanError, InvalidError, UnavailableError, pas
 
 app = typer.Typer(
     name="deepclean",
-    help="Remove witnessed noise from gravitational-wave strain, live and from history.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"deepclean {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_of_all(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Remove witnessed noise from gravitational-wave strain, live and from history."""
+
+
 app.command("init")(init.init)
 app.command("check")(check.check)
 app.command("run")(run.run)

@@ -29,6 +29,9 @@ _WIDTH = 110
 
 def show(
     file: Annotated[Path | None, typer.Argument(help="Configuration file.")] = None,
+    option: Annotated[
+        Path | None, typer.Option("--config", "-c", help="The same, as for the other commands.")
+    ] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print only the JSON schema, for editors.")
     ] = False,
@@ -41,6 +44,7 @@ def show(
     if schema:
         print(json.dumps(json_schema(), indent=2))
         return
+    file = file or option
     if file is None:
         raise typer.BadParameter("give a configuration file or --schema", param_hint="FILE")
     config = load(file, override or ())
@@ -55,9 +59,8 @@ def _print_budget(config: Config) -> None:
     console = options.console(_WIDTH)
     computed = compute(config)
     console.print()
-    console.print(_couplings(computed))
-    console.print(_resampling(config, computed))
-    console.print(_channels(config))
+    for table in (_couplings(computed), _resampling(config, computed), _channels(config)):
+        options.print_table(table, _WIDTH)
     for line in _totals(computed):
         console.print(line, soft_wrap=True)
 

@@ -48,7 +48,7 @@ def list_versions(
     if as_json:
         print(json.dumps(listed, indent=2))
     else:
-        options.console(tables.WIDTH).print(tables.version_list(listed))
+        options.print_table(tables.version_list(listed), tables.WIDTH)
     if any(tables.is_damaged(one) for one in listed):
         raise typer.Exit(1)
 
@@ -84,7 +84,7 @@ def show(
     console.print(f"{directory / str(number)}", style="bold", soft_wrap=True)
     console.print(table)
     if made:
-        console.print(tables.history(made))
+        options.print_table(tables.history(made), tables.WIDTH)
 
 
 @app.command("log")
@@ -100,7 +100,7 @@ def log(
     if as_json:
         print(json.dumps([change.facts() for change in made], indent=2))
         return
-    options.console(tables.WIDTH).print(tables.history(made))
+    options.print_table(tables.history(made), tables.WIDTH)
 
 
 @app.command("diff")
@@ -131,7 +131,7 @@ def diff(
     for name, values in found.fields.items():
         table.add_row(name, *(tables.short(value) for value in values))
     console = options.console(tables.WIDTH)
-    console.print(table)
+    options.print_table(table, tables.WIDTH)
     weights = "of other shapes" if found.weights is None else f"{found.weights:.3g} of their norm"
     output = "not comparable" if found.output is None else f"{found.output:.3g} of its rms"
     console.print(f"difference of the weights: {weights}; of the golden output: {output}")

@@ -42,7 +42,7 @@ def publish(
         )
     stored.directory(settings, manifest.coupling)  # raises if the coupling is unknown
     path = store.publish(settings.models.directory, directory, why)
-    _published(settings, manifest.coupling, path)
+    _published(config, settings, manifest.coupling, path)
 
 
 def import_(
@@ -79,7 +79,7 @@ def import_(
         directory, settings.interferometer, coupling, settings.strain.rate, rate
     )
     path = store.add(settings.models.directory, content, manifest, why, what="import")
-    _published(settings, coupling, path)
+    _published(config, settings, coupling, path)
 
 
 def promote(
@@ -171,12 +171,13 @@ def prune(
         print("nothing was removed; repeat with --yes")
 
 
-def _published(config: Config, coupling: str, path: Path) -> None:
-    """Print the new version, and any reason why it cannot be put in force."""
+def _published(file: Path, config: Config, coupling: str, path: Path) -> None:
+    """Print the new version, and how it is put in force or why it cannot be."""
     print(f"{coupling}: version {path.name} is {path}")
     try:
         stored.fits(config, coupling)(path)
     except ModelError as error:
         print(f"this version cannot be put in force with this configuration: {error}")
     else:
-        print(f"not in force; `deepclean models promote {coupling} {path.name}` does that")
+        command = f"deepclean models promote -c {file} {coupling} {path.name}"
+        print(f"not in force; `{command}` does that")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,9 +19,13 @@ from deepclean.system import logs
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.table import Table
 
     from deepclean.io.history import History
     from deepclean.io.source import HistorySource
+
+_LAST = 4_000_000_000
+"""GPS seconds from which on a time is taken for a mistake, as milliseconds are: the year 2106."""
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration file.")]
 SetOption = Annotated[
@@ -112,6 +117,8 @@ def _whole_second(given: str, text: str) -> int:
     instant = seconds_to_ns(text)
     if instant % NS:
         raise InputError(f"{given}: must be whole GPS seconds")
+    if not 0 <= instant < _LAST * NS:
+        raise InputError(f"{given}: no plausible GPS time; GPS seconds have up to ten digits")
     return instant
 
 
@@ -123,12 +130,32 @@ def print_fault(error: DeepCleanError, where: str = "") -> int:
 
 
 def console(least: int = 0) -> Console:
-    """Return the console for tables, at least so many columns wide. A narrow terminal wraps."""
+    """Return the console for tables: as wide as the terminal.
+
+    Args:
+        least: the columns of what is written to a file or a pipe.
+    """
     from rich.console import Console
 
     made = Console(highlight=False)
-    made.width = max(made.width, least)
+    if not made.is_terminal:
+        made.width = max(made.width, least)
     return made
+
+
+def print_table(table: Table, least: int = 0) -> None:
+    """Print a table, folded to the width of the terminal. Its lines take no room.
+
+    Args:
+        table: what is printed.
+        least: as in `console`.
+    """
+    from rich import box
+
+    table.box, table.padding, table.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
+    for column in table.columns:
+        column.overflow = "fold"
+    console(least).print(table)
 
 
 def progress_bar(*columns: Any, transient: bool = True) -> Progress:
@@ -163,7 +190,9 @@ def histories(
 
     read = partial(History, checksum=checksum)
     if strain:
-        strain_history = read(strain)
+        note = "" if witnesses else "the witnesses too: --strain was given without --witnesses"
+        everything = read(strain, note=note)
+        strain_history = _of_one_stream(config, strain, everything, read)
     elif config is not None:
         live = config.input.strain
         strain_history = read([live.directory], description=live.description)
@@ -171,11 +200,45 @@ def histories(
         raise ConfigError("no input: give --config FILE or --strain PATH")
     if witnesses:
         return strain_history, read(witnesses)
-    if strain or config is None or not config.input.witnesses:
+    if strain:
+        return strain_history, everything
+    if config is None or not config.input.witnesses:
         return strain_history, strain_history
     return strain_history, read(
         [Directory(frames.directory, frames.description) for frames in config.input.witnesses]
     )
+
+
+def _of_one_stream(
+    config: Config | None, strain: list[Path], found: History, read: Callable[..., History]
+) -> History:
+    """Return the catalogue of one stream of strain, where directories hold several.
+
+    It is the configured one (input.strain.description), or the only one with the strain.
+
+    Args:
+        config: names the strain; None where nothing does.
+        strain: directories and files.
+        found: the catalogue of all that is there.
+        read: makes a catalogue.
+
+    Raises:
+        InputError: several streams hold the strain, and the configured one is not among them.
+    """
+    from deepclean.io.catalogue import Directory
+
+    if config is None or not any(path.is_dir() for path in strain):
+        return found
+    held, wanted = found.descriptions(config.strain.channel), config.input.strain.description
+    if len(held) < 2:
+        return found
+    if wanted not in held:
+        raise InputError(
+            f"several kinds of files hold {config.strain.channel}: {', '.join(held)}; name one "
+            f"with --set input.strain.description={held[0]}",
+            path=strain[0],
+        )
+    return read([Directory(path, wanted) if path.is_dir() else path for path in strain])
 
 
 def history_source(

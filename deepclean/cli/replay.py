@@ -11,13 +11,24 @@ import typer
 
 from deepclean.cli import cluster, options, submission
 from deepclean.cli.cluster import ReplayInput, SubmitRequest, submit_replay
+from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError, OutputError
+from deepclean.errors import ConfigError, InputError, OutputError, output_errors
 from deepclean.system import lock, malloc, processes
 from deepclean.system.gc import uncollected
 
 if TYPE_CHECKING:
     from deepclean.run.parallel import ParallelReplay
+    from deepclean.run.replay import ReplayResult
+
+_BUSY = "writes here already; choose another directory (--output)"
+
+LONGEST_FILE = 4096
+"""Longest output file in seconds: the length of the files of strain that are published. A file of
+two products at 16384 Hz is then 1 GB, and takes several times that in memory while it is made."""
+
+NOTHING_FOUND = 3
+"""Exit status where a span holds no strain at all."""
 
 
 def replay(
@@ -32,9 +43,9 @@ def replay(
         int,
         typer.Option(
             min=1,
-            max=512,
-            help="Seconds per output file. Files begin at multiples of it from GPS 0. What is in a "
-            "file is held in memory.",
+            max=LONGEST_FILE,
+            help="Seconds per output file. Files begin at multiples of it from GPS 0. All of a "
+            "file is held in memory until it is written: some MB a second.",
         ),
     ] = 1,
     strain: options.StrainPaths = None,
@@ -60,6 +71,13 @@ def replay(
             "Trials are repeated; the store is not changed.",
         ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Clean also what is finished, and replace the frames that are there.",
+        ),
+    ] = False,
     override: options.SetOption = None,
     scheduler: cluster.SchedulerOption = None,
     plan: cluster.PlanOption = None,
@@ -73,22 +91,24 @@ def replay(
 ) -> None:
     """Clean a span of history. Finished frames are skipped, so a repeated call resumes.
 
-    Nothing is deleted from the output, whatever retention is configured; a directory in which a
-    daemon writes is refused. With --jobs, a part that
-    cannot be cleaned is named, and the other parts are cleaned all the same. With --scheduler, the
-    span is cut into shards for HTCondor or Slurm; `deepclean shards` lists the unfinished ones.
+    Finished frames that were made with another configuration or another model are refused; with
+    --overwrite they are replaced. Nothing is deleted from the output, whatever retention is
+    configured. A directory in which a daemon or another replay writes is refused.
+
+    With --jobs, a part that cannot be cleaned is named, and the other parts are cleaned all the
+    same. With --scheduler, the span is cut into shards for HTCondor or Slurm; `deepclean shards`
+    lists the unfinished ones.
+
+    Exit status 3: there is no strain in the span.
     """
     settings = options.prepare(config, override)
     directory = output or settings.output.directory
     wanted = ReplayInput(
         settings, options.whole_span(start, end), directory, duration, strain, witnesses, fetch
     )
-    _refuse_together(scheduler, jobs, models_of, pinned)
+    _refuse_together(scheduler, jobs, models_of, pinned, overwrite)
     if writer := lock.holder(lock.path_in(directory, settings.output.description)):
-        raise OutputError(
-            f"{writer} writes here already, a daemon's frames; choose another directory (--output)",
-            path=directory,
-        )
+        raise OutputError(f"{writer} {_BUSY}", path=directory)
     if scheduler is not None:
         options.limit_threads(settings)
         scheduled = submission.Scheduled(
@@ -100,20 +120,51 @@ def replay(
         raise ConfigError(
             "--plan, --plan-only, --shard, --segments, --flag and --submit go with --scheduler"
         )
-    done = _clean(wanted, jobs or 1, models_of, pinned)
+    done = _clean(wanted, jobs or 1, models_of, pinned, overwrite)
     for unread in done.faults:
         typer.echo(f"deepclean: {unread}", err=True)
-    print(
-        f"{done.replayed.written} frames written to {directory}, "
-        f"{done.replayed.skipped // NS} s were there, {done.replayed.gaps} s without strain"
-    )
+    print(summary(done.replayed, directory))
     statuses = [options.print_fault(why, f"not all done: {part}: ") for part, why in done.failed]
+    if not statuses and done.replayed.gaps * NS == wanted.span.duration:
+        options.print_fault(_nothing_found(wanted))
+        statuses = [NOTHING_FOUND]
     if statuses:
         raise typer.Exit(max(statuses))
 
 
+def summary(done: ReplayResult, directory: Path) -> str:
+    """Return what a replay did, in one line: how much is cleaned, and why the rest is not."""
+    raw = {reason: n for reason, n in sorted(done.outcomes.items()) if reason != CLEANED and n}
+    listed = ", ".join(f"{number} {reason}" for reason, number in raw.items())
+    left = f", {sum(raw.values())} s not ({listed})" if raw else ""
+    return (
+        f"{done.written} frames written to {directory}: {done.outcomes[CLEANED]} s cleaned{left}; "
+        f"{done.skipped // NS} s were there, {done.gaps} s without strain"
+    )
+
+
+def _nothing_found(wanted: ReplayInput) -> InputError:
+    """Return the fault of a span without strain, which says where there is some."""
+    channel = wanted.config.strain.channel
+    there = wanted.open_source().strain.spans(channel)
+    ends = f"files of it cover {Span(there[0].start, there[-1].end)}" if there else "no file has it"
+    return InputError(f"no strain in {wanted.span}: of {channel} {ends}", channels=[channel])
+
+
+@contextmanager
+def _output_lock(wanted: ReplayInput, *, shared: bool) -> Iterator[None]:
+    """Hold the lock on the output, unless the shards of a plan share the output."""
+    if shared:
+        yield
+        return
+    with output_errors(wanted.output, "the output directory cannot be used"):
+        wanted.output.mkdir(parents=True, exist_ok=True)
+    with lock.locked(lock.path_in(wanted.output, wanted.config.output.description), _BUSY):
+        yield
+
+
 def _clean(
-    wanted: ReplayInput, jobs: int, models_of: Path | None, pinned: Path | None
+    wanted: ReplayInput, jobs: int, models_of: Path | None, pinned: Path | None, overwrite: bool
 ) -> ParallelReplay:
     """Clean the span with the models in force, or with those that an option names."""
     if jobs > 1:
@@ -127,7 +178,8 @@ def _clean(
         from deepclean.run import replay as serial
         from deepclean.run.cleaner import sink_of
 
-    span, directory, duration = wanted.span, wanted.output, wanted.duration * NS
+    span, directory = wanted.span, wanted.output
+    frames = serial.ReplayOutput(wanted.duration * NS, overwrite)
     options.limit_threads(wanted.config)
     recorded = None
     if models_of is not None:
@@ -138,11 +190,12 @@ def _clean(
     else:
         loaded = load_models(wanted.config)
     config = wanted.decided(loaded)
-    with _bar(span) as progress:
+    wanted.open_source().require()  # before anything is made
+    with _output_lock(wanted, shared=pinned is not None), _bar(span) as progress:
         if jobs > 1:
             return parallel.replay(
                 *(config, loaded, wanted.open_source, directory, span, jobs),
-                duration=duration,
+                output=frames,
                 progress=progress,
             )
         malloc.retain()
@@ -154,7 +207,7 @@ def _clean(
             # A named directory: nothing in it is deleted. Temporaries may be other shards'.
             sink_of(config, loaded, directory, sweeps=pinned is None),
             span,
-            duration=duration,
+            output=frames,
             progress=progress,
             updates=None if recorded is None else recorded.updates,
         )
@@ -162,7 +215,11 @@ def _clean(
 
 
 def _refuse_together(
-    scheduler: str | None, jobs: int | None, models_of: Path | None, pinned: Path | None
+    scheduler: str | None,
+    jobs: int | None,
+    models_of: Path | None,
+    pinned: Path | None,
+    overwrite: bool,
 ) -> None:
     """Raise ConfigError if options exclude one another."""
     if jobs is not None and jobs > 1 and models_of is not None:
@@ -170,6 +227,8 @@ def _refuse_together(
             f"--models-of with --jobs {jobs}: trials run in one process, because each decision on "
             "a model depends on all data before it; use --jobs 1"
         )
+    if overwrite and scheduler is not None:
+        raise ConfigError("--overwrite with --scheduler: choose an empty directory (--output)")
     if scheduler is not None and models_of is not None:
         raise ConfigError("--models-of with --scheduler: trials run in one process")
     if pinned is not None and (scheduler is not None or models_of is not None or jobs):

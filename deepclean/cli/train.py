@@ -97,20 +97,28 @@ def train(
     if scheduled is not None or len(names) > 1:
         raise typer.Exit(train_many.train_many(context, settings, names, jobs, scheduled))
     coupling = names[0]
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    # What is not there is said before the libraries that train are imported, which takes seconds.
+    found = None if fetch else options.histories(settings, strain, witnesses)
 
     from deepclean.models import files as models
-    from deepclean.train import run_training
+    from deepclean.train import TrainingData, run_training
 
     options.limit_threads(settings)
-    data = training_data(settings, coupling, span, strain, witnesses, fetch)
+    data = (
+        training_data(settings, coupling, span, strain, witnesses, fetch)
+        if found is None
+        else TrainingData(*found, span)
+    )
     directory = stored.directory(settings, coupling)
     start_from = None
     if parent is not None:
         place = directory / str(stored.number(directory, str(parent)))
         start_from = models.load(place, store=settings.models.directory)
     in_force = _in_production(settings, coupling)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    timing = (TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), *timing)
     with options.progress_bar(*columns) as bar:
         task = bar.add_task("reading", total=None)
 
@@ -127,15 +135,20 @@ def train(
                 completed=epoch.epoch * epoch.steps + epoch.step % epoch.steps,
             )
 
-        made = run_training(
-            settings,
-            coupling,
-            data,
-            resume=resume,
-            parent=start_from,
-            production=in_force,
-            progress=report,
-        )
+        try:
+            made = run_training(
+                settings,
+                coupling,
+                data,
+                resume=resume,
+                parent=start_from,
+                production=in_force,
+                progress=report,
+            )
+        except KeyboardInterrupt:
+            if bar.tasks[task].total is not None:  # epochs have begun
+                bar.console.print("interrupted; the same command with --resume goes on from here")
+            raise
     if outcome is not None:
         context.call_on_close(partial(publish, outcome, f"{made.path.absolute()}\n".encode()))
     _show(coupling, made)

@@ -120,7 +120,12 @@ def outcome(frame: CleanedFrame) -> str:
     'witness_frozen'
     """
     estimates = [e for block in frame.blocks for e in block.estimates.values()]
-    return next((reason for e in estimates for reason in e.reasons), reasons.CLEANED)
+    first = next((reason for e in estimates for reason in e.reasons), None)
+    if first is not None:
+        return first
+    outputs = (block.cleaned for block in frame.blocks if block.cleaned is not None)
+    whole = all(np.isfinite(samples).all() for samples in outputs)
+    return reasons.CLEANED if whole else reasons.NONFINITE_STRAIN
 
 
 def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:

@@ -29,6 +29,9 @@ CLIPPED = "witness_clipped"
 NONFINITE = "prediction_nonfinite"
 """The network's output has samples that are not finite."""
 
+NONFINITE_STRAIN = "strain_nonfinite"
+"""The strain itself has samples that are not finite, and so has the output."""
+
 NO_INPUT = "no_input"
 """The engine was given no block over a stretch of time."""
 
@@ -72,6 +75,7 @@ ALL = (
     FROZEN,
     CLIPPED,
     NONFINITE,
+    NONFINITE_STRAIN,
     NO_INPUT,
     NO_HISTORY,
     NO_LOOKAHEAD,

@@ -20,6 +20,9 @@ from deepclean.io import gwf, hdf5
 from deepclean.io.channels import Reading
 from deepclean.io.t050017 import FrameName
 
+_LISTS = (".ffl", ".lcf", ".cache", ".txt")
+"""What lists of frame files end in: Virgo's, and the caches of LAL."""
+
 _EARLIER = re.compile(r"([A-Za-z0-9_]+)-([1-9][0-9]{0,9})-([1-9][0-9]{0,9})\.(hdf5|h5)")
 
 _HDF5 = frozenset({".hdf5", ".h5", ".hdf"})
@@ -148,6 +151,8 @@ def _parts(filename: str) -> tuple[str, str, str, Span] | None:
 def _named_outright(path: Path) -> DataFile:
     if not path.exists():
         raise InputError("no such file or directory", path=path)
+    if path.suffix in _LISTS:
+        raise InputError("is a list of files: name the files, or their directory", path=path)
     named = FrameName.parse(path.name)
     content = hdf5.span if path.suffix in _HDF5 else gwf.span
     return DataFile(path, named.span if named else content(path), (str(path),))

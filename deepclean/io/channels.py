@@ -65,7 +65,17 @@ def unusable_channels(faults: Mapping[str, object], path: Path) -> InputError:
     return InputError(said, path=path, channels=faults)
 
 
-def absent_channels(absent: Iterable[str], present: Collection[str], path: Path) -> InputError:
-    """Return the error that names every absent channel and the present ones most like it."""
+def absent_channels(
+    absent: Iterable[str], present: Collection[str], path: Path, note: str = ""
+) -> InputError:
+    """Return the error that names every absent channel and the present ones most like it.
+
+    Args:
+        absent: full names.
+        present: the names of the channels that are there.
+        path: where they were looked for.
+        note: why they were looked for there.
+    """
     absent = sorted(absent)
-    return InputError(f"no such channel: {listed(absent, present)}", path=path, channels=absent)
+    said = f"no such channel: {listed(absent, present)}{note and f' ({note})'}"
+    return InputError(said, path=path, channels=absent)

@@ -7,6 +7,7 @@ structure gives the class number of the structures of a name.
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -24,33 +25,38 @@ def history(path: Path) -> dict[str, str]:
         InputError: not a readable frame file of version 8, as little-endian machines write it.
     """
     try:
-        content = path.read_bytes()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error
-    if content[:5] != b"IGWD\0" or content[5:6] != b"\x08":
-        raise InputError("not a frame file of version 8", path=path)
     try:
-        return _records(content)
+        if os.pread(descriptor, 6, 0) != b"IGWD\0\x08":
+            raise InputError("not a frame file of version 8", path=path)
+        return _records(descriptor)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
     except (struct.error, UnicodeDecodeError, IndexError) as error:
         raise InputError(f"damaged: {error}", path=path) from error
+    finally:
+        os.close(descriptor)
 
 
-def _records(content: bytes) -> dict[str, str]:
+def _records(descriptor: int) -> dict[str, str]:
+    """Return the records. Of other structures only the heads are read."""
     records: dict[str, str] = {}
     names: dict[int, str] = {}
     last: str | None = None
-    position = _HEADER
-    while position + _COMMON.size <= len(content):
-        length, _, number, _ = _COMMON.unpack_from(content, position)
-        if length < _COMMON.size or position + length > len(content):
+    position, size = _HEADER, os.fstat(descriptor).st_size
+    while position + _COMMON.size <= size:
+        length, _, number, _ = _COMMON.unpack(os.pread(descriptor, _COMMON.size, position))
+        if length < _COMMON.size or position + length > size:
             raise IndexError(f"a structure of {length} bytes at {position}")
-        inside = position + _COMMON.size
-        if number == _FRSH:
-            name, after = _string(content, inside)
-            names[struct.unpack_from("<H", content, after)[0]] = name
-        elif names.get(number) == "FrHistory":
-            name, after = _string(content, inside)
-            records[name], _ = _string(content, after + 4)  # between them stands the time
+        if number == _FRSH or names.get(number) == "FrHistory":
+            content = os.pread(descriptor, length, position)
+            name, after = _string(content, _COMMON.size)
+            if number == _FRSH:
+                names[struct.unpack_from("<H", content, after)[0]] = name
+            else:
+                records[name], _ = _string(content, after + 4)  # between them stands the time
         position += length
         last = names.get(number)
     if last != "FrEndOfFile":

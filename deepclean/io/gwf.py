@@ -8,7 +8,7 @@ unrelated classes, a bare `Exception` among them: they end here, as InputError.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,7 +26,7 @@ from deepclean.core.align import Piece, fill, joined, whole
 from deepclean.core.block import Gap, Samples, Series
 from deepclean.core.segments import difference
 from deepclean.core.time import NS, Span, format_gps
-from deepclean.errors import InputError, one_line
+from deepclean.errors import InputError, one_line, passes
 from deepclean.io.channels import (
     OutputChannel,
     Reading,
@@ -51,6 +51,9 @@ __all__ = [
 
 _MISPLACED = 0.1
 """Samples by which a channel may seem misplaced: a GPS float is good to 0.01 samples."""
+
+_CHUNK = 1 << 20
+"""Bytes that are read at once where a file is only read through."""
 
 _CELLS = 16
 """Parts of a second in which samples that are flagged or missing are a gap, as flags come."""
@@ -200,6 +203,43 @@ def _read(
 ) -> tuple[list[Span], set[str], Reading]:
     """Return the spans of the frames in order of time, the file's channels, and what was read.
 
+    The library does not tell a damaged file from a call that the system refused. So where it fails,
+    the system is asked for all bytes of the file, and if it gives them the file is read once more.
+
+    Raises:
+        InputError: not a readable frame file, or a wrong checksum.
+        OSError: the system refuses the bytes just now.
+    """
+    try:
+        frames, present, raws = _raws(path, wanted, span, checksum=checksum)
+        failed = any(isinstance(raw, Exception) for held in raws.values() for raw, *_ in held)
+    except InputError:
+        failed = True
+    if failed:
+        _read_through(path)
+        frames, present, raws = _raws(path, wanted, span, checksum=checksum)
+    return frames, present, _judged(path, raws)
+
+
+def _read_through(path: Path) -> None:
+    """Read all bytes of a file. Raises OSError where the system refuses them just now."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            while file.read(_CHUNK):
+                pass
+    except OSError as error:
+        if passes(error.errno):
+            raise
+
+
+def _raws(
+    path: Path, wanted: Collection[str], span: Span | None, *, checksum: bool
+) -> tuple[list[Span], set[str], dict[str, list[tuple[_Raw | Exception | None, Span, Span]]]]:
+    """Return the spans of the frames in order of time, the file's channels, and what it gives.
+
+    What it gives is, by channel and frame that the span touches: the channel, the frame's span, and
+    the part of that which is wanted.
+
     Channels are read one by one from the open file, which costs no more. Asked for several, the
     library hides some failures, and with others it loses the sound channels too.
     """
@@ -216,6 +256,13 @@ def _read(
             for name in dict.fromkeys(wanted)
             if name in present
         }
+    return [frame for _, frame in frames], present, raws
+
+
+def _judged(
+    path: Path, raws: Mapping[str, Iterable[tuple[_Raw | Exception | None, Span, Span]]]
+) -> Reading:
+    """Return what can be used of the channels of a file, each frame by itself."""
     pieces: dict[str, list[Piece]] = {name: [] for name in raws}
     faults: dict[str, str] = {}
     for name, decoded in raws.items():
@@ -231,7 +278,7 @@ def _read(
             if fault:
                 faults.setdefault(name, fault)
     noted = (unusable_channels(faults, path),) if faults else ()
-    return [frame for _, frame in frames], present, Reading(pieces, noted)
+    return Reading(pieces, noted)
 
 
 def _decode(reader: Any, name: str, index: int) -> _Raw | Exception | None:

@@ -32,6 +32,7 @@ class History:
         recursive: look into the directories' directories, as archives have them.
         checksum: verify the checksum of whole frame files, as a live run does. Every byte is read
             then, whatever is wanted. Without it, what is sound of a damaged file is read.
+        note: why channels are looked for here, for the message about absent ones.
 
     Raises:
         InputError: a path does not exist, a file named outright cannot be read, or there is no
@@ -45,6 +46,7 @@ class History:
         description: str | None = None,
         recursive: bool = True,
         checksum: bool = False,
+        note: str = "",
     ) -> None:
         places = tuple(paths)
         self._paths = [each.path if isinstance(each, Directory) else each for each in places]
@@ -57,6 +59,7 @@ class History:
             raise InputError(f"no frame or HDF5 files{kind} found: {looked}")
         self._starts = [file.span.start for file in self._files]
         self._longest = max(file.span.duration for file in self._files)
+        self._note_on_absent = note
         self._reader = Reader(checksum=checksum, kept=_KEPT)
         self._faults: dict[tuple[Path | None, tuple[str, ...]], InputError] = {}
 
@@ -93,7 +96,7 @@ class History:
             if damaged := absent & set(present):
                 said = f"damaged in all files that were asked: {', '.join(sorted(damaged))}"
                 raise InputError(said, path=self._paths[0], channels=sorted(damaged))
-            raise absent_channels(absent, present, self._paths[0])
+            raise absent_channels(absent, present, self._paths[0], self._note_on_absent)
         return {name: rates[name] for name in wanted}
 
     def spans(self, channel: str | None = None) -> list[Span]:
@@ -104,6 +107,14 @@ class History:
         """
         holding = None if channel is None else self._streams([channel])
         return union(f.span for f in self._files if holding is None or holding.get(f.stream))
+
+    def descriptions(self, channel: str) -> list[str]:
+        """Return the descriptions of the streams of directories that hold a channel, sorted."""
+        streams = {file.stream for file in self._files}
+        if len(streams) > 1:
+            streams = {stream for stream, rates in self._streams([channel]).items() if rates}
+        # A file that was named outright is a stream of its own, without a description.
+        return sorted({stream[2] for stream in streams if len(stream) > 1})
 
     def files(self, span: Span) -> list[DataFile]:
         """Return the files that a read of the span would open, in order."""

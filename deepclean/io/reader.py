@@ -75,8 +75,10 @@ class Reader:
             reading = self.load(file, names, part)
             faults += reading.faults
             for name, found in reading.pieces.items():
-                pieces[name] += found
-            left -= {name for name in left if any(_whole(piece, span) for piece in pieces[name])}
+                there = _over(found, part)
+                pieces[name] += there
+                if name in left and any(_whole(piece, span) for piece in there):
+                    left.remove(name)
         filled: dict[str, list[Piece]] = {}
         for name, found in pieces.items():
             try:
@@ -116,6 +118,12 @@ class Reader:
             if self._limit is not None and len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
         return reading
+
+
+def _over(pieces: Iterable[Piece], part: Span) -> list[Piece]:
+    """Return the pieces that have something of a part: a long file of short frames has many."""
+    start, end = part.start, part.end
+    return [piece for piece in pieces if piece.span.start < end and piece.span.end > start]
 
 
 def _whole(piece: Piece, span: Span) -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
-from deepclean.errors import output_errors
+from deepclean.errors import InputError, output_errors
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
+from deepclean.io.frhistory import history
 from deepclean.io.retention import Retention, held
 from deepclean.io.t050017 import FrameName
 from deepclean.system.atomic import sweep
@@ -76,6 +77,34 @@ class FrameSink:
         """
         with output_errors(self.directory, _UNUSABLE):
             return held(self.directory, self.description)
+
+    def foreign(self, span: Span, keys: Collection[str]) -> tuple[FrameName, list[str]] | None:
+        """Return a frame in a span whose history record differs, and how; None: there is none.
+
+        Frames without such a record, which nobody can tell, are passed over.
+
+        Args:
+            span: the frames that are looked at.
+            keys: the names of the records that are compared.
+
+        Raises:
+            OutputError: the directory cannot be read.
+        """
+        for name in self.finished():
+            if name.span.overlap(span) is None:
+                continue
+            try:
+                record = history(self.directory / str(name))
+            except InputError:
+                continue
+            differing = [
+                f"{key}: {record[key]} there, {self.history.get(key, 'nothing')} now"
+                for key in sorted(set(keys) & set(record))
+                if record[key] != self.history.get(key)
+            ]
+            if differing:
+                return name, differing
+        return None
 
     def write(self, span: Span, channels: Mapping[str, Series]) -> Path:
         """Write one frame; then, written or not, delete the files beyond the retention's limits.

@@ -88,11 +88,16 @@ class Channels:
     def check_state(self, present: Collection[str]) -> None:
         """Warn where the wanted state vector is not among the channels that were found."""
         if self.state is not None and self.state not in present:
-            _log.warning(
-                "no channel %s (strain.state_vector): no time counts as ready for analysis, and "
-                "the gates stay closed; for a site without one set strain.state_vector=null",
-                self.state,
-            )
+            _log.warning("%s", without_state(self.state))
+
+
+def without_state(channel: str) -> str:
+    """Return what it means that the configured state vector is absent, and the remedy."""
+    return (
+        f"no channel {channel} (strain.state_vector): no time counts as ready for analysis, and "
+        "the gates stay closed; for data without one (GWOSC's files have only a mask of their "
+        "own) set strain.state_vector=null"
+    )
 
 
 class ChannelHistory(Protocol):
@@ -187,11 +192,15 @@ class HistorySource:
         return list(dict.fromkeys([*self.strain.faults, *self.witnesses.faults]))
 
     def check(self) -> None:
+        """As `require`, and warn where the state vector is not there."""
+        self.require()
+        self.channels.check_state(self.strain.channels(self.channels.of_strain_file))
+
+    def require(self) -> None:
         """Raise InputError unless every channel is there and the strain has its rate."""
         self.witnesses.require(self.channels.witnesses)
         rates = self.strain.require([self.channels.strain])
         self.channels.check_rate(rates[self.channels.strain])
-        self.channels.check_state(self.strain.channels(self.channels.of_strain_file))
 
     def frames(self, span: Span, needed: Span, *, skip: bool = False) -> Iterator[InputFrame]:
         """Yield one-second frames over a span and the time around it, those inside as wanted.

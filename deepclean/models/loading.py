@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from deepclean.config import Config
@@ -23,6 +24,7 @@ def load_models(config: Config) -> dict[str, Model]:
         DeviceError: the device has no memory for the model, or is of no use.
     """
     place = resolve_device(config.runtime.device)
+    _require_production(config)
     return {
         name: load_model(config, name, model_path(config, name), place)
         for name in config.enabled_couplings
@@ -41,6 +43,7 @@ def load_models_or_former(config: Config) -> dict[str, Model]:
         DeviceError: as load_models.
     """
     place, loaded = resolve_device(config.runtime.device), {}
+    _require_production(config)
     for name, coupling in config.enabled_couplings.items():
         try:
             loaded[name] = load_model(config, name, model_path(config, name), place)
@@ -54,6 +57,25 @@ def load_models_or_former(config: Config) -> dict[str, Model]:
             _log.error("%s: starting with version %d of before: %s", name, former.version, fault)
             loaded[name] = former
     return loaded
+
+
+def _require_production(config: Config) -> None:
+    """Raise ModelError where couplings have no production version; the message names them all."""
+    store, ifo = config.models.directory, config.interferometer
+    lacking = [
+        name
+        for name in config.enabled_couplings
+        if config.couplings[name].model is None
+        and not os.path.lexists(store / ifo / name / "production")
+    ]
+    if len(lacking) > 1 and (store / ifo).is_dir():
+        raise ModelError(
+            f"no production version of {', '.join(lacking)}: train each (`deepclean train -c "
+            f"CONFIG {lacking[0]} ...`), promote one that is there (`deepclean models promote "
+            f"-c CONFIG {lacking[0]} VERSION`), or leave the coupling out (`--set "
+            f"couplings.{lacking[0]}.enabled=false`, or in the file)",
+            path=store / ifo,
+        )
 
 
 def _former(config: Config, name: str, place: str) -> Model | None:

@@ -53,12 +53,12 @@ def inside(path: Path, store: Path) -> Path:
         UnavailableError: the system refuses just now.
     """
     try:
-        real = path.resolve(strict=True)
+        real, root = path.resolve(strict=True), store.resolve(strict=True)
     except RuntimeError as error:
         raise ModelError("cannot be read: a loop of symlinks", path=path) from error
     except OSError as error:
         raise refusal(error, "cannot be read", path, ModelError) from error
-    if not real.is_relative_to(store.resolve()):
+    if not real.is_relative_to(root):
         raise ModelError(
             f"a symlink leads out of the store, to {real}: publish a copy instead", path=path
         )
@@ -72,7 +72,7 @@ def check_directory(path: Path, store: Path) -> None:
     """
     real = inside(path, store)
     require_own(real.stat().st_mode, path)
-    root = store.resolve()
+    root = inside(store, store)
     for above in real.parents:
         if above.stat().st_mode & stat.S_IWOTH:
             raise ModelError(

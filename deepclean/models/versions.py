@@ -134,12 +134,13 @@ def resolve(
     if version is None and not (models / interferometer).is_dir():
         raise UnavailableError(
             f"the model store holds nothing of {interferometer}: is it mounted? Else train a "
-            "model, then `deepclean models promote`",
+            f"model (`deepclean train -c CONFIG {coupling} ...`)",
             path=models,
         )
     if version is None:
         raise ModelError(
-            f"no {pointer} version: train a model, then `deepclean models promote`",
+            f"no {pointer} version: train one (`deepclean train -c CONFIG {coupling} ...`), or "
+            f"promote one that is there (`deepclean models promote -c CONFIG {coupling} VERSION`)",
             path=directory,
         )
     if version not in versions(directory):

@@ -7,6 +7,7 @@ deleted, as in any replay: retention goes by the newest file, and shards do not 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_model, resolve_device
 from deepclean.models.model import Model
 from deepclean.run.cleaner import FrameCleaner, sink_of
-from deepclean.run.replay import Progress, ReplayResult, clean, unfinished
+from deepclean.run.replay import SECONDS, Progress, ReplayOutput, ReplayResult, clean, unfinished
 from deepclean.system import logs, malloc
 from deepclean.system.processes import Failed, Tell, outcomes
 
@@ -75,6 +76,7 @@ class _ShardOutcome:
 
     written: int
     gaps: int
+    outcomes: Counter[str]
     faults: Sequence[str]
 
 
@@ -86,7 +88,7 @@ def replay(
     span: Span,
     processes: int,
     *,
-    duration: int = NS,
+    output: ReplayOutput = SECONDS,
     progress: Progress = lambda done: None,
 ) -> ParallelReplay:
     """Clean a span of history into frames, in several processes.
@@ -98,7 +100,7 @@ def replay(
         directory: directory of the frames; frames that it holds are finished.
         span: whole seconds.
         processes: number of processes.
-        duration: nanoseconds of an output frame, whole seconds.
+        output: the frames that are wanted.
         progress: told the nanoseconds of finished data.
 
     Raises:
@@ -107,11 +109,11 @@ def replay(
     """
     open_source().check()
     # This sink sweeps temporaries before any process writes. The workers' sinks do not.
-    parts = unfinished(span, duration, sink_of(config, loaded, directory))
+    parts = unfinished(span, output, sink_of(config, loaded, directory))
     history = make_engine(config, loaded).history
-    shards = list(cut(parts, duration, processes, shortest=WORTH * history))
+    shards = list(cut(parts, output.duration, processes, shortest=WORTH * history))
     models = {name: (model.path, model.hash) for name, model in loaded.items()}
-    setup = partial(set_up, ReplayTask(config, open_source, models, directory, duration))
+    setup = partial(set_up, ReplayTask(config, open_source, models, directory, output.duration))
     skipped = span.duration - sum(part.duration for part in parts)
     progress(skipped)
     done, failed = [], []
@@ -123,7 +125,12 @@ def replay(
                 failed.append((shards[number], outcome.error))
             else:
                 raise outcome.error
-    replayed = ReplayResult(sum(each.written for each in done), skipped, sum(e.gaps for e in done))
+    replayed = ReplayResult(
+        sum(each.written for each in done),
+        skipped,
+        sum(each.gaps for each in done),
+        sum((each.outcomes for each in done), Counter[str]()),
+    )
     faults = dict.fromkeys(fault for each in done for fault in each.faults)
     return ParallelReplay(replayed, list(faults), sorted(failed, key=lambda each: each[0].start))
 
@@ -194,6 +201,8 @@ def set_up(task: ReplayTask) -> Callable[[Span, Tell], _ShardOutcome]:
             cleaning, engine, source.frames(shard, engine.needs(shard), skip=True), progress
         )
         tell(untold)
-        return _ShardOutcome(written, cleaning.ledger.gaps.total(), [str(f) for f in source.faults])
+        ledger = cleaning.ledger
+        faults = [str(fault) for fault in source.faults]
+        return _ShardOutcome(written, ledger.gaps.total(), ledger.written, faults)
 
     return work

@@ -8,8 +8,9 @@ the command.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deepclean.config import Config
 from deepclean.core.engine.engine import Engine
@@ -27,6 +28,23 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayOutput:
+    """The frames that a replay writes.
+
+    Args:
+        duration: nanoseconds of a frame, whole seconds.
+        overwrite: clean also what is finished already, and replace those frames.
+    """
+
+    duration: int = NS
+    overwrite: bool = False
+
+
+SECONDS = ReplayOutput()
+"""Frames of one second, where there are none yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayResult:
     """What a replay did.
 
@@ -34,11 +52,14 @@ class ReplayResult:
         written: frames written now.
         skipped: nanoseconds that were finished already.
         gaps: seconds without strain.
+        outcomes: seconds of the written frames, by what became of their frame: `cleaned`, or the
+            first reason why it is not cleaned throughout (Ledger.written).
     """
 
     written: int
     skipped: int
     gaps: int
+    outcomes: Counter[str] = field(default_factory=Counter, compare=False)
 
 
 def replay(
@@ -48,7 +69,7 @@ def replay(
     sink: FrameSink,
     span: Span,
     *,
-    duration: int = NS,
+    output: ReplayOutput = SECONDS,
     progress: Progress = lambda done: None,
     updates: Callable[[Engine], ModelUpdates] | None = None,
 ) -> ReplayResult:
@@ -60,28 +81,30 @@ def replay(
         source: where the data is.
         sink: where the frames go; what it holds of the span is taken as finished.
         span: whole seconds.
-        duration: nanoseconds of an output frame, whole seconds.
+        output: the frames that are wanted.
         progress: told how the work gets on.
         updates: gives the updates of an engine's models, where they are not to stay as they are.
 
     Raises:
-        InputError: the span or the duration is not whole seconds, a channel is not there, or the
-            strain has another rate.
+        InputError: the span or the duration is not whole seconds, a channel is not there, the
+            strain has another rate, or the frames that are there were made otherwise.
         OutputError: a frame cannot be written.
         ModelError: a network failed; a live run would pass the strain through.
     """
-    parts = unfinished(span, duration, sink)
+    # The models in force change while a run goes on whose models are taken from its record.
+    compared = None if updates is None else ("configuration", "wait")
+    parts = unfinished(span, output, sink, compared)
     source.check()
     skipped = span.duration - sum(part.duration for part in parts)
     progress(skipped)
-    written, gaps = 0, 0
+    written, gaps, outcomes = 0, 0, Counter[str]()
     for part in parts:
         engine = make_engine()
         cleaning = FrameCleaner(
             config,
             engine,
             sink,
-            duration=duration,
+            duration=output.duration,
             strict=True,
             updates=updates(engine) if updates else None,
         )
@@ -89,19 +112,55 @@ def replay(
             cleaning, engine, source.frames(part, engine.needs(part), skip=True), progress
         )
         gaps += cleaning.ledger.gaps.total()
-    return ReplayResult(written, skipped, gaps)
+        outcomes += cleaning.ledger.written
+    return ReplayResult(written, skipped, gaps, outcomes)
 
 
-def unfinished(span: Span, duration: int, sink: FrameSink) -> list[Span]:
+def unfinished(
+    span: Span, output: ReplayOutput, sink: FrameSink, compared: Iterable[str] | None = None
+) -> list[Span]:
     """Return the parts of a span that are still to be done.
 
+    Args:
+        span: whole seconds.
+        output: the frames that are wanted.
+        sink: where the frames go.
+        compared: the history records in which frames that are there must agree with those to be
+            written; None: those of the configuration and of all models.
+
     Raises:
-        InputError: the span or the duration (nanoseconds) is not whole seconds.
+        InputError: the span or the duration is not whole seconds; or the frames that are there were
+            made otherwise, or, if they are to be replaced, would not be.
         OutputError: the sink's directory cannot be read.
     """
+    duration = output.duration
     if span.start % NS or span.end % NS or duration % NS or duration < NS:
         raise InputError(f"{span} in frames of {duration / NS} s: only whole seconds are replayed")
+    if output.overwrite:
+        _require_replaced(span, duration, sink)
+        return [span]
+    keys = [k for k in sink.history if k != "deepclean"] if compared is None else list(compared)
+    if found := sink.foreign(span, keys):
+        name, differing = found
+        raise InputError(
+            f"{name} was made otherwise ({'; '.join(differing)}): choose another directory "
+            "(--output), a span without such frames, or --overwrite",
+            path=sink.directory,
+        )
     return difference([span], (name.span for name in sink.finished()))
+
+
+def _require_replaced(span: Span, duration: int, sink: FrameSink) -> None:
+    """Raise InputError for a frame that would stay beside the frames of its time."""
+    for name in sink.finished():
+        start = name.span.start // duration * duration
+        whole = Span(start, start + duration).overlap(span)
+        if name.span.overlap(span) is not None and whole != name.span:
+            raise InputError(
+                f"{name} would stay beside the frames that replace it: remove it, or choose "
+                "--start, --end and --duration as they were",
+                path=sink.directory,
+            )
 
 
 def clean(

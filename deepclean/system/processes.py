@@ -139,19 +139,23 @@ class _Worker:
 
 def _start_server() -> None:
     """Start the process that workers are forked from, unless there is one."""
-    # The server imports before it gets this process's path: it must find the same files.
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    # The server imports before it gets this process's path: it must find the same files. It is
+    # started with `python -c`, which would look in the working directory first.
+    paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    changed = {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
     try:
         # Where the server starts the tracker, that unblocks here what is blocked here.
         resource_tracker.ensure_running()
         with _deaf_to_interrupts():
             forkserver.ensure_running()
     finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _start(setup: Callable[[], Callable[[Any, Tell], Any]]) -> _Worker:

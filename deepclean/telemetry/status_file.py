@@ -166,7 +166,7 @@ def read(path: Path, now: float) -> StatusContent:
         }
         models = {str(name): str(said) for name, said in content["models"].items()}
         figures = {str(name): dict(said) for name, said in content["couplings"].items()}
-        age = now - path.stat().st_mtime
+        age = max(now - path.stat().st_mtime, 0.0)  # the clock may have been set back
         controls = [str(said) for said in content.get("controls", ())]
         process, ledger = int(content["process"]), Ledger(**counts)
         reloaded = dict(content.get("reloaded", {}))

@@ -20,7 +20,7 @@ from deepclean.core.state_vector import READY
 from deepclean.core.time import NS, Span
 from deepclean.core.witness_checks import WitnessSettings
 from deepclean.errors import InputError, listed
-from deepclean.io.source import ChannelHistory
+from deepclean.io.source import ChannelHistory, without_state
 from deepclean.train.fitness import WitnessFitness
 
 PIECE = 64
@@ -68,7 +68,8 @@ class SiteData:
         failed: by witness, the seconds of ready strain in which `complete_in` found it to fail.
 
     Raises:
-        InputError: channels are missing; the message names all of them, with the nearest names.
+        InputError: channels are missing; the message names all of them, with the nearest names. Or
+            the state vector is: without it no time is ready, in training as in a run.
     """
 
     def __init__(
@@ -93,7 +94,9 @@ class SiteData:
         if absent:
             raise _absent(absent, {**data.witnesses.channels(), **data.strain.channels()})
         self.rates = {name: found[name] for name in (strain, *witnesses)}
-        self._state = state if state and data.strain.channels([state]) else None
+        if state and not data.strain.channels([state]):
+            raise InputError(without_state(state), channels=[state])
+        self._state = state
 
     def usable(self) -> list[Span]:
         """Return the stretches that are fit for training, whole seconds, none touching the next.

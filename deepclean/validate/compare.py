@@ -21,6 +21,7 @@ from deepclean.core.channels import STATE_RATE
 from deepclean.core.frame import CleanedFrame
 from deepclean.core.products import State, render
 from deepclean.core.time import NS
+from deepclean.validate.whole import one_block
 
 _TOLD = (
     State.WITNESSES_GOOD
@@ -113,7 +114,7 @@ class Comparison:
 
     def replayed(self, frame: CleanedFrame) -> dict[str, Series] | None:
         """Return the channels that a frame should have, or None where there is no strain."""
-        (block,) = frame.blocks
+        block = one_block(frame)
         if block.cleaned is None:
             return None
         rendered = render(frame, self._strain, self._products)

@@ -46,6 +46,7 @@ from deepclean.io.history import History
 from deepclean.validate import shards
 from deepclean.validate.compare import Comparison, DifferentSecond
 from deepclean.validate.shards import OpenRun, ValidationRun
+from deepclean.validate.whole import one_block
 
 UNEXPLAINED = "unexplained"
 
@@ -216,7 +217,7 @@ def _work(job: tuple[Path, Span]) -> tuple[int, list[DifferentSecond]]:
     compared, seconds = 0, []
     for frame in opened.cleaned(shard):
         expected = comparison.replayed(frame)
-        found = comparison.second(frame.blocks[0], expected, archive.read(names, frame.span))
+        found = comparison.second(one_block(frame), expected, archive.read(names, frame.span))
         compared += expected is not None and (found is None or found.absent is None)
         if found is not None:
             seconds.append(found)

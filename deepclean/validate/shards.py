@@ -29,6 +29,7 @@ from deepclean.system.processes import Failed, Job, Result, Tell, outcomes
 from deepclean.validate.measure import LEAD, CouplingBins, Meter
 from deepclean.validate.shard_result import Sampling, ShardResult
 from deepclean.validate.spectra import WIDTH
+from deepclean.validate.whole import one_block
 
 SHARD = 512 * NS
 """Longest shard. The gate's history, which is read before each shard, is an eighth of it."""
@@ -117,7 +118,7 @@ def measure(
     witnesses = {coupling.name: coupling.witnesses for coupling in engine.versions.production}
     meter = Meter(shard, bands, witnesses, sampling, sensemon)
     for frame in opened.cleaned(Span(shard.start - LEAD, shard.end)):
-        (block,) = frame.blocks
+        block = one_block(frame)
         meter.push(block, any(span.covers(block.span) for span in counting))
     result = meter.finish()
     result.unread.update(map(str, opened.source.faults))

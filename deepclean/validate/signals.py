@@ -20,6 +20,7 @@ from deepclean.simulate.noise import Stream
 from deepclean.validate.json_numbers import rounded
 from deepclean.validate.seconds import PRODUCTS, Second
 from deepclean.validate.shards import OpenRun
+from deepclean.validate.whole import one_block
 
 _BESIDE = 16
 """Seconds on each side of a signal from which the spectrum of the noise is measured."""
@@ -61,7 +62,7 @@ def recover(opened: OpenRun, injection: Injection) -> dict[str, Any]:
     first, wave = waveform(injection, rate)
     touched = Span(first // rate * NS, -(-(first + len(wave)) // rate) * NS)
     for frame in opened.cleaned(span, lambda frame: _louder(frame, signal)):
-        (block,) = frame.blocks
+        block = one_block(frame)
         if isinstance(block.source.strain, Gap) or block.products is None:
             raise InputError(f"no strain over {block.span}, beside the signal")
         for product, samples in Second.of(block).products.items():
@@ -139,9 +140,13 @@ def matched(
 
 def _louder(frame: InputFrame, signal: Stream) -> InputFrame:
     """Return a second of input with the signal in its strain."""
-    (block,) = frame.blocks
-    if isinstance(block.strain, Gap):
-        return frame
-    samples = block.strain.samples + signal(block.span.start // NS)
-    louder = Series(block.span, block.strain.rate, samples)
-    return replace(frame, blocks=[replace(block, strain=louder)])
+    added = signal(frame.span.start // NS)
+    blocks = []
+    for block in frame.blocks:
+        strain = block.strain
+        if isinstance(strain, Series):
+            begin = frame.span.indices(strain.rate)[0]
+            first, last = (index - begin for index in block.span.indices(strain.rate))
+            strain = Series(block.span, strain.rate, strain.samples + added[first:last])
+        blocks.append(replace(block, strain=strain))
+    return replace(frame, blocks=blocks)

@@ -20,7 +20,7 @@ from deepclean.core.block import Float64, Gap, Series
 from deepclean.core.spectra import Bins, Complex, transform
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, hint
-from deepclean.io.source import ChannelHistory
+from deepclean.io.source import ChannelHistory, without_state
 from deepclean.witnesses.reading import joined, readable, unready, unusable, whole
 
 PIECE = 32
@@ -91,7 +91,8 @@ class SearchStretch:
         skipped: seconds of the span that were left out so far, by reason.
 
     Raises:
-        InputError: there is no such strain, or a band is not below its Nyquist frequency.
+        InputError: there is no such strain or state vector, or a band is not below its Nyquist
+            frequency.
     """
 
     def __init__(
@@ -116,7 +117,9 @@ class SearchStretch:
                     channels=[channel],
                 )
         self._strain, self._witnesses = strain, witnesses
-        self.channel, self._state = channel, state if state in held else None
+        if state is not None and state not in held:
+            raise InputError(without_state(state), channels=[state])
+        self.channel, self._state = channel, state
         self.span, self.bands, self.length = span, tuple(bands), length
         self._bins = Bins(bands, 0.0, self.rate / 2, length * NS)
         self.frequencies = np.asarray(self._bins.inside * self._bins.width, dtype=np.float64)

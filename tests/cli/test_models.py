@@ -184,7 +184,7 @@ def test_publish(run: Models, directory: Path, tmp_path: Path) -> None:
     done = run(f"publish {source} --why 'by hand'")
     assert done.stdout.splitlines() == [
         f"60Hz: version 4 is {directory / '4'}",
-        "not in force; `deepclean models promote 60Hz 4` does that",
+        "not in force; `deepclean models promote -c small.yaml 60Hz 4` does that",
     ]
     assert state(directory) == ((1, 2, 3, 4), 1, None)
     assert model_log.read(directory).changes[-1].why == "by hand"

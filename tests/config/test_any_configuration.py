@@ -40,6 +40,10 @@ WITNESS_RATES = (*RATES, *ODD, 256, 128, 64, 50, 32, 25, 16, 10, 8, 4, 3, 2, 1)
 STATE_RATES = (16, 1, 4, 8, 50, 3, 2, 32, 256)
 
 
+MANY = [range(start, start + 500) for start in range(0, 5000, 500)]
+"""5,000 configurations, in parts that test processes share."""
+
+
 class Sum(torch.nn.Module):
     """A network that adds the witnesses, smoothed over three samples."""
 
@@ -214,9 +218,9 @@ def outcome(place: Path, seed: int) -> str:
     "seeds",
     [
         [*range(100), 233, 782],  # two with a band above what gates see
-        pytest.param(range(5000), marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+        *(pytest.param(part, marks=pytest.mark.slow) for part in MANY),
     ],
-    ids=len,
+    ids=["few", *(f"from {part.start}" for part in MANY)],
 )
 def test_any_configuration_is_refused_or_works(tmp_path: Path, seeds: Sequence[int]) -> None:
     ended: Counter[str] = Counter()

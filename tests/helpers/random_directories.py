@@ -82,7 +82,8 @@ class Place:
     strain: Directory
     witnesses: list[Directory]
     files: list[MadeFile] = field(default_factory=list)
-    _chosen: dict[bool, list[MadeFile]] = field(default_factory=dict)
+    _chosen: dict[bool, dict[int, list[MadeFile]]] = field(default_factory=dict)
+    """The files in which a channel is looked for, in order, by GPS second."""
 
     @property
     def channels(self) -> Channels:
@@ -91,7 +92,7 @@ class Place:
     def expected(self, half: int) -> dict[str, Cell]:
         """Return what every channel has over half a second, by the rule."""
         cells = {
-            name: _first(self._files(of_strain=name in (STRAIN, STATE)), name, half)
+            name: _first(self._files(half // 2, of_strain=name in (STRAIN, STATE)), name, half)
             for name in RATES
         }
         strain = cells[STRAIN]
@@ -102,8 +103,8 @@ class Place:
             cells[STRAIN] = "strain_rate"
         return cells
 
-    def _files(self, *, of_strain: bool) -> list[MadeFile]:
-        """Return the files in which a channel is looked for, in order."""
+    def _files(self, second: int, *, of_strain: bool) -> list[MadeFile]:
+        """Return the files in which a channel is looked for in a GPS second, in order."""
         if of_strain not in self._chosen:
             places = [self.strain] if of_strain or not self.witnesses else self.witnesses
             chosen = [
@@ -113,8 +114,12 @@ class Place:
                 if file.path.parent == place.path
                 and (place.description is None or f"-{place.description}-" in file.path.name)
             ]
-            self._chosen[of_strain] = sorted(chosen, key=lambda file: file.order)
-        return self._chosen[of_strain]
+            by_second: dict[int, list[MadeFile]] = {}
+            for file in sorted(chosen, key=lambda file: file.order):
+                for each in range(file.start, file.start + file.length):
+                    by_second.setdefault(each, []).append(file)
+            self._chosen[of_strain] = by_second
+        return self._chosen[of_strain].get(second, [])
 
 
 def _first(files: Sequence[MadeFile], channel: str, half: int) -> Cell:

@@ -25,7 +25,7 @@ from deepclean.io.source import ChannelHistory, HistorySource
 from deepclean.io.t050017 import FrameName
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import channels_of, sink_of
-from deepclean.run.replay import ReplayResult, replay
+from deepclean.run.replay import ReplayOutput, ReplayResult, replay
 from tests.helpers.small_site import write_site
 
 OUT_DQ = "H1:GDS-CALIB_STRAIN_DEEPCLEAN_PRODUCTION_OUT_DQ"
@@ -101,7 +101,7 @@ def clean(
         source or open_source(config),
         sink_of(config, loaded, into),
         Span(start * NS, end * NS),
-        duration=duration * NS,
+        output=ReplayOutput(duration * NS),
     )
 
 
@@ -120,8 +120,9 @@ def contents(directory: Path, channels: Sequence[str] = (OUT_DQ,)) -> dict[int, 
 
 
 def files(directory: Path) -> dict[str, bytes]:
-    """Return every file of a directory, hidden ones too."""
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+    """Return the content of every file in a directory, but of locks: they name a process."""
+    held = (path for path in directory.iterdir() if path.suffix != ".lock")
+    return {path.name: path.read_bytes() for path in held}
 
 
 @contextmanager

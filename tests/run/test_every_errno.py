@@ -32,14 +32,26 @@ ASKED = "ENOENT EACCES EPERM EINVAL ENOTDIR EISDIR ELOOP"
 NUMBERS = [getattr(errno, name) for name in (*STATE.split(), *ASKED.split())]
 
 
-def cases(made: list[Call], every: bool) -> Iterator[tuple[int, int]]:
-    """Yield which call fails with which error: every one with each, or each kind."""
+WHICH = [
+    ("each kind of call", "some errors"),
+    pytest.param(
+        *("each kind of call", "all errors"), marks=[pytest.mark.slow, pytest.mark.timeout(1800)]
+    ),
+    pytest.param(
+        *("all calls", "all errors"), marks=[pytest.mark.exhaustive, pytest.mark.timeout(7200)]
+    ),
+]
+
+
+def cases(made: list[Call], calls: str, errors: str) -> Iterator[tuple[int, int]]:
+    """Yield which call fails with which error: all of them, or each kind with some."""
     kinds: dict[Call, int] = {}
     for position, call in enumerate(made):
         kinds.setdefault(call, position)
-    for turn, fail in enumerate(range(len(made)) if every else kinds.values()):
+    for turn, fail in enumerate(range(len(made)) if calls == "all calls" else kinds.values()):
         state, asked = NUMBERS[turn % 12], NUMBERS[12 + turn % 7]
-        for number in NUMBERS if every else [state, asked] if turn % 3 else [state]:
+        some = [state, asked] if turn % 3 else [state]
+        for number in NUMBERS if errors == "all errors" else some:
             yield fail, number
 
 
@@ -68,16 +80,16 @@ def started(config: Config, calls: Calls) -> int:
     return 0
 
 
-@pytest.mark.parametrize(
-    "every", [pytest.param(True, marks=[pytest.mark.exhaustive, pytest.mark.timeout(7200)]), False]
-)
-def test_a_start_goes_on_or_ends_with_the_right_status(tmp_path: Path, every: bool) -> None:
+@pytest.mark.parametrize(("which", "errors"), WHICH)
+def test_a_start_goes_on_or_ends_with_the_right_status(
+    tmp_path: Path, which: str, errors: str
+) -> None:
     config = site.make_site(tmp_path, seconds=3)
     calls = Calls(tmp_path, of_paths=PATHS, opens=True)
     assert started(config, calls) == 0
     assert {"io.open", "lstat", "scandir"} <= {function for function, _ in calls.made}
     ended: Counter[tuple[bool, int]] = Counter()
-    for fail, number in cases(calls.made, every):
+    for fail, number in cases(calls.made, which, errors):
         status = started(config, Calls(tmp_path, fail, number, PATHS, opens=True))
         said = f"{calls.made[fail]} fails with {errno.errorcode[number]}: status {status}"
         assert status < 2 or not passes(number), said
@@ -95,11 +107,9 @@ def config(tmp_path: Path) -> Config:
     return made
 
 
-@pytest.mark.parametrize(
-    "every", [pytest.param(True, marks=[pytest.mark.exhaustive, pytest.mark.timeout(7200)]), False]
-)
+@pytest.mark.parametrize(("which", "errors"), WHICH)
 def test_a_version_comes_into_force_whatever_failed_for_a_moment(
-    config: Config, every: bool
+    config: Config, which: str, errors: str
 ) -> None:
     store = config.models.directory
 
@@ -132,7 +142,7 @@ def test_a_version_comes_into_force_whatever_failed_for_a_moment(
     assert loads(calls, 0) == "in force"
     became = Counter(
         (passes(number), loads(Calls(store, fail, number, PATHS, opens=True), number))
-        for fail, number in cases(calls.made, every)
+        for fail, number in cases(calls.made, which, errors)
     )
     print(dict(became))
     assert became[True, "in force"] > 0

@@ -35,7 +35,7 @@ from deepclean.models.loading import load_models
 from deepclean.run import parallel
 from deepclean.run.cleaner import channels_of
 from deepclean.run.parallel import ReplayTask, cut, set_up
-from deepclean.run.replay import ReplayResult
+from deepclean.run.replay import ReplayOutput, ReplayResult
 from tests.helpers import small_site as site
 from tests.helpers.datafind_service import open_fetched, somewhere
 from tests.helpers.site_runs import clean, files, open_failing, open_source
@@ -64,7 +64,7 @@ def processes(
         into,
         SPAN,
         jobs,
-        duration=duration * NS,
+        output=ReplayOutput(duration * NS),
         progress=progress,
     )
 

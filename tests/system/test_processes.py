@@ -58,3 +58,29 @@ print(*processes.outcomes(partial(partial, somebody.done), [0], 1))
         env=environment,
     )
     assert done.stdout.strip() == "(0, 'ours')"
+
+
+def test_workers_import_nothing_from_the_working_directory(tmp_path: Path) -> None:
+    """A folder of data may hold a `numpy.py`, or a copy of this package."""
+    for name in ("colorsys.py", "numpy.py", "deepclean.py"):
+        (tmp_path / name).write_text("raise SystemExit('imported from the working directory')\n")
+    script = """
+from functools import partial
+import os
+from deepclean.system import processes
+if __name__ == "__main__":
+    processes.prepare("colorsys", "deepclean.worker")
+    print(*processes.outcomes(partial(partial, os.getenv), ["HOME"], 1))
+"""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "command").write_text(script)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "bin" / "command")],
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    assert done.stdout.strip() == f"(0, {os.environ['HOME']!r})"
+    assert "working directory" not in done.stderr

@@ -75,8 +75,11 @@ def test_other_bits_of_the_state_do_not_matter() -> None:
     ]
 
 
-def test_a_source_without_the_state_vector_is_taken_as_ready() -> None:
-    assert seconds_of(site(toy_data(200), "H1:OTHER_STATE").usable()) == [(0, 200)]
+def test_a_source_without_the_state_vector_is_refused_with_the_remedy() -> None:
+    """A run would find no time ready for analysis; a training that takes all is another rule."""
+    with pytest.raises(InputError, match=r"OTHER_STATE.*set strain\.state_vector=null"):
+        site(toy_data(200), "H1:OTHER_STATE")
+    assert seconds_of(site(toy_data(200), None).usable()) == [(0, 200)]
 
 
 def test_strain_and_witnesses_may_come_from_two_sources() -> None:

@@ -15,6 +15,7 @@ from deepclean.config import Config
 from tests.helpers import training_site as site
 from tests.helpers.commands import Run
 from tests.helpers.datafind_service import somewhere
+from tests.helpers.site_runs import files
 from tests.helpers.training_site import START
 
 SPAN = f"--start {START + 40} --end {START + 104}"
@@ -177,8 +178,8 @@ def test_replay_of_fetched_data(deepclean: Run, place: Path, command: str, tmp_p
     assert deepclean(place, f"{asked} --output {tmp_path / 'a'}").returncode == 0
     with somewhere(place / "strain"):
         assert deepclean(place, f"{asked} --output {tmp_path / 'b'} --fetch").returncode == 0
-    held = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
-    assert held == {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+    held = files(tmp_path / "a")
+    assert held == files(tmp_path / "b")
     assert len(held) == 4
     span = f"--start {START + 40} --end {START + 44}"
     with somewhere(place / "strain"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -141,7 +142,7 @@ class FrameJoiner:
         finished = []
         if self._held and self._held[-1].span.end != frame.span.start:
             finished += self.flush()
-        self._held.append(frame)
+        self._held.append(_without_witnesses(frame))
         if frame.span.end % self._duration == 0:
             finished += self.flush()
         return finished
@@ -155,3 +156,10 @@ class FrameJoiner:
         source = InputFrame(span, [block for frame in held for block in frame.source.blocks])
         blocks = [block for frame in held for block in frame.blocks]
         return [CleanedFrame(source, blocks, sum(frame.frames for frame in held))]
+
+
+def _without_witnesses(frame: CleanedFrame) -> CleanedFrame:
+    """Return a frame without the samples of its witnesses, which its output does not need."""
+    sources = [replace(block, witnesses={}) for block in frame.source.blocks]
+    cleaned = [replace(block, source=replace(block.source, witnesses={})) for block in frame.blocks]
+    return replace(frame, source=replace(frame.source, blocks=sources), blocks=cleaned)

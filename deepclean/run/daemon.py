@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from types import FrameType
 
@@ -33,12 +34,13 @@ from deepclean.rollout.record import path_in as record_path
 from deepclean.rollout.store_follower import StoreFollower
 from deepclean.rollout.updates import ModelUpdates, RecentBlocks
 from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
+from deepclean.run.drain import Drain
 from deepclean.run.lookahead import decided_live
 from deepclean.system.clock import Clock, SystemClock
 from deepclean.system.lock import OutputLock
 from deepclean.system.malloc import Trimmer
 from deepclean.telemetry.accounts import Accounts
-from deepclean.telemetry.counters import Counters
+from deepclean.telemetry.counters import Counters, Stream
 from deepclean.telemetry.exporter import Exporter
 from deepclean.telemetry.metrics import Metrics
 from deepclean.telemetry.notify import ServiceNotifier
@@ -151,16 +153,21 @@ def build(
         clock,
         updates.standings,
         counters.by_coupling,
+        counters.waiting,
     )
 
     def turn() -> None:
         """Do what is due at every turn of the loop, idle ones too."""
+        notifier.ready()
         notifier.watchdog()
+        if silence := silence_of(counters.waiting, config.input.strain.directory):
+            notifier.status(silence)
         watch.check()
         status_file.write(accounts.ledger)
         trimmer.step()
 
-    source = live_source(config, engine, sink, clock, stopped, tails, turn, accounts)
+    drain = Drain(stopped, accounts.ledger, clock)
+    source = live_source(config, engine, sink, clock, drain, tails, turn, accounts)
     source.resume = resume
     metrics = Metrics(config, accounts, watch, lookahead=engine.lookahead, history=engine.history)
     _log.info(
@@ -186,7 +193,7 @@ def live_source(
     engine: Engine,
     sink: FrameSink,
     clock: Clock,
-    stopped: Callable[[], bool],
+    drain: Drain,
     tails: Sequence[FrameTail],
     turn: Callable[[], None],
     accounts: Accounts,
@@ -201,7 +208,8 @@ def live_source(
         deadline=config.input.deadline / NS,
         probe=config.input.probe / NS,
         history=engine.history + engine.settings.hop,
-        stopped=stopped,
+        stopped=drain.is_over,
+        draining=drain.told,
         turn=turn,
         max_lag=config.input.max_lag,
         outputs=[name.span.end for name in sink.finished()],
@@ -211,6 +219,16 @@ def live_source(
         ignored=accounts.ledger.ignored,
         waiting=accounts.counters.waiting,
     )
+
+
+def silence_of(waiting: Mapping[Stream, float], directory: Path) -> str:
+    """Return in words that strain is overdue, in steps of 5 s; empty where it is not.
+
+    >>> silence_of({"strain": 77.2}, Path("/dev/shm/H1"))
+    'no strain for 75 s in /dev/shm/H1'
+    """
+    seconds = int(waiting.get("strain", 0.0)) // 5 * 5
+    return f"no strain for {seconds} s in {directory}" if seconds else ""
 
 
 def work(source: LiveSource, cleaner: FrameCleaner, notifier: ServiceNotifier) -> None:
@@ -232,12 +250,12 @@ def work(source: LiveSource, cleaner: FrameCleaner, notifier: ServiceNotifier) -
         if not started:
             started = True
             _log.info("first frame written: %s", written[0].name)
-        # Only a frame that is through shows that everything works.
-        notifier.ready()
         notifier.status(f"{written[-1].name} written, {cleaner.ledger.written.total()} so far")
     if source.begins_again is None:
         notifier.stopping()  # else the process goes on, with the stream from where it begins again
-    cleaner.release()
+    raw = cleaner.release()
+    if raw and fault is None:
+        _log.info("the look-ahead did not come: %s", ", ".join(path.name for path in raw))
     if fault is not None:
         raise fault
 

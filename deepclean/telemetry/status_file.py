@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from deepclean.core.accounting import Ledger
 from deepclean.errors import InputError, OutputError
 from deepclean.system.atomic import publish
 from deepclean.system.clock import Clock
+from deepclean.telemetry.counters import Stream
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class StatusFile:
         clock: for the interval.
         models: returns the versions at work, by coupling.
         couplings: returns the figures of each coupling (Counters.by_coupling).
+        waiting: seconds for which a stream has been waited for beyond its time, by stream.
     """
 
     def __init__(
@@ -46,8 +49,10 @@ class StatusFile:
         clock: Clock,
         models: Callable[[], Mapping[str, str]] = dict,
         couplings: Callable[[], Figures] = dict,
+        waiting: Mapping[Stream, float] = MappingProxyType({}),
     ) -> None:
         self._path, self._clock, self._models, self._couplings = path, clock, models, couplings
+        self._waiting = waiting
         self._written = clock.monotonic() - INTERVAL
         self._works = True
 
@@ -62,6 +67,7 @@ class StatusFile:
             "ledger": facts(ledger),
             "models": dict(self._models()),
             "couplings": self._couplings(),
+            "waiting": dict(self._waiting),
         }
         try:
             publish(self._path, (json.dumps(content) + "\n").encode())
@@ -87,6 +93,7 @@ class StatusContent:
         age: seconds since then.
         models: the versions at work, in words, by coupling.
         couplings: the figures of each coupling (Counters.by_coupling).
+        waiting: seconds for which a stream has been waited for beyond its time, by stream.
     """
 
     process: int
@@ -94,6 +101,7 @@ class StatusContent:
     age: float
     models: Mapping[str, str]
     couplings: Figures
+    waiting: Mapping[str, float]
 
 
 def read(path: Path, now: float) -> StatusContent:
@@ -114,8 +122,10 @@ def read(path: Path, now: float) -> StatusContent:
         }
         models = {str(name): str(said) for name, said in content["models"].items()}
         figures = {str(name): dict(said) for name, said in content["couplings"].items()}
+        waiting = {str(name): float(seconds) for name, seconds in content["waiting"].items()}
         age = now - path.stat().st_mtime
-        return StatusContent(int(content["process"]), Ledger(**counts), age, models, figures)
+        process = int(content["process"])
+        return StatusContent(process, Ledger(**counts), age, models, figures, waiting)
     except FileNotFoundError as error:
         raise InputError("no status file: no daemon has run here", path=path) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

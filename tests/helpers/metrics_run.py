@@ -20,6 +20,7 @@ from deepclean.io.watch import DirectoryWatch
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.daemon import live_source, tails_of, work
+from deepclean.run.drain import Drain
 from deepclean.system.clock import SystemClock
 from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.counters import Counters
@@ -118,14 +119,19 @@ class Run:
         accounts = Accounts(counters=self.figures)
         self.timings = accounts.timings
         sink = sink_of(config, loaded)
+        drain = Drain(lambda: self.clock.now > self._end, accounts.ledger, self.clock)
         self.source = live_source(
-            *(config, self.engine, sink, self.clock, lambda: self.clock.now > self._end),
-            *(tails_of(config, self.clock), self._health.watchdog, accounts),
+            *(config, self.engine, sink, self.clock, drain),
+            *(tails_of(config, self.clock), self._turn, accounts),
         )
         self.cleaning = FrameCleaner(
             config, self.engine, sink, self.clock.monotonic, accounts=accounts
         )
         self.metrics = made(config, self.cleaning.ledger, self.figures, self.timings)
+
+    def _turn(self) -> None:
+        self._health.ready()
+        self._health.watchdog()
 
     def over(self, seconds: int, faults: Mapping[int, Second] | None = None) -> None:
         """Let that many frames come, one a second from START on, and clean them.

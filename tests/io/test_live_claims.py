@@ -154,7 +154,10 @@ def test_what_is_waited_for_is_said_with_what_is_there(
     with caplog.at_level("INFO", logger="deepclean.io.live"):
         given = given_until(source, clock, 1032.0)
     assert seconds(given) == [START]
-    messages = [r.getMessage() for r in caplog.records if "waiting for" in r.getMessage()]
+    first, *_ = (record for record in caplog.records if "waiting for" in record.getMessage())
+    assert said in first.getMessage()  # at the start already
+    assert (first.levelname == "WARNING") is said.startswith("No such")
+    messages = [r.getMessage() for r in caplog.records if "no strain for" in r.getMessage()]
     assert len(messages) == 1
     assert messages[0].startswith("no strain for 5 s: waiting for *-H1_llhoft-*.gwf in ")
     assert said in messages[0]
@@ -174,7 +177,8 @@ def test_witnesses_that_are_not_there_are_described(
         clock.at(number + 0.1, partial(gwf.publish, path, site.strain_frame(START + number)))
     source = make(config, clock, resume=START)
     frames(source, 3)
-    messages = [r.getMessage() for r in caplog.records if "waiting for" in r.getMessage()]
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    messages = [said for said in warnings if "waiting for" in said]
     assert len(messages) == 1
     assert "waiting for *-H1_lldetchar-*.gwf" in messages[0]
     assert "there are 1 files H-H1_R-*.gwf" in messages[0]

@@ -111,26 +111,6 @@ def test_the_watchdog_is_this_process_own(manager: Manager, address: str, clock:
     assert manager.heard() == ["READY=1", "WATCHDOG=1"]
 
 
-@pytest.mark.parametrize("watchdog", [{}, WATCHDOG])
-def test_a_start_that_waits_for_data_is_allowed_to(
-    manager: Manager, address: str, clock: FakeClock, watchdog: dict[str, str]
-) -> None:
-    """At every moment of the wait the time allowed for the start reaches into the future."""
-    health = ServiceNotifier({"NOTIFY_SOCKET": address, **watchdog}, clock)
-    allowed = 0.0
-    for _ in range(2000):
-        health.watchdog()
-        for message in manager.heard():
-            _, _, extension = message.partition("EXTEND_TIMEOUT_USEC=")
-            allowed = clock.monotonic() + int(extension) / 1_000_000
-        assert allowed > clock.monotonic() + 1.0
-        clock.wait(0.5)
-    health.ready()
-    clock.wait(PERIOD)
-    health.watchdog()
-    assert not any("EXTEND" in message for message in manager.heard())
-
-
 def test_nothing_is_said_to_nobody(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
     health = ServiceNotifier(WATCHDOG, clock)
     health.ready()

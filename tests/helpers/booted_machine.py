@@ -179,19 +179,18 @@ class BootedMachine:
         for group in self._groups:
             group.mkdir()
         shell = ("setpriv", "--pdeathsig", "KILL", "bash", "-c", _SETUP, "boot")
-        self._process = subprocess.Popen(
-            ("unshare", "--mount", "--propagation", "private", *shell, *options),
-            stdin=subprocess.DEVNULL,
-            stdout=self.console.open("wb"),
-            stderr=subprocess.STDOUT,
-            env={
-                **os.environ,
-                "work": str(self._work),
-                "state": str(self._state),
-                "hierarchies": " ".join(map(str, self._groups)),
-            },
-            start_new_session=True,
-        )
+        facts = {"work": self._work, "state": self._state}
+        settings = {name: str(path) for name, path in facts.items()}
+        settings["hierarchies"] = " ".join(map(str, self._groups))
+        with self.console.open("wb") as console:
+            self._process = subprocess.Popen(
+                ("unshare", "--mount", "--propagation", "private", *shell, *options),
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **settings},
+                start_new_session=True,
+            )
 
     def environment(self, name: str, settings: str = "") -> str:
         """Make an environment that runs the checkout; return its directory.

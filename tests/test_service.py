@@ -328,7 +328,10 @@ def test_what_former_releases_left_is_taken_away(installed: Path) -> None:
 
 def test_going_back_puts_environment_and_units_back(installed: Path) -> None:
     assert "nothing to go back to" in refused("back", "--prefix", installed)
-    unit, current = installed / "etc/systemd/system" / UNIT.name, installed / "opt/deepclean/current"
+    unit, current = (
+        installed / "etc/systemd/system" / UNIT.name,
+        installed / "opt/deepclean/current",
+    )
     unit.write_text("[Unit]\n")
     shutil.copytree(installed / "opt/site", installed / "opt/next")
     install("upgrade", installed, "--environment", "/opt/next")

@@ -25,9 +25,7 @@ _WIDTH = 110
 
 
 def show(
-    file: Annotated[
-        Path | None, typer.Argument(help="Configuration file.", readable=False)
-    ] = None,
+    file: Annotated[Path | None, typer.Argument(help="Configuration file.", readable=False)] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print only the JSON schema, for editors.")
     ] = False,

@@ -29,7 +29,16 @@ def status(
     ledger = kept.ledger
     if as_json:
         facts = {"process": kept.process, "age": kept.age, "ledger": status_file.facts(ledger)}
-        print(json.dumps({**facts, "models": dict(kept.models), "couplings": kept.couplings, "waiting": dict(kept.waiting)}))
+        print(
+            json.dumps(
+                {
+                    **facts,
+                    "models": dict(kept.models),
+                    "couplings": kept.couplings,
+                    "waiting": dict(kept.waiting),
+                }
+            )
+        )
         return
     running = lock.holder(lock.path_in(output.directory, output.description)) is not None
     state = "running" if running else "not running"

@@ -21,6 +21,9 @@ from deepclean.system import jsonl
 
 LOG = "changes.jsonl"
 
+RETRAININGS = "retrain.jsonl"
+"""The log of a coupling's retrainings, beside it."""
+
 What = Literal["publish", "import", "train", "promote", "canary", "rollback", "prune"]
 """The actions. `promote` and `rollback` move `production`, `canary` moves `canary`."""
 

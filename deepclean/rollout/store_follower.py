@@ -37,6 +37,7 @@ from deepclean.models.model import Model
 from deepclean.models.versions import PointerTarget
 from deepclean.rollout.dry_run import dry_run, warm_up
 from deepclean.rollout.record import ModelRecord
+from deepclean.rollout.retrainings import FruitlessRetrainings
 from deepclean.rollout.updates import Offer, RecentBlocks
 from deepclean.system.logs import Transitions
 
@@ -75,6 +76,7 @@ class StoreFollower:
         loaded: what it began with, by coupling.
         record: of what happens to the models.
         recent: the last blocks of live data.
+        fruitless: told by coupling for how long no retraining had data.
     """
 
     def __init__(
@@ -83,7 +85,10 @@ class StoreFollower:
         loaded: Mapping[str, Model],
         record: ModelRecord,
         recent: RecentBlocks,
+        fruitless: dict[str, float] | None = None,
     ) -> None:
+        self._fruitless = {} if fruitless is None else fruitless
+        self._retrainings = FruitlessRetrainings()
         self._config = config
         self._record = record
         self._recent = recent
@@ -144,6 +149,7 @@ class StoreFollower:
         for name in self._followed:
             for role in versions.POINTERS:
                 self._follow(name, role)
+            self._fruitless[name] = self._retrainings.seconds(self._directory(name))
 
     def _work(self) -> None:
         while not self._stop.wait(self._config.models.probe):

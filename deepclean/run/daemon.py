@@ -132,7 +132,7 @@ def build(
     accounts = Accounts(counters=counters)
     recent = RecentBlocks()
     record = ModelRecord(record_path(output.directory, output.description))
-    follower = StoreFollower(config, loaded, record, recent)
+    follower = StoreFollower(config, loaded, record, recent, counters.fruitless)
     updates = ModelUpdates(engine, trial_settings(config), loaded, follower, counters, recent)
     cleaner = FrameCleaner(
         config,

@@ -41,5 +41,6 @@ class Drain:
         now = self.clock.monotonic()
         if self._since is None:
             self._since = now
-            _log.info("told to stop; %d frames inside wait for what follows", self.ledger.inside)
+            if self.ledger.inside > 0:
+                _log.info("told to stop: %d frames wait for what follows", self.ledger.inside)
         return self.ledger.inside <= 0 or now - self._since >= PATIENCE

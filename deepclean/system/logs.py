@@ -99,7 +99,7 @@ def complain(message: str) -> None:
     """Print a fault that ends a command on standard error, one line each, also without a log."""
     mark = f"<{_PRIORITIES[logging.ERROR]}>" if goes_to_journal(sys.stderr) else ""
     for line in message.splitlines():
-        print(f"{mark}deepclean: {line}", file=sys.stderr)
+        sys.stderr.write(f"{mark}deepclean: {line}\n")
 
 
 def configure(level: str, style: str) -> None:

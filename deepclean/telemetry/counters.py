@@ -73,6 +73,7 @@ class Counters:
         obstacles: what keeps a closed gate from opening, by coupling; none where nothing is
             measured.
         model_events: events of models, by coupling and event (core.rollout.rollout).
+        fruitless: seconds for which no retraining had data, by coupling, up to the last one.
         archived: archive files written, by product.
         archive_failures: archive files that could not be written, by the error's name.
     """
@@ -92,6 +93,7 @@ class Counters:
     closed_since: dict[str, int] = field(default_factory=dict)
     obstacles: dict[str, GateFinding] = field(default_factory=dict)
     model_events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    fruitless: dict[str, float] = field(default_factory=dict)
     archived: Counter[str] = field(default_factory=Counter)
     archive_failures: Counter[str] = field(default_factory=Counter)
     _gates: dict[str, int] = field(default_factory=dict)

@@ -224,6 +224,9 @@ class Metrics(Collector):
         events = _all(product(self._config.enabled_couplings, _EVENTS), counters.model_events)
         about = "What happened to the models of the running daemon."
         yield _counter("model_events", about, "coupling event", events)
+        about = "Time for which no retraining had data, up to the last one."
+        fruitless = dict.fromkeys(self._config.enabled_couplings, 0.0) | dict(counters.fruitless)
+        yield _gauges("retrain_fruitless_seconds", about, "coupling", fruitless)
 
     def _threads(self) -> Iterator[Metric]:
         count = sum(1 for _ in _THREADS.iterdir())

@@ -1,8 +1,8 @@
 """A machine that has just been booted: this one's own root below a throw-away overlay in memory.
 
-systemd-nspawn starts the machine's own systemd on it. What it writes is memory and goes with it: the
-overlay is mounted in a mount namespace of its own, which ends with its processes, and they end with
-this one.
+systemd-nspawn starts the machine's own systemd on it. What it writes is memory and goes with it:
+the overlay is mounted in a mount namespace of its own, which ends with its processes, and they end
+with this one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$work/upper,workdir=$work/work"
 mount -t tmpfs tmpfs /run # where systemd-nspawn leaves directories
 cd "$work/tree"
 # Nothing of the site's own is started; DeepClean, should this machine have it, is not there.
-rm -rf etc/systemd/system etc/init.d etc/rc?.d etc/resolv.conf etc/deepclean opt/deepclean var/lib/deepclean
+rm -rf etc/systemd/system etc/init.d etc/rc?.d etc/resolv.conf
+rm -rf etc/deepclean opt/deepclean var/lib/deepclean usr/local/bin/deepclean
 mkdir -p etc/systemd/system opt/boot/env/bin opt/boot/site usr/local/bin
 [ -x usr/bin/sudo ] || printf '#!/bin/sh\nexec "$@"\n' >usr/local/bin/sudo
 chmod +x usr/local/bin/* 2>/dev/null || true

@@ -7,7 +7,6 @@ import re
 import textwrap
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from tests.helpers.booted_machine import ROOT, BootedMachine
@@ -21,7 +20,9 @@ def commands(title: str) -> list[str]:
     """Return the blocks of commands of a section of docs/service.md, in order."""
     page = (ROOT / "docs" / "service.md").read_text()
     (section,) = re.findall(rf"^## {title}\n(.*?)^## ", page, re.DOTALL | re.MULTILINE)
-    return [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n)+", section, re.MULTILINE)]
+    return [
+        textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n)+", section, re.MULTILINE)
+    ]
 
 
 class BootedService:

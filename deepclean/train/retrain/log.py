@@ -10,7 +10,7 @@ from typing import Any, Literal
 from deepclean.core.time import NS, Span
 from deepclean.models import log as model_log
 
-LOG = "retrain.jsonl"
+LOG = model_log.RETRAININGS
 
 Outcome = Literal["published", "not better", "canary in place", "no data", "overtaken", "failed"]
 """`overtaken`: a pointer was moved during the training, so production is another version or another

@@ -66,7 +66,7 @@ class BootedService:
     def await_journal(self, said: str, unit: str = UNIT, times: int = 1) -> None:
         """Wait until a daemon has said something so many times."""
         self.machine.until(
-            lambda: self.journal(unit=unit).count(said) >= times, 60, f"{unit} says: {said}"
+            lambda: self.journal(unit=unit).count(said) >= times, 120, f"{unit} says: {said}"
         )
 
     def stacks(self, unit: str = UNIT) -> int:
@@ -104,6 +104,14 @@ class BootedService:
         self.await_frame(end)
         gains = dict(zip(range(begin, end + 1), self.gains(begin, end), strict=True))
         assert set(gains.values()) == {1.0}, gains
+
+    def loses_nothing(self, happens: Callable[[], object]) -> None:
+        """Assert that not one frame is missing around something that happens."""
+        begin = self.frames()[-1]
+        happens()
+        end = self.frames()[-1] + 2
+        self.await_frame(end)
+        assert [s for s in self.frames() if begin <= s <= end] == list(range(begin, end + 1))
 
     def hang(self) -> None:
         """Let a file of strain give nothing: the daemon opens it and waits for ever."""

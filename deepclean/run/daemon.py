@@ -247,6 +247,8 @@ def work(source: LiveSource, cleaner: FrameCleaner, notifier: ServiceNotifier) -
             break
         if not written:
             continue
+        if source.draining() and not isinstance(event, InputFrame):
+            _say_raw(written)
         if not started:
             started = True
             _log.info("first frame written: %s", written[0].name)
@@ -255,9 +257,13 @@ def work(source: LiveSource, cleaner: FrameCleaner, notifier: ServiceNotifier) -
         notifier.stopping()  # else the process goes on, with the stream from where it begins again
     raw = cleaner.release()
     if raw and fault is None:
-        _log.info("the look-ahead did not come: %s", ", ".join(path.name for path in raw))
+        _say_raw(raw)
     if fault is not None:
         raise fault
+
+
+def _say_raw(written: Sequence[Path]) -> None:
+    _log.info("the look-ahead did not come: %s", ", ".join(path.name for path in written))
 
 
 def _lost_device(errors: Mapping[Version, Exception]) -> DeviceError | None:

@@ -185,6 +185,21 @@ def test_witnesses_that_are_not_there_are_described(
     assert source.waiting["witnesses"] > 0
 
 
+def test_a_silence_is_said_from_its_first_second(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not from where the history of what follows begins."""
+    clock = FakeClock()
+    for number in (*range(3), *range(40, 43)):
+        arriving(config, clock, START + number, number + 0.1)
+    source = make(config, clock, history=2, resume=START)
+    given_until(source, clock, 1050.0)
+    said = [record.getMessage() for record in caplog.records if "no samples" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith(f"GPS {START + 3}: no samples of H1:FAST (missing)")
+    assert "H1:GDS-CALIB_STRAIN (strain_missing)" in said[0]
+
+
 def test_two_streams_in_one_directory_lose_nothing(tmp_path: Path) -> None:
     """Without a description, as V1 and K1 ship: the other stream comes first, and further on."""
     config = site.small_config(tmp_path, "input.strain.description=null")

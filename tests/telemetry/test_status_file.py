@@ -25,12 +25,14 @@ LEDGER = Ledger(
 
 def test_what_is_kept_reads_back(tmp_path: Path) -> None:
     path = status_file.path_in(tmp_path, "H1_DEEPCLEAN")
-    status_file.StatusFile(path, FakeClock(), lambda: {"60Hz": "2, canary 3"}).write(LEDGER)
+    said, waiting = {"60Hz": "2, canary 3"}, {"strain": 75.0}
+    status_file.StatusFile(path, FakeClock(), lambda: said, waiting=waiting).write(LEDGER)
     kept = status_file.read(path, path.stat().st_mtime + 3)
     assert kept.ledger == LEDGER
     assert kept.ledger.balanced
     assert kept.age == 3
     assert kept.models == {"60Hz": "2, canary 3"}
+    assert kept.waiting == {"strain": 75.0}
 
 
 def test_it_is_written_once_a_second(tmp_path: Path) -> None:

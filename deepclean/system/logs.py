@@ -69,12 +69,12 @@ class JournalLines(logging.Formatter):
 
     def __init__(self, style: logging.Formatter) -> None:
         super().__init__()
-        self._style = style
+        self._lines = style
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line or more, those of a traceback too with the priority."""
         mark = f"<{_PRIORITIES.get(record.levelno, 6)}>"
-        return "\n".join(mark + line for line in self._style.format(record).splitlines())
+        return "\n".join(mark + line for line in self._lines.format(record).splitlines())
 
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}

@@ -10,6 +10,7 @@ import pytest
 from deepclean.core.accounting import Ledger
 from deepclean.errors import InputError
 from deepclean.telemetry import status_file
+from deepclean.telemetry.counters import Stream
 from tests.helpers.small_site import FakeClock
 
 LEDGER = Ledger(
@@ -25,7 +26,8 @@ LEDGER = Ledger(
 
 def test_what_is_kept_reads_back(tmp_path: Path) -> None:
     path = status_file.path_in(tmp_path, "H1_DEEPCLEAN")
-    said, waiting = {"60Hz": "2, canary 3"}, {"strain": 75.0}
+    said: dict[str, str] = {"60Hz": "2, canary 3"}
+    waiting: dict[Stream, float] = {"strain": 75.0}
     status_file.StatusFile(path, FakeClock(), lambda: said, waiting=waiting).write(LEDGER)
     kept = status_file.read(path, path.stat().st_mtime + 3)
     assert kept.ledger == LEDGER

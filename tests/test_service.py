@@ -20,7 +20,6 @@ UNIT = ROOT / "systemd" / "deepclean@.service"
 TRAIN = ROOT / "systemd" / "deepclean-train@.service"
 TIMER = ROOT / "systemd" / "deepclean-train@.timer"
 TMPFILES = ROOT / "systemd" / "deepclean.tmpfiles"
-STEPS = ROOT / "systemd" / "restart-steps.conf"
 INSTALLER = ROOT / "scripts" / "install-service"
 INTERFEROMETERS = ("H1", "K1", "L1", "V1")
 EXPOSURE = {UNIT: 15, TRAIN: 10}
@@ -108,10 +107,18 @@ def test_it_is_restarted_for_ever() -> None:
     assert int(service["WatchdogSec"][0]) <= 60
 
 
-def test_the_pause_grows_from_the_unit_s_own() -> None:
-    steps = settings(STEPS)["Service"]
-    assert int(steps["RestartMaxDelaySec"][0]) > int(settings(UNIT)["Service"]["RestartSec"][0])
-    assert int(steps["RestartSteps"][0]) > 0
+def test_the_pause_does_not_grow() -> None:
+    """From systemd 254 on it would stay at its longest, however well the service was meanwhile."""
+    service = settings(UNIT)["Service"]
+    assert float(service["RestartSec"][0]) <= 5
+    assert not {"RestartSteps", "RestartMaxDelaySec"} & set(service)
+
+
+def test_what_hangs_is_aborted_with_its_stacks() -> None:
+    service = settings(UNIT)["Service"]
+    assert service["TimeoutStartFailureMode"] == ["abort"]
+    assert service["TimeoutStopFailureMode"] == ["abort"]
+    assert "PYTHONFAULTHANDLER=1" in service["Environment"]
 
 
 def test_a_restart_is_not_tried_where_it_cannot_help(tmp_path: Path) -> None:
@@ -168,6 +175,12 @@ def test_retraining_may_make_directories_in_the_store(tmp_path: Path) -> None:
 
 
 # What unit, entry and configurations say of one another
+
+
+def test_a_machine_can_run_every_shipped_configuration() -> None:
+    files = [ROOT / "config" / f"{name}.yaml" for name in INTERFEROMETERS]
+    ports = {load(file, (), environ={}).metrics.port for file in files}
+    assert len(ports) == len(INTERFEROMETERS)
 
 
 @pytest.mark.parametrize("name", INTERFEROMETERS)
@@ -311,16 +324,71 @@ def test_upgrade_switches_the_environment_and_keeps_the_last_two(installed: Path
     assert sorted(path.name for path in home.glob("env-*")) == ["env-2", "env-4", "env-5"]
 
 
-@pytest.mark.parametrize(("version", "there"), [("252", False), ("254", True), ("257", True)])
-def test_steps_only_where_systemd_knows_them(bare: Path, version: str, there: bool) -> None:
-    stub = bare / "stub" / "systemctl"
-    stub.parent.mkdir()
-    stub.write_text(f"#!/bin/sh\necho 'systemd {version} ({version}.1-1)'\n")
-    stub.chmod(0o755)
-    path = f"{stub.parent}:{os.environ['PATH']}"
-    install("install", bare, "--environment", "/opt/site", PATH=path)
-    steps = bare / "etc/systemd/system/deepclean@.service.d/restart-steps.conf"
-    assert steps.exists() is there
+def test_what_former_releases_left_is_taken_away(installed: Path) -> None:
+    steps = installed / "etc/systemd/system/deepclean@.service.d/restart-steps.conf"
+    steps.parent.mkdir()
+    steps.write_text("[Service]\nRestartSteps=5\n")
+    install("upgrade", installed, "--environment", "/opt/site")
+    assert not steps.exists()
+
+
+def test_going_back_puts_environment_and_units_back(installed: Path) -> None:
+    assert "nothing to go back to" in refused("back", "--prefix", installed)
+    unit, current = (
+        installed / "etc/systemd/system" / UNIT.name,
+        installed / "opt/deepclean/current",
+    )
+    unit.write_text("[Unit]\n")
+    shutil.copytree(installed / "opt/site", installed / "opt/next")
+    install("upgrade", installed, "--environment", "/opt/next")
+    assert (current.readlink(), unit.read_text()) == (Path("/opt/next"), UNIT.read_text())
+    install("back", installed)
+    assert (current.readlink(), unit.read_text()) == (Path("/opt/site"), "[Unit]\n")
+    install("back", installed)
+    assert (current.readlink(), unit.read_text()) == (Path("/opt/next"), UNIT.read_text())
+
+
+def test_the_program_is_on_the_path_of_everybody(installed: Path) -> None:
+    program = installed / "usr/local/bin/deepclean"
+    assert program.readlink() == Path("/opt/deepclean/current/bin/deepclean")
+    install("remove", installed)
+    assert not program.is_symlink()
+    program.write_text("of the site\n")
+    said = install("install", installed, "--environment", "/opt/site")
+    assert any("is not ours" in line for line in said)
+    install("remove", installed)
+    assert program.read_text() == "of the site\n"
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_torch_is_the_cpu_s_unless_a_gpu_is_wanted(tmp_path: Path, gpu: bool) -> None:
+    """Pip is asked for no other build; what it is asked for is written down here."""
+    python = tmp_path / "python3"
+    asked = tmp_path / "asked"
+    python.write_text(
+        f"""#!/bin/sh
+case "$*" in
+  *"-m venv "*) mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
+  *"-m pip "*) echo "$*" >>{asked}; exit 1 ;;
+  *) echo /usr/bin/python3 ;;
+esac
+"""
+    )
+    python.chmod(0o755)
+    script = f"""
+set -- install --dry-run {"--gpu" if gpu else ""}
+PYTHON={python}
+. {INSTALLER} >/dev/null
+find_python() {{ echo {python}; }}
+uname() {{ echo x86_64; }}
+build_environment {tmp_path}/env
+"""
+    done = run("bash", "-c", script, INSTALLER)
+    assert done.returncode == 1
+    assert ("or say --gpu" in done.stderr) is not gpu
+    (torch,) = re.findall(r" (torch==\S+) setuptools", asked.read_text())
+    assert torch.endswith("+cpu") is not gpu
+    assert torch.removesuffix("+cpu") in (ROOT / "constraints.txt").read_text().splitlines()
 
 
 def test_remove_keeps_what_is_the_site_s(installed: Path) -> None:
@@ -384,6 +452,8 @@ def test_an_environment_that_the_service_cannot_see_is_refused(bare: Path) -> No
         (["install"], "--prefix needs --environment"),
         (["install", "--environment", "/nowhere", "--purge"], "--purge is for remove"),
         (["remove", "--environment", "/nowhere"], "for install and upgrade"),
+        (["back", "--environment", "/nowhere"], "for install and upgrade"),
+        (["install", "--environment", "/nowhere", "--gpu"], "made here"),
         (["install", "--forse"], "unknown option --forse"),
         (["install", "--environment"], "--environment needs a directory"),
         (["instal"], "scripts/install-service"),

@@ -28,9 +28,10 @@ _WIDTH = 110
 
 
 def show(
-    file: Annotated[Path | None, typer.Argument(help="Configuration file.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="Configuration file.", readable=False)] = None,
     option: Annotated[
-        Path | None, typer.Option("--config", "-c", help="The same, as for the other commands.")
+        Path | None,
+        typer.Option("--config", "-c", help="The same, as for the other commands.", readable=False),
     ] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print only the JSON schema, for editors.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,10 @@ if TYPE_CHECKING:
 _LAST = 4_000_000_000
 """GPS seconds from which on a time is taken for a mistake, as milliseconds are: the year 2106."""
 
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration file.")]
+# Not `readable`, typer's own check: its message is a box of five lines.
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", help="Configuration file.", readable=False)
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -46,6 +48,7 @@ StrainPaths = Annotated[
         "--strain",
         help="Directory or file (GWF, HDF5) with the strain; default: the configured input. "
         "May be repeated.",
+        readable=False,
     ),
 ]
 WitnessPaths = Annotated[
@@ -54,6 +57,7 @@ WitnessPaths = Annotated[
         "--witnesses",
         help="Directory or file with the witnesses; default: the configured input, or the files "
         "of the strain. May be repeated.",
+        readable=False,
     ),
 ]
 FetchOption = Annotated[
@@ -124,8 +128,7 @@ def _whole_second(given: str, text: str) -> int:
 
 def print_fault(error: DeepCleanError, where: str = "") -> int:
     """Print a reported fault on standard error, one line each; return the exit status."""
-    for line in str(error).splitlines():
-        print(f"deepclean: {where}{line}", file=sys.stderr)
+    logs.complain("\n".join(f"{where}{line}" for line in str(error).splitlines()))
     return 1 if isinstance(error, UnavailableError) else 2
 
 

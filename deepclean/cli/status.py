@@ -33,10 +33,14 @@ def status(
     if as_json:
         facts = {"process": kept.process, "age": kept.age, "ledger": status_file.facts(ledger)}
         facts |= {"models": dict(kept.models), "couplings": kept.couplings}
-        print(json.dumps({**facts, "controls": list(kept.controls)}))
+        facts |= {"controls": list(kept.controls), "waiting": dict(kept.waiting)}
+        print(json.dumps(facts))
         return
     running = lock.holder(lock.path_in(output.directory, output.description)) is not None
     state = "running" if running else "not running"
+    strain = kept.waiting.get("strain", 0.0)
+    if running and strain >= 5:
+        state += f", no strain for {strain:.0f} s in {settings.input.strain.directory}"
     print(f"{settings.interferometer}: {state}, process {kept.process}, {kept.age:.0f} s ago")
     ignored = f"{ledger.ignored.total()} files ignored{_listed(ledger.ignored)}"
     print(f"in:   {ledger.frames_in} frames, the last to GPS {_gps(ledger.last_in)}; {ignored}")

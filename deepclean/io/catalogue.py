@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR
 
 from deepclean.core import reasons
 from deepclean.core.block import Gap
@@ -100,19 +101,36 @@ def catalogue(
         recursive: search the directories' directories too, as archives have them.
 
     Raises:
-        InputError: a path does not exist, or a file that is named outright and has another name
-            cannot be read.
+        InputError: a path does not exist or may not be entered, or a file that is named outright
+            and has another name cannot be read.
     """
     found: dict[Path, DataFile] = {}
     for place in paths:
         each = place if isinstance(place, Directory) else Directory(place, description)
         path = each.path
-        if path.is_dir():
+        if _is_directory(path):
             for file in _walk(path, each.description, recursive=recursive):
                 found.setdefault(file.path, file)
         else:
             found.setdefault(path, _named_outright(path))
     return sorted(found.values(), key=lambda file: file.order)
+
+
+def _is_directory(path: Path) -> bool:
+    """Return whether a path is a directory whose files can be listed.
+
+    Raises:
+        InputError: it may not be entered, or does not answer.
+    """
+    try:
+        if not S_ISDIR(path.stat().st_mode):
+            return False
+        with os.scandir(path):
+            return True
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise InputError(f"cannot be listed: {error.strerror}", path=path) from error
 
 
 def _walk(root: Path, description: str | None, *, recursive: bool) -> Iterator[DataFile]:

@@ -54,6 +54,8 @@ class LiveSource:
         outputs: ends of the frames that are written already, in order. What lies far ahead of the
             stream is not taken for its output.
         stopped: returns whether to stop; called before every wait.
+        draining: returns whether frames are only look-ahead of those before them from now on: they
+            are given as not wanted.
         turn: called at every turn of the waiting loops, idle ones too.
         max_lag: nanoseconds behind the newest strain beyond which frames pass through until the
             newest is reached; None: everything is cleaned, however late.
@@ -76,6 +78,7 @@ class LiveSource:
     probe: float
     history: int
     stopped: Callable[[], bool]
+    draining: Callable[[], bool] = lambda: False
     turn: Callable[[], None] = lambda: None
     max_lag: int | None = None
     resume: int | None = None
@@ -132,15 +135,16 @@ class LiveSource:
             if found is not None:
                 span, arrived = found
                 span = _rest(span, wanted_from)
-                wanted = span.start >= wanted_from
+                wanted = span.start >= wanted_from and not self.draining()
                 if wanted and self._falls_behind(span):
                     cursor = yield from self._catch_up(span.start)
                     continue
                 self._files.await_others(span, arrived)
                 yield from self._frames(span, wanted=wanted, arrived=arrived)
                 cursor = span.end
-                due = self.clock.monotonic() + span.duration / NS + self.deadline
-                self._flows(span, due)
+                expected = self.clock.monotonic() + span.duration / NS + self.deadline
+                due = due if self.draining() else expected
+                self._flows(span, expected)
                 self._files.settle(cursor)
                 # A file may still hold what comes next; what lies behind is dropped.
                 self._files.drop_before(cursor, self.history)
@@ -167,6 +171,7 @@ class LiveSource:
     def _first_wanted(self) -> int | None:
         """Wait for the first strain frame; return the start of the wanted frames, or None."""
         self._due = self.clock.monotonic()
+        self._say_places()
         while not self.stopped():
             self.strain.poll(0)
             if self.strain.names():
@@ -179,6 +184,12 @@ class LiveSource:
             self._is_silent()
             self._wait()
         return None
+
+    def _say_places(self) -> None:
+        """Say of each directory what is waited for in it, and what is there or why it is closed."""
+        for tail in self._files.tails:
+            level = logging.INFO if tail.is_open() else logging.WARNING
+            _log.log(level, "%s", tail.describe())
 
     def _resumed(self, newest: FrameName) -> int:
         """Return the end of the last output that the stream has reached, or the newest's start."""
@@ -231,7 +242,7 @@ class LiveSource:
         """
         _log.warning("GPS %s: too far behind; passing through", format_gps(start))
         cursor = start
-        while (found := self._files.await_strain(cursor)) is not None and not self.stopped():
+        while (found := self._files.await_strain(cursor)) is not None and not self.draining():
             self.turn()
             span, _ = found
             newest = self._files.newest(cursor)
@@ -273,6 +284,9 @@ class LiveSource:
         """Yield frames over a stretch without strain, with the witnesses that are there."""
         # What is older than the history does not matter to later frames.
         near = max(start, end - -(-self.history // NS) * NS)
+        self._note_absent(start)
+        if self.draining():
+            wanted_from = end
         for low, high in pairwise(sorted({start, min(max(start, wanted_from), near), near})):
             gap = Gap(Span(low, high), "strain_missing")
             yield InputFrame(gap.span, [Block(gap.span, gap)], low >= wanted_from, bypass=True)
@@ -283,6 +297,14 @@ class LiveSource:
             for tail in self.witnesses:
                 tail.poll(second)
             yield from self._frames(Span(second, second + NS), wanted=second >= wanted_from)
+
+    def _note_absent(self, start: int) -> None:
+        """Say what has no samples from an instant on: the files that are not there."""
+        absent = dict.fromkeys(self.channels.of_strain_file, reasons.MISSING)
+        if not any(tail.within(Span(start, start + NS)) for tail in self.witnesses):
+            absent |= dict.fromkeys(self.channels.witnesses, reasons.MISSING)
+        absent[self.channels.strain] = "strain_missing"
+        self._gaps.note_absent(start // NS, absent)
 
     def _wait(self) -> None:
         self.turn()

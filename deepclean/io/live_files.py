@@ -74,6 +74,7 @@ class LiveFiles:
     _last: FrameName | None = None
     _began: float = math.inf
     _lacking: float | None = None
+    _unreadable: bool = False
     _said: set[FrameTail] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -147,6 +148,9 @@ class LiveFiles:
                 if _has(reading, self.channels.strain, cursor):
                     self._last = name
                     self._carriers.add(name.description)
+                    if self._unreadable:
+                        _log.info("strain frames can be read again, from %s", name)
+                    self._unreadable = False
                     return Span(cursor, name.span.end), self._arrived(name)
             candidates = list(filter(self._carries, names))
             if not candidates:
@@ -158,7 +162,9 @@ class LiveFiles:
             if self.stopped() or self.clock.monotonic() - arrived >= self.deadline:
                 for name, reading in unread.items():
                     self.counts["strain", "unreadable"] += 1
-                    _log.warning("strain frame %s: %s", name, reading.faults[0])
+                    if not self._unreadable:
+                        _log.warning("strain frame %s: %s", name, reading.faults[0])
+                    self._unreadable = True
                 break
             self.wait()
             self.strain.poll(cursor)

@@ -237,6 +237,10 @@ class FrameTail:
         for name in [name for name in self.after(instant) if self._came(name) < came]:
             self._forget(name)
 
+    def is_open(self) -> bool:
+        """Return whether the directory is there and can be listed."""
+        return os.access(self.directory, os.R_OK | os.X_OK)
+
     def describe(self) -> str:
         """Return what is waited for, and what is there instead."""
         wanted = f"waiting for *-{self.description or '*'}-*.gwf in {self.directory}"

@@ -23,7 +23,8 @@ class RetrainState:
 
     Args:
         searched: GPS second of the last full training, successful or not; None before the first.
-        succeeded: Unix time at which a candidate was last judged; None before the first.
+        succeeded: Unix time at which a candidate was last judged; that of the first retraining
+            until one is; None before that.
         said: mode and outcome of the last retraining.
     """
 
@@ -41,6 +42,8 @@ class RetrainState:
         Raises:
             OutputError: the file system refused.
         """
+        if self.succeeded is None:
+            self.succeed()  # a trainer that never judges anything is noticed from here on
         content = json.dumps(asdict(self)) + "\n"
         publish(directory / STATE, content.encode(), fsync=True, mode=0o644)
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 
 from deepclean import __version__
@@ -37,13 +38,14 @@ from deepclean.rollout.record import path_in as record_path
 from deepclean.rollout.store_follower import StoreFollower
 from deepclean.rollout.updates import ModelUpdates, RecentBlocks
 from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
+from deepclean.run.drain import Drain
 from deepclean.run.lookahead import decided_live
 from deepclean.run.signals import on_signals
 from deepclean.system.clock import Clock, SystemClock
 from deepclean.system.lock import OutputLock
 from deepclean.system.malloc import Trimmer
 from deepclean.telemetry.accounts import Accounts
-from deepclean.telemetry.counters import Counters
+from deepclean.telemetry.counters import Counters, Stream
 from deepclean.telemetry.exporter import Exporter
 from deepclean.telemetry.metrics import Metrics
 from deepclean.telemetry.notify import ServiceNotifier
@@ -147,12 +149,7 @@ def build(
     output = config.output
     engine = make_engine(config, loaded)
     archive, segments = FrameArchive(config), SegmentFiles(config)
-
-    def appeared(name: FrameName) -> None:
-        """Tell those who read the frames that were written."""
-        archive.appeared(name)
-        segments.appeared(name)
-
+    appeared = _each(archive.appeared, segments.appeared)
     sink = sink_of(config, loaded, guard=guard, appeared=appeared)
     counters = Counters(models=loaded, archived=archive.written, archive_failures=archive.failures)
     accounts = Accounts(counters=counters, spectra=live_spectra(config))
@@ -196,7 +193,10 @@ def build(
 
     def turn() -> None:
         """Do what is due at every turn of the loop, idle ones too."""
+        notifier.ready()
         notifier.watchdog()
+        if silence := silence_of(counters.waiting, config.input.strain.directory):
+            notifier.status(silence)
         watch.check()
         status_file.write(accounts.ledger)
         if page is not None:
@@ -205,7 +205,8 @@ def build(
         if asked():
             reloader.ask()
 
-    source = live_source(config, engine, sink, clock, stopped, tails, turn, accounts)
+    drain = Drain(stopped, accounts.ledger, clock)
+    source = live_source(config, engine, sink, clock, drain, tails, turn, accounts)
     source.resume = resume
     metrics = Metrics(config, accounts, watch, lookahead=engine.lookahead, history=engine.history)
     _log.info(
@@ -223,6 +224,16 @@ def build(
     return Daemon(source, cleaner, notifier, status_file, services)
 
 
+def _each(*told: Callable[[FrameName], None]) -> Callable[[FrameName], None]:
+    """Return a function that tells each of some functions the name of a frame."""
+
+    def tell(name: FrameName) -> None:
+        for one in told:
+            one(name)
+
+    return tell
+
+
 def tails_of(config: Config, clock: Clock) -> list[FrameTail]:
     """Return the tails of the input directories: the strain's, then the witnesses'."""
     frames = (config.input.strain, *config.input.witnesses)
@@ -234,7 +245,7 @@ def live_source(
     engine: Engine,
     sink: FrameSink,
     clock: Clock,
-    stopped: Callable[[], bool],
+    drain: Drain,
     tails: Sequence[FrameTail],
     turn: Callable[[], None],
     accounts: Accounts,
@@ -249,7 +260,8 @@ def live_source(
         deadline=config.input.deadline / NS,
         probe=config.input.probe / NS,
         history=engine.history + engine.settings.hop,
-        stopped=stopped,
+        stopped=drain.is_over,
+        draining=drain.told,
         turn=turn,
         max_lag=config.input.max_lag,
         outputs=[name.span.end for name in sink.finished()],
@@ -259,6 +271,16 @@ def live_source(
         ignored=accounts.ledger.ignored,
         waiting=accounts.counters.waiting,
     )
+
+
+def silence_of(waiting: Mapping[Stream, float], directory: Path) -> str:
+    """Return in words that strain is overdue, in steps of 5 s; empty where it is not.
+
+    >>> silence_of({"strain": 77.2}, Path("/dev/shm/H1"))
+    'no strain for 75 s in /dev/shm/H1'
+    """
+    seconds = int(waiting.get("strain", 0.0)) // 5 * 5
+    return f"no strain for {seconds} s in {directory}" if seconds else ""
 
 
 def work(source: LiveSource, cleaner: FrameCleaner, notifier: ServiceNotifier) -> None:
@@ -277,17 +299,23 @@ def work(source: LiveSource, cleaner: FrameCleaner, notifier: ServiceNotifier) -
             break
         if not written:
             continue
+        if source.draining() and not isinstance(event, InputFrame):
+            _say_raw(written)
         if not started:
             started = True
             _log.info("first frame written: %s", written[0].name)
-        # Only a frame that is through shows that everything works.
-        notifier.ready()
         notifier.status(f"{written[-1].name} written, {cleaner.ledger.written.total()} so far")
     if source.begins_again is None:
         notifier.stopping()  # else the process goes on, with the stream from where it begins again
-    cleaner.release()
+    raw = cleaner.release()
+    if raw and fault is None:
+        _say_raw(raw)
     if fault is not None:
         raise fault
+
+
+def _say_raw(written: Sequence[Path]) -> None:
+    _log.info("the look-ahead did not come: %s", ", ".join(path.name for path in written))
 
 
 def _lost_device(errors: Mapping[Version, Exception]) -> DeviceError | None:

@@ -248,7 +248,7 @@ class Metrics(Collector):
         couplings = self._config.enabled_couplings
         states = {name: read_state(root / name).succeeded for name in couplings}
         times = {name: math.nan if when is None else when for name, when in states.items()}
-        about = "Unix time at which a retraining last judged a candidate; NaN where none has."
+        about = "Unix time at which a retraining last judged a candidate; NaN before the first one."
         yield _gauges("retrain_success_timestamp_seconds", about, "coupling", times)
 
     def _threads(self) -> Iterator[Metric]:

@@ -43,7 +43,7 @@ class ServiceNotifier:
         self._connected = True
 
     def ready(self) -> None:
-        """Tell that the daemon works: the first block is through. Later calls do nothing."""
+        """Tell that the work loop turns, whether or not input comes. Later calls do nothing."""
         if not self._ready:
             self._ready = True
             self._send({"READY": "1"})
@@ -58,16 +58,12 @@ class ServiceNotifier:
     def watchdog(self) -> None:
         """Tell that the work loop turns. To be called at every turn, idle ones too.
 
-        A ping goes out at most every half watchdog period. Until `ready` it also extends the time
-        allowed for the start. So a daemon may wait for its first input without end, while one that
-        hangs is restarted.
+        A ping goes out at most every half watchdog period.
         """
         now = self._clock.monotonic()
         if now < self._due:
             return
         state = {} if self._period is None else {"WATCHDOG": "1"}
-        if not self._ready:
-            state["EXTEND_TIMEOUT_USEC"] = str(round(2 * self._interval * 1_000_000))
         if self._send(state):
             self._due = now + self._interval
 

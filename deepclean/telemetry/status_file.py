@@ -137,6 +137,7 @@ class StatusContent:
         couplings: the figures of each coupling (Counters.by_coupling).
         controls: what operators set, in words.
         reloaded: what became of the configuration that was read again (control.reload).
+        waiting: seconds for which a stream has been waited for beyond its time, by stream.
     """
 
     process: int
@@ -146,6 +147,7 @@ class StatusContent:
     couplings: Figures
     controls: Sequence[str] = ()
     reloaded: Mapping[str, Any] = field(default_factory=dict)
+    waiting: Mapping[str, float] = field(default_factory=dict)
 
 
 def read(path: Path, now: float) -> StatusContent:
@@ -170,7 +172,9 @@ def read(path: Path, now: float) -> StatusContent:
         controls = [str(said) for said in content.get("controls", ())]
         process, ledger = int(content["process"]), Ledger(**counts)
         reloaded = dict(content.get("reloaded", {}))
-        return StatusContent(process, ledger, age, models, figures, controls, reloaded)
+        waited = content.get("waiting", {}).items()
+        waiting = {str(name): float(seconds) for name, seconds in waited}
+        return StatusContent(process, ledger, age, models, figures, controls, reloaded, waiting)
     except FileNotFoundError as error:
         raise InputError("no status file: no daemon has run here", path=path) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

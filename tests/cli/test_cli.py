@@ -106,7 +106,8 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     figures: dict[str, float | str | None] = {"gain": 0.0, "gate": closed, "asd_ratio": 0.9}
     figures |= {"amplitude": None, "phase": None}
     status = status_file.StatusFile(
-        path, site.FakeClock(), lambda: models, lambda: {"60Hz": figures}
+        *(path, site.FakeClock(), lambda: models, lambda: {"60Hz": figures}),
+        waiting={"strain": 75.2},
     )
     status.write(ledger)
     lines = deepclean(place, "status -c small.yaml").stdout.splitlines()
@@ -114,7 +115,7 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     assert "not running" in lines[0]  # though the process that it names, this one, lives
     with OutputLock(config.output.directory, config.output.description):
         (first, *_) = deepclean(place, "status -c small.yaml").stdout.splitlines()
-        assert first.startswith("H1: running")
+        assert first.startswith("H1: running, no strain for 75 s in ")
     assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"
     assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
     assert lines[4] == "models: 60Hz version 2, canary 3 in spec for 4 of 100 s"

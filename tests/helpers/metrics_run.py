@@ -14,13 +14,13 @@ from deepclean.config import Config
 from deepclean.core.accounting import Ledger
 from deepclean.core.engine.engine import Engine
 from deepclean.core.predict import Network
-from deepclean.core.rollout.rules import CanaryProgress
 from deepclean.core.time import NS
 from deepclean.factory import make_engine
 from deepclean.io.watch import DirectoryWatch
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.daemon import live_source, tails_of, work
+from deepclean.run.drain import Drain
 from deepclean.system.clock import SystemClock
 from deepclean.telemetry import status_file
 from deepclean.telemetry.accounts import Accounts
@@ -144,8 +144,9 @@ class Run:
         )
         self.pages = Pages(self.status_file, self.report, self.clock, self.page)
         sink = sink_of(config, loaded)
+        drain = Drain(lambda: self.clock.now > self._end, accounts.ledger, self.clock)
         self.source = live_source(
-            *(config, self.engine, sink, self.clock, lambda: self.clock.now > self._end),
+            *(config, self.engine, sink, self.clock, drain),
             *(tails_of(config, self.clock), self._turn, accounts),
         )
         self.cleaning = FrameCleaner(
@@ -153,17 +154,9 @@ class Run:
         )
         self.metrics = made(config, self.cleaning.ledger, self.figures, self.timings)
 
-    def canaries(self) -> dict[str, CanaryProgress]:
-        """Return no canary: nothing is on trial here."""
-        return {}
-
     def _turn(self) -> None:
-        """Do what the daemon does at every turn of its loop."""
+        self._health.ready()
         self._health.watchdog()
-        self.status_file.write(self.cleaning.ledger)
-        if self.page is not None:
-            self.page.turn()
-        self.pages.step()
 
     def over(self, seconds: int, faults: Mapping[int, Second] | None = None) -> None:
         """Let that many frames come, one a second from START on, and clean them.

@@ -26,6 +26,7 @@ from deepclean.io.live import LiveSource, Overdue
 from deepclean.io.tail import FrameTail
 from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.daemon import live_source, tails_of
+from deepclean.run.drain import Drain
 from deepclean.system.clock import Clock, SystemClock
 from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.status_file import StatusFile, path_in
@@ -93,8 +94,9 @@ class Daemon:
         accounts, output = Accounts(), config.output
         self.ledger = accounts.ledger
         status_file = StatusFile(path_in(output.directory, output.description), clock)
+        drain = Drain(lambda: self.stopping, self.ledger, clock)
         self.source: LiveSource = live_source(
-            *(config, engine, sink, clock, lambda: self.stopping, tails_of(config, clock)),
+            *(config, engine, sink, clock, drain, tails_of(config, clock)),
             lambda: status_file.write(self.ledger),
             accounts,
         )

@@ -1,5 +1,6 @@
 """The catalogue: which files belong to a history, by name or by content."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,19 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
     (tmp_path / "garbage.gwf").write_bytes(b"garbage")
     with pytest.raises(InputError, match="not a readable frame file"):
         catalogue([tmp_path / "garbage.gwf"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root may be another user")
+def test_a_directory_that_may_not_be_entered_is_one_message(tmp_path: Path) -> None:
+    store(tmp_path / "archive", 0, 4)
+    tmp_path.chmod(0o700)
+    os.seteuid(65534)  # nobody
+    try:
+        for path in (tmp_path, tmp_path / "archive", tmp_path / "archive" / "file.gwf"):
+            with pytest.raises(InputError, match="cannot be listed: Permission denied"):
+                catalogue([path])
+    finally:
+        os.seteuid(0)
 
 
 def test_linked_directories_are_searched_and_loops_end(tmp_path: Path) -> None:

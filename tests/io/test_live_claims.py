@@ -154,7 +154,10 @@ def test_what_is_waited_for_is_said_with_what_is_there(
     with caplog.at_level("INFO", logger="deepclean.io.live"):
         given = given_until(source, clock, 1032.0)
     assert seconds(given) == [START]
-    messages = [r.getMessage() for r in caplog.records if "waiting for" in r.getMessage()]
+    first, *_ = (record for record in caplog.records if "waiting for" in record.getMessage())
+    assert said in first.getMessage()  # at the start already
+    assert (first.levelname == "WARNING") is said.startswith("No such")
+    messages = [r.getMessage() for r in caplog.records if "no strain for" in r.getMessage()]
     assert len(messages) == 1
     assert messages[0].startswith("no strain for 5 s: waiting for *-H1_llhoft-*.gwf in ")
     assert said in messages[0]
@@ -174,11 +177,27 @@ def test_witnesses_that_are_not_there_are_described(
         clock.at(number + 0.1, partial(gwf.publish, path, site.strain_frame(START + number)))
     source = make(config, clock, resume=START)
     frames(source, 3)
-    messages = [r.getMessage() for r in caplog.records if "waiting for" in r.getMessage()]
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    messages = [said for said in warnings if "waiting for" in said]
     assert len(messages) == 1
     assert "waiting for *-H1_lldetchar-*.gwf" in messages[0]
     assert "there are 1 files H-H1_R-*.gwf" in messages[0]
     assert source.waiting["witnesses"] > 0
+
+
+def test_a_silence_is_said_from_its_first_second(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not from where the history of what follows begins."""
+    clock = FakeClock()
+    for number in (*range(3), *range(40, 43)):
+        arriving(config, clock, START + number, number + 0.1)
+    source = make(config, clock, history=2, resume=START)
+    given_until(source, clock, 1050.0)
+    said = [record.getMessage() for record in caplog.records if "no samples" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith(f"GPS {START + 3}: no samples of H1:FAST (missing)")
+    assert "H1:GDS-CALIB_STRAIN (strain_missing)" in said[0]
 
 
 def test_two_streams_in_one_directory_lose_nothing(tmp_path: Path) -> None:

@@ -61,6 +61,37 @@ def test_restart_goes_on_where_it_stopped(config: Config, tmp_path: Path) -> Non
     assert_as_replayed(config, tmp_path / "replay", START + 7, START + 19)
 
 
+def test_a_stop_waits_for_the_look_ahead_of_its_last_frame(config: Config, tmp_path: Path) -> None:
+    """A planned restart costs no cleaned frame: the next start begins where this one ended."""
+    log, again = tmp_path / "log1", tmp_path / "log2"
+    with daemon(config, log) as process:
+        stream(config, process, range(START + 8, START + 12))
+        process.send_signal(signal.SIGTERM)
+        until(lambda: "1 frames wait for what follows" in log.read_text(), process)
+        site.write_site(config, START + 12, 1)
+        assert process.wait(timeout=60) == 0
+    assert sorted(contents(config.output.directory)) == list(range(START + 7, START + 12))
+    assert "5 frames in, 5 written, 5 of them cleaned" in log.read_text()
+    with daemon(config, again) as process:
+        stream(config, process, range(START + 13, START + 16))
+        stop(process)
+    assert "the look-ahead did not come: " in again.read_text()
+    assert_as_replayed(config, tmp_path / "replay", START + 7, START + 15)
+
+
+def test_a_start_can_be_tried(config: Config) -> None:
+    """As an upgrade does: configuration and models are loaded, and nothing is written."""
+    file = str(config.input.strain.directory.parent / "small.yaml")
+    command = [*COMMAND, "run", "--check", "-c", file]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "H1: can start with 60Hz version 1\n"
+    assert not config.output.directory.exists()
+    (config.models.directory / "H1/60Hz/production").unlink()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "production" in done.stderr
+
+
 def test_other_site_is_refused_with_one_line(tmp_path: Path) -> None:
     site.make_site(tmp_path, seconds=2)
     done = subprocess.run(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from deepclean.run.daemon import silence_of
 from deepclean.telemetry.notify import ServiceNotifier
 from tests.helpers.metrics_run import PERIOD, WATCHDOG, Manager
 from tests.helpers.small_site import FakeClock
@@ -111,24 +112,12 @@ def test_the_watchdog_is_this_process_own(manager: Manager, address: str, clock:
     assert manager.heard() == ["READY=1", "WATCHDOG=1"]
 
 
-@pytest.mark.parametrize("watchdog", [{}, WATCHDOG])
-def test_a_start_that_waits_for_data_is_allowed_to(
-    manager: Manager, address: str, clock: FakeClock, watchdog: dict[str, str]
-) -> None:
-    """At every moment of the wait the time allowed for the start reaches into the future."""
-    health = ServiceNotifier({"NOTIFY_SOCKET": address, **watchdog}, clock)
-    allowed = 0.0
-    for _ in range(2000):
-        health.watchdog()
-        for message in manager.heard():
-            _, _, extension = message.partition("EXTEND_TIMEOUT_USEC=")
-            allowed = clock.monotonic() + int(extension) / 1_000_000
-        assert allowed > clock.monotonic() + 1.0
-        clock.wait(0.5)
-    health.ready()
-    clock.wait(PERIOD)
-    health.watchdog()
-    assert not any("EXTEND" in message for message in manager.heard())
+def test_silence_is_said_in_steps(manager: Manager, address: str, clock: FakeClock) -> None:
+    health = ServiceNotifier({"NOTIFY_SOCKET": address}, clock)
+    for seconds in range(12):
+        if silence := silence_of({"strain": float(seconds)}, Path("/dev/shm/H1")):
+            health.status(silence)
+    assert manager.heard() == [f"STATUS=no strain for {s} s in /dev/shm/H1" for s in (5, 10)]
 
 
 def test_nothing_is_said_to_nobody(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:

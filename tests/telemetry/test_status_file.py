@@ -10,6 +10,7 @@ import pytest
 from deepclean.core.accounting import Ledger
 from deepclean.errors import InputError
 from deepclean.telemetry import status_file
+from deepclean.telemetry.counters import Stream
 from tests.helpers.small_site import FakeClock
 
 LEDGER = Ledger(
@@ -25,12 +26,15 @@ LEDGER = Ledger(
 
 def test_what_is_kept_reads_back(tmp_path: Path) -> None:
     path = status_file.path_in(tmp_path, "H1_DEEPCLEAN")
-    status_file.StatusFile(path, FakeClock(), lambda: {"60Hz": "2, canary 3"}).write(LEDGER)
+    said: dict[str, str] = {"60Hz": "2, canary 3"}
+    waiting: dict[Stream, float] = {"strain": 75.0}
+    status_file.StatusFile(path, FakeClock(), lambda: said, waiting=waiting).write(LEDGER)
     kept = status_file.read(path, path.stat().st_mtime + 3)
     assert kept.ledger == LEDGER
     assert kept.ledger.balanced
     assert kept.age == 3
     assert kept.models == {"60Hz": "2, canary 3"}
+    assert kept.waiting == {"strain": 75.0}
 
 
 def test_it_is_written_once_a_second(tmp_path: Path) -> None:

@@ -185,8 +185,11 @@ def build(
         clock,
         updates.standings,
         report.couplings,
-        lambda: [str(taken) for taken in controls.standing()],
-        lambda: asdict(reloader.result),
+        lambda: {
+            "controls": [str(taken) for taken in controls.standing()],
+            "reloaded": asdict(reloader.result),
+            "waiting": counters.waited(),
+        },
         report=report,
         check=check_path_in(output.directory, output.description),
     )

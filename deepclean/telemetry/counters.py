@@ -138,6 +138,10 @@ class Counters:
                 if estimate.knots:
                     self.adaptations[coupling] = estimate.knots[-1]
 
+    def waited(self) -> dict[str, float]:
+        """Return the seconds of `waiting`, to a tenth."""
+        return {name: round(seconds, 1) for name, seconds in self.waiting.items()}
+
     def by_coupling(self) -> dict[str, dict[str, float | str | None]]:
         """Return what a person wants to know of each coupling, for JSON.
 

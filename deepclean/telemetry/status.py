@@ -109,7 +109,6 @@ class StatusReport:
         return {
             **self._fixed,
             "written": now,
-            "waiting": {name: round(seconds, 1) for name, seconds in counters.waiting.items()},
             "latency": _latency(recent),
             "state": {str(bit.name): bit in bits for bit in State} if counters.gains else None,
             "health": health_status(self.health),

@@ -49,8 +49,9 @@ class StatusFile:
         clock: for the interval.
         models: returns the versions at work, by coupling.
         couplings: returns the figures of each coupling (StatusReport.couplings).
-        controls: returns what operators set, in words.
-        reloaded: returns what became of the configuration that was read again, for JSON.
+        rest: returns the other keys: what operators set (`controls`, in words), what became of the
+            configuration that was read again (`reloaded`), and the seconds for which a stream has
+            been waited for beyond its time (`waiting`).
         report: gives the rest of the state; None where only the ledger is of interest.
         check: the monitor's file; None where there is none.
 
@@ -65,15 +66,13 @@ class StatusFile:
         clock: Clock,
         models: Callable[[], Mapping[str, str]] = dict,
         couplings: Callable[[], Figures] = dict,
-        controls: Callable[[], Sequence[str]] = list,
-        reloaded: Callable[[], Mapping[str, Any]] = dict,
+        rest: Callable[[], Mapping[str, Any]] = dict,
         *,
         report: StatusReport | None = None,
         check: Path | None = None,
     ) -> None:
         self._path, self._clock = path, clock
-        self._models, self._couplings = models, couplings
-        self._controls, self._reloaded = controls, reloaded
+        self._models, self._couplings, self._rest = models, couplings, rest
         self._report, self._check = report, check
         self._level, self._checked = -1, 0.0
         self._works = True
@@ -90,8 +89,7 @@ class StatusFile:
             "ledger": facts(ledger),
             "models": dict(self._models()),
             "couplings": self._couplings(),
-            "controls": list(self._controls()),
-            "reloaded": dict(self._reloaded()),
+            **self._rest(),
         }
         if self._report is not None:
             content |= self._report.facts()

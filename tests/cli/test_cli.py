@@ -107,7 +107,7 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     figures |= {"amplitude": None, "phase": None}
     status = status_file.StatusFile(
         *(path, site.FakeClock(), lambda: models, lambda: {"60Hz": figures}),
-        waiting={"strain": 75.2},
+        lambda: {"waiting": {"strain": 75.2}},
     )
     status.write(ledger)
     lines = deepclean(place, "status -c small.yaml").stdout.splitlines()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from types import MappingProxyType
 
 from prometheus_client import generate_latest
 
 from deepclean.config import Config
+from deepclean.control.reload import ReloadResult
 from deepclean.core.accounting import Ledger
 from deepclean.core.engine.engine import Engine
 from deepclean.core.predict import Network
+from deepclean.core.rollout.rules import CanaryProgress
 from deepclean.core.time import NS
 from deepclean.factory import make_engine
 from deepclean.io.watch import DirectoryWatch
@@ -139,6 +141,11 @@ class Run:
             self.clock,
             dict,
             self.report.couplings,
+            lambda: {
+                "controls": [],
+                "reloaded": asdict(ReloadResult()),
+                "waiting": self.figures.waited(),
+            },
             report=self.report,
             check=status_file.check_path_in(*where),
         )
@@ -154,9 +161,18 @@ class Run:
         )
         self.metrics = made(config, self.cleaning.ledger, self.figures, self.timings)
 
+    def canaries(self) -> dict[str, CanaryProgress]:
+        """Return no canary: nothing is on trial here."""
+        return {}
+
     def _turn(self) -> None:
+        """Do what the daemon does at every turn of its loop."""
         self._health.ready()
         self._health.watchdog()
+        self.status_file.write(self.cleaning.ledger)
+        if self.page is not None:
+            self.page.turn()
+        self.pages.step()
 
     def over(self, seconds: int, faults: Mapping[int, Second] | None = None) -> None:
         """Let that many frames come, one a second from START on, and clean them.

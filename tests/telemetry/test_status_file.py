@@ -28,7 +28,9 @@ def test_what_is_kept_reads_back(tmp_path: Path) -> None:
     path = status_file.path_in(tmp_path, "H1_DEEPCLEAN")
     said: dict[str, str] = {"60Hz": "2, canary 3"}
     waiting: dict[Stream, float] = {"strain": 75.0}
-    status_file.StatusFile(path, FakeClock(), lambda: said, waiting=waiting).write(LEDGER)
+    status_file.StatusFile(
+        path, FakeClock(), lambda: said, dict, lambda: {"waiting": waiting}
+    ).write(LEDGER)
     kept = status_file.read(path, path.stat().st_mtime + 3)
     assert kept.ledger == LEDGER
     assert kept.ledger.balanced

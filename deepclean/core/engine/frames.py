@@ -161,5 +161,6 @@ class FrameJoiner:
 def _without_witnesses(frame: CleanedFrame) -> CleanedFrame:
     """Return a frame without the samples of its witnesses, which its output does not need."""
     sources = [replace(block, witnesses={}) for block in frame.source.blocks]
-    cleaned = [replace(block, source=replace(block.source, witnesses={})) for block in frame.blocks]
+    both = zip(frame.blocks, sources, strict=True)
+    cleaned = [replace(block, source=source) for block, source in both]
     return replace(frame, source=replace(frame.source, blocks=sources), blocks=cleaned)

@@ -284,7 +284,8 @@ class LiveSource:
         """Yield frames over a stretch without strain, with the witnesses that are there."""
         # What is older than the history does not matter to later frames.
         near = max(start, end - -(-self.history // NS) * NS)
-        self._note_absent(start)
+        if start < near:
+            self._note_absent(start)  # the frames from `near` on say it of themselves
         if self.draining():
             wanted_from = end
         for low, high in pairwise(sorted({start, min(max(start, wanted_from), near), near})):

@@ -131,7 +131,7 @@ def test_config_lists_the_channels_of_a_frame(deepclean: Run, config: Config) ->
     place = config.input.strain.directory.parent
     said = " ".join(f"--set {one}" for one in ASKED)
     lines = deepclean(place, f"config small.yaml {said}").good().stdout.splitlines()
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
+    rows = [line.split() for line in lines]
     assert [NOISE, "512", "float32", "2.0"] in rows
     assert [SUBTRACTED, "2048", "float64", "16.4"] in rows
     assert ["H1:DEEPCLEAN-STATE_VECTOR", "16", "uint32", "0.1"] in rows

@@ -131,10 +131,10 @@ def test_a_frame_that_cannot_be_made_up_is_lost_and_counted(
 ) -> None:
     work, calls = render, iter(range(1000))
 
-    def failing_once(*args: Any) -> Any:
+    def failing_once(*args: Any, **options: Any) -> Any:
         if next(calls) == 9:
             raise MemoryError("no room for an array")
-        return work(*args)
+        return work(*args, **options)
 
     monkeypatch.setattr(cleaner, "render", failing_once)
     run = Run(config)

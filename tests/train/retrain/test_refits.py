@@ -254,7 +254,10 @@ def test_without_data_nothing_is_done(
     assert record.verdict == "no data"
     assert said in record.why
     assert state(directory(toy)) == ((1,), 1, None)
-    assert read_state(directory(toy)).succeeded is None
+    before = read_state(directory(toy)).succeeded  # the time of the first, which judged nothing
+    assert before is not None
+    retrain(job(toy, DRIFTED, frames))
+    assert read_state(directory(toy)).succeeded == before
 
 
 def test_the_same_outcome_is_said_once(deepclean: Run, toy: Config, tmp_path: Path) -> None:

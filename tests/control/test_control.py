@@ -475,6 +475,7 @@ def test_the_command_steers_a_daemon_through_a_crash(deepclean: Run, tmp_path: P
     assert same_bits(np.asarray(raw.samples), np.asarray(official.samples))
 
 
+@pytest.mark.slow
 def test_the_command_says_from_when_on(config: Config, tmp_path: Path) -> None:
     options = [word for one in SETTINGS for word in ("--set", one)]
     write_site(config, START, 8)

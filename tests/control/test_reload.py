@@ -99,6 +99,7 @@ TWO = """
 """
 
 
+@pytest.mark.slow
 def test_the_command_reloads_a_daemon(deepclean: Run, tmp_path: Path) -> None:
     """A coupling is switched off and on; a faulty file is refused; the frames are replayed."""
     small_config(tmp_path)

@@ -244,6 +244,7 @@ def test_frames_stay_until_they_were_read(tmp_path: Path, kept: str) -> None:
         configured(tmp_path, f"output.retention.{kept}")
 
 
+@pytest.mark.slow
 def test_the_daemon_writes_them(tmp_path: Path) -> None:
     place = tmp_path / "segments"
     overrides = f"output.segments.directory={place}", "output.segments.every=4"

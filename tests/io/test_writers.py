@@ -60,7 +60,11 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Contents:
     return made
 
 
-@pytest.mark.parametrize("watched", [True, False], ids=["watched", "unwatched"])
+@pytest.mark.parametrize(
+    "watched",
+    [True, pytest.param(False, marks=pytest.mark.slow)],
+    ids=["watched", "unwatched"],
+)
 @pytest.mark.parametrize("writer", WRITERS)
 def test_every_writer_is_read(
     tmp_path: Path, expected: Contents, writer: Writer, watched: bool

@@ -79,6 +79,7 @@ def test_a_stop_waits_for_the_look_ahead_of_its_last_frame(config: Config, tmp_p
     assert_as_replayed(config, tmp_path / "replay", START + 7, START + 15)
 
 
+@pytest.mark.slow
 def test_a_start_can_be_tried(config: Config) -> None:
     """As an upgrade does: configuration and models are loaded, and nothing is written."""
     file = str(config.input.strain.directory.parent / "small.yaml")
@@ -122,6 +123,7 @@ def version_of(config: Config, second: int) -> set[int]:
     return set(series.samples.tolist())
 
 
+@pytest.mark.slow
 def test_promotion_comes_into_force_during_the_stream(tmp_path: Path) -> None:
     """By the command line beside the daemon; one that is damaged changes nothing."""
     config = site.small_config(tmp_path)

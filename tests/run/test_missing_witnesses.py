@@ -54,6 +54,7 @@ def gains(directory: Path, second: int) -> list[float]:
     return list(series.samples)
 
 
+@pytest.mark.slow
 def test_the_daemon_goes_on_and_is_as_replayed(config: Config, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with daemon(config, log) as process:

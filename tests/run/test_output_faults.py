@@ -210,6 +210,7 @@ class Reader(threading.Thread):
         self.join()
 
 
+@pytest.mark.slow
 def test_a_reader_that_never_rests_sees_whole_frames_only(tmp_path: Path) -> None:
     """Throughout a run of the daemon in which files may for a while not grow to a frame's size."""
     config = site.make_site(tmp_path, seconds=8)

@@ -69,7 +69,14 @@ print(json.dumps([codes, slowest]))
 """
 
 
-@pytest.mark.parametrize("count", [10, pytest.param(1000, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    "count",
+    [
+        3,
+        pytest.param(20, marks=pytest.mark.slow),
+        pytest.param(1000, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_every_signal_is_drained(tmp_path: Path, count: int) -> None:
     config = site.make_site(tmp_path, seconds=BACKLOG)
     first = tmp_path / "begun" / f"H-H1_DEEPCLEAN-{START + 2}-1.gwf"

@@ -43,6 +43,7 @@ def planted(row: dict[str, str]) -> bool:
     return all(row[f"use {name}"] == "True" for name in PLANTED)
 
 
+@pytest.mark.slow
 def test_planted_witnesses_are_found(place: Path, deepclean: Run) -> None:
     done = deepclean(place, f"tune {SPAN} 30Hz --trials 12").good()
     assert "12 of 12 trials done" in done.stdout
@@ -112,6 +113,7 @@ def test_interrupted_trial_is_done_again(place: Path, deepclean: Run) -> None:
     assert states[1:] == [("FAIL", point), ("COMPLETE", point)]
 
 
+@pytest.mark.slow
 def test_one_point_is_not_trained_twice(place: Path, deepclean: Run) -> None:
     """There are seven sets of three witnesses, and the empty one."""
     deepclean(place, f"tune {SPAN} 30Hz --trials 20").good()

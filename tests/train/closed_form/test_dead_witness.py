@@ -123,6 +123,7 @@ def test_a_dead_witness_costs_what_it_carried(
     assert same_bits(estimate(cleaned(whole, later, [DEAD], block=40)), estimate(found))
 
 
+@pytest.mark.slow
 def test_two_dead_witnesses_likewise(
     training: Coupled, later: Coupled, whole: Coupling, tmp_path: Path
 ) -> None:

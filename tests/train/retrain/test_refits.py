@@ -119,6 +119,7 @@ def excess(stream: Stream, made: dict[str, np.ndarray], first: int, last: int) -
     return float(np.mean(np.sqrt(above[inside] / below[inside])))
 
 
+@pytest.mark.slow
 def test_a_drift_beyond_the_gains_bound_is_followed(
     toy: Config, made: dict[str, np.ndarray]
 ) -> None:

@@ -74,6 +74,7 @@ def test_seconds_without_strain_stay_without(place: Path) -> None:
     assert float(abs(flags["STRAIN_GOOD"].known)) == 5
 
 
+@pytest.mark.slow
 def test_it_trains_and_validates(place: Path, tmp_path: Path) -> None:
     config = api.load_config(
         place / "toy.yaml", [f"models.directory={tmp_path}", "training.architecture=wiener"]

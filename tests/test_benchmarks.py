@@ -309,6 +309,7 @@ def test_the_gpus_script_needs_little_and_runs_without_a_gpu(tmp_path: Path) -> 
     assert 0 < cpu["1 witnesses, 1-s frame, median (ms)"] <= cpu["1 witnesses, 1-s frame, p99 (ms)"]
 
 
+@pytest.mark.slow
 def test_the_gpus_checks_hold_where_its_memory_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

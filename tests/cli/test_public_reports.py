@@ -111,6 +111,7 @@ def archive(config: Config, start: int, until: int, length: int) -> None:
     write_archive(path, {site.STRAIN: OutputChannel(Series(span, 2048, strain))})
 
 
+@pytest.mark.slow
 def test_a_detector_that_came_on_late_is_nan_before(
     deepclean: Run, config: Config, tmp_path: Path
 ) -> None:

@@ -223,6 +223,7 @@ def test_a_replay_may_begin_later_with_what_was_in_force(
     assert later.loaded["60Hz"].version == (3 if ("in_force", 3) in told else 1)
 
 
+@pytest.mark.slow
 def test_a_daemon_and_its_replay_agree(deepclean: Run, tmp_path: Path) -> None:
     """The process itself: when its thread has loaded a version is chance, and on record."""
     config = made(tmp_path, 8, "models.probe=0.01")

@@ -93,6 +93,7 @@ def test_a_start_can_be_tried(config: Config) -> None:
     assert "production" in done.stderr
 
 
+@pytest.mark.slow
 def test_other_site_is_refused_with_one_line(tmp_path: Path) -> None:
     site.make_site(tmp_path, seconds=2)
     done = subprocess.run(

@@ -137,6 +137,7 @@ def test_budget_says_what_is_forecast(deepclean: Run, line: Config) -> None:
     assert "it does not wait (wait: 0)" in done.stdout
 
 
+@pytest.mark.slow
 def test_report_says_what_waiting_buys(line: Config) -> None:
     report = training_site.validated(of(line, 0)).report
     found = report["runs"][0]["waiting"]
@@ -165,6 +166,7 @@ def test_replay_decides_and_says_so_in_the_frames(deepclean: Run, line: Config) 
     assert "wait: 0" in done.stdout
 
 
+@pytest.mark.slow
 def test_frame_leaves_with_its_own_and_is_what_replay_gives(tmp_path: Path) -> None:
     config = small_site.make_site(tmp_path, "couplings.60Hz.wait=0", seconds=24)
     start, log = small_site.START, tmp_path / "log"

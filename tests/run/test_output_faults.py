@@ -241,6 +241,7 @@ def test_a_reader_that_never_rests_sees_whole_frames_only(tmp_path: Path) -> Non
     assert "4 lost" in log.read_text()
 
 
+@pytest.mark.slow
 def test_the_daemon_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tmp_path / "archive"
     monkeypatch.setenv("DEEPCLEAN__OUTPUT__ARCHIVE__DIRECTORY", str(archive))

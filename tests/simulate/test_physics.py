@@ -80,6 +80,7 @@ def made(site: Site) -> dict[str, Series]:
     return simulator.read(list(simulator.rates), Span.of_seconds(GPS, SECONDS))
 
 
+@pytest.mark.slow
 def test_sidebands_need_the_product_of_witnesses(site: Site, made: dict[str, Series]) -> None:
     mains = demodulated(made[site.witnesses[0].channel], 60)
     motions = [lowpassed(made[w.channel].samples, w.rate) for w in site.witnesses[1:]]

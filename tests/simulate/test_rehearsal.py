@@ -153,6 +153,7 @@ def test_every_wrong_fault_is_named(deepclean: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "strain").exists()
 
 
+@pytest.mark.slow
 def test_faults_are_said_and_happen(deepclean: Run, tmp_path: Path) -> None:
     small_site.small_config(tmp_path)
     done = deepclean(tmp_path, f"{SIMULATE} --fault missing@+2+2 --fault nan:FAST@{START + 1}.5")

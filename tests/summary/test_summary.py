@@ -109,6 +109,7 @@ def test_the_same_frames_give_the_same_page(deepclean: Run, config: Config, tmp_
     assert first == second
 
 
+@pytest.mark.slow
 def test_the_raw_strain_may_be_the_source_s(deepclean: Run, config: Config, tmp_path: Path) -> None:
     with_sum = summary(deepclean, config, tmp_path / "a")
     bare = tmp_path / "bare"

@@ -60,6 +60,7 @@ print(*processes.outcomes(partial(partial, somebody.done), [0], 1))
     assert done.stdout.strip() == "(0, 'ours')"
 
 
+@pytest.mark.slow
 def test_workers_import_nothing_from_the_working_directory(tmp_path: Path) -> None:
     """A folder of data may hold a `numpy.py`, or a copy of this package."""
     for name in ("colorsys.py", "numpy.py", "deepclean.py"):

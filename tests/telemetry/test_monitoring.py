@@ -101,6 +101,7 @@ def test_rules_are_sound() -> None:
     promtool("check", "rules", "--lint-fatal", RULES)
 
 
+@pytest.mark.slow
 def test_alerts_fire_when_they_should() -> None:
     promtool("test", "rules", RULE_TESTS)
 

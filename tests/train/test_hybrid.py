@@ -72,6 +72,7 @@ def saturated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fitted(place, "hybrid", 2.0, BILINEAR, "training.batch_size=2", EDGE)
 
 
+@pytest.mark.slow
 def test_a_network_finds_the_saturation_that_the_closed_form_leaves(saturated: Path) -> None:
     facts, model = manifest(saturated), load(saturated)
     figures = facts["validation"]
@@ -88,6 +89,7 @@ def test_a_network_finds_the_saturation_that_the_closed_form_leaves(saturated: P
     assert model.reach.before > model.reach.after
 
 
+@pytest.mark.slow
 def test_a_network_that_adds_nothing_is_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -44,6 +44,7 @@ def test_table_is_among_the_version_s_files(tmp_path: Path) -> None:
     assert verify.version(path, tmp_path / "models") == []
 
 
+@pytest.mark.slow
 def test_interrupted_training_has_the_same_table(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
@@ -76,6 +77,7 @@ def test_tensorboard(tmp_path: Path) -> None:
     assert len(events.Scalars("result/asd_ratio")) == 1
 
 
+@pytest.mark.slow
 def test_weights_and_biases_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = pytest.importorskip("wandb", reason="needs the extra dashboards")
     monkeypatch.setenv("WANDB_MODE", "offline")

@@ -101,6 +101,7 @@ def test_a_training_publishes_a_model_with_its_manifest(reference: Model) -> Non
     assert read_pointer(reference.path.parent, "production") is None
 
 
+@pytest.mark.slow
 def test_seed_decides_the_weights(reference: Model, tmp_path: Path) -> None:
     before = torch.get_rng_state()
     again = trained(tmp_path)

@@ -64,6 +64,7 @@ def test_pages_have_commands() -> None:
     assert [line.split()[0] for line in SCALE] == ["train", "train", "shards", "tune", "shards"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", TUNE[1:])
 def test_searches_of_the_page(place: Path, deepclean: Run, line: str) -> None:
     pytest.importorskip("optuna", reason="needs the extra tune")

@@ -66,6 +66,7 @@ def test_planted_witnesses_are_found(place: Path, deepclean: Run) -> None:
     assert all(f'"{name}"' in manifest for name in PLANTED)
 
 
+@pytest.mark.slow
 def test_report_needs_no_network(place: Path, deepclean: Run) -> None:
     deepclean(place, f"tune {SPAN} 30Hz --trials 3 --set tune.edges=1 --study search").good()
     page = (place / "search/index.html").read_text()
@@ -79,6 +80,7 @@ def test_report_needs_no_network(place: Path, deepclean: Run) -> None:
     assert "24 to 36 Hz" in page
 
 
+@pytest.mark.slow
 def test_search_goes_on(place: Path, deepclean: Run) -> None:
     deepclean(place, f"tune {SPAN} 30Hz --trials 2").good()
     before = rows(place / "tune-30Hz")

@@ -131,6 +131,7 @@ def test_browser_draws_it(page: Path, tmp_path: Path) -> None:
     assert struct.unpack(">II", picture.read_bytes()[16:24]) == (1200, 800)
 
 
+@pytest.mark.slow
 def test_status_3_is_not_in_spec(deepclean: Run, place: Path, command: str, tmp_path: Path) -> None:
     done = deepclean(place, f"{command} {SPAN} --out {tmp_path} --criteria asd_ratio=0.5")
     assert done.returncode == 3, done.stderr

@@ -180,6 +180,7 @@ def fetched(config: Config, low: int, high: int, processes: int = 1) -> dict[str
         return validate([run], ValidationRequest(span, [span], (), limits(())), processes).report
 
 
+@pytest.mark.slow
 def test_what_gwpy_fetches_is_judged_as_files_are(config: Config) -> None:
     report = fetched(config, 16, 40)
     unread = report["runs"][0].pop("unread")

@@ -76,6 +76,7 @@ def test_the_shipped_model_listens_to_as_many_as_there_are_motions(
         assert one["without"] > ratio if name in used else one["without"] == ratio
 
 
+@pytest.mark.slow
 def test_the_shipped_network_listens_to_all_of_its_witnesses(deepclean: Run, place: Path) -> None:
     network = CONFIGURATIONS.parent / "models" / "H1" / "60Hz" / "1"
     held = json.loads(deepclean(place, f"{COMMAND} --model {network}").stdout)

@@ -94,7 +94,7 @@ BRIEF = ({"count": 8, "every": 8.0}, 1.0, 1.0)
 LONG = [({"count": 100, "every": 10.0, "seed": seed}, 0.98, 1.005) for seed in (0, *range(1, 6))]
 
 
-@pytest.mark.parametrize("distance", [FAR, NEAR])
+@pytest.mark.parametrize("distance", [FAR, pytest.param(NEAR, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("stream", "least", "mean"),
     [BRIEF, pytest.param(*LONG[0], marks=pytest.mark.slow)]

@@ -111,6 +111,7 @@ def whole(training: Coupled, tmp_path_factory: pytest.TempPathFactory) -> Coupli
     return trained(training, tmp_path_factory.mktemp("whole"))
 
 
+@pytest.mark.slow
 def test_a_dead_witness_costs_what_it_carried(
     training: Coupled, later: Coupled, whole: Coupling, tmp_path: Path
 ) -> None:

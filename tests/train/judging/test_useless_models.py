@@ -93,6 +93,7 @@ def test_a_good_one_is_put_in_force(deepclean: Run, tmp_path: Path) -> None:
     deepclean(tmp_path, "models verify -c toy.yaml").good()
 
 
+@pytest.mark.slow
 def test_the_picture_goes_where_it_is_wanted_too(deepclean: Run, good: Path) -> None:
     done = deepclean(good, f"{TRAIN} {WIENER} --figure drawn.png").good()
     beside = good / "models/H1/30Hz/2/training.png"

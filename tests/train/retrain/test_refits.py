@@ -287,6 +287,7 @@ def test_other_witnesses_need_a_person_who_is_told_in_one_line(
     assert state(directory(toy)) == ((1,), 1, None)
 
 
+@pytest.mark.slow
 def test_no_more_than_the_new_data_is_fetched(
     deepclean: Run, toy: Config, at_once: RetrainRecord, tmp_path: Path
 ) -> None:

@@ -341,6 +341,7 @@ def test_device_from_the_environment(deepclean: Run, toy: Config, tmp_path: Path
     deepclean(tmp_path, COMMAND, DEEPCLEAN_RETRAIN_DEVICE="cuda:9").refused("cuda:9: ")
 
 
+@pytest.mark.slow
 def test_data_through_gwpy(deepclean: Run, toy: Config, coupling: Path, tmp_path: Path) -> None:
     write(toy, AS_MADE)
     toy.input.strain.directory.rename(tmp_path / "away")

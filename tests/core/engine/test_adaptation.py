@@ -15,6 +15,7 @@ from deepclean.core.block import CleanedBlock, Float64, Gap, Series
 from deepclean.core.engine.engine import Engine
 from deepclean.core.forecast import ForecastSettings
 from deepclean.core.time import NS, Span
+from tests.helpers.bad_stretches import Bad, assert_cuts_do_not_matter, lengths, stretches
 from tests.helpers.builders import (
     NOISE,
     SIXTEENTH,
@@ -30,7 +31,6 @@ from tests.helpers.builders import (
     over,
     push_all,
     same_bits,
-    strain_of,
     wiener,
 )
 from tests.helpers.reduced_networks import Subsets, coupling
@@ -150,12 +150,6 @@ def test_what_does_not_drift_keeps_the_models_bits() -> None:
     assert {complex(k.whole) for k in knots_of([whole])} == {1.0 + 0.0j}
 
 
-lengths = st.lists(
-    st.one_of(st.integers(1, 16), st.integers(1, 64).map(lambda s: 16 * s)), min_size=2, max_size=8
-)
-"""Of blocks, in sixteenths of a second."""
-
-
 @pairs
 @settings(max_examples=3, phases=[Phase.explicit, Phase.generate])
 @given(start=st.integers(0, 3 * 16), cuts=lengths)
@@ -174,43 +168,14 @@ def test_any_cut_and_start_gives_the_same_bits(
         assert same_bits(knot.gains, known[knot.second].gains)
 
 
-faults = st.lists(
-    st.tuples(
-        st.sampled_from(["SLOW", "ODD", "FAST", "strain"]),
-        st.integers(8 * 16, 30 * 16),
-        st.integers(1, 40),
-    ),
-    min_size=1,
-    max_size=4,
-)
-"""What is bad, from what sixteenth of a second, and for how many."""
-
-
 @pairs
 @settings(max_examples=3, phases=[Phase.explicit, Phase.generate])
-@given(faults, lengths, st.booleans())
+@given(stretches(["SLOW", "ODD", "FAST"], last=30), lengths, st.booleans())
 def test_faults_in_any_cut(
-    kind: str, coupling: str, bad: list[tuple[str, int, int]], cuts: list[int], lost: bool
+    kind: str, coupling: str, bad: list[Bad], cuts: list[int], lost: bool
 ) -> None:
     data = record().between(0, 36 * NS)
-    for name, start, count in bad:
-        begin = data.span.start + start * SIXTEENTH
-        span = Span(begin, min(begin + count * SIXTEENTH, data.span.end))
-        if name == "strain":
-            data = Record(data.span, changed(data.strain, span, np.nan), data.witnesses)
-        else:
-            data = data.replaced(**{name: changed(data.witnesses[name], span, np.nan)})
-    blocks = data.blocks(cuts)
-    if lost and len(blocks) > 2:
-        del blocks[len(blocks) // 2]  # and a stretch in which nothing comes
-    grid = Record(data.span, data.strain, data.witnesses).blocks((1,))
-    spans = [block.span for block in blocks]
-    kept = [one for one in grid if any(span.covers(one.span) for span in spans)]
-    pieces, whole = (clean(engine(kind, coupling), given) for given in (blocks, kept))
-    one, other = estimate(pieces), estimate(whole)
-    assert same_bits(one.gain, other.gain)
-    assert same_bits(one.gain * one.noise, other.gain * other.noise)
-    assert same_bits(strain_of(pieces), strain_of(whole))
+    assert_cuts_do_not_matter(lambda: engine(kind, coupling), data, bad, cuts, lost)
 
 
 @every_engine

@@ -21,6 +21,7 @@ from deepclean.core.predict import Network
 from deepclean.core.time import NS, Span
 from deepclean.models.closed.parts import EstimateParts
 from deepclean.models.closed_form import ClosedForm
+from tests.helpers.bad_stretches import Bad, assert_cuts_do_not_matter, lengths, stretches
 from tests.helpers.builders import (
     NOISE,
     RATES,
@@ -37,7 +38,6 @@ from tests.helpers.builders import (
     over,
     push_all,
     same_bits,
-    strain_of,
 )
 from tests.helpers.settings import predict_settings
 
@@ -200,12 +200,6 @@ def test_without_gains_the_parts_are_the_estimate() -> None:
     assert same_bits(young[: 2 * SMALL.strain_rate], parts[: 2 * SMALL.strain_rate])
 
 
-lengths = st.lists(
-    st.one_of(st.integers(1, 16), st.integers(1, 64).map(lambda s: 16 * s)), min_size=2, max_size=8
-)
-"""Of blocks, in sixteenths of a second."""
-
-
 @pairs
 @settings(max_examples=3, phases=[Phase.explicit, Phase.generate])
 @given(start=st.integers(0, 3 * 16), cuts=lengths)
@@ -221,40 +215,14 @@ def test_any_cut_and_start_gives_the_same_bits(
     assert_same_bits(over(cleaned, span), over([whole], span))
 
 
-faults = st.lists(
-    st.tuples(
-        st.sampled_from([*RATES, "strain"]), st.integers(8 * 16, 34 * 16), st.integers(1, 40)
-    ),
-    min_size=1,
-    max_size=4,
-)
-"""What is bad, from what sixteenth of a second, and for how many."""
-
-
 @pairs
 @settings(max_examples=3, phases=[Phase.explicit, Phase.generate])
-@given(faults, lengths, st.booleans())
+@given(stretches(RATES, last=34), lengths, st.booleans())
 def test_faults_in_any_cut(
-    kind: str, coupling: str, bad: list[tuple[str, int, int]], cuts: list[int], lost: bool
+    kind: str, coupling: str, bad: list[Bad], cuts: list[int], lost: bool
 ) -> None:
     data = record().between(0, 40 * NS)
-    for name, start, count in bad:
-        begin = data.span.start + start * SIXTEENTH
-        span = Span(begin, min(begin + count * SIXTEENTH, data.span.end))
-        if name == "strain":
-            data = Record(data.span, changed(data.strain, span, np.nan), data.witnesses)
-        else:
-            data = data.replaced(**{name: changed(data.witnesses[name], span, np.nan)})
-    blocks = data.blocks(cuts)
-    if lost and len(blocks) > 2:
-        del blocks[len(blocks) // 2]  # and a stretch in which nothing comes
-    spans = [block.span for block in blocks]
-    kept = [one for one in data.blocks((1,)) if any(span.covers(one.span) for span in spans)]
-    pieces, whole = (clean(engine(kind, coupling), given) for given in (blocks, kept))
-    one, other = estimate(pieces), estimate(whole)
-    assert same_bits(one.gain, other.gain)
-    assert same_bits(one.gain * one.noise, other.gain * other.noise)
-    assert same_bits(strain_of(pieces), strain_of(whole))
+    assert_cuts_do_not_matter(lambda: engine(kind, coupling), data, bad, cuts, lost)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ STATE_RATES = (16, 1, 4, 8, 50, 3, 2, 32, 256)
 
 
 MANY = [range(start, start + 500) for start in range(0, 5000, 500)]
-"""5,000 configurations, in parts that test processes share."""
+"""5,000 configurations, in parts that test processes share; the first 2,000 are slow tests."""
 
 
 class Sum(torch.nn.Module):
@@ -218,7 +218,8 @@ def outcome(place: Path, seed: int) -> str:
     "seeds",
     [
         [*range(100), 233, 782],  # two with a band above what gates see
-        *(pytest.param(part, marks=pytest.mark.slow) for part in MANY),
+        *(pytest.param(part, marks=pytest.mark.slow) for part in MANY[:4]),
+        *(pytest.param(part, marks=pytest.mark.exhaustive) for part in MANY[4:]),
     ],
     ids=["few", *(f"from {part.start}" for part in MANY)],
 )

@@ -22,7 +22,7 @@ Told = tuple[dict[int, dict[str, Cell]], list[str]]
 
 
 MANY = [range(start, start + 206) for start in range(40, 2100, 206)]
-"""2,060 directories, in parts that test processes share."""
+"""2,060 directories, in parts that test processes share; half of them are slow tests."""
 
 
 class Words(logging.Handler):
@@ -78,7 +78,11 @@ def read_history(place: Place, words: Words) -> Told:
 
 @pytest.mark.parametrize(
     "seeds",
-    [range(40), *(pytest.param(part, marks=pytest.mark.slow) for part in MANY)],
+    [
+        range(40),
+        *(pytest.param(part, marks=pytest.mark.slow) for part in MANY[:5]),
+        *(pytest.param(part, marks=pytest.mark.exhaustive) for part in MANY[5:]),
+    ],
     ids=["few", *(f"from {part.start}" for part in MANY)],
 )
 def test_any_directories_are_read_alike(tmp_path: Path, seeds: range) -> None:

@@ -35,7 +35,8 @@ NUMBERS = [getattr(errno, name) for name in (*STATE.split(), *ASKED.split())]
 WHICH = [
     ("each kind of call", "some errors"),
     pytest.param(
-        *("each kind of call", "all errors"), marks=[pytest.mark.slow, pytest.mark.timeout(1800)]
+        *("each kind of call", "all errors"),
+        marks=[pytest.mark.exhaustive, pytest.mark.timeout(1800)],
     ),
     pytest.param(
         *("all calls", "all errors"), marks=[pytest.mark.exhaustive, pytest.mark.timeout(7200)]

@@ -174,7 +174,7 @@ class Tally:
 @pytest.mark.parametrize("forecasting", [False, True], ids=["waits", "forecasts"])
 @pytest.mark.parametrize(
     "seconds",
-    [120, pytest.param(3600, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
+    [120, pytest.param(3600, marks=[pytest.mark.exhaustive, pytest.mark.timeout(1800)])],
 )
 def test_out_dq_and_the_estimates_are_the_raw_strain(seconds: int, forecasting: bool) -> None:
     tally, strainless = Tally(), 0

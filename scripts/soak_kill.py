@@ -259,7 +259,8 @@ def _compare(stream: HeldStream, undisturbed: Path, report: Report) -> None:
         except InputError as fault:
             report.wrong.append(str(fault))
     left = {path.name for path in stream.cleaned_frames.iterdir()}
-    kept = (".lock", ".account.json", ".models.jsonl", *(path.name for path in frames.values()))
+    state = (".lock", ".account.json", ".check.json", ".models.jsonl", ".timeline.jsonl")
+    kept = (*state, *(path.name for path in frames.values()))
     if strange := {name for name in left if not name.endswith(kept)}:
         report.wrong.append(f"left behind: {sorted(strange)}")
 

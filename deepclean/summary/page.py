@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deepclean.errors import output_errors
 from deepclean.system.atomic import publish
+from deepclean.system.templates import templates
 from deepclean.validate.figures import drawing
 from deepclean.validate.json_numbers import array
 from deepclean.validate.plots import AFTER, BEFORE, utc
@@ -109,14 +109,7 @@ def _draw(day: Mapping[str, Any], folder: Path) -> list[tuple[str, str]]:
 
 
 def _render(template: str, **values: Any) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=StrictUndefined,
-    )
+    environment = templates(_HERE)
     environment.filters |= {
         "number": lambda value: "none" if value is None else f"{value:.4g}",
         "percent": lambda value: "none" if value is None else f"{100 * value:.1f}%",

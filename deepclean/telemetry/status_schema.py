@@ -40,9 +40,9 @@ class LatencyStatus(_Part):
     """Seconds from a strain frame's appearance to its cleaned frame, of the last 300 frames."""
 
     last: float
-    """Of the last frame."""
+    """The latency of the last frame."""
     median: float
-    """Of them all."""
+    """The median over all of these frames."""
     worst: float
     """The highest."""
     frames: int
@@ -164,7 +164,7 @@ class Status(_Part):
     schema_version: Literal[1]
     """The version of this schema; new keys do not change it."""
     interferometer: str
-    """Of the configuration."""
+    """The interferometer of the configuration, as `H1`."""
     software: str
     """The version of deepclean."""
     configuration: str

@@ -17,6 +17,7 @@ from deepclean.core.block import Float64
 from deepclean.errors import InputError
 from deepclean.models.versions import versions
 from deepclean.system.atomic import publish
+from deepclean.system.templates import templates
 from deepclean.train.data import TrainingData
 from deepclean.tune.effects import Effect, effects
 from deepclean.tune.space import Point
@@ -117,15 +118,7 @@ def write(result: SearchResult) -> Path:
 
 def html(result: SearchResult) -> str:
     """Return the page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    made = Environment(
-        loader=FileSystemLoader(_TEMPLATE.parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+    made = templates(_TEMPLATE.parent)
     request, parts = result.directory.request, result.directory.parts
     return made.get_template(_TEMPLATE.name).render(
         request=request,

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from deepclean.errors import output_errors
 from deepclean.system.atomic import publish
+from deepclean.system.templates import templates
 from deepclean.validate.figures import Figure, draw
 from deepclean.validate.run import ValidationResult
 
@@ -42,14 +41,7 @@ def serialise(report: Mapping[str, Any]) -> bytes:
 
 def html(report: Mapping[str, Any], figures: Sequence[Figure]) -> str:
     """Return the page of a report, without a script, from what its JSON says."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATE.parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=StrictUndefined,
-    )
+    environment = templates(_TEMPLATE.parent)
     environment.filters |= {
         "duration": _duration,
         "gains": _gains,

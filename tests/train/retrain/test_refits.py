@@ -303,16 +303,21 @@ def test_no_more_than_the_new_data_is_fetched(
 
 # When a full training is done
 
+BRIEF = (
+    "retrain.span=128",
+    "retrain.within=128",
+    "retrain.min_ready=128",
+    "retrain.held_out=100",
+)
+"""A full training of two minutes of data."""
+
 
 def test_a_full_training_at_intervals_and_on_demand(trained: Config, tmp_path: Path) -> None:
     config = copy_of(
         trained,
         tmp_path,
         "retrain.search_every=100",
-        "retrain.span=128",
-        "retrain.within=128",
-        "retrain.min_ready=128",
-        "retrain.held_out=100",
+        *BRIEF,
     )
     modes = [retrain(job(config, second)).mode for second in (260, 350, 361, 370)]
     # The first of them finds a closed form, whose features somebody has found before.
@@ -334,10 +339,7 @@ def test_what_cannot_be_refitted_waits_for_a_full_training(
         trained,
         tmp_path,
         setting,
-        "retrain.span=128",
-        "retrain.within=128",
-        "retrain.min_ready=128",
-        "retrain.held_out=100",
+        *BRIEF,
     )
     first, second = retrain(job(config, 260)), retrain(job(config, 270))
     assert (first.mode, first.verdict, second.verdict) == ("search", "no data", "not due")

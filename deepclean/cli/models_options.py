@@ -87,3 +87,20 @@ def fits(config: Config, coupling: str) -> Callable[[Path], None]:
         model.require(config.couplings[coupling].witnesses, config.engine.rate)
 
     return check
+
+
+def send(config: Config, coupling: str) -> None:
+    """Send a coupling's versions and pointers to the store elsewhere, if models.remote names one.
+
+    Raises:
+        ModelError, InputError, UnavailableError: as RemoteStore.push; what is here stays here.
+    """
+    if config.models.remote is None:
+        return
+    from deepclean.models.loading import remote_store
+
+    elsewhere = remote_store(config, coupling)
+    if elsewhere is not None:
+        done = elsewhere.push()
+        if done.versions or done.pointers:
+            print(f"{coupling}: sent to {elsewhere.address}")

@@ -13,6 +13,7 @@ import typer
 from deepclean.config import Config, load
 from deepclean.core.time import NS, Span, seconds_to_ns
 from deepclean.errors import ConfigError, DeepCleanError, InputError, UnavailableError
+from deepclean.remote.address import address_of
 from deepclean.system import logs
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ StrainPaths = Annotated[
     list[Path] | None,
     typer.Option(
         "--strain",
-        help="Directory or file (GWF, HDF5) with the strain; default: the configured input. "
-        "May be repeated.",
+        help="Directory or file (GWF, HDF5) with the strain, also at an address such as "
+        "s3://bucket/place; default: the configured input. May be repeated.",
         readable=False,
     ),
 ]
@@ -230,7 +231,7 @@ def _of_one_stream(
     """
     from deepclean.io.catalogue import Directory
 
-    if config is None or not any(path.is_dir() for path in strain):
+    if config is None or not any(_may_hold_several(path) for path in strain):
         return found
     held, wanted = found.descriptions(config.strain.channel), config.input.strain.description
     if len(held) < 2:
@@ -241,7 +242,12 @@ def _of_one_stream(
             f"with --set input.strain.description={held[0]}",
             path=strain[0],
         )
-    return read([Directory(path, wanted) if path.is_dir() else path for path in strain])
+    return read([Directory(path, wanted) if _may_hold_several(path) else path for path in strain])
+
+
+def _may_hold_several(path: Path) -> bool:
+    """Return whether a path may be a directory; at an address that cannot be told."""
+    return address_of(path) is not None or path.is_dir()
 
 
 def history_source(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +16,15 @@ from deepclean.cli.cluster import ReplayInput, SubmitRequest, submit_replay
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError, OutputError, output_errors
+from deepclean.remote.address import address_of
+from deepclean.remote.output import RemoteFrames
 from deepclean.system import lock, malloc, processes
 from deepclean.system.gc import uncollected
 
 if TYPE_CHECKING:
+    from deepclean.config import Config
+    from deepclean.io.t050017 import FrameName
+    from deepclean.models.model import Model
     from deepclean.run.parallel import ParallelReplay
     from deepclean.run.replay import ReplayResult
 
@@ -37,7 +44,10 @@ def replay(
     end: options.EndOption,
     output: Annotated[
         Path | None,
-        typer.Option(help="Directory of the cleaned frames; default: the configured output."),
+        typer.Option(
+            help="Directory of the cleaned frames, also at an address such as s3://bucket/place; "
+            "default: the configured output."
+        ),
     ] = None,
     duration: Annotated[
         int,
@@ -107,7 +117,8 @@ def replay(
         settings, options.whole_span(start, end), directory, duration, strain, witnesses, fetch
     )
     _refuse_together(scheduler, jobs, models_of, pinned, overwrite)
-    if writer := lock.holder(lock.path_in(directory, settings.output.description)):
+    description = settings.output.description
+    if not address_of(directory) and (writer := lock.holder(lock.path_in(directory, description))):
         raise OutputError(f"{writer} {_BUSY}", path=directory)
     if scheduler is not None:
         options.limit_threads(settings)
@@ -120,7 +131,7 @@ def replay(
         raise ConfigError(
             "--plan, --plan-only, --shard, --segments, --flag and --submit go with --scheduler"
         )
-    done = _clean(wanted, jobs or 1, models_of, pinned, overwrite)
+    done = _send(wanted, partial(_clean, jobs or 1, models_of, pinned, overwrite))
     for unread in done.faults:
         typer.echo(f"deepclean: {unread}", err=True)
     print(summary(done.replayed, directory))
@@ -163,8 +174,25 @@ def _output_lock(wanted: ReplayInput, *, shared: bool) -> Iterator[None]:
         yield
 
 
+def _send(
+    wanted: ReplayInput,
+    clean: Callable[[ReplayInput, RemoteFrames | None], ParallelReplay],
+) -> ParallelReplay:
+    """Clean into the output directory; where that is an address, through a spool."""
+    address = address_of(wanted.output)
+    if address is None:
+        return clean(wanted, None)
+    with RemoteFrames(address, wanted.config.output.description, wanted.span) as frames:
+        return clean(replace(wanted, output=frames.directory), frames)
+
+
 def _clean(
-    wanted: ReplayInput, jobs: int, models_of: Path | None, pinned: Path | None, overwrite: bool
+    jobs: int,
+    models_of: Path | None,
+    pinned: Path | None,
+    overwrite: bool,
+    wanted: ReplayInput,
+    remote: RemoteFrames | None,
 ) -> ParallelReplay:
     """Clean the span with the models in force, or with those that an option names."""
     if jobs > 1:
@@ -179,7 +207,6 @@ def _clean(
         from deepclean.run.cleaner import sink_of
 
     span, directory = wanted.span, wanted.output
-    frames = serial.ReplayOutput(wanted.duration * NS, overwrite)
     options.limit_threads(wanted.config)
     recorded = None
     if models_of is not None:
@@ -190,6 +217,8 @@ def _clean(
     else:
         loaded = load_models(wanted.config)
     config = wanted.decided(loaded)
+    elsewhere = _elsewhere(remote, config, loaded, overwrite, models_of is not None)
+    frames = serial.ReplayOutput(wanted.duration * NS, overwrite, elsewhere)
     wanted.open_source().require()  # before anything is made
     with _output_lock(wanted, shared=pinned is not None), _bar(span) as progress:
         if jobs > 1:
@@ -212,6 +241,31 @@ def _clean(
             updates=None if recorded is None else recorded.updates,
         )
         return parallel.ParallelReplay(done, [str(each) for each in source.faults], [])
+
+
+def _elsewhere(
+    remote: RemoteFrames | None,
+    config: Config,
+    loaded: Mapping[str, Model],
+    overwrite: bool,
+    recorded: bool,
+) -> tuple[FrameName, ...]:
+    """Return the frames that are finished at the output's address, made as these will be.
+
+    Raises:
+        InputError: they were made otherwise.
+    """
+    if remote is None:
+        return ()
+    from deepclean.run.cleaner import made_from
+
+    record = made_from(config, loaded)
+    if overwrite:
+        remote.note(record)
+    else:
+        names = {"deepclean"} | {key for key in record if recorded and key.startswith("model ")}
+        remote.require_same(record, names)
+    return tuple(remote.finished())
 
 
 def _refuse_together(

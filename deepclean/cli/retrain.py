@@ -160,6 +160,10 @@ def _retrain(job: Job, changes: bool) -> int:
         return 1
     if not (changes and record.repeated):
         print(f"{job.coupling}: {_outcome(record)}")
+    try:
+        stored.send(job.config, job.coupling)
+    except DeepCleanError as error:
+        return options.print_fault(error, f"{job.coupling}: ")
     return 0
 
 

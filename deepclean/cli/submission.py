@@ -1,4 +1,4 @@
-"""What the commands that submit jobs to HTCondor or Slurm share."""
+"""What the commands that submit jobs to HTCondor, Slurm or Kubernetes share."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Annotated
 
 import typer
 
-from deepclean.cluster import submit
+from deepclean.cluster import kubernetes, submit
 from deepclean.cluster.jobs import JobArray
 from deepclean.errors import ConfigError
 
 Option = partial(typer.Option, rich_help_panel="On a pool or a cluster (docs/scale-out.md)")
 
 SchedulerOption = Annotated[
-    str | None, Option(metavar="condor|slurm", help="Submit the work to this scheduler.")
+    str | None, Option(metavar="condor|slurm|kubernetes", help="Submit the work to this scheduler.")
 ]
 PlanOption = Annotated[
     Path | None,
@@ -50,7 +50,7 @@ class Scheduled:
     """The options of a command that submits its work, as the command line gives them.
 
     Args:
-        scheduler: `condor` or `slurm`.
+        scheduler: `condor`, `slurm` or `kubernetes`.
         jobs: how many jobs run at a time; None for as many as the scheduler runs.
         plan: directory of the plan; None for the default one.
         plan_only: whether nothing is submitted.
@@ -73,9 +73,10 @@ class Scheduled:
         """
         from deepclean.cluster import condor, slurm
 
-        if self.scheduler not in {"condor", "slurm"}:
-            raise ConfigError(f"--scheduler {self.scheduler}: must be condor or slurm")
-        ours = condor.OURS if self.scheduler == "condor" else slurm.OURS
+        known = {"condor": condor.OURS, "slurm": slurm.OURS, "kubernetes": kubernetes.OURS}
+        ours = known.get(self.scheduler)
+        if ours is None:
+            raise ConfigError(f"--scheduler {self.scheduler}: must be one of {', '.join(known)}")
         return submit.SubmitSite(submit.settings(self.settings, ours), self.jobs, self.retries)
 
 
@@ -118,6 +119,8 @@ def send(array: JobArray, todo: Sequence[int], wanted: Scheduled) -> None:
 
     if wanted.scheduler == "condor":
         to_condor(condor.write(array, todo, wanted.site()), wanted.plan_only)
+    elif wanted.scheduler == "kubernetes":
+        to_kubernetes(array, todo, wanted.site())
     else:
         to_slurm(array, todo, wanted.site(), wanted.plan_only)
 
@@ -129,6 +132,11 @@ def to_condor(command: list[str], plan_only: bool) -> None:
         return
     submit.run(command)
     print("submitted; logs/verify.log will list what is done")
+
+
+def to_kubernetes(array: JobArray, todo: Sequence[int], site: submit.SubmitSite) -> None:
+    """Write the manifest of a Job, and print how to submit it."""
+    print(f"submit it with\n  {shlex.join(kubernetes.write(array, todo, site))}")
 
 
 def to_slurm(

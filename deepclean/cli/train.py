@@ -155,6 +155,7 @@ def train(
     if figure is not None and made.picture is not None:
         with output_errors(figure, "the picture could not be written"):
             figure.write_bytes(made.picture.read_bytes())
+    context.call_on_close(partial(stored.send, settings, coupling))
     _put_in_force(settings, coupling, int(made.path.name), made, wanted=production)
 
 

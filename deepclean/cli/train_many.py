@@ -16,6 +16,7 @@ from deepclean.cli.submission import Scheduled
 from deepclean.config import Config
 from deepclean.errors import ConfigError, ModelError
 from deepclean.models import versions
+from deepclean.remote.address import absolute
 from deepclean.system.commands import program, side_by_side
 
 OURS = frozenset("couplings every jobs scheduler plan plan_only retries submit outcome".split())
@@ -110,7 +111,7 @@ def forwarded(context: typer.Context, without: Collection[str]) -> list[str]:
             if isinstance(each, bool):
                 words.append((parameter.opts if each else parameter.secondary_opts)[-1])
             else:
-                text = str(each.absolute() if isinstance(each, Path) else each)
+                text = str(absolute(each) if isinstance(each, Path) else each)
                 words += [parameter.opts[-1], text]
     return words
 

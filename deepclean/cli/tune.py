@@ -16,6 +16,7 @@ from deepclean.cluster.jobs import JobArray
 from deepclean.config import Config
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError, WorkerError
+from deepclean.remote.address import absolute
 from deepclean.system.commands import program, side_by_side
 from deepclean.tune.space import SearchSpace
 
@@ -73,8 +74,8 @@ def tune(
         coupling=coupling,
         start=span.start // NS,
         end=span.end // NS,
-        strain=tuple(path.absolute() for path in strain or ()),
-        witnesses=tuple(path.absolute() for path in witnesses or ()),
+        strain=tuple(map(absolute, strain or ())),
+        witnesses=tuple(map(absolute, witnesses or ())),
         fetch=fetch,
         configuration=identity(settings),
         given=config,

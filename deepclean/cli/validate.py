@@ -17,6 +17,8 @@ from deepclean.config import Config, load
 from deepclean.core.segments import intersection
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError, hint
+from deepclean.remote.address import address_of
+from deepclean.remote.output import output_directory
 from deepclean.validate.criteria import limits
 from deepclean.validate.segments import query_segments, read_segments
 
@@ -31,7 +33,10 @@ def validate(
     config: options.ConfigOption,
     start: options.StartOption,
     end: options.EndOption,
-    out: Annotated[Path | None, typer.Option(help="Directory of the report.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the report, also at an address such as s3://bucket/place."),
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option(
@@ -146,7 +151,8 @@ def _report(
     request = ValidationRequest(span, counting, tuple(signals.values()), limits(criteria), name)
     with _bar() as show:
         validated = validate(runs, request, jobs, show)
-    page = write(validated, out)
+    with output_directory(out) as directory:
+        page = write(validated, directory)
     for fault in validated.report["runs"][0]["unread"]:
         print(f"deepclean: {fault}", file=sys.stderr)
     verdict = validated.report["verdict"]
@@ -155,7 +161,7 @@ def _report(
         value = "none" if each["value"] is None else f"{each['value']:.5g}"
         of = f" ({each['of']})" if each["of"] else ""
         print(f"{'met    ' if each['met'] else 'NOT MET'} {each['criterion']}{of} {value} {limit}")
-    print(f"{'in spec' if verdict['passed'] else 'not in spec'}: {page}")
+    print(f"{'in spec' if verdict['passed'] else 'not in spec'}: {shown(page, out)}")
     return 0 if verdict["passed"] else NOT_MET
 
 
@@ -168,8 +174,15 @@ def _parity(run: ValidationRun, span: Span, directory: Path, out: Path | None, j
     for line in found.lines():
         print(line)
     if out is not None:
-        write(found, out)
+        with output_directory(out) as place:
+            write(found, place)
     return 0 if found.passed else NOT_MET
+
+
+def shown(page: Path, out: Path) -> str:
+    """Return where a page of a report is, in words for a person."""
+    address = address_of(out)
+    return str(page) if address is None else f"{address}/{page.name}"
 
 
 @contextmanager

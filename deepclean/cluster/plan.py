@@ -32,6 +32,8 @@ from deepclean.io.history import History
 from deepclean.io.retention import held
 from deepclean.io.source import HistorySource
 from deepclean.models.model import Model
+from deepclean.remote.address import address_of
+from deepclean.remote.output import frames_at
 from deepclean.system.atomic import publish
 from deepclean.system.commands import program
 
@@ -181,6 +183,9 @@ def finished(output: Path, config: Config) -> list[Span]:
     Raises:
         OutputError: the output cannot be listed.
     """
+    address = address_of(output)
+    if address is not None:
+        return union(name.span for name in frames_at(address, config.output.description))
     with output_errors(output, "cannot be listed"):
         try:
             return union(name.span for name in held(output, config.output.description))

@@ -55,6 +55,11 @@ def lay_out(source: HistorySource, needed: Span, directory: Path) -> tuple[list[
 
 def _link(file: DataFile, place: Path) -> int:
     """Link a file into a directory; return its size in bytes."""
+    if file.remote is not None:
+        raise InputError(
+            f"{file.remote.address}: is not transferred: let the shards fetch it "
+            "(without should_transfer_files)"
+        )
     if FrameName.parse(file.path.name) is None:
         raise InputError(
             "is not named as LIGO-T050017 has it, so it is not found where it is transferred to: "

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from deepclean.config.types import Duration, Flag, NotNegative, Positive, Section, seconds
+
+
+def _address(text: str) -> str:
+    """Return an address without a slash at its end. Raises ValueError where it is none."""
+    if not re.fullmatch(r"[a-z][a-z0-9]+://[^\s@]+", text):
+        raise ValueError("must be an address without keys in it, as s3://bucket/models")
+    return text.rstrip("/")
+
+
+Address = Annotated[str, AfterValidator(_address)]
 
 
 class TrialConfig(Section):
@@ -35,6 +49,13 @@ class ModelsConfig(Section):
 
     directory: Path = Path("models")
     """Holds <interferometer>/<coupling>/<version>. Relative to the file that says so."""
+
+    remote: Address | None = None
+    """The address of a store elsewhere, as s3://bucket/models. A daemon fetches its new versions
+    and follows its pointers; `train` and `retrain` send what they made there."""
+
+    refresh: Positive = 60.0
+    """Seconds between two looks at the remote store."""
 
     follow: Flag = True
     """Whether a running daemon takes the versions that `production` and `canary` name when they

@@ -1,7 +1,8 @@
 """A list of data files, frames and HDF5, with their spans.
 
 In directories the names decide (LIGO-T050017), and files with other names are passed over. A file
-that is named outright and has another name is catalogued by its content.
+that is named outright and has another name is catalogued by its content. A directory or a file may
+be at an address of remote storage: its files are fetched into the cache as they are read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from deepclean.errors import InputError
 from deepclean.io import gwf, hdf5
 from deepclean.io.channels import Reading
 from deepclean.io.t050017 import FrameName
+from deepclean.remote.address import address_of
+from deepclean.remote.cache import fetched
+from deepclean.remote.storage import RemoteObject, Storage
 
 _LISTS = (".ffl", ".lcf", ".cache", ".txt")
 """What lists of frame files end in: Virgo's, and the caches of LAL."""
@@ -37,26 +41,39 @@ class DataFile:
         path: the file.
         span: the span that its name states or, without such a name, that of its content.
         stream: files of one stream hold the same channels.
+        remote: the object that holds it; None for a file of this machine.
     """
 
     path: Path
     span: Span
     stream: tuple[str, ...]
+    remote: RemoteObject | None = None
 
     @property
     def order(self) -> tuple[int, int, Path]:
         """The key by which files are sorted: by start, the longest first."""
         return self.span.start, -self.span.end, self.path
 
+    @property
+    def local(self) -> Path:
+        """The file on this machine, fetched if need be.
+
+        Raises:
+            InputError: the object is not there any more.
+            UnavailableError: the storage cannot be reached just now.
+        """
+        return self.path if self.remote is None else fetched(self.remote)
+
     def channels(self, wanted: Collection[str] | None = None) -> dict[str, int]:
         """Return the rate in Hz of every channel, or of those `wanted` that it holds.
 
         Raises:
             InputError: the file is not readable.
+            UnavailableError: as `local`.
         """
         if self.path.suffix in _HDF5:
-            return hdf5.channels(self.path, wanted)
-        return gwf.channels(self.path, wanted)
+            return hdf5.channels(self.local, wanted)
+        return gwf.channels(self.local, wanted)
 
     def read(self, wanted: Collection[str], span: Span, *, checksum: bool = False) -> Reading:
         """Return what the file has of the channels over a span.
@@ -68,16 +85,21 @@ class DataFile:
             wanted: full names.
             span: inside that of the file.
             checksum: verify a frame file's checksum first: then a damaged file gives nothing.
+
+        Raises:
+            UnavailableError: as `local`. What storage does not give just now is no gap.
         """
+        path = self.path
         try:
-            if self.path.suffix in _HDF5:
-                return hdf5.read_pieces(self.path, wanted, span)
-            return gwf.read_pieces(self.path, wanted, span, checksum=checksum)
+            path = self.local
+            if path.suffix in _HDF5:
+                return hdf5.read_pieces(path, wanted, span)
+            return gwf.read_pieces(path, wanted, span, checksum=checksum)
         except OSError as error:
             fault = InputError(f"cannot be read: {error.strerror}", path=self.path)
         except InputError as error:
             fault = error
-        reason = reasons.CORRUPT if os.path.exists(self.path) else reasons.MISSING  # noqa: PTH110
+        reason = reasons.CORRUPT if os.path.exists(path) else reasons.MISSING  # noqa: PTH110
         return Reading({name: [Gap(span, reason)] for name in wanted}, (fault,), readable=False)
 
 
@@ -108,7 +130,10 @@ def catalogue(
     for place in paths:
         each = place if isinstance(place, Directory) else Directory(place, description)
         path = each.path
-        if _is_directory(path):
+        if (address := address_of(path)) is not None:
+            for file in _remote(address, each.description, recursive=recursive):
+                found.setdefault(file.path, file)
+        elif _is_directory(path):
             for file in _walk(path, each.description, recursive=recursive):
                 found.setdefault(file.path, file)
         else:
@@ -149,6 +174,28 @@ def _walk(root: Path, description: str | None, *, recursive: bool) -> Iterator[D
             if parts is not None and description in {None, parts[1]}:
                 (*stream, span) = parts
                 yield DataFile(Path(directory, filename), span, (str(root), *stream))
+
+
+def _remote(address: str, description: str | None, *, recursive: bool) -> Iterator[DataFile]:
+    """Yield the files at an address: of a directory by their names, or the one that is there.
+
+    Raises:
+        InputError: there is nothing of the kind, or no right to it.
+        UnavailableError: the storage cannot be reached just now.
+    """
+    objects = Storage(address).objects()
+    for one in objects:
+        if not recursive and "/" in one.address.removeprefix(f"{address}/"):
+            continue
+        parts = _parts(one.name)
+        if parts is not None and description in {None, parts[1]}:
+            (*stream, span) = parts
+            yield DataFile(Path(one.address), span, (address, *stream), one)
+        elif one.address == address:
+            named = _named_outright(fetched(one))
+            yield DataFile(Path(address), named.span, (address,), one)
+    if not objects:
+        raise InputError(f"{address}: no such directory or object")
 
 
 def _parts(filename: str) -> tuple[str, str, str, Span] | None:

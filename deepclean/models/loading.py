@@ -12,6 +12,7 @@ from deepclean.models import device, versions
 from deepclean.models import files as models
 from deepclean.models import log as model_log
 from deepclean.models.model import Model
+from deepclean.models.remote import RemoteStore, Transfer
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ def load_models(config: Config) -> dict[str, Model]:
         DeviceError: the device has no memory for the model, or is of no use.
     """
     place = resolve_device(config.runtime.device)
+    pull_lacking(config)
     _require_production(config)
     return {
         name: load_model(config, name, model_path(config, name), place)
@@ -43,6 +45,7 @@ def load_models_or_former(config: Config) -> dict[str, Model]:
         DeviceError: as load_models.
     """
     place, loaded = resolve_device(config.runtime.device), {}
+    pull_lacking(config)
     _require_production(config)
     for name, coupling in config.enabled_couplings.items():
         try:
@@ -57,6 +60,36 @@ def load_models_or_former(config: Config) -> dict[str, Model]:
             _log.error("%s: starting with version %d of before: %s", name, former.version, fault)
             loaded[name] = former
     return loaded
+
+
+def remote_store(config: Config, name: str) -> RemoteStore | None:
+    """Return the store elsewhere with a coupling's versions; None: no such store is configured."""
+    if config.models.remote is None or config.couplings[name].model is not None:
+        return None
+    directory = config.models.directory / config.interferometer / name
+    return RemoteStore(config.models.remote, directory)
+
+
+def pull(config: Config, name: str, elsewhere: RemoteStore) -> Transfer:
+    """Fetch a coupling's versions, and follow the pointers that changed there.
+
+    Raises:
+        ModelError, InputError, UnavailableError, OutputError: as RemoteStore.pull.
+    """
+    return elsewhere.pull(lambda path: load_model(config, name, path, "cpu"))
+
+
+def pull_lacking(config: Config) -> None:
+    """Fetch the models of the enabled couplings that have no production version here.
+
+    Raises:
+        ModelError, InputError, UnavailableError, OutputError: as RemoteStore.pull.
+    """
+    for name in config.enabled_couplings:
+        directory = config.models.directory / config.interferometer / name
+        elsewhere = remote_store(config, name)
+        if elsewhere is not None and not os.path.lexists(directory / "production"):
+            pull(config, name, elsewhere)
 
 
 def _require_production(config: Config) -> None:

@@ -270,14 +270,12 @@ def sink_of(
         OutputError: the directory cannot be used.
     """
     output = config.output
-    record = {"deepclean": __version__, "configuration": config.hash}
-    record |= {"wait": str(config.wait)} | models_record(loaded)
     elsewhere = directory is not None
     return FrameSink(
         directory=directory or output.directory,
         interferometer=config.interferometer,
         description=output.description,
-        history=record,
+        history=made_from(config, loaded),
         units=dict.fromkeys(strain_channels(config), "strain"),
         compression=output.compression,
         fsync=output.fsync,
@@ -287,6 +285,12 @@ def sink_of(
         guard=guard,
         appeared=appeared,
     )
+
+
+def made_from(config: Config, loaded: Mapping[str, IdentifiesModel]) -> dict[str, str]:
+    """Return what a frame's history says of how it was made, by name."""
+    record = {"deepclean": __version__, "configuration": config.hash, "wait": str(config.wait)}
+    return record | models_record(loaded)
 
 
 def models_record(models: Mapping[str, IdentifiesModel]) -> dict[str, str]:

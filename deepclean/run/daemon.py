@@ -35,6 +35,7 @@ from deepclean.models.device import is_lost
 from deepclean.models.loading import load_models_or_former
 from deepclean.rollout.record import ModelRecord
 from deepclean.rollout.record import path_in as record_path
+from deepclean.rollout.remote_follower import RemoteFollower
 from deepclean.rollout.store_follower import StoreFollower
 from deepclean.rollout.updates import ModelUpdates, RecentBlocks
 from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
@@ -223,7 +224,8 @@ def build(
     pages = Pages(status_file, report, clock, page)
     exporter = Exporter(config.metrics, metrics.registry, pages)
     beside = page or nullcontext()
-    services = watch, beside, exporter, archive, segments, follower, orders, reloader
+    elsewhere = RemoteFollower(config)
+    services = watch, beside, exporter, archive, segments, follower, elsewhere, orders, reloader
     return Daemon(source, cleaner, notifier, status_file, services)
 
 

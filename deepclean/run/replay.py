@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from deepclean.config import Config
 from deepclean.core.engine.engine import Engine
@@ -20,6 +21,7 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, ModelError
 from deepclean.io.sink import FrameSink
 from deepclean.io.source import HistorySource
+from deepclean.io.t050017 import FrameName
 from deepclean.rollout.updates import ModelUpdates
 from deepclean.run.cleaner import FrameCleaner
 
@@ -34,10 +36,12 @@ class ReplayOutput:
     Args:
         duration: nanoseconds of a frame, whole seconds.
         overwrite: clean also what is finished already, and replace those frames.
+        elsewhere: frames that were finished before and are not in the sink's directory.
     """
 
     duration: int = NS
     overwrite: bool = False
+    elsewhere: tuple[FrameName, ...] = ()
 
 
 SECONDS = ReplayOutput()
@@ -136,8 +140,9 @@ def unfinished(
     duration = output.duration
     if span.start % NS or span.end % NS or duration % NS or duration < NS:
         raise InputError(f"{span} in frames of {duration / NS} s: only whole seconds are replayed")
+    names = [*output.elsewhere, *sink.finished()]
     if output.overwrite:
-        _require_replaced(span, duration, sink)
+        _require_replaced(span, duration, names, sink.directory)
         return [span]
     keys = [k for k in sink.history if k != "deepclean"] if compared is None else list(compared)
     if found := sink.foreign(span, keys):
@@ -147,19 +152,21 @@ def unfinished(
             "(--output), a span without such frames, or --overwrite",
             path=sink.directory,
         )
-    return difference([span], (name.span for name in sink.finished()))
+    return difference([span], sorted((name.span for name in names), key=lambda one: one.start))
 
 
-def _require_replaced(span: Span, duration: int, sink: FrameSink) -> None:
+def _require_replaced(
+    span: Span, duration: int, names: Iterable[FrameName], directory: Path
+) -> None:
     """Raise InputError for a frame that would stay beside the frames of its time."""
-    for name in sink.finished():
+    for name in names:
         start = name.span.start // duration * duration
         whole = Span(start, start + duration).overlap(span)
         if name.span.overlap(span) is not None and whole != name.span:
             raise InputError(
                 f"{name} would stay beside the frames that replace it: remove it, or choose "
                 "--start, --end and --duration as they were",
-                path=sink.directory,
+                path=directory,
             )
 
 

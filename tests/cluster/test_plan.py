@@ -262,7 +262,7 @@ def test_model_of_deepcleanv2_is_pinned_too(place: Path, deepclean: Run) -> None
     [
         (f"replay {SPAN} --plan plan", "go with --scheduler"),
         (f"replay {SPAN} --segments good.txt", "go with --scheduler"),
-        (f"replay {SPAN} --scheduler pbs", "condor or slurm"),
+        (f"replay {SPAN} --scheduler pbs", "one of condor, slurm, kubernetes"),
         (f"replay {SPAN} --scheduler slurm --models-of x", "--models-of with --scheduler"),
         (f"replay {SPAN} --pinned x --jobs 2", "--pinned is for one shard"),
         (f"{PLAN} --submit array=1-3", "array is the plan's own"),

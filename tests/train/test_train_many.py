@@ -97,7 +97,7 @@ def test_exit_status_of_several(statuses: list[int], status: int) -> None:
         (f"train {SPAN} 30Hz 31Hz", "no coupling 31Hz"),
         (f"train {SPAN} 30Hz 33Hz --from 1", "--from names a version of one coupling"),
         (f"train {SPAN} 30Hz 33Hz --plan plan", "go with --scheduler"),
-        (f"train {SPAN} 30Hz --scheduler pbs", "must be condor or slurm"),
+        (f"train {SPAN} 30Hz --scheduler pbs", "must be one of condor, slurm, kubernetes"),
         (f"{CLUSTER} --scheduler slurm --submit array=1", "array is the plan's own"),
         (f"{CLUSTER} --scheduler condor --submit should_transfer_files=YES", "have to see"),
     ],

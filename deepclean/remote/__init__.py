@@ -1,0 +1,1 @@
+"""Data, models and outputs at addresses of object stores and of other remote storage."""

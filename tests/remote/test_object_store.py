@@ -1,0 +1,138 @@
+"""The same against a real object store with an S3 interface: whole processes, cuts, and kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deepclean.config import load
+from deepclean.errors import InputError, UnavailableError
+from deepclean.remote import storage as remote_storage
+from deepclean.remote.output import frames_at
+from deepclean.remote.storage import Storage
+from tests.helpers import object_store
+from tests.helpers import small_site as site
+from tests.helpers.site_runs import files
+from tests.helpers.small_site import START
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(
+        bool(object_store.missing()),
+        reason=f"needs OpenStack Swift: no {', '.join(object_store.missing())} here",
+    ),
+]
+
+END = START + 40
+REPLAY = ["replay", "-c", "small.yaml", "--start", str(START + 2), "--end", str(END - 2)]
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with object_store.swift(tmp_path_factory.mktemp("swift"), "site") as port:
+        yield port
+
+
+@pytest.fixture
+def place(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A site whose data and models are at addresses of the store; here is its configuration."""
+    for name, value in object_store.environment(port).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DEEPCLEAN_CACHE", str(tmp_path / "cache"))
+    remote_storage._open.cache_clear()
+    config = site.make_site(tmp_path, f"models.remote=s3://site/{tmp_path.name}/models")
+    for path, frame in (
+        (site.strain_path, site.strain_frame),
+        (site.witness_path, site.witness_frame),
+    ):
+        name = path(config, START, 40)
+        Storage(f"s3://site/{tmp_path.name}/{name.parent.name}").write(name.name, frame(START, 40))
+    from deepclean.models.loading import remote_store
+
+    elsewhere = remote_store(config, "60Hz")
+    assert elsewhere is not None
+    elsewhere.push()
+    return tmp_path
+
+
+def replay(place: Path, output: str, **environ: str) -> subprocess.Popen[str]:
+    address = f"s3://site/{place.name}"
+    words = [*REPLAY, "--strain", f"{address}/strain", "--witnesses", f"{address}/witnesses"]
+    words += ["--output", output, "--set", f"models.remote={address}/models"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "deepclean", *words],
+        cwd=place,
+        env={**os.environ, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_killed_and_repeated_it_is_the_replay_of_files(place: Path) -> None:
+    config = load(place / "small.yaml")
+    site.write_site(config, START, 40)
+    # The configuration's hash is in each frame.
+    remote = f"models.remote=s3://site/{place.name}/models"
+    local = [sys.executable, "-m", "deepclean", *REPLAY, "--output", "here", "--set", remote]
+    subprocess.run(local, cwd=place, check=True, capture_output=True)
+    frames = {name: data for name, data in files(place / "here").items() if name.endswith(".gwf")}
+    for part in ("strain", "witnesses", "models"):
+        for path in sorted((place / part).rglob("*"), reverse=True):
+            path.unlink() if path.is_file() else path.rmdir()
+
+    address = f"s3://site/{place.name}/out"
+    first = replay(place, address)
+    deadline = time.monotonic() + 100
+    while not list((place / "cache" / "output").rglob("*.gwf")):
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    assert len(frames_at(address, "H1_DEEPCLEAN")) < 36
+    done = replay(place, address)
+    said = done.communicate()[0]
+    assert done.returncode == 0, said
+    held = {
+        one.name: Storage(one.address).read()
+        for one in Storage(address).objects()
+        if not one.name.startswith(".")
+    }
+    assert held == frames
+
+
+def test_a_line_that_is_cut_loses_nothing(place: Path, port: int) -> None:
+    address = f"s3://site/{place.name}/cut"
+    with object_store.cut(port, 300_000) as (line, good):
+        elsewhere = object_store.environment(line)
+        broken = replay(place, address, **elsewhere)
+        said = broken.communicate()[0]
+        assert broken.returncode == 1, said  # the strain's file is longer than what passes
+        assert not frames_at(address, "H1_DEEPCLEAN")
+        good.append(1)
+        whole = replay(place, address, **elsewhere)
+        assert whole.wait() == 0, whole.communicate()[0]
+        whole.communicate()
+    assert len(frames_at(address, "H1_DEEPCLEAN")) == 36
+
+
+def test_the_two_families_of_faults(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="s3://nobucket/a"):
+        Storage("s3://nobucket/a").read()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    remote_storage._open.cache_clear()
+    with pytest.raises(InputError):
+        Storage(f"s3://site/{place.name}/other").write("a", b"a")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    remote_storage._open.cache_clear()
+    with pytest.raises(UnavailableError):
+        Storage(f"s3://site/{place.name}/other").objects()

@@ -13,17 +13,17 @@ import typer
 
 from deepclean.cli import cluster, options, submission
 from deepclean.cli.cluster import ReplayInput, SubmitRequest, submit_replay
+from deepclean.config import Config
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError, OutputError, output_errors
+from deepclean.io.t050017 import FrameName
 from deepclean.remote.address import address_of
 from deepclean.remote.output import RemoteFrames
 from deepclean.system import lock, malloc, processes
 from deepclean.system.gc import uncollected
 
 if TYPE_CHECKING:
-    from deepclean.config import Config
-    from deepclean.io.t050017 import FrameName
     from deepclean.models.model import Model
     from deepclean.run.parallel import ParallelReplay
     from deepclean.run.replay import ReplayResult
@@ -148,8 +148,9 @@ def summary(done: ReplayResult, directory: Path) -> str:
     raw = {reason: n for reason, n in sorted(done.outcomes.items()) if reason != CLEANED and n}
     listed = ", ".join(f"{number} {reason}" for reason, number in raw.items())
     left = f", {sum(raw.values())} s not ({listed})" if raw else ""
+    where = address_of(directory) or directory
     return (
-        f"{done.written} frames written to {directory}: {done.outcomes[CLEANED]} s cleaned{left}; "
+        f"{done.written} frames written to {where}: {done.outcomes[CLEANED]} s cleaned{left}; "
         f"{done.skipped // NS} s were there, {done.gaps} s without strain"
     )
 

@@ -126,14 +126,14 @@ class RemoteStore:
         moved: dict[str, int | None] = {}
         seen, ordered = self._seen(), {p: self._pointer(p, there) for p in POINTERS}
         why = f"as at {self.address}"
-        for pointer, number in ordered.items():
-            if number == seen.get(pointer) or number == self._here(pointer):
+        for pointer, order in ordered.items():
+            if order == seen.get(pointer) or order == self._here(pointer):
                 continue
-            if pointer == "production" and number is not None:
-                store.promote(self._directory, number, check, why)
+            if pointer == "production" and order is not None:
+                store.promote(self._directory, order, check, why)
             elif pointer == "canary":
-                store.set_canary(self._directory, number, check, why)
-            moved[pointer] = number
+                store.set_canary(self._directory, order, check, why)
+            moved[pointer] = order
         self._note(ordered)
         return Transfer(tuple(fetched), moved)
 

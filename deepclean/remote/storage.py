@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ _NEVER = frozenset(
 )
 """Names of the libraries' errors that will not pass: no such place, or no right to it. All others
 are the network's or the server's, which may be another time."""
+
+_REFUSED = re.compile(r"status code: (400|401|403|404|405)\b")
+"""What an object store answers to a request that is wrong, in errors that have no name of their own."""
 
 _OPTIONS: Mapping[str, Any] = {
     "client_options": {"connect_timeout": "5s", "timeout": "60s"},
@@ -197,6 +201,7 @@ def _errors(address: str, what: str) -> Iterator[None]:
         raise
     except Exception as error:  # whatever it is built on, it has its own errors
         said = f"{address}: {what}: {one_line(error)[:300]}"
-        if {kind.__name__ for kind in type(error).__mro__} & _NEVER:
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        if kinds & _NEVER or _REFUSED.search(said):
             raise InputError(said) from error
         raise UnavailableError(said) from error

@@ -99,7 +99,16 @@ def test_the_manifest_is_what_kubernetes_takes(
         (wrong, "1.37", False),
     ):
         (tmp_path / "job.yaml").write_text(content)
-        words = [python, "-I", "-m", "kubernetes_validate", "--strict", "-k", version, "job.yaml"]
+        words = [
+            str(python),
+            "-I",
+            "-m",
+            "kubernetes_validate",
+            "--strict",
+            "-k",
+            version,
+            "job.yaml",
+        ]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (done.returncode == 0) is good, done.stdout + done.stderr
 

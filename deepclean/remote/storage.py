@@ -33,7 +33,7 @@ _NEVER = frozenset(
 are the network's or the server's, which may be another time."""
 
 _REFUSED = re.compile(r"status code: (400|401|403|404|405)\b")
-"""What an object store answers to a request that is wrong, in errors that have no name of their own."""
+"""What an object store answers to a wrong request, in errors that have no name of their own."""
 
 _OPTIONS: Mapping[str, Any] = {
     "client_options": {"connect_timeout": "5s", "timeout": "60s"},

@@ -488,7 +488,12 @@ def alive() -> int:
 
 
 @pytest.mark.parametrize(
-    "count", [16, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
+    "count",
+    [
+        16,
+        pytest.param(200, marks=pytest.mark.slow),
+        pytest.param(1000, marks=[pytest.mark.exhaustive, pytest.mark.timeout(600)]),
+    ],
 )
 def test_switches_half_of_them_to_versions_that_are_no_good(config: Config, count: int) -> None:
     """Not one frame late, missing or not finite; memory does not grow."""

@@ -13,6 +13,8 @@ from deepclean.config import Config
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.models import log
+from deepclean.summary.recorded import recorded
+from deepclean.telemetry import minutes
 
 if TYPE_CHECKING:
     from deepclean.core.rollout.rollout import Event
@@ -57,8 +59,6 @@ def summary(
     asked = _day(day)
     from deepclean.summary import page
     from deepclean.summary.measure import DayMeter
-    from deepclean.summary.recorded import recorded
-    from deepclean.telemetry import minutes
 
     cleaned = _cleaned(settings, frames, asked)
     place = settings.output.directory, settings.output.description

@@ -19,10 +19,13 @@ ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "systemd" / "deepclean@.service"
 TRAIN = ROOT / "systemd" / "deepclean-train@.service"
 TIMER = ROOT / "systemd" / "deepclean-train@.timer"
+SUMMARY = ROOT / "systemd" / "deepclean-summary@.service"
+EVERY_NIGHT = ROOT / "systemd" / "deepclean-summary@.timer"
+UNITS = (UNIT, TRAIN, TIMER, SUMMARY, EVERY_NIGHT)
 TMPFILES = ROOT / "systemd" / "deepclean.tmpfiles"
 INSTALLER = ROOT / "scripts" / "install-service"
 INTERFEROMETERS = ("H1", "K1", "L1", "V1")
-EXPOSURE = {UNIT: 15, TRAIN: 10}
+EXPOSURE = {UNIT: 15, TRAIN: 10, SUMMARY: 10}
 """Tenths: the most that `systemd-analyze security` may say."""
 
 Setting = dict[str, list[str]]
@@ -69,7 +72,7 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
 # The units
 
 
-@pytest.mark.parametrize("units", [[UNIT], [TRAIN, TIMER]])
+@pytest.mark.parametrize("units", [[UNIT, SUMMARY, EVERY_NIGHT], [TRAIN, TIMER]])
 def test_systemd_finds_no_fault(units: list[Path], tmp_path: Path) -> None:
     for unit in units:
         text, count = re.subn(
@@ -91,7 +94,7 @@ def test_exposure_is_small(unit: Path) -> None:
     assert judged.returncode == 0, judged.stdout[-200:]
 
 
-@pytest.mark.parametrize("unit", [UNIT, TRAIN])
+@pytest.mark.parametrize("unit", EXPOSURE)
 def test_output_outlives_the_service(unit: Path) -> None:
     service = settings(unit)["Service"]
     assert service["RemoveIPC"] == ["no"]
@@ -135,8 +138,17 @@ def test_torch_may_write_the_code_that_it_runs(unit: Path) -> None:
     assert "MemoryDenyWriteExecute" not in settings(unit)["Service"]
 
 
-def test_retraining_does_not_compete_with_the_daemon() -> None:
-    service = settings(TRAIN)["Service"]
+def test_the_page_of_a_day_is_written_every_night() -> None:
+    assert settings(UNIT)["Unit"]["Wants"] == ["deepclean-summary@%i.timer"]
+    assert settings(EVERY_NIGHT)["Unit"]["PartOf"] == ["deepclean@%i.service"]
+    (command,) = settings(SUMMARY)["Service"]["ExecStart"]
+    (state,) = settings(SUMMARY)["Service"]["StateDirectory"]
+    assert command.endswith(f"--output /var/lib/{state}/days")
+
+
+@pytest.mark.parametrize("unit", [TRAIN, SUMMARY])
+def test_other_work_does_not_compete_with_the_daemon(unit: Path) -> None:
+    service = settings(unit)["Service"]
     assert service["Nice"] == ["19"]
     assert service["IOSchedulingClass"] == ["idle"]
     assert service["CPUWeight"] == service["IOWeight"] == ["1"]
@@ -192,12 +204,13 @@ def test_configurations_use_the_service_s_directories(name: str) -> None:
     assert config.output.directory.name == name
 
 
-@pytest.mark.parametrize("unit", [UNIT, TRAIN, TIMER])
+@pytest.mark.parametrize("unit", UNITS)
 def test_every_path_of_a_unit_is_installed(installed: Path, unit: Path) -> None:
     named = [line for line in unit.read_text().splitlines() if not line.startswith("#")]
     paths = re.findall(r"(?:^|[=\s]|file://)(/[\w./%@-]+)", "\n".join(named))
-    assert len(paths) >= (1 if unit == TIMER else 3)
-    for path in paths:
+    assert len(paths) >= (1 if unit.suffix == ".timer" else 3)
+    state = "/var/lib/deepclean/%i/"  # systemd makes it (StateDirectory)
+    for path in (one for one in paths if not one.startswith(state)):
         there = path.replace("%i", "H1").replace("/opt/deepclean/current", "/opt/site")
         assert (installed / there[1:]).exists(), path
 
@@ -294,7 +307,7 @@ def test_a_dry_run_says_all_and_does_nothing(installed: Path, command: str) -> N
 def test_upgrade_keeps_the_configuration(installed: Path) -> None:
     changed = installed / "etc/deepclean/H1.yaml"
     changed.write_text("interferometer: H1\n")
-    units = {installed / "etc/systemd/system" / unit.name: unit for unit in (UNIT, TRAIN, TIMER)}
+    units = {installed / "etc/systemd/system" / unit.name: unit for unit in UNITS}
     for unit in units:
         unit.write_text("[Unit]\n")
     said = install("upgrade", installed, "--environment", "/opt/site")

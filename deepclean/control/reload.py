@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class ConfigReloader:
         read: reads it again.
         couplings: the names of the couplings that run.
         sink: whose retention may change.
+        counts: counts what is read again, by result: taken or refused.
 
     Attributes:
         result: what became of the last one.
@@ -73,8 +75,9 @@ class ConfigReloader:
         read: Callable[[], Config],
         couplings: Collection[str],
         sink: FrameSink,
+        counts: Counter[str],
     ) -> None:
-        self.result = ReloadResult()
+        self.result, self._counts = ReloadResult(), counts
         self._running, self._read = _flat(config), read
         self._couplings, self._sink = couplings, sink
         self._changes: SimpleQueue[ConfiguredChange] = SimpleQueue()
@@ -110,6 +113,7 @@ class ConfigReloader:
         except DeepCleanError as error:
             _log.error("the configuration is refused, all stays as it is:\n%s", error)
             self.result = ReloadResult(number, fault=str(error))
+            self._counts["refused"] += 1
             return
         wanted, taken, restart = _flat(config), [], []
         for key in sorted(self._running.keys() | wanted.keys()):
@@ -122,6 +126,7 @@ class ConfigReloader:
             else:
                 restart.append(key)
         self.result = ReloadResult(number, tuple(taken), tuple(restart))
+        self._counts["taken"] += 1
         _log.info("configuration read again: %s", said(self.result))
 
     def _take(self, key: str, former: Any, value: Any, config: Config) -> bool:

@@ -153,6 +153,7 @@ def build(
     appeared = _each(archive.appeared, segments.appeared)
     sink = sink_of(config, loaded, guard=guard, appeared=appeared)
     counters = Counters(models=loaded, archived=archive.written, archive_failures=archive.failures)
+    counters.segment_failures = segments.failures
     accounts = Accounts(counters=counters, spectra=live_spectra(config))
     page = make_page(config, accounts)
     recent = RecentBlocks()
@@ -162,7 +163,7 @@ def build(
     orders = ControlFollower(config, known.log.answered)
     couplings = config.enabled_couplings
     asked, read = reload or (lambda: False, lambda: given)
-    reloader = ConfigReloader(given, read, couplings, sink)
+    reloader = ConfigReloader(given, read, couplings, sink, counters.configurations)
     controls = ControlUpdates(engine, couplings, orders, record, counters, known, reloader.changed)
     rules = trial_settings(config)
     updates = ModelUpdates(engine, rules, loaded, follower, counters, recent, controls)

@@ -5,15 +5,16 @@ each second. A second counts if both strains are finite in it and the source say
 for analysis; where the site has no state vector, all finite seconds do.
 
 The raw strain is `OUT_DQ` plus the noise that was subtracted, where the frames hold that, else what
-the source's frames hold.
+the source's frames hold. These also say why there is no cleaned frame of a second, as long as they
+are there themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +28,9 @@ from deepclean.core.rollout.rollout import Event
 from deepclean.core.segments import difference, intersection, total_seconds
 from deepclean.core.spectra import FFT_SECONDS, SEGMENT, Bins, density, median_bias, transform
 from deepclean.core.time import NS, Span, format_gps
-from deepclean.io.channels import Reading
 from deepclean.io.segments.formats import StateSegments, segments_of
+from deepclean.summary.coherence import SECONDS, WitnessCoherence, WitnessedBand
+from deepclean.summary.gaps import ReadsPieces, gap_reasons
 from deepclean.validate.json_numbers import listed, rounded, seconds
 from deepclean.validate.shards import sensemon
 
@@ -43,14 +45,6 @@ _HIGHEST = 0.45
 
 _LONGEST = 20
 """Stretches that are listed of each kind, the longest."""
-
-
-class ReadsPieces(Protocol):
-    """What the files have of some channels; `io.history.History` is one."""
-
-    def pieces(self, wanted: Collection[str], span: Span) -> Reading:
-        """Return the pieces of each channel that fill a span."""
-        ...
 
 
 @dataclass(slots=True)
@@ -75,12 +69,20 @@ class DayMeter:
 
     Args:
         config: what the frames were made with, or a configuration with the same channels.
-        cleaned: the cleaned frames.
+        cleaned: the cleaned frames; None where there are none.
         source: the source's frames with the raw strain; None where there are none.
+        witnesses: the source's frames with the witnesses; None where there are none.
     """
 
-    def __init__(self, config: Config, cleaned: ReadsPieces, source: ReadsPieces | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        cleaned: ReadsPieces | None,
+        source: ReadsPieces | None,
+        witnesses: ReadsPieces | None = None,
+    ) -> None:
         self._config, self._cleaned, self._source = config, cleaned, source
+        self._witnesses = witnesses
         strain, ifo = config.strain.channel, config.interferometer
         self._rate, self._strain = config.strain.rate, strain
         self._out_dq = channels.product_names(strain, ["OUT_DQ"])["OUT_DQ"]
@@ -96,6 +98,8 @@ class DayMeter:
         self._adapted = {name: channels.adaptation(ifo, name)[:2] for name in couplings}
         rows = [*self._gain.values(), *self._version.values()]
         self._rows = [*rows, *(name for pair in self._adapted.values() for name in pair)]
+        asked = {n: WitnessedBand(one.bands, one.witnesses) for n, one in couplings.items()}
+        self._coherence = WitnessCoherence(asked, self._rate)
         self._segments = StateSegments()
         self._versions: dict[str, list[tuple[int, int]]] = {name: [] for name in couplings}
 
@@ -112,6 +116,7 @@ class DayMeter:
             for start in range(first, last, HOUR)
         ]
         known = self._segments.known
+        absent = difference([day], known)
         return {
             "schema": SCHEMA,
             "software": __version__,
@@ -122,11 +127,15 @@ class DayMeter:
             "good": total_seconds(self._good(day)),
             "good_bits": list(self._config.output.segments.state),
             "couplings": {
-                name: {"bands": [list(band) for band in coupling.bands]}
+                name: {
+                    "bands": [list(band) for band in coupling.bands],
+                    "coherence": self._coherence.results(name),
+                }
                 for name, coupling in self._config.enabled_couplings.items()
             },
             "hours": hours,
-            "gaps": _longest(difference([day], known)),
+            "gaps": _longest(absent),
+            "gap_reasons": gap_reasons(absent, self._source, self._strain),
             "not_set": {
                 str(bit.name): self._not_set(known, self._segments.active.get(str(bit.name), []))
                 for bit in State
@@ -200,6 +209,8 @@ class DayMeter:
 
     def _minute(self, hour: _Hour, span: Span) -> None:
         """Add a minute to its hour."""
+        if self._cleaned is None:
+            return
         wanted = [self._out_dq, self._subtracted, self._state, *self._rows]
         pieces = {
             name: [piece for piece in found if isinstance(piece, Series)]
@@ -222,11 +233,27 @@ class DayMeter:
         else:
             raw = np.full(len(cleaned), np.nan)
         counts = self._counting(span, raw, cleaned)
+        self._cohere(span, counts, raw, cleaned)
         before, after = (_power(samples, counts, self._rate) for samples in (raw, cleaned))
         if before is not None and after is not None:
             hour.raw.append(before)
             hour.cleaned.append(after)
             hour.ranges.append((span.start // NS, sensemon(before), sensemon(after)))
+
+    def _cohere(self, span: Span, counts: Samples, raw: Float64, cleaned: Float64) -> None:
+        """Add the first seconds of a minute to the coherence with the witnesses."""
+        if self._witnesses is None or not (counts[: SECONDS - 1] & counts[1:SECONDS]).any():
+            return
+        part = Span(span.start, min(span.start + SECONDS * NS, span.end))
+        witnesses = {}
+        for name, pieces in self._witnesses.pieces(
+            self._config.witness_channels, part
+        ).pieces.items():
+            there = [piece for piece in pieces if isinstance(piece, Series)]
+            if there:
+                witnesses[name] = there[0].rate, _filled(there, part, there[0].rate)
+        length = part.samples(self._rate)
+        self._coherence.add(counts[:SECONDS], raw[:length], cleaned[:length], witnesses)
 
     def _note_versions(self, name: str, series: Series) -> None:
         """Note where the version of a coupling changes."""

@@ -21,12 +21,17 @@ from deepclean.validate.plots import AFTER, BEFORE, utc
 
 _HERE = Path(__file__).parent
 
+_KEPT = ("recorded", "events", "changes")
+"""What comes of the run's own records, and not of frames."""
+
 
 def write(day: Mapping[str, Any], name: str, into: Path) -> Path:
     """Write the folder of a day and the index; return the path of the day's page.
 
     Args:
-        day: the numbers of the day (measure).
+        day: the numbers of the day (measure), and what the run kept of it: `recorded`, `events`,
+            `changes`. Where one of these is empty, the folder's own stays: what a daemon keeps is
+            gone before the frames of an archive are.
         name: of the folder, such as `2026-11-27`.
         into: the directory of all days.
 
@@ -34,6 +39,7 @@ def write(day: Mapping[str, Any], name: str, into: Path) -> Path:
         OutputError: the folder cannot be written.
     """
     folder = into / name
+    day = {**day, **_former(folder / "day.json", day)}
     with output_errors(folder, "no page"):
         folder.mkdir(parents=True, exist_ok=True)
         figures = _draw(day, folder)
@@ -42,6 +48,15 @@ def write(day: Mapping[str, Any], name: str, into: Path) -> Path:
     publish(page, _render("day.html", day=day, name=name, figures=figures).encode())
     publish(into / "index.html", _render("days.html", days=_days(into)).encode())
     return page
+
+
+def _former(path: Path, day: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a folder holds of the run that is not there any more."""
+    try:
+        held = json.loads(path.read_bytes())
+        return {name: held[name] for name in _KEPT if not day[name] and held.get(name)}
+    except (OSError, ValueError):
+        return {}
 
 
 def _days(into: Path) -> list[dict[str, Any]]:

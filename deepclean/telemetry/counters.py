@@ -78,8 +78,10 @@ class Counters:
         controls: orders of operators, by result: taken or refused.
         allowed: lowest gain that an operator allowed in the last cleaned frame, by coupling.
         frozen: the couplings whose adaptation an operator froze in the last cleaned frame.
+        configurations: configurations that were read again, by result: taken or refused.
         archived: archive files written, by product.
         archive_failures: archive files that could not be written, by the error's name.
+        segment_failures: failed attempts to write files of segments, by the error's name.
     """
 
     models: Mapping[str, IdentifiesModel] = field(default_factory=dict)
@@ -102,8 +104,10 @@ class Counters:
     controls: Counter[str] = field(default_factory=Counter)
     allowed: Mapping[str, float] = field(default_factory=dict)
     frozen: frozenset[str] = frozenset()
+    configurations: Counter[str] = field(default_factory=Counter)
     archived: Counter[str] = field(default_factory=Counter)
     archive_failures: Counter[str] = field(default_factory=Counter)
+    segment_failures: Counter[str] = field(default_factory=Counter)
     _gates: dict[str, int] = field(default_factory=dict)
     _reported: set[str] = field(default_factory=set)
 

@@ -48,6 +48,7 @@ _ERRNOS = ("EACCES", "EFBIG", "EIO", "ENOENT", "ENOSPC", "EROFS")
 _EVENTS = get_args(What)
 _RELOADS = ("accepted", "rejected")
 _CONTROLS = ("taken", "refused")
+_CONFIGURATIONS = ("taken", "refused")
 _NO_QUALITY = Quality(*[math.nan] * len(fields(Quality)))
 _THREADS = Path("/proc/self/task")
 
@@ -116,6 +117,11 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every series as it stands."""
+        for _, metrics in self.parts():
+            yield from metrics
+
+    def parts(self) -> Iterator[tuple[str, list[Metric]]]:
+        """Yield the name of each part, and its series as they stand."""
         for name, part in self._parts.items():
             try:
                 found = list(part())
@@ -125,7 +131,7 @@ class Metrics(Collector):
                 self._failing.add(name)
             else:
                 self._failing.discard(name)
-                yield from found
+                yield name, found
 
     def _input(self) -> Iterator[Metric]:
         ledger = self._ledger
@@ -152,6 +158,8 @@ class Metrics(Collector):
         yield _counter("archive_files", "Archive files written.", "product", archived)
         about = "Archive files that could not be written; they are tried again."
         yield _counter("archive_errors", about, "errno", _by_errno(counters.archive_failures))
+        about = "Failed attempts to write the files of segments; they are tried again."
+        yield _counter("segment_errors", about, "errno", _by_errno(counters.segment_failures))
         yield _gauge("backlog_frames", "Strain frames taken, not yet written.", ledger.inside)
         yield _gauge("last_output_gps_seconds", "End of the last output.", _gps(ledger.last_out))
 
@@ -215,6 +223,9 @@ class Metrics(Collector):
         yield _gauges("control_frozen", about, "coupling", frozen)
         about = "Orders of operators."
         yield _counter("controls", about, "result", _all(_CONTROLS, counters.controls))
+        about = "Configurations that were read again."
+        counts = _all(_CONFIGURATIONS, counters.configurations)
+        yield _counter("configurations", about, "result", counts)
 
     def _witnesses(self) -> Iterator[Metric]:
         known = product(self._config.witness_channels, reasons.OF_WITNESSES)

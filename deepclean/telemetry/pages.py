@@ -27,13 +27,14 @@ from deepclean.config import Config
 from deepclean.system.clock import Clock
 from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.events import RecentEvents
+from deepclean.telemetry.events import path_in as events_path_in
 from deepclean.telemetry.health import SILENT, Health, check_json, hung
 from deepclean.telemetry.http import Answer, Request
 from deepclean.telemetry.live_spectra import LiveSpectra
 from deepclean.telemetry.status import StatusReport, health_status
 from deepclean.telemetry.status_file import StatusFile
 from deepclean.telemetry.status_schema import schema
-from deepclean.telemetry.timeline import Timeline, path_in
+from deepclean.telemetry.timeline import Timeline
 
 _log = logging.getLogger(__name__)
 
@@ -77,8 +78,9 @@ def make_page(
     """
     if accounts.spectra is None:
         return None
-    kept = path_in(config.output.directory, config.output.description)
-    return Page(accounts.spectra, Timeline(accounts, kept, wall))
+    place = config.output.directory, config.output.description
+    events = RecentEvents(events_path_in(*place))
+    return Page(accounts.spectra, Timeline(accounts, *place, wall), events)
 
 
 class Page:
@@ -89,11 +91,11 @@ class Page:
     Args:
         spectra: of the stream.
         timeline: of the last hours.
+        events: the last lines of the log.
     """
 
-    def __init__(self, spectra: LiveSpectra, timeline: Timeline) -> None:
-        self._spectra, self._timeline = spectra, timeline
-        self._events = RecentEvents()
+    def __init__(self, spectra: LiveSpectra, timeline: Timeline, events: RecentEvents) -> None:
+        self._spectra, self._timeline, self._events = spectra, timeline, events
         self._works = True
         self.files = {name: _file(name) for name in _KINDS}
 
@@ -104,6 +106,7 @@ class Page:
     def __exit__(self, *_: object) -> None:
         self._events.__exit__()
         self._attempt(self._timeline.close)
+        self._attempt(self._events.save)
 
     def turn(self) -> None:
         """Do what is due at a turn of the work loop."""
@@ -113,6 +116,7 @@ class Page:
         """Do what is due in the exporter's thread, once a second."""
         self._attempt(self._spectra.step)
         self._attempt(self._timeline.save)
+        self._attempt(self._events.save)
 
     @property
     def routes(self) -> dict[str, Callable[[Request], Answer]]:

@@ -1,7 +1,8 @@
 """What the daemon did in each minute of the last hours, for the page.
 
 The work loop samples the run's accounts once a second. A minute that is over becomes a line of JSON
-and never changes. The lines are kept in a file too, so that a restart can be seen on the page.
+and never changes. They are kept in files too (telemetry.minutes), so that a restart can be seen on
+the page.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from deepclean.core import reasons
+from deepclean.core.time import NS
 from deepclean.errors import OutputError
-from deepclean.system.atomic import publish
+from deepclean.telemetry import minutes
 from deepclean.telemetry.accounts import Accounts
 
 _log = logging.getLogger(__name__)
@@ -34,30 +36,32 @@ _CHANNELS = 8
 """The largest number of witnesses in trouble that a minute names."""
 
 
-def path_in(directory: Path, description: str) -> Path:
-    """Return the path of the timeline of the daemon that writes these frames."""
-    return directory / f".{description}.timeline.jsonl"
-
-
 class Timeline:
     """The minutes of the last hours.
 
     Args:
         accounts: of the run.
-        path: the file in which the minutes are kept.
+        directory: of the frames, in which the minutes are kept.
+        description: of the frames.
         wall: seconds since the Unix epoch.
     """
 
     def __init__(
         self,
         accounts: Accounts,
-        path: Path,
+        directory: Path,
+        description: str,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._accounts, self._path, self._wall = accounts, path, wall
+        self._accounts, self._wall = accounts, wall
+        self._place = directory, description
         self._minutes: deque[tuple[int, bytes]] = deque(maxlen=HOURS * 60)
-        self._minutes.extend(_read(path, int(wall())))
-        self._saved = self._newest()
+        now = int(wall())
+        for minute in minutes.read(*self._place, now - HOURS * 3600 + 1, now + 1):
+            self._minutes.append((minute["t"], json.dumps(minute).encode()))
+        self._unsaved: deque[bytes] = deque(maxlen=HOURS * 60)
+        self._tried: bytes | None = None
+        """The newest minute with which the last attempt to save was made."""
         self._works = True
         self._minute = _Minute(int(wall()) // _MINUTE * _MINUTE, starts=1)
         self._second = -1
@@ -72,7 +76,7 @@ class Timeline:
         self._second = second
         start = second // _MINUTE * _MINUTE
         if start != self._minute.start:
-            self._minutes.append((self._minute.start, self._minute.encoded()))
+            self._end_minute()
             self._minute = _Minute(start)
         counts = _counts(self._accounts)
         new = {what: counts[what] - self._before[what] for what in counts}
@@ -88,13 +92,15 @@ class Timeline:
         return b'{"minutes": [' + b", ".join([*lines, self._now]) + b"]}"
 
     def save(self) -> None:
-        """Keep the minutes in the file, where one is over; a failure is logged once."""
-        newest, minutes = self._newest(), tuple(self._minutes)
-        if newest == self._saved:
+        """Keep the minutes that are over; a failure is logged once, and tried with the next one."""
+        newest = self._unsaved[-1] if self._unsaved else None
+        if newest is None or newest is self._tried:
             return
-        self._saved = newest
+        self._tried = newest
         try:
-            publish(self._path, b"".join(line + b"\n" for _, line in minutes))
+            while self._unsaved:
+                minutes.append(*self._place, json.loads(self._unsaved[0]))
+                self._unsaved.popleft()
             self._works = True
         except OutputError as error:
             if self._works:
@@ -103,12 +109,13 @@ class Timeline:
 
     def close(self) -> None:
         """Keep the minute that is not over too: the daemon ends."""
-        self._minutes.append((self._minute.start, self._now))
+        self._end_minute()
         self.save()
 
-    def _newest(self) -> int:
-        """Return the start of the last minute that is over; 0 where there is none."""
-        return self._minutes[-1][0] if self._minutes else 0
+    def _end_minute(self) -> None:
+        line = self._minute.encoded()
+        self._minutes.append((self._minute.start, line))
+        self._unsaved.append(line)
 
 
 class _Minute:
@@ -123,6 +130,7 @@ class _Minute:
         self.start = start
         self._starts, self._seconds, self._waiting = starts, 0, 0
         self._latency: float | None = None
+        self._slowest: int | None = None
         self._sums = {what: Counter[str]() for what in ("frames", "gaps", "lost")}
         self._channels: dict[str, None] = {}
         self._gates: dict[str, tuple[int, int, float, float | None]] = {}
@@ -145,8 +153,9 @@ class _Minute:
         for channel in new["channels"]:
             if len(self._channels) < _CHANNELS:
                 self._channels[channel] = None
-        if latency is not None:
-            self._latency = max(latency, self._latency or 0.0)
+        last = accounts.ledger.last_out
+        if latency is not None and latency > (self._latency or 0.0):
+            self._latency, self._slowest = latency, None if last is None else last // NS
         if not new["frames"]:
             return
         for name, gain in counters.gains.items():
@@ -164,6 +173,7 @@ class _Minute:
             "starts": self._starts,
             "waiting": self._waiting,
             "latency": None if self._latency is None else round(self._latency, 3),
+            "slowest": self._slowest,
             **{what: dict(sums) for what, sums in self._sums.items()},
             "witnesses": list(self._channels),
             "couplings": {
@@ -190,20 +200,3 @@ def _counts(accounts: Accounts) -> dict[str, Counter[str]]:
         "lost": ledger.lost.copy(),
         "channels": channels,
     }
-
-
-def _read(path: Path, now: int) -> list[tuple[int, bytes]]:
-    """Return the minutes of a file that are recent enough; what is no minute is left out."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError:
-        return []
-    found = []
-    for line in lines[-HOURS * 60 :]:
-        try:
-            start = json.loads(line)["t"]
-        except (ValueError, KeyError, TypeError):
-            continue
-        if isinstance(start, int) and now - HOURS * 3600 < start <= now:
-            found.append((start, line))
-    return found

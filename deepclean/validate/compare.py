@@ -6,17 +6,22 @@ noise. A sample of either product must lie between `x - sum(g n)` for `g` at tha
 at 1, because an estimate with a gain above 0 rests on the same input as the replay's. The estimates
 agree except for rounding: a transform mixes the rounding of a whole hop, also of the part that a
 missing witness spoils. A difference that this range does not allow is never explained.
+
+Where the frames hold the estimates, these are held to the same. What was subtracted is `x` less the
+official product. Each coupling's noise is the replay's, but for rounding, where its factor is above
+0, and the factor lies between the gain channel and 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from deepclean.core import channels
-from deepclean.core.block import CleanedBlock, Gap, Samples, Series
+from deepclean.core.block import CleanedBlock, Estimate, Gap, Samples, Series
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.frame import CleanedFrame
 from deepclean.core.products import State, render
@@ -106,10 +111,21 @@ class Comparison:
         strain: full name of the strain channel.
         state: full name of the source's state vector, or None.
         products: the strain products that are compared.
+        estimates: the couplings whose estimates are compared, each with its rate in Hz.
+        subtracted: whether the sum of what was subtracted is compared.
     """
 
-    def __init__(self, strain: str, state: str | None, products: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        strain: str,
+        state: str | None,
+        products: tuple[str, ...],
+        estimates: Mapping[str, int] = MappingProxyType({}),
+        *,
+        subtracted: bool = False,
+    ) -> None:
         self._strain, self._state, self._products = strain, state, products
+        self._estimates, self._subtracted = estimates, subtracted
         self._interferometer = strain.split(":", maxsplit=1)[0]
 
     def replayed(self, frame: CleanedFrame) -> dict[str, Series] | None:
@@ -117,7 +133,9 @@ class Comparison:
         block = one_block(frame)
         if block.cleaned is None:
             return None
-        rendered = render(frame, self._strain, self._products)
+        rendered = render(
+            frame, self._strain, self._products, self._estimates, subtracted=self._subtracted
+        )
         if self._state is not None and isinstance(block.source.state, Series):
             rendered[self._state] = block.source.state
         return rendered
@@ -186,7 +204,16 @@ class Comparison:
         )
         names = channels.product_names(self._strain, self._products).values()
         adapted = self._adapted(block, both)
-        allowed = switched or all(_allowed(block, gains, adapted, *both(name)) for name in names)
+        allowed = switched or (
+            all(_allowed(block, gains, adapted, *both(name)) for name in names)
+            and self._sum_allowed(block, gains, adapted, both)
+            and all(
+                _noise_allowed(estimate, gains[name], adapted, *both(noise), *both(factor))
+                for name, estimate in block.estimates.items()
+                if name in self._estimates
+                for noise, factor in [channels.noise(self._interferometer, name)]
+            )
+        )
         return DifferentSecond(
             block.span.start // NS,
             None,
@@ -201,6 +228,22 @@ class Comparison:
             operated=bool((off & (State.AUTOMATIC | State.FOLLOWING)).any()),
             accounted=plain and allowed,
         )
+
+    def _sum_allowed(
+        self,
+        block: CleanedBlock,
+        gains: Mapping[str, Samples],
+        adapted: bool,
+        both: Callable[[str], tuple[Samples, Samples]],
+    ) -> bool:
+        """Return whether the gains allow what was subtracted: the strain less that is a product."""
+        if not self._subtracted:
+            return True
+        strain = block.source.strain
+        assert isinstance(strain, Series)
+        raw = strain.samples.astype(np.float64)
+        held, now = both(channels.subtracted(self._strain))
+        return _allowed(block, gains, adapted, raw - held, raw - now)
 
     def _adapted(self, block: CleanedBlock, both: Callable[[str], tuple[Samples, Samples]]) -> bool:
         """Return whether the gains that follow a drift are others in the replay."""
@@ -265,3 +308,33 @@ def _allowed(
     slack = _ROUNDING * scale + np.finfo(np.float64).eps * np.abs(raw)
     between = (archived >= raw - high - slack) & (archived <= raw - low + slack)
     return bool(between[different].all())
+
+
+def _noise_allowed(
+    estimate: Estimate,
+    gain: Samples,
+    adapted: bool,
+    noise: Samples,
+    noise_now: Samples,
+    factor: Samples,
+    factor_now: Samples,
+) -> bool:
+    """Return whether a coupling's gain allows all samples of its estimate that differ.
+
+    Args:
+        estimate: of the replay.
+        gain: in the archived frame, at 16 Hz.
+        adapted: whether the gains that follow a drift differ (_allowed).
+        noise: samples of the estimate in the archived frame.
+        noise_now: the same of the replay.
+        factor: the factor on them in the archived frame.
+        factor_now: the same of the replay.
+    """
+    peak = float(np.abs(estimate.noise).max())
+    slack = (_ROUNDING + (adapted and estimate.knots is not None)) * peak
+    sizes = np.abs(noise.astype(np.float64) - noise_now.astype(np.float64))
+    # Where nothing was subtracted the estimate may rest on input that was not there.
+    other = _different(noise, noise_now) & (factor > 0) & ~(sizes <= slack)
+    lowest = np.repeat(gain, len(factor) // len(gain))
+    between = (factor >= lowest) & (factor <= 1)
+    return not other.any() and bool(between[_different(factor, factor_now)].all())

@@ -20,6 +20,7 @@ there is a cause. A cause shows as a difference between the channels of the fram
 
 "Beside" and "before" reach as far as the filters, which spread a missing sample or its rounding.
 Any other difference is unexplained. The CANARY product is not compared: a replay has no canary.
+The estimates and their sum are compared where the configuration has them in its frames.
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ from deepclean.core.channels import (
     model_version,
     product_names,
     state_vector,
+    subtracted,
 )
 from deepclean.core.engine.schedule import CROSSFADE
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import InputError, output_errors
+from deepclean.io.frame_channels import estimate_channels, estimate_rates
 from deepclean.io.history import History
 from deepclean.validate import shards
 from deepclean.validate.compare import Comparison, DifferentSecond
@@ -115,7 +118,7 @@ def parity(
         InputError: there is nothing to compare.
     """
     archive = History([directory])
-    archive.require(product_names(run.config.strain.channel, _official(run.config)).values())
+    archive.require(_strain_channels(run.config))
     if not any(each.overlap(span) for each in archive.spans()):
         raise InputError(f"no frame of {span}", path=directory)
     jobs = [(directory, shard) for shard in shards.shards([span])]
@@ -206,14 +209,17 @@ def _work(job: tuple[Path, Span]) -> tuple[int, list[DifferentSecond]]:
     config = opened.config
     ifo, strain = config.interferometer, config.strain
     archive = History([directory])
-    names = [state_vector(ifo), *product_names(strain.channel, _official(config)).values()]
+    names = [state_vector(ifo), *_strain_channels(config)]
     for coupling, settings in config.enabled_couplings.items():
         names += [gain(ifo, coupling), model_version(ifo, coupling)]
         if settings.adapt != "off":
             names += adaptation(ifo, coupling)
     if strain.state_vector is not None:
         names.append(strain.state_vector)
-    comparison = Comparison(strain.channel, strain.state_vector, _official(config))
+    comparison = Comparison(
+        *(strain.channel, strain.state_vector, _official(config), estimate_rates(config)),
+        subtracted=config.output.subtracted,
+    )
     compared, seconds = 0, []
     for frame in opened.cleaned(shard):
         expected = comparison.replayed(frame)
@@ -227,6 +233,13 @@ def _work(job: tuple[Path, Span]) -> tuple[int, list[DifferentSecond]]:
 def _official(config: Config) -> tuple[str, ...]:
     """Return the products that are compared. A replay has no canary."""
     return tuple(product for product in config.output.products if product != "CANARY")
+
+
+def _strain_channels(config: Config) -> list[str]:
+    """Return the channels that every frame has: products, estimates, and their sum."""
+    strain = config.strain.channel
+    names = [*product_names(strain, _official(config)).values(), *estimate_channels(config)]
+    return [*names, subtracted(strain)] if config.output.subtracted else names
 
 
 def _detail(second: DifferentSecond) -> Iterator[str]:

@@ -53,6 +53,7 @@ def test_what_can_change_is_taken_from_a_stated_second_on(config: Config) -> Non
     assert len(live.sink.finished()) <= 10
     live.reloader.reload()
     assert said(live.reloader.result) == "nothing has changed"
+    assert live.figures.configurations == {"taken": 2}
 
 
 def test_the_record_says_what_a_limit_was_and_in_which_run(config: Config) -> None:
@@ -84,6 +85,7 @@ def test_a_configuration_that_is_refused_changes_nothing(
 ) -> None:
     live = reread(config, "gate.close_above=1.01", "gate.widow=3")
     assert "gate.widow" in live.reloader.result.fault
+    assert live.figures.configurations == {"refused": 1}
     assert "refused, all stays as it is" in caplog.text
     live.steps(3)
     assert live.controls.standing() == []

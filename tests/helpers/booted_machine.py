@@ -143,6 +143,10 @@ class BootedMachine:
             assert time.monotonic() < limit, f"not within {seconds} s: {what}"
             time.sleep(0.1)
 
+    def outside(self, path: str) -> Path:
+        """Return where this machine finds a path of the booted one."""
+        return Path(f"/proc/{self._leader()}/root{path}")
+
     def is_up(self) -> bool:
         """Return whether systemd says that the machine is up."""
         if not self._leader():

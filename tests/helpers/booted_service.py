@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 import textwrap
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from deepclean.core.block import Series
+from deepclean.io import gwf
 from tests.helpers.booted_machine import ROOT, BootedMachine
 
 OUTPUT = "/dev/shm/deepclean/H1"
 STRAIN = "/dev/shm/kafka/H1"
 UNIT = "deepclean@H1"
+GAIN = "H1:DEEPCLEAN-60HZ_GAIN"
 
 
 def commands(title: str) -> list[str]:
@@ -75,8 +76,8 @@ class BootedService:
 
     def frames(self, directory: str = OUTPUT) -> list[int]:
         """Return the seconds of the frames that are written."""
-        names = self.machine.said("find", directory, "-name", "[!.]*.gwf").split()
-        return sorted(int(Path(name).stem.split("-")[2]) for name in names)
+        paths = self.machine.outside(directory).glob("[!.]*.gwf")
+        return sorted(int(path.stem.split("-")[2]) for path in paths)
 
     def await_frame(self, second: int, directory: str = OUTPUT) -> None:
         """Wait for a frame of this second or a later one."""
@@ -86,9 +87,13 @@ class BootedService:
 
     def gains(self, first: int, last: int) -> list[float]:
         """Return the lowest gain in each frame from one second to another."""
-        paths = [f"{OUTPUT}/H-H1_DEEPCLEAN-{second}-1.gwf" for second in range(first, last + 1)]
-        lines = self.machine.run("deepclean", "inspect", "--json", *paths).stdout.splitlines()
-        return [json.loads(line)["couplings"]["60HZ"]["gain"] for line in lines]
+        found = []
+        for second in range(first, last + 1):
+            path = self.machine.outside(f"{OUTPUT}/H-H1_DEEPCLEAN-{second}-1.gwf")
+            (series,) = gwf.read(path, [GAIN]).values()
+            assert isinstance(series, Series)
+            found.append(float(series.samples.min()))
+        return found
 
     def is_cleaned(self) -> bool:
         """Return whether the newest frame is fully cleaned."""

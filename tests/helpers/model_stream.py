@@ -141,7 +141,9 @@ class Stream:
         self.orders = ControlFollower(config, known.log.answered)
         couplings = config.enabled_couplings
         self.reread: Callable[[], Config] = lambda: config
-        self.reloader = ConfigReloader(config, self._read_again, couplings, self.sink)
+        self.reloader = ConfigReloader(
+            *(config, self._read_again, couplings, self.sink), self.figures.configurations
+        )
         self.controls = ControlUpdates(
             *(self.engine, couplings, self.orders, self.record, self.figures, known),
             changed=self.reloader.changed,

@@ -198,6 +198,7 @@ def test_what_cannot_be_written_is_said_once_and_tried_again(
     files = SegmentFiles(config, pause=0.0)
     assert not files.round()
     assert not files.round()
+    assert files.failures == {"EEXIST": 2}
     directory.unlink()
     assert files.round()
     files.close()

@@ -9,13 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.signal import resample_poly
 
 from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.products import State
 from deepclean.core.spectra import band_ratio
-from deepclean.core.time import Span
+from deepclean.core.time import NS, Span
 from deepclean.io.history import History
+from deepclean.summary.coherence import SECONDS, WitnessCoherence, WitnessedBand
+from deepclean.summary.page import write
+from deepclean.telemetry.accounts import Accounts
+from deepclean.telemetry.timeline import Timeline
 from tests.helpers import small_site as site
 from tests.helpers.commands import Run
 from tests.helpers.site_runs import OUT_DQ, clean, files
@@ -23,6 +28,9 @@ from tests.helpers.small_site import START
 
 DAY, MIDNIGHT = "2024-05-17", 1_400_000_000 // 86400 * 86400 + 18
 """GPS seconds at which that day began in UTC, by 18 leap seconds."""
+
+UNIX = 1_715_904_000
+"""The same in seconds since the Unix epoch."""
 
 HOUR = (START - MIDNIGHT) // 3600
 BEGIN, END = START + 4, START + 200
@@ -83,6 +91,15 @@ def test_the_numbers_are_those_of_the_frames(
         "longest": [[START + 40, START + 41]],
     }
     assert set(day["not_set"]) == {bit.name for bit in State}
+    # Strain that came before and after what was cleaned gave no output.
+    whole = BEGIN - START + (START + 210) - END
+    assert day["gap_reasons"] == {"missing": 1, "no_output": whole, "unknown": 86400 - 210}
+    for one in day["couplings"]["60Hz"]["coherence"].values():
+        assert one["transforms"] == 9
+        assert 0 < one["raw"] < 1
+        assert 55 <= one["peak"] <= 65
+    # The others are too slow for the band.
+    assert set(day["couplings"]["60Hz"]["coherence"]) == {"H1:FAST"}
     coupling = hour["couplings"]["60Hz"]
     assert coupling["versions"] == [1]
     assert 0.9 < coupling["full"] < 1
@@ -107,6 +124,145 @@ def test_the_same_frames_give_the_same_page(deepclean: Run, config: Config, tmp_
     first, second = (files(tmp_path / into / DAY) for into in "ab")
     assert sorted(first) == ["day.json", "index.html", "range.png", "ratio.png"]
     assert first == second
+
+
+def noted(config: Config, into: Path) -> Config:
+    """Return the configuration with another output directory, in which the daemon noted the day."""
+    output = config.output.model_copy(update={"directory": into})
+    wall = UNIX + 3600.0
+    accounts = Accounts()
+    into.mkdir()
+    timeline = Timeline(accounts, into, output.description, lambda: wall)
+    for second in range(150):
+        wall = UNIX + 3600.0 + second
+        accounts.counters.gains = {"60Hz": 0.5}
+        accounts.ledger.last_out = (MIDNIGHT + 3600 + second) * NS
+        accounts.latencies.append(9.0 if second == 70 else 1.0)
+        accounts.ledger.written["missing" if second < 3 else "cleaned"] += 1
+        accounts.ledger.gaps["strain_missing"] += second == 100
+        timeline.step()
+    timeline.close()
+    return config.model_copy(update={"output": output})
+
+
+def test_what_the_daemon_noted_is_there_and_stays(
+    deepclean: Run, config: Config, tmp_path: Path
+) -> None:
+    place = noted(config, tmp_path / "out").output.directory
+    into, there = tmp_path / "days", f"--set output.directory={place}"
+    frames = f"--frames {config.output.directory}"
+    day = summary(deepclean, config, into, f"{there} {frames}")
+    notes = day["recorded"]
+    assert notes["frames"] == {"cleaned": 147, "missing": 3}
+    assert notes["gaps"] == {"strain_missing": 1}
+    assert notes["starts"] == 1
+    assert notes["slowest"][0] == {"gps": MIDNIGHT + 3670, "latency": 9.0}
+    (hour,) = notes["hours"]
+    assert (hour["start"], hour["latency"]) == (MIDNIGHT + 3600, 9.0)
+    assert hour["couplings"]["60Hz"] == {"gain": 0.5, "closed": 0.0, "asd_ratio": None}
+    page = (into / DAY / "index.html").read_text()
+    assert "strain_missing 1" in page
+    assert "missing 3" in page
+    assert str(MIDNIGHT + 3670) in page
+    # The notes are gone, the archive is there: the same page from it.
+    before = files(into / DAY)
+    for path in place.glob(".*minutes*"):
+        path.unlink()
+    summary(deepclean, config, into, f"{there} {frames}")
+    assert files(into / DAY) == before
+
+
+def test_without_frames_there_are_the_notes(deepclean: Run, config: Config, tmp_path: Path) -> None:
+    place = noted(config, tmp_path / "out").output.directory
+    day = summary(deepclean, config, tmp_path / "days", f"--set output.directory={place}")
+    assert day["seconds"] == 0
+    assert day["recorded"]["frames"] == {"cleaned": 147, "missing": 3}
+    page = (tmp_path / "days" / DAY / "index.html").read_text()
+    assert "what the daemon noted" in page
+    # Nobody noted anything of yesterday, which is no fault of the nightly run.
+    command = f"summary -c small.yaml -o {tmp_path} --set output.directory={place}"
+    done = deepclean(config.input.strain.directory.parent, command).good()
+    assert "no page" in done.stdout
+
+
+def test_coherence_is_what_a_witness_explains() -> None:
+    rate, rng = 512, np.random.default_rng(3)
+    floor, slow = rng.standard_normal((2, 240 * rate))
+    witness = rng.standard_normal(240 * 256)
+    coupled = resample_poly(witness, 2, 1)
+    sums = WitnessCoherence({"60Hz": WitnessedBand([(55.0, 65.0)], ["W", "S", "X"])}, rate)
+    for start in range(0, 240, SECONDS):
+        part, counts = slice(start * rate, (start + SECONDS) * rate), np.ones(SECONDS, dtype=bool)
+        held = witness[start * 256 : (start + SECONDS) * 256].copy()
+        held[0] = np.nan if start == 100 else held[0]
+        streams = {"W": (256, held), "S": (rate, slow[part])}
+        sums.add(counts, floor[part] + coupled[part], floor[part], streams)
+    found = sums.results("60Hz")
+    assert set(found) == {"W", "S"}
+    # Coupled noise has twice the density in half the band: C = 1 / (1 + 1/2).
+    assert found["W"]["raw"] == pytest.approx(2 / 3, abs=0.05)
+    assert found["W"]["out_dq"] < 0.03
+    assert found["S"]["raw"] < 0.03
+    assert (found["S"]["transforms"], found["W"]["transforms"]) == (180, 179)
+
+
+@pytest.mark.slow
+def test_a_month_is_small(tmp_path: Path) -> None:
+    """A day in which everything happened, of fifteen couplings with a hundred witnesses."""
+    begin = 1_400_000_000
+    one = {"asd_ratio": 0.123456, "full": 0.987654, "none": 0.012346, "versions": [1, 2, 3]}
+    one |= {"amplitude": [0.912345, 1.012345, 1.112345], "phase": [-0.112345, 0.012345, 0.2]}
+    names = [f"{10 * n}Hz" for n in range(1, 16)]
+    spans = [[begin + 100 * n, begin + 100 * n + 9] for n in range(20)]
+    heard = {"transforms": 4320, "raw": 0.1234567, "out_dq": 0.01234567, "peak": 60.5}
+    witnessed = {f"V1:A_CHANNEL_WITH_A_LONG_NAME_{n}_DQ": heard for n in range(7)}
+    reasons = {f"reason_{n}": 12345 for n in range(25)}
+    told = {"gain": 0.9123, "closed": 0.0123, "asd_ratio": 0.6543}
+    counts = {"starts": 3, "frames": reasons, "gaps": reasons, "lost": reasons}
+    day = {
+        "schema": 1,
+        "software": "0",
+        "interferometer": "V1",
+        "strain": "V1:Hrec_hoft_20000Hz",
+        "span": [begin, begin + 86400],
+        "seconds": 86000,
+        "good": 85000,
+        "good_bits": ["OUTPUT_VALID"],
+        "couplings": {n: {"bands": [[10, 20]], "coherence": witnessed} for n in names},
+        "hours": [
+            {
+                "start": begin + 3600 * h,
+                "seconds": 3600,
+                "good": 3500,
+                "range": {
+                    "start": [begin + 3600 * h + 60 * m for m in range(60)],
+                    "raw": [123.456 + m for m in range(60)],
+                    "out_dq": [125.456 + m for m in range(60)],
+                    "median_raw": 123.4567,
+                    "median_out_dq": 125.4567,
+                },
+                "couplings": dict.fromkeys(names, one),
+            }
+            for h in range(24)
+        ],
+        "gaps": spans,
+        "gap_reasons": reasons,
+        "not_set": {str(b.name): {"seconds": 9999, "longest": spans} for b in State},
+        "versions": [{"gps": begin, "coupling": n, "from": 1, "to": 2} for n in names * 10],
+        "events": [],
+        "changes": [],
+        "recorded": {
+            **counts,
+            "slowest": [{"gps": begin, "latency": 9.123}] * 10,
+            "hours": [
+                {"start": begin, **counts, "latency": 9.9, "couplings": dict.fromkeys(names, told)}
+            ]
+            * 24,
+        },
+    }
+    write(day, "2026-11-27", tmp_path)
+    size = sum(len(content) for content in files(tmp_path / "2026-11-27").values())
+    assert 200_000 < size < 700_000
 
 
 @pytest.mark.slow

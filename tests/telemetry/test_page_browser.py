@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import socket
 import struct
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -159,4 +161,44 @@ def test_it_follows_a_run_a_gap_and_a_restart(tmp_path: Path, port: int, browser
         browser.until(f"{TEXT}.includes('the daemon started again')")
         site.write_site(config, START + 30, 10)
         browser.until(f"{TEXT}.includes('input to {START + 40} GPS')")
+        assert daemon.stop() == 0
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1200)
+def test_it_follows_a_live_run_for_ten_minutes(tmp_path: Path, port: int, browser: Browser) -> None:
+    """A stream in real time, a gap of five seconds, a killed daemon; the page is never reloaded."""
+    config = site.make_site(tmp_path, seconds=20)
+    asked = (f"metrics={{enabled: true, port: {port}}}", "input.max_lag=null")
+    path, log = tmp_path / "small.yaml", tmp_path / "log"
+    began, gap, kill, end = time.monotonic(), range(200, 205), 400, 600
+    browser.show(1280, 800)
+    with ExitStack() as stack:
+        daemon = stack.enter_context(Daemon(path, asked, log))
+        daemon.until(lambda: daemon.says("first frame written"))
+        browser.open(f"http://127.0.0.1:{port}/")
+        browser.until(f"{TEXT}.includes('input to {START + 20} GPS')")
+        browser.value("window.mark = 'the same page'")
+        for second in range(20, end):
+            time.sleep(max(began + second - time.monotonic(), 0.0))  # it is a stream in real time
+            absent = {START + second} if second in gap else set()
+            site.write_site(config, START + second, 1, no_strain=absent)
+            if second == kill:
+                daemon.kill()
+                browser.until("document.getElementById('health').textContent === 'not reachable'")
+                daemon = stack.enter_context(Daemon(path, asked, log))
+                browser.until(f"{TEXT}.includes('the daemon started again')", 60)
+            elif second == 230:
+                browser.until(f"{TEXT}.includes('5 strain_missing')")
+            elif second % 60 == 59:
+                # The page asks every other second, so that it passes by single ones.
+                shown = f"Number({TEXT}.match(/input to (\\d+) GPS/)[1])"
+                browser.until(f"{shown} >= {START + second - 2}", 30)
+                heap = browser.value("performance.memory.usedJSHeapSize") / 1e6
+                count = browser.value("document.querySelectorAll('*').length")
+                print(f"{second + 1} s: heap {heap:.1f} MB, {count} elements")
+        assert browser.value("window.mark") == "the same page"
+        said = browser.value(TEXT)
+        assert "the daemon started again" in said
+        assert "first frame written" in said  # of the daemon before
         assert daemon.stop() == 0

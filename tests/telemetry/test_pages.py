@@ -271,7 +271,7 @@ def test_page_can_be_off(tmp_path: Path, port: int) -> None:
         for path in ALWAYS:
             with ask(port, path) as answer:
                 assert answer.status == 200, path
-    assert not (config.output.directory / ".H1_DEEPCLEAN.timeline.jsonl").exists()
+    assert not list(config.output.directory.glob(".H1_DEEPCLEAN.minutes-*.jsonl"))
 
 
 def test_page_survives_a_restart_with_its_hours(run: Run, port: int) -> None:

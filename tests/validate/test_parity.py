@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from deepclean.config import Config
@@ -38,6 +37,15 @@ OUT_DQ = "H1:GDS-CALIB_STRAIN_DEEPCLEAN_PRODUCTION_OUT_DQ"
 PRODUCTION = OUT_DQ.removesuffix("_OUT_DQ")
 STATE = "H1:DEEPCLEAN-STATE_VECTOR"
 GAIN = "H1:DEEPCLEAN-30HZ_GAIN"
+CHANNELS = {
+    "out": OUT_DQ,
+    "production": PRODUCTION,
+    "state": STATE,
+    "gain": GAIN,
+    "subtracted": "H1:GDS-CALIB_STRAIN_DEEPCLEAN_SUBTRACTED",
+    "noise": "H1:DEEPCLEAN-30HZ_NOISE",
+    "factor": "H1:DEEPCLEAN-30HZ_NOISE_FACTOR",
+}
 
 QUIET = 80
 """A second that no gate remembers the start of the run in."""
@@ -47,10 +55,14 @@ Change = Callable[[InputFrame], InputFrame]
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """The toy's site; its frames have the canary's product, which a replay cannot know."""
+    """The toy's site; its frames have all channels, the canary's product too.
+
+    A replay cannot know that one.
+    """
     made = site.make_site(tmp_path_factory.mktemp("site"))
     products = ("OUT_DQ", "PRODUCTION", "CANARY")
-    made = made.model_copy(update={"output": made.output.model_copy(update={"products": products})})
+    asked = {"products": products, "estimates": ("all",), "subtracted": True}
+    made = made.model_copy(update={"output": made.output.model_copy(update=asked)})
     return with_adaptation(made, "off")
 
 
@@ -124,11 +136,10 @@ def tampered(archive: Path, into: Path, second: int, **changes: Tamper) -> Path:
     shutil.copytree(archive, into)
     path = into / f"H-H1_DEEPCLEAN-{START + second}-1.gwf"
     span = Span.of_seconds(START + second, 1)
-    names = {"out": OUT_DQ, "production": PRODUCTION, "state": STATE, "gain": GAIN}
     held: Mapping[str, Series | Gap] = gwf.read(path, list(gwf.channels(path)))
     channels = {name: each for name, each in held.items() if isinstance(each, Series)}
     for short, function in changes.items():
-        name = names[short]
+        name = CHANNELS[short]
         samples = function(channels[name].samples.copy())
         channels[name] = Series(span, channels[name].rate, samples)
     path.unlink()
@@ -242,10 +253,10 @@ def test_the_crossfade_after_a_switch_is_the_switch_s() -> None:
     assert reasons_found == ["model_switch"] * 4 + ["unexplained"] * 2
 
 
-@pytest.mark.parametrize("product", ["out", "production"])
+@pytest.mark.parametrize("product", ["out", "production", "subtracted", "noise", "factor"])
 def test_changed_bit_is_found(config: Config, archive: Path, tmp_path: Path, product: str) -> None:
     def flip(samples: Samples) -> Samples:
-        samples.view(np.uint64)[17] ^= 1
+        samples.view(f"u{samples.itemsize}")[17] ^= 1
         return samples
 
     found = compared(config, tampered(archive, tmp_path / "a", QUIET, **{product: flip}))
@@ -253,8 +264,9 @@ def test_changed_bit_is_found(config: Config, archive: Path, tmp_path: Path, pro
     assert reasons(found) == {QUIET: UNEXPLAINED}
     ((second, _),) = found.seconds
     (difference,) = second.differences
-    assert difference.channel == (OUT_DQ if product == "out" else PRODUCTION)
-    assert difference.instant == (START + QUIET) * NS + 17 * NS // 512
+    assert difference.channel == CHANNELS[product]
+    rate = 256 if product in {"noise", "factor"} else 512
+    assert difference.instant == (START + QUIET) * NS + 17 * NS // rate
     assert difference.samples == 1
     assert difference.archived != difference.replayed
     assert list(found.lines())[-1] == "1 unexplained difference"
@@ -291,9 +303,12 @@ def test_damage_beside_an_explained_difference_is_found(config: Config, tmp_path
     def louder(samples: Samples) -> Samples:
         return samples * 1.5
 
-    found = compared(config, tampered(tmp_path / "live", tmp_path / "a", 70, out=louder))
-    assert reasons(found)[70] == UNEXPLAINED
-    assert not found.passed
+    for channel, second in (("out", 70), ("subtracted", 69), ("noise", 71), ("factor", 71)):
+        there = tampered(tmp_path / "live", tmp_path / channel, second, **{channel: louder})
+        found = compared(config, there, low=66, high=76)
+        assert reasons(found)[second] == UNEXPLAINED, channel
+        assert not found.passed
+    assert compared(config, tmp_path / "live", low=66, high=76).passed
 
 
 def test_bit_without_cause_is_unexplained(config: Config, archive: Path, tmp_path: Path) -> None:

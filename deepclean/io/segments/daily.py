@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
+from errno import errorcode
 from pathlib import Path
 from typing import Self
 
@@ -44,6 +46,9 @@ class SegmentFiles:
     Args:
         config: the run's configuration.
         pause: seconds after every frame that is read.
+
+    Attributes:
+        failures: number of failed attempts, by the operating system's error.
     """
 
     def __init__(self, config: Config, *, pause: float = 0.002) -> None:
@@ -62,6 +67,7 @@ class SegmentFiles:
         """By the start of a day (GPS ns) its segments, of the days that are still to grow."""
         self._unwritten: set[int] = set()
         """The starts of the days that have grown since their files were written."""
+        self.failures: Counter[str] = Counter()
         self._said = Transitions(_log)
         self._stopped, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="segments", daemon=True)
@@ -102,6 +108,7 @@ class SegmentFiles:
             self._update(self._directory)
         except Exception as error:  # noqa: BLE001  (whatever it is, cleaning goes on)
             expected = isinstance(error, OutputError | OSError)
+            self.failures[errorcode.get(getattr(error, "errno", None) or 0, "unknown")] += 1
             self._said.failed(
                 "files", f"the segments are not written: {error}", error, brief=expected
             )

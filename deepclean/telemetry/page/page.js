@@ -209,8 +209,7 @@ function takeStatus(status) {
   state.answered = performance.now();
   if (before && before.started !== status.started) {
     state.since = 0;
-    state.events.push({ time: status.started, level: "WARNING",
-      message: "the daemon started again" });
+    state.events = [];
   }
   state.status = status;
   drawHead();
@@ -246,6 +245,7 @@ const takes = {
     drawTimeline();
   },
   events: async () => {
+    // The daemon keeps its last lines over a restart: after one they are all asked for again.
     const { events } = await ask(`events?since=${state.since}`);
     if (!events.length) return;
     state.since = events[events.length - 1].id;

@@ -211,6 +211,6 @@ def _products(
     # Where neither a gate nor an operator reduces a gain the first two products are the same array,
     # and without a canary the last two are.
     out_dq = production = subtract(strain, official)
-    if any(one.gate is not None or one.control is not None for one in official):
+    if any(one.valid is not None and one.gain is not one.valid for one in official):
         production = subtract(strain, [estimate.ungated() for estimate in official])
     return StrainProducts(out_dq, production, subtract(strain, tried) if tried else production)

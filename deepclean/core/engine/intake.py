@@ -41,6 +41,7 @@ class Intake:
         self._settings = settings
         self._witnesses = witnesses
         self._resamplers: dict[int, Resampler] = {}
+        self._spoilt: dict[int, int] = {}
 
     def push(self, state: StreamState, block: Block, miss: Miss) -> tuple[WitnessFault, ...]:
         """Add the witnesses of a block to the input and return their faults in it.
@@ -121,8 +122,9 @@ class Intake:
             instant: GPS nanoseconds from which on the next hop's witnesses are forecast.
         """
         settings, model_rate = self._settings.forecast, self._settings.model_rate
+        lowest = {rate: self._resampler(rate).needs(first, count)[0] for _, rate in state.inputs}
         for (witness, rate), buffer in list(state.inputs.items()):
-            low, _ = self._resampler(rate).needs(first, count)
+            low = lowest[rate]
             if settings and not self._is_fast((witness, rate)):
                 low = min(low, index_at(instant, rate) - settings.past(rate))
             buffer.drop_before(low)
@@ -150,7 +152,7 @@ class Intake:
             count: the number of samples.
             read: returns a range of an input.
         """
-        total = dict.fromkeys(self._witnesses, np.zeros(count))
+        total: dict[str, Float64] = {}
         by_rate: dict[int, list[str]] = {}
         for witness, rate in keys:
             by_rate.setdefault(rate, []).append(witness)
@@ -160,7 +162,10 @@ class Intake:
             inputs = np.stack([read((witness, rate), needed) for witness in witnesses])
             for witness, row in zip(witnesses, resampler.apply(inputs, first, count), strict=True):
                 # After a change of rate a witness has two inputs, each zero in the other's time.
-                total[witness] = total[witness] + row
+                total[witness] = total[witness] + row if witness in total else row
+        for witness in self._witnesses:
+            if witness not in total:
+                total[witness] = np.zeros(count)
         return total
 
     def _extended(
@@ -207,7 +212,7 @@ class Intake:
     ) -> list[WitnessFault]:
         """Add one witness of a block to the input and return its faults in it."""
         span = block.span
-        channel = block.witnesses.get(witness, Gap(span, reasons.MISSING))
+        channel = block.witnesses.get(witness) or Gap(span, reasons.MISSING)
         if isinstance(channel, Series) and channel.rate < self._settings.resample.slowest_rate:
             channel = Gap(span, reasons.BAD_RATE)
         if isinstance(channel, Gap):
@@ -223,10 +228,7 @@ class Intake:
             state.rates[witness] = rate
             state.constant.pop(witness, None)
         first = index_at(span.start, rate)
-        # A gap spoils the estimate for `lookahead` either side at least. So what lies between two
-        # gaps that are no farther apart is spoilt too: they are one gap. A noisy witness that clips
-        # at every other sample would have thousands a second.
-        close = int(self._settings.resample.lookahead * rate)
+        close = self._close(rate)
         samples, bad = finite(channel.samples, close)
         unusable = {
             reasons.NONFINITE_WITNESS: [(first + low, first + high) for low, high in bad],
@@ -246,6 +248,15 @@ class Intake:
             faults.append(WitnessFault(witness, reasons.ZERO, span))
         state.inputs.setdefault((witness, rate), StreamBuffer(1)).append(first, samples[None])
         return faults
+
+    def _close(self, rate: int) -> int:
+        """Return how many samples may lie between two gaps of a witness that count as one."""
+        # A gap spoils the estimate for `lookahead` either side at least. So what lies between two
+        # gaps that are no farther apart is spoilt too: they are one gap. A noisy witness that clips
+        # at every other sample would have thousands a second.
+        if rate not in self._spoilt:
+            self._spoilt[rate] = int(self._settings.resample.lookahead * rate)
+        return self._spoilt[rate]
 
     def _frozen(self, state: StreamState, witness: str, channel: Series, first: int) -> list[Run]:
         """Return the runs of frozen samples, and keep the run with which the channel ends."""

@@ -84,17 +84,19 @@ class StreamBuffer:
             samples = self._gathered[:, :count]
         self._pieces.append((first, samples))
 
-    def read(self, first: int, stop: int) -> NDArray[Any]:
+    def read(self, first: int, stop: int, rows: slice = slice(None)) -> NDArray[Any]:
         """Return the samples of a range of indices, with zeros where nothing was written.
 
         Args:
             first: absolute index of the first sample.
             stop: absolute index after the last.
+            rows: the rows to return.
 
         Returns:
             Shape `(rows, stop - first)`, a new array.
         """
-        window = np.zeros((self.rows, stop - first), dtype=self.dtype)
+        count = len(range(*rows.indices(self.rows)))
+        window = np.zeros((count, stop - first), dtype=self.dtype)
         for begin, samples in self._pieces:
             end = begin + samples.shape[1]
             if end <= first:
@@ -102,7 +104,7 @@ class StreamBuffer:
             if begin >= stop:
                 break
             low, high = max(begin, first), min(end, stop)
-            window[:, low - first : high - first] = samples[:, low - begin : high - begin]
+            window[:, low - first : high - first] = samples[rows, low - begin : high - begin]
         return window
 
     def drop_before(self, index: int) -> None:
@@ -113,6 +115,14 @@ class StreamBuffer:
     def __len__(self) -> int:
         """Return the number of pieces held."""
         return len(self._pieces)
+
+    def widened(self, rows: int) -> StreamBuffer:
+        """Return an independent buffer with more rows, which are zero so far."""
+        twin = StreamBuffer(rows, self.dtype)
+        for begin, samples in self._pieces:
+            more = np.zeros((rows - self.rows, samples.shape[1]), self.dtype)
+            twin._pieces.append((begin, np.concatenate([samples, more])))
+        return twin
 
     def copy(self) -> StreamBuffer:
         """Return an independent buffer over the same samples, which are never modified."""

@@ -28,7 +28,6 @@ from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.missing import ALWAYS, Loss, Losses
 from deepclean.core.engine.schedule import EngineSettings, Schedule, resampled_in_gap
 from deepclean.core.engine.state import CouplingState, Overlap, StreamState
-from deepclean.core.forecast import forecast
 from deepclean.core.gain import gain_at
 from deepclean.core.resample import Resampler
 from deepclean.core.splice import Splice, back

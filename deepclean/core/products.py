@@ -199,6 +199,8 @@ def _strain(block: CleanedBlock) -> Series:
 
 def _all(good: Samples, count: int) -> NDArray[np.bool_]:
     """Return the sixteenths whose samples are all good, shape `(count,)`, from shape `(n,)`."""
+    if good.all():
+        return np.ones(count, dtype=bool)
     return np.asarray(_by_state(np.logical_and, good, count))
 
 

@@ -65,6 +65,8 @@ class Engine:
             raise ValueError("an engine needs at least one coupling, each with its own name")
         self.settings = settings
         self.schedule = Schedule(settings, {c.name: schedule_of(settings, c) for c in couplings})
+        # Constants, asked for with every block, which take longer to compute than a block to take.
+        self._history, self._lookahead = self.schedule.history, self.schedule.lookahead
         waits = settings.forecast is None
         strategy: Strategy = (LookAhead if waits else Forecasting)(settings, self.schedule)
         self._pipeline = Pipeline(settings, self.schedule, strategy, couplings)
@@ -91,12 +93,12 @@ class Engine:
     @property
     def history(self) -> int:
         """The history `H`: the nanoseconds of input before a hop that its samples depend on."""
-        return self.schedule.history
+        return self._history
 
     @property
     def lookahead(self) -> int:
         """The look-ahead `L`: the nanoseconds of input after a hop that its samples depend on."""
-        return self.schedule.lookahead
+        return self._lookahead
 
     def needs(self, span: Span) -> Span:
         """Return the input that the cleaned samples of a span depend on.

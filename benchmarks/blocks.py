@@ -6,8 +6,8 @@ witness file are read, checksums verified, the block goes through engine, gate a
 every cleaned block is written to a file and renamed. A block's latency is from the moment at which
 it was due to the return of the cleaned block's rename.
 
-`benchmarks/latency.py` runs `python -m benchmarks.blocks DIRECTORY 1/16 60 KEY=VALUE ...`: an empty
-directory, seconds of a block, seconds that are measured, overrides of the configuration.
+`benchmarks/latency.py` runs `python -m benchmarks.blocks DIRECTORY FILE 1/16 60 KEY=VALUE ...`: an
+empty directory, the configuration, seconds of a block, seconds that are measured, overrides.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def cut(block: Block, length: int) -> Iterator[Block]:
 
 def main() -> None:
     """Stream the blocks; print the figures as JSON."""
-    place, frame, seconds, *overrides = sys.argv[1:]
-    site = wide_site(Path(place), overrides)
+    place, path, frame, seconds, *overrides = sys.argv[1:]
+    site = wide_site(Path(place), overrides, Path(path))
     torch.set_num_threads(site.config.runtime.threads)
     print(json.dumps(measure(site, round(Fraction(frame) * NS), float(seconds))))
 

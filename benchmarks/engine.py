@@ -30,8 +30,17 @@ import torch
 
 from benchmarks.blocks import BlockSink, block_sink, cut
 from benchmarks.common import CONFIGURATIONS, Figures, percentile
-from benchmarks.site import START, SiteDirectory, lay_out, only, write_random_models
+from benchmarks.site import (
+    SIXTEENTHS,
+    START,
+    SiteDirectory,
+    lay_out,
+    only,
+    wide_site,
+    write_random_models,
+)
 from deepclean.config import load
+from deepclean.core.block import Block
 from deepclean.core.engine import adaptation, pipeline
 from deepclean.core.engine.coupling_pipeline import CouplingPipeline
 from deepclean.core.engine.engine import Engine
@@ -45,6 +54,7 @@ from deepclean.factory import make_engine
 from deepclean.io.history import History
 from deepclean.io.sink import FrameSink
 from deepclean.io.source import HistorySource
+from deepclean.models.loading import load_models
 from deepclean.models.model import Model
 from deepclean.run import cleaner
 from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
@@ -61,7 +71,15 @@ CASES = {
 """By name: configuration, the one coupling that is enabled (None: its own), channels not wanted,
 and whether frames wait."""
 
+BLOCKS = {
+    "blocks of 1 s, 21": (CONFIGURATIONS / "H1.yaml", NS),
+    "blocks of 1/16 s, 21": (SIXTEENTHS, NS // 16),
+}
+"""By name: configuration and ns of a block. Their site is that of the live benchmarks, where the
+gate is open."""
+
 ROWS = (
+    ("computing_ms_per_s", "all but read, write", ".1f"),
     ("frame_ms_median", "1-s frame, median", ".1f"),
     ("frame_ms_p99", "1-s frame, p99", ".1f"),
     ("processor_ms_median", "processor time of it, median", ".1f"),
@@ -76,14 +94,15 @@ ROWS = (
 def main() -> None:
     """Run the cases and print what they measured."""
     parser = common.parser(__doc__)
-    parser.add_argument("--case", choices=CASES, action="append", help="only this case")
+    parser.add_argument("--case", choices=[*CASES, *BLOCKS], action="append", help="only this case")
     parser.add_argument("--seconds", type=int, default=60, help="of data per case")
     parser.add_argument("--inside", help="measure one case here and print JSON")
     options = parser.parse_args()
     if options.inside:
         with common.scratch() as place:
+            _, length = BLOCKS.get(options.inside, (None, NS))
             site, models = prepare(options.inside, place, options.seconds)
-            print(json.dumps(clean(site, models, options.seconds)))
+            print(json.dumps(clean(site, models, options.seconds, length)))
     else:
         common.run("engine", options, measure, markdown)
 
@@ -91,13 +110,17 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> Figures:
     """Return the figures of the cases, each from a process of its own."""
     asked = ("benchmarks.engine", "--seconds", str(options.seconds), "--inside")
-    return {case: common.run_inside(*asked, case) for case in options.case or CASES}
+    return {case: common.run_inside(*asked, case) for case in options.case or [*CASES, *BLOCKS]}
 
 
 def prepare(
     case: str, place: Path, seconds: int, length: int = 1
 ) -> tuple[SiteDirectory, dict[str, Model]]:
     """Write the frames, of a length in s, and the models of a case; return the site and these."""
+    if case in BLOCKS:
+        site = wide_site(place, path=BLOCKS[case][0])
+        site.write(Span.of_seconds(START, seconds), length)
+        return site, load_models(site.config)
     ifo, chosen, dummies, wait = CASES[case]
     path = CONFIGURATIONS / f"{ifo}.yaml"
     overrides = [f"couplings.{name}.wait={wait}" for name in load(path, environ={}).couplings]
@@ -140,6 +163,10 @@ def clean(site: SiteDirectory, models: dict[str, Model], seconds: int, length: i
         "witnesses": sum(len(coupling.witnesses) for coupling in engine.versions.production),
         "channels": len(engine.witnesses),
         "couplings": len(engine.versions.production),
+        "computing_ms_per_s": 1e3
+        * (sum(busy) - spent["read"] - spent["write"])
+        * NS
+        / span.duration,
         "stages_ms_per_s": {k: 1e3 * v * NS / span.duration for k, v in spent.items()},
         "frame_ms_median": 1e3 * statistics.median(each),
         "frame_ms_p99": 1e3 * percentile(each, 99),
@@ -158,8 +185,13 @@ def frames_of(source: HistorySource, span: Span, length: int) -> Iterator[InputF
         if length >= NS:
             yield InputFrame(whole, blocks)
             continue
-        for part in (part for block in blocks for part in cut(block, length)):
+        for part in pieces(blocks, length):
             yield InputFrame(part.span, [part])
+
+
+def pieces(blocks: list[Block], length: int) -> list[Block]:
+    """Return blocks cut into pieces of `length` ns."""
+    return [piece for block in blocks for piece in cut(block, length)]
 
 
 def per_second(per_block: list[float], length: float) -> list[float]:
@@ -180,13 +212,13 @@ def stages() -> Iterator[dict[str, float]]:
 
     def timed(stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            began = time.perf_counter()
+            began = time.thread_time()
             stack.append(stage)
             try:
                 return call(*args, **kwargs)
             finally:
                 stack.pop()
-                took = time.perf_counter() - began
+                took = time.thread_time() - began
                 spent[stage] += took
                 if stack:
                     spent[stack[-1]] -= took
@@ -195,6 +227,7 @@ def stages() -> Iterator[dict[str, float]]:
 
     places: list[tuple[Any, Callable[..., Any], str]] = [
         (HistorySource, HistorySource._read, "read"),
+        (sys.modules[__name__], pieces, "read"),
         (Engine, Engine.push, "take in"),
         (Pipeline, Pipeline._compute, "standardise"),
         (Intake, Intake.resample, "resample"),

@@ -26,9 +26,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import common
-from benchmarks.common import Figures, run_inside, spread
+from benchmarks.common import CONFIGURATIONS, Figures, run_inside, spread
 from benchmarks.processes import Daemon, busy, free_port, processor, resident, service_env
-from benchmarks.site import SHORT, START, wide_site
+from benchmarks.site import SIXTEENTHS, START, wide_site
 from benchmarks.stream import OutputMoment, Watcher, Writer, latencies
 from deepclean.core.channels import state_vector
 from deepclean.core.time import NS, Span
@@ -60,10 +60,15 @@ def _options() -> argparse.Namespace:
     add("--under", default="", metavar="COMMAND", help="that the daemon runs under: chrt, taskset")
     add("--env", action="append", default=[], metavar="NAME=VALUE", help="of the daemon")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="of the configuration")
-    add("--short", action="store_true", help="as --set, with what shortens the look-ahead")
+    add(
+        "--configuration",
+        type=Path,
+        help="default: config/H1.yaml, or H1-sixteenths.yaml below 1 s",
+    )
     add("--directory", type=Path, help="where to work; default: /dev/shm")
     options = parser.parse_args()
-    options.set = [*(SHORT if options.short else ()), *options.set]
+    whole = CONFIGURATIONS / "H1.yaml"
+    options.configuration = options.configuration or (whole if options.frame >= 1 else SIXTEENTHS)
     if options.frame <= 0 or 16 % options.frame.denominator:
         parser.error(f"--frame {options.frame}: whole seconds, or a multiple of 1/16")
     return options
@@ -71,7 +76,8 @@ def _options() -> argparse.Namespace:
 
 def measure(place: Path, options: argparse.Namespace) -> Figures:
     """Return the figures of the daemon over frames of whole seconds."""
-    site, frame = wide_site(place, options.set), int(options.frame)
+    site = wide_site(place, options.set, options.configuration)
+    frame = int(options.frame)
     config = site.config
     engine = make_engine(config, load_models(config))
     history = -(-(engine.history + engine.settings.hop) // (frame * NS)) * frame + frame
@@ -152,7 +158,8 @@ def cold_start(
 
 def measure_blocks(place: Path, options: argparse.Namespace) -> Figures:
     """Return the figures of the daemon's step over blocks shorter than a second."""
-    asked = (str(place), str(options.frame), str(options.minutes * 60), *options.set)
+    asked = [str(place), str(options.configuration.resolve()), str(options.frame)]
+    asked += [str(options.minutes * 60), *options.set]
     environment = service_env(options.env)
     with busy(options.busy, options.busy_under):
         return run_inside("benchmarks.blocks", *asked, under=options.under, env=environment)

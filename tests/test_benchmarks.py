@@ -28,7 +28,7 @@ from benchmarks.common import ROOT, flat, line_fit, percentile, spread, table
 from benchmarks.engine import clean, per_second, prepare
 from benchmarks.processes import service_env
 from benchmarks.scaling import Point, configuration
-from benchmarks.site import SHORT, widened
+from benchmarks.site import SIXTEENTHS, widened
 from benchmarks.stream import InputMoment, OutputMoment, Watcher, Writer, latencies, names_in
 from deepclean.config import load
 from deepclean.core.block import Series
@@ -350,7 +350,8 @@ def test_a_daemon_is_measured_under_a_stream(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_blocks_of_a_sixteenth_are_measured(tmp_path: Path) -> None:
-    asked = options(minutes=0.02, frame=Fraction(1, 16), set=[*SHORT, "gate.enabled=false"])
+    asked = options(minutes=0.02, frame=Fraction(1, 16), set=["gate.enabled=false"])
+    asked.configuration = SIXTEENTHS
     figures = bench_latency.measure_blocks(tmp_path, asked)
     latency = figures["latency_ms"]
     assert (latency["frames"], latency["missing"]) == (20, 0)

@@ -14,9 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# A read copies from every piece that it meets, which takes a microsecond or two for each, whatever
+# its length. Blocks of 1/16 s would make sixteen pieces a second.
+_SHORT = 1024
+"""The number of samples from which on a piece stands alone."""
+
+_TOGETHER = 8
+"""The number of short pieces, about, that share an array."""
+
 
 class StreamBuffer:
     """Pieces of a stream, in order, over a sliding range of absolute sample indices.
+
+    Short pieces that follow one another are gathered in one array.
 
     >>> buffer = StreamBuffer(1)
     >>> buffer.append(100, np.array([[1.0, 2.0]]))
@@ -36,9 +46,11 @@ class StreamBuffer:
         self.rows = rows
         self.dtype = dtype
         self._pieces: deque[tuple[int, NDArray[Any]]] = deque()
+        # The array whose beginning the last piece is; None where that piece stands alone.
+        self._gathered: NDArray[Any] | None = None
 
     def append(self, first: int, samples: NDArray[Any]) -> None:
-        """Add samples that begin at index `first`. The buffer keeps the array, not a copy.
+        """Add samples that begin at index `first`. The buffer may keep the array, not a copy.
 
         Args:
             first: absolute index of the first sample, not before the end of the piece before.
@@ -49,27 +61,50 @@ class StreamBuffer:
         """
         if samples.ndim != 2 or samples.shape[0] != self.rows:
             raise ValueError(f"a piece of shape {samples.shape} in a buffer of {self.rows} rows")
+        count = samples.shape[1]
         if self._pieces:
             begin, last = self._pieces[-1]
-            if first < begin + last.shape[1]:
+            filled = last.shape[1]
+            if first < begin + filled:
                 raise ValueError(f"index {first} was already written")
+            gathered = self._gathered
+            if (
+                gathered is not None
+                and first == begin + filled
+                and filled + count <= gathered.shape[1]
+            ):
+                gathered[:, filled : filled + count] = samples
+                self._pieces[-1] = begin, gathered[:, : filled + count]
+                return
+        if count >= _SHORT:
+            self._gathered = None
+        else:
+            self._gathered = np.empty((self.rows, _TOGETHER * count), self.dtype)
+            self._gathered[:, :count] = samples
+            samples = self._gathered[:, :count]
         self._pieces.append((first, samples))
 
-    def read(self, first: int, stop: int) -> NDArray[Any]:
+    def read(self, first: int, stop: int, rows: slice = slice(None)) -> NDArray[Any]:
         """Return the samples of a range of indices, with zeros where nothing was written.
 
         Args:
             first: absolute index of the first sample.
             stop: absolute index after the last.
+            rows: the rows to return.
 
         Returns:
             Shape `(rows, stop - first)`, a new array.
         """
-        window = np.zeros((self.rows, stop - first), dtype=self.dtype)
+        count = len(range(*rows.indices(self.rows)))
+        window = np.zeros((count, stop - first), dtype=self.dtype)
         for begin, samples in self._pieces:
-            low, high = max(begin, first), min(begin + samples.shape[1], stop)
-            if low < high:
-                window[:, low - first : high - first] = samples[:, low - begin : high - begin]
+            end = begin + samples.shape[1]
+            if end <= first:
+                continue
+            if begin >= stop:
+                break
+            low, high = max(begin, first), min(end, stop)
+            window[:, low - first : high - first] = samples[rows, low - begin : high - begin]
         return window
 
     def drop_before(self, index: int) -> None:
@@ -81,8 +116,17 @@ class StreamBuffer:
         """Return the number of pieces held."""
         return len(self._pieces)
 
+    def widened(self, rows: int) -> StreamBuffer:
+        """Return an independent buffer with more rows, which are zero so far."""
+        twin = StreamBuffer(rows, self.dtype)
+        for begin, samples in self._pieces:
+            more = np.zeros((rows - self.rows, samples.shape[1]), self.dtype)
+            twin._pieces.append((begin, np.concatenate([samples, more])))
+        return twin
+
     def copy(self) -> StreamBuffer:
-        """Return an independent buffer over the same pieces, which are never modified."""
+        """Return an independent buffer over the same samples, which are never modified."""
+        # Only one buffer may go on filling the array.
         twin = StreamBuffer(self.rows, self.dtype)
         twin._pieces = self._pieces.copy()
         return twin

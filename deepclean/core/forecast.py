@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import solve_toeplitz
 
@@ -39,6 +38,10 @@ _LEAST_TERMS = 16
 # and further ones are undetermined. White noise raises every eigenvalue by its variance.
 _RIDGE = 1e-5
 """The white noise that is taken to be in a witness, as a part of its variance (-50 dB)."""
+
+
+_WRAPPED = 1e-11
+"""The part that is left of a forecast that wraps around the end of a transform."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +114,39 @@ def forecast(past: Float64, count: int, order: int) -> Float64:
     column = correlation[:-1].copy()
     column[0] *= 1 + _RIDGE
     weights = solve_toeplitz(column, correlation[1:], check_finite=False)
-    # From there on each sample is predicted from those before, predicted ones too: the filter
-    # 1 / (1 - sum_k w[k] z^-k) without input. Its state is the contribution of the known samples,
-    # x[-1] the last of them, to the next p: z[i] = sum_(k > i) w[k] x[i - k], for i = 0 ... p - 1.
-    ringing = np.convolve(weights[::-1], centred[: -order - 1 : -1])[:order][::-1]
-    ahead, _ = scipy.signal.lfilter(
-        [1.0], np.concatenate(([1.0], -weights)), np.zeros(count), zi=ringing
-    )
+    ahead = _recursion(weights, centred[-order:], count)
     return np.asarray(mean + np.ldexp(ahead, exponent))
+
+
+def _recursion(weights: Float64, known: Float64, count: int) -> Float64:
+    """Return the `count` samples after `known` by `x[t] = sum_k weights[k - 1] x[t - k]`.
+
+    >>> _recursion(np.array([0.5]), np.array([8.0]), count=3).round(9).tolist()
+    [4.0, 2.0, 1.0]
+
+    Args:
+        weights: those of the last `p` samples, the last one's first; 1 / A(z) is stable.
+        known: the last `p` samples, in order of time.
+        count: the number of samples to return.
+    """
+    # It is the filter 1 / A = 1 / (1 - sum_k w[k] z^-k) without input. Its state R is the
+    # contribution of the known samples, x[-1] the last of them, to the next p:
+    #     r[i] = sum_(k > i) w[k] x[i - k],    i = 0 ... p - 1.
+    # The samples to come are the coefficients of R / A in powers of z^-1, and those of the quotient
+    # of transforms too, but that what lies beyond the transforms' n = 4 p samples is wrapped onto
+    # them. So all coefficients are taken with a damping^t, where damping^n is _WRAPPED: the filter
+    # is stable, so no more than that is left of what wraps. Undone over n / 2 samples, the damping
+    # makes the transforms' rounding, 1e-16, 3e5 times greater. These n / 2 samples begin with the
+    # state that those before leave, so they do not depend on how many are wanted.
+    order = len(weights)
+    size, length = 4 * order, 2 * order
+    damping = _WRAPPED ** (np.arange(length) / size)
+    below = np.zeros(size)
+    below[0], below[1 : order + 1] = 1.0, -weights * damping[1 : order + 1]
+    filtered, above, ahead = 1 / rfft(below), np.zeros(size), [np.zeros(0)]
+    for _ in range(0, count, length):
+        state = np.convolve(weights[::-1], known[::-1])[:order][::-1]
+        above[:order] = state * damping[:order]
+        ahead.append(irfft(rfft(above) * filtered, size)[:length] / damping)
+        known = ahead[-1][-order:]
+    return np.concatenate(ahead)[:count]

@@ -41,6 +41,8 @@ def runs(marked: Samples, close: int = 0) -> list[tuple[int, int]]:
         marked: the booleans.
         close: runs with at most so many False between them count as one.
     """
+    if not marked.any():
+        return []
     # With a False at either end every run begins with a step of +1 and ends with one of -1.
     steps = np.diff(np.concatenate(([False], marked, [False])).astype(np.int8))
     lows, highs = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)

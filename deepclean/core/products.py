@@ -143,7 +143,7 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
     strain, count = _strain(block), block.span.samples(STATE_RATE)
     assert block.cleaned is not None
     bits = np.zeros(count, dtype=np.uint32)
-    gains = [e.gain for e in block.estimates.values()]
+    applied = [_all(e.gain == 1, count) for e in block.estimates.values()]
     gates = [e.gate for e in block.estimates.values() if e.gate is not None]
     # Without gates nothing vouches for the estimates, so IN_SPEC and SETTLED are 0, not 1.
     gated = bool(gates)
@@ -155,10 +155,16 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
         State.OUTPUT_VALID: _all(np.isfinite(block.cleaned), count),
         State.STRAIN_GOOD: _all(np.isfinite(strain.samples), count),
         State.WITNESSES_GOOD: ~_faulty(block, count),
-        State.MODEL_LOADED: np.full(count, bool(gains)),
+        State.MODEL_LOADED: np.full(count, bool(applied)),
         State.IN_SPEC: gated & np.all([_all(g == 1, count) for g in gates], axis=0),
-        State.CLEANED: np.all([_all(g == 1, count) for g in gains], axis=0),
-        State.STEADY: np.all([_steady(e, count) for e in block.estimates.values()], axis=0),
+        State.CLEANED: np.all(applied, axis=0),
+        State.STEADY: np.all(
+            [
+                whole if whole.all() else _steady(estimate, count)
+                for whole, estimate in zip(applied, block.estimates.values(), strict=True)
+            ],
+            axis=0,
+        ),
         State.ANALYSIS_READY: _analysis_ready(block, count),
         State.SETTLED: gated & ~_within(block, unsettled, count),
         State.COMPLETE: ~_within(block, without, count),
@@ -193,6 +199,8 @@ def _strain(block: CleanedBlock) -> Series:
 
 def _all(good: Samples, count: int) -> NDArray[np.bool_]:
     """Return the sixteenths whose samples are all good, shape `(count,)`, from shape `(n,)`."""
+    if good.all():
+        return np.ones(count, dtype=bool)
     return np.asarray(_by_state(np.logical_and, good, count))
 
 

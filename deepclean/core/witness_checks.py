@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,8 +30,7 @@ class WitnessSettings:
     limits: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class ConstantRun:
+class ConstantRun(NamedTuple):
     """The run of equal samples with which the samples of a channel end so far.
 
     Args:
@@ -72,10 +72,6 @@ def frozen(
     # The samples of that much time: ceil(duration rate), one at least.
     stop, count = first + len(samples), max(1, -(-duration * rate // NS))
     continued = held is not None and held.end == first and held.value == samples[0]
-    ended = len(samples) == 1 or samples[-2] != samples[-1]
-    if not continued and len(samples) <= count and ended:
-        # The usual case: a run that begins here is too short to be frozen, and has ended.
-        return [], ConstantRun(float(samples[-1]), stop - 1, stop)
     same = np.empty(len(samples), dtype=bool)
     same[1:] = samples[1:] == samples[:-1]
     same[0] = continued

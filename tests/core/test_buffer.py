@@ -51,7 +51,7 @@ def test_forgets_what_it_may_and_only_that(history: list[tuple[int, int, int]]) 
     model = Model()
     for hole, count, _ in history:
         model.step(hole, count, 10**6)
-    assert len(model.buffer) == len(history)
+    assert 1 <= len(model.buffer) <= len(history)  # short ones share an array
     model.buffer.drop_before(model.end - 1)
     assert len(model.buffer) == 1
     model.buffer.drop_before(model.end)

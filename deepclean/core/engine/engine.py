@@ -65,6 +65,8 @@ class Engine:
             raise ValueError("an engine needs at least one coupling, each with its own name")
         self.settings = settings
         self.schedule = Schedule(settings, {c.name: schedule_of(settings, c) for c in couplings})
+        # Constants, asked for with every block, which take longer to compute than a block to take.
+        self._history, self._lookahead = self.schedule.history, self.schedule.lookahead
         waits = settings.forecast is None
         strategy: Strategy = (LookAhead if waits else Forecasting)(settings, self.schedule)
         self._pipeline = Pipeline(settings, self.schedule, strategy, couplings)
@@ -91,12 +93,12 @@ class Engine:
     @property
     def history(self) -> int:
         """The history `H`: the nanoseconds of input before a hop that its samples depend on."""
-        return self.schedule.history
+        return self._history
 
     @property
     def lookahead(self) -> int:
         """The look-ahead `L`: the nanoseconds of input after a hop that its samples depend on."""
-        return self.schedule.lookahead
+        return self._lookahead
 
     def needs(self, span: Span) -> Span:
         """Return the input that the cleaned samples of a span depend on.
@@ -211,6 +213,6 @@ def _products(
     # Where neither a gate nor an operator reduces a gain the first two products are the same array,
     # and without a canary the last two are.
     out_dq = production = subtract(strain, official)
-    if any(one.gate is not None or one.control is not None for one in official):
+    if any(one.valid is not None and one.gain is not one.valid for one in official):
         production = subtract(strain, [estimate.ungated() for estimate in official])
     return StrainProducts(out_dq, production, subtract(strain, tried) if tried else production)

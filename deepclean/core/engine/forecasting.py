@@ -28,7 +28,6 @@ from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.missing import ALWAYS, Loss, Losses
 from deepclean.core.engine.schedule import EngineSettings, Schedule, resampled_in_gap
 from deepclean.core.engine.state import CouplingState, Overlap, StreamState
-from deepclean.core.forecast import forecast
 from deepclean.core.gain import gain_at
 from deepclean.core.resample import Resampler
 from deepclean.core.splice import Splice, back
@@ -128,8 +127,6 @@ class ForecastingPipeline(CouplingPipeline):
         # Half a hop at most. The next hop is spliced to this one's end as it was computed, without
         # a correction, so the correction must be over by then.
         length = min(settings.forecast.seam, settings.hop // 2)
-        # scipy imports its filters at the first call, which takes longer than a hop may.
-        forecast(np.array([0.0, 1.0] * 8), 1, 1)
         middles = [(low + high) / 2 for low, high in coupling.bands]
         self._splice = Splice(middles, settings.model_rate, length * settings.model_rate // NS)
         count = length * settings.strain_rate // NS

@@ -1,25 +1,26 @@
-"""The intake of the witnesses: they are checked sample by sample and brought to the model rate."""
+"""The intake of the witnesses: they are checked sample by sample and brought to the model rate.
+
+The witnesses of one rate lie beside one another in one buffer, so that they are checked, kept, read
+and resampled together. Where a witness has no samples its row is zero.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import ceil
 
 import numpy as np
 
 from deepclean.core import reasons
-from deepclean.core.block import Block, Float64, Gap, Samples, Series, WitnessFault
+from deepclean.core.block import Block, Float64, Series, WitnessFault
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.engine.state import StreamState
+from deepclean.core.engine.state import StreamState, WitnessInputs
 from deepclean.core.forecast import forecast
 from deepclean.core.nonfinite import finite
 from deepclean.core.resample import Resampler
 from deepclean.core.time import NS, Span, index_at, index_from
-from deepclean.core.witness_checks import Run, clipped, frozen
-
-Key = tuple[str, int]
-"""A witness and the rate of its samples in Hz."""
+from deepclean.core.witness_checks import ConstantRun, Run, clipped, frozen
 
 Range = tuple[int, int]
 """A half-open range of sample indices."""
@@ -27,6 +28,9 @@ Range = tuple[int, int]
 Miss = Callable[[str, int, int, str], None]
 """A function that is told of a witness without samples from one instant to another (GPS ns), with
 the reason."""
+
+Rows = list[tuple[str, Float64]]
+"""Witnesses and their samples; perhaps several rows for one."""
 
 
 class Intake:
@@ -41,6 +45,7 @@ class Intake:
         self._settings = settings
         self._witnesses = witnesses
         self._resamplers: dict[int, Resampler] = {}
+        self._close: dict[int, int] = {}
 
     def push(self, state: StreamState, block: Block, miss: Miss) -> tuple[WitnessFault, ...]:
         """Add the witnesses of a block to the input and return their faults in it.
@@ -50,7 +55,24 @@ class Intake:
             block: the next block.
             miss: is told of every stretch without usable samples.
         """
-        return tuple(f for name in self._witnesses for f in self._add(state, name, block, miss))
+        span = block.span
+        faults: dict[str, list[WitnessFault]] = {}
+        by_rate: dict[int, dict[str, Series]] = {}
+        for witness in self._witnesses:
+            channel = block.witnesses.get(witness)
+            if not isinstance(channel, Series):
+                reason = reasons.MISSING if channel is None else channel.reason
+            elif channel.rate < self._settings.resample.slowest_rate:
+                reason = reasons.BAD_RATE
+            else:
+                by_rate.setdefault(channel.rate, {})[witness] = channel
+                continue
+            miss(witness, span.start, span.end, reason)
+            state.good_since[witness] = span.end
+            faults[witness] = [WitnessFault(witness, reason, span)]
+        for rate, group in by_rate.items():
+            faults |= self._add(state, rate, group, miss)
+        return tuple(fault for name in self._witnesses for fault in faults.get(name, ()))
 
     def resample(self, state: StreamState, first: int, count: int) -> dict[str, Float64]:
         """Return samples of every witness at the model rate.
@@ -63,9 +85,12 @@ class Intake:
         Returns:
             The samples by witness, each of shape `(count,)`, in the witness's unit.
         """
-        return self._resample_each(
-            state.inputs, first, count, lambda key, needed: state.inputs[key].read(*needed)[0]
-        )
+        rows: Rows = []
+        for rate, inputs in state.inputs.items():
+            resampler = self._resampler(rate)
+            window = inputs.samples.read(*resampler.needs(first, count))
+            rows += zip(inputs.rows, resampler.apply(window, first, count), strict=True)
+        return self._by_witness(rows, count)
 
     def extrapolate(
         self, state: StreamState, first: int, count: int, instant: int
@@ -84,26 +109,30 @@ class Intake:
             The samples by witness, each of shape `(count,)`, in the witness's unit.
         """
 
-        def extended(key: Key, needed: Range) -> Float64:
-            since, end = index_from(sound(key), key[1]), index_at(instant, key[1])
-            return self._extended(state.inputs[key], key[1], needed, since, end)
-
-        def sound(key: Key) -> int:
+        def sound(witness: str, rate: int) -> int:
             """Return the instant from which on an input is good; nothing of a former rate is."""
-            return state.good_since[key[0]] if state.rates[key[0]] == key[1] else instant
+            return state.good_since[witness] if state.rates[witness] == rate else instant
 
-        rate, fast = self._settings.model_rate, [k for k in state.inputs if self._is_fast(k)]
-        slow = [key for key in state.inputs if key not in fast]
-        total = self._resample_each(slow, first, count, extended)
-        for key in fast:
-            # A sample at the model rate rests on the filter's half-length either side. So samples
-            # are known to a half-length before the instant (`end`), and are good from a half-length
-            # after the input is.
-            slowed, end = self._slow(state, key, instant)
-            since = index_from(sound(key), rate) + index_at(instant, rate) - end
-            row = self._extended(slowed, rate, (first, first + count), since, end)
-            total[key[0]] = total[key[0]] + row
-        return total
+        rows: Rows = []
+        for rate, inputs in state.inputs.items():
+            resampler, model_rate = self._resampler(rate), self._settings.model_rate
+            good = [sound(witness, rate) for witness in inputs.rows]
+            if self._is_fast(rate):
+                # A sample at the model rate rests on the filter's half-length either side. So
+                # samples are known to a half-length before the instant (`end`), and are good from a
+                # half-length after the input is.
+                end = self._slow(inputs, rate, instant)
+                late = index_at(instant, model_rate) - end
+                since = [index_from(one, model_rate) + late for one in good]
+                needed = first, first + count
+                made = self._extended(inputs.slow, model_rate, needed, since, end)
+            else:
+                since, end = [index_from(one, rate) for one in good], index_at(instant, rate)
+                needed = resampler.needs(first, count)
+                window = self._extended(inputs.samples, rate, needed, since, end)
+                made = resampler.apply(window, first, count)
+            rows += zip(inputs.rows, made, strict=True)
+        return self._by_witness(rows, count)
 
     def uncertain(self, state: StreamState, instant: int) -> list[str]:
         """Return the witnesses that have samples, but not for long enough to be forecast."""
@@ -121,81 +150,64 @@ class Intake:
             instant: GPS nanoseconds from which on the next hop's witnesses are forecast.
         """
         settings, model_rate = self._settings.forecast, self._settings.model_rate
-        for (witness, rate), buffer in list(state.inputs.items()):
+        for rate, inputs in list(state.inputs.items()):
             low, _ = self._resampler(rate).needs(first, count)
-            if settings and not self._is_fast((witness, rate)):
+            if settings and self._is_fast(rate):
+                past = self._slow_end(rate, instant) - settings.past(model_rate)
+                inputs.slow.drop_before(min(first, past))
+            elif settings:
                 low = min(low, index_at(instant, rate) - settings.past(rate))
-            buffer.drop_before(low)
-            if len(buffer) == 0:
-                del state.inputs[witness, rate]
-        for key, buffer in list(state.decimated.items()):
-            assert settings is not None
-            past = self._slow_end(key[1], instant) - settings.past(model_rate)
-            buffer.drop_before(min(first, past))
-            if len(buffer) == 0:
-                del state.decimated[key]
+            inputs.samples.drop_before(low)
+            if not inputs.samples and not inputs.slow:
+                del state.inputs[rate]
 
     def skip(self, state: StreamState, instant: int) -> None:
         """Note that the input was interrupted up to an instant (GPS nanoseconds)."""
         state.good_since = dict.fromkeys(self._witnesses, instant)
 
-    def _resample_each(
-        self, keys: Iterable[Key], first: int, count: int, read: Callable[[Key, Range], Float64]
-    ) -> dict[str, Float64]:
-        """Return every witness at the model rate, with zeros for a witness without input.
-
-        Args:
-            keys: the inputs to resample; those of one rate are resampled in one call.
-            first: index of the first sample at the model rate.
-            count: the number of samples.
-            read: returns a range of an input.
-        """
-        total = dict.fromkeys(self._witnesses, np.zeros(count))
-        by_rate: dict[int, list[str]] = {}
-        for witness, rate in keys:
-            by_rate.setdefault(rate, []).append(witness)
-        for rate, witnesses in by_rate.items():
-            resampler = self._resampler(rate)
-            needed = resampler.needs(first, count)
-            inputs = np.stack([read((witness, rate), needed) for witness in witnesses])
-            for witness, row in zip(witnesses, resampler.apply(inputs, first, count), strict=True):
-                # After a change of rate a witness has two inputs, each zero in the other's time.
-                total[witness] = total[witness] + row
-        return total
+    def _by_witness(self, rows: Rows, count: int) -> dict[str, Float64]:
+        """Return the samples of every witness; zeros of one without input."""
+        found: dict[str, Float64] = {}
+        for witness, row in rows:
+            # After a change of rate a witness has two inputs, each zero in the other's time.
+            found[witness] = found[witness] + row if witness in found else row
+        return {w: found[w] if w in found else np.zeros(count) for w in self._witnesses}
 
     def _extended(
-        self, buffer: StreamBuffer, rate: int, needed: Range, since: int, end: int
+        self, buffer: StreamBuffer, rate: int, needed: Range, since: Sequence[int], end: int
     ) -> Float64:
-        """Return a range of a stream, with forecasts where it has no samples yet.
+        """Return a range of some streams, with forecasts where they have no samples yet.
 
         Args:
-            buffer: the stream.
+            buffer: the streams.
             rate: samples per second.
             needed: the range.
-            since: index of the first sample that a forecast may rest on.
+            since: for each stream, index of the first sample that a forecast may rest on.
             end: index of the first sample that has not come yet.
         """
         assert self._settings.forecast is not None
-        low, high = needed
-        known = buffer.read(low, min(high, end))[0]
-        since = max(since, end - self._settings.forecast.past(rate))
-        past = buffer.read(min(since, end), end)[0]
-        order = self._settings.forecast.order(rate)
-        return np.concatenate([known, forecast(past, max(high - end, 0), order)])
+        (low, high), order = needed, self._settings.forecast.order(rate)
+        window = buffer.read(low, high)
+        if high > end:
+            longest = self._settings.forecast.past(rate)
+            for row, good in enumerate(since):
+                begin = min(max(good, end - longest), end)
+                past = buffer.read(begin, end, slice(row, row + 1))[0]
+                window[row, max(end - low, 0) :] = forecast(past, high - end, order)
+        return window
 
-    def _is_fast(self, key: Key) -> bool:
-        """Return whether an input is forecast at the model rate, which is below its own."""
-        return key[1] > self._settings.model_rate
+    def _is_fast(self, rate: int) -> bool:
+        """Return whether inputs of a rate are forecast at the model rate, which is below it."""
+        return rate > self._settings.model_rate
 
-    def _slow(self, state: StreamState, key: Key, instant: int) -> tuple[StreamBuffer, int]:
-        """Bring one more hop of a fast witness to the model rate; return the stream and its end."""
-        # Its past at the model rate is kept, so that it is resampled only once.
-        hop, end = self._settings.hop_model, self._slow_end(key[1], instant)
-        buffer = state.decimated.setdefault(key, StreamBuffer(1))
-        resampler = self._resampler(key[1])
-        window = state.inputs[key].read(*resampler.needs(end - hop, hop))
-        buffer.append(end - hop, resampler.apply(window, end - hop, hop))
-        return buffer, end
+    def _slow(self, inputs: WitnessInputs, rate: int, instant: int) -> int:
+        """Bring one more hop of fast witnesses to the model rate and return the index after it."""
+        # Their past at the model rate is kept, so that it is resampled only once.
+        hop, end = self._settings.hop_model, self._slow_end(rate, instant)
+        resampler = self._resampler(rate)
+        window = inputs.samples.read(*resampler.needs(end - hop, hop))
+        inputs.slow.append(end - hop, resampler.apply(window, end - hop, hop))
+        return end
 
     def _slow_end(self, rate: int, instant: int) -> int:
         """Return the index at the model rate up to which a fast witness is known at an instant."""
@@ -203,64 +215,100 @@ class Intake:
         return index_at(instant, self._settings.model_rate) - half
 
     def _add(
-        self, state: StreamState, witness: str, block: Block, miss: Miss
-    ) -> list[WitnessFault]:
-        """Add one witness of a block to the input and return its faults in it."""
-        span = block.span
-        channel = block.witnesses.get(witness, Gap(span, reasons.MISSING))
-        if isinstance(channel, Series) and channel.rate < self._settings.resample.slowest_rate:
-            channel = Gap(span, reasons.BAD_RATE)
-        if isinstance(channel, Gap):
-            miss(witness, span.start, span.end, channel.reason)
-            state.good_since[witness] = span.end
-            return [WitnessFault(witness, channel.reason, span)]
-        rate = channel.rate
-        if state.rates.setdefault(witness, rate) != rate:
-            # No filter spans a change of rate, so an empty gap stands there: the filters' reach
-            # makes it as wide as they are.
-            miss(witness, span.start, span.start, reasons.BAD_RATE)
-            state.good_since[witness] = span.start
-            state.rates[witness] = rate
-            state.constant.pop(witness, None)
-        first = index_at(span.start, rate)
+        self, state: StreamState, rate: int, group: Mapping[str, Series], miss: Miss
+    ) -> dict[str, list[WitnessFault]]:
+        """Add the witnesses of one rate to the input and return their faults, by witness.
+
+        Args:
+            state: the state with the input.
+            rate: samples per second.
+            group: the witnesses, all over one span.
+            miss: is told of every stretch without usable samples.
+        """
+        span = next(iter(group.values())).span
+        inputs = state.inputs[rate] = _with_rows(state.inputs.get(rate), group)
+        first, stop = span.indices(rate)
+        samples = np.zeros((len(inputs.rows), stop - first))
+        for witness, series in group.items():
+            samples[inputs.rows[witness]] = series.samples
+            if state.rates.setdefault(witness, rate) != rate:
+                # No filter spans a change of rate, so an empty gap stands there: the filters' reach
+                # makes it as wide as they are.
+                miss(witness, span.start, span.start, reasons.BAD_RATE)
+                state.good_since[witness] = span.start
+                state.rates[witness] = rate
+                state.constant.pop(witness, None)
+        faults: dict[str, list[WitnessFault]] = {}
+        for witness, reason, (low, high) in self._unusable(state, inputs, group, samples, first):
+            # A bad sample is missing at its instant, not until the next one: the gap is from the
+            # first bad sample to a nanosecond after the last.
+            start, end = low * NS // rate, (high - 1) * NS // rate + 1
+            miss(witness, start, end, reason)
+            state.good_since[witness] = max(state.good_since[witness], end)
+            faults.setdefault(witness, []).append(WitnessFault(witness, reason, Span(start, end)))
+        silent = (witness for witness, row in inputs.rows.items() if not samples[row, 0])
+        for witness in silent:
+            if (
+                witness in group
+                and witness not in faults
+                and not samples[inputs.rows[witness]].any()
+            ):
+                faults[witness] = [WitnessFault(witness, reasons.ZERO, span)]
+        inputs.samples.append(first, samples)
+        return faults
+
+    def _unusable(
+        self,
+        state: StreamState,
+        inputs: WitnessInputs,
+        group: Mapping[str, Series],
+        samples: Float64,
+        first: int,
+    ) -> Iterator[tuple[str, str, Run]]:
+        """Yield the runs of samples that cannot be used, with the witness and the reason.
+
+        Args:
+            state: the state, which keeps the run with which each witness ends.
+            inputs: the inputs, which say the row of each witness.
+            group: the witnesses.
+            samples: shape `(rows, n)`; zeros are put where they are not finite.
+            first: index of the first sample.
+        """
+        rate, count = next(iter(group.values())).rate, samples.shape[1]
+        stop, limits = first + count, self._settings.witness.limits
+        duration, close = self._settings.witness.frozen, self._close_at(rate)
+        begins, ends = samples[:, 0].tolist(), samples[:, -1].tolist()
+        moving = (samples[:, -1] != samples[:, -min(2, count)]).tolist()
+        whole = bool(np.isfinite(samples).all())
+        for witness, series in group.items():
+            row, held = inputs.rows[witness], state.constant.get(witness)
+            if not whole:
+                samples[row], bad = finite(samples[row], close)
+                for low, high in bad:
+                    yield witness, reasons.NONFINITE_WITNESS, (first + low, first + high)
+            if duration is not None:
+                going_on = held is not None and held.end == first and held.value == begins[row]
+                if moving[row] and not going_on and count <= duration * rate // NS:
+                    # The usual case: a run that begins here is too short to be frozen, and is over.
+                    state.constant[witness] = ConstantRun(ends[row], stop - 1, stop)
+                else:
+                    runs, state.constant[witness] = frozen(
+                        series.samples, first, rate, duration, held
+                    )
+                    for run in runs:
+                        yield witness, reasons.FROZEN, run
+            if (limit := limits.get(witness)) is not None:
+                for run in clipped(samples[row], first, limit, close):
+                    yield witness, reasons.CLIPPED, run
+
+    def _close_at(self, rate: int) -> int:
+        """Return how many samples may lie between two gaps of a witness that count as one."""
         # A gap spoils the estimate for `lookahead` either side at least. So what lies between two
         # gaps that are no farther apart is spoilt too: they are one gap. A noisy witness that clips
         # at every other sample would have thousands a second.
-        close = int(self._settings.resample.lookahead * rate)
-        samples, bad = finite(channel.samples, close)
-        unusable = {
-            reasons.NONFINITE_WITNESS: [(first + low, first + high) for low, high in bad],
-            reasons.FROZEN: self._frozen(state, witness, channel, first),
-            reasons.CLIPPED: self._clipped(witness, samples, first, close),
-        }
-        faults = []
-        for reason, runs in unusable.items():
-            for low, high in runs:
-                # A bad sample is missing at its instant, not until the next one: the gap is from
-                # the first bad sample to a nanosecond after the last.
-                start, end = low * NS // rate, (high - 1) * NS // rate + 1
-                miss(witness, start, end, reason)
-                state.good_since[witness] = max(state.good_since[witness], end)
-                faults.append(WitnessFault(witness, reason, Span(start, end)))
-        if samples[0] == 0 and not faults and not samples.any():
-            faults.append(WitnessFault(witness, reasons.ZERO, span))
-        state.inputs.setdefault((witness, rate), StreamBuffer(1)).append(first, samples[None])
-        return faults
-
-    def _frozen(self, state: StreamState, witness: str, channel: Series, first: int) -> list[Run]:
-        """Return the runs of frozen samples, and keep the run with which the channel ends."""
-        duration = self._settings.witness.frozen
-        if duration is None:
-            return []
-        runs, state.constant[witness] = frozen(
-            channel.samples, first, channel.rate, duration, state.constant.get(witness)
-        )
-        return runs
-
-    def _clipped(self, witness: str, samples: Samples, first: int, close: int) -> list[Run]:
-        """Return the runs of clipped samples; there are none without a limit."""
-        limit = self._settings.witness.limits.get(witness)
-        return [] if limit is None else clipped(samples, first, limit, close)
+        if rate not in self._close:
+            self._close[rate] = int(self._settings.resample.lookahead * rate)
+        return self._close[rate]
 
     def _resampler(self, rate: int) -> Resampler:
         """Return the filter from `rate` (Hz) to the model rate, which is made once."""
@@ -274,3 +322,14 @@ class Intake:
                 attenuation=resample.attenuation,
             )
         return self._resamplers[rate]
+
+
+def _with_rows(inputs: WitnessInputs | None, witnesses: Iterable[str]) -> WitnessInputs:
+    """Return the inputs of a rate with a row for each of some witnesses."""
+    if inputs is None:
+        inputs = WitnessInputs({}, StreamBuffer(0), StreamBuffer(0))
+    more = [witness for witness in witnesses if witness not in inputs.rows]
+    if not more:
+        return inputs
+    rows = {witness: row for row, witness in enumerate([*inputs.rows, *more])}
+    return WitnessInputs(rows, inputs.samples.widened(len(rows)), inputs.slow.widened(len(rows)))

@@ -150,7 +150,7 @@ class Pipeline:
         unsettled = monitor.unsettled.overlapping(span.start, span.end)
         return Estimate(
             noise,
-            np.minimum(valid, gate),
+            np.minimum(valid, gate) if also else valid,
             version.number,
             (*why, *also),  # a frame's outcome is its first reason: bad data before the gate
             valid,

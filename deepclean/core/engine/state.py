@@ -134,6 +134,21 @@ class Switch(NamedTuple):
 
 
 @dataclass(slots=True)
+class WitnessInputs:
+    """The samples of all witnesses that came at one rate.
+
+    Args:
+        rows: the row of each witness.
+        samples: the witnesses at that rate; the row of one that is missing is zero.
+        slow: the same at the model rate, where they are forecast at that rate.
+    """
+
+    rows: dict[str, int]
+    samples: StreamBuffer
+    slow: StreamBuffer
+
+
+@dataclass(slots=True)
 class StreamState:
     """The state of an engine's stream: input, streams between stages, blocks not yet out.
 
@@ -141,13 +156,12 @@ class StreamState:
         frontier: the end of the input, GPS nanoseconds.
         step: the number of the next hop to compute, counted from GPS 0.
         couplings: the streams of each version at work.
-        inputs: the samples of each witness, by witness and rate.
+        inputs: the samples of the witnesses, by rate in Hz.
         rates: the last rate of each witness, Hz.
         strain: the raw strain of the last seconds, for gates and gains.
         gates: the state of the gates; None where there are none.
         constant: the run of equal samples with which each witness ended.
         good_since: the instant since which every sample of a witness is usable, GPS nanoseconds.
-        decimated: the fast witnesses at the model rate, where they are forecast at that rate.
         pending: the blocks that went in and have not come out, with the faults of their witnesses.
         switches: the switches on which blocks inside depend, in order.
     """
@@ -155,13 +169,12 @@ class StreamState:
     frontier: int
     step: int
     couplings: dict[Version, CouplingState] = field(default_factory=dict)
-    inputs: dict[tuple[str, int], StreamBuffer] = field(default_factory=dict)
+    inputs: dict[int, WitnessInputs] = field(default_factory=dict)
     rates: dict[str, int] = field(default_factory=dict)
     strain: StrainState = field(default_factory=StrainState)
     gates: MonitorState | None = None
     constant: dict[str, ConstantRun] = field(default_factory=dict)
     good_since: dict[str, int] = field(default_factory=dict)
-    decimated: dict[tuple[str, int], StreamBuffer] = field(default_factory=dict)
     pending: deque[tuple[Block, tuple[WitnessFault, ...]]] = field(default_factory=deque)
     switches: list[Switch] = field(default_factory=list)
 

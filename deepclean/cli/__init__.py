@@ -33,7 +33,6 @@ from deepclean.errors import DeepCleanError, InvalidError, UnavailableError, pas
 app = typer.Typer(
     name="deepclean",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

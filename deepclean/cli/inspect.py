@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from deepclean.cli.options import console
+from deepclean.cli import options
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.time import NS
+from deepclean.core.utc import utc
 from deepclean.errors import InputError
 from deepclean.io.frhistory import history
 
@@ -27,14 +28,14 @@ def inspect(
 
     Bits that are not set are named. Green is fully cleaned, yellow partly cleaned, red not valid.
     """
-    screen = console()
+    screen = options.console()
     made: dict[str, str] = {}
     for path in frames:
         record = history(path)
         if record != made and not as_json:
             made = record
             for name, text in record.items():
-                screen.print(f"{name}: {text}", style="dim", soft_wrap=True)
+                _put(screen, f"{name}: {text}", "dim")
         for second in _seconds(path):
             if as_json:
                 print(json.dumps(second | {"file": path.name, "made": record}))
@@ -102,4 +103,9 @@ def _show(screen: Any, second: dict[str, Any]) -> None:
     if "OUTPUT_VALID" in missing:
         style = "red"
     lacking = f"  not {', '.join(missing)}" if missing else ""
-    screen.print(f"{second['gps']}  {listed}{lacking}", style=style, soft_wrap=True)
+    _put(screen, f"{second['gps']} {utc(second['gps'])}  {listed}{lacking}", style)
+
+
+def _put(screen: Any, line: str, style: str) -> None:
+    """Print a line, folded to the width of the terminal."""
+    screen.print(options.folded(line), style=style, soft_wrap=True, markup=False)

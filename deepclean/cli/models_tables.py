@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepclean.core.time import format_gps
+from deepclean.core.time import NS, format_gps
+from deepclean.core.utc import utc
 from deepclean.errors import ModelError
 from deepclean.models import permissions, rejections, versions
 from deepclean.models.log import Change
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 WIDTH = 110
 """Columns of the terminal that the tables need. A narrower terminal wraps them."""
 
-DAMAGED = ("DAMAGED", "", "see deepclean models verify", "")
+DAMAGED = ("DAMAGED", "", "`deepclean models verify` says why", "")
 """The cells after the name of a damaged version or pointer."""
 
 
@@ -109,8 +110,8 @@ def spans(training: Any) -> str:
     if not training:
         return "-"
     first, last = min(start for start, _ in training), max(end for _, end in training)
-    seconds = sum(end - start for start, end in training) // 10**9
-    return f"{format_gps(first)} to {format_gps(last)} ({seconds} s)"
+    seconds = sum(end - start for start, end in training) // NS
+    return f"{format_gps(first)} to {format_gps(last)} ({seconds} s), {utc(first // NS)} UTC"
 
 
 def lines(

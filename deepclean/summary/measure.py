@@ -10,7 +10,7 @@ the source's frames hold.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Protocol
@@ -99,18 +99,25 @@ class DayMeter:
         self._segments = StateSegments()
         self._versions: dict[str, list[tuple[int, int]]] = {name: [] for name in couplings}
 
-    def measure(self, day: Span, events: Sequence[Event]) -> dict[str, Any]:
+    def measure(
+        self,
+        day: Span,
+        events: Sequence[Event],
+        progress: Callable[[int], None] = lambda seconds: None,
+    ) -> dict[str, Any]:
         """Return the numbers of a day, as the JSON has them.
 
         Args:
             day: whole seconds.
             events: what the run recorded of its models.
+            progress: told the seconds of each hour that is measured.
         """
         first, last = seconds(day)
-        hours = [
-            self._hour(Span(start * NS, min(start + HOUR, last) * NS))
-            for start in range(first, last, HOUR)
-        ]
+        hours = []
+        for start in range(first, last, HOUR):
+            hour = Span(start * NS, min(start + HOUR, last) * NS)
+            hours.append(self._hour(hour))
+            progress(hour.duration // NS)
         known = self._segments.known
         return {
             "schema": SCHEMA,

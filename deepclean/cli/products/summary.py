@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deepclean.cli import options
+from deepclean.cli.terminal.progress import progress
+from deepclean.cli.terminal.resume import begins_anew, interruptible
 from deepclean.config import Config
 from deepclean.core.time import NS, Span
+from deepclean.core.utc import gps_second
 from deepclean.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,13 +53,13 @@ def summary(
     if not any(held.overlap(span) for held in cleaned.spans()):
         raise InputError(f"no frames of {name}, GPS {span.start // NS} to {span.end // NS}")
     meter = DayMeter(settings, cleaned, _source(settings, strain))
-    print(page.write(meter.measure(span, _events(settings)), name, output))
+    with interruptible(begins_anew), progress("summary", span.duration // NS, "s") as show:
+        measured = meter.measure(span, _events(settings), show.advance)
+    print(page.write(measured, name, output))
 
 
 def _day(date: str | None) -> tuple[str, Span]:
     """Return the name of a day and its span; yesterday's where none is named."""
-    from gwpy.time import to_gps
-
     try:
         first = datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC) if date else None
     except ValueError as error:
@@ -64,7 +67,9 @@ def _day(date: str | None) -> tuple[str, Span]:
     if first is None:
         today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         first = today - timedelta(days=1)
-    start, end = (int(to_gps(f"{one:%Y-%m-%d}")) for one in (first, first + timedelta(days=1)))
+    start, end = (
+        int(gps_second(one.replace(tzinfo=None))) for one in (first, first + timedelta(days=1))
+    )
     return f"{first:%Y-%m-%d}", Span(start * NS, end * NS)
 
 

@@ -27,7 +27,7 @@ from deepclean.cli import (
 )
 from deepclean.cli.operate import control, reload
 from deepclean.cli.options import print_fault
-from deepclean.cli.products import segments, summary
+from deepclean.cli.products import plot, segments, summary
 from deepclean.errors import DeepCleanError, InvalidError, UnavailableError, passes
 
 app = typer.Typer(
@@ -63,6 +63,7 @@ app.command("status")(status.status)
 app.command("control")(control.control)
 app.command("reload")(reload.reload)
 app.command("inspect")(inspect.inspect)
+app.command("plot")(plot.plot)
 app.command("segments")(segments.segments)
 app.command("summary")(summary.summary)
 app.command("replay")(replay.replay)

@@ -27,7 +27,7 @@ from deepclean.core.rollout.rollout import Event
 from deepclean.core.segments import difference, intersection, total_seconds
 from deepclean.core.spectra import FFT_SECONDS, SEGMENT, Bins, density, median_bias, transform
 from deepclean.core.time import NS, Span, format_gps
-from deepclean.io.channels import Reading
+from deepclean.io.channels import Reading, filled
 from deepclean.io.segments.formats import StateSegments, segments_of
 from deepclean.validate.json_numbers import listed, rounded, seconds
 from deepclean.validate.shards import sensemon
@@ -220,12 +220,12 @@ class DayMeter:
         for name, channel in self._version.items():
             for series in pieces[channel]:
                 self._note_versions(name, series)
-        cleaned = _filled(pieces[self._out_dq], span, self._rate)
+        cleaned = filled(pieces[self._out_dq], span, self._rate)
         if pieces[self._subtracted]:
-            raw = cleaned + _filled(pieces[self._subtracted], span, self._rate)
+            raw = cleaned + filled(pieces[self._subtracted], span, self._rate)
         elif self._source is not None:
             read = self._source.pieces([self._strain], span).pieces[self._strain]
-            raw = _filled([one for one in read if isinstance(one, Series)], span, self._rate)
+            raw = filled([one for one in read if isinstance(one, Series)], span, self._rate)
         else:
             raw = np.full(len(cleaned), np.nan)
         counts = self._counting(span, raw, cleaned)
@@ -256,17 +256,6 @@ class DayMeter:
                 ready[low:high] = True
             return counts & ready
         return counts
-
-
-def _filled(pieces: Sequence[Series], span: Span, rate: int) -> Float64:
-    """Return the samples over a span, float64, NaN where there are none."""
-    filled = np.full(span.samples(rate), np.nan)
-    first, _ = span.indices(rate)
-    for piece in pieces:
-        if piece.rate == rate:
-            low, high = piece.span.indices(rate)
-            filled[low - first : high - first] = piece.samples
-    return filled
 
 
 def _power(samples: Float64, counts: Samples, rate: int) -> Float64 | None:

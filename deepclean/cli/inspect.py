@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import shlex
+from collections.abc import Iterator, Sequence
 from math import degrees
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,11 +13,15 @@ from typing import Annotated, Any
 import typer
 
 from deepclean.cli import options
+from deepclean.cli.terminal import completion
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.time import NS
 from deepclean.core.utc import utc
 from deepclean.errors import InputError
 from deepclean.io.frhistory import history
+
+_FEW = 4
+"""Files that are named one by one in the command that draws them."""
 
 
 def inspect(
@@ -41,6 +47,21 @@ def inspect(
                 print(json.dumps(second | {"file": path.name, "made": record}))
             else:
                 _show(screen, second)
+    if not as_json:
+        print(f"pictures: {_plot(frames)}")
+
+
+def _plot(frames: Sequence[Path]) -> str:
+    """Return the command that draws the frames."""
+    from deepclean.io import gwf
+
+    words = [str(path) for path in frames]
+    if len(frames) > _FEW and len({path.parent for path in frames}) == 1:
+        words = [str(frames[0].parent)]
+    # The raw strain must come from somewhere, if the frames do not say what was subtracted.
+    known = any(name.endswith("_SUBTRACTED") for name in gwf.channels(frames[0]))
+    needed = [] if known or completion.VARIABLE in os.environ else ["-c", "CONFIG"]
+    return shlex.join(["deepclean", "plot", *words, *needed])
 
 
 def _seconds(path: Path) -> Iterator[dict[str, Any]]:

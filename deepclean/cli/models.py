@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -49,7 +50,11 @@ def list_versions(
         print(json.dumps(listed, indent=2))
     else:
         options.print_table(tables.version_list(listed), tables.WIDTH)
-    if any(tables.is_damaged(one) for one in listed):
+    damaged = [str(one["coupling"]) for one in listed if tables.is_damaged(one)]
+    if damaged and not as_json:
+        for name in damaged:
+            print(f"damaged: deepclean models verify -c {quote(str(config))} {quote(name)}")
+    if damaged:
         raise typer.Exit(1)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WIDTH = 110
 """Columns of the terminal that the tables need. A narrower terminal wraps them."""
 
-DAMAGED = ("DAMAGED", "", "`deepclean models verify` says why", "")
+DAMAGED = ("DAMAGED", "", "see below", "")
 """The cells after the name of a damaged version or pointer."""
 
 

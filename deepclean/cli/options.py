@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import textwrap
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepclean.cli.terminal import completion
+from deepclean.cli.terminal import completion, resume
 from deepclean.config import Config, load
 from deepclean.core.time import Span
 from deepclean.errors import ConfigError, DeepCleanError, InputError, UnavailableError
@@ -98,8 +99,17 @@ def limit_threads(config: Config) -> None:
 
 def print_fault(error: DeepCleanError, where: str = "") -> int:
     """Print a reported fault on standard error, one line each; return the exit status."""
-    logs.complain("\n".join(f"{where}{line}" for line in str(error).splitlines()))
+    logs.complain("\n".join(f"{where}{line}" for line in with_file(str(error)).splitlines()))
     return 1 if isinstance(error, UnavailableError) else 2
+
+
+def with_file(text: str) -> str:
+    """Return a remedy with the configuration file that this command was given.
+
+    Whoever finds a fault does not know the file. With it the remedy runs as it is printed.
+    """
+    named = resume.configuration()
+    return text if named is None else text.replace("-c CONFIG", f"-c {shlex.quote(named)}")
 
 
 def width() -> int | None:

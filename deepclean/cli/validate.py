@@ -114,7 +114,8 @@ def validate(
             if against is not None:
                 raise ConfigError(
                     "couplings: wait is auto: name what that run decided, as --set "
-                    "couplings.NAME.wait=0 (`deepclean inspect` prints it with the frames' history)"
+                    "couplings.NAME.wait=0 (`deepclean inspect FRAME` prints it with the frames' "
+                    "history)"
                 )
             of = decided(of, load_models(of), opened(), span)
         return ValidationRun(name, of, opened)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from deepclean.cli.terminal.completion import VARIABLE
 from deepclean.core.time import Span, format_gps
 from deepclean.system import logs
 
@@ -44,6 +46,17 @@ def same_command(span: Span | None = None, *more: str) -> str:
             words = _with_value(words, name, format_gps(instant))
     words += [one for one in more if one not in words]
     return shlex.join(["deepclean", *words])
+
+
+def configuration() -> str | None:
+    """Return the configuration file that the command line or the environment names, if any does."""
+    words = sys.argv[1:]
+    for place, word in enumerate(words):
+        if word in {"-c", "--config"} and place + 1 < len(words):
+            return words[place + 1]
+        if word.startswith("--config="):
+            return word.removeprefix("--config=")
+    return os.environ.get(VARIABLE)
 
 
 def _with_value(words: list[str], name: str, value: str) -> list[str]:

@@ -125,7 +125,9 @@ def _instant(text: str, now: Callable[[], int]) -> int:
         raise ValueError(f"not a time in seconds, nor a date: {text!r}; give {_FORMS}")
     try:
         date = datetime.fromisoformat(text)
-    except ValueError:
+    except ValueError as error:
+        if re.match(r"\d{4}-\d", text):
+            raise ValueError(f"not a date: {error}; give {_FORMS}") from error
         return _as_gwpy(text)
     if date.tzinfo is not None:
         date = date.astimezone(UTC).replace(tzinfo=None)

@@ -89,7 +89,7 @@ def main() -> None:
     """
     status = 0
     try:
-        app()
+        app(prog_name="deepclean")
     except DeepCleanError as error:
         status = print_fault(error)
     except OSError as error:  # of a call that nobody was prepared for; its number tells which kind

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -200,7 +199,7 @@ def _clean(
     config = wanted.decided(loaded)
     shared = pinned is not None
     with _output_lock(wanted, shared=shared), _seconds(span) as show:
-        count = partial(_count, show)
+        count = _count(show)
         if jobs > 1:
             return parallel.replay(
                 *(config, loaded, wanted.open_source, directory, span, jobs),
@@ -248,6 +247,16 @@ def _seconds(span: Span) -> AbstractContextManager[CommandProgress]:
     return progress("replay", span.duration // NS, "s")
 
 
-def _count(shown: CommandProgress, done: int) -> None:
-    """Show that so many nanoseconds of data are done."""
-    shown.advance(done / NS)
+def _count(shown: CommandProgress) -> Callable[[int], None]:
+    """Return what is told the nanoseconds of data that are done, first those that were there."""
+    told = False
+
+    def count(done: int) -> None:
+        nonlocal told
+        if told:
+            shown.advance(done / NS)
+        else:
+            shown.begin(shown.what, shown.total, done / NS)
+        told = True
+
+    return count

@@ -141,17 +141,17 @@ def train(
 
         def report(epoch: Progress) -> None:
             nonlocal epochs_began
-            epochs_began = True
+            what, total = f"epoch {epoch.epoch} of {epoch.epochs}", epoch.epochs * epoch.steps
+            done = epoch.epoch * epoch.steps + epoch.step % epoch.steps
+            if not epochs_began:
+                show.begin(what, total, done)
+                epochs_began = True
             if epoch.asd_ratio is not None:
                 show.say(
                     f"epoch {epoch.epoch:3d}  loss {epoch.loss:.4f}  ASD ratio "
                     f"{epoch.asd_ratio:.4f}"
                 )
-            show.reach(
-                epoch.epoch * epoch.steps + epoch.step % epoch.steps,
-                epoch.epochs * epoch.steps,
-                f"epoch {epoch.epoch} of {epoch.epochs}",
-            )
+            show.reach(done, total, what)
 
         made = run_training(
             settings,

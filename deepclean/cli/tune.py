@@ -194,7 +194,7 @@ def _work(directory: StudyDirectory, worker: int, wanted: int, timeout: float | 
 def _trials(directory: StudyDirectory, wanted: int) -> Iterator[Callable[[str], None]]:
     """Show how many trials are done; yield what prints the line of a trial."""
     with progress("tune", wanted, "trials") as show:
-        show.reach(len(directory.finished(directory.study())))
+        show.begin("tune", wanted, len(directory.finished(directory.study())))
 
         def say(text: str) -> None:
             print(text, flush=True)

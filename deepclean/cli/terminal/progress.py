@@ -22,7 +22,7 @@ INTERVAL = 60.0
 class _Display(Protocol):
     """Where progress is shown."""
 
-    def show(self, what: str, done: float, total: float | None, unit: str) -> None: ...
+    def show(self, shown: CommandProgress, *, anew: bool = False) -> None: ...
 
     def say(self, text: str) -> None: ...
 
@@ -38,33 +38,29 @@ class CommandProgress:
     """
 
     def __init__(self, what: str, total: float | None, unit: str, display: _Display) -> None:
-        self.what, self.total, self.done = what, total, 0.0
-        self._unit, self._display = unit, display
-        self._show()
+        self.what, self.total, self.unit, self.done = what, total, unit, 0.0
+        self._display = display
+        display.show(self, anew=True)
 
-    def begin(self, what: str, total: float | None = None) -> None:
-        """Begin another part of the work, of which nothing is done."""
-        self.what, self.total, self.done = what, total, 0.0
-        self._show()
+    def begin(self, what: str, total: float | None = None, done: float = 0.0) -> None:
+        """Begin another part of the work, of which so much was done before."""
+        self.what, self.total, self.done = what, total, done
+        self._display.show(self, anew=True)
 
     def advance(self, more: float = 1.0) -> None:
         """Note that so much more is done."""
-        self.done += more
-        self._show()
+        self.reach(self.done + more)
 
     def reach(self, done: float, total: float | None = None, what: str | None = None) -> None:
         """Note how much is done in all, and, where given, how much there is and what is done."""
         self.done = done
         self.total = self.total if total is None else total
         self.what = self.what if what is None else what
-        self._show()
+        self._display.show(self)
 
     def say(self, text: str) -> None:
         """Print a line beside the progress."""
         self._display.say(text)
-
-    def _show(self) -> None:
-        self._display.show(self.what, self.done, self.total, self._unit)
 
 
 class ProgressLines:
@@ -78,29 +74,28 @@ class ProgressLines:
     def __init__(self, clock: Clock, stream: TextIO) -> None:
         self._clock, self._stream = clock, stream
         self._said = self._begun = clock.monotonic()
-        self._what, self._first = "", 0.0
+        self._first = 0.0
 
-    def show(self, what: str, done: float, total: float | None, unit: str) -> None:
-        """Write a line if one is due."""
+    def show(self, shown: CommandProgress, *, anew: bool = False) -> None:
+        """Write a line if one is due. What was done before a part began took none of its time."""
         now = self._clock.monotonic()
-        if total is not None and (what.split(maxsplit=1)[:1] != self._what.split(maxsplit=1)[:1]):
-            # What was done before this run, or before this part began, took none of its time.
-            self._what, self._begun, self._first = what, now, done
+        if anew:
+            self._begun, self._first = now, shown.done
         if now - self._said < INTERVAL:
             return
         self._said = now
-        self._stream.write(f"{self._line(what, done, total, unit, now)}\n")
-        self._stream.flush()
+        self.say(self._line(shown, now))
 
     def say(self, text: str) -> None:
         """Write a line."""
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
-    def _line(self, what: str, done: float, total: float | None, unit: str, now: float) -> str:
+    def _line(self, shown: CommandProgress, now: float) -> str:
+        what, done, total = shown.what, shown.done, shown.total
         if not total:
             return f"{what}: {_duration(now - self._begun)} so far"
-        said = f"{what}: {100 * done / total:.0f}%, {done:.0f} of {total:.0f} {unit}".rstrip()
+        said = f"{what}: {100 * done / total:.0f}%, {done:.0f} of {total:.0f} {shown.unit}".rstrip()
         if done <= self._first:
             return said
         left = (total - done) * (now - self._begun) / (done - self._first)
@@ -114,10 +109,18 @@ class _ProgressBar:
         self._bar = bar
         self._task = bar.add_task("", total=None, counted="")
 
-    def show(self, what: str, done: float, total: float | None, unit: str) -> None:
-        counted = f"{done:.0f} of {total:.0f} {unit}" if total is not None else ""
+    def show(self, shown: CommandProgress, *, anew: bool = False) -> None:
+        if anew:
+            self._bar.reset(self._task)
+        counted = ""
+        if shown.total is not None:
+            counted = f"{shown.done:.0f} of {shown.total:.0f} {shown.unit}".rstrip()
         self._bar.update(
-            self._task, description=what, completed=done, total=total, counted=counted.rstrip()
+            self._task,
+            description=shown.what,
+            completed=shown.done,
+            total=shown.total,
+            counted=counted,
         )
 
     def say(self, text: str) -> None:

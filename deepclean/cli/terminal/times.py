@@ -48,7 +48,7 @@ def whole_span(start: str, end: str, now: Callable[[], int] = gps_now) -> Span:
     try:
         first = _whole_second(given, start, now)
         if end.startswith("+"):
-            return Span(first, first + seconds_of("--end", end[1:]) * NS)
+            return Span(first, first + _seconds(end[1:]) * NS)
         return Span(first, _whole_second(given, end, now))
     except ValueError as error:
         raise InputError(f"{given}: {error}") from error
@@ -80,10 +80,17 @@ def seconds_of(option: str, text: str) -> int:
     Raises:
         InputError: the text is no duration of whole seconds.
     """
+    try:
+        return _seconds(text)
+    except ValueError as error:
+        raise InputError(f"{option} {text}: {error}") from error
+
+
+def _seconds(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip())
     seconds = float(found[1]) * _UNITS.get(found[2], 0) if found else 0.0
     if seconds < 1 or seconds % 1:
-        raise InputError(f"{option} {text}: must be whole seconds, as 90s, 30m, 2h or 1d")
+        raise ValueError(f"must be whole seconds, as 90s, 30m, 2h or 1d, not {text!r}")
     return int(seconds)
 
 
@@ -117,7 +124,7 @@ def _instant(text: str, now: Callable[[], int]) -> int:
     if re.fullmatch(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?", text):
         return seconds_to_ns(text)
     if found := re.fullmatch(r"now\s*(?:([-+])\s*(.+))?", text):
-        moved = seconds_of(text, found[2]) if found[1] else 0
+        moved = _seconds(found[2]) if found[1] else 0
         return (now() // NS + (-moved if found[1] == "-" else moved)) * NS
     # A date names its year, or a day. gwpy's parser takes almost any text for a date: "x" is the
     # tenth month.

@@ -71,7 +71,7 @@ def version_list(listed: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table()
-    for column in ("coupling", "version", "pointer", "network", "parent", "trained on (GPS)"):
+    for column in ("coupling", "version", "pointer", "network", "parent", "trained from (GPS)"):
         table.add_column(column)
     table.add_column("ASD ratio", justify="right")
     for one in listed:
@@ -100,9 +100,18 @@ def cells(row: dict[str, Any] | None, coupling: dict[str, Any]) -> list[str]:
         pointer,
         str(row["architecture"].get("name", "")),
         "-" if row["parent_version"] is None else str(row["parent_version"]),
-        spans(row["training"]),
+        began(row["training"]),
         "-" if ratio is None else f"{ratio:.4f}",
     ]
+
+
+def began(training: Any) -> str:
+    """Return when a model's training data begin, in GPS and as a day, and their length."""
+    if not training:
+        return "-"
+    first = min(start for start, _ in training)
+    seconds = sum(end - start for start, end in training) // NS
+    return f"{format_gps(first)} ({utc(first // NS)[:10]}), {seconds} s"
 
 
 def spans(training: Any) -> str:

@@ -76,6 +76,17 @@ class CleanedFrames:
         }
         self.span = max(self._frames.spans(), key=lambda span: span.duration)
 
+    def within(self, span: Span) -> Span:
+        """Return the part of a span between its first cleaned frame and its last.
+
+        Raises:
+            InputError: there is none.
+        """
+        parts = [part for each in self._frames.spans() if (part := each.overlap(span))]
+        if not parts:
+            raise InputError(f"no cleaned frame of {span}")
+        return Span(parts[0].start, parts[-1].end)
+
     def measure(
         self,
         span: Span,
@@ -92,10 +103,8 @@ class CleanedFrames:
             progress: told the seconds that are done with each stretch.
 
         Raises:
-            InputError: a channel or the raw strain is not there, or none of the span is.
+            InputError: a channel or the raw strain is not there, or nothing that is finite.
         """
-        if not any(each.overlap(span) for each in self._frames.spans()):
-            raise InputError(f"no cleaned frame of {span}")
         raw = None if self._has_subtracted else self._raw()
         if raw is not None:
             raw.require([self.strain])

@@ -90,8 +90,7 @@ def plot(
     if settings is not None and not paths:
         paths = [settings.output.archive.directory or settings.output.directory]
     frames = CleanedFrames(paths, lambda: opened()[0])
-    span = asked or frames.span
-    span = Span(span.start // NS * NS, span.end // NS * NS)
+    span = frames.within(asked) if asked else frames.span
     request = _request(settings, bands)
     with interruptible(begins_anew), progress("plot", span.duration / NS, "s") as show:
         found = frames.measure(span, request, lambda: opened()[1], show.advance)

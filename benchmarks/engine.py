@@ -51,13 +51,14 @@ from deepclean.core.gate.monitor import GateMonitor
 from deepclean.core.products import render
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.sink import FrameSink
 from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_models
 from deepclean.models.model import Model
 from deepclean.run import cleaner
-from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
+from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.simulate import Simulator, with_dummies
 
 CASES = {

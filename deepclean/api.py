@@ -25,8 +25,8 @@ from deepclean.core.products import State, render
 from deepclean.core.time import NS, Span
 from deepclean.errors import DeepCleanError, InputError
 from deepclean.io.datafind import RemoteData, from_gwpy
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.source import HistorySource
-from deepclean.run.cleaner import channels_of
 from deepclean.train import TrainingData, TrainingResult, run_training
 from deepclean.validate.criteria import limits
 from deepclean.validate.run import ValidationRequest

@@ -27,13 +27,12 @@ from deepclean.cli import (
 )
 from deepclean.cli.operate import control, reload
 from deepclean.cli.options import print_fault
-from deepclean.cli.products import segments, summary
+from deepclean.cli.products import plot, segments, summary
 from deepclean.errors import DeepCleanError, InvalidError, UnavailableError, passes
 
 app = typer.Typer(
     name="deepclean",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -64,6 +63,7 @@ app.command("status")(status.status)
 app.command("control")(control.control)
 app.command("reload")(reload.reload)
 app.command("inspect")(inspect.inspect)
+app.command("plot")(plot.plot)
 app.command("segments")(segments.segments)
 app.command("summary")(summary.summary)
 app.command("replay")(replay.replay)
@@ -89,7 +89,7 @@ def main() -> None:
     """
     status = 0
     try:
-        app()
+        app(prog_name="deepclean")
     except DeepCleanError as error:
         status = print_fault(error)
     except OSError as error:  # of a call that nobody was prepared for; its number tells which kind

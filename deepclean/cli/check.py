@@ -51,7 +51,7 @@ def _shown(finding: SiteFinding, width: int) -> str:
     lead = f"{finding.grade.value:8}"
     indent = " " * len(lead)
     said = [f"{finding.subject}: {finding.found}"]
-    said += [f"-> {finding.remedy}"] * bool(finding.remedy)
+    said += [f"-> {options.with_file(finding.remedy)}"] * bool(finding.remedy)
     return "\n".join(
         textwrap.fill(
             text,

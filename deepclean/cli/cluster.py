@@ -19,6 +19,7 @@ from deepclean.cli.tune import print_study
 from deepclean.config import Config
 from deepclean.core.segments import intersection
 from deepclean.core.time import NS, Span
+from deepclean.errors import InputError
 from deepclean.remote.address import absolute, address_of
 from deepclean.system.commands import program
 from deepclean.validate.segments import query_segments, read_segments
@@ -245,12 +246,14 @@ def shards(plan: Annotated[Path, typer.Argument(help="Directory of a plan.")]) -
     first moved into the output. Exit status 0: all is finished; 1: something is missing, and a
     repetition may succeed; 2: the plan or the input cannot be used.
     """
+    directory = plan.absolute()
+    if not directory.is_dir():
+        raise InputError("no such directory of a plan", path=directory)
     from deepclean.cluster import trainings
     from deepclean.cluster.plan import CONFIG, ShardPlan
     from deepclean.cluster.verify import gather, unfinished
     from deepclean.tune import study as studies
 
-    directory = plan.absolute()
     if (directory / trainings.PLAN).exists():
         raise typer.Exit(print_trainings(directory))
     if (directory / studies.STUDY).exists():

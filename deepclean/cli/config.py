@@ -7,10 +7,10 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from deepclean.cli import options
+from deepclean.cli.terminal import completion
 from deepclean.config import Config, json_schema, load, to_yaml
 from deepclean.core.time import Span
 
@@ -28,10 +28,22 @@ _WIDTH = 110
 
 
 def show(
-    file: Annotated[Path | None, typer.Argument(help="Configuration file.", readable=False)] = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Configuration file.", readable=False, autocompletion=completion.configurations
+        ),
+    ] = None,
     option: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="The same, as for the other commands.", readable=False),
+        typer.Option(
+            "--config",
+            "-c",
+            envvar=completion.VARIABLE,
+            help="The same, as for the other commands.",
+            readable=False,
+            autocompletion=completion.configurations,
+        ),
     ] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print only the JSON schema, for editors.")
@@ -63,7 +75,7 @@ def _print_budget(config: Config) -> None:
     for table in (_couplings(computed), _resampling(config, computed), _channels(config)):
         options.print_table(table, _WIDTH)
     for line in _totals(computed):
-        console.print(line, soft_wrap=True)
+        options.say(line)
 
 
 def _couplings(budget: Budget) -> Table:
@@ -136,6 +148,8 @@ def _channels(config: Config) -> Table:
 
 def _rendered(config: Config) -> dict[str, Series]:
     """Return the channels of a frame of 1 s in which all samples are 0."""
+    import numpy as np
+
     from deepclean.core.block import Block, CleanedBlock, Estimate, Series, StrainProducts
     from deepclean.core.frame import CleanedFrame, InputFrame
     from deepclean.core.products import render

@@ -13,25 +13,17 @@ from deepclean.cli.witnesses import to_band
 from deepclean.config import load
 from deepclean.core.segments import total_seconds
 from deepclean.core.time import NS, Span
+from deepclean.core.utc import with_date
 from deepclean.errors import ConfigError, InputError, output_errors
-from deepclean.site.proposal import (
-    Proposal,
-    ProposedCoupling,
-    may_witness,
-    propose,
-    with_coupling,
-    with_only,
-    with_published,
-)
 from deepclean.site.shipped import shipped
-from deepclean.site.streams import Stream, find_streams
-from deepclean.site.text import configuration, next_steps
 from deepclean.system.atomic import publish
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from deepclean.core.bandpass import Band
+    from deepclean.site.proposal import Proposal, ProposedCoupling
+    from deepclean.site.streams import Stream
 
 _SEARCHED = 300
 """Newest seconds in which the witnesses of a band are searched."""
@@ -74,30 +66,35 @@ def init(
     channels for witnesses of other noise. What it could not find it says. Exit status 3: nothing is
     there to clean with, and no file is written.
     """
+    bands = [to_band(each) for each in band or []]
+    from deepclean.site.proposal import propose, with_coupling, with_only, with_published
+    from deepclean.site.streams import find_streams
+    from deepclean.site.text import configuration, next_steps
+
     streams = find_streams(paths)
-    options.console().print(_table(streams))
+    options.print_table(_table(streams))
     proposal = propose(streams, ifo)
     published = shipped(proposal.interferometer)
     if published is not None:
         proposal = with_published(proposal, load(published, environ={}), streams)
-    for each in band or []:
-        proposal = with_coupling(proposal, _searched(proposal, streams, to_band(each)), streams)
+    for each in bands:
+        proposal = with_coupling(proposal, _searched(proposal, streams, each), streams)
     if ask:
         kept = tuple(one for one in proposal.couplings if typer.confirm(f"Clean {_said(one)}?"))
         proposal = with_only(proposal, kept, streams)
     for note in proposal.notes:
-        print(f"note: {note}")
+        options.say(f"note: {note}")
     if not proposal.enabled:
-        print(
+        options.say(
             "no coupling has its witnesses here: nothing is written. Name the bands to clean with "
             "--band LOW-HIGH, and the directories of the witnesses"
         )
         raise typer.Exit(3)
     file = output or Path(f"{proposal.interferometer}.yaml")
     _write(file, configuration(proposal, file), force)
-    print(f"{file}: {proposal.channel} at {proposal.rate} Hz")
+    options.say(f"{file}: {proposal.channel} at {proposal.rate} Hz")
     for one in proposal.couplings:
-        print(f"  {_said(one)}{f'; not enabled: {one.why_off}' if one.why_off else ''}")
+        options.say(f"  {_said(one)}{f'; not enabled: {one.why_off}' if one.why_off else ''}")
     print("what comes next:")
     for line in next_steps(proposal, file, _TRAINED):
         print(f"  {line}")
@@ -116,6 +113,7 @@ def _searched(proposal: Proposal, streams: list[Stream], band: Band) -> Proposed
     """Return the witnesses that together explain most of a band's noise in the newest data."""
     from deepclean.io.catalogue import Directory
     from deepclean.io.history import History
+    from deepclean.site.proposal import ProposedCoupling, may_witness
     from deepclean.witnesses.coherence import rank
     from deepclean.witnesses.joint import choose
     from deepclean.witnesses.spectra import Candidate, SearchStretch
@@ -152,11 +150,11 @@ def _table(streams: list[Stream]) -> Table:
 
     table = Table(title="Files that are there", title_justify="left")
     table.add_column("files", overflow="fold")
-    for column in ("number", "seconds", "last GPS", "channels"):
+    for column in ("number", "seconds", "until GPS", "channels"):
         table.add_column(column, justify="right")
     for each in streams:
         held = "unreadable" if each.fault else str(len(each.rates))
-        last = str(each.spans[-1].end // NS)
+        last = with_date(each.spans[-1].end)
         table.add_row(each.name, str(each.files), str(total_seconds(each.spans)), last, held)
     return table
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import shlex
+from collections.abc import Iterator, Sequence
 from math import degrees
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from deepclean.cli.options import console
+from deepclean.cli import options
+from deepclean.cli.terminal import completion
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.time import NS
+from deepclean.core.utc import utc
 from deepclean.errors import InputError
 from deepclean.io.frhistory import history
+
+_FEW = 4
+"""Files that are named one by one in the command that draws them."""
 
 
 def inspect(
@@ -27,19 +34,34 @@ def inspect(
 
     Bits that are not set are named. Green is fully cleaned, yellow partly cleaned, red not valid.
     """
-    screen = console()
+    screen = options.console()
     made: dict[str, str] = {}
     for path in frames:
         record = history(path)
         if record != made and not as_json:
             made = record
             for name, text in record.items():
-                screen.print(f"{name}: {text}", style="dim", soft_wrap=True)
+                _put(screen, f"{name}: {text}", "dim")
         for second in _seconds(path):
             if as_json:
                 print(json.dumps(second | {"file": path.name, "made": record}))
             else:
                 _show(screen, second)
+    if not as_json:
+        print(f"pictures: {_plot(frames)}")
+
+
+def _plot(frames: Sequence[Path]) -> str:
+    """Return the command that draws the frames."""
+    from deepclean.io import gwf
+
+    words = [str(path) for path in frames]
+    if len(frames) > _FEW and len({path.parent for path in frames}) == 1:
+        words = [str(frames[0].parent)]
+    # The raw strain must come from somewhere, if the frames do not say what was subtracted.
+    known = any(name.endswith("_SUBTRACTED") for name in gwf.channels(frames[0]))
+    needed = [] if known or completion.VARIABLE in os.environ else ["-c", "CONFIG"]
+    return shlex.join(["deepclean", "plot", *words, *needed])
 
 
 def _seconds(path: Path) -> Iterator[dict[str, Any]]:
@@ -102,4 +124,9 @@ def _show(screen: Any, second: dict[str, Any]) -> None:
     if "OUTPUT_VALID" in missing:
         style = "red"
     lacking = f"  not {', '.join(missing)}" if missing else ""
-    screen.print(f"{second['gps']}  {listed}{lacking}", style=style, soft_wrap=True)
+    _put(screen, f"{second['gps']} {utc(second['gps'])}  {listed}{lacking}", style)
+
+
+def _put(screen: Any, line: str, style: str) -> None:
+    """Print a line, folded to the width of the terminal."""
+    screen.print(options.folded(line), style=style, soft_wrap=True, markup=False)

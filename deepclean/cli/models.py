@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -51,7 +52,11 @@ def list_versions(
         print(json.dumps(listed, indent=2))
     else:
         options.print_table(tables.version_list(listed), tables.WIDTH)
-    if any(tables.is_damaged(one) for one in listed):
+    damaged = [str(one["coupling"]) for one in listed if tables.is_damaged(one)]
+    if damaged and not as_json:
+        for name in damaged:
+            print(f"damaged: deepclean models verify -c {quote(str(config))} {quote(name)}")
+    if damaged:
         raise typer.Exit(1)
 
 
@@ -84,7 +89,7 @@ def show(
         table.add_row(name, tables.plain(value))
     console = options.console(tables.WIDTH)
     console.print(f"{directory / str(number)}", style="bold", soft_wrap=True)
-    console.print(table)
+    options.print_lines(table, tables.WIDTH)
     if made:
         options.print_table(tables.history(made), tables.WIDTH)
 
@@ -132,11 +137,10 @@ def diff(
         table.add_row(name, *("-" if figure is None else f"{figure:.6g}" for figure in figures))
     for name, values in found.fields.items():
         table.add_row(name, *(tables.short(value) for value in values))
-    console = options.console(tables.WIDTH)
     options.print_table(table, tables.WIDTH)
     weights = "of other shapes" if found.weights is None else f"{found.weights:.3g} of their norm"
     output = "not comparable" if found.output is None else f"{found.output:.3g} of its rms"
-    console.print(f"difference of the weights: {weights}; of the golden output: {output}")
+    options.say(f"difference of the weights: {weights}; of the golden output: {output}")
 
 
 @app.command("verify")
@@ -177,6 +181,6 @@ def verify(
             good = not result["faults"]
             console.print("good" if good else "BAD", style="green" if good else "red")
             for fault in result["faults"]:
-                console.print(f"  {fault}", soft_wrap=True, markup=False)
+                options.say(f"  {fault}")
     if any(result["faults"] for result in results):
         raise typer.Exit(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from deepclean.cli import models_options as stored
 from deepclean.cli import options
 from deepclean.cli.models_options import AnyCoupling, CouplingArgument, VersionArgument, WhyOption
+from deepclean.cli.models_tables import manifest_of
 from deepclean.config import Config, load
 from deepclean.errors import ConfigError, ModelError
 from deepclean.models.manifest import MANIFEST
@@ -30,13 +32,15 @@ def publish(
     force.
     """
     settings = load(config, override or ())
+    if not (directory / MANIFEST).exists() and (directory / "model.pt").exists():
+        command = (
+            f"deepclean models import -c {quote(str(config))} {quote(str(directory))} COUPLING"
+        )
+        raise ModelError(f"a training directory of deepcleanv2: use `{command}`", path=directory)
+    manifest_of(directory)  # raises where there is no model at all, before torch is imported
     from deepclean.models import files as models
     from deepclean.models import store
 
-    if not (directory / MANIFEST).exists() and (directory / "model.pt").exists():
-        raise ModelError(
-            "a training directory of deepcleanv2: use `deepclean models import`", path=directory
-        )
     _, manifest, _ = models.read(directory)
     if manifest.interferometer != settings.interferometer:
         raise ModelError(
@@ -72,12 +76,14 @@ def import_(
     """
     settings = load(config, override or ())
     stored.directory(settings, coupling)
+    if (directory / MANIFEST).exists():
+        command = f"deepclean models publish -c {quote(str(config))} {quote(str(directory))}"
+        raise ModelError(
+            f"a directory of our format: use `{command}`",
+            path=directory,
+        )
     from deepclean.models import import_v2, store
 
-    if (directory / MANIFEST).exists():
-        raise ModelError(
-            "a directory of our format: use `deepclean models publish`", path=directory
-        )
     content, manifest = import_v2.read(
         directory, settings.interferometer, coupling, settings.strain.rate, rate
     )
@@ -101,9 +107,10 @@ def promote(
     """
     settings = load(config, override or ())
     directory = stored.directory(settings, coupling)
+    number = stored.number(directory, version)
     from deepclean.models import store
 
-    number, check = stored.number(directory, version), stored.fits(settings, coupling)
+    check = stored.fits(settings, coupling)
     pointer = "canary" if canary else "production"
     change = store.set_canary if canary else store.promote
     before = change(directory, number, check, why)
@@ -227,11 +234,11 @@ def _print_transfer(coupling: str, what: str, address: str, done: Transfer) -> N
 
 def _published(file: Path, config: Config, coupling: str, path: Path) -> None:
     """Print the new version, and how it is put in force or why it cannot be."""
-    print(f"{coupling}: version {path.name} is {path}")
+    options.say(f"{coupling}: version {path.name} is {path}")
     try:
         stored.fits(config, coupling)(path)
     except ModelError as error:
-        print(f"this version cannot be put in force with this configuration: {error}")
+        options.say(f"this version cannot be put in force with this configuration: {error}")
     else:
-        command = f"deepclean models promote -c {file} {coupling} {path.name}"
+        command = f"deepclean models promote -c {quote(str(file))} {quote(coupling)} {path.name}"
         print(f"not in force; `{command}` does that")

@@ -8,16 +8,27 @@ from typing import Annotated
 
 import typer
 
+from deepclean.cli.terminal import completion
 from deepclean.config import Config
 from deepclean.errors import ConfigError, ModelError, hint
 from deepclean.models import versions
 
-CouplingArgument = Annotated[str, typer.Argument(help="Name of the coupling.")]
+CouplingArgument = Annotated[
+    str, typer.Argument(help="Name of the coupling.", autocompletion=completion.couplings)
+]
 AnyCoupling = Annotated[
-    str | None, typer.Argument(help="Name of the coupling; default: all couplings.")
+    str | None,
+    typer.Argument(
+        help="Name of the coupling; default: all couplings.", autocompletion=completion.couplings
+    ),
 ]
 VersionArgument = Annotated[
-    str, typer.Argument(metavar="VERSION", help="A number, `production` or `canary`.")
+    str,
+    typer.Argument(
+        metavar="VERSION",
+        help="A number, `production` or `canary`.",
+        autocompletion=completion.model_versions,
+    ),
 ]
 WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="Reason for the log.")]
 

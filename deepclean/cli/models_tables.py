@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepclean.core.time import format_gps
+from deepclean.core.time import NS, format_gps
+from deepclean.core.utc import utc
 from deepclean.errors import ModelError
 from deepclean.models import permissions, rejections, versions
 from deepclean.models.log import Change
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 WIDTH = 110
 """Columns of the terminal that the tables need. A narrower terminal wraps them."""
 
-DAMAGED = ("DAMAGED", "", "see deepclean models verify", "")
+DAMAGED = ("DAMAGED", "", "see below", "")
 """The cells after the name of a damaged version or pointer."""
 
 
@@ -70,7 +71,7 @@ def version_list(listed: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table()
-    for column in ("coupling", "version", "pointer", "network", "parent", "trained on (GPS)"):
+    for column in ("coupling", "version", "pointer", "network", "parent", "trained from (GPS)"):
         table.add_column(column)
     table.add_column("ASD ratio", justify="right")
     for one in listed:
@@ -99,9 +100,18 @@ def cells(row: dict[str, Any] | None, coupling: dict[str, Any]) -> list[str]:
         pointer,
         str(row["architecture"].get("name", "")),
         "-" if row["parent_version"] is None else str(row["parent_version"]),
-        spans(row["training"]),
+        began(row["training"]),
         "-" if ratio is None else f"{ratio:.4f}",
     ]
+
+
+def began(training: Any) -> str:
+    """Return when a model's training data begin, in GPS and as a day, and their length."""
+    if not training:
+        return "-"
+    first = min(start for start, _ in training)
+    seconds = sum(end - start for start, end in training) // NS
+    return f"{format_gps(first)} ({utc(first // NS)[:10]}), {seconds} s"
 
 
 def spans(training: Any) -> str:
@@ -109,8 +119,8 @@ def spans(training: Any) -> str:
     if not training:
         return "-"
     first, last = min(start for start, _ in training), max(end for _, end in training)
-    seconds = sum(end - start for start, end in training) // 10**9
-    return f"{format_gps(first)} to {format_gps(last)} ({seconds} s)"
+    seconds = sum(end - start for start, end in training) // NS
+    return f"{format_gps(first)} to {format_gps(last)} ({seconds} s), {utc(first // NS)} UTC"
 
 
 def lines(

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import sys
+import textwrap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deepclean.cli.terminal import completion, resume
 from deepclean.config import Config, load
-from deepclean.core.time import NS, Span, seconds_to_ns
+from deepclean.core.time import Span
 from deepclean.errors import ConfigError, DeepCleanError, InputError, UnavailableError
 from deepclean.remote.address import address_of
 from deepclean.system import logs
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
     from rich.table import Table
 
     from deepclean.io.history import History
     from deepclean.io.source import HistorySource
 
-_LAST = 4_000_000_000
-"""GPS seconds from which on a time is taken for a mistake, as milliseconds are: the year 2106."""
-
 # Not `readable`, typer's own check: its message is a box of five lines.
 ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="Configuration file.", readable=False)
+    Path,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar=completion.VARIABLE,
+        help="Configuration file.",
+        readable=False,
+        autocompletion=completion.configurations,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -38,10 +47,6 @@ SetOption = Annotated[
         metavar="KEY=VALUE",
         help="Override a key of the configuration, as engine.hop=0.25. May be repeated.",
     ),
-]
-StartOption = Annotated[str, typer.Option(metavar="GPS", help="Start of the span, GPS seconds.")]
-EndOption = Annotated[
-    str, typer.Option(metavar="GPS", help="End of the span, GPS seconds, exclusive.")
 ]
 StrainPaths = Annotated[
     list[Path] | None,
@@ -93,44 +98,55 @@ def limit_threads(config: Config) -> None:
     torch.set_num_threads(config.runtime.threads)
 
 
-def whole_span(start: str, end: str) -> Span:
-    """Return the span between two instants of whole GPS seconds.
-
-    Raises:
-        InputError: an instant is not a whole second, or the end is not after the start.
-    """
-    given = f"--start {start} --end {end}"
-    try:
-        return Span(_whole_second(given, start), _whole_second(given, end))
-    except ValueError as error:
-        raise InputError(f"{given}: {error}") from error
-
-
-def whole_second(option: str, text: str) -> int:
-    """Return an instant of whole GPS seconds, in nanoseconds.
-
-    Raises:
-        InputError: the text is no such instant.
-    """
-    try:
-        return _whole_second(f"{option} {text}", text)
-    except ValueError as error:
-        raise InputError(f"{option} {text}: {error}") from error
-
-
-def _whole_second(given: str, text: str) -> int:
-    instant = seconds_to_ns(text)
-    if instant % NS:
-        raise InputError(f"{given}: must be whole GPS seconds")
-    if not 0 <= instant < _LAST * NS:
-        raise InputError(f"{given}: no plausible GPS time; GPS seconds have up to ten digits")
-    return instant
-
-
 def print_fault(error: DeepCleanError, where: str = "") -> int:
     """Print a reported fault on standard error, one line each; return the exit status."""
-    logs.complain("\n".join(f"{where}{line}" for line in str(error).splitlines()))
+    logs.complain("\n".join(f"{where}{line}" for line in with_file(str(error)).splitlines()))
     return 1 if isinstance(error, UnavailableError) else 2
+
+
+def with_file(text: str) -> str:
+    """Return a remedy with the configuration file that this command was given.
+
+    Whoever finds a fault does not know the file. With it the remedy runs as it is printed.
+    """
+    named = resume.configuration()
+    return text if named is None else text.replace("-c CONFIG", f"-c {shlex.quote(named)}")
+
+
+def width() -> int | None:
+    """Return the columns of the terminal, or those that COLUMNS states; None where there are none.
+
+    In a file or a pipe nothing is folded, so that programs find whole lines there.
+    """
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        return shutil.get_terminal_size().columns
+    return None
+
+
+def say(text: str, indent: str = "  ") -> None:
+    """Print lines, folded to the width of the terminal.
+
+    Args:
+        text: the lines.
+        indent: what the rest of a folded line begins with.
+    """
+    for line in text.splitlines():
+        print(folded(line, indent))
+
+
+def folded(line: str, indent: str = "  ") -> str:
+    """Return a line folded to the width of the terminal, the rest of it indented."""
+    columns = width()
+    if columns is None or len(line) <= columns:
+        return line
+    lead = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(
+        line.lstrip(),
+        max(columns, 20),
+        initial_indent=lead,
+        subsequent_indent=lead + indent,
+        break_on_hyphens=False,
+    )
 
 
 def console(least: int = 0) -> Console:
@@ -142,7 +158,7 @@ def console(least: int = 0) -> Console:
     from rich.console import Console
 
     made = Console(highlight=False)
-    if not made.is_terminal:
+    if width() is None:
         made.width = max(made.width, least)
     return made
 
@@ -157,17 +173,19 @@ def print_table(table: Table, least: int = 0) -> None:
     from rich import box
 
     table.box, table.padding, table.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
+    print_lines(table, least)
+
+
+def print_lines(table: Table, least: int = 0) -> None:
+    """Print a table as it is, folded to the width of the terminal.
+
+    Args:
+        table: what is printed.
+        least: as in `console`.
+    """
     for column in table.columns:
         column.overflow = "fold"
     console(least).print(table)
-
-
-def progress_bar(*columns: Any, transient: bool = True) -> Progress:
-    """Return a progress display on standard error; it shows while it is a context."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    return Progress(*columns, console=Console(stderr=True, highlight=False), transient=transient)
 
 
 def histories(
@@ -273,8 +291,8 @@ def history_source(
         ConfigError: both files and `fetch` are given.
         InputError: there are no files.
     """
+    from deepclean.io.frame_channels import channels_of
     from deepclean.io.source import HistorySource
-    from deepclean.run.cleaner import channels_of
 
     channels = channels_of(config)
     if not fetch:

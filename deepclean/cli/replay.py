@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,9 @@ import typer
 
 from deepclean.cli import cluster, options, submission
 from deepclean.cli.cluster import ReplayInput, SubmitRequest, submit_replay
+from deepclean.cli.terminal import times
+from deepclean.cli.terminal.progress import CommandProgress, progress
+from deepclean.cli.terminal.resume import interruptible, same_command
 from deepclean.config import Config
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, Span
@@ -40,8 +43,8 @@ NOTHING_FOUND = 3
 
 def replay(
     config: options.ConfigOption,
-    start: options.StartOption,
-    end: options.EndOption,
+    start: times.StartOption,
+    end: times.EndOption,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -114,7 +117,7 @@ def replay(
     settings = options.prepare(config, override)
     directory = output or settings.output.directory
     wanted = ReplayInput(
-        settings, options.whole_span(start, end), directory, duration, strain, witnesses, fetch
+        settings, times.whole_span(start, end), directory, duration, strain, witnesses, fetch
     )
     _refuse_together(scheduler, jobs, models_of, pinned, overwrite)
     description = settings.output.description
@@ -131,10 +134,13 @@ def replay(
         raise ConfigError(
             "--plan, --plan-only, --shard, --segments, --flag and --submit go with --scheduler"
         )
-    done = _send(wanted, partial(_clean, jobs or 1, models_of, pinned, overwrite))
+    again = "begins anew" if overwrite else "goes on where this one stopped"
+    with interruptible(lambda: f"the same command {again}:\n  {same_command(wanted.span)}"):
+        done = _send(wanted, partial(_clean, jobs or 1, models_of, pinned, overwrite))
     for unread in done.faults:
         typer.echo(f"deepclean: {unread}", err=True)
-    print(summary(done.replayed, directory))
+    options.say(summary(done.replayed, directory))
+    print(times.said(wanted.span))
     statuses = [options.print_fault(why, f"not all done: {part}: ") for part, why in done.failed]
     if not statuses and done.replayed.gaps * NS == wanted.span.duration:
         options.print_fault(_nothing_found(wanted))
@@ -196,6 +202,7 @@ def _clean(
     remote: RemoteFrames | None,
 ) -> ParallelReplay:
     """Clean the span with the models in force, or with those that an option names."""
+    wanted.open_source().require()  # before anything is made, and before libraries are imported
     if jobs > 1:
         processes.prepare("deepclean.worker")
     with uncollected():
@@ -220,13 +227,14 @@ def _clean(
     config = wanted.decided(loaded)
     elsewhere = _elsewhere(remote, config, loaded, overwrite, models_of is not None)
     frames = serial.ReplayOutput(wanted.duration * NS, overwrite, elsewhere)
-    wanted.open_source().require()  # before anything is made
-    with _output_lock(wanted, shared=pinned is not None), _bar(span) as progress:
+    shared = pinned is not None
+    with _output_lock(wanted, shared=shared), _seconds(span) as show:
+        count = _count(show)
         if jobs > 1:
             return parallel.replay(
                 *(config, loaded, wanted.open_source, directory, span, jobs),
                 output=frames,
-                progress=progress,
+                progress=count,
             )
         malloc.retain()
         source = wanted.open_source()
@@ -238,7 +246,7 @@ def _clean(
             sink_of(config, loaded, directory, sweeps=pinned is None),
             span,
             output=frames,
-            progress=progress,
+            progress=count,
             updates=None if recorded is None else recorded.updates,
         )
         return parallel.ParallelReplay(done, [str(each) for each in source.faults], [])
@@ -290,17 +298,20 @@ def _refuse_together(
         raise ConfigError("--pinned is for one shard: without --scheduler, --models-of or --jobs")
 
 
-@contextmanager
-def _bar(span: Span) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar; yield the function that advances it by nanoseconds of data."""
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+def _seconds(span: Span) -> AbstractContextManager[CommandProgress]:
+    return progress("replay", span.duration // NS, "s")
 
-    seconds = TextColumn("{task.fields[done]} of {task.fields[all]} s")
-    with options.progress_bar(seconds, BarColumn(), TimeRemainingColumn(), transient=False) as bar:
-        task = bar.add_task("replay", total=span.duration, done=0, all=span.duration // NS)
 
-        def advance(done: int) -> None:
-            bar.advance(task, done)
-            bar.update(task, done=int(bar.tasks[0].completed) // NS)
+def _count(shown: CommandProgress) -> Callable[[int], None]:
+    """Return what is told the nanoseconds of data that are done, first those that were there."""
+    told = False
 
-        yield advance
+    def count(done: int) -> None:
+        nonlocal told
+        if told:
+            shown.advance(done / NS)
+        else:
+            shown.begin(shown.what, shown.total, done / NS)
+        told = True
+
+    return count

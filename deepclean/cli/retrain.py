@@ -12,6 +12,9 @@ import typer
 
 from deepclean.cli import models_options as stored
 from deepclean.cli import options
+from deepclean.cli.terminal import completion, times
+from deepclean.cli.terminal.progress import progress
+from deepclean.cli.terminal.resume import interruptible, same_command
 from deepclean.config import Config
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, DeepCleanError, InputError
@@ -30,12 +33,16 @@ def retrain(
         list[str] | None,
         typer.Option(
             help="Coupling to retrain; default: all that are enabled and have their models in the "
-            "store. May be repeated."
+            "store. May be repeated.",
+            autocompletion=completion.couplings,
         ),
     ] = None,
     end: Annotated[
         str | None,
-        typer.Option(metavar="GPS", help="Use data before this GPS second; default: now."),
+        typer.Option(
+            metavar="TIME",
+            help="Use data before this time, GPS seconds or a date in UTC; default: now.",
+        ),
     ] = None,
     strain: options.StrainPaths = None,
     witnesses: options.WitnessPaths = None,
@@ -80,12 +87,21 @@ def retrain(
     ]
     settings = options.prepare(config, [*(override or []), *given])
     names = _names(settings, coupling)
-    before = gps_now() // NS * NS if end is None else options.whole_second("--end", end)
+    before = gps_now() // NS * NS if end is None else times.whole_second("--end", end)
     options.limit_threads(settings)
     paths = _paths(settings, strain, witnesses)
     on_disk = cache(lambda: options.histories(settings, *paths))
     jobs = [_job(settings, name, before, on_disk, search) for name in names]
-    raise typer.Exit(max(_retrain(job, changes) for job in jobs))
+    with interruptible(_anew), progress("retrain", len(jobs), "couplings") as show:
+        statuses = []
+        for job in jobs:
+            show.reach(len(statuses))
+            statuses.append(_retrain(job, changes))
+    raise typer.Exit(max(statuses))
+
+
+def _anew() -> str:
+    return f"what is published stays; the same command does the rest:\n  {same_command()}"
 
 
 def _names(config: Config, asked: list[str] | None) -> list[str]:

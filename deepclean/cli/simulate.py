@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deepclean.cli import options
+from deepclean.cli.terminal import times
+from deepclean.cli.terminal.progress import CommandProgress, progress
+from deepclean.cli.terminal.resume import interruptible, same_command
 from deepclean.config import Config
-from deepclean.core.time import NS, Span, format_gps, seconds_to_ns
+from deepclean.core.time import NS, Span, seconds_to_ns
 from deepclean.errors import ConfigError
+from deepclean.io.t050017 import FrameName
 from deepclean.system.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -34,14 +39,14 @@ def _list_faults(asked: bool) -> None:
 
     table = Table(box=None, pad_edge=False)
     for title in ("KIND", "what happens", "TARGET", "SECONDS", "the daemon must"):
-        table.add_column(title, no_wrap=title == "KIND")
+        table.add_column(title)
     for name, kind in KINDS.items():
         mark = "*" if kind.live else ""
         table.add_row(f"{name}{mark}", kind.does, kind.target, str(kind.seconds), kind.must)
-    console = options.console()
-    console.print(table)
-    console.print(
-        f"\n{WORDS}\n\nTARGET and SECONDS are the defaults. For a fault of whole files TARGET is "
+    options.print_lines(table)
+    print()
+    options.say(
+        f"{WORDS}\n\nTARGET and SECONDS are the defaults. For a fault of whole files TARGET is "
         "strain, witnesses or both; for a fault of channels it may also be a name. * needs --live."
     )
     raise typer.Exit
@@ -49,8 +54,8 @@ def _list_faults(asked: bool) -> None:
 
 def simulate(
     config: options.ConfigOption,
-    start: options.StartOption,
-    end: options.EndOption,
+    start: times.StartOption,
+    end: times.EndOption,
     live: Annotated[
         bool,
         typer.Option("--live", help="Let the files appear one by one; else write all at once."),
@@ -127,7 +132,7 @@ def simulate(
     The samples depend on the seed and on GPS time alone, so two calls agree on a shared second.
     """
     settings = options.prepare(config, override)
-    span = options.whole_span(start, end)
+    span = times.whole_span(start, end)
     from deepclean.simulate.configured import site_of
     from deepclean.simulate.faults import random_faults
     from deepclean.simulate.history import write_history
@@ -165,8 +170,24 @@ def simulate(
         paths = write_history(simulator, layout, span, faults=faults)
     for one in faults:
         print(f"fault {one}", flush=True)
-    count = sum(1 for _ in paths)
-    print(f"{count} files of {format_gps(span.start)} to {format_gps(span.end)} in {layout.strain}")
+    again = "the same command writes the same samples again:"
+    with (
+        interruptible(lambda: f"{again}\n  {same_command(span)}"),
+        progress("simulate", span.duration // NS, "s") as show,
+    ):
+        count = _written(paths, span, show)
+    options.say(f"{count} files in {layout.strain}: {times.said(span)}")
+
+
+def _written(paths: Iterable[Path], span: Span, show: CommandProgress) -> int:
+    """Let all files be written; return their number."""
+    count = 0
+    for path in paths:
+        count += 1
+        name = FrameName.parse(path.name)
+        if name is not None:  # a fault may give a file any name
+            show.reach(max((name.span.end - span.start) / NS, show.done))
+    return count
 
 
 def _parsed(texts: list[str], span: Span, deadline: float) -> list[Fault]:

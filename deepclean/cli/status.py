@@ -3,59 +3,123 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import degrees
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from deepclean.cli import options
-from deepclean.config import load
+from deepclean.config import Config, load
 from deepclean.core.reasons import CLEANED
-from deepclean.core.time import format_gps
+from deepclean.core.utc import with_date
+from deepclean.errors import InputError
 from deepclean.system import lock
-from deepclean.telemetry import status_file
+from deepclean.system.clock import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from deepclean.telemetry.status_file import StatusContent
+
+NOT_RUNNING = 3
+"""Exit status if no daemon of the configuration runs."""
+
+_CLEAR = "\033[H\033[2J"
+"""Moves a terminal's cursor to its upper left corner, and clears the screen (ECMA-48)."""
 
 
 def status(
     config: options.ConfigOption,
     as_json: options.JsonOption = False,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            "--watch",
+            "-w",
+            min=0.1,
+            metavar="SECONDS",
+            help="Print the state again and again, so many seconds apart, until Ctrl-C.",
+        ),
+    ] = None,
     override: options.SetOption = None,
 ) -> None:
     """Print the state of the daemon, from its status file.
 
-    There are six lines, one for each coupling, and one for each control of an operator.
+    There are some lines about the daemon, one for each coupling, and one for each control of an
+    operator. Exit status 3: no daemon runs; the state is that of the last one.
     """
     settings = load(config, override or ())
-    output = settings.output
+    if watch is not None:
+        _watch(settings, as_json, watch, SystemClock())
+    if not _print(settings, as_json):
+        raise typer.Exit(NOT_RUNNING)
+
+
+def _watch(config: Config, as_json: bool, seconds: float, clock: Clock) -> None:
+    """Print the state until Ctrl-C."""
+    while True:
+        if options.width() is not None and not as_json:
+            print(_CLEAR, end="")
+        try:
+            _print(config, as_json)
+        except InputError as error:
+            if as_json:
+                raise
+            print(error)  # a daemon may be about to start
+        clock.wait(seconds)
+
+
+def _print(config: Config, as_json: bool) -> bool:
+    """Print the state once; return whether the daemon runs."""
+    from deepclean.telemetry import status_file
+
+    output = config.output
     path = status_file.path_in(output.directory, output.description)
     kept = status_file.read(path, time.time())
-    ledger = kept.ledger
+    running = lock.holder(lock.path_in(output.directory, output.description)) is not None
     if as_json:
-        facts = {"process": kept.process, "age": kept.age, "ledger": status_file.facts(ledger)}
+        facts = {"process": kept.process, "age": kept.age, "running": running}
+        facts |= {"ledger": status_file.facts(kept.ledger)}
         facts |= {"models": dict(kept.models), "couplings": kept.couplings}
         facts |= {"controls": list(kept.controls), "waiting": dict(kept.waiting)}
-        print(json.dumps(facts))
-        return
-    running = lock.holder(lock.path_in(output.directory, output.description)) is not None
+        facts |= {"latency": kept.latency}
+        print(json.dumps(facts), flush=True)
+        return running
+    for line in _lines(config, kept, running):
+        options.say(line, "      ")
+    sys.stdout.flush()
+    return running
+
+
+def _lines(config: Config, kept: StatusContent, running: bool) -> Iterator[str]:
+    """Yield the state in words."""
+    ledger, strain = kept.ledger, kept.waiting.get("strain", 0.0)
     state = "running" if running else "not running"
-    strain = kept.waiting.get("strain", 0.0)
     if running and strain >= 5:
-        state += f", no strain for {strain:.0f} s in {settings.input.strain.directory}"
-    print(f"{settings.interferometer}: {state}, process {kept.process}, {kept.age:.0f} s ago")
+        state += f", no strain for {strain:.0f} s in {config.input.strain.directory}"
+    yield f"{config.interferometer}: {state}, process {kept.process}, {kept.age:.0f} s ago"
     ignored = f"{ledger.ignored.total()} files ignored{_listed(ledger.ignored)}"
-    print(f"in:   {ledger.frames_in} frames, the last to GPS {_gps(ledger.last_in)}; {ignored}")
+    yield f"in:   {ledger.frames_in} frames, the last to GPS {_gps(ledger.last_in)}; {ignored}"
     cleaned = ledger.written[CLEANED]
     reduced = {reason: n for reason, n in ledger.written.items() if reason != CLEANED and n}
-    print(f"out:  {cleaned} cleaned{_listed(reduced)}, the last to GPS {_gps(ledger.last_out)}")
-    print(f"lost: {ledger.lost.total()}{_listed(ledger.lost)}, {ledger.inside} inside")
-    balance = "balanced" if ledger.balanced else "NOT BALANCED"
+    yield f"out:  {cleaned} cleaned{_listed(reduced)}, the last to GPS {_gps(ledger.last_out)}"
+    if kept.latency is not None:
+        last, median, worst = (kept.latency[key] for key in ("last", "median", "worst"))
+        frames = round(kept.latency["frames"])
+        yield (
+            f"late: {last:.2f} s from the raw frame to the cleaned one; of the last {frames} "
+            f"frames the median {median:.2f} s, the worst {worst:.2f} s"
+        )
+    yield f"lost: {ledger.lost.total()}{_listed(ledger.lost)}, {ledger.inside} inside"
     models = "; ".join(f"{name} version {said}" for name, said in kept.models.items())
-    print(f"models: {models or '-'}")
+    yield f"models: {models or '-'}"
     for name, figures in kept.couplings.items():
-        print(f"{name}: {_figures(figures)}")
+        yield f"{name}: {_figures(figures)}"
     for said in kept.controls:
-        print(f"control: {said}")
-    print(f"gaps: {ledger.gaps.total()} s{_listed(ledger.gaps)}; the ledger is {balance}")
+        yield f"control: {said}"
+    balance = "balanced" if ledger.balanced else "NOT BALANCED"
+    yield f"gaps: {ledger.gaps.total()} s{_listed(ledger.gaps)}; the ledger is {balance}"
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
@@ -76,7 +140,7 @@ def _figures(figures: Mapping[str, Any]) -> str:
 
 
 def _gps(instant: int | None) -> str:
-    return "-" if instant is None else format_gps(instant)
+    return "-" if instant is None else with_date(instant)
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,24 +12,35 @@ import typer
 
 from deepclean.cli import models_options as stored
 from deepclean.cli import options, submission, train_many
+from deepclean.cli.terminal import completion, times
+from deepclean.cli.terminal.progress import progress
+from deepclean.cli.terminal.resume import begins_anew, interruptible, same_command
 from deepclean.config import Config
-from deepclean.core.time import Span
+from deepclean.core.time import Span, format_gps
 from deepclean.errors import ModelError, output_errors
 from deepclean.models import versions
 from deepclean.system.atomic import publish
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from deepclean.models.model import Model
     from deepclean.train import Progress, TrainingData, TrainingResult
+    from deepclean.train.judging.table import Row
 
 
 def train(
     context: typer.Context,
     config: options.ConfigOption,
-    start: options.StartOption,
-    end: options.EndOption,
+    start: times.StartOption,
+    end: times.EndOption,
     couplings: Annotated[
-        list[str] | None, typer.Argument(metavar="COUPLING...", help="Couplings to train.")
+        list[str] | None,
+        typer.Argument(
+            metavar="COUPLING...",
+            help="Couplings to train.",
+            autocompletion=completion.couplings,
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Train all enabled couplings.")] = False,
     jobs: Annotated[
@@ -91,14 +103,15 @@ def train(
     chosen = {"architecture": kind, "epochs": epochs, "seed": seed}
     given = [f"training.{key}={value}" for key, value in chosen.items() if value is not None]
     settings = options.prepare(config, [*(override or []), *given])
-    span = options.whole_span(start, end)
+    span = times.whole_span(start, end)
+    # Times such as `now` mean the same in the calls that this one makes, and in its plans.
+    context.params |= {"start": format_gps(span.start), "end": format_gps(span.end)}
     names = train_many.chosen(settings, couplings, every)
     scheduled = submission.scheduled(scheduler, jobs, plan, plan_only, retries, submit)
     if scheduled is not None or len(names) > 1:
-        raise typer.Exit(train_many.train_many(context, settings, names, jobs, scheduled))
+        with interruptible(lambda: _goes_on(span)):
+            raise typer.Exit(train_many.train_many(context, settings, names, jobs, scheduled))
     coupling = names[0]
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
     # What is not there is said before the libraries that train are imported, which takes seconds.
     found = None if fetch else options.histories(settings, strain, witnesses)
 
@@ -117,41 +130,41 @@ def train(
         place = directory / str(stored.number(directory, str(parent)))
         start_from = models.load(place, store=settings.models.directory)
     in_force = _in_production(settings, coupling)
-    timing = (TimeElapsedColumn(), TimeRemainingColumn())
-    columns = (TextColumn("{task.description}"), BarColumn(), *timing)
-    with options.progress_bar(*columns) as bar:
-        task = bar.add_task("reading", total=None)
+    epochs_began = False
+
+    def how() -> str:
+        return _goes_on(span) if epochs_began else begins_anew(span)
+
+    # As one of several trainings it has an outcome, and the command that called it says the rest.
+    said = interruptible(how) if outcome is None else nullcontext()
+    with said, progress("reading", unit="batches") as show:
 
         def report(epoch: Progress) -> None:
+            nonlocal epochs_began
+            what, total = f"epoch {epoch.epoch} of {epoch.epochs}", epoch.epochs * epoch.steps
+            done = epoch.epoch * epoch.steps + epoch.step % epoch.steps
+            if not epochs_began:
+                show.begin(what, total, done)
+                epochs_began = True
             if epoch.asd_ratio is not None:
-                bar.console.print(
+                show.say(
                     f"epoch {epoch.epoch:3d}  loss {epoch.loss:.4f}  ASD ratio "
                     f"{epoch.asd_ratio:.4f}"
                 )
-            bar.update(
-                task,
-                description=f"epoch {epoch.epoch} of {epoch.epochs}",
-                total=epoch.epochs * epoch.steps,
-                completed=epoch.epoch * epoch.steps + epoch.step % epoch.steps,
-            )
+            show.reach(done, total, what)
 
-        try:
-            made = run_training(
-                settings,
-                coupling,
-                data,
-                resume=resume,
-                parent=start_from,
-                production=in_force,
-                progress=report,
-            )
-        except KeyboardInterrupt:
-            if bar.tasks[task].total is not None:  # epochs have begun
-                bar.console.print("interrupted; the same command with --resume goes on from here")
-            raise
+        made = run_training(
+            settings,
+            coupling,
+            data,
+            resume=resume,
+            parent=start_from,
+            production=in_force,
+            progress=report,
+        )
     if outcome is not None:
         context.call_on_close(partial(publish, outcome, f"{made.path.absolute()}\n".encode()))
-    _show(coupling, made)
+    _show(coupling, made, span)
     if figure is not None and made.picture is not None:
         with output_errors(figure, "the picture could not be written"):
             figure.write_bytes(made.picture.read_bytes())
@@ -172,28 +185,46 @@ def _in_production(config: Config, coupling: str) -> Model | None:
         model = models.load(directory / str(number), store=store)
         model.require(config.couplings[coupling].witnesses, config.engine.rate)
     except ModelError as error:
-        print(f"{coupling}: version {number}, in production, cannot be run: {error}")
+        options.say(f"{coupling}: version {number}, in production, cannot be run: {error}")
         return None
     return model
 
 
-def _show(coupling: str, made: TrainingResult) -> None:
+def _goes_on(span: Span) -> str:
+    return f"the same command with --resume goes on from here:\n  {same_command(span, '--resume')}"
+
+
+def _show(coupling: str, made: TrainingResult, span: Span) -> None:
     """Print what a training made."""
     from deepclean.train.judging.objection import gate_in_words
-    from deepclean.train.judging.table import table
 
-    print(f"{made.path}: ASD ratio over {made.figures.get('seconds', 0):.0f} s held out")
-    print(table(made.rows))
+    options.say(f"{made.path}: ASD ratio over {made.figures.get('seconds', 0):.0f} s held out")
+    options.print_table(_table(made.rows))
+    options.say(times.said(span))
     gain = made.figures.get("network_gain_sigma")
     if gain is not None:
-        print(f"network: {gain:.1f} standard errors beyond the closed form on held-out data")
+        options.say(f"network: {gain:.1f} standard errors beyond the closed form on held-out data")
     gate = gate_in_words(made.figures)
     if gate:
-        print(f"gate: {gate}")
+        options.say(f"gate: {gate}")
     if made.picture is not None:
-        print(f"picture: {made.picture}")
+        options.say(f"picture: {made.picture}")
     for note in made.notes:
-        print(f"{coupling}: {note}")
+        options.say(f"{coupling}: {note}")
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    """Return the table of what was tried."""
+    from rich.table import Table
+
+    from deepclean.train.judging.table import HEAD
+
+    table = Table(*HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*row.cells())
+    return table
 
 
 def _put_in_force(
@@ -211,17 +242,17 @@ def _put_in_force(
     present = versions.read_pointer(directory, "production")
     why = objection(made.figures)
     if present is not None and not wanted:
-        print(f"{coupling}: production is still version {present}")
-        print(
+        options.say(f"{coupling}: production is still version {present}")
+        options.say(
             f"{coupling}: version {version} {f'could not replace it: {why}' if why else 'beats it'}"
         )
         return
     if why:
-        print(f"{coupling}: version {version} is not put in force: {why}")
+        options.say(f"{coupling}: version {version} is not put in force: {why}")
         raise typer.Exit(3)
     reason = "trained with --production" if wanted else "the first version"
     store.promote(directory, version, stored.fits(config, coupling), reason)
-    print(f"{coupling}: production is version {version}")
+    options.say(f"{coupling}: production is version {version}")
 
 
 def training_data(

@@ -13,6 +13,7 @@ from deepclean.cli import models_options as stored
 from deepclean.cli import options, submission
 from deepclean.cli.models_tables import manifest_of
 from deepclean.cli.submission import Scheduled
+from deepclean.cli.terminal.progress import progress
 from deepclean.config import Config
 from deepclean.errors import ConfigError, ModelError
 from deepclean.models import versions
@@ -79,9 +80,13 @@ def train_many(
             name: [*program(), *shared, name, "--outcome", str(files[name])] for name in names
         }
         width = max(map(len, names))
-        statuses = dict(
-            side_by_side(commands, jobs or 1, lambda name, line: print(f"{name:{width}s}  {line}"))
-        )
+        statuses: dict[str, int] = {}
+        with progress("train", len(names), "couplings") as show:
+            for name, status in side_by_side(
+                commands, jobs or 1, lambda name, line: print(f"{name:{width}s}  {line}")
+            ):
+                statuses[name] = status
+                show.advance()
         found = {name: outcome(path) for name, path in files.items()}
     words = {name: _WORDS.get(statuses[name], "killed") for name in names}
     _print_table(config, words, {n: path for n, path in found.items() if path is not None})
@@ -179,15 +184,14 @@ def _print_table(config: Config, words: Mapping[str, str], made: Mapping[str, Pa
         words: what came of it, by coupling.
         made: directory of the new version, by coupling.
     """
-    from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE)
+    table = Table()
     for heading in ("coupling", "outcome", "version", "ASD ratio", "in force"):
-        table.add_column(heading, no_wrap=heading == "coupling")
+        table.add_column(heading)
     for name, said in words.items():
         table.add_row(name, said, *_cells(config, name, made.get(name)))
-    options.console().print(table)
+    options.print_table(table)
 
 
 def _cells(config: Config, name: str, path: Path | None) -> tuple[str, str, str]:

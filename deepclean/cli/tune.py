@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +13,9 @@ import typer
 from deepclean.cli import models_options as stored
 from deepclean.cli import options, submission
 from deepclean.cli.submission import Scheduled
+from deepclean.cli.terminal import completion, times
+from deepclean.cli.terminal.progress import progress
+from deepclean.cli.terminal.resume import interruptible, same_command
 from deepclean.cli.train import training_data
 from deepclean.cluster.jobs import JobArray
 from deepclean.config import Config
@@ -32,9 +37,12 @@ _Timeout = Annotated[
 
 def tune(
     config: options.ConfigOption,
-    coupling: Annotated[str, typer.Argument(help="Coupling to search for.")],
-    start: options.StartOption,
-    end: options.EndOption,
+    coupling: Annotated[
+        str,
+        typer.Argument(help="Coupling to search for.", autocompletion=completion.couplings),
+    ],
+    start: times.StartOption,
+    end: times.EndOption,
     strain: options.StrainPaths = None,
     witnesses: options.WitnessPaths = None,
     fetch: options.FetchOption = False,
@@ -65,7 +73,7 @@ def tune(
     settings = options.prepare(config, override)
     stored.directory(settings, coupling)  # raises if there is no such coupling
     scheduled = submission.scheduled(scheduler, jobs, None, plan_only, retries, submit)
-    span = options.whole_span(start, end)
+    span = times.whole_span(start, end)
     options.limit_threads(settings)
     from deepclean.tune.study import StudyRequest, identity, library
 
@@ -87,10 +95,12 @@ def tune(
     if scheduled is not None:
         _submit(directory, scheduled, wanted, timeout)
         return
-    if (jobs or 1) == 1:
-        _work(directory, 0, wanted, timeout)
-    else:
-        _work_side_by_side(directory, jobs or 1, wanted, timeout)
+    goes_on = "the finished trials stay; the same command goes on:"
+    with interruptible(lambda: f"{goes_on}\n  {same_command(span)}"):
+        if (jobs or 1) == 1:
+            _work(directory, 0, wanted, timeout)
+        else:
+            _work_side_by_side(directory, jobs or 1, wanted, timeout)
     raise typer.Exit(print_study(place))
 
 
@@ -124,6 +134,7 @@ def print_study(place: Path) -> int:
     result = result_of(directory, _data(directory))
     page = write(result)
     print(f"{len(result.trials)} of {wanted} trials done")
+    print(times.said(directory.request.span))
     best, unseen = result.best, result.confirmation
     if best is None:
         print("no trial has a model: see the report for the reasons")
@@ -137,7 +148,7 @@ def print_study(place: Path) -> int:
             f"{unseen.as_is:.4f}; better by {unseen.sigma:.1f} standard errors"
         )
         print(f"train it with\n  {result.command}")
-    print(f"report: {page}")
+    options.say(f"report: {page}")
     return int(len(result.trials) < wanted)
 
 
@@ -176,7 +187,21 @@ def _work(directory: StudyDirectory, worker: int, wanted: int, timeout: float | 
     """Run trials in this process."""
     from deepclean.tune.worker import work
 
-    work(directory, _data(directory), worker, wanted, timeout=timeout)
+    with _trials(directory, wanted) as say:
+        work(directory, _data(directory), worker, wanted, timeout=timeout, say=say)
+
+
+@contextmanager
+def _trials(directory: StudyDirectory, wanted: int) -> Iterator[Callable[[str], None]]:
+    """Show how many trials are done; yield what prints the line of a trial."""
+    with progress("tune", wanted, "trials") as show:
+        show.begin("tune", wanted, len(directory.finished(directory.study())))
+
+        def say(text: str) -> None:
+            print(text, flush=True)
+            show.advance("trial " in text)
+
+        yield say
 
 
 def _work_side_by_side(
@@ -189,7 +214,10 @@ def _work_side_by_side(
     """
     shared = [*program(), *_worker(directory, wanted, timeout)]
     commands = {str(number): [*shared, str(number)] for number in range(1, jobs + 1)}
-    ended = dict(side_by_side(commands, jobs, lambda name, line: print(f"process {name}  {line}")))
+    with _trials(directory, wanted) as say:
+        ended = dict(
+            side_by_side(commands, jobs, lambda name, line: say(f"process {name}  {line}"))
+        )
     if all(status == 2 for status in ended.values()):
         raise ConfigError(f"{directory.path}: no process could run a trial; see above")
     if all(ended.values()):

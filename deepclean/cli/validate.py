@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,9 @@ import typer
 
 from deepclean.cli import options
 from deepclean.cli.simulate import injection
+from deepclean.cli.terminal import times
+from deepclean.cli.terminal.progress import progress
+from deepclean.cli.terminal.resume import begins_anew, interruptible
 from deepclean.config import Config, load
 from deepclean.core.segments import intersection
 from deepclean.core.time import NS, Span
@@ -23,6 +25,8 @@ from deepclean.validate.criteria import limits
 from deepclean.validate.segments import query_segments, read_segments
 
 if TYPE_CHECKING:
+    from deepclean.simulate.injection import Injection
+    from deepclean.validate.run import ValidationRequest
     from deepclean.validate.shards import ValidationRun
 
 NOT_MET = 3
@@ -31,8 +35,8 @@ NOT_MET = 3
 
 def validate(
     config: options.ConfigOption,
-    start: options.StartOption,
-    end: options.EndOption,
+    start: times.StartOption,
+    end: times.EndOption,
     out: Annotated[
         Path | None,
         typer.Option(help="Directory of the report, also at an address such as s3://bucket/place."),
@@ -98,9 +102,11 @@ def validate(
     cannot be written.
     """
     settings = options.prepare(config, override)
-    span = options.whole_span(start, end)
+    span = times.whole_span(start, end)
     if out is None and against is None:
         raise ConfigError("no output: give --out DIR for a report, or --against DIR for the parity")
+    judged, signals = limits(criteria or []), _signals(inject or [], span)
+    counting, flagged = _counting(span, segments, flag)
     from deepclean.models.loading import load_models
     from deepclean.run.lookahead import decided
     from deepclean.validate.shards import ValidationRun
@@ -113,7 +119,8 @@ def validate(
             if against is not None:
                 raise ConfigError(
                     "couplings: wait is auto: name what that run decided, as --set "
-                    "couplings.NAME.wait=0 (`deepclean inspect` prints it with the frames' history)"
+                    "couplings.NAME.wait=0 (`deepclean inspect FRAME` prints it with the frames' "
+                    "history)"
                 )
             of = decided(of, load_models(of), opened(), span)
         return ValidationRun(name, of, opened)
@@ -126,31 +133,35 @@ def validate(
     other = _other(config, override, settings, compare, compare_config)
     if other is not None:
         runs.append(run_of(*other))
-    raise typer.Exit(_report(runs, span, out, segments, flag, jobs, criteria or [], inject or []))
+    from deepclean.validate.run import ValidationRequest
+
+    request = ValidationRequest(span, counting, tuple(signals), judged, flagged)
+    raise typer.Exit(_report(runs, request, out, jobs))
 
 
-def _report(
-    runs: Sequence[ValidationRun],
-    span: Span,
-    out: Path,
-    segments: Path | None,
-    flag: str | None,
-    jobs: int,
-    criteria: Sequence[str],
-    inject: Sequence[str],
-) -> int:
-    """Write the report; return the exit status."""
-    from deepclean.validate.report import write
-    from deepclean.validate.run import ValidationRequest, validate
+def _signals(texts: Sequence[str], span: Span) -> list[Injection]:
+    """Return the binaries that the option names.
 
-    signals = {text: injection(text) for text in inject}
+    Raises:
+        ConfigError: one is malformed, or does not merge in the span.
+    """
+    signals = {text: injection(text) for text in texts}
     late = [text for text, s in signals.items() if not span.start <= s.coalescence < span.end]
     if late:
         raise ConfigError([f"--inject {text}: does not merge in the span" for text in late])
-    counting, name = _counting(span, segments, flag)
-    request = ValidationRequest(span, counting, tuple(signals.values()), limits(criteria), name)
-    with _bar() as show:
-        validated = validate(runs, request, jobs, show)
+    return list(signals.values())
+
+
+def _report(runs: Sequence[ValidationRun], request: ValidationRequest, out: Path, jobs: int) -> int:
+    """Write the report; return the exit status."""
+    from deepclean.validate.report import write
+    from deepclean.validate.run import validate
+
+    with (
+        interruptible(lambda: begins_anew(request.span)),
+        progress("validate", unit="parts") as show,
+    ):
+        validated = validate(runs, request, jobs, show.reach)
     with output_directory(out) as directory:
         page = write(validated, directory)
     for fault in validated.report["runs"][0]["unread"]:
@@ -160,8 +171,11 @@ def _report(
         limit = f">= {each['at_least']:g}" if "at_least" in each else f"<= {each['at_most']:g}"
         value = "none" if each["value"] is None else f"{each['value']:.5g}"
         of = f" ({each['of']})" if each["of"] else ""
-        print(f"{'met    ' if each['met'] else 'NOT MET'} {each['criterion']}{of} {value} {limit}")
-    print(f"{'in spec' if verdict['passed'] else 'not in spec'}: {shown(page, out)}")
+        options.say(
+            f"{'met    ' if each['met'] else 'NOT MET'} {each['criterion']}{of} {value} {limit}"
+        )
+    print(times.said(request.span))
+    options.say(f"{'in spec' if verdict['passed'] else 'not in spec'}: {shown(page, out)}")
     return 0 if verdict["passed"] else NOT_MET
 
 
@@ -169,10 +183,10 @@ def _parity(run: ValidationRun, span: Span, directory: Path, out: Path | None, j
     """Print how a live run's frames differ from their replay; return the exit status."""
     from deepclean.validate.parity import parity, write
 
-    with _bar() as show:
-        found = parity(run, span, directory, jobs, show)
+    with interruptible(lambda: begins_anew(span)), progress("compare", unit="parts") as show:
+        found = parity(run, span, directory, jobs, show.reach)
     for line in found.lines():
-        print(line)
+        options.say(line)
     if out is not None:
         with output_directory(out) as place:
             write(found, place)
@@ -183,14 +197,6 @@ def shown(page: Path, out: Path) -> str:
     """Return where a page of a report is, in words for a person."""
     address = address_of(out)
     return str(page) if address is None else f"{address}/{page.name}"
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar; yield the function that is told how many jobs of how many are done."""
-    with options.progress_bar() as bar:
-        task = bar.add_task("validate", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _other(

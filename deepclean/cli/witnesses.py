@@ -13,9 +13,14 @@ import typer
 
 from deepclean.cli import models_options as stored
 from deepclean.cli import options
+from deepclean.cli.terminal import completion
+from deepclean.cli.terminal.progress import progress
+from deepclean.cli.terminal.resume import begins_anew, interruptible
+from deepclean.cli.terminal.times import EndOption, StartOption, whole_span
 from deepclean.config import Config
 from deepclean.config.couplings import BandpassConfig
 from deepclean.config.engine import EngineConfig
+from deepclean.core.time import NS
 from deepclean.errors import ConfigError, InputError, hint
 
 if TYPE_CHECKING:
@@ -27,18 +32,28 @@ if TYPE_CHECKING:
 
 
 def witnesses(
-    start: options.StartOption,
-    end: options.EndOption,
+    start: StartOption,
+    end: EndOption,
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="Configuration file; not needed with --strain."),
+        typer.Option(
+            "--config",
+            "-c",
+            envvar=completion.VARIABLE,
+            help="Configuration file; not needed with --strain.",
+            autocompletion=completion.configurations,
+        ),
     ] = None,
     band: Annotated[
         list[str] | None,
         typer.Option(metavar="LOW-HIGH", help="Band to search, in Hz. May be repeated."),
     ] = None,
     coupling: Annotated[
-        str | None, typer.Option(help="Coupling of the configuration, for its bands.")
+        str | None,
+        typer.Option(
+            help="Coupling of the configuration, for its bands.",
+            autocompletion=completion.couplings,
+        ),
     ] = None,
     channels: Annotated[
         list[str] | None,
@@ -100,9 +115,10 @@ def witnesses(
     of the gradient, and `without`, the ASD ratio if the channel is replaced by its mean.
     """
     settings = None if config is None else options.prepare(config, override)
-    span = options.whole_span(start, end)
+    span = whole_span(start, end)
     if fft % 2:
         raise ConfigError(f"--fft {fft}: must be an even number of seconds: transforms overlap")
+    strains, aux = options.histories(settings, strain, of_witnesses)
     loaded = None if model is None else _model(settings, coupling, model)
     bands = _bands(settings, coupling, band, loaded)
     from deepclean.witnesses.coherence import rank
@@ -110,25 +126,22 @@ def witnesses(
     from deepclean.witnesses.report import WitnessReport, facts, joint_table, notes, table
     from deepclean.witnesses.spectra import SearchStretch
 
-    strains, aux = options.histories(settings, strain, of_witnesses)
     name = strain_channel or (settings.strain.channel if settings else _only_strain(strains))
     state = settings.strain.state_vector if settings else None
     stretch = SearchStretch(strains, aux, name, state, span, bands, fft)
     candidates = _candidates(aux, {name, state}, channels or [], exclude or [], times)
-    bar = options.progress_bar()
-    bar.disable = not bar.console.is_terminal
-    with bar:
+    with interruptible(lambda: begins_anew(span)), progress("coherence", unit="s") as show:
 
         def follow(title: str) -> Callable[[int], None]:
-            task = bar.add_task(title, total=span.duration)
-            return lambda instant: bar.update(task, completed=instant - span.start)
+            show.begin(title, span.duration / NS)
+            return lambda instant: show.reach((instant - span.start) / NS)
 
         ranking = rank(stretch, candidates, follow("coherence"))
         skipped = dict(stretch.skipped)
         chosen = None if joint is None else choose(stretch, ranking, joint, follow("together"))
         attribution = None
         if loaded is not None:
-            bar.add_task("model", total=None)
+            show.begin("model")
             attribution = _attribute(loaded, settings, coupling, stretch, (strains, aux), state)
     faults = list(dict.fromkeys(str(fault) for fault in (*strains.faults, *aux.faults)))
     found = WitnessReport(
@@ -141,12 +154,11 @@ def witnesses(
     if as_json:
         print(json.dumps(facts(found), indent=2))
         return
-    console = options.console(100)
     for made in [table(found, top)] + ([] if chosen is None else [joint_table(chosen)]):
-        console.print(made)
-        console.print()
+        options.print_lines(made, 100)
+        print()
     for note in notes(found):
-        console.print(note, soft_wrap=True, markup=False)
+        options.say(note)
 
 
 def _model(config: Config | None, coupling: str | None, text: str) -> Model:

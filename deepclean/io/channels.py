@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from deepclean.core.align import Piece
-from deepclean.core.block import Series
-from deepclean.core.time import NS
+from deepclean.core.block import Float64, Series
+from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, listed
 
 
@@ -44,6 +44,23 @@ class Reading:
     pieces: Mapping[str, Sequence[Piece]]
     faults: Sequence[InputError] = ()
     readable: bool = True
+
+
+def filled(pieces: Iterable[Piece], span: Span, rate: int) -> Float64:
+    """Return the samples over a span, float64, NaN where there are none.
+
+    Args:
+        pieces: of one channel; those of another rate count as gaps.
+        span: whole samples at that rate, around all pieces.
+        rate: samples per second.
+    """
+    samples = np.full(span.samples(rate), np.nan)
+    first, _ = span.indices(rate)
+    for piece in pieces:
+        if isinstance(piece, Series) and piece.rate == rate:
+            low, high = piece.span.indices(rate)
+            samples[low - first : high - first] = piece.samples
+    return samples
 
 
 def whole_rate(spacing: float) -> int:

@@ -1,10 +1,21 @@
-"""The channels that a configuration puts into its cleaned frames beside those for accounting."""
+"""The channels that a configuration wants of its input, and those that its cleaned frames hold."""
 
 from __future__ import annotations
 
 from deepclean.config import Config
 from deepclean.core.channels import noise, product_names, subtracted
 from deepclean.core.estimates import estimate_rate
+from deepclean.io.source import Channels
+
+
+def channels_of(config: Config) -> Channels:
+    """Return what a configuration wants of the input."""
+    return Channels(
+        strain=config.strain.channel,
+        rate=config.strain.rate,
+        state=config.strain.state_vector,
+        witnesses=config.witness_channels,
+    )
 
 
 def estimate_rates(config: Config) -> dict[str, int]:

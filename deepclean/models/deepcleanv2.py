@@ -180,8 +180,8 @@ def check_repeatable(network: nn.Module, channels: int, kernel: int, path: Path)
     if not float((both[:1] - alone).abs().max()) <= _REPEATED * scale:
         raise ModelError(
             "the network's output depends on what else is in the batch: it was traced in training "
-            "mode, without eval(); `deepclean models import` makes the evaluated network of it, "
-            "where it is the published one",
+            "mode, without eval(); `deepclean models import -c CONFIG DIR COUPLING` makes the "
+            "evaluated network of it, where it is the published one",
             path=path,
         )
     if not float((both - again).abs().max()) <= _REPEATED * scale:

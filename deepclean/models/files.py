@@ -123,8 +123,8 @@ def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
         permissions.check_directory(path, store)
         if script:
             raise ModelError(
-                "TorchScript does not belong in the store: `deepclean models import` it, or name "
-                "its directory as the coupling's `model`",
+                "TorchScript does not belong in the store: import it (`deepclean models import -c "
+                "CONFIG DIR COUPLING`), or name its directory as the coupling's `model`",
                 path=path,
             )
     elif script:

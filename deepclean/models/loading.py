@@ -103,10 +103,10 @@ def _require_production(config: Config) -> None:
     ]
     if len(lacking) > 1 and (store / ifo).is_dir():
         raise ModelError(
-            f"no production version of {', '.join(lacking)}: train each (`deepclean train -c "
-            f"CONFIG {lacking[0]} ...`), promote one that is there (`deepclean models promote "
-            f"-c CONFIG {lacking[0]} VERSION`), or leave the coupling out (`--set "
-            f"couplings.{lacking[0]}.enabled=false`, or in the file)",
+            f"no production version of {', '.join(lacking)}: train them (`deepclean train -c "
+            f"CONFIG {' '.join(lacking)} --start START --end END`), promote one that is there "
+            f"(`deepclean models promote -c CONFIG {lacking[0]} VERSION`), or leave the coupling "
+            f"out (`--set couplings.{lacking[0]}.enabled=false`, or in the file)",
             path=store / ifo,
         )
 

@@ -134,13 +134,14 @@ def resolve(
     if version is None and not (models / interferometer).is_dir():
         raise UnavailableError(
             f"the model store holds nothing of {interferometer}: is it mounted? Else train a "
-            f"model (`deepclean train -c CONFIG {coupling} ...`)",
+            f"model (`deepclean train -c CONFIG {coupling} --start START --end END`)",
             path=models,
         )
     if version is None:
         raise ModelError(
-            f"no {pointer} version: train one (`deepclean train -c CONFIG {coupling} ...`), or "
-            f"promote one that is there (`deepclean models promote -c CONFIG {coupling} VERSION`)",
+            f"no {pointer} version: train one (`deepclean train -c CONFIG {coupling} --start START "
+            f"--end END`), or promote one that is there (`deepclean models promote -c CONFIG "
+            f"{coupling} VERSION`)",
             path=directory,
         )
     if version not in versions(directory):

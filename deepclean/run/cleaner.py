@@ -20,7 +20,6 @@ from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
 from deepclean.io.frame_channels import estimate_rates, strain_channels
 from deepclean.io.sink import FrameSink
-from deepclean.io.source import Channels
 from deepclean.io.t050017 import FrameName
 from deepclean.models.model import Model
 from deepclean.rollout.updates import ModelIdentity, ModelUpdates
@@ -234,16 +233,6 @@ class FrameCleaner:
         others = {name: said for name, said in history.items() if not name.startswith(CONTROL)}
         if {**others, **controls} != history:
             self._sink.history = {**others, **controls}
-
-
-def channels_of(config: Config) -> Channels:
-    """Return what a configuration wants of the input."""
-    return Channels(
-        strain=config.strain.channel,
-        rate=config.strain.rate,
-        state=config.strain.state_vector,
-        witnesses=config.witness_channels,
-    )
 
 
 def sink_of(

@@ -25,6 +25,7 @@ from deepclean.core.time import NS, format_gps
 from deepclean.errors import DeviceError
 from deepclean.factory import make_engine
 from deepclean.io.archive import FrameArchive
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.live import LiveSource
 from deepclean.io.segments.daily import SegmentFiles
 from deepclean.io.sink import FrameSink
@@ -38,7 +39,7 @@ from deepclean.rollout.record import path_in as record_path
 from deepclean.rollout.remote_follower import RemoteFollower
 from deepclean.rollout.store_follower import StoreFollower
 from deepclean.rollout.updates import ModelUpdates, RecentBlocks
-from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
+from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.drain import Drain
 from deepclean.run.lookahead import decided_live
 from deepclean.run.signals import on_signals

@@ -23,10 +23,10 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import make_coupling
 from deepclean.io.catalogue import Directory
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models.model import Model
-from deepclean.run.cleaner import channels_of
 
 _log = logging.getLogger(__name__)
 

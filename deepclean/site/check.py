@@ -104,7 +104,7 @@ def _strain(config: Config, now: int) -> Iterator[SiteFinding]:
     channel, rate = config.strain.channel, config.strain.rate
     if channel not in rates:
         absent = f"no channel {listed([channel], rates)}"
-        remedy = "`deepclean init` shows what is there"
+        remedy = f"`deepclean init {config.input.strain.directory}` shows what is there"
         yield SiteFinding("strain.channel", absent, Grade.FAULT, remedy)
     elif rates[channel] != rate:
         remedy = f"set strain.rate: {rates[channel]}"
@@ -205,7 +205,8 @@ def _models(config: Config) -> Iterator[SiteFinding]:
             said = f"version {model.version} in production, {model.architecture['name']}"
             yield SiteFinding(f"couplings.{name}", said)
     for fault, names in faults.items():
-        remedy = "`deepclean train` them, or set enabled: false for those that are not wanted"
+        train = f"deepclean train -c CONFIG {' '.join(names)} --start START --end END"
+        remedy = f"train them (`{train}`), or set enabled: false for those that are not wanted"
         yield SiteFinding(f"couplings {', '.join(names)}", fault, Grade.FAULT, remedy)
 
 

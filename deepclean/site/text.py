@@ -29,7 +29,7 @@ def configuration(proposal: Proposal, file: Path) -> str:
 def _lines(proposal: Proposal, near: Path) -> Iterator[str]:
     site, stream = proposal.interferometer, proposal.stream
     span = proposal.latest
-    yield f"# {site}: written by `deepclean init` from what was there. `deepclean config FILE`"
+    yield f"# {site}: written by deepclean init from what was there. `deepclean config FILE`"
     yield "# prints every key with its value; relative directories are relative to this file."
     yield f"interferometer: {site}"
     yield ""
@@ -57,7 +57,7 @@ def _lines(proposal: Proposal, near: Path) -> Iterator[str]:
     yield "  products: [OUT_DQ, PRODUCTION, CANARY]"
     yield ""
     yield "models:"
-    yield "  directory: models  # `deepclean train` makes it"
+    yield "  directory: models  # deepclean train makes it"
     yield ""
     yield "couplings:"
     for one in proposal.couplings:

@@ -11,7 +11,7 @@ are there themselves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -103,18 +103,25 @@ class DayMeter:
         self._segments = StateSegments()
         self._versions: dict[str, list[tuple[int, int]]] = {name: [] for name in couplings}
 
-    def measure(self, day: Span, events: Sequence[Event]) -> dict[str, Any]:
+    def measure(
+        self,
+        day: Span,
+        events: Sequence[Event],
+        progress: Callable[[int], None] = lambda seconds: None,
+    ) -> dict[str, Any]:
         """Return the numbers of a day, as the JSON has them.
 
         Args:
             day: whole seconds.
             events: what the run recorded of its models.
+            progress: told the seconds of each hour that is measured.
         """
         first, last = seconds(day)
-        hours = [
-            self._hour(Span(start * NS, min(start + HOUR, last) * NS))
-            for start in range(first, last, HOUR)
-        ]
+        hours = []
+        for start in range(first, last, HOUR):
+            hour = Span(start * NS, min(start + HOUR, last) * NS)
+            hours.append(self._hour(hour))
+            progress(hour.duration // NS)
         known = self._segments.known
         absent = difference([day], known)
         return {
@@ -224,12 +231,12 @@ class DayMeter:
         for name, channel in self._version.items():
             for series in pieces[channel]:
                 self._note_versions(name, series)
-        cleaned = _filled(pieces[self._out_dq], span, self._rate)
+        cleaned = filled(pieces[self._out_dq], span, self._rate)
         if pieces[self._subtracted]:
-            raw = cleaned + _filled(pieces[self._subtracted], span, self._rate)
+            raw = cleaned + filled(pieces[self._subtracted], span, self._rate)
         elif self._source is not None:
             read = self._source.pieces([self._strain], span).pieces[self._strain]
-            raw = _filled([one for one in read if isinstance(one, Series)], span, self._rate)
+            raw = filled([one for one in read if isinstance(one, Series)], span, self._rate)
         else:
             raw = np.full(len(cleaned), np.nan)
         counts = self._counting(span, raw, cleaned)
@@ -276,17 +283,6 @@ class DayMeter:
                 ready[low:high] = True
             return counts & ready
         return counts
-
-
-def _filled(pieces: Sequence[Series], span: Span, rate: int) -> Float64:
-    """Return the samples over a span, float64, NaN where there are none."""
-    filled = np.full(span.samples(rate), np.nan)
-    first, _ = span.indices(rate)
-    for piece in pieces:
-        if piece.rate == rate:
-            low, high = piece.span.indices(rate)
-            filled[low - first : high - first] = piece.samples
-    return filled
 
 
 def _power(samples: Float64, counts: Samples, rate: int) -> Float64 | None:

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from deepclean.core.utc import utc
 from deepclean.errors import output_errors
 from deepclean.system.atomic import publish
 from deepclean.system.templates import templates
 from deepclean.validate.figures import drawing
 from deepclean.validate.json_numbers import array
-from deepclean.validate.plots import AFTER, BEFORE, utc
+from deepclean.validate.plots import AFTER, BEFORE
 
 _HERE = Path(__file__).parent
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
-def templates(folder: Path) -> Environment:
-    """Return the templates of a folder."""
+def templates(*folders: Path) -> Environment:
+    """Return the templates of some folders; the first that has a name gives it."""
     return Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader(folders),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -136,6 +136,8 @@ class StatusContent:
         controls: what operators set, in words.
         reloaded: what became of the configuration that was read again (control.reload).
         waiting: seconds for which a stream has been waited for beyond its time, by stream.
+        latency: of the last frames, in seconds: `last`, `median` and `worst`, and their number
+            `frames`; None where none was written.
     """
 
     process: int
@@ -146,6 +148,7 @@ class StatusContent:
     controls: Sequence[str] = ()
     reloaded: Mapping[str, Any] = field(default_factory=dict)
     waiting: Mapping[str, float] = field(default_factory=dict)
+    latency: Mapping[str, float] | None = None
 
 
 def read(path: Path, now: float) -> StatusContent:
@@ -172,7 +175,11 @@ def read(path: Path, now: float) -> StatusContent:
         reloaded = dict(content.get("reloaded", {}))
         waited = content.get("waiting", {}).items()
         waiting = {str(name): float(seconds) for name, seconds in waited}
-        return StatusContent(process, ledger, age, models, figures, controls, reloaded, waiting)
+        held = content.get("latency")
+        latency = None if held is None else {str(name): float(each) for name, each in held.items()}
+        return StatusContent(
+            *(process, ledger, age, models, figures, controls, reloaded, waiting, latency)
+        )
     except FileNotFoundError as error:
         raise InputError("no status file: no daemon has run here", path=path) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

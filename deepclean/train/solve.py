@@ -85,8 +85,8 @@ def solve_closed_form(task: TrainingTask, preparer: Preparer) -> list[FittedMode
     if fit.architecture is None:
         raise NoFeatureError(
             f"{task.name}: no feature of the witnesses predicts the strain beyond chance, so there "
-            "is nothing to subtract: check the witnesses with `deepclean witnesses`, or give more "
-            "data"
+            "is nothing to subtract: check the witnesses (`deepclean witnesses -c CONFIG "
+            f"--coupling {task.name} --start START --end END`), or give more data"
         )
     channels, made = len(task.site.witnesses), []
     scalers = preparer.without_unusable(scalers_of(fit))

@@ -10,7 +10,7 @@ from typing import Any
 
 from deepclean.core.channels import frame_part
 from deepclean.validate import plots
-from deepclean.validate.summary import Spectrogram
+from deepclean.validate.spectra import Spectrogram
 
 _SIZE = (9.0, 4.2)
 _LOWEST = 10.0

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from deepclean.core.utc import utc
 from deepclean.validate.json_numbers import array
-from deepclean.validate.summary import Spectrogram
+from deepclean.validate.spectra import Spectrogram
 
 BEFORE, AFTER, UNGATED, OTHER = "#c2410c", "#1d4ed8", "#0d9488", "#7c3aed"
 """Colours of raw strain, OUT_DQ, PRODUCTION and a compared run; distinct for the colour-blind."""
@@ -24,12 +25,14 @@ def draw_spectra(
     *,
     log: bool,
 ) -> None:
-    """Draw the median and the percentiles before and after, PRODUCTION dotted."""
+    """Draw the median and the percentiles before and after, PRODUCTION dotted if it is there."""
     axes = plot.gca()
     frequency = array(spectra["frequency"])
     shown = (frequency >= limits[0]) & (frequency <= (limits[1] or frequency[-1]))
     at = frequency[shown]
     for product, colour in (("RAW", BEFORE), ("PRODUCTION", UNGATED), ("OUT_DQ", AFTER)):
+        if product not in spectra:
+            continue
         low, middle, high = (array(spectra[product][p])[shown] for p in ("p5", "p50", "p95"))
         if product == "PRODUCTION":
             axes.plot(at, middle, ":", color=colour, label=product, linewidth=1.0)
@@ -42,7 +45,9 @@ def draw_spectra(
     _shade(axes, bands)
 
 
-def draw_coherence(plot: Any, run: Mapping[str, Any], coupling: Mapping[str, Any]) -> None:
+def draw_coherence(
+    plot: Any, run: Mapping[str, Any], coupling: Mapping[str, Any], product: str = "PRODUCTION"
+) -> None:
     """Draw the coherence with each witness; below it, the remaining ratio and its linear limit."""
     held = coupling["coherence"]
     frequency = array(held["frequency"])
@@ -55,15 +60,15 @@ def draw_coherence(plot: Any, run: Mapping[str, Any], coupling: Mapping[str, Any
     for place, name in reversed(list(enumerate(loud))):
         colour = f"C{place}" if place < 6 else "0.8"
         label = name.partition(":")[2] if place < 6 else None
-        before, after = (array(held["witnesses"][name][p]) for p in ("RAW", "PRODUCTION"))
+        before, after = (array(held["witnesses"][name][p]) for p in ("RAW", product))
         upper.plot(frequency, before, color=colour, linewidth=0.8, alpha=0.8)
         upper.plot(frequency, after, color=colour, linewidth=2.0, label=label)
     upper.set(ylabel="Coherence", ylim=(0, 1.02))
     _legend(upper, fontsize=7, ncols=2)
     spectra = run["spectra"]
     at = np.searchsorted(array(spectra["frequency"]), frequency)
-    ratio = array(spectra["PRODUCTION"]["p50"])[at] / array(spectra["RAW"]["p50"])[at]
-    lower.plot(frequency, ratio, color=UNGATED, linewidth=1.8, label="PRODUCTION / raw")
+    ratio = array(spectra[product]["p50"])[at] / array(spectra["RAW"]["p50"])[at]
+    lower.plot(frequency, ratio, color=UNGATED, linewidth=1.8, label=f"{product} / raw")
     label = r"linear limit, $\sqrt{1 - \mathrm{coherence}}$ of all witnesses"
     lower.plot(frequency, array(held["linear_limit"]), "--", color="0.3", label=label)
     lower.set_ylim(bottom=0)
@@ -180,7 +185,7 @@ def draw_spectrogram(plot: Any, spectrogram: Spectrogram) -> None:
     from matplotlib.colors import LogNorm
 
     starts, asd = _columns(spectrogram)
-    step = starts[1] - starts[0] if len(starts) > 1 else 8
+    step = starts[1] - starts[0] if len(starts) > 1 else spectrogram.step
     edges, label = _since([*starts, starts[-1] + step], int(starts[0]))
     half = (spectrogram.frequencies[1] - spectrogram.frequencies[0]) / 2
     frequencies = np.append(spectrogram.frequencies - half, spectrogram.frequencies[-1] + half)
@@ -202,8 +207,8 @@ def draw_spectrogram(plot: Any, spectrogram: Spectrogram) -> None:
 
 def _columns(spectrogram: Spectrogram) -> tuple[Any, Any]:
     """Return starts and spectra on at most 800 equidistant columns, NaN where there are none."""
-    starts = spectrogram.starts
-    every = 8 * max(1, -(-(int(starts[-1] - starts[0]) // 8 + 1) // 800))
+    starts, step = spectrogram.starts, spectrogram.step
+    every = step * max(1, -(-(int(starts[-1] - starts[0]) // step + 1) // 800))
     places = (starts - starts[0]) // every
     columns = np.full((places[-1] + 1, *spectrogram.asd.shape[1:]), np.nan)
     for place in np.unique(places):
@@ -222,16 +227,6 @@ def _shade(axes: Any, bands: Any) -> None:
     """Mark bands."""
     for low, high in bands:
         axes.axvspan(low, high, color="0.5", alpha=0.12, linewidth=0)
-
-
-def utc(second: int) -> str:
-    """Return a GPS second as a date and a time of day, a leap second as the sixtieth."""
-    from gwpy.time import from_gps
-
-    try:
-        return f"{from_gps(second):%Y-%m-%d %H:%M:%S}"
-    except ValueError:  # a datetime has no second 60
-        return f"{from_gps(second - 1):%Y-%m-%d %H:%M}:60"
 
 
 def _since(starts: Any, start: int) -> tuple[Any, str]:

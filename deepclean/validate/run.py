@@ -17,7 +17,8 @@ from deepclean.validate.json_numbers import rounded, seconds
 from deepclean.validate.shard_result import Sampling, ShardResult
 from deepclean.validate.shards import OpenRun, ValidationRun
 from deepclean.validate.signals import recover
-from deepclean.validate.summary import Spectrogram, Summary
+from deepclean.validate.spectra import Spectrogram
+from deepclean.validate.summary import Summary
 
 SCHEMA = 1
 """Version of the JSON's layout."""

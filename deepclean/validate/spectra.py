@@ -8,6 +8,7 @@ product of two witnesses is invisible to this coherence, so a network can do bet
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from deepclean.core.block import Float64
 from deepclean.core.spectra import SEGMENT, CrossSpectra
 from deepclean.core.time import NS
+from deepclean.validate.shard_result import STRETCH
 
 WIDTH = NS / SEGMENT
 """Width of a bin of the slow transform, in Hz."""
@@ -63,6 +65,23 @@ class Cells:
 
     def _mean(self, values: Float64) -> Float64:
         return np.asarray(np.add.reduceat(values, self._starts) / self._counts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spectrogram:
+    """Spectra against time, to be drawn.
+
+    Args:
+        starts: GPS seconds.
+        frequencies: Hz.
+        asd: shape `(times, 2, frequencies)`: before and after.
+        step: seconds from one to the next, at least.
+    """
+
+    starts: NDArray[np.int64]
+    frequencies: Float64
+    asd: NDArray[np.float32]
+    step: int = STRETCH
 
 
 def linear_limit(spectra: CrossSpectra, strain: int) -> Float64:

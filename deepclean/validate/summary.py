@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from deepclean.validate.measure import CLEANED, CouplingBins
 from deepclean.validate.seconds import PRODUCTS
 from deepclean.validate.shard_result import Sampling, ShardResult, add_gap
 from deepclean.validate.shards import OpenRun
-from deepclean.validate.spectra import WIDTH, WITNESSES, linear_limit
+from deepclean.validate.spectra import WIDTH, WITNESSES, Spectrogram, linear_limit
 
 PERCENTILES = (5, 50, 95)
 
@@ -267,21 +266,6 @@ class Summary:
                 for name in self._couplings
             },
         }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Spectrogram:
-    """Spectra against time, to be drawn.
-
-    Args:
-        starts: GPS seconds.
-        frequencies: Hz.
-        asd: shape `(times, 2, frequencies)`: before and after.
-    """
-
-    starts: NDArray[np.int64]
-    frequencies: Float64
-    asd: NDArray[np.float32]
 
 
 def _median(values: Float64) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepclean.core.bandpass import Band
 from deepclean.core.time import NS, Span
+from deepclean.core.utc import utc
 from deepclean.witnesses import significance
 from deepclean.witnesses.coherence import RankedChannel, Ranking
 from deepclean.witnesses.joint import Joint, JointStep
@@ -135,7 +136,7 @@ def _table(name: str, *numbers: str) -> Table:
     made = Table(box=None, pad_edge=False, padding=(0, 1))
     made.add_column(name, overflow="fold")
     for title in numbers:
-        made.add_column(title, justify="right", no_wrap=True)
+        made.add_column(title, justify="right", overflow="fold")
     return made
 
 
@@ -179,7 +180,8 @@ def notes(found: WitnessReport) -> list[str]:
     ranking = found.ranking
     bands = ", ".join(f"{low:g}-{high:g} Hz" for low, high in found.bands)
     said = [
-        f"{bands}, GPS {found.span.start // NS} to {found.span.end // NS}: "
+        f"{bands}, GPS {found.span.start // NS} to {found.span.end // NS} "
+        f"({utc(found.span.start // NS)} to {utc(found.span.end // NS)} UTC): "
         f"{ranking.transforms} transforms, {ranking.averages:.1f} independent averages",
         f"by chance: mean {1 / ranking.averages:.3f}, peak up to {found.level:.3f} "
         "(99% of unrelated channels)",

@@ -33,7 +33,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_replay_says_what_it_did(deepclean: Run, place: Path, tmp_path: Path) -> None:
     done = deepclean(place, f"{REPLAY} --output {tmp_path}").good()
     said = "2 s cleaned; 0 s were there, 0 s without strain"
-    assert done.stdout == f"2 frames written to {tmp_path}: {said}\n"
+    dates = "(2024-05-17 16:53:04 to 16:53:06 UTC)"
+    when = f"GPS {START + 2} to {START + 4} {dates}"
+    assert done.stdout.splitlines() == [f"2 frames written to {tmp_path}: {said}", when]
     again = deepclean(place, f"{REPLAY} --output {tmp_path}")
     assert again.stdout.startswith("0 frames written")
 

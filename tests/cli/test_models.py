@@ -268,7 +268,10 @@ def test_prune(run: Models, directory: Path) -> None:
         ("publish nowhere", "nowhere/manifest.json: cannot be read: No such file"),
         ("publish models/H1/60Hz/2", "is in this store already: promote it"),
         ("import nowhere 60Hz", "nowhere/config.yaml: cannot be read: No such file"),
-        ("import models/H1/60Hz/2 60Hz", "use `deepclean models publish`"),
+        (
+            "import models/H1/60Hz/2 60Hz",
+            "use `deepclean models publish -c small.yaml models/H1/60Hz/2`",
+        ),
         ("import nowhere 60Hx", "did you mean 60Hz?"),
         ("promote 60Hx 1", "did you mean 60Hz?"),
         ("promote 60Hz 9", "no version 9; there: 1, 2, 3"),
@@ -292,7 +295,9 @@ def test_a_fault_is_one_message(run: Models, directory: Path, command: str, said
 def test_publishing_what_is_for_another_site_is_refused(
     run: Models, deepclean: Run, directory: Path, tmp_path: Path, original: Path
 ) -> None:
-    assert "use `deepclean models import`" in run(f"publish {original}", status=2).stderr
+    assert (
+        "use `deepclean models import -c small.yaml " in run(f"publish {original}", status=2).stderr
+    )
     source = Path(shutil.copytree(directory / "2", tmp_path / "2"))
 
     def publish_as(**changed: Any) -> str:

@@ -135,7 +135,7 @@ def test_every_coupling_without_a_model_is_named(deepclean: Run, place: Path) ->
     assert "couplings:\n" in text
     (place / "small.yaml").write_text(text.replace("couplings:\n", f"couplings:\n{more}"))
     done = deepclean(place, REPLAY)
-    done.refused("no production version of 100Hz, 150Hz", "enabled=false", "-c CONFIG 100Hz")
+    done.refused("no production version of 100Hz, 150Hz", "enabled=false", "-c small.yaml 100Hz")
     assert not (place / "out").exists()
 
 

@@ -16,9 +16,9 @@ from deepclean.cluster.shards import bridged
 from deepclean.core.segments import difference
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
-from deepclean.run.cleaner import channels_of
 from deepclean.run.parallel import WORTH
 from tests.helpers import small_site as site
 from tests.helpers.small_site import START

@@ -29,10 +29,10 @@ from deepclean.core.engine.state import HeldGains
 from deepclean.core.time import NS, Span
 from deepclean.errors import ControlError, OutputError
 from deepclean.io import gwf
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.frhistory import history
 from deepclean.io.source import HistorySource
 from deepclean.rollout import record
-from deepclean.run.cleaner import channels_of
 from deepclean.system import jsonl
 from tests.helpers.builders import same_bits
 from tests.helpers.commands import Run

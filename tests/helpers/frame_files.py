@@ -13,9 +13,9 @@ from deepclean.config import Config
 from deepclean.core.block import Gap, Samples, Series, concatenate
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.live import LiveSource
 from deepclean.io.tail import FrameTail
-from deepclean.run.cleaner import channels_of
 from tests.helpers.small_site import FakeClock
 
 

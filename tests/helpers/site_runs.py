@@ -20,11 +20,12 @@ from deepclean.errors import DeviceError, InputError
 from deepclean.factory import make_engine
 from deepclean.io import gwf
 from deepclean.io.channels import Reading
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.source import ChannelHistory, HistorySource
 from deepclean.io.t050017 import FrameName
 from deepclean.models.loading import load_models
-from deepclean.run.cleaner import channels_of, sink_of
+from deepclean.run.cleaner import sink_of
 from deepclean.run.replay import ReplayOutput, ReplayResult, replay
 from tests.helpers.small_site import write_site
 

@@ -18,9 +18,9 @@ from deepclean.core.time import NS, Span
 from deepclean.io import gwf
 from deepclean.io.catalogue import Directory
 from deepclean.io.channels import OutputChannel
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
-from deepclean.run.cleaner import channels_of
 from tests.helpers import small_site as site
 from tests.helpers.frame_files import frames, has_strain, make, seconds, witness
 from tests.helpers.small_site import RATES, START, FakeClock

@@ -12,12 +12,12 @@ from deepclean.config import load as configured
 from deepclean.core.block import Float64, Series
 from deepclean.core.time import Span
 from deepclean.errors import ModelError
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models.deepcleanv2 import read_settings
 from deepclean.models.files import load
 from deepclean.models.loading import load_models
-from deepclean.run.cleaner import channels_of
 from deepclean.simulate.configured import site_of
 from deepclean.simulate.files import Layout
 from deepclean.simulate.history import write_history

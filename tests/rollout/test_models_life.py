@@ -15,11 +15,11 @@ from deepclean.core.block import Version
 from deepclean.core.rollout.rollout import Event
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.source import HistorySource
 from deepclean.models import store
 from deepclean.rollout import record
 from deepclean.rollout.recorded import RecordedUpdates, RunModels
-from deepclean.run.cleaner import channels_of
 from tests.helpers.commands import Done, Run
 from tests.helpers.model_stream import Stream, directory, faulty, point, put
 from tests.helpers.site_runs import daemon, files, is_written, stop, until

@@ -15,11 +15,12 @@ from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import make_engine
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.io.t050017 import FrameName
 from deepclean.models.loading import load_models
-from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
+from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.replay import ReplayResult, replay
 from tests.helpers import small_site as site
 from tests.helpers.site_runs import clean, contents, open_source

@@ -29,11 +29,11 @@ from deepclean.errors import (
 )
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_models
 from deepclean.run import parallel
-from deepclean.run.cleaner import channels_of
 from deepclean.run.parallel import ReplayTask, cut, set_up
 from deepclean.run.replay import ReplayOutput, ReplayResult
 from tests.helpers import small_site as site

@@ -13,9 +13,9 @@ from deepclean.core.channels import frame_part, product_names
 from deepclean.core.products import State
 from deepclean.core.time import Span
 from deepclean.io import gwf
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
-from deepclean.run.cleaner import channels_of
 from deepclean.simulate.configured import site_of
 from deepclean.simulate.files import Layout
 from deepclean.simulate.history import write_history

@@ -15,7 +15,7 @@ from deepclean.core.reasons import CLEANED
 from deepclean.core.time import Span
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
-from deepclean.run.cleaner import channels_of
+from deepclean.io.frame_channels import channels_of
 from tests.helpers import small_site as site
 from tests.helpers.metrics_run import Run, scraped
 from tests.helpers.small_site import RATES, START

@@ -16,7 +16,7 @@ from deepclean.core.spectra import CrossSpectra, band_ratio, median_bias
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError
 from deepclean.simulate.injection import Injection
-from deepclean.validate import plots, shards
+from deepclean.validate import shards
 from deepclean.validate.criteria import CRITERIA, judge, limits
 from deepclean.validate.json_numbers import array
 from deepclean.validate.report import html, serialise
@@ -398,9 +398,3 @@ def test_gap_that_goes_on_is_one() -> None:
     for start, end, reason in ((60, 64, "a"), (64, 66, "a"), (66, 67, "b"), (70, 71, "b")):
         add_gap(gaps, start, end, reason)
     assert gaps == [(60, 66, "a"), (66, 67, "b"), (70, 71, "b")]
-
-
-def test_a_leap_second_has_a_date() -> None:
-    leap = 1167264017  # the end of 2016
-    dates = [plots.utc(leap + second) for second in (-1, 0, 1)]
-    assert dates == ["2016-12-31 23:59:59", "2016-12-31 23:59:60", "2017-01-01 00:00:00"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from pathlib import Path
 from typing import Annotated
@@ -11,12 +10,12 @@ from typing import Annotated
 import typer
 
 from deepclean.cli import options
+from deepclean.cli.terminal import completion, times
 from deepclean.config import Config, load
 from deepclean.core.control import What
-from deepclean.core.time import format_gps
+from deepclean.core.utc import with_date
 from deepclean.errors import ConfigError, ControlError, InputError, hint
 from deepclean.system import lock
-from deepclean.telemetry import status_file
 
 LONGEST = 200
 """Characters of a reason at most: it stands in every frame."""
@@ -28,13 +27,15 @@ takes an order before its next frame."""
 _LOOK = 0.05
 """Seconds between two looks for it."""
 
-_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-
 
 def control(
     config: options.ConfigOption,
     coupling: Annotated[
-        str | None, typer.Argument(help="Name of the coupling; default: all couplings.")
+        str | None,
+        typer.Argument(
+            help="Name of the coupling; default: all couplings.",
+            autocompletion=completion.couplings,
+        ),
     ] = None,
     gain: Annotated[
         float | None,
@@ -82,7 +83,8 @@ def control(
     from deepclean.control import orders
 
     path = orders.path_of(settings)
-    order = orders.make(setting, coupling, value, _seconds(duration), why)
+    seconds = None if duration is None else times.seconds_of("--for", duration)
+    order = orders.make(setting, coupling, value, seconds, why)
     orders.give(path, order)
     output = settings.output
     if lock.holder(lock.path_in(output.directory, output.description)) is None:
@@ -113,24 +115,6 @@ def _setting(
     return "gain", gain
 
 
-def _seconds(text: str | None) -> int | None:
-    """Return a duration in whole seconds.
-
-    >>> _seconds("2h"), _seconds("90"), _seconds("1.5m"), _seconds(None)
-    (7200, 90, 90, None)
-
-    Raises:
-        InputError: the text is no duration of whole seconds.
-    """
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip())
-    seconds = float(found[1]) * _UNITS.get(found[2], 0) if found else 0.0
-    if seconds < 1 or seconds % 1:
-        raise InputError(f"--for {text}: must be whole seconds, as 90s, 30m, 2h or 1d")
-    return int(seconds)
-
-
 def _await(config: Config, path: Path, order: str) -> None:
     """Print what the daemon made of an order.
 
@@ -147,8 +131,8 @@ def _await(config: Config, path: Path, order: str) -> None:
         if order in found.taken:
             taken = found.taken[order]
             until = taken.control.until
-            ends = "" if until is None else f" until GPS {format_gps(until)}"
-            print(f"{taken.order}: from GPS {format_gps(taken.control.instant)}{ends}")
+            ends = "" if until is None else f" until GPS {with_date(until)}"
+            print(f"{taken.order}: from GPS {with_date(taken.control.instant)}{ends}")
             return
         time.sleep(_LOOK)
     print(f"{found.orders[order]}: ordered; the daemon takes it when its next frame comes in")
@@ -157,6 +141,7 @@ def _await(config: Config, path: Path, order: str) -> None:
 def _list(config: Config, as_json: bool) -> None:
     """Print what operators set, and what no daemon took yet."""
     from deepclean.control import lines, orders
+    from deepclean.telemetry import status_file
 
     output = config.output
     path = status_file.path_in(output.directory, output.description)
@@ -169,8 +154,8 @@ def _list(config: Config, as_json: bool) -> None:
         print(json.dumps({**facts, "waiting": [lines.order_facts(order) for order in waiting]}))
         return
     for taken in held:
-        print(taken)
+        options.say(str(taken))
     for order in waiting:
-        print(f"{order}, by {order.who}: {order.why} (not taken yet)")
+        options.say(f"{order}, by {order.who}: {order.why} (not taken yet)")
     if not held and not waiting:
         print("nothing is set")

@@ -6,12 +6,15 @@ import os
 import re
 import signal
 import time
+from typing import TYPE_CHECKING
 
 from deepclean.cli import options
 from deepclean.config import load
 from deepclean.errors import ControlError, InputError
 from deepclean.system import lock
-from deepclean.telemetry import status_file
+
+if TYPE_CHECKING:
+    from deepclean.telemetry.status_file import StatusContent
 
 WAIT = 15.0
 """Seconds for which the daemon's answer is waited for: it writes its status once a second."""
@@ -28,6 +31,8 @@ def reload(config: options.ConfigOption, override: options.SetOption = None) -> 
     daemon is asked. Only root and the daemon's own user may ask.
     """
     settings = load(config, override or ())
+    from deepclean.telemetry import status_file
+
     output = settings.output
     holder = lock.holder(lock.path_in(output.directory, output.description))
     process = re.fullmatch(r"process (\d+)", holder or "")
@@ -49,12 +54,12 @@ def reload(config: options.ConfigOption, override: options.SetOption = None) -> 
     raise InputError(f"{holder} has not answered in {WAIT:.0f} s; its log may say why", path=config)
 
 
-def _number(content: status_file.StatusContent) -> int:
+def _number(content: StatusContent) -> int:
     """Return how often the daemon has read its configuration again."""
     return int(content.reloaded.get("number", 0))
 
 
-def _show(content: status_file.StatusContent) -> None:
+def _show(content: StatusContent) -> None:
     """Print what became of it.
 
     Raises:

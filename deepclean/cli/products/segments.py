@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from deepclean.cli.terminal.progress import progress
 from deepclean.config.frames import SegmentsConfig
 from deepclean.core.segments import total_seconds
 from deepclean.errors import InputError, hint
@@ -51,8 +52,10 @@ def segments(
     if not files:
         raise InputError(f"no files of frames: {', '.join(map(str, frames))}")
     channel = state_channel(files[0])
-    for file in files:
-        found.add(read_frames(file, channel))
+    with progress("segments", len(files), "files") as show:
+        for file in files:
+            found.add(read_frames(file, channel))
+            show.advance()
     interferometer = channel.split(":", maxsplit=1)[0]
     publish(output, serialise(found, interferometer, good, "xml" if form == "xml" else "hdf5"))
     flags = {"GOOD": found.all_of(good), **{name: found.active.get(name, []) for name in bits}}

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from deepclean.cli import options
+from deepclean.cli.terminal.progress import progress
+from deepclean.cli.terminal.resume import begins_anew, interruptible
 from deepclean.config import Config
 from deepclean.core.time import NS, Span
+from deepclean.core.utc import gps_second
 from deepclean.errors import InputError
 from deepclean.models import log
 from deepclean.summary.recorded import recorded
@@ -71,7 +74,8 @@ def summary(
         print(f"{said}: no page")
         return
     meter = DayMeter(settings, cleaned, *_source(settings, strain, witnesses))
-    numbers = meter.measure(asked.span, _events(settings))
+    with interruptible(begins_anew), progress("summary", asked.span.duration // NS, "s") as show:
+        numbers = meter.measure(asked.span, _events(settings), show.advance)
     numbers["recorded"] = recorded(noted, asked.start, asked.span.start // NS)
     numbers["changes"] = _changes(settings, asked.name)
     print(page.write(numbers, asked.name, output))
@@ -79,8 +83,6 @@ def summary(
 
 def _day(date: str | None) -> _Day:
     """Return a day; yesterday where none is named."""
-    from gwpy.time import to_gps
-
     try:
         first = datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC) if date else None
     except ValueError as error:
@@ -88,7 +90,9 @@ def _day(date: str | None) -> _Day:
     if first is None:
         today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         first = today - timedelta(days=1)
-    start, end = (int(to_gps(f"{one:%Y-%m-%d}")) for one in (first, first + timedelta(days=1)))
+    start, end = (
+        int(gps_second(one.replace(tzinfo=None))) for one in (first, first + timedelta(days=1))
+    )
     return _Day(f"{first:%Y-%m-%d}", int(first.timestamp()), Span(start * NS, end * NS))
 
 

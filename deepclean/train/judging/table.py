@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deepclean.train.judging.evaluate import Evaluation
 
-_HEAD = ("", "in band", "+-", "out of band", "gate open", "weights", "ms/s")
+HEAD = ("", "in band", "+-", "out of band", "gate open", "weights", "ms/s")
+"""Headings of its columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +61,3 @@ class Row:
 
 NOTHING = Row("nothing", 1.0, 0.0, 1.0, None, 0, 0.0)
 """What no model at all leaves."""
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Return the table as lines of text, names left and numbers right.
-
-    >>> print(table([NOTHING, Row("linear", 0.5, 0.01, 1.001, 0.9, 12, 0.1)]))
-                 in band     +-  out of band  gate open  weights  ms/s
-    nothing       1.0000  0.0000       1.0000                   0  0.00
-    linear        0.5000  0.0100       1.0010        90%       12  0.10
-    """
-    cells = [_HEAD, *(row.cells() for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for row in cells:
-        texts = zip(row, widths, strict=True)
-        name, width = next(texts)
-        lines.append("  ".join([name.ljust(width), *(t.rjust(w) for t, w in texts)]).rstrip())
-    return "\n".join(lines)

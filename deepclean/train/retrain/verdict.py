@@ -14,9 +14,9 @@ from deepclean.config import Config
 from deepclean.config.settings import engine_settings
 from deepclean.config.types import FrozenMap
 from deepclean.core.time import Span
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.source import ChannelHistory, HistorySource
 from deepclean.models.model import Model
-from deepclean.run.cleaner import channels_of
 from deepclean.train.judging.evaluate import evaluate, figures_against
 from deepclean.train.judging.heldout import HeldOut
 from deepclean.validate.criteria import limits

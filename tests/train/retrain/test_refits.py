@@ -15,6 +15,7 @@ from scipy import signal
 from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models import files as models
@@ -22,7 +23,6 @@ from deepclean.models import log as model_log
 from deepclean.models import rejections, store, versions
 from deepclean.models.closed_form import ClosedForm
 from deepclean.models.retrainings import STATE, read_state
-from deepclean.run.cleaner import channels_of
 from deepclean.train import TrainingData, train
 from deepclean.train.retrain import Job, RetrainRecord, retrain
 from deepclean.train.retrain.cells import CELLS

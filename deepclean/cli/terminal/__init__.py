@@ -1,0 +1,1 @@
+"""What commands share towards a person: times, progress, completion, how to go on."""

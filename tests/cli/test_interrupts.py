@@ -1,0 +1,122 @@
+"""Ctrl-C: the command says how it goes on, and that command does."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import small_site as site
+from tests.helpers import training_site
+from tests.helpers.commands import Done, Run
+from tests.helpers.site_runs import contents
+from tests.helpers.small_site import START
+
+
+@contextmanager
+def interrupted_when(condition: Callable[[], bool]) -> Iterator[None]:
+    """Press Ctrl-C as soon as a condition holds."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not condition():
+            if over.wait(0.002):
+                return
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def command_of(done: Done) -> str:
+    """Return the command that an interrupted one printed."""
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    (found,) = re.findall(r"^deepclean:   deepclean (.+)$", done.stderr, re.MULTILINE)
+    return str(found)
+
+
+def test_a_replay_goes_on(deepclean: Run, tmp_path: Path) -> None:
+    config = site.make_site(tmp_path, seconds=60)
+    # The second command must not depend on when the first was given.
+    given = f"replay -c small.yaml --start {START + 2} --end +50s --output 'here it is'"
+    place = tmp_path / "here it is"
+    with interrupted_when(lambda: any(place.glob("*.gwf"))):
+        done = deepclean(tmp_path, given)
+    again = command_of(done)
+    assert f"--start {START + 2} --end {START + 52}" in again
+    there = len(contents(place))
+    assert 0 < there < 50
+    finished = deepclean(tmp_path, again).good()
+    assert f"{there} s were there" in finished.stdout
+    deepclean(tmp_path, given.replace("here it is", "at once")).good()
+    assert contents(place) == contents(tmp_path / "at once")
+    assert config.output.directory != place
+
+
+@pytest.mark.slow
+def test_a_simulation_begins_anew(deepclean: Run, tmp_path: Path) -> None:
+    training_site.make_site(tmp_path)
+    with interrupted_when(lambda: any((tmp_path / "sim").glob("*.gwf"))):
+        done = deepclean(
+            tmp_path,
+            "simulate -c toy.yaml --start 1410000000 --end +2d --set input.strain.directory=sim "
+            "--set input.witnesses=[]",
+        )
+    assert command_of(done).startswith("simulate -c toy.yaml --start 1410000000 --end 1410172800")
+
+
+@pytest.mark.slow
+def test_a_training_goes_on(deepclean: Run, tmp_path: Path) -> None:
+    config = training_site.make_site(tmp_path)
+    span = f"--start {training_site.START} --end {training_site.START + training_site.SECONDS}"
+    store = config.models.directory / "H1"
+    long = "--set couplings.30Hz.predict.edge=0.4375"
+    command = f"train -c toy.yaml 30Hz {span} {long} --architecture autoencoder --epochs 500"
+    with interrupted_when(lambda: any(store.rglob("*checkpoint*"))):
+        done = deepclean(tmp_path, command)
+    again = command_of(done)
+    assert again.endswith("--epochs 500 --resume")
+    resumed = deepclean(tmp_path, again.replace("500", "2"))
+    assert "Traceback" not in resumed.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "where"),
+    [
+        ("validate -c small.yaml {span} --out report", "deepclean.validate.run.validate"),
+        ("validate -c small.yaml {span} --against cleaned", "deepclean.validate.parity.parity"),
+        ("witnesses -c small.yaml {span} --coupling 60Hz", "deepclean.witnesses.coherence.rank"),
+        ("summary -c small.yaml -o days --day 2024-05-17", "deepclean.summary.page.History"),
+        ("retrain -c small.yaml", "deepclean.train.retrain.retrain"),
+        ("plot -c small.yaml {frames} -o out", "deepclean.plots.page.write"),
+    ],
+)
+def test_other_commands_say_how_they_begin_anew(
+    deepclean: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, where: str
+) -> None:
+    """Where the work is, Ctrl-C comes: these leave no sign by which a test could know when."""
+    config = site.make_site(tmp_path, seconds=8)
+    span = f"--start {START} --end +8s"
+    deepclean(tmp_path, f"replay -c small.yaml {span} --output cleaned").good()
+
+    def press(*given: object, **options: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    if "summary" in where:
+        where = "deepclean.summary.measure.DayMeter.measure"
+    monkeypatch.setattr(where, press)
+    assert config.output.directory.is_dir()
+    said = command.format(span=span, frames="cleaned")
+    again = command_of(deepclean(tmp_path, said))
+    assert again == said.replace("--end +8s", f"--end {START + 8}")

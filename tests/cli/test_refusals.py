@@ -1,0 +1,110 @@
+"""What cannot work is refused before the libraries are imported that take seconds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import small_site as site
+from tests.helpers.small_site import START
+
+SPAN = f"--start {START} --end {START + 8}"
+
+REFUSED = {
+    f"replay -c nowhere.yaml {SPAN}": "nowhere.yaml: cannot be read",
+    f"replay -c small.yaml {SPAN} --bad": "No such option",
+    f"replay -c small.yaml {SPAN} --set engine.hpo=1": "did you mean hop",
+    f"replay -c small.yaml --start 9000000000 --end {START}": "no plausible GPS time",
+    f"replay -c small.yaml {SPAN} --strain nowhere": "nowhere",
+    "replay -c small.yaml --start x --end y": "not a time",
+    "replay -c small.yaml --start 2026-13-01 --end +1h": "not a date",
+    f"train -c small.yaml 60hz {SPAN}": "did you mean 60Hz",
+    f"train -c small.yaml 60Hz {SPAN} --strain nowhere": "nowhere",
+    f"train -c small.yaml {SPAN}": "name the couplings",
+    f"tune -c small.yaml 60hz {SPAN}": "did you mean 60Hz",
+    f"validate -c small.yaml {SPAN}": "no output",
+    f"validate -c small.yaml {SPAN} --out o --criteria asd=1": "asd",
+    f"witnesses -c small.yaml {SPAN} --band 60": "expected LOW-HIGH",
+    f"witnesses {SPAN} --band 55-65": "no input",
+    "retrain -c small.yaml --coupling 60hz": "did you mean 60Hz",
+    "retrain -c small.yaml --end never": "not a time",
+    f"simulate -c small.yaml {SPAN} --set strain.rate=no": "strain.rate",
+    "run -c nowhere.yaml": "nowhere.yaml: cannot be read",
+    "run -c small.yaml --set gate.windw=3": "did you mean window",
+    "status -c nowhere.yaml": "nowhere.yaml: cannot be read",
+    "control -c small.yaml 60hz --gain 0 --why x": "did you mean 60Hz",
+    "config nowhere.yaml": "nowhere.yaml: cannot be read",
+    "models promote -c small.yaml 60Hz 7": "no version 7",
+    "models publish -c small.yaml nowhere": "nowhere",
+    "models log -c small.yaml 60hz": "did you mean 60Hz",
+    "shards nowhere": "nowhere",
+    "inspect nowhere.gwf": "nowhere.gwf",
+    "plot nowhere": "neither a file nor a time",
+    "plot": "no frames",
+    "summary -c small.yaml -o days --day yesterday": "is no date",
+    "segments nowhere.gwf -o a.txt": "ends neither in",
+    "init nowhere --band 3": "expected LOW-HIGH",
+    "reload -c nowhere.yaml": "nowhere.yaml: cannot be read",
+    "check -c nowhere.yaml": "nowhere.yaml: cannot be read",
+}
+"""Commands that cannot work, each with a part of what is said."""
+
+HEAVY = ("torch", "gwpy", "lal", "matplotlib", "optuna")
+
+RUN = """
+import contextlib, io, json, shlex, sys
+from deepclean.cli import main
+said = {}
+for command in json.load(sys.stdin):
+    sys.argv = ["deepclean", *shlex.split(command)]
+    with contextlib.redirect_stderr(io.StringIO()) as stream:
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code
+    heavy = [name for name in HEAVY if name in sys.modules]
+    said[command] = [status, stream.getvalue(), heavy]
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, list[str]]]:
+    """Status, message and heavy modules after each command, of one new process."""
+    place = tmp_path_factory.mktemp("site")
+    config = site.small_config(place)
+    site.write_site(config, START, 8)
+    done = subprocess.run(
+        [sys.executable, "-c", f"HEAVY = {HEAVY}\n{RUN}"],
+        input=json.dumps(list(REFUSED)),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=place,
+        env={"COLUMNS": "200", "TERM": "dumb", "PYTHONPATH": ":".join(sys.path)},
+    )
+    found: dict[str, tuple[int, str, list[str]]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_is_refused_before_heavy_imports(
+    refused: dict[str, tuple[int, str, list[str]]], command: str
+) -> None:
+    status, said, heavy = refused[command]
+    assert status == 2, said
+    assert REFUSED[command] in said
+    assert "Traceback" not in said
+    assert heavy == []
+
+
+def test_help_and_version_import_no_numpy(tmp_path: Path) -> None:
+    code = "import sys, deepclean.cli; print(sorted({'numpy', 'rich', 'torch'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout == "[]\n"

@@ -157,3 +157,12 @@ def test_class_names_have_one_meaning() -> None:
                 places[node.name].append(module)
     twice = {name: found for name, found in places.items() if len(found) > 1}
     assert twice.keys() <= TWICE.keys(), twice
+
+
+def test_sgn_is_imported_by_its_element_alone() -> None:
+    found = {
+        m for m in MODULES for each in imports(m) if each.target.split(".")[0] in {"sgn", "sgnts"}
+    }
+    assert found == {"deepclean.sgn.element", "deepclean.sgn.queue"}
+    others = {m for m in MODULES for each in imports(m) if each.target.startswith("deepclean.sgn")}
+    assert all(module.startswith("deepclean.sgn") for module in others)

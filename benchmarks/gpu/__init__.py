@@ -1,0 +1,1 @@
+"""A device beside the CPU: `python -m benchmarks.gpu`."""

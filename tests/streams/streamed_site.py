@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -35,7 +36,7 @@ from tests.helpers.small_site import (
     samples,
     small_config,
 )
-from tests.streams.rig import STRIDE, cut, wait_for
+from tests.streams.rig import STRIDE, cut, publish_live, wait_for
 
 CHANNELS = [
     Channel(STRAIN, np.float64, STRAIN_RATE),
@@ -122,6 +123,19 @@ def _series(block: SeriesBlock, name: str, span: Span) -> Series:
     return Series(span, int(block.channels[name].sample_rate), np.ma.getdata(block.data[name]))
 
 
+@contextmanager
+def publishing(
+    publish: Callable[[SeriesBlock], None], blocks: Sequence[SeriesBlock]
+) -> Iterator[None]:
+    """Publish blocks in their time, from a thread of their own, to the last one."""
+    thread = threading.Thread(target=publish_live, args=(publish, blocks))
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
 @dataclass(slots=True)
 class RunningDaemon:
     """A daemon that serves in a thread."""
@@ -134,6 +148,10 @@ class RunningDaemon:
     @property
     def ledger(self) -> Ledger:
         return self.daemon.cleaner.ledger
+
+    @property
+    def streamed(self) -> Counter[str]:
+        return self.daemon.source.inbox.feed.counts
 
     def wait_to(self, instant: int, patience: float = 30.0) -> None:
         """Wait until output reaches an instant."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-from arrakis import SeriesBlock
-
 from deepclean.core.time import NS, Span
-from tests.streams.rig import STRIDE, Site, gps_now, live_site, publish_live, publisher
+from tests.streams.rig import STRIDE, Site, gps_now, live_site, publisher
 from tests.streams.streamed_site import (
     CHANNELS,
     assert_equal,
     blocks_of,
     masked,
     output_of,
+    publishing,
     replayed,
     running,
     streamed_config,
@@ -24,18 +20,6 @@ from tests.streams.streamed_site import (
 )
 
 __all__ = ["live_site"]
-
-
-@contextmanager
-def publishing(
-    publish: Callable[[SeriesBlock], None], blocks: Sequence[SeriesBlock]
-) -> Iterator[None]:
-    thread = threading.Thread(target=publish_live, args=(publish, blocks))
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
 
 
 def test_the_output_is_that_of_a_replay_of_the_same_data(live_site: Site, tmp_path: Path) -> None:

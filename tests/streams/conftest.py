@@ -12,7 +12,7 @@ if importlib.util.find_spec("arrakis") is None:
     collect_ignore_glob = ["test_[!e]*.py"]
 else:
     # gpstime, which the clients import, fetches a table of leap seconds unless one is in force.
-    _cache = Path(tempfile.gettempdir()) / f"deepclean-tests-leap-seconds-{os.getuid()}"
+    _cache = Path(tempfile.gettempdir()) / f"deepclean-tests-gpstime-{os.getuid()}"
     (_cache / "gpstime").mkdir(parents=True, exist_ok=True)
     # All since GPS 0: each that lacks makes the clients' and the servers' GPS time a second wrong.
     _june = (1981, 1982, 1983, 1985, 1992, 1993, 1994, 1997, 2012, 2015)

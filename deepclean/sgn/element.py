@@ -25,10 +25,9 @@ from deepclean.core.products import render
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import ConfigError, hint
 from deepclean.factory import make_engine
-from deepclean.io.frame_channels import estimate_rates
+from deepclean.io.frame_channels import channels_of, estimate_rates
 from deepclean.io.source import GapLog
 from deepclean.models.loading import load_models
-from deepclean.run.cleaner import channels_of
 from deepclean.sgn.queue import PadQueue, cell_before, cell_from, instant, offset_at
 from deepclean.system.logs import Transitions
 

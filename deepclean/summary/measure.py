@@ -28,6 +28,7 @@ from deepclean.core.rollout.rollout import Event
 from deepclean.core.segments import difference, intersection, total_seconds
 from deepclean.core.spectra import FFT_SECONDS, SEGMENT, Bins, density, median_bias, transform
 from deepclean.core.time import NS, Span, format_gps
+from deepclean.io.channels import filled
 from deepclean.io.segments.formats import StateSegments, segments_of
 from deepclean.summary.coherence import SECONDS, WitnessCoherence, WitnessedBand
 from deepclean.summary.gaps import ReadsPieces, gap_reasons
@@ -258,7 +259,7 @@ class DayMeter:
         ).pieces.items():
             there = [piece for piece in pieces if isinstance(piece, Series)]
             if there:
-                witnesses[name] = there[0].rate, _filled(there, part, there[0].rate)
+                witnesses[name] = there[0].rate, filled(there, part, there[0].rate)
         length = part.samples(self._rate)
         self._coherence.add(counts[:SECONDS], raw[:length], cleaned[:length], witnesses)
 

@@ -11,7 +11,7 @@ if importlib.util.find_spec("arrakis") is None:
     # test_environment.py says so; the others import the clients.
     collect_ignore_glob = ["test_[!e]*.py"]
 else:
-    # gpstime, which the clients import, fetches a table of leap seconds unless it finds one in force.
+    # gpstime, which the clients import, fetches a table of leap seconds unless one is in force.
     _cache = Path(tempfile.gettempdir()) / f"deepclean-tests-leap-seconds-{os.getuid()}"
     (_cache / "gpstime").mkdir(parents=True, exist_ok=True)
     (_cache / "gpstime" / "leapseconds").write_text(

@@ -29,6 +29,7 @@ HEAVY = {
     "lal": "takes a quarter of a second; only the simulator needs it",
     "lalsimulation": "imports lal",
     "jinja2": "only the page of a report needs it",
+    "arrakis": "an optional extra",
     "ezdag": "an optional extra",
     "optuna": "an optional extra",
     "wandb": "an optional extra",

@@ -25,6 +25,7 @@ from deepclean.core.time import NS, format_gps
 from deepclean.errors import DeviceError
 from deepclean.factory import make_engine
 from deepclean.io.archive import FrameArchive
+from deepclean.io.arrakis.publisher import publisher_of
 from deepclean.io.live import LiveSource
 from deepclean.io.segments.daily import SegmentFiles
 from deepclean.io.sink import FrameSink
@@ -152,6 +153,7 @@ def build(
     appeared = _each(archive.appeared, segments.appeared)
     sink = sink_of(config, loaded, guard=guard, appeared=appeared)
     counters = Counters(models=loaded, archived=archive.written, archive_failures=archive.failures)
+    publisher = publisher_of(config, counters.published)
     accounts = Accounts(counters=counters, spectra=live_spectra(config))
     page = make_page(config, accounts)
     recent = RecentBlocks()
@@ -163,16 +165,15 @@ def build(
     asked, read = reload or (lambda: False, lambda: given)
     reloader = ConfigReloader(given, read, couplings, sink)
     controls = ControlUpdates(engine, couplings, orders, record, counters, known, reloader.changed)
-    rules = trial_settings(config)
-    updates = ModelUpdates(engine, rules, loaded, follower, counters, recent, controls)
+    updates = ModelUpdates(
+        *(engine, trial_settings(config), loaded, follower, counters, recent, controls)
+    )
     cleaner = FrameCleaner(
-        config,
-        engine,
-        sink,
-        clock.monotonic,
+        *(config, engine, sink, clock.monotonic),
         updates=updates,
         accounts=accounts,
     )
+    cleaner.publisher = publisher
     tails = tails_of(config, clock)
     watch, notifier, trimmer = (
         DirectoryWatch(tails, clock),
@@ -208,9 +209,12 @@ def build(
         if asked():
             reloader.ask()
 
-    drain = Drain(stopped, accounts.ledger, clock)
-    source = live_source(config, engine, sink, clock, drain, tails, turn, accounts)
+    source = live_source(
+        config, engine, sink, clock, Drain(stopped, accounts.ledger, clock), tails, turn, accounts
+    )
     source.resume = resume
+    if publisher is not None and publisher.only:
+        source.outputs = publisher.finished()
     metrics = Metrics(config, accounts, watch, lookahead=engine.lookahead, history=engine.history)
     _log.info(
         "deepclean %s: %s, look-ahead %.3f s, history %.3f s, output %s",
@@ -220,10 +224,9 @@ def build(
         engine.history / NS,
         sink.directory,
     )
-    pages = Pages(status_file, report, clock, page)
-    exporter = Exporter(config.metrics, metrics.registry, pages)
-    beside = page or nullcontext()
-    services = watch, beside, exporter, archive, segments, follower, orders, reloader
+    exporter = Exporter(config.metrics, metrics.registry, Pages(status_file, report, clock, page))
+    beside, stream = page or nullcontext(), publisher or nullcontext()
+    services = watch, beside, exporter, archive, segments, follower, orders, reloader, stream
     return Daemon(source, cleaner, notifier, status_file, services)
 
 
@@ -300,7 +303,7 @@ def work(source: LiveSource, cleaner: FrameCleaner, notifier: ServiceNotifier) -
         fault = _lost_device(cleaner.model_errors)
         if fault is not None:
             break
-        if not written:
+        if not written:  # or nothing but published
             continue
         if source.draining() and not isinstance(event, InputFrame):
             _say_raw(written)

@@ -80,6 +80,7 @@ class Counters:
         frozen: the couplings whose adaptation an operator froze in the last cleaned frame.
         archived: archive files written, by product.
         archive_failures: archive files that could not be written, by the error's name.
+        published: blocks for Arrakis, `published` or by the reason why not (io.arrakis.publisher).
     """
 
     models: Mapping[str, IdentifiesModel] = field(default_factory=dict)
@@ -104,6 +105,7 @@ class Counters:
     frozen: frozenset[str] = frozenset()
     archived: Counter[str] = field(default_factory=Counter)
     archive_failures: Counter[str] = field(default_factory=Counter)
+    published: Counter[str] = field(default_factory=Counter)
     _gates: dict[str, int] = field(default_factory=dict)
     _reported: set[str] = field(default_factory=set)
 

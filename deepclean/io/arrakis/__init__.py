@@ -1,0 +1,1 @@
+"""Arrakis: streams of blocks shorter than a second. The client is imported where it is used."""

@@ -144,6 +144,10 @@ class ArrakisOutputConfig(Section):
     drain: Pause = seconds(1.0)
     """Seconds that are given to the blocks that wait when the process stops."""
 
+    token: Literal["auto", "none"] = "auto"
+    """auto: the client finds its token by its own means (ARRAKIS_TOKEN, SciTokens), or goes without
+    one; none: it does not look for one."""
+
 
 class OutputConfig(Section):
     """Where the cleaned frames go, and what is in them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +16,17 @@ from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.io.arrakis.publisher import BlockPublisher, publisher_of
 from tests.helpers.small_site import STATE, small_config
-from tests.streams.rig import STRIDE, Site, gps_now, live_site, site, subscriber, wait_for, wait_known
+from tests.streams.rig import (
+    STRIDE,
+    Site,
+    gps_now,
+    live_site,
+    site,
+    subscriber,
+    wait_for,
+    wait_known,
+)
+from tests.streams.stored import stored
 
 __all__ = ["live_site"]
 
@@ -52,9 +63,9 @@ def publishing(config: Config, counts: Counter[str]) -> Iterator[BlockPublisher]
 def begin(publisher: BlockPublisher, running: Site, counts: Counter[str]) -> int:
     """Publish a first second, wait until readers find the channels; return its end."""
     start = gps_now() // NS * NS
-    before = counts["published"]
+    before = counts.total()
     publisher.push(Span(start, start + NS), channels(Span(start, start + NS)))
-    wait_for(lambda: counts["published"] == before + 16, f"16 blocks are published, {counts}")
+    wait_for(lambda: counts.total() == before + 16, "16 blocks are published")
     wait_known(running.server, list(RATES))
     return start + NS
 
@@ -92,3 +103,91 @@ def test_a_subscriber_reads_the_samples_and_the_gaps(live_site: Site, tmp_path: 
         sent = channels(Span(start, start + STRIDE))[name].samples
         assert one.dtype == sent.dtype
         np.testing.assert_array_equal(np.ma.getdata(one), sent)
+
+
+def push_seconds(publisher: BlockPublisher, start: int, count: int) -> float:
+    """Push whole seconds at once; return the longest time that a push took."""
+    longest = 0.0
+    for second in range(start, start + count * NS, NS):
+        span = Span(second, second + NS)
+        given, before = channels(span), time.monotonic()
+        publisher.push(span, given)
+        longest = max(longest, time.monotonic() - before)
+    return longest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["a stalled broker", "a killed broker", "a killed server"])
+def test_an_outage_costs_blocks_and_nothing_else(tmp_path: Path, what: str) -> None:
+    counts: Counter[str] = Counter()
+    with ExitStack() as stack:
+        running = stack.enter_context(site("DEEPCLEAN"))
+        config = configured(
+            tmp_path, running.url, "output.arrakis.timeout=0.3", "output.arrakis.queue=32"
+        )
+        publisher = stack.enter_context(publishing(config, counts))
+        start = begin(publisher, running, counts)
+        before = counts["published"]
+        match what:
+            case "a stalled broker":
+                running.kafka.pause()
+            case "a killed broker":
+                running.kafka.kill()
+            case "a killed server":
+                running.server.kill()
+        # Ten seconds of blocks come at once: what the queue does not hold is dropped.
+        assert push_seconds(publisher, start, 10) < 0.1
+        if what == "a killed server":  # the broker is all that a session needs
+            wait_for(lambda: counts.total() == 16 * 11, f"all is published, {counts}")
+            assert counts["published"] - before == 160 - counts["full"]
+            return
+        wait_for(lambda: counts["unconfirmed"] + counts["refused"] > 6, f"it fails, {counts}")
+        assert counts["published"] == before
+        if what == "a stalled broker":
+            running.kafka.go_on()
+        else:
+            running.kafka.start()
+        end = start + 10 * NS
+        while counts["published"] == before:  # blocks keep on coming, as from a live site
+            push_seconds(publisher, end, 1)
+            end += NS
+            wait_for(lambda: not publisher._queue, f"the queue is empty, {counts}")
+        push_seconds(publisher, end, 1)
+        everything = 16 + (end + NS - start) // STRIDE
+        wait_for(lambda: counts.total() == everything, f"all is accounted for, {counts}")
+        times = [time for time, _ in stored(running, STRAIN)]
+    assert times == sorted(set(times))
+    assert times[-1] == end + NS - STRIDE
+    # What was not confirmed may have arrived, what was dropped or refused cannot have.
+    assert len(times) <= everything - counts["full"] - counts["refused"]
+
+
+def test_after_a_restart_nothing_is_published_twice(live_site: Site, tmp_path: Path) -> None:
+    config = configured(tmp_path, live_site.url, "output.frames=false")
+    first: Counter[str] = Counter()
+    with publishing(config, first) as publisher:
+        start = begin(publisher, live_site, first)
+        push_seconds(publisher, start, 2)
+    assert first["published"] + first["stopped"] == 48
+    again: Counter[str] = Counter()
+    before = stored(live_site, STRAIN)
+    with publishing(config, again) as publisher:
+        # It goes on in the second that was not published to its end, or with the next.
+        assert publisher.finished() == [start + first["published"] // 16 * NS - NS]
+        push_seconds(publisher, start + NS, 2)
+        wait_for(lambda: again.total() == 32, f"all is accounted for, {again}")
+    assert again["past"] == first["published"] - 32
+    assert again["published"] == 64 - first["published"]
+    times = [time for time, _ in stored(live_site, STRAIN)]
+    assert times == sorted(set(times))
+    assert len(times) - len(before) == again["published"]
+
+
+def test_a_stop_waits_for_a_dead_broker_within_its_bound(tmp_path: Path) -> None:
+    config = configured(tmp_path, "grpc://127.0.0.1:9", "output.arrakis.drain=0.5")
+    counts: Counter[str] = Counter()
+    with publishing(config, counts) as publisher:
+        push_seconds(publisher, gps_now() // NS * NS, 1)
+        began = time.monotonic()
+    assert time.monotonic() - began < 2.0
+    assert counts == {"stopped": 16}

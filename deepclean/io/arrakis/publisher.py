@@ -24,11 +24,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, Self
 
 from deepclean.config import Config
+from deepclean.config.frames import ArrakisOutputConfig
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import ConfigError, hint, one_line
 from deepclean.io.arrakis.position import PublishedPosition, path_in
-from deepclean.io.arrakis.strides import StreamBlock, StreamChannel, StrideCutter
+from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel, StrideCutter
 
 _log = logging.getLogger(__name__)
 
@@ -39,10 +40,10 @@ _IN_A_ROW = 5
 """Blocks that are not confirmed until the connection is made anew."""
 
 
-class Session(Protocol):
+class PublishSession(Protocol):
     """A connection; io.arrakis.session has the real one."""
 
-    def publish(self, block: StreamBlock, timeout: float) -> None:
+    def publish(self, block: PublishedBlock, timeout: float) -> None:
         """Publish a block. Raises TimeoutError where it was not confirmed in time."""
         ...
 
@@ -51,7 +52,7 @@ class Session(Protocol):
         ...
 
 
-Connect = Callable[[Mapping[str, StreamChannel]], Session]
+Connect = Callable[[Mapping[str, PublishedChannel]], PublishSession]
 
 
 class BlockPublisher:
@@ -80,7 +81,7 @@ class BlockPublisher:
         output = config.output
         self._position = PublishedPosition(path_in(output.directory, output.description))
         self._cutter = StrideCutter(settings.stride)
-        self._queue: deque[StreamBlock] = deque()
+        self._queue: deque[PublishedBlock] = deque()
         self._changed = threading.Condition()
         self._end: float | None = None
         self._works = True
@@ -153,7 +154,7 @@ class BlockPublisher:
             if name not in channels:
                 _log.warning("output.arrakis.channels: no channel %s%s", name, hint(name, channels))
 
-    def _enter(self, blocks: Iterable[StreamBlock]) -> None:
+    def _enter(self, blocks: Iterable[PublishedBlock]) -> None:
         """Add blocks to the queue; the oldest leave it where it is full."""
         for block in blocks:
             if len(self._queue) >= self._bound:
@@ -166,7 +167,7 @@ class BlockPublisher:
         self._lost += 1
 
     def _run(self) -> None:
-        session: Session | None = None
+        session: PublishSession | None = None
         pause, in_a_row = _SHORTEST, 0
         while self._await_block():
             if session is None:
@@ -209,7 +210,7 @@ class BlockPublisher:
                 self._changed.wait()
             return bool(self._queue) and (self._end is None or time.monotonic() < self._end)
 
-    def _pop(self) -> StreamBlock | None:
+    def _pop(self) -> PublishedBlock | None:
         """Return the next block, claimed for publishing; None where it is not to be published."""
         with self._changed:
             if not self._queue:
@@ -250,7 +251,7 @@ class BlockPublisher:
             _log.warning("nothing is published: %s", one_line(error) or type(error).__name__)
         self._works = False
 
-    def _succeeds(self, block: StreamBlock) -> None:
+    def _succeeds(self, block: PublishedBlock) -> None:
         if not self._works:
             start, lost = format_gps(block.start), self._lost
             _log.info("GPS %s: published again; %d blocks were not", start, lost)
@@ -271,6 +272,15 @@ def publisher_of(config: Config, counts: Counter[str]) -> BlockPublisher | None:
     settings = config.output.arrakis
     if settings.server is None:
         return None
+    return BlockPublisher(config, connect_to(settings.server, settings), counts)
+
+
+def connect_to(server: str, settings: ArrakisOutputConfig) -> Connect:
+    """Return what makes sessions with a server.
+
+    Raises:
+        ConfigError: the client is not installed.
+    """
     try:
         from deepclean.io.arrakis.session import PublishingSession
     except ImportError as error:
@@ -278,9 +288,9 @@ def publisher_of(config: Config, counts: Counter[str]) -> BlockPublisher | None:
             f"output.arrakis.server: the Arrakis client cannot be imported ({one_line(error)}); "
             "install deepclean[arrakis]"
         ) from error
-    server, publisher_id, stride = settings.server, settings.publisher, settings.stride
+    named = server, settings.publisher, settings.stride
 
-    def connect(channels: Mapping[str, StreamChannel]) -> Session:
-        return PublishingSession(server, publisher_id, stride, channels)
+    def connect(channels: Mapping[str, PublishedChannel]) -> PublishSession:
+        return PublishingSession(*named, channels, token=settings.token)
 
-    return BlockPublisher(config, connect, counts)
+    return connect

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Literal
 
 from arrakis import Channel, Publisher, SeriesBlock
 
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
-from deepclean.io.arrakis.strides import StreamBlock, StreamChannel
+from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel
 
 
 class PublishingSession:
     """Publishes blocks while it lives. What fails is not repaired: a new session is.
-
-    The client finds its token by itself (`ARRAKIS_TOKEN`, or igwn-auth-utils), or goes without.
 
     Args:
         server: address of the server, as the client takes it.
@@ -31,13 +30,20 @@ class PublishingSession:
     """
 
     def __init__(
-        self, server: str, publisher_id: str, stride: int, channels: Mapping[str, StreamChannel]
+        self,
+        server: str,
+        publisher_id: str,
+        stride: int,
+        channels: Mapping[str, PublishedChannel],
+        *,
+        token: Literal["auto", "none"] = "auto",
     ) -> None:
         self._channels = {
             name: Channel(name, data_type=one.kind, sample_rate=one.rate)
             for name, one in channels.items()
         }
-        self._publisher = Publisher(publisher_id, server).register(self._channels.values())
+        publisher = Publisher(publisher_id, server, token=None if token == "auto" else False)
+        self._publisher = publisher.register(self._channels.values())
         if self._publisher.stride != stride:
             there = self._publisher.stride
             said = "none" if there is None else format_gps(there)
@@ -47,7 +53,7 @@ class PublishingSession:
             )
         self._publisher.enter()
 
-    def publish(self, block: StreamBlock, timeout: float) -> None:
+    def publish(self, block: PublishedBlock, timeout: float) -> None:
         """Publish a block, and wait until the broker has it.
 
         Args:

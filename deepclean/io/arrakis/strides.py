@@ -16,7 +16,7 @@ Masked = np.ma.MaskedArray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class StreamChannel:
+class PublishedChannel:
     """The rate in Hz of a published channel, and its data type as numpy names it (`float64`)."""
 
     rate: int
@@ -24,7 +24,7 @@ class StreamChannel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StreamBlock:
+class PublishedBlock:
     """One block of every channel.
 
     Args:
@@ -61,12 +61,12 @@ class StrideCutter:
     """
 
     def __init__(self, stride: int) -> None:
-        self.channels: dict[str, StreamChannel] = {}
+        self.channels: dict[str, PublishedChannel] = {}
         self._stride = stride
         self._cell = 0
         self._parts: list[tuple[Span, Mapping[str, Series]]] = []
 
-    def push(self, span: Span, channels: Mapping[str, Series]) -> list[StreamBlock]:
+    def push(self, span: Span, channels: Mapping[str, Series]) -> list[PublishedBlock]:
         """Take the samples over a span; return the blocks that this completes.
 
         Raises:
@@ -74,22 +74,22 @@ class StrideCutter:
         """
         if not self.channels:
             self.channels = {
-                name: StreamChannel(one.rate, one.samples.dtype.name)
+                name: PublishedChannel(one.rate, one.samples.dtype.name)
                 for name, one in channels.items()
             }
         return self._push(span, channels)
 
-    def push_gap(self, span: Span) -> list[StreamBlock]:
+    def push_gap(self, span: Span) -> list[PublishedBlock]:
         """Take a span without samples; return the blocks that this completes."""
         return self._push(span, {}) if self.channels else []
 
-    def flush(self) -> list[StreamBlock]:
+    def flush(self) -> list[PublishedBlock]:
         """Return the block that is there in part, if any."""
         parts, self._parts = self._parts, []
         return [self._block(self._cell, parts)] if parts else []
 
-    def _push(self, span: Span, channels: Mapping[str, Series]) -> list[StreamBlock]:
-        made: list[StreamBlock] = []
+    def _push(self, span: Span, channels: Mapping[str, Series]) -> list[PublishedBlock]:
+        made: list[PublishedBlock] = []
         first = span.start // self._stride * self._stride
         if self._parts and self._cell != first:
             made += self.flush()
@@ -102,11 +102,11 @@ class StrideCutter:
                 made += self.flush()
         return made
 
-    def _block(self, cell: int, parts: list[tuple[Span, Mapping[str, Series]]]) -> StreamBlock:
+    def _block(self, cell: int, parts: list[tuple[Span, Mapping[str, Series]]]) -> PublishedBlock:
         whole = Span(cell, cell + self._stride)
         if len(parts) == 1 and parts[0][0] == whole and parts[0][1]:
             there = parts[0][1]
-            return StreamBlock(cell, {name: there[name].cut(whole).samples for name in there})
+            return PublishedBlock(cell, {name: there[name].cut(whole).samples for name in there})
         data: dict[str, Samples | Masked] = {}
         for name, channel in self.channels.items():
             samples: NDArray[Any] = np.zeros(whole.samples(channel.rate), channel.kind)
@@ -117,4 +117,4 @@ class StrideCutter:
                     low, high = span.indices(channel.rate)
                     masked[low - offset : high - offset] = given[name].cut(span).samples
             data[name] = masked
-        return StreamBlock(cell, data)
+        return PublishedBlock(cell, data)

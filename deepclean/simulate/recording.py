@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from deepclean.config.frames import ArrakisOutputConfig
 from deepclean.core.block import Series, concatenate
-from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError, InputError, output_errors
+from deepclean.core.time import NS, Span, format_gps
+from deepclean.errors import ConfigError, InputError, OutputError, one_line, output_errors
 from deepclean.io import gwf
+from deepclean.io.arrakis.publisher import Connect
+from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel, StrideCutter
 from deepclean.io.channels import OutputChannel
 from deepclean.io.source import ChannelHistory, HistorySource
 from deepclean.io.t050017 import FrameName
@@ -25,6 +28,9 @@ from deepclean.system.clock import Clock
 
 _ENDLESS = 1 << 62
 """GPS nanoseconds that no stream reaches: the year 2126."""
+
+_LOOKED = 64
+"""Seconds that are looked through for the types of the channels to publish."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,14 +71,37 @@ class Recording:
         return there
 
 
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """When a recording is played.
+
+    Args:
+        pace: speed, retention.
+        begin: the GPS second that takes the place of the recording's first; None: its own.
+        start: the reading of the clock at which that second begins; where it has passed, the
+            second begins at once.
+        loop: begin again at the end, with the times that follow, until told to stop.
+    """
+
+    pace: Pace
+    begin: int | None = None
+    start: float = 0.0
+    loop: bool = False
+
+    def shift(self, span: Span) -> int:
+        """Return the seconds by which a recording is moved."""
+        return 0 if self.begin is None else self.begin - span.start // NS
+
+    def span(self, span: Span) -> Span:
+        """Return the span over which a recording is played."""
+        shift = self.shift(span) * NS
+        return Span(span.start + shift, _ENDLESS if self.loop else span.end + shift)
+
+
 def replay_as_live(
     recording: Recording,
     clock: Clock,
-    *,
-    pace: Pace,
-    begin: int | None = None,
-    start: float = 0.0,
-    loop: bool = False,
+    playing: Playing,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Path]:
     """Let the files of a recording appear as time goes on (simulate.stream.play).
@@ -80,10 +109,7 @@ def replay_as_live(
     Args:
         recording: what is played.
         clock: the clock; waking it ends the wait of a stream that is to stop.
-        pace: speed, retention.
-        begin: the GPS second that takes the place of the recording's first; None: its own.
-        start: the reading of the clock at which that second begins.
-        loop: begin again at the end, with the times that follow, until told to stop.
+        playing: when.
         stop: tells whether to stop.
 
     Returns:
@@ -92,18 +118,105 @@ def replay_as_live(
     Raises:
         OutputError: a directory cannot be made, or the operating system refused a file.
     """
-    span = recording.span
-    shift = 0 if begin is None else begin - span.start // NS
     for kind in recording.kinds:
         with output_errors(kind.directory, "cannot be made"):
             kind.directory.mkdir(parents=True, exist_ok=True)
-    played = Span(span.start + shift * NS, _ENDLESS if loop else span.end + shift * NS)
-    making = _made(recording, shift, loop=loop)
-    return play(making, played, clock, pace=pace, start=start, stop=stop)
+    span, making = playing.span(recording.span), _made(recording, playing)
+    return play(making, span, clock, pace=playing.pace, start=playing.start, stop=stop)
 
 
-def _made(recording: Recording, shift: int, *, loop: bool) -> Making:
+def publish_as_live(
+    recording: Recording,
+    connect: Connect,
+    settings: ArrakisOutputConfig,
+    clock: Clock,
+    playing: Playing,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Path]:
+    """Publish a recording through Arrakis as time goes on, each block when its data end.
+
+    What is absent is masked. A channel that has not come within the recording's first seconds is
+    left out: its type is not known.
+
+    Args:
+        recording: what is played; how its files are made does not matter.
+        connect: gives a session for some channels.
+        settings: the stride of a block, and the seconds within which the broker must confirm one.
+        clock: the clock.
+        playing: when.
+        stop: tells whether to stop.
+
+    Returns:
+        An iterator that waits and publishes. It yields a name for each block.
+
+    Raises:
+        OutputError: a block cannot be published.
+        Exception: what the client raises where it cannot connect.
+    """
+    stride, timeout = settings.stride, settings.timeout / NS
+    channels = _published(recording, stride)
+    session, cutter = connect(channels), StrideCutter(stride, channels)
+
+    def publish(block: PublishedBlock) -> None:
+        try:
+            session.publish(block, timeout)
+        except Exception as error:
+            said = one_line(error) or type(error).__name__
+            raise OutputError(f"GPS {format_gps(block.start)}: not published: {said}") from error
+
+    def make() -> Making:
+        for second, there in _restamped(recording, playing):
+            one = Span.of_seconds(second, 1)
+            blocks = cutter.push(one, there) if there else cutter.push_gap(one)
+            yield second + 1, [_block(block, stride, publish) for block in blocks]
+
+    span = playing.span(recording.span)
+    return play(make(), span, clock, pace=playing.pace, start=playing.start, stop=stop)
+
+
+def _published(recording: Recording, stride: int) -> dict[str, PublishedChannel]:
+    """Return the channels of the first seconds that have whole samples in a stride."""
+    found: dict[str, PublishedChannel] = {}
+    first, last = recording.span.start // NS, recording.span.end // NS
+    wanted = {name for kind in recording.kinds for name in kind.channels}
+    for second in range(first, min(last, first + _LOOKED)):
+        for kind in recording.kinds:
+            there = recording.second(kind, second).items()
+            found |= {name: PublishedChannel.of(series) for name, series in there}
+        if found.keys() == wanted:
+            break
+    recording.absent.clear()  # these seconds are read once more when they are played
+    return {name: one for name, one in found.items() if one.rate * stride % NS == 0}
+
+
+def _restamped(recording: Recording, playing: Playing) -> Iterator[tuple[int, dict[str, Series]]]:
+    """Yield the seconds of a recording with all channels, once or for ever."""
+    shift = playing.shift(recording.span)
+    first, last = recording.span.start // NS, recording.span.end // NS
+    while True:
+        for second in range(first, last):
+            there: dict[str, Series] = {}
+            for kind in recording.kinds:
+                there |= recording.second(kind, second)
+            one = Span.of_seconds(second + shift, 1)
+            yield second + shift, {n: Series(one, s.rate, s.samples) for n, s in there.items()}
+        if not playing.loop:
+            return
+        shift += last - first
+
+
+def _block(
+    block: PublishedBlock, stride: int, publish: Callable[[PublishedBlock], None]
+) -> MadeFile:
+    """Return a block as what appears when its time has come."""
+    span = Span(block.start, block.start + stride)
+    kind = Product(Path(), "block", 1, tuple(block.data), extension="block")
+    return MadeFile(kind, Path(format_gps(block.start)), span, partial(publish, block), span)
+
+
+def _made(recording: Recording, playing: Playing) -> Making:
     """Yield the files of a recording, once or for ever."""
+    shift = playing.shift(recording.span)
     first, last = recording.span.start // NS, recording.span.end // NS
     while True:
         pending: dict[Product, list[dict[str, Series]]] = {kind: [] for kind in recording.kinds}
@@ -120,7 +233,7 @@ def _made(recording: Recording, shift: int, *, loop: bool) -> Making:
                     finished.append(_file(recording, kind, held, shift))
                     held.clear()
             yield second + 1 + shift, finished
-        if not loop:
+        if not playing.loop:
             return
         shift += last - first
 

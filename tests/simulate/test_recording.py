@@ -1,5 +1,6 @@
 """Recorded files played as a live site: the samples, the times, and what stays absent."""
 
+import math
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from deepclean.io.source import HistorySource
 from deepclean.io.t050017 import FrameName
 from deepclean.run.cleaner import channels_of
 from deepclean.simulate.files import Product
-from deepclean.simulate.recording import Recording, recorded_span, replay_as_live
+from deepclean.simulate.recording import Playing, Recording, recorded_span, replay_as_live
 from deepclean.simulate.stream import Pace
 from tests.helpers.commands import Run
 from tests.helpers.small_site import (
@@ -35,6 +36,7 @@ from tests.helpers.small_site import (
 )
 
 SHIFT = 5_000
+AT_ONCE = Playing(Pace(speed=math.inf))
 
 
 def recorded(config: Config, place: Path, length: int = 1) -> Recording:
@@ -50,10 +52,10 @@ def recorded(config: Config, place: Path, length: int = 1) -> Recording:
     return Recording("H1", source, kinds, recorded_span(source.strain, STRAIN))
 
 
-def played(recording: Recording, count: int | None = None, **how: object) -> dict[Path, float]:
+def played(recording: Recording, playing: Playing, count: int | None = None) -> dict[Path, float]:
     """Return the files in the order of appearance, each with the seconds since the start."""
-    clock, how = FakeClock(), {"pace": Pace(), **how}
-    paths = replay_as_live(recording, clock, **how)  # type: ignore[arg-type]
+    clock = FakeClock()
+    paths = replay_as_live(recording, clock, playing)
     return {path: clock.now - 1000 for path in islice(paths, count)}  # noqa: C420  (a time each)
 
 
@@ -66,9 +68,8 @@ def of(path: Path, channel: str) -> Series:
 def test_files_appear_restamped_when_their_data_end(tmp_path: Path) -> None:
     config = small_config(tmp_path)
     write_site(config, START, 4)
-    found = played(
-        recorded(config, tmp_path / "live"), begin=START + SHIFT, pace=Pace(speed=2.0), start=1005.0
-    )
+    playing = Playing(Pace(speed=2.0), begin=START + SHIFT, start=1005.0)
+    found = played(recorded(config, tmp_path / "live"), playing)
     assert len(found) == 8
     for path, seconds in found.items():
         name = FrameName.parse(path.name)
@@ -91,7 +92,7 @@ def test_gaps_stay_gaps(tmp_path: Path) -> None:
     config = small_config(tmp_path)
     write_site(config, START, 8, no_strain=[START + 2], no_witnesses=[START + 5, START + 6])
     recording = recorded(config, tmp_path / "live", length=4)
-    names = [path.name for path in played(recording, pace=Pace(speed=float("inf")))]
+    names = [path.name for path in played(recording, AT_ONCE)]
     strain = sorted(name for name in names if "llhoft" in name)
     assert strain == [
         f"H-H1_llhoft-{START}-2.gwf",
@@ -112,7 +113,7 @@ def test_a_loop_goes_on_in_time(tmp_path: Path) -> None:
     write_site(config, START, 2)
     recording = recorded(config, tmp_path / "live")
     recording = replace(recording, kinds=recording.kinds[:1])
-    found = list(played(recording, 5, loop=True))
+    found = list(played(recording, Playing(Pace(), loop=True), 5))
     starts = [name.start for path in found if (name := FrameName.parse(path.name))]
     assert starts == [START + second for second in range(5)]
     np.testing.assert_array_equal(of(found[0], STRAIN).samples, of(found[4], STRAIN).samples)
@@ -129,7 +130,7 @@ def test_hdf5_is_played_as_frames(tmp_path: Path) -> None:
         frames.directory.mkdir()
         path = frames.directory / f"H-RECORDED-{START}-3.hdf5"
         hdf5.write_archive(path, {name: given[name] for name in names})
-    found = played(recorded(config, tmp_path / "live"), pace=Pace(speed=float("inf")))
+    found = played(recorded(config, tmp_path / "live"), AT_ONCE)
     strain = [of(path, STRAIN).samples for path in found if path.parent.name == "strain"]
     np.testing.assert_array_equal(np.concatenate(strain), given[STRAIN].series.samples)
 

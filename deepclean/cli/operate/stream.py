@@ -47,9 +47,15 @@ def stream(
         typer.Option(metavar="GPS", help="End, exclusive; default: the recording's end."),
     ] = None,
     to: Annotated[
-        Path | None,
-        typer.Option(help="Directory of the played files; default: the configured input."),
+        str | None,
+        typer.Option(
+            metavar="DIR|grpc://HOST:PORT",
+            help="Directory of the played files, or Arrakis server; default: the configured input.",
+        ),
     ] = None,
+    publisher: Annotated[
+        str, typer.Option(help="Identifier that the Arrakis server knows the publisher by.")
+    ] = "SITE",
     restamp: Annotated[
         str | None,
         typer.Option(
@@ -73,20 +79,25 @@ def stream(
 ) -> None:
     """Let recorded frames appear in the directories of a configuration, as at a live site.
 
-    The files hold the strain, its state vector and the witnesses of the enabled couplings. What the
-    recording lacks stays absent. Each file appears when its data end.
+    Or publish them through Arrakis in short blocks. Played are the strain, its state vector and the
+    witnesses of the enabled couplings. What the recording lacks stays absent. Each file or block
+    comes when its data end.
     """
     settings = options.prepare(config, override)
+    from deepclean.io.arrakis.publisher import connect_to
     from deepclean.io.source import HistorySource
     from deepclean.run.cleaner import channels_of
-    from deepclean.simulate.recording import replay_as_live
+    from deepclean.simulate.recording import Playing, publish_as_live, replay_as_live
     from deepclean.simulate.stream import Pace
 
     pace = Pace(speed=speed, retention=retention)
     source = HistorySource(channels_of(settings), *options.histories(settings, strain, witnesses))
-    lengths = strain_length, witness_length
-    recording = _recording(settings, source, (start, end), to, lengths)
-    _refuse_own_input([*strain, *(witnesses or ())], [kind.directory for kind in recording.kinds])
+    server = to if to is not None and to.startswith("grpc") else None
+    place = Path(to) if to is not None and server is None else None
+    recording = _recording(settings, source, (start, end), place, (strain_length, witness_length))
+    if server is None:
+        played = [kind.directory for kind in recording.kinds]
+        _refuse_own_input([*strain, *(witnesses or ())], played)
     clock, begin, since = SystemClock(), None, 0.0
     if restamp == "now":
         now = gps_now()
@@ -97,17 +108,16 @@ def stream(
     first = recording.span.start if begin is None else begin * NS
     said = f"plays {recording.span} as GPS {format_gps(first)} on"
     print(f"{said}, without end" if loop else said, flush=True)
+    playing = Playing(pace, begin, since, loop)
     with on_signals(clock, reloads=False) as signals:
-        paths = replay_as_live(
-            *(recording, clock),
-            begin=begin,
-            start=since,
-            loop=loop,
-            pace=pace,
-            stop=signals.stopped,
-        )
-        count = sum(1 for _ in paths)
-    print(f"{count} files in {', '.join(str(kind.directory) for kind in recording.kinds)}")
+        if server is None:
+            count = sum(1 for _ in replay_as_live(recording, clock, playing, signals.stopped))
+            print(f"{count} files in {', '.join(map(str, played))}")
+        else:
+            arrakis = settings.output.arrakis.model_copy(update={"publisher": publisher})
+            connect = connect_to(server, arrakis)
+            paths = publish_as_live(*(recording, connect, arrakis, clock, playing, signals.stopped))
+            print(f"{sum(1 for _ in paths)} blocks published as {publisher} at {server}")
     for channel, seconds in sorted(recording.absent.items()):
         print(f"not in the recording: {seconds} s of {channel}")
 

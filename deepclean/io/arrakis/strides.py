@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,15 @@ class PublishedChannel:
 
     rate: int
     kind: str
+
+    @classmethod
+    def of(cls, series: Series) -> Self:
+        """Return the channel that these samples are of."""
+        return cls(series.rate, series.samples.dtype.name)
+
+    def fits(self, series: Series | None) -> bool:
+        """Return whether there are samples, and they are of this channel."""
+        return series is not None and self == self.of(series)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,13 +64,12 @@ class StrideCutter:
 
     Args:
         stride: nanoseconds of a block.
-
-    Attributes:
-        channels: the channels, as the first samples had them.
+        channels: the channels; None: as the first samples have them. What comes of a channel at
+            another rate or of another type is masked.
     """
 
-    def __init__(self, stride: int) -> None:
-        self.channels: dict[str, PublishedChannel] = {}
+    def __init__(self, stride: int, channels: Mapping[str, PublishedChannel] | None = None) -> None:
+        self.channels = dict(channels or {})
         self._stride = stride
         self._cell = 0
         self._parts: list[tuple[Span, Mapping[str, Series]]] = []
@@ -73,11 +81,10 @@ class StrideCutter:
             ValueError: a stride, or the span, is not a whole number of samples of a channel.
         """
         if not self.channels:
-            self.channels = {
-                name: PublishedChannel(one.rate, one.samples.dtype.name)
-                for name, one in channels.items()
-            }
-        return self._push(span, channels)
+            self.channels = {name: PublishedChannel.of(one) for name, one in channels.items()}
+        known = self.channels.items()
+        there = {n: channels[n] for n, channel in known if channel.fits(channels.get(n))}
+        return self._push(span, there)
 
     def push_gap(self, span: Span) -> list[PublishedBlock]:
         """Take a span without samples; return the blocks that this completes."""
@@ -104,8 +111,8 @@ class StrideCutter:
 
     def _block(self, cell: int, parts: list[tuple[Span, Mapping[str, Series]]]) -> PublishedBlock:
         whole = Span(cell, cell + self._stride)
-        if len(parts) == 1 and parts[0][0] == whole and parts[0][1]:
-            there = parts[0][1]
+        there = parts[0][1]
+        if parts[0][0] == whole and there.keys() == self.channels.keys():
             return PublishedBlock(cell, {name: there[name].cut(whole).samples for name in there})
         data: dict[str, Samples | Masked] = {}
         for name, channel in self.channels.items():

@@ -91,7 +91,8 @@ def test_a_subscriber_reads_the_samples_and_the_gaps(live_site: Site, tmp_path: 
         got = {block.time_ns: block for block in reader.blocks}
     assert counts == {"published": 48, "stopped": 0}
     assert len(got) == len(reader.blocks)
-    whole = np.ma.concatenate([got[start + k * STRIDE].data[STRAIN] for k in range(32)])
+    blocks = [got[start + k * STRIDE].data[STRAIN] for k in range(32)]
+    whole = np.ma.concatenate(blocks)  # type: ignore[no-untyped-call]
     expected = channels(Span(start, start + 2 * NS))[STRAIN].samples
     low, high = half.end - start, rest.start - start
     masked = np.zeros(len(whole), bool)

@@ -47,6 +47,7 @@ def faults(config: ConfigTree) -> Iterator[ConfigFault]:
     yield from _directories(config)
     yield from _retained(config)
     yield from _published(config)
+    yield from _streamed(config)
     for product, count in Counter(config.output.products).items():
         if count > 1:
             yield _fault("output.products", f"{product} is listed {count} times; keep one")
@@ -231,6 +232,27 @@ def _published(config: ConfigTree) -> Iterator[ConfigFault]:
         yield _fault(
             "strain.rate output.arrakis.server",
             f"{config.strain.rate} Hz is not a multiple of 16 Hz, as published blocks need",
+        )
+
+
+def _streamed(config: ConfigTree) -> Iterator[ConfigFault]:
+    """Yield a fault for what does not agree with an input that is streamed."""
+    arrakis = config.input.arrakis
+    if arrakis.server is None:
+        return
+    if arrakis.stride not in _HOPS:
+        yield _fault(
+            "input.arrakis.stride",
+            f"{in_seconds(arrakis.stride)} is not 1/16, 1/8, 1/4, 1/2 or a whole number of seconds "
+            "up to 64; use one of these",
+        )
+    if config.strain.rate % STATE_RATE:
+        said = f"{config.strain.rate} Hz is not a multiple of 16 Hz, as blocks of 1/16 s need"
+        yield _fault("strain.rate input.arrakis.server", said)
+    if arrakis.channels == "strain" and not config.input.witnesses:
+        yield _fault(
+            "input.witnesses input.arrakis.channels",
+            "there are none, and arrakis.channels is strain; name their directories, or use all",
         )
 
 

@@ -43,17 +43,42 @@ class FramesConfig(Section):
     """Their LIGO-T050017 description (H1_llhoft of H-H1_llhoft-1370000000-1.gwf); null: any."""
 
 
+class ArrakisInputConfig(Section):
+    """A stream of short blocks that an Arrakis server gives: in the place of live frame files."""
+
+    server: str | None = Field(default=None, examples=["grpc://127.0.0.1:31206"])
+    """The address of the Arrakis server; null: all input comes in frame files."""
+
+    channels: Literal["all", "strain", "witnesses"] = "all"
+    """Which of the configured channels come from it: the strain (with its state vector) and the
+    witnesses, or one of both. The others come in frame files."""
+
+    stride: Duration = seconds(0.0625)
+    """Seconds of a block as it is cleaned: 1/16, 1/8, 1/4, 1/2 or whole up to 64, and a multiple of
+    the server's. Where the strain comes in frame files their length counts instead."""
+
+    reach: Pause = seconds(600.0)
+    """Seconds of the stream's own past that are asked for at most: the history and what a restart
+    missed at a start, what an outage missed later. 0: none is."""
+
+    token: Literal["auto", "none"] = "auto"
+    """auto: the client finds its token by its own means (ARRAKIS_TOKEN, SciTokens), or goes without
+    one; none: it does not look for one."""
+
+
 class InputConfig(Section):
     """Where the strain and the witnesses come from."""
 
     strain: FramesConfig = Field(default={}, validate_default=True)
-    """The strain's frame files."""
+    """The strain's frame files. Where the strain is streamed (arrakis): those of its past, for
+    replay and training."""
 
     witnesses: tuple[FramesConfig, ...] = ()
     """The witnesses' frame files; an empty list: they are in the strain's own files."""
 
     deadline: Pause = seconds(2.0)
-    """Seconds after a strain frame's arrival until its missing witnesses count as a gap."""
+    """Seconds after a strain frame's arrival until its missing witnesses count as a gap. Within a
+    stream (arrakis) the server's max_latency decides that."""
 
     max_lag: Duration | None = seconds(60.0)
     """Seconds behind the newest strain beyond which frames pass through until the newest is
@@ -65,6 +90,9 @@ class InputConfig(Section):
     checksum: Flag = True
     """Whether every frame file's checksum is verified: a flipped bit then costs a gap, not the
     memory that a garbled length asks for. About 4 ms per MB of file."""
+
+    arrakis: ArrakisInputConfig = ArrakisInputConfig()
+    """Strain, witnesses or both as a stream of short blocks."""
 
 
 class RetentionConfig(Section):

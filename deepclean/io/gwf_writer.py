@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -57,7 +58,7 @@ def serialise(
 
 
 def write_frames(
-    path: Path,
+    path: Path | BytesIO,
     frames: Iterable[tuple[Span, Mapping[str, OutputChannel]]],
     *,
     history: Mapping[str, str] = MappingProxyType({}),
@@ -68,7 +69,7 @@ def write_frames(
     The file is not checked. The caller writes it under a hidden name, reads it back and renames it.
 
     Args:
-        path: the file.
+        path: the file, or a buffer in its place.
         frames: span and channels of each, the same channels in all.
         history: as `serialise`, in every frame.
         compression: as `serialise`.

@@ -62,6 +62,7 @@ class LiveSource:
         checksum: verify the checksum of every file.
         timings: note the durations of reading.
         today: the wall clock's GPS nanoseconds.
+        make_files: makes the files' side, of what LiveFiles takes.
 
     Attributes:
         counts: files by stream and result, but for strain that was taken.
@@ -86,6 +87,7 @@ class LiveSource:
     checksum: bool = False
     timings: Timings = field(default_factory=Timings)
     today: Callable[[], int] = gps_now
+    make_files: Callable[..., LiveFiles] = LiveFiles
     counts: Counter[tuple[Stream, Result]] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
     waiting: dict[Stream, float] = field(default_factory=dict)
@@ -96,7 +98,7 @@ class LiveSource:
     _said: bool = False
 
     def __post_init__(self) -> None:
-        self._files = LiveFiles(
+        self._files = self.make_files(
             *(self.channels, self.strain, self.witnesses),
             clock=self.clock,
             deadline=self.deadline,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 from deepclean.core.block import Series
@@ -56,6 +57,8 @@ class FrameSink:
     appeared: Callable[[FrameName], None] = lambda name: None
     sweeps: bool = True
     _retention: Retention = field(init=False)
+    _parts: list[tuple[Span, dict[str, OutputChannel]]] = field(default_factory=list)
+    """The frames of the last file, where they fill it only in part."""
 
     def __post_init__(self) -> None:
         directory, description = self.directory, self.description
@@ -109,8 +112,11 @@ class FrameSink:
     def write(self, span: Span, channels: Mapping[str, Series]) -> Path:
         """Write one frame; then, written or not, delete the files beyond the retention's limits.
 
+        File names have whole seconds. A frame that fills them only in part is followed by others of
+        the same file, which is then written anew with all of them.
+
         Args:
-            span: whole seconds.
+            span: of the frame.
             channels: by full name.
 
         Returns:
@@ -118,13 +124,9 @@ class FrameSink:
 
         Raises:
             OutputError: the frame did not appear.
-            ValueError: the span is not whole seconds.
         """
-        if span.start % NS or span.duration % NS:
-            raise ValueError(f"{span} is not whole seconds, as file names need")
-        name = FrameName(
-            self.interferometer[0], self.description, span.start // NS, span.duration // NS
-        )
+        start, end = span.start // NS, -(-span.end // NS)
+        name = FrameName(self.interferometer[0], self.description, start, end - start)
         outputs = {
             channel: OutputChannel(series, self.units.get(channel, ""))
             for channel, series in channels.items()
@@ -132,9 +134,23 @@ class FrameSink:
         path = self.directory / str(name)
         self.guard()
         try:
-            data = gwf.serialise(span, outputs, history=self.history, compression=self.compression)
-            gwf.publish(path, data, fsync=self.fsync)
+            gwf.publish(path, self._content(name, span, outputs), fsync=self.fsync)
         finally:
             self._retention.step(name)
         self.appeared(name)
         return path
+
+    def _content(
+        self, name: FrameName, span: Span, outputs: dict[str, OutputChannel]
+    ) -> bytes | memoryview:
+        """Return a file's content: a frame, after those that fill another part of the same file."""
+        before = [part for part in self._parts if name.span.covers(part[0])]
+        self._parts = [] if span == name.span else [*before, (span, outputs)]
+        if len(self._parts) < 2:
+            return gwf.serialise(span, outputs, history=self.history, compression=self.compression)
+        # All frames of a file have the same channels; one may lack a copied one.
+        common = set.intersection(*(set(channels) for _, channels in self._parts))
+        parts = [(at, {n: c for n, c in has.items() if n in common}) for at, has in self._parts]
+        content = BytesIO()
+        gwf.write_frames(content, parts, history=self.history, compression=self.compression)
+        return content.getbuffer()

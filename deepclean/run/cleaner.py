@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from errno import errorcode
 from functools import partial
@@ -81,6 +82,7 @@ class FrameCleaner:
         self._rendered: tuple[CleanedFrame, dict[str, Series]] | None = None
         self._now = now
         self._writing = True
+        self._gaps: Counter[str] = Counter()
         self._said = Transitions(_log)
         self.ledger = accounts.ledger
         self.latencies = accounts.latencies
@@ -168,7 +170,10 @@ class FrameCleaner:
             self.ledger.inside += 1
             self.ledger.last_in = frame.span.end
         else:
-            self.ledger.gaps[gap.reason] += frame.span.duration // NS
+            self._gaps[gap.reason] += frame.span.duration
+            # The ledger counts whole seconds; frames may be shorter.
+            seconds, self._gaps[gap.reason] = divmod(self._gaps[gap.reason], NS)
+            self.ledger.gaps[gap.reason] += seconds
 
     def _write(self, frames: Sequence[CleanedFrame]) -> list[Path]:
         """Write the frames that are wanted, joined to the length that is configured."""

@@ -18,7 +18,6 @@ from deepclean.control.reload import ConfigReloader
 from deepclean.control.updates import ControlUpdates
 from deepclean.core.accounting import Ledger
 from deepclean.core.block import Version
-from deepclean.core.engine.engine import Engine
 from deepclean.core.frame import InputFrame
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, format_gps
@@ -26,11 +25,8 @@ from deepclean.errors import DeviceError
 from deepclean.factory import make_engine
 from deepclean.io.archive import FrameArchive
 from deepclean.io.arrakis.publisher import publisher_of
-from deepclean.io.live import LiveSource
 from deepclean.io.segments.daily import SegmentFiles
-from deepclean.io.sink import FrameSink
 from deepclean.io.t050017 import FrameName
-from deepclean.io.tail import FrameTail
 from deepclean.io.watch import DirectoryWatch
 from deepclean.models.device import is_lost
 from deepclean.models.loading import load_models_or_former
@@ -38,15 +34,16 @@ from deepclean.rollout.record import ModelRecord
 from deepclean.rollout.record import path_in as record_path
 from deepclean.rollout.store_follower import StoreFollower
 from deepclean.rollout.updates import ModelUpdates, RecentBlocks
-from deepclean.run.cleaner import FrameCleaner, channels_of, sink_of
+from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.drain import Drain
 from deepclean.run.lookahead import decided_live
 from deepclean.run.signals import on_signals
-from deepclean.system.clock import Clock, SystemClock
+from deepclean.run.sources import Source, file_duration, live_input, live_source
+from deepclean.system.clock import SystemClock
 from deepclean.system.lock import OutputLock
 from deepclean.system.malloc import Trimmer
 from deepclean.telemetry.accounts import Accounts
-from deepclean.telemetry.counters import Counters, Stream
+from deepclean.telemetry.counters import Counters
 from deepclean.telemetry.exporter import Exporter
 from deepclean.telemetry.metrics import Metrics
 from deepclean.telemetry.notify import ServiceNotifier
@@ -103,7 +100,7 @@ class Daemon:
             store and the orders of operators.
     """
 
-    source: LiveSource
+    source: Source
     cleaner: FrameCleaner
     notifier: ServiceNotifier
     status_file: StatusFile
@@ -170,13 +167,14 @@ def build(
     )
     cleaner = FrameCleaner(
         *(config, engine, sink, clock.monotonic),
+        duration=file_duration(config),
         updates=updates,
         accounts=accounts,
     )
     cleaner.publisher = publisher
-    tails = tails_of(config, clock)
+    inputs = live_input(config, clock, accounts)
     watch, notifier, trimmer = (
-        DirectoryWatch(tails, clock),
+        DirectoryWatch(inputs.tails, clock),
         ServiceNotifier(clock=clock),
         Trimmer(clock),
     )
@@ -199,7 +197,7 @@ def build(
         """Do what is due at every turn of the loop, idle ones too."""
         notifier.ready()
         notifier.watchdog()
-        if silence := silence_of(counters.waiting, config.input.strain.directory):
+        if silence := inputs.silence(counters.waiting):
             notifier.status(silence)
         watch.check()
         status_file.write(accounts.ledger)
@@ -209,9 +207,8 @@ def build(
         if asked():
             reloader.ask()
 
-    source = live_source(
-        config, engine, sink, clock, Drain(stopped, accounts.ledger, clock), tails, turn, accounts
-    )
+    drain = Drain(stopped, accounts.ledger, clock)
+    source = live_source(config, engine, sink, clock, drain, inputs, turn, accounts)
     source.resume = resume
     if publisher is not None and publisher.only:
         source.outputs = publisher.finished()
@@ -225,8 +222,11 @@ def build(
         sink.directory,
     )
     exporter = Exporter(config.metrics, metrics.registry, Pages(status_file, report, clock, page))
-    beside, stream = page or nullcontext(), publisher or nullcontext()
-    services = watch, beside, exporter, archive, segments, follower, orders, reloader, stream
+    services = (
+        *(watch, nullcontext() if inputs.inbox is None else inputs.inbox.feed),
+        *(page or nullcontext(), exporter, archive, segments, follower, orders, reloader),
+        publisher or nullcontext(),
+    )
     return Daemon(source, cleaner, notifier, status_file, services)
 
 
@@ -240,56 +240,7 @@ def _each(*told: Callable[[FrameName], None]) -> Callable[[FrameName], None]:
     return tell
 
 
-def tails_of(config: Config, clock: Clock) -> list[FrameTail]:
-    """Return the tails of the input directories: the strain's, then the witnesses'."""
-    frames = (config.input.strain, *config.input.witnesses)
-    return [FrameTail(one.directory, one.description, clock) for one in frames]
-
-
-def live_source(
-    config: Config,
-    engine: Engine,
-    sink: FrameSink,
-    clock: Clock,
-    drain: Drain,
-    tails: Sequence[FrameTail],
-    turn: Callable[[], None],
-    accounts: Accounts,
-) -> LiveSource:
-    """Return the source of a configuration's directories, resuming after the last output."""
-    strain, *witnesses = tails
-    return LiveSource(
-        channels=channels_of(config),
-        strain=strain,
-        witnesses=witnesses,
-        clock=clock,
-        deadline=config.input.deadline / NS,
-        probe=config.input.probe / NS,
-        history=engine.history + engine.settings.hop,
-        stopped=drain.is_over,
-        draining=drain.told,
-        turn=turn,
-        max_lag=config.input.max_lag,
-        outputs=[name.span.end for name in sink.finished()],
-        checksum=config.input.checksum,
-        timings=accounts.timings,
-        counts=accounts.counters.inputs,
-        ignored=accounts.ledger.ignored,
-        waiting=accounts.counters.waiting,
-    )
-
-
-def silence_of(waiting: Mapping[Stream, float], directory: Path) -> str:
-    """Return in words that strain is overdue, in steps of 5 s; empty where it is not.
-
-    >>> silence_of({"strain": 77.2}, Path("/dev/shm/H1"))
-    'no strain for 75 s in /dev/shm/H1'
-    """
-    seconds = int(waiting.get("strain", 0.0)) // 5 * 5
-    return f"no strain for {seconds} s in {directory}" if seconds else ""
-
-
-def work(source: LiveSource, cleaner: FrameCleaner, notifier: ServiceNotifier) -> None:
+def work(source: Source, cleaner: FrameCleaner, notifier: ServiceNotifier) -> None:
     """Take what the source gives; at the end give out what is inside.
 
     Raises:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from cmath import phase
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
@@ -57,6 +57,8 @@ class Counters:
         inputs: files by stream and result, when their time has come: read, given up as absent, or
             given up as unreadable. Strain that was taken is counted in the ledger instead.
         waiting: seconds for which a stream has been waited for beyond its time, by stream.
+        streamed: blocks of an Arrakis server, and connections, by result (io.arrakis.feed).
+        ages: seconds from a block's end to its arrival, of the last blocks with samples.
         witness_faults: cleaned frames in which something was wrong with a witness, by channel
             and reason.
         witness_last: end of the last frame in which that was so, GPS nanoseconds.
@@ -86,6 +88,8 @@ class Counters:
     models: Mapping[str, IdentifiesModel] = field(default_factory=dict)
     inputs: Counter[tuple[Stream, Result]] = field(default_factory=Counter)
     waiting: dict[Stream, float] = field(default_factory=dict)
+    streamed: Counter[str] = field(default_factory=Counter)
+    ages: deque[float] = field(default_factory=lambda: deque(maxlen=256))
     witness_faults: Counter[tuple[str, str]] = field(default_factory=Counter)
     witness_last: dict[tuple[str, str], int] = field(default_factory=dict)
     reloads: Counter[Reload] = field(default_factory=Counter)

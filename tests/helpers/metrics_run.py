@@ -21,8 +21,9 @@ from deepclean.factory import make_engine
 from deepclean.io.watch import DirectoryWatch
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, sink_of
-from deepclean.run.daemon import live_source, tails_of, work
+from deepclean.run.daemon import work
 from deepclean.run.drain import Drain
+from deepclean.run.sources import live_input, live_source
 from deepclean.system.clock import SystemClock
 from deepclean.telemetry import status_file
 from deepclean.telemetry.accounts import Accounts
@@ -154,7 +155,7 @@ class Run:
         drain = Drain(lambda: self.clock.now > self._end, accounts.ledger, self.clock)
         self.source = live_source(
             *(config, self.engine, sink, self.clock, drain),
-            *(tails_of(config, self.clock), self._turn, accounts),
+            *(live_input(config, self.clock, accounts), self._turn, accounts),
         )
         self.cleaning = FrameCleaner(
             config, self.engine, sink, self.clock.monotonic, accounts=accounts

@@ -25,8 +25,8 @@ from deepclean.io import gwf
 from deepclean.io.live import LiveSource, Overdue
 from deepclean.io.tail import FrameTail
 from deepclean.run.cleaner import FrameCleaner, sink_of
-from deepclean.run.daemon import live_source, tails_of
 from deepclean.run.drain import Drain
+from deepclean.run.sources import live_input, live_source
 from deepclean.system.clock import Clock, SystemClock
 from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.status_file import StatusFile, path_in
@@ -95,11 +95,13 @@ class Daemon:
         self.ledger = accounts.ledger
         status_file = StatusFile(path_in(output.directory, output.description), clock)
         drain = Drain(lambda: self.stopping, self.ledger, clock)
-        self.source: LiveSource = live_source(
-            *(config, engine, sink, clock, drain, tails_of(config, clock)),
+        source = live_source(
+            *(config, engine, sink, clock, drain, live_input(config, clock, accounts)),
             lambda: status_file.write(self.ledger),
             accounts,
         )
+        assert isinstance(source, LiveSource)
+        self.source = source
         self.cleaning = FrameCleaner(config, engine, sink, clock.monotonic, accounts=accounts)
 
     def stop(self) -> None:

@@ -64,8 +64,19 @@ def test_vanished_directory_is_reported(tmp_path: Path) -> None:
         write(sink, START)
 
 
-def test_names_need_whole_seconds(tmp_path: Path) -> None:
+def test_a_file_holds_the_parts_of_its_second(tmp_path: Path) -> None:
     sink = FrameSink(tmp_path, "H1", "H1_DEEPCLEAN")
-    span = Span(START * NS, START * NS + NS // 16)
-    with pytest.raises(ValueError, match="whole seconds"):
-        sink.write(span, {"H1:X": Series(span, 16, np.zeros(1))})
+    begin = START * NS
+    parts = [Span(begin, begin + NS // 4), Span(begin + NS // 2, begin + NS)]
+    for span in parts:
+        count = span.samples(16)
+        channels = {"H1:X": Series(span, 16, np.arange(count, dtype=np.float64))}
+        path = sink.write(span, channels | ({"H1:Y": channels["H1:X"]} if count > 4 else {}))
+    assert [each.name for each in tmp_path.iterdir()] == [f"H-H1_DEEPCLEAN-{START}-1.gwf"]
+    pieces = gwf.read_pieces(path, ["H1:X"], Span.of_seconds(START, 1), checksum=True).pieces
+    held = [piece for piece in pieces["H1:X"] if isinstance(piece, Series)]
+    assert [piece.span for piece in held] == parts
+    assert [piece.samples.tolist() for piece in held] == [[0, 1, 2, 3], list(range(8))]
+    following = Span.of_seconds(START + 1, 1)
+    sink.write(following, {"H1:X": Series(following, 16, np.zeros(16))})
+    assert len(gwf.read(path, ["H1:X"], parts[0])["H1:X"].span.indices(16)) == 2

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deepclean.run.daemon import silence_of
+from deepclean.run.sources import silence_of
 from deepclean.telemetry.notify import ServiceNotifier
 from tests.helpers.metrics_run import PERIOD, WATCHDOG, Manager
 from tests.helpers.small_site import FakeClock
@@ -115,7 +115,7 @@ def test_the_watchdog_is_this_process_own(manager: Manager, address: str, clock:
 def test_silence_is_said_in_steps(manager: Manager, address: str, clock: FakeClock) -> None:
     health = ServiceNotifier({"NOTIFY_SOCKET": address}, clock)
     for seconds in range(12):
-        if silence := silence_of({"strain": float(seconds)}, Path("/dev/shm/H1")):
+        if silence := silence_of({"strain": float(seconds)}, "in /dev/shm/H1"):
             health.status(silence)
     assert manager.heard() == [f"STATUS=no strain for {s} s in /dev/shm/H1" for s in (5, 10)]
 

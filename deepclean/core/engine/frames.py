@@ -7,8 +7,9 @@ than they went in. The assembler returns each frame whole, in order, one for one
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -127,8 +128,8 @@ class FrameJoiner:
 
     Args:
         duration: the length of a joined frame in nanoseconds. It lies between two multiples of
-            that, counted from GPS 0, and ends early before a stretch without strain. None: frames
-            stay as they are.
+            that, counted from GPS 0, and ends early before a stretch without strain: then several
+            may lie between these, and they come out together. None: frames stay as they are.
     """
 
     def __init__(self, duration: int | None) -> None:
@@ -140,7 +141,8 @@ class FrameJoiner:
         if self._duration is None:
             return [frame]
         finished = []
-        if self._held and self._held[-1].span.end != frame.span.start:
+        window = frame.span.start // self._duration
+        if self._held and self._held[0].span.start // self._duration != window:
             finished += self.flush()
         self._held.append(_without_witnesses(frame))
         if frame.span.end % self._duration == 0:
@@ -148,14 +150,16 @@ class FrameJoiner:
         return finished
 
     def flush(self) -> list[CleanedFrame]:
-        """Return the frames that are held as one frame, or no frame."""
+        """Return the frames that are held, those joined that follow one another."""
         held, self._held = self._held, []
-        if not held:
-            return []
+        starts = [n for n, one in enumerate(held) if n and held[n - 1].span.end != one.span.start]
+        return [self._join(held[a:b]) for a, b in pairwise([0, *starts, len(held)]) if a < b]
+
+    def _join(self, held: Sequence[CleanedFrame]) -> CleanedFrame:
         span = Span(held[0].span.start, held[-1].span.end)
         source = InputFrame(span, [block for frame in held for block in frame.source.blocks])
         blocks = [block for frame in held for block in frame.blocks]
-        return [CleanedFrame(source, blocks, sum(frame.frames for frame in held))]
+        return CleanedFrame(source, blocks, sum(frame.frames for frame in held))
 
 
 def _without_witnesses(frame: CleanedFrame) -> CleanedFrame:

@@ -1,0 +1,122 @@
+"""A connection of the Arrakis client over which a stream is read; only here is it imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Generator, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from arrakis import Client, SeriesBlock
+from pyarrow import flight
+
+from deepclean.core import reasons
+from deepclean.core.align import Piece
+from deepclean.core.block import Gap, Series
+from deepclean.core.time import NS, Span
+from deepclean.errors import ConfigError
+from deepclean.io.arrakis.store import StreamedBlock, StreamedChannel
+
+_ASKED = 64
+"""Channels that are asked for in one request."""
+
+
+class ReadingSession:
+    """Finds channels and reads them.
+
+    Args:
+        server: address of the server, as the client takes it.
+        token: auto: the client finds its token by its own means, or goes without; none: it does
+            not look for one.
+
+    Raises:
+        ConfigError: the address is none.
+    """
+
+    def __init__(self, server: str, token: str) -> None:
+        try:
+            self._client = Client(server, token=None if token == "auto" else False)
+        except ValueError as error:
+            raise ConfigError(f"input.arrakis.server: {server}: {error}") from error
+
+    def find(self, wanted: Collection[str]) -> dict[str, StreamedChannel]:
+        """Return the wanted channels that the server has.
+
+        Raises:
+            ConfigError: the server does not let this client read.
+            Exception: what the client raises where the server does not answer.
+        """
+        found: dict[str, StreamedChannel] = {}
+        names = sorted(wanted)
+        with _refusals():
+            for first in range(0, len(names), _ASKED):
+                few = "|".join(map(re.escape, names[first : first + _ASKED]))
+                for one in self._client.find(f"^({few})$"):
+                    found[one.name] = StreamedChannel(
+                        float(one.sample_rate), one.stride or 0, one.max_latency or 0
+                    )
+        return found
+
+    def live(self, channels: Collection[str]) -> Generator[StreamedBlock, None, None]:
+        """Yield the blocks of some channels from now on, without a hole: what is absent is a gap.
+
+        Raises:
+            ConfigError: as find.
+            Exception: what the client raises where the stream ends.
+        """
+        with _refusals():
+            for block in self._client.stream(sorted(channels), on_gap="fill"):
+                yield streamed(block)
+
+    def past(self, channels: Collection[str], span: Span) -> Generator[StreamedBlock, None, None]:
+        """Yield the blocks of some channels that the server still has of a span.
+
+        Args:
+            channels: full names.
+            span: of the past. What comes after it must be there, or the stream does not end.
+
+        Raises:
+            Exception: as live.
+        """
+        with _refusals():
+            # Multiples of 1/16 s are exact in a float.
+            start, end = span.start // NS, span.end / NS
+            for block in self._client.stream(sorted(channels), start, end, on_gap="fill"):
+                yield streamed(block)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except (flight.FlightUnauthenticatedError, flight.FlightUnauthorizedError) as error:
+        said = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"input.arrakis.server: the server refuses this client ({said}); give it a token, as "
+            "the client finds it (ARRAKIS_TOKEN, SciTokens)"
+        ) from error
+
+
+def streamed(block: SeriesBlock) -> StreamedBlock:
+    """Return a block of the client as pieces of its channels.
+
+    A channel of which some samples are masked has nothing of the block: gaps have whole blocks, as
+    in frames flags have sixteenths of a second. `missing` says that all are masked, `invalid` that
+    some are.
+    """
+    span = Span(int(block.time_ns), int(block.time_ns + block.duration_ns))
+    return StreamedBlock(span, {name: _piece(span, name, block) for name in block.channels})
+
+
+def _piece(span: Span, name: str, block: SeriesBlock) -> Piece:
+    data, rate = block.data[name], float(block.channels[name].sample_rate)
+    if isinstance(data, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(data)
+        if mask.any():
+            return Gap(span, reasons.MISSING if mask.all() else reasons.INVALID)
+    samples = np.ascontiguousarray(np.ma.getdata(data))
+    if not rate.is_integer() or span.start * int(rate) % NS or span.duration * int(rate) % NS:
+        return Gap(span, reasons.CORRUPT)
+    if len(samples) != span.samples(int(rate)):
+        return Gap(span, reasons.CORRUPT)
+    return Series(span, int(rate), samples)

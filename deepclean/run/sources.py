@@ -1,0 +1,220 @@
+"""The live input of a configuration: frame files, a stream, or one of them for the witnesses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from deepclean.config import Config
+from deepclean.core.engine.engine import Engine
+from deepclean.core.time import NS
+from deepclean.errors import ConfigError
+from deepclean.io.arrakis.beside import FilesAndStream
+from deepclean.io.arrakis.feed import StreamFeed, connected
+from deepclean.io.arrakis.files import WitnessFiles
+from deepclean.io.arrakis.inbox import StreamInbox
+from deepclean.io.arrakis.source import StreamSource
+from deepclean.io.arrakis.store import StreamedChannel
+from deepclean.io.live import LiveSource
+from deepclean.io.live_files import LiveFiles
+from deepclean.io.sink import FrameSink
+from deepclean.io.source import Channels
+from deepclean.io.tail import FrameTail
+from deepclean.run.cleaner import channels_of
+from deepclean.run.drain import Drain
+from deepclean.system.clock import Clock, SystemClock
+from deepclean.telemetry.accounts import Accounts
+
+Source = LiveSource | StreamSource
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveInput:
+    """Where the live input comes from.
+
+    Args:
+        strain: tail of the strain's directory; None: the strain is streamed.
+        witnesses: tails of the witnesses' directories.
+        inbox: gives the stream; None: there is none.
+    """
+
+    strain: FrameTail | None
+    witnesses: Sequence[FrameTail]
+    inbox: StreamInbox | None
+
+    @property
+    def tails(self) -> list[FrameTail]:
+        """All tails."""
+        return [*([] if self.strain is None else [self.strain]), *self.witnesses]
+
+    def silence(self, waiting: Mapping[str, float]) -> str:
+        """Return in words that strain is overdue, in steps of 5 s; empty where it is not."""
+        if self.strain is not None:
+            return silence_of(waiting, f"in {self.strain.directory}")
+        assert self.inbox is not None
+        feed = self.inbox.feed
+        why = f" ({feed.trouble})" if feed.trouble else ""
+        return silence_of(waiting, f"from {feed.server}{why}")
+
+
+def silence_of(waiting: Mapping[str, float], where: str) -> str:
+    """Return in words that strain is overdue, in steps of 5 s; empty where it is not.
+
+    >>> silence_of({"strain": 77.2}, "in /dev/shm/H1")
+    'no strain for 75 s in /dev/shm/H1'
+    """
+    seconds = int(waiting.get("strain", 0.0)) // 5 * 5
+    return f"no strain for {seconds} s {where}" if seconds else ""
+
+
+def file_duration(config: Config) -> int | None:
+    """Return the nanoseconds of an output file; None: as the input's files."""
+    arrakis = config.input.arrakis
+    if arrakis.server is None or arrakis.channels == "witnesses":
+        return None
+    return max(arrakis.stride, NS)
+
+
+def live_input(config: Config, clock: Clock, accounts: Accounts) -> LiveInput:
+    """Return the live input of a configuration.
+
+    Raises:
+        ConfigError: the client of streams is not installed.
+    """
+    given, streams = config.input, config.input.arrakis.channels
+    streamed = given.arrakis.server is not None
+    places = [] if streamed and streams != "strain" else list(given.witnesses)
+    strain = None if streamed and streams != "witnesses" else given.strain
+    tails = [FrameTail(one.directory, one.description, clock) for one in places]
+    inbox: StreamInbox | None = None
+    if streamed:
+        feed = _feed(config, clock, accounts)
+        inbox = StreamInbox(feed, given.arrakis.reach, accounts.ledger.ignored)
+    return LiveInput(
+        None if strain is None else FrameTail(strain.directory, strain.description, clock),
+        tails,
+        inbox,
+    )
+
+
+def live_source(
+    config: Config,
+    engine: Engine,
+    sink: FrameSink,
+    clock: Clock,
+    drain: Drain,
+    given: LiveInput,
+    turn: Callable[[], None],
+    accounts: Accounts,
+) -> Source:
+    """Return the source of a configuration's live input, resuming after the last output."""
+    inbox = given.inbox
+    if given.strain is None:
+        return _stream_source(config, engine, sink, clock, drain, given, turn, accounts)
+    make_files = LiveFiles if inbox is None else partial(FilesAndStream, inbox=inbox)
+    return LiveSource(
+        channels=channels_of(config),
+        strain=given.strain,
+        witnesses=given.witnesses,
+        clock=clock,
+        deadline=config.input.deadline / NS,
+        probe=config.input.probe / NS,
+        history=engine.history + engine.settings.hop,
+        stopped=drain.is_over,
+        draining=drain.told,
+        turn=turn,
+        max_lag=config.input.max_lag,
+        outputs=[name.span.end for name in sink.finished()],
+        checksum=config.input.checksum,
+        timings=accounts.timings,
+        make_files=make_files,
+        counts=accounts.counters.inputs,
+        ignored=accounts.ledger.ignored,
+        waiting=accounts.counters.waiting,
+    )
+
+
+def _stream_source(
+    config: Config,
+    engine: Engine,
+    sink: FrameSink,
+    clock: Clock,
+    drain: Drain,
+    given: LiveInput,
+    turn: Callable[[], None],
+    accounts: Accounts,
+) -> StreamSource:
+    """Return the source of a configuration whose strain is streamed."""
+    channels, deadline = channels_of(config), config.input.deadline / NS
+    probe, counters = config.input.probe / NS, accounts.counters
+    assert given.inbox is not None
+    files: WitnessFiles | None = None
+
+    def wait() -> None:
+        turn()
+        clock.wait(probe)
+
+    if given.witnesses:
+        files = WitnessFiles(
+            witnesses=channels.witnesses,
+            tails=given.witnesses,
+            clock=clock,
+            deadline=deadline,
+            stopped=drain.is_over,
+            wait=wait,
+            checksum=config.input.checksum,
+            counts=counters.inputs,
+            waiting=counters.waiting,
+        )
+    return StreamSource(
+        channels=channels,
+        inbox=given.inbox,
+        files=files,
+        unit=config.input.arrakis.stride,
+        clock=clock,
+        deadline=deadline,
+        probe=probe,
+        history=engine.history + engine.settings.hop,
+        stopped=drain.is_over,
+        draining=drain.told,
+        turn=turn,
+        max_lag=config.input.max_lag,
+        outputs=[name.span.end for name in sink.finished()],
+        waiting=counters.waiting,
+    )
+
+
+def _feed(config: Config, clock: Clock, accounts: Accounts) -> StreamFeed:
+    """Return what reads the stream of a configuration."""
+    arrakis, channels = config.input.arrakis, channels_of(config)
+    assert arrakis.server is not None
+    of_strain = () if arrakis.channels == "witnesses" else channels.of_strain_file
+    witnesses = () if arrakis.channels == "strain" else channels.witnesses
+    return StreamFeed(
+        server=arrakis.server,
+        wanted=(*of_strain, *witnesses),
+        needed=channels.strain if of_strain else None,
+        session=connected(arrakis.server, arrakis.token),
+        clock=clock,
+        wake=clock.wake if isinstance(clock, SystemClock) else lambda: None,
+        accept=partial(_accept, channels, arrakis.stride, bool(of_strain)),
+        counts=accounts.counters.streamed,
+        ages=accounts.counters.ages,
+    )
+
+
+def _accept(
+    channels: Channels, stride: int, has_strain: bool, found: Mapping[str, StreamedChannel]
+) -> None:
+    """Raise ConfigError or InputError where the server's channels do not suit a configuration."""
+    if has_strain:
+        channels.check_state(found)
+        rate = found[channels.strain].rate
+        channels.check_rate(int(rate) if rate.is_integer() else round(rate))
+        longest = max(one.stride for one in found.values())
+        if longest and stride % longest:
+            raise ConfigError(
+                f"input.arrakis.stride: {stride / NS} s is not a multiple of the server's, "
+                f"{longest / NS} s; use one"
+            )

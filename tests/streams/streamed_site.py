@@ -1,0 +1,219 @@
+"""The small site as a stream: its channels and blocks, its daemon, a replay of the same data."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from arrakis import Channel, SeriesBlock
+
+from deepclean.config import Config
+from deepclean.core.accounting import Ledger
+from deepclean.core.block import Series
+from deepclean.core.time import NS, Span
+from deepclean.io.history import History
+from deepclean.io.source import HistorySource
+from deepclean.models.loading import load_models
+from deepclean.factory import make_engine
+from deepclean.run.cleaner import channels_of, sink_of
+from deepclean.run.daemon import Daemon, build
+from deepclean.run.replay import replay
+from deepclean.system.clock import SystemClock
+from tests.helpers.small_site import (
+    RATES,
+    STATE,
+    STRAIN,
+    STRAIN_RATE,
+    publish_model,
+    samples,
+    small_config,
+    strain_frame,
+    strain_path,
+    witness_frame,
+    witness_path,
+)
+from tests.streams.rig import STRIDE, cut, wait_for
+
+CHANNELS = [
+    Channel(STRAIN, np.float64, STRAIN_RATE),
+    Channel(STATE, np.uint32, 16),
+    *(Channel(name, np.float32, rate) for name, rate in RATES.items()),
+]
+
+OF_STRAIN = CHANNELS[:2]
+
+OUT_DQ = f"{STRAIN}_DEEPCLEAN_PRODUCTION_OUT_DQ"
+
+
+def streamed_config(place: Path, server: str, *overrides: str) -> Config:
+    """Return the configuration of the small site with all input streamed, and make its model."""
+    place.mkdir(parents=True, exist_ok=True)
+    config = small_config(
+        place,
+        f"input.arrakis.server={server}",
+        "engine.hop=0.0625",
+        *overrides,
+    )
+    publish_model(config)
+    return config
+
+
+def second_of(second: int) -> dict[str, np.ndarray]:
+    """Return one GPS second of every channel, as the small site's frames have it."""
+    found: dict[str, np.ndarray] = {
+        STRAIN: samples(STRAIN, second, STRAIN_RATE) * 1e-21,
+        STATE: np.full(16, 7, dtype=np.uint32),
+    }
+    for name, rate in RATES.items():
+        found[name] = samples(name, second, rate).astype(np.float32)
+    return found
+
+
+def blocks_of(
+    first: int, seconds: int, channels: Collection[Channel] = CHANNELS
+) -> list[SeriesBlock]:
+    """Return the blocks of some GPS seconds."""
+    wanted = {channel.name for channel in channels}
+    return [
+        block
+        for second in range(first, first + seconds)
+        for block in cut(
+            second * NS,
+            {name: made for name, made in second_of(second).items() if name in wanted},
+            list(channels),
+        )
+    ]
+
+
+def masked(block: SeriesBlock, channel: str) -> SeriesBlock:
+    """Return a block of which one channel is a gap."""
+    data = dict(block.data)
+    data[channel] = np.ma.masked_all_like(data[channel])
+    return SeriesBlock(block.time_ns, data, block.channels)
+
+
+def write_frames(config: Config, blocks: Sequence[SeriesBlock]) -> None:
+    """Write the frames of the same data: files of a second that hold a frame for each block."""
+    for path in (strain_path(config, 0), witness_path(config, 0)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    of_strain = {channel.name for channel in OF_STRAIN}
+    for second, group in groupby(blocks, lambda block: block.time_ns // NS):
+        parts = list(group)
+        for path, strain in ((strain_path, True), (witness_path, False)):
+            frames = []
+            for block in parts:
+                span = Span(block.time_ns, block.time_ns + STRIDE)
+                held = {n: d for n, d in block.data.items() if (n in of_strain) == strain}
+                channels = {
+                    name: OutputChannel(
+                        Series(span, int(block.channels[name].sample_rate), np.ma.getdata(data))
+                    )
+                    for name, data in held.items()
+                }
+                absent = [name for name, data in held.items() if np.ma.is_masked(data)]
+                frames.append(gwf.serialise(span, channels, invalid=absent))
+            ...
+@dataclass(slots=True)
+class RunningDaemon:
+    """A daemon that serves in a thread."""
+
+    daemon: Daemon
+    config: Config
+    stopping: threading.Event = field(default_factory=threading.Event)
+    error: list[BaseException] = field(default_factory=list)
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.daemon.cleaner.ledger
+
+    def wait_to(self, instant: int, patience: float = 30.0) -> None:
+        """Wait until output reaches an instant."""
+        wait_for(
+            lambda: (self.ledger.last_out or 0) >= instant or self.error,
+            f"output to {instant}, not {self.ledger}",
+            patience,
+        )
+        if self.error:
+            raise self.error[0]
+
+
+@contextmanager
+def running(config: Config) -> Iterator[RunningDaemon]:
+    """Run a daemon in this process; stop it at the end, and expect its ledger to be balanced."""
+    stopping, clock = threading.Event(), SystemClock()
+    daemon = build(config, clock, stopping.is_set, guard=lambda: None)
+    runs = RunningDaemon(daemon, config, stopping)
+
+    def serve() -> None:
+        try:
+            daemon.serve()
+        except BaseException as error:  # noqa: BLE001  # raised by whoever waits
+            runs.error.append(error)
+
+    thread = threading.Thread(target=serve, name="daemon")
+    thread.start()
+    try:
+        yield runs
+    finally:
+        stopping.set()
+        clock.wake()
+        thread.join(20.0)
+        assert not thread.is_alive()
+    assert runs.ledger.balanced
+    assert runs.ledger.inside == 0
+    assert not runs.ledger.lost
+
+
+def output_of(config: Config, directory: Path | None = None) -> dict[int, dict[str, np.ndarray]]:
+    """Return the output's samples of the strain by GPS nanoseconds of each sixteenth."""
+    place = directory or config.output.directory
+    found: dict[int, dict[str, np.ndarray]] = {}
+    history = History([place])
+    wanted = [f"{STRAIN}_DEEPCLEAN_PRODUCTION", OUT_DQ, "H1:DEEPCLEAN-STATE_VECTOR"]
+    for whole in history.spans():
+        pieces = history.pieces(wanted, whole).pieces
+        for name in wanted:
+            for piece in pieces[name]:
+                if not isinstance(piece, Series):
+                    continue
+                for start in range(piece.span.start, piece.span.end, STRIDE):
+                    part = piece.cut(Span(start, start + STRIDE))
+                    found.setdefault(start, {})[name] = part.samples
+    return found
+
+
+def replayed(config: Config, place: Path, span: Span) -> dict[int, dict[str, np.ndarray]]:
+    """Return what a replay of the frames gives."""
+    loaded = load_models(config)
+    source = HistorySource(
+        channels_of(config),
+        History([config.input.strain.directory]),
+        History([config.input.witnesses[0].directory]),
+    )
+    replay(
+        config,
+        lambda: make_engine(config, loaded),
+        source,
+        sink_of(config, loaded, place),
+        span,
+    )
+    return output_of(config, place)
+
+
+def assert_equal(
+    ours: Mapping[int, Mapping[str, np.ndarray]],
+    theirs: Mapping[int, Mapping[str, np.ndarray]],
+    starts: Collection[int],
+) -> None:
+    """Assert that outputs have these sixteenths, with the same samples, bit for bit."""
+    for start in starts:
+        assert ours[start].keys() == theirs[start].keys()
+        for name, made in ours[start].items():
+            assert made.tobytes() == theirs[start][name].tobytes(), (start, name)
+
+
+Publish = Callable[[SeriesBlock], None]

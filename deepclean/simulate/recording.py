@@ -141,7 +141,8 @@ def publish_as_live(
     Args:
         recording: what is played; how its files are made does not matter.
         connect: gives a session for some channels.
-        settings: the stride of a block, and the seconds within which the broker must confirm one.
+        settings: the server, the stride of a block, and the seconds within which the broker must
+            confirm one.
         clock: the clock.
         playing: when.
         stop: tells whether to stop.
@@ -150,12 +151,17 @@ def publish_as_live(
         An iterator that waits and publishes. It yields a name for each block.
 
     Raises:
-        OutputError: a block cannot be published.
-        Exception: what the client raises where it cannot connect.
+        OutputError: the server cannot be reached or does not let these channels be published, or a
+            block cannot be.
     """
     stride, timeout = settings.stride, settings.timeout / NS
     channels = _published(recording, stride)
-    session, cutter = connect(channels), StrideCutter(stride, channels)
+    cutter = StrideCutter(stride, channels)
+    try:
+        session = connect(channels)
+    except Exception as error:
+        said = one_line(error) or type(error).__name__
+        raise OutputError(f"{settings.server}: cannot be published to: {said}") from error
 
     def publish(block: PublishedBlock) -> None:
         try:

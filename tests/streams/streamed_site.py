@@ -117,6 +117,8 @@ def write_frames(config: Config, blocks: Sequence[SeriesBlock]) -> None:
                 absent = [name for name, data in held.items() if np.ma.is_masked(data)]
                 frames.append(gwf.serialise(span, channels, invalid=absent))
             ...
+
+
 @dataclass(slots=True)
 class RunningDaemon:
     """A daemon that serves in a thread."""

@@ -114,7 +114,9 @@ def stream(
             count = sum(1 for _ in replay_as_live(recording, clock, playing, signals.stopped))
             print(f"{count} files in {', '.join(map(str, played))}")
         else:
-            arrakis = settings.output.arrakis.model_copy(update={"publisher": publisher})
+            arrakis = settings.output.arrakis.model_copy(
+                update={"server": server, "publisher": publisher}
+            )
             connect = connect_to(server, arrakis)
             paths = publish_as_live(*(recording, connect, arrakis, clock, playing, signals.stopped))
             print(f"{sum(1 for _ in paths)} blocks published as {publisher} at {server}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,12 @@ from deepclean.config import Config
 from deepclean.core.accounting import Ledger
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
+from deepclean.factory import make_engine
+from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_models
-from deepclean.factory import make_engine
 from deepclean.run.cleaner import channels_of, sink_of
 from deepclean.run.daemon import Daemon, build
 from deepclean.run.replay import replay
@@ -31,12 +35,8 @@ from tests.helpers.small_site import (
     publish_model,
     samples,
     small_config,
-    strain_frame,
-    strain_path,
-    witness_frame,
-    witness_path,
 )
-from tests.streams.rig import STRIDE, cut, wait_for
+from tests.streams.rig import STRIDE, cut, publish_live, wait_for
 
 CHANNELS = [
     Channel(STRAIN, np.float64, STRAIN_RATE),
@@ -97,26 +97,43 @@ def masked(block: SeriesBlock, channel: str) -> SeriesBlock:
 
 
 def write_frames(config: Config, blocks: Sequence[SeriesBlock]) -> None:
-    """Write the frames of the same data: files of a second that hold a frame for each block."""
-    for path in (strain_path(config, 0), witness_path(config, 0)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    of_strain = {channel.name for channel in OF_STRAIN}
+    """Write the frames of the same data: files of a second that hold a frame for each block.
+
+    The strain has a file with its state vector, each witness has one of its own. Where a channel is
+    masked the frame is left out.
+    """
+    strain, witnesses = config.input.strain.directory, config.input.witnesses[0].directory
+    files = {"H1_llhoft": (strain, [STRAIN, STATE])}
+    files |= {name.replace(":", "_"): (witnesses, [name]) for name in RATES}
     for second, group in groupby(blocks, lambda block: block.time_ns // NS):
         parts = list(group)
-        for path, strain in ((strain_path, True), (witness_path, False)):
-            frames = []
-            for block in parts:
-                span = Span(block.time_ns, block.time_ns + STRIDE)
-                held = {n: d for n, d in block.data.items() if (n in of_strain) == strain}
-                channels = {
-                    name: OutputChannel(
-                        Series(span, int(block.channels[name].sample_rate), np.ma.getdata(data))
-                    )
-                    for name, data in held.items()
-                }
-                absent = [name for name, data in held.items() if np.ma.is_masked(data)]
-                frames.append(gwf.serialise(span, channels, invalid=absent))
-            ...
+        for description, (directory, names) in files.items():
+            directory.mkdir(parents=True, exist_ok=True)
+            frames = [
+                (span, {name: OutputChannel(_series(block, name, span)) for name in names})
+                for block in parts
+                if not np.ma.is_masked(block.data[names[0]])
+                for span in [Span(block.time_ns, block.time_ns + STRIDE)]
+            ]
+            if frames:
+                gwf.write_frames(directory / f"H-{description}-{second}-1.gwf", frames)
+
+
+def _series(block: SeriesBlock, name: str, span: Span) -> Series:
+    return Series(span, int(block.channels[name].sample_rate), np.ma.getdata(block.data[name]))
+
+
+@contextmanager
+def publishing(
+    publish: Callable[[SeriesBlock], None], blocks: Sequence[SeriesBlock]
+) -> Iterator[None]:
+    """Publish blocks in their time, from a thread of their own, to the last one."""
+    thread = threading.Thread(target=publish_live, args=(publish, blocks))
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 @dataclass(slots=True)
@@ -131,6 +148,10 @@ class RunningDaemon:
     @property
     def ledger(self) -> Ledger:
         return self.daemon.cleaner.ledger
+
+    @property
+    def streamed(self) -> Counter[str]:
+        return self.daemon.source.inbox.feed.counts
 
     def wait_to(self, instant: int, patience: float = 30.0) -> None:
         """Wait until output reaches an instant."""
@@ -216,6 +237,3 @@ def assert_equal(
         assert ours[start].keys() == theirs[start].keys()
         for name, made in ours[start].items():
             assert made.tobytes() == theirs[start][name].tobytes(), (start, name)
-
-
-Publish = Callable[[SeriesBlock], None]

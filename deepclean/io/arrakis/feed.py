@@ -58,6 +58,10 @@ class StreamSession(Protocol):
         """Yield the blocks of a span that the server still has."""
         ...
 
+    def cancel(self) -> None:
+        """End the live stream, from another thread."""
+        ...
+
 
 def connected(server: str, token: str) -> StreamSession:
     """Return a session with a server, which has not been spoken to yet.
@@ -126,6 +130,7 @@ class StreamFeed:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        self.session.cancel()
         for thread in (self._thread, self._asker):
             if thread is not None:
                 thread.join(_ENDED)
@@ -181,6 +186,8 @@ class StreamFeed:
                     self.wake()
                     return
             except Exception as error:  # noqa: BLE001  (whatever the libraries below raise)
+                if self._stop.is_set():
+                    return
                 self._note_trouble(error)
             if self.counts["received"] > received:
                 pause = _SHORTEST

@@ -61,7 +61,8 @@ class StreamInbox:
         for block in taken:
             result = self.store.push(block)
             # What is asked for may reach beyond what is lacking.
-            if result != "taken" and block.arrived is not None:
+            wanted = block.arrived is not None and block.span.start >= self.store.began
+            if result != "taken" and wanted:
                 self.ignored[result] += 1
         return taken
 

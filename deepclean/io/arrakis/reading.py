@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
 
 import numpy as np
 from arrakis import Client, SeriesBlock
@@ -38,6 +40,7 @@ class ReadingSession:
             self._client = Client(server, token=None if token == "auto" else False)
         except ValueError as error:
             raise ConfigError(f"input.arrakis.server: {server}: {error}") from error
+        self._open: Generator[SeriesBlock, None, None] | None = None
 
     def find(self, wanted: Collection[str]) -> dict[str, StreamedChannel]:
         """Return the wanted channels that the server has.
@@ -65,8 +68,20 @@ class ReadingSession:
             Exception: what the client raises where the stream ends.
         """
         with _refusals():
-            for block in self._client.stream(sorted(channels), on_gap="fill"):
+            blocks = self._open = self._client.stream(sorted(channels), on_gap="fill")
+            for block in blocks:
                 yield streamed(block)
+
+    def cancel(self) -> None:
+        """End the live stream from another thread: it may wait for a server that is silent.
+
+        The client has no call for this: a generator that runs cannot be closed. Its reader can.
+        """
+        frame = None if self._open is None else self._open.gi_frame
+        reader = None if frame is None else _reader_of(frame)
+        if reader is not None:
+            with suppress(Exception):  # it is the end, whatever is wrong with it
+                reader.close()
 
     def past(self, channels: Collection[str], span: Span) -> Generator[StreamedBlock, None, None]:
         """Yield the blocks of some channels that the server still has of a span.
@@ -83,6 +98,11 @@ class ReadingSession:
             start, end = span.start // NS, span.end / NS
             for block in self._client.stream(sorted(channels), start, end, on_gap="fill"):
                 yield streamed(block)
+
+
+def _reader_of(frame: FrameType) -> Any:
+    """Return what reads for a stream of the client."""
+    return frame.f_locals.get("reader")
 
 
 @contextmanager

@@ -70,9 +70,13 @@ class BlockStore:
 
     Args:
         settled: GPS nanoseconds before which everything is given out.
+
+    Attributes:
+        began: the first such instant that was set: what is before it was never waited for.
     """
 
     settled: int
+    began: int = 0
     _blocks: list[StreamedBlock] = field(default_factory=list)
     _starts: list[int] = field(default_factory=list)
     _given: set[int] = field(default_factory=set)
@@ -147,6 +151,7 @@ class BlockStore:
 
     def settle(self, instant: int) -> None:
         """Note that everything before an instant is given out, and drop its blocks."""
+        self.began = self.began or instant
         count = bisect_right([block.span.end for block in self._blocks], instant)
         self._given.update(self._starts[:count])
         if len(self._given) > _REMEMBERED:

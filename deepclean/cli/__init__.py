@@ -25,7 +25,7 @@ from deepclean.cli import (
     validate,
     witnesses,
 )
-from deepclean.cli.operate import control, reload
+from deepclean.cli.operate import control, reload, stream
 from deepclean.cli.options import print_fault
 from deepclean.cli.products import plot, segments, summary
 from deepclean.errors import DeepCleanError, InvalidError, UnavailableError, passes
@@ -75,6 +75,7 @@ app.command("tune-worker", hidden=True)(tune.tune_worker)
 app.command("witnesses")(witnesses.witnesses)
 app.command("retrain")(retrain.retrain)
 app.command("simulate")(simulate.simulate)
+app.command("stream")(stream.stream)
 app.command("config")(config.show)
 app.add_typer(models.app, name="models")
 

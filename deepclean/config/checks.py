@@ -46,6 +46,7 @@ def faults(config: ConfigTree) -> Iterator[ConfigFault]:
     yield from _sites(config)
     yield from _directories(config)
     yield from _retained(config)
+    yield from _published(config)
     yield from _streamed(config)
     for product, count in Counter(config.output.products).items():
         if count > 1:
@@ -199,6 +200,39 @@ def _retained(config: ConfigTree) -> Iterator[ConfigFault]:
                     f"{kept:.10g} {unit} are gone before {does} {length} s (output.{key}); use at "
                     f"least {least}, or a shorter length",
                 )
+
+
+def _published(config: ConfigTree) -> Iterator[ConfigFault]:
+    """Yield a fault for what cannot be published, and for what needs the frames that are not."""
+    output, arrakis = config.output, config.output.arrakis
+    if not output.frames:
+        if arrakis.server is None:
+            yield _fault(
+                "output.frames output.arrakis.server",
+                "there would be no output; write frames, or name a server (output.arrakis.server)",
+            )
+        for name, directory in (
+            ("archive", output.archive.directory),
+            ("segments", output.segments.directory),
+        ):
+            if directory is not None:
+                yield _fault(
+                    f"output.frames output.{name}.directory",
+                    f"the files of output.{name} are made from the frames; write these",
+                )
+    if arrakis.server is None:
+        return
+    # All rates of the output are whole numbers of samples in 1/16 s where the strain's is.
+    if arrakis.stride % (NS // STATE_RATE):
+        yield _fault(
+            "output.arrakis.stride",
+            f"{in_seconds(arrakis.stride)} is not a multiple of 1/16 s; use one",
+        )
+    if config.strain.rate % STATE_RATE:
+        yield _fault(
+            "strain.rate output.arrakis.server",
+            f"{config.strain.rate} Hz is not a multiple of 16 Hz, as published blocks need",
+        )
 
 
 def _streamed(config: ConfigTree) -> Iterator[ConfigFault]:

@@ -148,11 +148,44 @@ class SegmentsConfig(Section):
     """LIGO_LW XML, or HDF5 as gwpy has it."""
 
 
+class ArrakisOutputConfig(Section):
+    """The cleaned strain as a stream of short blocks, published through Arrakis."""
+
+    server: str | None = Field(default=None, examples=["grpc://127.0.0.1:31206"])
+    """The address of the Arrakis server; null: nothing is published."""
+
+    publisher: str = "DEEPCLEAN"
+    """The identifier that the server knows this publisher by."""
+
+    stride: Duration = seconds(0.0625)
+    """Seconds of a block: a multiple of 1/16 s, as the server says for this publisher."""
+
+    channels: tuple[Channel, ...] = ()
+    """The channels that are published, of those that the frames hold; an empty list: all."""
+
+    queue: Count = 64
+    """Blocks that may wait to be published. Where there are more, the oldest are dropped."""
+
+    timeout: Duration = seconds(1.0)
+    """Seconds within which the broker must confirm a block. The next block waits as long."""
+
+    drain: Pause = seconds(1.0)
+    """Seconds that are given to the blocks that wait when the process stops."""
+
+    token: Literal["auto", "none"] = "auto"
+    """auto: the client finds its token by its own means (ARRAKIS_TOKEN, SciTokens), or goes without
+    one; none: it does not look for one."""
+
+
 class OutputConfig(Section):
     """Where the cleaned frames go, and what is in them."""
 
     directory: Path = Field(examples=["/dev/shm/deepclean/H1"])
     """Where they appear. Relative to the file that says so."""
+
+    frames: Flag = True
+    """Whether frame files are written; false: the cleaned strain is published only (arrakis). The
+    directory then holds the state of the daemon."""
 
     description: Description = "IFO_DEEPCLEAN"
     """Their LIGO-T050017 description; where left out, the interferometer and _DEEPCLEAN."""
@@ -184,3 +217,6 @@ class OutputConfig(Section):
 
     segments: SegmentsConfig = SegmentsConfig()
     """When the cleaned frames are good, as segment files."""
+
+    arrakis: ArrakisOutputConfig = ArrakisOutputConfig()
+    """The cleaned strain, published through Arrakis."""

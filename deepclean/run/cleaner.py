@@ -19,6 +19,7 @@ from deepclean.core.frame import CleanedFrame, InputFrame
 from deepclean.core.products import outcome, render
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
+from deepclean.io.arrakis.publisher import BlockPublisher
 from deepclean.io.frame_channels import estimate_rates, strain_channels
 from deepclean.io.sink import FrameSink
 from deepclean.io.t050017 import FrameName
@@ -43,6 +44,9 @@ class FrameCleaner:
         strict: raise where a frame cannot be written, rather than count it as lost.
         updates: of the models; None where those that the engine began with stay.
         accounts: are told of every frame.
+
+    Attributes:
+        publisher: publishes every frame, beside the sink or in its place; None: nobody does.
     """
 
     def __init__(
@@ -73,6 +77,8 @@ class FrameCleaner:
         self._counters, self._timings = accounts.counters, accounts.timings
         self._spectra = accounts.spectra
         self._sink = sink
+        self.publisher: BlockPublisher | None = None
+        self._rendered: tuple[CleanedFrame, dict[str, Series]] | None = None
         self._now = now
         self._writing = True
         self._gaps: Counter[str] = Counter()
@@ -172,15 +178,23 @@ class FrameCleaner:
         """Write the frames that are wanted, joined to the length that is configured."""
         if self._updates is not None:
             self._finished += frames
-        wanted = (f for f in frames if f.source.wanted and _has_strain(f.source.blocks))
-        return self._write_each(joined for f in wanted for joined in self._joiner.push(f))
+        written: list[Path] = []
+        for frame in frames:
+            if not frame.source.wanted:
+                continue
+            if self.publisher is not None:
+                publish = partial(self._publish, self.publisher, frame)
+                self._guard("publishing", "a frame is not published", publish)
+            if _has_strain(frame.source.blocks):
+                written += self._write_each(self._joiner.push(frame))
+        return written
 
     def _write_each(self, frames: Iterable[CleanedFrame]) -> list[Path]:
         return [path for frame in frames if (path := self._write_one(frame)) is not None]
 
     def _write_one(self, frame: CleanedFrame) -> Path | None:
         try:
-            path = self._rendered(frame)
+            path = self._put(frame)
         except Exception as error:
             if self._strict:
                 raise
@@ -207,20 +221,34 @@ class FrameCleaner:
             self._spectra.push(frame)
         return path
 
-    def _rendered(self, frame: CleanedFrame) -> Path:
-        """Write one frame."""
-        with self._timings.stage("render"):
-            rendered = render(
-                frame,
-                self._strain,
-                self._products,
-                self._estimates,
-                subtracted=self._subtracted,
-            )
+    def _publish(self, publisher: BlockPublisher, frame: CleanedFrame) -> None:
+        """Hand a frame to the publisher."""
+        if _has_strain(frame.source.blocks):
+            publisher.push(frame.span, self._render(frame))
+        else:
+            publisher.push_gap(frame.span)
+
+    def _render(self, frame: CleanedFrame) -> dict[str, Series]:
+        """Return the channels of a frame; those of the last one are kept."""
+        if self._rendered is None or self._rendered[0] is not frame:
+            with self._timings.stage("render"):
+                rendered = render(
+                    *(frame, self._strain, self._products, self._estimates),
+                    subtracted=self._subtracted,
+                )
+            self._rendered = frame, rendered
+        return self._rendered[1]
+
+    def _put(self, frame: CleanedFrame) -> Path | None:
+        """Write one frame, where frames are written; return the file."""
+        rendered = self._render(frame)
+        self._rendered = None
         self._counters.cleaned(frame, rendered)
         if self._updates is not None:
             self._note_models(self._updates.identities(frame))
             self._note_controls(self._updates.controls_over(frame.span))
+        if self.publisher is not None and self.publisher.only:
+            return None
         if self._state is not None:
             rendered |= _copied(frame, self._state)
         with self._timings.stage("write"):

@@ -24,6 +24,7 @@ from deepclean.core.time import NS, format_gps
 from deepclean.errors import DeviceError
 from deepclean.factory import make_engine
 from deepclean.io.archive import FrameArchive
+from deepclean.io.arrakis.publisher import publisher_of
 from deepclean.io.segments.daily import SegmentFiles
 from deepclean.io.t050017 import FrameName
 from deepclean.io.watch import DirectoryWatch
@@ -151,6 +152,7 @@ def build(
     sink = sink_of(config, loaded, guard=guard, appeared=appeared)
     counters = Counters(models=loaded, archived=archive.written, archive_failures=archive.failures)
     counters.segment_failures = segments.failures
+    publisher = publisher_of(config, counters.published)
     accounts = Accounts(counters=counters, spectra=live_spectra(config))
     page = make_page(config, accounts)
     recent = RecentBlocks()
@@ -162,17 +164,16 @@ def build(
     asked, read = reload or (lambda: False, lambda: given)
     reloader = ConfigReloader(given, read, couplings, sink, counters.configurations)
     controls = ControlUpdates(engine, couplings, orders, record, counters, known, reloader.changed)
-    rules = trial_settings(config)
-    updates = ModelUpdates(engine, rules, loaded, follower, counters, recent, controls)
+    updates = ModelUpdates(
+        *(engine, trial_settings(config), loaded, follower, counters, recent, controls)
+    )
     cleaner = FrameCleaner(
-        config,
-        engine,
-        sink,
-        clock.monotonic,
+        *(config, engine, sink, clock.monotonic),
         duration=file_duration(config),
         updates=updates,
         accounts=accounts,
     )
+    cleaner.publisher = publisher
     inputs = live_input(config, clock, accounts)
     watch, notifier, trimmer = (
         DirectoryWatch(inputs.tails, clock),
@@ -211,6 +212,8 @@ def build(
     drain = Drain(stopped, accounts.ledger, clock)
     source = live_source(config, engine, sink, clock, drain, inputs, turn, accounts)
     source.resume = resume
+    if publisher is not None and publisher.only:
+        source.outputs = publisher.finished()
     metrics = Metrics(config, accounts, watch, lookahead=engine.lookahead, history=engine.history)
     _log.info(
         "deepclean %s: %s, look-ahead %.3f s, history %.3f s, output %s",
@@ -220,12 +223,12 @@ def build(
         engine.history / NS,
         sink.directory,
     )
-    pages = Pages(status_file, report, clock, page)
-    exporter = Exporter(config.metrics, metrics.registry, pages)
-    beside = page or nullcontext()
-    reading = nullcontext() if inputs.inbox is None else inputs.inbox.feed
-    files = watch, beside, exporter, archive, segments
-    services = reading, *files, follower, RemoteFollower(config), orders, reloader
+    exporter = Exporter(config.metrics, metrics.registry, Pages(status_file, report, clock, page))
+    services = (
+        *(watch, nullcontext() if inputs.inbox is None else inputs.inbox.feed),
+        *(page or nullcontext(), exporter, archive, segments, follower, RemoteFollower(config)),
+        *(orders, reloader, publisher or nullcontext()),
+    )
     return Daemon(source, cleaner, notifier, status_file, services)
 
 
@@ -253,7 +256,7 @@ def work(source: Source, cleaner: FrameCleaner, notifier: ServiceNotifier) -> No
         fault = _lost_device(cleaner.model_errors)
         if fault is not None:
             break
-        if not written:
+        if not written:  # or nothing but published
             continue
         if source.draining() and not isinstance(event, InputFrame):
             _say_raw(written)

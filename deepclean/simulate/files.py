@@ -99,6 +99,10 @@ class MadeFile:
     appears: bool = True
 
 
+Making = Iterator[tuple[int, list[MadeFile]]]
+"""The GPS second up to which the data are complete, and the files that this second completed."""
+
+
 def products(simulator: Simulator, layout: Layout) -> list[Product]:
     """Return the kinds of files of a site in a layout."""
     site = simulator.site
@@ -120,7 +124,7 @@ def products(simulator: Simulator, layout: Layout) -> list[Product]:
 
 def make_files(
     simulator: Simulator, kinds: list[Product], span: Span, faults: Sequence[Fault] = ()
-) -> Iterator[tuple[int, list[MadeFile]]]:
+) -> Making:
     """Serialise the files of a span, second by second.
 
     Files follow one another from the span's start. The last file of a kind may be shorter. A fault
@@ -150,9 +154,7 @@ def make_files(
     return _made(simulator, kinds, span, rehearsal)
 
 
-def _made(
-    simulator: Simulator, kinds: list[Product], span: Span, rehearsal: Rehearsal
-) -> Iterator[tuple[int, list[MadeFile]]]:
+def _made(simulator: Simulator, kinds: list[Product], span: Span, rehearsal: Rehearsal) -> Making:
     wanted = dict.fromkeys(name for kind in kinds for name in kind.channels)
     pending: dict[Product, list[dict[str, Series]]] = {kind: [] for kind in kinds}
     last = span.end // NS

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import inf
 from pathlib import Path
+from types import MappingProxyType
 
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
 from deepclean.simulate.faults import Fault
-from deepclean.simulate.files import Layout, MadeFile, Product, make_files, products
+from deepclean.simulate.files import Layout, MadeFile, Making, Product, make_files, products
 from deepclean.simulate.noise import generator
 from deepclean.simulate.simulator import Simulator
 from deepclean.system.clock import Clock
@@ -101,18 +102,41 @@ def stream(
         for kind in kinds
         if kind.extension == "gwf"
     }
-    queue = _Queue(making, span, pace, late, site.seed)
-    return _run(queue, clock, _StreamRetention(pace.retention), stop)
+    return play(making, span, clock, pace=pace, late=late, seed=site.seed, stop=stop)
 
 
-def _run(
-    queue: _Queue, clock: Clock, retention: _StreamRetention, stop: Callable[[], bool]
+def play(
+    making: Making,
+    span: Span,
+    clock: Clock,
+    *,
+    pace: Pace,
+    late: Mapping[Product, float] = MappingProxyType({}),
+    seed: int = 0,
+    start: float = 0.0,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Path]:
+    """Let files appear as time goes on; `stream` says when.
+
+    Args:
+        making: makes the files, second by second: yields the GPS second up to which the data are
+            complete, and the files that this second completed.
+        span: whole GPS seconds, all that is made.
+        clock: the clock.
+        pace: speed, retention.
+        late: by kind of file the largest delay in seconds.
+        seed: of the delays.
+        start: the reading of the clock at which the span starts; where it has passed already when
+            the first data are made, the span starts then.
+        stop: as in `stream`.
+    """
+    queue, retention = _Queue(making, span, pace, late, seed), _StreamRetention(pace.retention)
     started = clock.monotonic()
     cost = 0.0  # seconds that the last second of data took to compute
     while queue.wants_more and not stop():
         queue.make()
         cost, started = clock.monotonic() - started, clock.monotonic()
+    started = max(started, start)
     while not stop():
         now = clock.monotonic() - started
         idle = queue.due - now
@@ -136,10 +160,10 @@ class _Queue:
 
     def __init__(
         self,
-        making: Iterator[tuple[int, list[MadeFile]]],
+        making: Making,
         span: Span,
         pace: Pace,
-        late: dict[Product, float],
+        late: Mapping[Product, float],
         seed: int,
     ) -> None:
         self._making = making

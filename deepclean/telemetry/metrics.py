@@ -46,6 +46,7 @@ _IGNORED = ("duplicate", "late", "misnamed")
 _BLOCKS = ("masked", "overflow", "past", "received")
 _STRAIN_GAPS = ("invalid", "strain_missing", "strain_rate", "strain_unreadable")
 _ERRNOS = ("EACCES", "EFBIG", "EIO", "ENOENT", "ENOSPC", "EROFS")
+_PUBLISHED = ("full", "past", "published", "refused", "stopped", "unconfirmed")
 _EVENTS = get_args(What)
 _RELOADS = ("accepted", "rejected")
 _CONTROLS = ("taken", "refused")
@@ -174,6 +175,9 @@ class Metrics(Collector):
         yield _counter("archive_errors", about, "errno", _by_errno(counters.archive_failures))
         about = "Failed attempts to write the files of segments; they are tried again."
         yield _counter("segment_errors", about, "errno", _by_errno(counters.segment_failures))
+        about = "Blocks for Arrakis, published or not."
+        published = _all(_PUBLISHED, counters.published)
+        yield _counter("published_blocks", about, "result", published)
         yield _gauge("backlog_frames", "Strain frames taken, not yet written.", ledger.inside)
         yield _gauge("last_output_gps_seconds", "End of the last output.", _gps(ledger.last_out))
 

@@ -133,6 +133,11 @@ NOT_TOGETHER: list[tuple[str, Any, str]] = [
     ("output/directory", "/x/../strain", f": /strain is input.strain.directory {OWN}"),
     ("output/archive/directory", "/strain", f": /strain is input.strain.directory {OWN}"),
     ("output/archive/directory", "/cleaned", f": /cleaned is output.directory {OWN}"),
+    (
+        "output/frames",
+        False,
+        ": there would be no output; write frames, or name a server (output.arrakis.server)",
+    ),
     ("output/products", ["OUT_DQ", "OUT_DQ"], ": OUT_DQ is listed 2 times; keep one"),
     ("couplings", {}, ": there is none; add one"),
     ("couplings/a.b", {"bands": [[80, 90]], "witnesses": ["A"]}, NAME),
@@ -211,6 +216,23 @@ SEVERAL: list[tuple[dict[str, Any], str]] = [
         },
         f"output.retention.count: 315 files {ARCHIVE} 256 s (output.archive.length); "
         "use at least 316, or a shorter length",
+    ),
+    (
+        {"output/arrakis/server": "grpc://a:1", "output/arrakis/stride": 0.1},
+        "output.arrakis.stride: 0.1 s is not a multiple of 1/16 s; use one",
+    ),
+    (
+        {"output/arrakis/server": "grpc://a:1", "strain/rate": 16380},
+        "strain.rate: 16380 Hz is not a multiple of 16 Hz, as published blocks need",
+    ),
+    (
+        {
+            "output/arrakis/server": "grpc://a:1",
+            "output/frames": False,
+            "output/archive/directory": "/archive",
+            "output/retention/age": None,
+        },
+        "output.frames: the files of output.archive are made from the frames; write these",
     ),
     (
         {"couplings/60Hz/witnesess": ["A"], "couplings/60Hz/witnesses": GONE},

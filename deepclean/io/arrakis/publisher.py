@@ -1,0 +1,296 @@
+"""The publisher: a thread of its own between the work loop and Arrakis, behind a bounded queue.
+
+The work loop never waits for it. What cannot be published in time is dropped, oldest first, and
+counted with its reason:
+
+| reason | why a block was not published |
+|---|---|
+| `full` | the queue was full: the server or the broker does not answer, or is too slow |
+| `unconfirmed` | the broker did not confirm it in time; it may have it, now or later |
+| `refused` | the client raised: not allowed, or not delivered |
+| `past` | it is not later than what was published before |
+| `stopped` | the process was stopped before its turn came |
+
+No block is handed over twice, for nobody can take back the first.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, Self
+
+from deepclean.config import Config
+from deepclean.config.frames import ArrakisOutputConfig
+from deepclean.core.block import Series
+from deepclean.core.time import NS, Span, format_gps
+from deepclean.errors import ConfigError, hint, one_line
+from deepclean.io.arrakis.position import PublishedPosition, path_in
+from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel, StrideCutter
+
+_log = logging.getLogger(__name__)
+
+_SHORTEST, _LONGEST = 0.5, 30.0
+"""Seconds between two attempts to connect: from the first, doubled up to the second."""
+
+_IN_A_ROW = 5
+"""Blocks that are not confirmed until the connection is made anew."""
+
+
+class PublishSession(Protocol):
+    """A connection; io.arrakis.session has the real one."""
+
+    def publish(self, block: PublishedBlock, timeout: float) -> None:
+        """Publish a block. Raises TimeoutError where it was not confirmed in time."""
+        ...
+
+    def close(self) -> None:
+        """End the session."""
+        ...
+
+
+Connect = Callable[[Mapping[str, PublishedChannel]], PublishSession]
+
+
+class BlockPublisher:
+    """Publishes while it is entered.
+
+    Args:
+        config: the run's configuration, whose `output.arrakis` names a server.
+        connect: registers the channels and gives a session.
+        counts: blocks by what became of them: `published`, or why not.
+
+    Raises:
+        OutputError: the file with the position cannot be opened.
+
+    Attributes:
+        only: whether no frames are written beside.
+    """
+
+    def __init__(self, config: Config, connect: Connect, counts: Counter[str]) -> None:
+        settings = config.output.arrakis
+        self.counts = counts
+        self.only = not config.output.frames
+        self._wanted, self._copied = settings.channels, config.strain.state_vector
+        self._stride, self._bound = settings.stride, settings.queue
+        self._timeout, self._drain = settings.timeout / NS, settings.drain / NS
+        self._connect = connect
+        output = config.output
+        self._position = PublishedPosition(path_in(output.directory, output.description))
+        self._cutter = StrideCutter(settings.stride)
+        self._queue: deque[PublishedBlock] = deque()
+        self._changed = threading.Condition()
+        self._end: float | None = None
+        self._works = True
+        self._lost = 0
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    def finished(self) -> list[int]:
+        """Return the end of the last second that was published; nothing where there is none."""
+        return [self._position.reached // NS * NS] if self._position.reached else []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Publish what waits, within the bound of time, and stop."""
+        with self._changed:
+            self._enter(self._cutter.flush())
+            self._end = time.monotonic() + self._drain
+            self._changed.notify()
+        self._thread.join(self._drain + self._timeout)
+        with self._changed:
+            self.counts["stopped"] += len(self._queue)
+            self._queue.clear()
+        if not self._thread.is_alive():
+            self._position.close()
+        lost = self.counts.total() - self.counts["published"]
+        _log.info("published %d blocks, %d not", self.counts["published"], lost)
+
+    def push(self, span: Span, channels: Mapping[str, Series]) -> None:
+        """Take the channels of a cleaned frame.
+
+        The source's own state vector is left out: it is another publisher's channel.
+
+        Args:
+            span: of the frame; a part of a stride waits for the rest.
+            channels: by full name, as a frame has them.
+
+        Raises:
+            ValueError: the stride is not a whole number of samples of a channel.
+        """
+        if not self._cutter.channels:
+            self._check(channels)
+        chosen = {
+            name: series
+            for name, series in channels.items()
+            if name != self._copied and (not self._wanted or name in self._wanted)
+        }
+        with self._changed:
+            self._enter(self._cutter.push(span, chosen))
+            self._changed.notify()
+
+    def push_gap(self, span: Span) -> None:
+        """Take a span without strain: its blocks are masked throughout.
+
+        A span that is longer than the queue is not published: a reader finds no block, which is a
+        gap too.
+        """
+        longest = self._bound * self._stride
+        with self._changed:
+            if span.duration > longest:
+                self._enter(self._cutter.flush())
+            else:
+                self._enter(self._cutter.push_gap(span))
+            self._changed.notify()
+
+    def _check(self, channels: Mapping[str, Series]) -> None:
+        """Say which wanted channels there are not."""
+        for name in self._wanted:
+            if name not in channels:
+                _log.warning("output.arrakis.channels: no channel %s%s", name, hint(name, channels))
+
+    def _enter(self, blocks: Iterable[PublishedBlock]) -> None:
+        """Add blocks to the queue; the oldest leave it where it is full."""
+        for block in blocks:
+            if len(self._queue) >= self._bound:
+                self._queue.popleft()
+                self._drop("full")
+            self._queue.append(block)
+
+    def _drop(self, reason: str) -> None:
+        self.counts[reason] += 1
+        self._lost += 1
+
+    def _run(self) -> None:
+        session: PublishSession | None = None
+        pause, in_a_row = _SHORTEST, 0
+        while self._await_block():
+            if session is None:
+                try:
+                    session = self._connect(self._cutter.channels)
+                except Exception as error:  # noqa: BLE001  (whatever it is, cleaning goes on)
+                    self._fails(error)
+                    self._sleep(pause)
+                    pause = min(2 * pause, _LONGEST)
+                    continue
+                in_a_row = 0
+            block = self._pop()
+            if block is None:
+                continue
+            try:
+                session.publish(block, self._left())
+            except TimeoutError as error:
+                self._drop("unconfirmed")
+                self._fails(error)
+                in_a_row += 1
+                if in_a_row >= _IN_A_ROW:
+                    session = None
+            except Exception as error:  # noqa: BLE001  (whatever it is, cleaning goes on)
+                self._drop("refused")
+                self._fails(error)
+                session = None
+                self._sleep(pause)
+                pause = min(2 * pause, _LONGEST)
+            else:
+                self.counts["published"] += 1
+                pause, in_a_row = _SHORTEST, 0
+                self._succeeds(block)
+        if session is not None and not in_a_row:
+            session.close()  # with messages that are not confirmed it would wait for ten seconds
+
+    def _await_block(self) -> bool:
+        """Wait for a block; return False where the publisher is to end."""
+        with self._changed:
+            while not self._queue and self._end is None:
+                self._changed.wait()
+            return bool(self._queue) and (self._end is None or time.monotonic() < self._end)
+
+    def _pop(self) -> PublishedBlock | None:
+        """Return the next block, claimed for publishing; None where it is not to be published."""
+        with self._changed:
+            if not self._queue:
+                return None
+            block = self._queue.popleft()
+        if block.start < self._position.reached:
+            if not self.counts["past"]:
+                _log.warning(
+                    "GPS %s: not published: %s says that the stream was published to GPS %s; "
+                    "remove that file for a stream that begins again",
+                    format_gps(block.start),
+                    self._position.path,
+                    format_gps(self._position.reached),
+                )
+            self.counts["past"] += 1
+            return None
+        try:
+            self._position.claim(block.start + self._stride)
+        except OSError as error:
+            _log.warning("%s: cannot be written: %s", self._position.path, error.strerror)
+        return block
+
+    def _left(self) -> float:
+        """Return the seconds that a block may take."""
+        if self._end is None:
+            return self._timeout
+        return max(min(self._timeout, self._end - time.monotonic()), 0.0)
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait before the next attempt, or until told to stop."""
+        end = time.monotonic() + seconds
+        with self._changed:
+            while self._end is None and (left := end - time.monotonic()) > 0:
+                self._changed.wait(left)
+
+    def _fails(self, error: Exception) -> None:
+        if self._works:
+            _log.warning("nothing is published: %s", one_line(error) or type(error).__name__)
+        self._works = False
+
+    def _succeeds(self, block: PublishedBlock) -> None:
+        if not self._works:
+            start, lost = format_gps(block.start), self._lost
+            _log.info("GPS %s: published again; %d blocks were not", start, lost)
+        self._works, self._lost = True, 0
+
+
+def publisher_of(config: Config, counts: Counter[str]) -> BlockPublisher | None:
+    """Return the publisher of a configuration; None where it names no server.
+
+    Args:
+        config: the run's configuration.
+        counts: of the blocks (BlockPublisher).
+
+    Raises:
+        ConfigError: the client is not installed.
+        OutputError: as BlockPublisher.
+    """
+    settings = config.output.arrakis
+    if settings.server is None:
+        return None
+    return BlockPublisher(config, connect_to(settings.server, settings), counts)
+
+
+def connect_to(server: str, settings: ArrakisOutputConfig) -> Connect:
+    """Return what makes sessions with a server.
+
+    Raises:
+        ConfigError: the client is not installed.
+    """
+    try:
+        from deepclean.io.arrakis.session import PublishingSession
+    except ImportError as error:
+        raise ConfigError(
+            f"output.arrakis.server: the Arrakis client cannot be imported ({one_line(error)}); "
+            "install deepclean[arrakis]"
+        ) from error
+    named = server, settings.publisher, settings.stride
+
+    def connect(channels: Mapping[str, PublishedChannel]) -> PublishSession:
+        return PublishingSession(*named, channels, token=settings.token)
+
+    return connect

@@ -1,0 +1,73 @@
+"""A connection of the Arrakis client over which blocks are published; only here is it imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Literal
+
+from arrakis import Channel, Publisher, SeriesBlock
+
+from deepclean.core.time import NS, format_gps
+from deepclean.errors import OutputError
+from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel
+
+
+class PublishingSession:
+    """Publishes blocks while it lives. What fails is not repaired: a new session is.
+
+    Args:
+        server: address of the server, as the client takes it.
+        publisher_id: the identifier that the server knows the publisher by.
+        stride: nanoseconds of a block.
+        channels: all that are to be published. They are registered where the server does not have
+            them.
+
+    Raises:
+        OutputError: the server has another stride for this publisher.
+        Exception: what the client raises where the server or the broker cannot be reached, or does
+            not let this publisher publish these channels.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        publisher_id: str,
+        stride: int,
+        channels: Mapping[str, PublishedChannel],
+        *,
+        token: Literal["auto", "none"] = "auto",
+    ) -> None:
+        self._channels = {
+            name: Channel(name, data_type=one.kind, sample_rate=one.rate)
+            for name, one in channels.items()
+        }
+        publisher = Publisher(publisher_id, server, token=None if token == "auto" else False)
+        self._publisher = publisher.register(self._channels.values())
+        if self._publisher.stride != stride:
+            there = self._publisher.stride
+            said = "none" if there is None else format_gps(there)
+            raise OutputError(
+                f"the server's stride for publisher {publisher_id} is {said} s, not "
+                f"{stride / NS} s (output.arrakis.stride)"
+            )
+        self._publisher.enter()
+
+    def publish(self, block: PublishedBlock, timeout: float) -> None:
+        """Publish a block, and wait until the broker has it.
+
+        Args:
+            block: later than those before it.
+            timeout: seconds.
+
+        Raises:
+            TimeoutError: the broker did not confirm it in time. It may have it, now or later.
+            Exception: what the client raises where the block was not delivered.
+        """
+        channels = {name: self._channels[name] for name in block.data}
+        series = SeriesBlock(block.start, dict(block.data), channels)
+        self._publisher.publish(series, timeout=timedelta(seconds=timeout))
+
+    def close(self) -> None:
+        """End the session after its last block was confirmed."""
+        self._publisher.close()

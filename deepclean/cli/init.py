@@ -14,6 +14,7 @@ from deepclean.config import load
 from deepclean.core.segments import total_seconds
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError, output_errors
+from deepclean.shipped import configuration as shipped_configuration
 from deepclean.site.proposal import (
     Proposal,
     ProposedCoupling,
@@ -23,7 +24,6 @@ from deepclean.site.proposal import (
     with_only,
     with_published,
 )
-from deepclean.site.shipped import shipped
 from deepclean.site.streams import Stream, find_streams
 from deepclean.site.text import configuration, next_steps
 from deepclean.system.atomic import publish
@@ -77,7 +77,7 @@ def init(
     streams = find_streams(paths)
     options.console().print(_table(streams))
     proposal = propose(streams, ifo)
-    published = shipped(proposal.interferometer)
+    published = shipped_configuration(proposal.interferometer)
     if published is not None:
         proposal = with_published(proposal, load(published, environ={}), streams)
     for each in band or []:

@@ -28,8 +28,9 @@ def publish(
     """
     settings = load(config, override or ())
     from deepclean.models import files as models
-    from deepclean.models import store
+    from deepclean.models import packaged, store
 
+    packaged.admit(settings.models.architectures)
     if not (directory / MANIFEST).exists() and (directory / "model.pt").exists():
         raise ModelError(
             "a training directory of deepcleanv2: use `deepclean models import`", path=directory

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deepclean.config.types import Duration, Flag, NotNegative, Positive, Section, seconds
+from deepclean.config.types import (
+    Duration,
+    Flag,
+    NotNegative,
+    PackagedArchitecture,
+    Positive,
+    Section,
+    seconds,
+)
 
 
 class TrialConfig(Section):
@@ -35,6 +43,10 @@ class ModelsConfig(Section):
 
     directory: Path = Path("models")
     """Holds <interferometer>/<coupling>/<version>. Relative to the file that says so."""
+
+    architectures: tuple[PackagedArchitecture, ...] = ()
+    """Networks of other packages that may run, as PACKAGE:NAME: their code is imported if a model
+    or a training asks for them. A model that asks for any other is refused."""
 
     follow: Flag = True
     """Whether a running daemon takes the versions that `production` and `canary` name when they

@@ -28,7 +28,7 @@ from deepclean.core.products import State
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError, ModelError, UnavailableError, hint
-from deepclean.models import device
+from deepclean.models import device, packaged
 from deepclean.models import files as models
 from deepclean.models.closed.parts import EstimateParts, part_groups
 from deepclean.models.closed_form import ClosedForm
@@ -217,6 +217,7 @@ def budget(config: Config) -> Budget:
         ConfigError: as make_engine.
     """
     check_stages(config)
+    packaged.admit(config.models.architectures)
     settings, plans, assumed = engine_settings(config), {}, []
     for name, coupling in config.enabled_couplings.items():
         try:

@@ -25,6 +25,7 @@ from deepclean.cli import (
     validate,
     witnesses,
 )
+from deepclean.cli.begin import demo, install_service
 from deepclean.cli.operate import control, reload, stream
 from deepclean.cli.options import print_fault
 from deepclean.cli.products import plot, segments, summary
@@ -56,6 +57,7 @@ def options_of_all(
     """Remove witnessed noise from gravitational-wave strain, live and from history."""
 
 
+app.command("demo")(demo.demo)
 app.command("init")(init.init)
 app.command("check")(check.check)
 app.command("run")(run.run)
@@ -77,6 +79,10 @@ app.command("retrain")(retrain.retrain)
 app.command("simulate")(simulate.simulate)
 app.command("stream")(stream.stream)
 app.command("config")(config.show)
+app.command(
+    "install-service",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(install_service.install_service)
 app.add_typer(models.app, name="models")
 
 

@@ -15,7 +15,7 @@ from deepclean.core.segments import total_seconds
 from deepclean.core.time import NS, Span
 from deepclean.core.utc import with_date
 from deepclean.errors import ConfigError, InputError, output_errors
-from deepclean.site.shipped import shipped
+from deepclean.shipped import configuration as shipped_configuration
 from deepclean.system.atomic import publish
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def init(
     streams = find_streams(paths)
     options.print_table(_table(streams))
     proposal = propose(streams, ifo)
-    published = shipped(proposal.interferometer)
+    published = shipped_configuration(proposal.interferometer)
     if published is not None:
         proposal = with_published(proposal, load(published, environ={}), streams)
     for each in bands:

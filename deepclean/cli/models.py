@@ -124,7 +124,9 @@ def diff(
     from rich.table import Table
 
     from deepclean.models import diff as difference
+    from deepclean.models import packaged
 
+    packaged.admit(settings.models.architectures)
     directory = stored.directory(settings, coupling)
     numbers = [stored.number(directory, text) for text in (one, other)]
     first, second = (directory / str(number) for number in numbers)
@@ -155,8 +157,10 @@ def verify(
 ) -> None:
     """Check hashes, golden outputs, file modes, symlinks and owners. Status 2: a check failed."""
     settings = load(config, override or ())
+    from deepclean.models import packaged
     from deepclean.models import verify as checks
 
+    packaged.admit(settings.models.architectures)
     store = settings.models.directory
     results: list[dict[str, Any]] = []
     for name, directory in stored.directories(settings, coupling).items():

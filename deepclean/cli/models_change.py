@@ -39,8 +39,9 @@ def publish(
         raise ModelError(f"a training directory of deepcleanv2: use `{command}`", path=directory)
     manifest_of(directory)  # raises where there is no model at all, before torch is imported
     from deepclean.models import files as models
-    from deepclean.models import store
+    from deepclean.models import packaged, store
 
+    packaged.admit(settings.models.architectures)
     _, manifest, _ = models.read(directory)
     if manifest.interferometer != settings.interferometer:
         raise ModelError(

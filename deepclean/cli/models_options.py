@@ -91,10 +91,10 @@ def fits(config: Config, coupling: str) -> Callable[[Path], None]:
 
     The version is loaded as the daemon loads it. It must fit the configured witnesses and rate.
     """
-    from deepclean.models import files as models
+    from deepclean.models.loading import load_version
 
     def check(path: Path) -> None:
-        model = models.load(path, store=config.models.directory)
+        model = load_version(config, path)
         model.require(config.couplings[coupling].witnesses, config.engine.rate)
 
     return check

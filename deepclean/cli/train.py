@@ -56,7 +56,10 @@ def train(
     fetch: options.FetchOption = False,
     architecture: Annotated[
         str | None,
-        typer.Option(help="Kind of model: closed_form, hybrid, autoencoder, wiener."),
+        typer.Option(
+            help="Kind of model: closed_form, hybrid, autoencoder, wiener, or "
+            "PACKAGE:NAME of another package."
+        ),
     ] = None,
     network: Annotated[
         bool, typer.Option("--network", help="Train a network on top of the closed form.")
@@ -115,7 +118,7 @@ def train(
     # What is not there is said before the libraries that train are imported, which takes seconds.
     found = None if fetch else options.histories(settings, strain, witnesses)
 
-    from deepclean.models import files as models
+    from deepclean.models.loading import load_version
     from deepclean.train import TrainingData, run_training
 
     options.limit_threads(settings)
@@ -128,7 +131,7 @@ def train(
     start_from = None
     if parent is not None:
         place = directory / str(stored.number(directory, str(parent)))
-        start_from = models.load(place, store=settings.models.directory)
+        start_from = load_version(settings, place)
     in_force = _in_production(settings, coupling)
     epochs_began = False
 
@@ -174,7 +177,7 @@ def train(
 
 def _in_production(config: Config, coupling: str) -> Model | None:
     """Return the model that the daemon would run, or None; say so where it cannot be run."""
-    from deepclean.models import files as models
+    from deepclean.models.loading import load_version
 
     store = config.models.directory
     directory = stored.directory(config, coupling)
@@ -182,7 +185,7 @@ def _in_production(config: Config, coupling: str) -> Model | None:
     if number is None:
         return None
     try:
-        model = models.load(directory / str(number), store=store)
+        model = load_version(config, directory / str(number))
         model.require(config.couplings[coupling].witnesses, config.engine.rate)
     except ModelError as error:
         options.say(f"{coupling}: version {number}, in production, cannot be run: {error}")

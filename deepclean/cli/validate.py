@@ -215,7 +215,9 @@ def _other(
         return None
     coupling, _, directory = compare.rpartition("=")
     from deepclean.models import files as models
+    from deepclean.models import packaged
 
+    packaged.admit(config.models.architectures)
     model = models.load(Path(directory))
     known = list(config.enabled_couplings)
     if not coupling:

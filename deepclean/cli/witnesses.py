@@ -164,8 +164,11 @@ def witnesses(
 def _model(config: Config | None, coupling: str | None, text: str) -> Model:
     """Load the model that the option names."""
     from deepclean.models import files as models
+    from deepclean.models import packaged
+    from deepclean.models.loading import load_version
 
     if Path(text).is_dir():
+        packaged.admit(config.models.architectures if config else ())
         return models.load(Path(text))
     if config is None or coupling is None:
         raise ConfigError(
@@ -173,7 +176,7 @@ def _model(config: Config | None, coupling: str | None, text: str) -> Model:
         )
     directory = stored.directory(config, coupling)
     path = directory / str(stored.number(directory, text))
-    return models.load(path, store=config.models.directory)
+    return load_version(config, path)
 
 
 def _bands(

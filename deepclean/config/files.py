@@ -17,7 +17,11 @@ from deepclean.config.couplings import CouplingConfig
 from deepclean.config.faults import Key, show_key, step
 from deepclean.config.names import EXTENDS
 from deepclean.config.types import show
-from deepclean.errors import UnavailableError, passes
+from deepclean.errors import UnavailableError, hint, passes
+from deepclean.shipped import configuration, configurations
+
+SHIPPED = "shipped:"
+"""Begins what `extends` names where that is a configuration which comes with the software."""
 
 _CIRCULAR = "refers to itself, or is nested too deeply"
 
@@ -180,10 +184,22 @@ def _extended(tree: dict[Any, Any], path: Path, seen: list[Path]) -> Path | None
     name = tree.pop(EXTENDS)
     if not isinstance(name, str):
         raise UnreadableError(f"{path}: {EXTENDS}: must be a path, not {show(name)}")
-    base = path.parent / name
+    base = _shipped(name, path) if name.startswith(SHIPPED) else path.parent / name
     if not base.is_file():
         raise UnreadableError(f"{path}: {EXTENDS}: no such file: {base}")
     if any(base.samefile(earlier) for earlier in seen):
         chain = " -> ".join(str(each) for each in (*seen, base))
         raise UnreadableError(f"{path}: {EXTENDS}: goes in a circle: {chain}")
     return base
+
+
+def _shipped(name: str, path: Path) -> Path:
+    """Return the file that `shipped:H1.yaml` names in the file `path`."""
+    wanted = name.removeprefix(SHIPPED)
+    found = configuration(wanted.removesuffix(".yaml"))
+    if found is None or not wanted.endswith(".yaml"):
+        known = [f"{each}.yaml" for each in configurations()]
+        raise UnreadableError(
+            f"{path}: {EXTENDS}: {wanted} does not come with the software{hint(wanted, known)}"
+        )
+    return found

@@ -8,7 +8,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from deepclean.config.types import Duration, Flag, NotNegative, Positive, Section, seconds
+from deepclean.config.types import (
+    Duration,
+    Flag,
+    NotNegative,
+    PackagedArchitecture,
+    Positive,
+    Section,
+    seconds,
+)
 
 
 def _address(text: str) -> str:
@@ -56,6 +64,10 @@ class ModelsConfig(Section):
 
     refresh: Positive = 60.0
     """Seconds between two looks at the remote store."""
+
+    architectures: tuple[PackagedArchitecture, ...] = ()
+    """Networks of other packages that may run, as PACKAGE:NAME: their code is imported if a model
+    or a training asks for them. A model that asks for any other is refused."""
 
     follow: Flag = True
     """Whether a running daemon takes the versions that `production` and `canary` name when they

@@ -56,7 +56,8 @@ def json_schema() -> dict[str, Any]:
         section.pop("required", None)
     schema["properties"][EXTENDS] = {
         "type": "string",
-        "description": "The file that this one starts from, relative to this one.",
+        "description": "The file that this one starts from, relative to this one; "
+        "`shipped:H1.yaml` is one that comes with the software.",
     }
     coupling = schema["$defs"]["CouplingConfig"]["properties"]
     coupling["band"] = {**coupling["bands"]["items"], "description": "Short for a single band."}

@@ -32,7 +32,8 @@ class TrainConfig(Section):
     architecture: str = "closed_form"
     """The model, by name: closed_form, a filter over features of the witnesses that is solved in
     seconds; hybrid, a closed form and a network for what it leaves; autoencoder, the published
-    network; wiener, the linear baseline."""
+    network; wiener, the linear baseline; PACKAGE:NAME, a network of another package, which
+    models.architectures has to name too."""
 
     architecture_options: Options = Field(default={}, validate_default=True)
     """The network's options."""

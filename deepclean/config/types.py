@@ -258,6 +258,15 @@ Channel = Annotated[
     ),
 ]
 
+PackagedArchitecture = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?:[\w.-]+",
+        "is not an architecture of a package; write it like deepclean-mine:gru",
+    ),
+]
+"""`PACKAGE:NAME`: a distribution, and its entry point of the group `deepclean.architectures`."""
+
 Description = Annotated[
     str,
     _matching(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deepclean.config import Config
 from deepclean.errors import ConfigError, DeviceError, ModelError
-from deepclean.models import device, versions
+from deepclean.models import device, packaged, versions
 from deepclean.models import files as models
 from deepclean.models import log as model_log
 from deepclean.models.model import Model
@@ -135,6 +135,7 @@ def load_model(config: Config, name: str, path: Path, place: str, *, named: bool
     Raises:
         ModelError, DeviceError: as `load_models`.
     """
+    packaged.admit(config.models.architectures)
     try:
         model = models.load(path, place, None if named else model_store(config, name))
     except RuntimeError as error:
@@ -144,6 +145,16 @@ def load_model(config: Config, name: str, path: Path, place: str, *, named: bool
     coupling = config.couplings[name]
     model.require(coupling.witnesses, config.engine.rate, coupling.bands)
     return model
+
+
+def load_version(config: Config, path: Path) -> Model:
+    """Load a version of the configuration's store on the CPU, with the checks of the store.
+
+    Raises:
+        ModelError: as `files.load`.
+    """
+    packaged.admit(config.models.architectures)
+    return models.load(path, store=config.models.directory)
 
 
 def model_path(config: Config, name: str) -> Path:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from deepclean.core.reach import Reach
 from deepclean.errors import ModelError, hint
+from deepclean.models import packaged
 from deepclean.models.architectures.autoencoder import Autoencoder, counts, require_odd
 from deepclean.models.architectures.hybrid import Hybrid
 from deepclean.models.closed_form import ClosedForm
@@ -58,26 +59,31 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "hybrid": Hybrid,
     "wiener": Wiener,
 }
-"""Networks by name. Each takes the number of witnesses, then its options by keyword."""
+"""The networks of this package by name, beside those of others (models.packaged). Each takes the
+number of witnesses, then its options by keyword."""
 
 
 def build(architecture: Mapping[str, Any], channels: int) -> nn.Module:
     """Return a new network with random weights (torch's generator).
 
     Args:
-        architecture: `name`, one of `ARCHITECTURES`, and that network's options.
+        architecture: `name`, one of `ARCHITECTURES` or `PACKAGE:NAME`, and that network's options.
         channels: number of witnesses.
 
     Raises:
-        ModelError: unknown name or option (with the nearest valid one), or an option out of range.
+        ModelError: unknown name or option (with the nearest valid one), an option out of range, or
+            a package that is not there or that the configuration does not name.
     """
     if not counts(channels):
         raise ModelError(f"a network needs at least one witness channel, not {channels}")
     options = dict(architecture)
     name = str(options.pop("name", ""))
-    if name not in ARCHITECTURES:
+    if packaged.is_packaged(name):
+        network = packaged.find(name)
+    elif name in ARCHITECTURES:
+        network = ARCHITECTURES[name]
+    else:
         raise ModelError(f"architecture.name: unknown {name!r}{hint(name, ARCHITECTURES)}")
-    network = ARCHITECTURES[name]
     valid = list(inspect.signature(network).parameters)[1:]
     for option in options:
         if option not in valid:

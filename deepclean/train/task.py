@@ -22,7 +22,7 @@ from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.reach import Reach
 from deepclean.core.time import Span
 from deepclean.errors import ConfigError, ModelError, hint
-from deepclean.models import loading
+from deepclean.models import loading, packaged
 from deepclean.models.manifest import Channel, Description
 from deepclean.models.model import Model
 from deepclean.models.networks import Receptive, measure
@@ -173,6 +173,7 @@ def make_task(
     """
     if name not in config.couplings:
         raise ConfigError(f"no coupling {name}{hint(name, config.couplings)}")
+    packaged.admit(config.models.architectures)
     settings, coupling = config.training, config.couplings[name]
     options = {str(key): thaw(value) for key, value in settings.architecture_options.items()}
     architecture = {"name": settings.architecture, **options}

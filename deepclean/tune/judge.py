@@ -13,6 +13,7 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import make_coupling
 from deepclean.models import files as models
+from deepclean.models import packaged
 from deepclean.train.data import SiteData, TrainingData, split
 from deepclean.train.judging.evaluate import engine_validation
 from deepclean.train.judging.heldout import HeldOut
@@ -82,6 +83,7 @@ def judge(
         InputError: no stretch is long enough.
         ModelError: the version cannot be loaded.
     """
+    packaged.admit(config.models.architectures)
     made = make_coupling(config, coupling, models.load(version))
     strain = config.strain
     site = SiteData(data, strain.channel, made.witnesses, strain.state_vector)

@@ -108,6 +108,14 @@ def test_relative_paths(minimal: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
     assert read(minimal, "output.directory=out").output.directory == elsewhere / "out"
 
 
+def test_a_file_extends_what_comes_with_the_software(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: shipped:L1.yaml\nmodels: {directory: mine}\n")
+    config = read(file)
+    assert config.interferometer == "L1"
+    assert config.models.directory == tmp_path / "mine"
+
+
 def test_yaml_is_version_1_2(minimal: Path) -> None:
     config = read(
         minimal,

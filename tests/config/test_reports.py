@@ -58,6 +58,15 @@ def file(tmp_path: Path) -> Path:
         ("plain\n", 'must be a mapping of keys, not "plain"'),
         ("extends: [base.yaml]\n", "extends: must be a path, not a list"),
         ("extends: base.yaml\n", "extends: no such file: base.yaml"),
+        (
+            "extends: shipped:H2.yaml\n",
+            "extends: H2.yaml does not come with the software; did you mean H1.yaml?",
+        ),
+        (
+            "extends: shipped:../config/H1.yaml\n",
+            "extends: ../config/H1.yaml does not come with the software; there are H1.yaml, "
+            "K1.yaml, L1.yaml, V1.yaml, base.yaml, demo.yaml",
+        ),
         ("extends: ./H1.yaml\n", "extends: goes in a circle: H1.yaml -> H1.yaml"),
         ("extends: a/../H1.yaml\n", "extends: goes in a circle: H1.yaml -> a/../H1.yaml"),
     ],

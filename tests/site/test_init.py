@@ -14,7 +14,7 @@ from deepclean.core.block import Series
 from deepclean.core.time import Span
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
-from deepclean.site.shipped import shipped
+from deepclean.shipped import configuration as shipped_configuration
 from tests.helpers import training_site as toy
 from tests.helpers.commands import Run
 
@@ -42,7 +42,7 @@ STRAIN = {"H1:GDS-CALIB_STRAIN": 4096, "H1:GDS-CALIB_STATE_VECTOR": 16}
 def test_published_couplings_with_their_witnesses_are_proposed(
     deepclean: Run, tmp_path: Path
 ) -> None:
-    published = load(shipped("H1") or Path(), environ={}).couplings
+    published = load(shipped_configuration("H1") or Path(), environ={}).couplings
     held = [MAINS, *(name.removeprefix("H1:") for name in published["60Hz"].witnesses[1:8])]
     held += [name.removeprefix("H1:") for name in published["150Hz"].witnesses]
     frames(tmp_path / "hoft", "H1_foreign", STRAIN)

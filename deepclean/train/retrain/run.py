@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from deepclean.core.time import NS
 from deepclean.errors import OutputError
-from deepclean.models import files as models
 from deepclean.models import versions
+from deepclean.models.loading import load_version
 from deepclean.models.model import Model
 from deepclean.models.retrainings import RetrainState, read_state
 from deepclean.train.closed_form.structure import Structure
@@ -88,7 +88,7 @@ def _retrain(job: Job, record: RetrainRecord, state: RetrainState) -> RetrainRec
 def _load(job: Job, production: int) -> Model:
     """Load production as the daemon does, with the store's check of owners and modes."""
     config = job.config
-    model = models.load(job.directory / str(production), store=config.models.directory)
+    model = load_version(config, job.directory / str(production))
     model.require(config.couplings[job.coupling].witnesses, config.engine.rate)
     return model
 

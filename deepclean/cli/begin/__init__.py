@@ -1,0 +1,1 @@
+"""The commands of the first day: a demonstration, and the installation as a service."""

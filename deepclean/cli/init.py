@@ -13,7 +13,7 @@ from deepclean.cli.witnesses import to_band
 from deepclean.config import load
 from deepclean.core.segments import total_seconds
 from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError, InputError, output_errors
+from deepclean.errors import ConfigError, ExitStatus, InputError, output_errors
 from deepclean.site.proposal import (
     Proposal,
     ProposedCoupling,
@@ -92,7 +92,7 @@ def init(
             "no coupling has its witnesses here: nothing is written. Name the bands to clean with "
             "--band LOW-HIGH, and the directories of the witnesses"
         )
-        raise typer.Exit(3)
+        raise typer.Exit(ExitStatus.VERDICT)
     file = output or Path(f"{proposal.interferometer}.yaml")
     _write(file, configuration(proposal, file), force)
     print(f"{file}: {proposal.channel} at {proposal.rate} Hz")

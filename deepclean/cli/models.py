@@ -13,6 +13,7 @@ from deepclean.cli import models_options as stored
 from deepclean.cli import models_tables as tables
 from deepclean.cli.models_options import AnyCoupling, CouplingArgument, VersionArgument
 from deepclean.config import load
+from deepclean.errors import ExitStatus
 from deepclean.models import log as model_log
 from deepclean.models import rejections, versions
 
@@ -50,7 +51,7 @@ def list_versions(
     else:
         options.print_table(tables.version_list(listed), tables.WIDTH)
     if any(tables.is_damaged(one) for one in listed):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.AGAIN)
 
 
 @app.command("show")
@@ -177,4 +178,4 @@ def verify(
             for fault in result["faults"]:
                 console.print(f"  {fault}", soft_wrap=True, markup=False)
     if any(result["faults"] for result in results):
-        raise typer.Exit(2)
+        raise typer.Exit(ExitStatus.PERSON)

@@ -12,7 +12,7 @@ import typer
 
 from deepclean.config import Config, load
 from deepclean.core.time import NS, Span, seconds_to_ns
-from deepclean.errors import ConfigError, DeepCleanError, InputError, UnavailableError
+from deepclean.errors import ConfigError, DeepCleanError, ExitStatus, InputError, UnavailableError
 from deepclean.system import logs
 
 if TYPE_CHECKING:
@@ -126,10 +126,10 @@ def _whole_second(given: str, text: str) -> int:
     return instant
 
 
-def print_fault(error: DeepCleanError, where: str = "") -> int:
+def print_fault(error: DeepCleanError, where: str = "") -> ExitStatus:
     """Print a reported fault on standard error, one line each; return the exit status."""
     logs.complain("\n".join(f"{where}{line}" for line in str(error).splitlines()))
-    return 1 if isinstance(error, UnavailableError) else 2
+    return ExitStatus.AGAIN if isinstance(error, UnavailableError) else ExitStatus.PERSON
 
 
 def console(least: int = 0) -> Console:

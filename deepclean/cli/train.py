@@ -13,7 +13,7 @@ from deepclean.cli import models_options as stored
 from deepclean.cli import options, submission, train_many
 from deepclean.config import Config
 from deepclean.core.time import Span
-from deepclean.errors import ModelError, output_errors
+from deepclean.errors import ExitStatus, ModelError, output_errors
 from deepclean.models import versions
 from deepclean.system.atomic import publish
 
@@ -217,7 +217,7 @@ def _put_in_force(
         return
     if why:
         print(f"{coupling}: version {version} is not put in force: {why}")
-        raise typer.Exit(3)
+        raise typer.Exit(ExitStatus.VERDICT)
     reason = "trained with --production" if wanted else "the first version"
     store.promote(directory, version, stored.fits(config, coupling), reason)
     print(f"{coupling}: production is version {version}")

@@ -16,15 +16,12 @@ from deepclean.cli.simulate import injection
 from deepclean.config import Config, load
 from deepclean.core.segments import intersection
 from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError, InputError, hint
+from deepclean.errors import ConfigError, ExitStatus, InputError, hint
 from deepclean.validate.criteria import limits
 from deepclean.validate.segments import query_segments, read_segments
 
 if TYPE_CHECKING:
     from deepclean.validate.shards import ValidationRun
-
-NOT_MET = 3
-"""Exit status if criteria are not met, or a difference is not explained."""
 
 
 def validate(
@@ -156,7 +153,7 @@ def _report(
         of = f" ({each['of']})" if each["of"] else ""
         print(f"{'met    ' if each['met'] else 'NOT MET'} {each['criterion']}{of} {value} {limit}")
     print(f"{'in spec' if verdict['passed'] else 'not in spec'}: {page}")
-    return 0 if verdict["passed"] else NOT_MET
+    return ExitStatus.DONE if verdict["passed"] else ExitStatus.VERDICT
 
 
 def _parity(run: ValidationRun, span: Span, directory: Path, out: Path | None, jobs: int) -> int:
@@ -169,7 +166,7 @@ def _parity(run: ValidationRun, span: Span, directory: Path, out: Path | None, j
         print(line)
     if out is not None:
         write(found, out)
-    return 0 if found.passed else NOT_MET
+    return ExitStatus.DONE if found.passed else ExitStatus.VERDICT
 
 
 @contextmanager

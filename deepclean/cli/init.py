@@ -17,6 +17,7 @@ from deepclean.errors import ConfigError, ExitStatus, InputError, output_errors
 from deepclean.site.proposal import (
     Proposal,
     ProposedCoupling,
+    latest_shared,
     may_witness,
     propose,
     with_coupling,
@@ -121,8 +122,9 @@ def _searched(proposal: Proposal, streams: list[Stream], band: Band) -> Proposed
     from deepclean.witnesses.spectra import Candidate, SearchStretch
 
     history = History([Directory(each.directory, each.description) for each in streams])
-    end = proposal.latest.end
-    span = Span(max(proposal.latest.start, end - _SEARCHED * NS), end)
+    of_site = [each for each in streams if _is_of(proposal.interferometer, each)]
+    shared = latest_shared(proposal.stream, of_site)
+    span = Span(max(shared.start, shared.end - _SEARCHED * NS), shared.end)
     stretch = SearchStretch(history, history, proposal.channel, proposal.state_vector, span, [band])
     candidates = [
         Candidate(name, rate)
@@ -140,11 +142,17 @@ def _searched(proposal: Proposal, streams: list[Stream], band: Band) -> Proposed
     if not found.steps:
         raise InputError(f"--band {band[0]:g}-{band[1]:g}: no channel sees its noise beyond chance")
     left = found.steps[-1].residual
-    about = f"found in GPS {span.start // NS} to {end // NS}: {left:.2f} of it stays"
+    about = f"found in GPS {span.start // NS} to {span.end // NS}: {left:.2f} of it stays"
     chosen = [step.candidate for step in found.steps]
     carriers = [one.carrier for one in chosen if one.carrier]
     names = tuple(dict.fromkeys([*carriers, *(one.channel for one in chosen)]))
     return ProposedCoupling(f"{sum(band) / 2:g}Hz", about, (band,), names)
+
+
+def _is_of(interferometer: str, stream: Stream) -> bool:
+    """Return whether a stream holds channels of an interferometer that may witness a noise."""
+    site = f"{interferometer}:"
+    return any(name.startswith(site) and may_witness(name) for name in stream.rates)
 
 
 def _table(streams: list[Stream]) -> Table:

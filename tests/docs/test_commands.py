@@ -77,6 +77,7 @@ FREE = {
 }
 """Mappings below which any name will do."""
 
+FILES = (".json", ".jsonl", ".md", ".png", ".py")
 TREE: Any = get_command(app)
 
 
@@ -245,9 +246,7 @@ def test_keys_in_the_text_are_there() -> None:
     others = {"architecture.md", "reference-monitoring.md"}
     for page in (page for page in PAGES if page.name not in others):
         for word in re.findall(r"`([a-z_]+(?:\.[a-z_<>]+)+)(?:: [^`]*)?`", page.read_text()):
-            if word.partition(".")[0] in SECTIONS and not word.endswith(
-                (".md", ".py", ".jsonl", ".png")
-            ):
+            if word.partition(".")[0] in SECTIONS and not word.endswith(FILES):
                 assert word in prefixes, f"{page.name}: no key {word}"
 
 

@@ -12,10 +12,12 @@ faults inside a running stream are not exceptions: they are gaps.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from enum import IntEnum
 from pathlib import Path
+from typing import Self
 
 _FEW = 8
 """Valid names that are listed where none is near."""
@@ -40,6 +42,47 @@ _PASSING = frozenset(
 )
 """Error numbers that tell of the system's state. All others tell of what was asked: no such file
 (ENOENT), no right to it (EACCES, EPERM), a wrong kind of file (EISDIR, ENOTDIR, ELOOP, EINVAL)."""
+
+
+class ExitStatus(IntEnum):
+    """How a command ends. This is the one table of exit statuses; the reference is made from it.
+
+    Attributes:
+        about: what the status says of any command.
+    """
+
+    about: str
+
+    def __new__(cls, value: int, about: str) -> Self:
+        """Make a member of its number and what it says."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.about = about
+        return member
+
+    DONE = 0, "The command has done what was asked."
+    AGAIN = 1, "The system refused something just now. The same command may succeed later."
+    PERSON = 2, "A person must mend the command, the configuration, the input or a model."
+    VERDICT = 3, "The command ran to its end, and what it found is not good."
+    INTERRUPTED = 130, "Ctrl-C ended the command."
+    TERMINATED = 143, "SIGTERM ended the command. `run` ends with 0 after it."
+
+
+OF_COMMANDS: Mapping[tuple[str, ExitStatus], str] = {
+    ("check", ExitStatus.VERDICT): "Something would keep the daemon from starting or cleaning.",
+    ("init", ExitStatus.VERDICT): "No coupling has its witnesses there. No file is written.",
+    ("models list", ExitStatus.AGAIN): "A version or a pointer is damaged; the list marks it.",
+    ("models verify", ExitStatus.PERSON): "Something in the store is wrong; the output names it.",
+    ("replay", ExitStatus.AGAIN): "A process was killed or the disk is full.",
+    ("replay", ExitStatus.PERSON): "Also: there are frames that were made otherwise.",
+    ("replay", ExitStatus.VERDICT): "The span holds no strain at all.",
+    ("retrain", ExitStatus.DONE): "A candidate is published, or is not for a stated reason.",
+    ("shards", ExitStatus.AGAIN): "A part of the plan is not finished.",
+    ("train", ExitStatus.VERDICT): "A version is written but not put in force.",
+    ("tune", ExitStatus.AGAIN): "Fewer trials are done than were asked for.",
+    ("validate", ExitStatus.VERDICT): "A criterion is not met, or a difference is unexplained.",
+}
+"""What a status says of one command, beyond what it says of all."""
 
 
 def passes(number: int | None) -> bool:

@@ -29,7 +29,7 @@ from deepclean.cli.begin import demo, install_service
 from deepclean.cli.operate import control, reload, stream
 from deepclean.cli.options import print_fault
 from deepclean.cli.products import plot, segments, summary
-from deepclean.errors import DeepCleanError, InvalidError, UnavailableError, passes
+from deepclean.errors import DeepCleanError, ExitStatus, InvalidError, UnavailableError, passes
 
 app = typer.Typer(
     name="deepclean",
@@ -89,12 +89,11 @@ app.add_typer(models.app, name="models")
 def main() -> None:
     """Run the command line. A reported fault is printed without a traceback.
 
-    Exit status 2: a person must mend the configuration, the input or a model. Exit status 1: a
-    repetition may succeed, because the system refused something just now (a store that is not
-    mounted, an output that is full or locked, no descriptors), or because a new process gets the
-    device afresh. Exit status 3: `deepclean validate` finds something out of spec.
+    errors.ExitStatus has the exit statuses. A fault's family decides between AGAIN (a store that is
+    not mounted, an output that is full or locked, no descriptors, a device that a new process gets
+    afresh) and PERSON.
     """
-    status = 0
+    status = ExitStatus.DONE
     try:
         app(prog_name="deepclean")
     except DeepCleanError as error:
@@ -104,7 +103,7 @@ def main() -> None:
         kind = UnavailableError if passes(error.errno) else InvalidError
         status = print_fault(kind(f"{named}{error.strerror or error}"))
     except KeyboardInterrupt:
-        status = 130
+        status = ExitStatus.INTERRUPTED
     # Here the fault and all that its traceback holds are gone. A library that finds an open file of
     # its own when the process ends would print pages about that.
     sys.exit(status)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from deepclean.cli import options
+from deepclean.errors import ExitStatus
 from deepclean.system.clock import gps_now
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def check(
         for each in found:
             print(_shown(each, width))
     if worst(found) is Grade.FAULT:
-        raise typer.Exit(3)
+        raise typer.Exit(ExitStatus.VERDICT)
 
 
 def _shown(finding: SiteFinding, width: int) -> str:

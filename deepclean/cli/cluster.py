@@ -19,7 +19,7 @@ from deepclean.cli.tune import print_study
 from deepclean.config import Config
 from deepclean.core.segments import intersection
 from deepclean.core.time import NS, Span
-from deepclean.errors import InputError
+from deepclean.errors import ExitStatus, InputError
 from deepclean.remote.address import absolute, address_of
 from deepclean.system.commands import program
 from deepclean.validate.segments import query_segments, read_segments
@@ -271,7 +271,7 @@ def shards(plan: Annotated[Path, typer.Argument(help="Directory of a plan.")]) -
     numbers = {one.number for one in left if one.number}
     print(f"{len(written.shards) - len(numbers)} of {len(written.shards)} shards done")
     if left:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.AGAIN)
 
 
 def _print_unfinished(plan: ShardPlan, directory: Path, left: list[UnfinishedShard]) -> None:

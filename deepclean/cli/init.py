@@ -14,7 +14,7 @@ from deepclean.config import load
 from deepclean.core.segments import total_seconds
 from deepclean.core.time import NS, Span
 from deepclean.core.utc import with_date
-from deepclean.errors import ConfigError, InputError, output_errors
+from deepclean.errors import ConfigError, ExitStatus, InputError, output_errors
 from deepclean.shipped import configuration as shipped_configuration
 from deepclean.system.atomic import publish
 
@@ -89,7 +89,7 @@ def init(
             "no coupling has its witnesses here: nothing is written. Name the bands to clean with "
             "--band LOW-HIGH, and the directories of the witnesses"
         )
-        raise typer.Exit(3)
+        raise typer.Exit(ExitStatus.VERDICT)
     file = output or Path(f"{proposal.interferometer}.yaml")
     _write(file, configuration(proposal, file), force)
     options.say(f"{file}: {proposal.channel} at {proposal.rate} Hz")
@@ -113,14 +113,15 @@ def _searched(proposal: Proposal, streams: list[Stream], band: Band) -> Proposed
     """Return the witnesses that together explain most of a band's noise in the newest data."""
     from deepclean.io.catalogue import Directory
     from deepclean.io.history import History
-    from deepclean.site.proposal import ProposedCoupling, may_witness
+    from deepclean.site.proposal import ProposedCoupling, latest_shared, may_witness
     from deepclean.witnesses.coherence import rank
     from deepclean.witnesses.joint import choose
     from deepclean.witnesses.spectra import Candidate, SearchStretch
 
     history = History([Directory(each.directory, each.description) for each in streams])
-    end = proposal.latest.end
-    span = Span(max(proposal.latest.start, end - _SEARCHED * NS), end)
+    of_site = [each for each in streams if _is_of(proposal.interferometer, each)]
+    shared = latest_shared(proposal.stream, of_site)
+    span = Span(max(shared.start, shared.end - _SEARCHED * NS), shared.end)
     stretch = SearchStretch(history, history, proposal.channel, proposal.state_vector, span, [band])
     candidates = [
         Candidate(name, rate)
@@ -138,11 +139,19 @@ def _searched(proposal: Proposal, streams: list[Stream], band: Band) -> Proposed
     if not found.steps:
         raise InputError(f"--band {band[0]:g}-{band[1]:g}: no channel sees its noise beyond chance")
     left = found.steps[-1].residual
-    about = f"found in GPS {span.start // NS} to {end // NS}: {left:.2f} of it stays"
+    about = f"found in GPS {span.start // NS} to {span.end // NS}: {left:.2f} of it stays"
     chosen = [step.candidate for step in found.steps]
     carriers = [one.carrier for one in chosen if one.carrier]
     names = tuple(dict.fromkeys([*carriers, *(one.channel for one in chosen)]))
     return ProposedCoupling(f"{sum(band) / 2:g}Hz", about, (band,), names)
+
+
+def _is_of(interferometer: str, stream: Stream) -> bool:
+    """Return whether a stream holds channels of an interferometer that may witness a noise."""
+    from deepclean.site.proposal import may_witness
+
+    site = f"{interferometer}:"
+    return any(name.startswith(site) and may_witness(name) for name in stream.rates)
 
 
 def _table(streams: list[Stream]) -> Table:

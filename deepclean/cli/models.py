@@ -14,6 +14,7 @@ from deepclean.cli import models_options as stored
 from deepclean.cli import models_tables as tables
 from deepclean.cli.models_options import AnyCoupling, CouplingArgument, VersionArgument
 from deepclean.config import load
+from deepclean.errors import ExitStatus
 from deepclean.models import log as model_log
 from deepclean.models import rejections, versions
 
@@ -57,7 +58,7 @@ def list_versions(
         for name in damaged:
             print(f"damaged: deepclean models verify -c {quote(str(config))} {quote(name)}")
     if damaged:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.AGAIN)
 
 
 @app.command("show")
@@ -187,4 +188,4 @@ def verify(
             for fault in result["faults"]:
                 options.say(f"  {fault}")
     if any(result["faults"] for result in results):
-        raise typer.Exit(2)
+        raise typer.Exit(ExitStatus.PERSON)

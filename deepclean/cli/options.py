@@ -17,7 +17,7 @@ import typer
 from deepclean.cli.terminal import completion, resume
 from deepclean.config import Config, load
 from deepclean.core.time import Span
-from deepclean.errors import ConfigError, DeepCleanError, InputError, UnavailableError
+from deepclean.errors import ConfigError, DeepCleanError, ExitStatus, InputError, UnavailableError
 from deepclean.remote.address import address_of
 from deepclean.system import logs
 
@@ -98,10 +98,10 @@ def limit_threads(config: Config) -> None:
     torch.set_num_threads(config.runtime.threads)
 
 
-def print_fault(error: DeepCleanError, where: str = "") -> int:
+def print_fault(error: DeepCleanError, where: str = "") -> ExitStatus:
     """Print a reported fault on standard error, one line each; return the exit status."""
     logs.complain("\n".join(f"{where}{line}" for line in with_file(str(error)).splitlines()))
-    return 1 if isinstance(error, UnavailableError) else 2
+    return ExitStatus.AGAIN if isinstance(error, UnavailableError) else ExitStatus.PERSON
 
 
 def with_file(text: str) -> str:

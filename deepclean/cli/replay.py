@@ -19,7 +19,7 @@ from deepclean.cli.terminal.resume import interruptible, same_command
 from deepclean.config import Config
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError, InputError, OutputError, output_errors
+from deepclean.errors import ConfigError, ExitStatus, InputError, OutputError, output_errors
 from deepclean.io.t050017 import FrameName
 from deepclean.remote.address import address_of
 from deepclean.remote.output import RemoteFrames
@@ -36,9 +36,6 @@ _BUSY = "writes here already; choose another directory (--output)"
 LONGEST_FILE = 4096
 """Longest output file in seconds: the length of the files of strain that are published. A file of
 two products at 16384 Hz is then 1 GB, and takes several times that in memory while it is made."""
-
-NOTHING_FOUND = 3
-"""Exit status where a span holds no strain at all."""
 
 
 def replay(
@@ -144,7 +141,7 @@ def replay(
     statuses = [options.print_fault(why, f"not all done: {part}: ") for part, why in done.failed]
     if not statuses and done.replayed.gaps * NS == wanted.span.duration:
         options.print_fault(_nothing_found(wanted))
-        statuses = [NOTHING_FOUND]
+        statuses = [ExitStatus.VERDICT]
     if statuses:
         raise typer.Exit(max(statuses))
 

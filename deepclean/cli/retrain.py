@@ -17,7 +17,7 @@ from deepclean.cli.terminal.progress import progress
 from deepclean.cli.terminal.resume import interruptible, same_command
 from deepclean.config import Config
 from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError, DeepCleanError, InputError
+from deepclean.errors import ConfigError, DeepCleanError, ExitStatus, InputError
 from deepclean.system.clock import gps_now
 
 if TYPE_CHECKING:
@@ -170,17 +170,21 @@ def _retrain(job: Job, changes: bool) -> int:
     except DeepCleanError as error:
         status = options.print_fault(error, f"{job.coupling}: ")
         # A data service may give later what it does not give now.
-        return 1 if job.config.retrain.fetch and isinstance(error, InputError) else status
+        return (
+            ExitStatus.AGAIN
+            if job.config.retrain.fetch and isinstance(error, InputError)
+            else status
+        )
     except Exception:  # noqa: BLE001  (no fault may keep the other couplings from their turn)
         _log.exception("%s: the retraining failed", job.coupling)
-        return 1
+        return ExitStatus.AGAIN
     if not (changes and record.repeated):
         print(f"{job.coupling}: {_outcome(record)}")
     try:
         stored.send(job.config, job.coupling)
     except DeepCleanError as error:
         return options.print_fault(error, f"{job.coupling}: ")
-    return 0
+    return ExitStatus.DONE
 
 
 def _outcome(record: RetrainRecord) -> str:

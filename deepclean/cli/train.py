@@ -17,7 +17,7 @@ from deepclean.cli.terminal.progress import progress
 from deepclean.cli.terminal.resume import begins_anew, interruptible, same_command
 from deepclean.config import Config
 from deepclean.core.time import Span, format_gps
-from deepclean.errors import ModelError, output_errors
+from deepclean.errors import ExitStatus, ModelError, output_errors
 from deepclean.models import versions
 from deepclean.system.atomic import publish
 
@@ -252,7 +252,7 @@ def _put_in_force(
         return
     if why:
         options.say(f"{coupling}: version {version} is not put in force: {why}")
-        raise typer.Exit(3)
+        raise typer.Exit(ExitStatus.VERDICT)
     reason = "trained with --production" if wanted else "the first version"
     store.promote(directory, version, stored.fits(config, coupling), reason)
     options.say(f"{coupling}: production is version {version}")

@@ -15,7 +15,7 @@ from deepclean.cli.models_tables import manifest_of
 from deepclean.cli.submission import Scheduled
 from deepclean.cli.terminal.progress import progress
 from deepclean.config import Config
-from deepclean.errors import ConfigError, ModelError
+from deepclean.errors import ConfigError, ExitStatus, ModelError
 from deepclean.models import versions
 from deepclean.remote.address import absolute
 from deepclean.system.commands import program, side_by_side
@@ -23,7 +23,12 @@ from deepclean.system.commands import program, side_by_side
 OURS = frozenset("couplings every jobs scheduler plan plan_only retries submit outcome".split())
 """Options of `deepclean train` that its call for one coupling does not get."""
 
-_WORDS = {0: "trained", 3: "not in force", 1: "failed, may be repeated", 2: "failed"}
+_WORDS = {
+    ExitStatus.DONE: "trained",
+    ExitStatus.VERDICT: "not in force",
+    ExitStatus.AGAIN: "failed, may be repeated",
+    ExitStatus.PERSON: "failed",
+}
 
 
 def chosen(config: Config, named: Sequence[str] | None, every: bool) -> list[str]:
@@ -72,7 +77,7 @@ def train_many(
         raise ConfigError("--from names a version of one coupling: train that one by itself")
     if scheduled is not None:
         _submit(context, config, names, scheduled)
-        return 0
+        return ExitStatus.DONE
     shared = ["train", *forwarded(context, OURS)]
     with TemporaryDirectory(prefix="deepclean-train-") as place:
         files = {name: Path(place) / name for name in names}
@@ -95,9 +100,10 @@ def train_many(
 
 def combined(statuses: Collection[int]) -> int:
     """Return the exit status of several trainings from theirs."""
-    if 2 in statuses:
-        return 2
-    return 1 if any(status not in (0, 3) for status in statuses) else max(statuses)
+    if ExitStatus.PERSON in statuses:
+        return ExitStatus.PERSON
+    ended = (ExitStatus.DONE, ExitStatus.VERDICT)
+    return ExitStatus.AGAIN if any(s not in ended for s in statuses) else max(statuses)
 
 
 def forwarded(context: typer.Context, without: Collection[str]) -> list[str]:
@@ -173,7 +179,7 @@ def print_trainings(directory: Path) -> int:
             command = shlex.join([*program(), *plan.command(directory), *own])
             print(f"not trained: {name}; alone:\n  cd {shlex.quote(str(directory))} && {command}")
     print(f"{len(done)} of {len(plan.couplings)} couplings trained")
-    return int(len(done) < len(plan.couplings))
+    return ExitStatus.AGAIN if len(done) < len(plan.couplings) else ExitStatus.DONE
 
 
 def _print_table(config: Config, words: Mapping[str, str], made: Mapping[str, Path]) -> None:

@@ -20,7 +20,7 @@ from deepclean.cli.train import training_data
 from deepclean.cluster.jobs import JobArray
 from deepclean.config import Config
 from deepclean.core.time import NS
-from deepclean.errors import ConfigError, WorkerError
+from deepclean.errors import ConfigError, ExitStatus, WorkerError
 from deepclean.remote.address import absolute
 from deepclean.system.commands import program, side_by_side
 from deepclean.tune.space import SearchSpace
@@ -149,7 +149,7 @@ def print_study(place: Path) -> int:
         )
         print(f"train it with\n  {result.command}")
     options.say(f"report: {page}")
-    return int(len(result.trials) < wanted)
+    return ExitStatus.AGAIN if len(result.trials) < wanted else ExitStatus.DONE
 
 
 def _study(place: Path, request: StudyRequest, settings: Config) -> StudyDirectory:

@@ -18,7 +18,7 @@ from deepclean.cli.terminal.resume import begins_anew, interruptible
 from deepclean.config import Config, load
 from deepclean.core.segments import intersection
 from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError, InputError, hint
+from deepclean.errors import ConfigError, ExitStatus, InputError, hint
 from deepclean.remote.address import address_of
 from deepclean.remote.output import output_directory
 from deepclean.validate.criteria import limits
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from deepclean.simulate.injection import Injection
     from deepclean.validate.run import ValidationRequest
     from deepclean.validate.shards import ValidationRun
-
-NOT_MET = 3
-"""Exit status if criteria are not met, or a difference is not explained."""
 
 
 def validate(
@@ -176,7 +173,7 @@ def _report(runs: Sequence[ValidationRun], request: ValidationRequest, out: Path
         )
     print(times.said(request.span))
     options.say(f"{'in spec' if verdict['passed'] else 'not in spec'}: {shown(page, out)}")
-    return 0 if verdict["passed"] else NOT_MET
+    return ExitStatus.DONE if verdict["passed"] else ExitStatus.VERDICT
 
 
 def _parity(run: ValidationRun, span: Span, directory: Path, out: Path | None, jobs: int) -> int:
@@ -190,7 +187,7 @@ def _parity(run: ValidationRun, span: Span, directory: Path, out: Path | None, j
     if out is not None:
         with output_directory(out) as place:
             write(found, place)
-    return 0 if found.passed else NOT_MET
+    return ExitStatus.DONE if found.passed else ExitStatus.VERDICT
 
 
 def shown(page: Path, out: Path) -> str:

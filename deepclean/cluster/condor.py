@@ -21,7 +21,7 @@ from deepclean.cluster.plan import CONFIG, LOGS, PINNED, ShardPlan
 from deepclean.cluster.submit import SubmitSite
 from deepclean.cluster.verify import RETURNED
 from deepclean.core.time import Span
-from deepclean.errors import ConfigError
+from deepclean.errors import ConfigError, ExitStatus
 from deepclean.io.source import HistorySource
 from deepclean.system.atomic import publish
 from deepclean.system.commands import program
@@ -34,9 +34,6 @@ OURS = frozenset(
 
 PLACE = "condor"
 _VERIFY = "verify"
-
-PERSON = 2
-"""The exit status after which a repetition does not succeed (docs/replay.md)."""
 
 Needs = Callable[[Span], Span]
 
@@ -163,7 +160,7 @@ def _write(
         warnings.simplefilter("ignore", UserWarning)
         dag.attach(layer)
     for each in dag.glob(array.unit):
-        each.retry_unless_exit = PERSON
+        each.retry_unless_exit = ExitStatus.PERSON.value
         each.done = {number - 1: number not in numbers for number in nodes}
     dag.final(name=_VERIFY)
     dag.write(place)

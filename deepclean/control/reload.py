@@ -37,6 +37,9 @@ _WHO, _WHY = "configuration", "deepclean reload"
 
 _LOG, _RETENTION = ("log.level", "log.format"), ("output.retention.count", "output.retention.age")
 
+LIVE = (*(f"gate.{name}" for name in LIMITS), "couplings.<name>.enabled", *_RETENTION, *_LOG)
+"""The keys that a running daemon takes. All others need a restart."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:

@@ -18,6 +18,7 @@ from deepclean.control.reload import ConfigReloader
 from deepclean.control.updates import ControlUpdates
 from deepclean.core.accounting import Ledger
 from deepclean.core.block import Version
+from deepclean.core.engine.engine import Engine
 from deepclean.core.frame import InputFrame
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import NS, format_gps
@@ -30,6 +31,7 @@ from deepclean.io.t050017 import FrameName
 from deepclean.io.watch import DirectoryWatch
 from deepclean.models.device import is_lost
 from deepclean.models.loading import load_models_or_former
+from deepclean.models.model import Model
 from deepclean.rollout.record import ModelRecord
 from deepclean.rollout.record import path_in as record_path
 from deepclean.rollout.remote_follower import RemoteFollower
@@ -155,22 +157,13 @@ def build(
     publisher = publisher_of(config, counters.published)
     accounts = Accounts(counters=counters, spectra=live_spectra(config))
     page = make_page(config, accounts)
-    recent = RecentBlocks()
-    record = ModelRecord(record_path(output.directory, output.description))
-    follower = StoreFollower(config, loaded, record, recent)
-    known = known_controls(config, record.path)
-    orders = ControlFollower(config, known.log.answered)
-    couplings = config.enabled_couplings
     asked, read = reload or (lambda: False, lambda: given)
-    reloader = ConfigReloader(given, read, couplings, sink, counters.configurations)
-    controls = ControlUpdates(engine, couplings, orders, record, counters, known, reloader.changed)
-    updates = ModelUpdates(
-        *(engine, trial_settings(config), loaded, follower, counters, recent, controls)
-    )
+    reloader = ConfigReloader(given, read, config.enabled_couplings, sink, counters.configurations)
+    changes = _changes(config, loaded, engine, counters, reloader)
     cleaner = FrameCleaner(
         *(config, engine, sink, clock.monotonic),
         duration=file_duration(config),
-        updates=updates,
+        updates=changes.updates,
         accounts=accounts,
     )
     cleaner.publisher = publisher
@@ -180,14 +173,14 @@ def build(
         ServiceNotifier(clock=clock),
         Trimmer(clock),
     )
-    report = StatusReport(config, accounts, updates, lookahead=engine.lookahead)
+    report = StatusReport(config, accounts, changes.updates, lookahead=engine.lookahead)
     status_file = StatusFile(
         path_in(output.directory, output.description),
         clock,
-        updates.standings,
+        changes.updates.standings,
         report.couplings,
         lambda: {
-            "controls": [str(taken) for taken in controls.standing()],
+            "controls": [str(taken) for taken in changes.controls.standing()],
             "reloaded": asdict(reloader.result),
             "waiting": counters.waited(),
         },
@@ -226,10 +219,38 @@ def build(
     exporter = Exporter(config.metrics, metrics.registry, Pages(status_file, report, clock, page))
     services = (
         *(watch, nullcontext() if inputs.inbox is None else inputs.inbox.feed),
-        *(page or nullcontext(), exporter, archive, segments, follower, RemoteFollower(config)),
-        *(orders, reloader, publisher or nullcontext()),
+        *(page or nullcontext(), exporter, archive, segments, *changes.services, reloader),
+        publisher or nullcontext(),
     )
     return Daemon(source, cleaner, notifier, status_file, services)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Changes:
+    """What changes a running daemon: new versions of models, and orders of operators."""
+
+    updates: ModelUpdates
+    controls: ControlUpdates
+    services: Sequence[AbstractContextManager[object]]
+
+
+def _changes(
+    config: Config,
+    loaded: Mapping[str, Model],
+    engine: Engine,
+    counters: Counters,
+    reloader: ConfigReloader,
+) -> _Changes:
+    output, recent = config.output, RecentBlocks()
+    record = ModelRecord(record_path(output.directory, output.description))
+    known = known_controls(config, record.path)
+    follower = StoreFollower(config, loaded, record, recent)
+    orders = ControlFollower(config, known.log.answered)
+    couplings = config.enabled_couplings
+    controls = ControlUpdates(engine, couplings, orders, record, counters, known, reloader.changed)
+    rules = trial_settings(config)
+    updates = ModelUpdates(engine, rules, loaded, follower, counters, recent, controls)
+    return _Changes(updates, controls, (follower, RemoteFollower(config), orders))
 
 
 def _each(*told: Callable[[FrameName], None]) -> Callable[[FrameName], None]:

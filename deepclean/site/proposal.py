@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from deepclean.config import Config
 from deepclean.config.couplings import BandpassConfig
 from deepclean.core.bandpass import Band
+from deepclean.core.segments import intersection
 from deepclean.core.time import Span
 from deepclean.errors import InputError
 from deepclean.site.streams import Stream
@@ -80,8 +81,17 @@ class Proposal:
 
     @property
     def latest(self) -> Span:
-        """The last stretch without a gap that the strain's files cover."""
-        return self.stream.spans[-1]
+        """The last stretch without a gap that the files of strain and witnesses cover together."""
+        return latest_shared(self.stream, self.witnesses)
+
+
+def latest_shared(stream: Stream, others: Iterable[Stream]) -> Span:
+    """Return the last stretch that a stream covers together with others.
+
+    Where they share no time it is the stream's own last stretch.
+    """
+    shared = intersection(stream.spans, *(each.spans for each in others))
+    return (shared or stream.spans)[-1]
 
 
 def propose(streams: Sequence[Stream], interferometer: str | None = None) -> Proposal:

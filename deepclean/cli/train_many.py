@@ -23,7 +23,7 @@ from deepclean.system.commands import program, side_by_side
 OURS = frozenset("couplings every jobs scheduler plan plan_only retries submit outcome".split())
 """Options of `deepclean train` that its call for one coupling does not get."""
 
-_WORDS = {
+_WORDS: Mapping[int, str] = {
     ExitStatus.DONE: "trained",
     ExitStatus.VERDICT: "not in force",
     ExitStatus.AGAIN: "failed, may be repeated",

@@ -13,10 +13,10 @@ from deepclean.core.block import Series
 from deepclean.core.time import Span
 from deepclean.io import gwf, hdf5
 from deepclean.io.channels import OutputChannel
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.io.t050017 import FrameName
-from deepclean.run.cleaner import channels_of
 from deepclean.simulate.files import Product
 from deepclean.simulate.recording import Playing, Recording, recorded_span, replay_as_live
 from deepclean.simulate.stream import Pace

@@ -20,10 +20,11 @@ from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_models
-from deepclean.run.cleaner import channels_of, sink_of
+from deepclean.run.cleaner import sink_of
 from deepclean.run.daemon import Daemon, build
 from deepclean.run.replay import replay
 from deepclean.system.clock import SystemClock

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deepclean.cli import options
+from deepclean.cli.terminal import times
 from deepclean.config import Config
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import ConfigError
@@ -85,8 +86,8 @@ def stream(
     """
     settings = options.prepare(config, override)
     from deepclean.io.arrakis.publisher import connect_to
+    from deepclean.io.frame_channels import channels_of
     from deepclean.io.source import HistorySource
-    from deepclean.run.cleaner import channels_of
     from deepclean.simulate.recording import Playing, publish_as_live, replay_as_live
     from deepclean.simulate.stream import Pace
 
@@ -104,7 +105,7 @@ def stream(
         begin = now // NS + _LEAD
         since = clock.monotonic() + (begin * NS - now) / NS
     elif restamp is not None:
-        begin = options.whole_second("--restamp", restamp) // NS
+        begin = times.whole_second("--restamp", restamp) // NS
     first = recording.span.start if begin is None else begin * NS
     said = f"plays {recording.span} as GPS {format_gps(first)} on"
     print(f"{said}, without end" if loop else said, flush=True)
@@ -146,7 +147,7 @@ def _recording(
     source.strain.require([channels.strain])
     whole = recorded_span(source.strain, channels.strain)
     first, last = ends
-    span = options.whole_span(
+    span = times.whole_span(
         format_gps(whole.start) if first is None else first,
         format_gps(whole.end) if last is None else last,
     )

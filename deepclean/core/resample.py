@@ -33,10 +33,14 @@ from scipy.special import i0
 
 from deepclean.core.block import Float64
 
-# A matrix has a row for each of these inputs and for each input of the filter's two sides. With
-# many more it is mostly zeros; with far fewer the sides are read again for a handful of outputs.
-_CYCLE_INPUTS = 64
-"""The number of input samples, about, that one matrix advances by."""
+# A matrix has a row for each input that it advances by and for each input of the filter's two sides.
+# Where it advances by half the filter's length, a third of it is zeros. With many more it is mostly
+# zeros; with far fewer the sides are read again for a handful of outputs.
+_CYCLE_INPUTS = 16
+"""The number of input samples, at least, that one matrix advances by."""
+
+_PIECE_INPUTS = 128
+"""The number of input samples, about, by which a piece of a long matrix advances."""
 
 
 MOST_ATTENUATION = 300.0
@@ -181,15 +185,16 @@ class Resampler:
             count: the number of outputs.
         """
         # After up outputs the position has moved by up down, which is down inputs: the phases
-        # repeat, and so does the matrix. A cycle is as many of these periods as consume
-        # _CYCLE_INPUTS inputs, one at least, and no more than cover the count.
-        repeats = max(1, min(_CYCLE_INPUTS // self.down, -(-count // self.up)))
+        # repeat, and so does the matrix. A cycle is as many of these periods as consume half the
+        # filter's inputs or _CYCLE_INPUTS, one at least, and no more than cover the count.
+        inputs = max(_CYCLE_INPUTS, self._half // self.up)
+        repeats = max(1, min(inputs // self.down, -(-count // self.up)))
         cycle_outputs, cycle_inputs = self.up * repeats, self.down * repeats
         cycles = -(-count // cycle_outputs)
         # Where up and down are large (20000 Hz to 4096 Hz: 625 inputs give 128 outputs) the matrix
         # of one period is a narrow band in a large square. It is cut into pieces along the band.
         # Each piece has an output at least: at 16384 Hz to 100 Hz 4096 inputs give 25.
-        split = min(max(1, cycle_inputs // (2 * _CYCLE_INPUTS)), cycle_outputs)
+        split = min(max(1, cycle_inputs // _PIECE_INPUTS), cycle_outputs)
         edges = [cycle_outputs * part // split for part in range(split + 1)]
         # The first input that the first output rests on, counted from the input before that output:
         # the same bound as in `needs`. The padded inputs begin there.

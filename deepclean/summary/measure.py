@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from deepclean.core import channels
 from deepclean.core.block import Float64, Samples, Series
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.products import State
-from deepclean.core.rollout.rollout import Event
 from deepclean.core.segments import difference, intersection, total_seconds
 from deepclean.core.spectra import FFT_SECONDS, SEGMENT, Bins, density, median_bias, transform
 from deepclean.core.time import NS, Span, format_gps
@@ -33,7 +32,10 @@ from deepclean.io.segments.formats import StateSegments, segments_of
 from deepclean.summary.coherence import SECONDS, WitnessCoherence, WitnessedBand
 from deepclean.summary.gaps import ReadsPieces, gap_reasons
 from deepclean.validate.json_numbers import listed, rounded, seconds
-from deepclean.validate.shards import sensemon
+from deepclean.validate.ranges import sensemon
+
+if TYPE_CHECKING:
+    from deepclean.core.rollout.rollout import Event
 
 SCHEMA = 1
 """Version of the JSON's layout."""

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepclean.core.channels import frame_part
 from deepclean.validate import plots
-from deepclean.validate.spectra import Spectrogram
+
+if TYPE_CHECKING:
+    from deepclean.validate.spectra import Spectrogram
 
 _SIZE = (9.0, 4.2)
 _LOWEST = 10.0

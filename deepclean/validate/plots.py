@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deepclean.core.utc import utc
 from deepclean.validate.json_numbers import array
-from deepclean.validate.spectra import Spectrogram
+
+if TYPE_CHECKING:
+    from deepclean.validate.spectra import Spectrogram
 
 BEFORE, AFTER, UNGATED, OTHER = "#c2410c", "#1d4ed8", "#0d9488", "#7c3aed"
 """Colours of raw strain, OUT_DQ, PRODUCTION and a compared run; distinct for the colour-blind."""

@@ -12,10 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from deepclean.config import Config
-from deepclean.core.block import Float64
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.frames import Assembler
 from deepclean.core.frame import CleanedFrame, InputFrame
@@ -27,15 +24,12 @@ from deepclean.models.loading import load_models
 from deepclean.models.model import Model
 from deepclean.system.processes import Failed, Job, Result, Tell, outcomes
 from deepclean.validate.measure import LEAD, CouplingBins, Meter
+from deepclean.validate.ranges import sensemon
 from deepclean.validate.shard_result import Sampling, ShardResult
-from deepclean.validate.spectra import WIDTH
 from deepclean.validate.whole import one_block
 
 SHARD = 512 * NS
 """Longest shard. The gate's history, which is read before each shard, is an eighth of it."""
-
-_LOWEST = 10.0
-"""Lowest frequency of the range integral in Hz."""
 
 OpenSource = Callable[[], HistorySource]
 
@@ -123,22 +117,6 @@ def measure(
     result = meter.finish()
     result.unread.update(map(str, opened.source.faults))
     return result
-
-
-def sensemon(power: Float64) -> float:
-    """Return the range for binary neutron stars in Mpc, from power densities every half hertz.
-
-    gwpy's `sensemon_range`: signal-to-noise ratio 8, averaged over sky and orientation
-    (LIGO-T030276).
-    """
-    from gwpy.astro import sensemon_range
-    from gwpy.frequencyseries import FrequencySeries
-
-    first = int(_LOWEST / WIDTH)
-    if len(power) <= first + 1 or not power[first:].all():
-        return float(np.nan)
-    series = FrequencySeries(power, f0=0, df=WIDTH, unit="1/Hz")
-    return float(sensemon_range(series, fmin=_LOWEST).value)
 
 
 _opened: dict[int, OpenRun] = {}

@@ -155,7 +155,9 @@ def summary(deepclean: Command, place: Path, into: Path, *options: str) -> dict[
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(7200)
-def test_a_day_and_its_page(deepclean: Command, tmp_path: Path) -> None:
+def test_a_day_and_its_page(
+    deepclean: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "day.yaml").write_text(SITE)
     config: Config = load(tmp_path / "day.yaml", environ={})
     for name in ("strain", "witnesses", "raw"):
@@ -164,7 +166,7 @@ def test_a_day_and_its_page(deepclean: Command, tmp_path: Path) -> None:
         for path, content in frames_of(second, 1).items():
             gwf.publish(tmp_path / path, content)
     span = f"--start {MIDNIGHT - PAST} --end {MIDNIGHT}"
-    print(deepclean(tmp_path, f"train -c day.yaml 60Hz {span}").good().stdout)
+    deepclean(tmp_path, f"train -c day.yaml 60Hz {span}").good()
     run = Run(config, began=UNIX - 1e9 - 1.0)
     assert run.page is not None
     archive, seconds = FrameArchive(config, pause=0.0), HOURS * 3600
@@ -188,8 +190,14 @@ def test_a_day_and_its_page(deepclean: Command, tmp_path: Path) -> None:
     assert coupling["coherence"]["H1:FAST"]["out_dq"] < 0.05
     ratios = [hour["couplings"]["60Hz"]["asd_ratio"] for hour in first["hours"][:HOURS]]
     assert all(0.2 < ratio < 0.75 for ratio in ratios if ratio is not None)
-    print(json.dumps({**notes, "hours": None, "ratios": ratios}))
-    print((tmp_path / "days" / DAY / "index.html").stat().st_size)
+    sizes = {name: len(content) for name, content in files(tmp_path / "days" / DAY).items()}
+    with capsys.disabled():
+        ranges = [
+            [hour["range"][f"median_{key}"] for hour in first["hours"][:HOURS]]
+            for key in ("raw", "out_dq")
+        ]
+        print(json.dumps({**notes, "hours": None, "ratios": ratios, "ranges": ranges}))
+        print(json.dumps([first["couplings"], first["gap_reasons"], sizes]))
 
     # The daemon's notes are gone after some days. The archive is there.
     before = files(tmp_path / "days" / DAY)

@@ -79,7 +79,7 @@ def _print(config: Config, as_json: bool) -> bool:
     kept = status_file.read(path, time.time())
     running = lock.holder(lock.path_in(output.directory, output.description)) is not None
     if as_json:
-        facts = {"process": kept.process, "age": kept.age, "running": running}
+        facts: dict[str, Any] = {"process": kept.process, "age": kept.age, "running": running}
         facts |= {"ledger": status_file.facts(kept.ledger)}
         facts |= {"models": dict(kept.models), "couplings": kept.couplings}
         facts |= {"controls": list(kept.controls), "waiting": dict(kept.waiting)}

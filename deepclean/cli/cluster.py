@@ -248,7 +248,7 @@ def shards(plan: Annotated[Path, typer.Argument(help="Directory of a plan.")]) -
     """
     directory = plan.absolute()
     if not directory.is_dir():
-        raise InputError("no such directory of a plan", path=directory)
+        raise InputError("no plan can be read: no such directory", path=directory)
     from deepclean.cluster import trainings
     from deepclean.cluster.plan import CONFIG, ShardPlan
     from deepclean.cluster.verify import gather, unfinished

@@ -166,8 +166,8 @@ def _strain(axes: Any, found: SpanFigures, coupling: str) -> None:
     elif found.wave is None:
         rms = found.rms[coupling]
         for row, (label, colour) in enumerate(zip(labels, (BEFORE, AFTER), strict=True)):
-            times = found.starts - found.start + found.step / 2
-            axes.plot(times, rms[:, row], ".-", color=colour, label=label, linewidth=0.8, ms=3)
+            middles = found.starts - found.start + found.step / 2
+            axes.plot(middles, rms[:, row], ".-", color=colour, label=label, linewidth=0.8, ms=3)
         axes.set(ylabel=f"{coupling}: rms", ylim=(0, None))
     else:
         for wave, label, colour in zip(found.wave, labels, (BEFORE, AFTER), strict=True):

@@ -180,9 +180,9 @@ def notes(found: WitnessReport) -> list[str]:
     ranking = found.ranking
     bands = ", ".join(f"{low:g}-{high:g} Hz" for low, high in found.bands)
     said = [
-        f"{bands}, GPS {found.span.start // NS} to {found.span.end // NS} "
-        f"({utc(found.span.start // NS)} to {utc(found.span.end // NS)} UTC): "
+        f"{bands}, GPS {found.span.start // NS} to {found.span.end // NS}: "
         f"{ranking.transforms} transforms, {ranking.averages:.1f} independent averages",
+        f"{utc(found.span.start // NS)} to {utc(found.span.end // NS)} UTC",
         f"by chance: mean {1 / ranking.averages:.3f}, peak up to {found.level:.3f} "
         "(99% of unrelated channels)",
     ]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from deepclean.core.utc import LEAP_SECONDS, gps_second, utc
 
 
-def date(year: int, month: int = 1, day: int = 1, *time: int) -> datetime:
-    """Return a date in UTC, without a time zone."""
-    return datetime(year, month, day, *time, tzinfo=UTC).replace(tzinfo=None)
+def date(year: int, month: int = 1) -> datetime:
+    """Return the first of a month in UTC, without a time zone."""
+    return datetime(year, month, 1, tzinfo=UTC).replace(tzinfo=None)
 
 
 def test_a_leap_second_has_a_date() -> None:
@@ -20,7 +20,7 @@ def test_a_leap_second_has_a_date() -> None:
     dates = [utc(leap + second) for second in (-1, 0, 1)]
     assert dates == ["2016-12-31 23:59:59", "2016-12-31 23:59:60", "2017-01-01 00:00:00"]
     assert gps_second(date(2017)) == leap + 1
-    assert gps_second(date(2016, 12, 31, 23, 59, 59)) == leap - 1
+    assert gps_second(date(2017) - timedelta(seconds=1)) == leap - 1
 
 
 def test_dates_are_those_of_lal() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from deepclean.config import Config
+from deepclean.core.block import Series
 from deepclean.core.spectra import band_ratio
 from deepclean.errors import InputError
 from deepclean.io.history import History
@@ -84,10 +85,12 @@ def test_figures_are_of_matplotlib_and_hold_the_curves() -> None:
     drawn = {one.name: one.figure for one in figures.draw_all(found)}
     assert drawn.keys() == {"spectra", "ratio", "spectrogram-30hz", "series", "coherence-30hz"}
     assert all(isinstance(each, Figure) for each in drawn.values())
-    labels = [text.get_text() for text in drawn["ratio"].axes[0].get_legend().get_texts()]
+    legend = drawn["ratio"].axes[0].get_legend()
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["PRODUCTION / raw", "OUT_DQ / raw"]
     wave = drawn["series"].axes[0].get_lines()[0].get_ydata()
-    assert len(wave) == 24 * RATE
+    assert np.asarray(wave).shape == (24 * RATE,)
     bare = measured(CleanedStrain(0, RATE, toy(8).raw, {"OUT_DQ": toy(8).raw}))
     assert len(list(figures.draw_all(bare))) == 4
 
@@ -130,6 +133,8 @@ def test_frames_become_pictures_and_a_page(deepclean: Run, config: Config, tmp_p
     span = History([place / "cleaned"]).spans()[0]
     cleaned = History([place / "cleaned"]).read([OUT_DQ], span)[OUT_DQ]
     raw = History([place / "strain"]).read([site.STRAIN], span)[site.STRAIN]
+    assert isinstance(cleaned, Series)
+    assert isinstance(raw, Series)
     expected = band_ratio(cleaned.samples, raw.samples, site.STRAIN_RATE, [(55.0, 65.0)])
     assert ratio == pytest.approx(expected, rel=0.05)
 

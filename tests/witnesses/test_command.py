@@ -64,7 +64,8 @@ def test_table_ranks_the_witness_above_the_decoys(deepclean: Run, place: Path) -
     assert not lines[lines.index("") + 3].strip()  # and nothing more than chance
     assert "constant: H1:STILL" in lines
     dates = "2024-05-17 16:53:02 to 2024-05-17 16:55:18 UTC"
-    assert f"25-35 Hz, GPS 1400000000 to 1400000136 ({dates}): 133 transforms, 126" in done.stdout
+    assert "25-35 Hz, GPS 1400000000 to 1400000136: 133 transforms, 126" in done.stdout
+    assert dates in lines
     assert max(map(len, lines)) <= 100
 
 

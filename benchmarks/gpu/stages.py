@@ -104,7 +104,8 @@ def filtering(count: int, device: str | None, repeat: int) -> tuple[float, float
 
     def apply() -> torch.Tensor:
         spectra = torch.fft.rfft(torch.from_numpy(windows).to(place), size) * response
-        return torch.fft.irfft(spectra, size)[:, reach:length].cpu()
+        filtered: torch.Tensor = torch.fft.irfft(spectra, size)[:, reach:length].cpu()
+        return filtered
 
     return timed(apply, repeat), difference(apply().numpy(), expected)["worst"]
 

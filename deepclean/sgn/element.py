@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -71,24 +72,23 @@ class DeepClean(TSTransform):  # type: ignore[misc]  # SGN ships no types to thi
         if not isinstance(config, Config):
             config = load(config, self.overrides)
         _check_rates(config)
-        self._channels = channels_of(config)
+        self._input = channels_of(config)
         self._threads = config.runtime.threads
         engine = make_engine(config, load_models(config))
         self._assembler = Assembler(engine)
-        strain, products, rates = (
-            config.strain.channel,
-            config.output.products,
-            estimate_rates(config),
-        )
-        self._render: Callable[[CleanedFrame], dict[str, Series]] = lambda frame: render(
-            frame, strain, products, rates, subtracted=config.output.subtracted
+        strain, products = config.strain.channel, config.output.products
+        self._render: Callable[[CleanedFrame], dict[str, Series]] = partial(
+            render,
+            strain=strain,
+            products=products,
+            estimates=estimate_rates(config),
+            subtracted=config.output.subtracted,
         )
         self._products = list(product_names(strain, products).values())
         self._state = state_vector(config.interferometer)
         self._made = self._layout(self.channels or (self._products[0], self._state))
         self._queues = {
-            name: PadQueue(name, holds=name == self._channels.state)
-            for name in self.static_sink_pads
+            name: PadQueue(name, holds=name == self._input.state) for name in self.static_sink_pads
         }
         self._next: int | None = None  # offset of the first cell that the engine has not had
         self._given: int | None = None  # offset of the first cell that no output has had
@@ -101,7 +101,7 @@ class DeepClean(TSTransform):  # type: ignore[misc]  # SGN ships no types to thi
     @property
     def static_sink_pads(self) -> list[str]:
         """The channels that come in."""
-        return [*self._channels.of_strain_file, *self._channels.witnesses]
+        return [*self._input.of_strain_file, *self._input.witnesses]
 
     @property
     def static_source_pads(self) -> list[str]:
@@ -125,12 +125,12 @@ class DeepClean(TSTransform):  # type: ignore[misc]  # SGN ships no types to thi
         name = self.rsnks[pad]
         queue = self._queues[name]
         queue.push(frame)
-        if name == self._channels.strain and queue.rate != self._channels.rate:
-            self._channels.check_rate(frame.sample_rate)
+        if name == self._input.strain and queue.rate != self._input.rate:
+            self._input.check_rate(frame.sample_rate)
 
     def internal(self) -> None:
         """Clean what all pads have, and make the next frame of every source pad."""
-        strain = self._queues[self._channels.strain]
+        strain = self._queues[self._input.strain]
         assert strain.start is not None
         if self._given is None:
             self._given = cell_before(strain.start)
@@ -156,8 +156,8 @@ class DeepClean(TSTransform):  # type: ignore[misc]  # SGN ships no types to thi
             self._torn.extend(strain.torn(start, stop))
             span = Span(instant(start), instant(stop))
             pieces = {name: queue.pieces(start, stop) for name, queue in self._queues.items()}
-            blocks = self._channels.blocks(span, pieces)
-            self._gaps.note(self._channels, blocks, ())
+            blocks = self._input.blocks(span, pieces)
+            self._gaps.note(self._input, blocks, ())
             for block in blocks:
                 finished += self._attempt(InputFrame(block.span, [block]))
         for queue in self._queues.values():
@@ -241,7 +241,7 @@ class DeepClean(TSTransform):  # type: ignore[misc]  # SGN ships no types to thi
 
     def _layout(self, channels: Sequence[str]) -> dict[str, tuple[int, Any]]:
         """Return the rate and the type of channels of a cleaned frame, from one passed by."""
-        span, rate = Span(0, NS), self._channels.rate
+        span, rate = Span(0, NS), self._input.rate
         block = Block(span, Series(span, rate, np.zeros(rate)))
         (passed,) = self._assembler.push(InputFrame(span, [block], bypass=True))
         made = self._render(passed)

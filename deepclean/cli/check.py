@@ -13,7 +13,7 @@ from deepclean.errors import ExitStatus
 from deepclean.system.clock import gps_now
 
 if TYPE_CHECKING:
-    from deepclean.site.check import SiteFinding
+    from deepclean.site.findings import SiteFinding
 
 
 def check(
@@ -29,8 +29,9 @@ def check(
     from cleaning.
     """
     settings = options.prepare(config, override)
-    from deepclean.site.check import Grade, worst
     from deepclean.site.check import check as look
+    from deepclean.site.check import worst
+    from deepclean.site.findings import Grade
 
     found = list(look(settings, gps_now()))
     if as_json:

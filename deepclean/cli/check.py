@@ -12,7 +12,7 @@ from deepclean.cli import options
 from deepclean.system.clock import gps_now
 
 if TYPE_CHECKING:
-    from deepclean.site.check import SiteFinding
+    from deepclean.site.findings import SiteFinding
 
 
 def check(
@@ -28,8 +28,9 @@ def check(
     from cleaning.
     """
     settings = options.prepare(config, override)
-    from deepclean.site.check import Grade, worst
     from deepclean.site.check import check as look
+    from deepclean.site.check import worst
+    from deepclean.site.findings import Grade
 
     found = list(look(settings, gps_now()))
     if as_json:

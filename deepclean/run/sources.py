@@ -112,7 +112,9 @@ def live_source(
     inbox = given.inbox
     if given.strain is None:
         return _stream_source(config, engine, sink, clock, drain, given, turn, accounts)
-    make_files = LiveFiles if inbox is None else partial(FilesAndStream, inbox=inbox)
+    make_files: Callable[..., LiveFiles] = LiveFiles
+    if inbox is not None:
+        make_files = partial(FilesAndStream, inbox=inbox)
     return LiveSource(
         channels=channels_of(config),
         strain=given.strain,

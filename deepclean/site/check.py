@@ -6,8 +6,6 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from deepclean.config import Config
@@ -18,6 +16,8 @@ from deepclean.factory import budget
 from deepclean.io.catalogue import Directory
 from deepclean.io.history import History
 from deepclean.models.loading import load_model, model_path, resolve_device
+from deepclean.site.findings import Grade, SiteFinding
+from deepclean.site.streamed import streamed
 from deepclean.site.streams import Stream, find_streams
 from deepclean.system import lock
 
@@ -31,31 +31,6 @@ _WATCHES = 16
 """inotify watches that must be left for this user's daemon: one a directory, and some to spare."""
 
 
-class Grade(Enum):
-    """How a finding is to be taken."""
-
-    FINE = "ok"
-    WARNING = "warning"
-    FAULT = "FAULT"
-
-
-@dataclass(frozen=True, slots=True)
-class SiteFinding:
-    """One line of the table.
-
-    Args:
-        subject: what was looked at, as a key of the configuration where there is one.
-        found: what is there.
-        grade: whether `deepclean run` can work with it.
-        remedy: what to do; empty where it is fine.
-    """
-
-    subject: str
-    found: str
-    grade: Grade = Grade.FINE
-    remedy: str = ""
-
-
 def check(config: Config, now: int) -> Iterator[SiteFinding]:
     """Yield what is found, one subject after the other. Nothing is written and nothing is changed.
 
@@ -63,9 +38,16 @@ def check(config: Config, now: int) -> Iterator[SiteFinding]:
         config: to be held against what is there.
         now: GPS nanoseconds.
     """
-    yield from _strain(config, now)
-    yield from _witnesses(config)
-    yield from _history(config)
+    given = config.input.arrakis
+    live = given.server is None
+    if not live:
+        yield from streamed(config)
+    if live or given.channels == "witnesses":
+        yield from _strain(config, now)
+    if live or given.channels == "strain":
+        yield from _witnesses(config)
+    if live:
+        yield from _history(config)
     yield from _models(config)
     yield from _output(config)
     yield from _machine(config)

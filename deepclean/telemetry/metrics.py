@@ -43,6 +43,7 @@ _INPUTS = (
     ("witnesses", "unreadable"),
 )
 _IGNORED = ("duplicate", "late", "misnamed")
+_BLOCKS = ("masked", "overflow", "past", "received")
 _STRAIN_GAPS = ("invalid", "strain_missing", "strain_rate", "strain_unreadable")
 _ERRNOS = ("EACCES", "EFBIG", "EIO", "ENOENT", "ENOSPC", "EROFS")
 _PUBLISHED = ("full", "past", "published", "refused", "stopped", "unconfirmed")
@@ -142,6 +143,19 @@ class Metrics(Collector):
         waiting = dict.fromkeys(get_args(Stream), 0.0) | dict(self._counters.waiting)
         yield _gauges("input_waiting_seconds", about, "stream", waiting)
         yield _gauge("last_input_gps_seconds", "End of the last strain.", _gps(ledger.last_in))
+        yield from self._streamed()
+
+    def _streamed(self) -> Iterator[Metric]:
+        """Yield what the reader of a stream counts; nothing but 0 where there is none."""
+        counts = self._counters.streamed
+        blocks = _all(_BLOCKS, {name: counts[name] for name in _BLOCKS})
+        yield _counter("streamed_blocks", "Blocks of the input's stream.", "result", blocks)
+        about = "Times that the input's stream was opened again."
+        yield _counter("streamed_reconnections", about, "", {(): counts["reconnected"]})
+        ages = sorted(self._counters.ages) or [math.nan]
+        found = {"median": ages[len(ages) // 2], "largest": ages[-1]}
+        about = "From a block's end to its arrival, over the last blocks; NaN before the first."
+        yield _gauges("streamed_age_seconds", about, "statistic", found)
 
     def _output(self) -> Iterator[Metric]:
         ledger, counters = self._ledger, self._counters

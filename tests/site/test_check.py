@@ -15,7 +15,8 @@ from deepclean.core.time import NS
 from deepclean.errors import UnavailableError
 from deepclean.io import gwf
 from deepclean.models.loading import load_models
-from deepclean.site.check import Grade, SiteFinding, check, worst
+from deepclean.site.check import check, worst
+from deepclean.site.findings import Grade, SiteFinding
 from tests.helpers import small_site as site
 from tests.helpers.commands import Run
 

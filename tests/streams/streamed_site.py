@@ -19,6 +19,7 @@ from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
 from deepclean.io import gwf
+from deepclean.io.arrakis.source import StreamSource
 from deepclean.io.channels import OutputChannel
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
@@ -151,6 +152,7 @@ class RunningDaemon:
 
     @property
     def streamed(self) -> Counter[str]:
+        assert isinstance(self.daemon.source, StreamSource)
         return self.daemon.source.inbox.feed.counts
 
     def wait_to(self, instant: int, patience: float = 30.0) -> None:

@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
-from deepclean.core.time import Span, format_gps
+from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import ConfigError, InvalidError, UnavailableError, hint, one_line
 from deepclean.io.arrakis.store import StreamedBlock, StreamedChannel
 from deepclean.system.clock import Clock, gps_now
@@ -35,6 +35,9 @@ _PAST_WAITING = 256
 
 _IDLE = 5.0
 """Seconds without a block after which a request for the past is given up."""
+
+_RECENT = 5 * NS
+"""Nanoseconds: a server takes what begins less than 2 s ago for a request for what comes."""
 
 _ABSENT = 60.0
 """Seconds after which a channel that the server did not have is looked for again."""
@@ -157,7 +160,8 @@ class StreamFeed:
         """
         if not self._channels or (self._asker is not None and self._asker.is_alive()):
             return
-        span = Span(span.start, span.end + self._stride)
+        start = min(span.start, self.today() - _RECENT)
+        span = Span(start, span.end + self._stride)
         self._progress = time.monotonic()
         self._asker = _begin(lambda: self._fetch(span), "arrakis-past")
 
@@ -235,7 +239,7 @@ class StreamFeed:
         if not all(block.has(channel) for channel in block.pieces):
             self.counts["masked"] += 1
         if any(block.has(channel) for channel in block.pieces):
-            self.ages.append((self.today() - block.span.end) / 1e9)
+            self.ages.append((self.today() - block.span.end) / NS)
         if len(self._live) == _WAITING:
             self.counts["overflow"] += 1
         self._live.append(replace(block, arrived=self.clock.monotonic()))

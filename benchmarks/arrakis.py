@@ -97,10 +97,12 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
         made = wide_site(place, overrides)
         engine = make_engine(made.config, load_models(made.config))
         history = math.ceil((engine.history + engine.settings.hop) / NS)
+        note(f"history {history} s, look-ahead {engine.lookahead / 1e6:.0f} ms")
         total = history + SETTLE + math.ceil(options.minutes * 60) + 5
         first = gps_now() // NS + total // SPEED + AHEAD
         span = Span.of_seconds(first, total)
         made.write(span, 8)
+        note(f"{total} s of data are there")
         if gps_now() >= (first - 2) * NS:
             raise RuntimeError("the data were simulated too slowly; use a quiet machine")
         stack.enter_context(publishing(place, made, options, first, streams.url))
@@ -108,6 +110,7 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
         wait_known(streams.server, [strain])
         log, env = place / "log", service_env([])
         wait_for(lambda: gps_now() > (first + history) * NS, "the history is there", math.inf)
+        note("the daemon starts")
         daemon = stack.enter_context(
             Daemon(made.path, made.overrides, log, ("-m", "deepclean", "run"), env=env)
         )
@@ -119,6 +122,7 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
         wait_known(streams.server, wanted)
         begin, used = gps_now() // NS * NS + SETTLE * NS, processor(daemon.pid)
         end = min(begin + math.ceil(options.minutes * 60) * NS, span.end - 4 * NS)
+        note(f"{(end - begin) / NS:.0f} s are measured from {SETTLE} s on")
         since = time.monotonic()
         echo = stack.enter_context(subscriber(streams.url, [strain]))
         reader = stack.enter_context(subscriber(streams.url, wanted))
@@ -129,6 +133,7 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
         if status != 0:
             raise RuntimeError(f"the daemon ended with status {status}:\n{log.read_text()}")
         said = log.read_text()
+    note("a replay of the same data")
     whole = Span(begin, end)
     return {
         "latency_ms": latencies(reader, whole),
@@ -140,6 +145,11 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
         "resident_mb": memory,
         "warnings": sum(" WARNING " in line for line in said.splitlines()),
     }
+
+
+def note(said: str) -> None:
+    """Say on standard error how far the run is."""
+    print(f"{time.strftime('%H:%M:%S')} {said}", file=sys.stderr, flush=True)
 
 
 def published(made: SiteDirectory) -> bool:

@@ -30,7 +30,7 @@ import tests.streams.conftest  # noqa: F401  (a table of leap seconds for the cl
 from benchmarks import common
 from benchmarks.common import ROOT, Figures, spread
 from benchmarks.processes import Daemon, processor, resident, service_env
-from benchmarks.site import SHORT, SiteDirectory, wide_site
+from benchmarks.site import COUPLING, SiteDirectory, wide_site
 from deepclean.config.frames import ArrakisOutputConfig
 from deepclean.core.block import Series
 from deepclean.core.channels import product_names, state_vector
@@ -47,6 +47,15 @@ from deepclean.simulate.recording import Playing, Recording, publish_as_live
 from deepclean.simulate.stream import Pace
 from deepclean.system.clock import SystemClock
 from tests.streams.rig import STRIDE, Subscriber, gps_now, site, subscriber, wait_for, wait_known
+
+BLOCKS = (
+    *("engine.hop=0.0625", "engine.ramp=0.0625"),
+    *("engine.resample.slowest_rate=512", "engine.resample.zeros=8"),
+    *("engine.interpolation.zeros=8", "gate.guard=13.5"),
+    f"couplings.{COUPLING}.predict.edge=0.0234375",
+    f"couplings.{COUPLING}.bandpass.transition=13.5",
+)
+"""Overrides for blocks of 1/16 s, with a look-ahead of a quarter of a second."""
 
 SETTLE = 20
 """Seconds after the daemon's first block that are not measured."""
@@ -76,11 +85,9 @@ def _options() -> argparse.Namespace:
     add = parser.add_argument
     add("--minutes", type=float, default=10.0, help="of the stream that are measured")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="of the configuration")
-    add("--short", action="store_true", help="as --set, with what shortens the look-ahead")
     add("--publish", nargs=4, metavar="", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    short = SHORT if options.short else ("engine.hop=0.0625",)
-    options.set = [*short, *options.set]
+    options.set = [*BLOCKS, *options.set]
     return options
 
 

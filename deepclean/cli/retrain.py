@@ -93,7 +93,7 @@ def retrain(
     on_disk = cache(lambda: options.histories(settings, *paths))
     jobs = [_job(settings, name, before, on_disk, search) for name in names]
     with interruptible(_anew), progress("retrain", len(jobs), "couplings") as show:
-        statuses: list[ExitStatus] = []
+        statuses: list[int] = []
         for job in jobs:
             show.reach(len(statuses))
             statuses.append(_retrain(job, changes))

@@ -1,6 +1,7 @@
 """Recorded files played as a live site: the samples, the times, and what stays absent."""
 
 import math
+import shutil
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from deepclean.config import Config
 from deepclean.core.block import Series
-from deepclean.core.time import Span
+from deepclean.core.time import NS, Span
 from deepclean.io import gwf, hdf5
 from deepclean.io.channels import OutputChannel
 from deepclean.io.frame_channels import channels_of
@@ -20,6 +21,7 @@ from deepclean.io.t050017 import FrameName
 from deepclean.simulate.files import Product
 from deepclean.simulate.recording import Playing, Recording, recorded_span, replay_as_live
 from deepclean.simulate.stream import Pace
+from deepclean.system.clock import gps_now
 from tests.helpers.commands import Run
 from tests.helpers.small_site import (
     RATES,
@@ -35,6 +37,7 @@ from tests.helpers.small_site import (
     write_site,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 SHIFT = 5_000
 AT_ONCE = Playing(Pace(speed=math.inf))
 
@@ -167,3 +170,29 @@ def test_what_cannot_be_played_is_said(
 ) -> None:
     make_site(tmp_path, seconds=2)
     deepclean(tmp_path, f"stream -c small.yaml {options}").refused(said)
+
+
+def test_the_documented_rehearsal(tmp_path: Path, deepclean: Run) -> None:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    document = (ROOT / "docs/stream.md").read_text().partition("## A rehearsal")[2]
+    commands = document.replace("\\\n", " ").splitlines()
+    done = [
+        deepclean(tmp_path, command.strip().removeprefix("deepclean ")).good()
+        for command in commands
+        if command.startswith("    deepclean ")
+    ]
+    assert len(done) == 3
+    assert "20 files in played, played" in done[1].stdout
+    assert not (tmp_path / "demo-output/cleaned").exists()
+    assert len(list((tmp_path / "played").glob("H-H1_llhoft-143000000?-1.gwf"))) == 10
+
+
+def test_now_is_a_second_that_begins_after_the_call(tmp_path: Path, deepclean: Run) -> None:
+    make_site(tmp_path, seconds=1)
+    before = gps_now() // NS
+    command = "stream -c small.yaml --strain strain --to live --restamp now --speed inf"
+    deepclean(tmp_path, command).good()
+    (path,) = (tmp_path / "live").glob("H-H1_llhoft-*")
+    name = FrameName.parse(path.name)
+    assert name is not None
+    assert before < name.start <= gps_now() // NS

@@ -149,7 +149,8 @@ def test_the_image_runs_the_demonstration_and_the_service(tmp_path: Path) -> Non
     image = os.environ.get("DEEPCLEAN_TEST_IMAGE")
     if not image:
         pytest.skip("needs DEEPCLEAN_TEST_IMAGE, an image made from packaging/Containerfile")
-    podman, _, options = os.environ.get("DEEPCLEAN_TEST_PODMAN", "podman run").partition(" run")
+    given = os.environ.get("DEEPCLEAN_TEST_PODMAN", "podman run")
+    podman, _, options = f"{given} ".partition(" run ")
     base, extra = shlex.split(podman), shlex.split(options)
     common = [*base, "run", *extra, "--rm", "--read-only", "--network", "host"]
     common += ["--cap-drop", "all", "--security-opt", "no-new-privileges"]
@@ -202,5 +203,6 @@ def test_the_image_runs_the_demonstration_and_the_service(tmp_path: Path) -> Non
     finally:
         process.kill()
         process.wait()
+        process.stderr.close()
     frames = sorted(places["output"].glob("H-H1_DEEPCLEAN-14200000*.gwf"))
     assert len(frames) == 12

@@ -61,7 +61,7 @@ def test_the_recipe_needs_what_the_project_needs() -> None:
     conda = {"pytorch": "torch"}
     parsed = [Requirement(line) for line in recipe["requirements"]["run"]]
     needed = {canonicalize_name(conda.get(one.name, one.name)): one.specifier for one in parsed}
-    assert str(needed.pop("python")) == PROJECT["requires-python"]
+    assert str(needed.pop(canonicalize_name("python"))) == PROJECT["requires-python"]
     declared = [Requirement(line) for line in PROJECT["dependencies"]]
     assert needed == {canonicalize_name(one.name): one.specifier for one in declared}
     assert recipe["context"]["version"] == VERSION

@@ -42,7 +42,7 @@ def command_of(done: Done) -> str:
     """Return the command that an interrupted one printed."""
     assert done.returncode == 130, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    (found,) = re.findall(r"^deepclean:   deepclean (.+)$", done.stderr, re.MULTILINE)
+    (found,) = re.findall(r"^  deepclean (.+)$", done.stderr, re.MULTILINE)
     return str(found)
 
 

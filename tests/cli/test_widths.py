@@ -89,6 +89,7 @@ def test_a_command_fits_the_terminal(
         assert_fits(Done(0, tables, ""), columns)
 
 
+@pytest.mark.slow
 def test_training_and_search_fit_the_terminal(
     deepclean: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +105,6 @@ def test_training_and_search_fit_the_terminal(
 
 
 def test_in_a_pipe_lines_are_whole(deepclean: Run, place: Path) -> None:
-    lines = deepclean(place, "models list -c small.yaml").good().stdout.splitlines()
-    assert max(map(len, lines)) > 80 or len(lines) <= 5
-    (first, *_) = deepclean(place, "status -c small.yaml").stdout.splitlines()
-    assert first.startswith("H1: not running, process ")
+    lines = deepclean(place, "status -c small.yaml").stdout.splitlines()
+    assert len(lines) == 8
+    assert max(map(len, lines)) > 80

@@ -66,7 +66,7 @@ def _watch(config: Config, as_json: bool, seconds: float, clock: Clock) -> None:
         except InputError as error:
             if as_json:
                 raise
-            print(error)  # a daemon may be about to start
+            options.say(str(error))  # a daemon may be about to start
         clock.wait(seconds)
 
 

@@ -107,24 +107,31 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     closed = "closed for 80 s: net 1.02 (limit 1.001)"
     figures: dict[str, float | str | None] = {"gain": 0.0, "gate": closed, "asd_ratio": 0.9}
     figures |= {"amplitude": None, "phase": None}
+    latency = {"last": 1.02, "median": 1.03, "worst": 1.5, "frames": 300}
     status = status_file.StatusFile(
         *(path, site.FakeClock(), lambda: models, lambda: {"60Hz": figures}),
-        lambda: {"waiting": {"strain": 75.2}},
+        lambda: {"waiting": {"strain": 75.2}, "latency": latency},
     )
     status.write(ledger)
-    lines = deepclean(place, "status -c small.yaml").stdout.splitlines()
-    assert len(lines) == 7
+    done = deepclean(place, "status -c small.yaml")
+    assert done.returncode == 3  # no daemon runs
+    lines = done.stdout.splitlines()
+    assert len(lines) == 8
     assert "not running" in lines[0]  # though the process that it names, this one, lives
     with OutputLock(config.output.directory, config.output.description):
-        (first, *_) = deepclean(place, "status -c small.yaml").stdout.splitlines()
+        (first, *_) = deepclean(place, "status -c small.yaml").good().stdout.splitlines()
         assert first.startswith("H1: running, no strain for 75 s in ")
     assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"
     assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
-    assert lines[4] == "models: 60Hz version 2, canary 3 in spec for 4 of 100 s"
-    assert lines[5] == (
+    assert lines[3] == (
+        "late: 1.02 s from the raw frame to the cleaned one; of the last 300 frames the median "
+        "1.03 s, the worst 1.50 s"
+    )
+    assert lines[5] == "models: 60Hz version 2, canary 3 in spec for 4 of 100 s"
+    assert lines[6] == (
         "60Hz: gain 0.00, gate closed for 80 s: net 1.02 (limit 1.001), ASD ratio 0.900"
     )
-    assert lines[6] == "gaps: 0 s; the ledger is balanced"
+    assert lines[7] == "gaps: 0 s; the ledger is balanced"
     said = json.loads(deepclean(place, "status -c small.yaml --json").stdout)
     assert said["ledger"]["frames_in"] == 5
     assert said["models"] == models

@@ -14,7 +14,7 @@ import pytest
 from tests.helpers import small_site as site
 from tests.helpers import training_site
 from tests.helpers.commands import Done, Run
-from tests.helpers.site_runs import contents
+from tests.helpers.site_runs import clean, contents
 from tests.helpers.small_site import START
 
 
@@ -42,7 +42,7 @@ def command_of(done: Done) -> str:
     """Return the command that an interrupted one printed."""
     assert done.returncode == 130, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    (found,) = re.findall(r"^deepclean:   deepclean (.+)$", done.stderr, re.MULTILINE)
+    (found,) = re.findall(r"^  deepclean (.+)$", done.stderr, re.MULTILINE)
     return str(found)
 
 
@@ -91,32 +91,39 @@ def test_a_training_goes_on(deepclean: Run, tmp_path: Path) -> None:
     assert "Traceback" not in resumed.stderr
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site with some seconds of data, and what a replay made of them."""
+    place = tmp_path_factory.mktemp("site")
+    config = site.make_site(place, seconds=8)
+    clean(config, START, START + 8, config.output.directory)
+    return place
+
+
 @pytest.mark.parametrize(
     ("command", "where"),
     [
         ("validate -c small.yaml {span} --out report", "deepclean.validate.run.validate"),
         ("validate -c small.yaml {span} --against cleaned", "deepclean.validate.parity.parity"),
         ("witnesses -c small.yaml {span} --coupling 60Hz", "deepclean.witnesses.coherence.rank"),
-        ("summary -c small.yaml -o days --day 2024-05-17", "deepclean.summary.page.History"),
+        (
+            "summary -c small.yaml -o days --day 2024-05-17",
+            "deepclean.summary.measure.DayMeter.measure",
+        ),
         ("retrain -c small.yaml", "deepclean.train.retrain.retrain"),
         ("plot -c small.yaml {frames} -o out", "deepclean.plots.page.write"),
     ],
 )
 def test_other_commands_say_how_they_begin_anew(
-    deepclean: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, where: str
+    deepclean: Run, place: Path, monkeypatch: pytest.MonkeyPatch, command: str, where: str
 ) -> None:
     """Where the work is, Ctrl-C comes: these leave no sign by which a test could know when."""
-    config = site.make_site(tmp_path, seconds=8)
     span = f"--start {START} --end +8s"
-    deepclean(tmp_path, f"replay -c small.yaml {span} --output cleaned").good()
 
     def press(*given: object, **options: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    if "summary" in where:
-        where = "deepclean.summary.measure.DayMeter.measure"
     monkeypatch.setattr(where, press)
-    assert config.output.directory.is_dir()
     said = command.format(span=span, frames="cleaned")
-    again = command_of(deepclean(tmp_path, said))
+    again = command_of(deepclean(place, said))
     assert again == said.replace("--end +8s", f"--end {START + 8}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -173,17 +172,3 @@ def test_every_command_says_that_the_state_vector_is_not_there(
     assert done.returncode == status, done.stderr
     assert "no channel H1:NO_STATE (strain.state_vector)" in done.stderr
     assert "strain.state_vector=null" in done.stderr
-
-
-def test_tables_fit_the_terminal(
-    deepclean: Run, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # what is printed goes to a terminal
-    monkeypatch.setenv("COLUMNS", "80")
-    for command in ("models list -c small.yaml", "models log -c small.yaml 60Hz"):
-        shown = deepclean(place, command).good().stdout
-        plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-        assert max(map(len, plain.splitlines())) <= 80
-    budget = deepclean(place, "config small.yaml").good().stdout.partition("Look-ahead by stage")[2]
-    table = re.sub(r"\x1b\[[0-9;]*m", "", budget).partition("look-ahead L =")[0]
-    assert max(map(len, table.splitlines())) <= 80

@@ -77,6 +77,7 @@ def test_every_scale_and_gaps() -> None:
         CleanedStrain(0, RATE, np.zeros(RATE), {"OUT_DQ": np.zeros(RATE - 1)})
 
 
+@pytest.mark.slow
 def test_figures_are_of_matplotlib_and_hold_the_curves() -> None:
     from matplotlib.figure import Figure
 

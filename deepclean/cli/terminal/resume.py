@@ -24,7 +24,9 @@ def interruptible(how: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        logs.complain(f"interrupted; {how()}")
+        sentence, _, command = how().partition("\n")
+        logs.complain(f"interrupted; {sentence}")
+        sys.stderr.write(f"{command}\n")  # by itself, to be copied
         raise
 
 

@@ -43,7 +43,7 @@ class StreamInbox:
         """
         for block in self.feed.take():
             if len(self.store) or needed is None or block.has(needed):
-                self.store.push(block)
+                self._push(block)
         return self.store.first if len(self.store) else None
 
     def take(self, span: Span) -> list[StreamedBlock]:
@@ -59,12 +59,15 @@ class StreamInbox:
         room = len(self.store) < _HELD or not self.store.has_after(span.end)
         taken = self.feed.take(live=room, past=lacking)
         for block in taken:
-            result = self.store.push(block)
-            # What is asked for may reach beyond what is lacking.
-            wanted = block.arrived is not None and block.span.start >= self.store.began
-            if result != "taken" and wanted:
-                self.ignored[result] += 1
+            self._push(block)
         return taken
+
+    def _push(self, block: StreamedBlock) -> None:
+        result = self.store.push(block)
+        # What is asked for may reach beyond what is lacking; before the start nothing was wanted.
+        counts = block.arrived is not None and block.span.start >= self.store.began
+        if result != "taken" and counts:
+            self.ignored[result] += 1
 
     def known_hole(self, span: Span) -> Span | None:
         """Return the first hole of a span, to the next block; None where there is none yet."""

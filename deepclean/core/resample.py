@@ -33,7 +33,7 @@ from scipy.special import i0
 
 from deepclean.core.block import Float64
 
-# A matrix has a row for each input that it advances by and for each input of the filter's two sides.
+# A matrix has a row for each input that it advances by and for each input of the filter's sides.
 # Where it advances by half the filter's length, a third of it is zeros. With many more it is mostly
 # zeros; with far fewer the sides are read again for a handful of outputs.
 _CYCLE_INPUTS = 16

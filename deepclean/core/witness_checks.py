@@ -44,6 +44,19 @@ class ConstantRun(NamedTuple):
     end: int
 
 
+def moving(samples: Samples) -> list[bool]:
+    """Return whether each witness's last sample differs from the one before it.
+
+    >>> moving(np.array([[1.0, 1.0, 2.0], [1.0, 2.0, 2.0]]))
+    [True, False]
+
+    Args:
+        samples: shape `(witnesses, n)`, not empty. With one sample the answer is no.
+    """
+    differ: list[bool] = (samples[:, -1] != samples[:, -min(2, samples.shape[1])]).tolist()
+    return differ
+
+
 def frozen(
     samples: Samples, first: int, rate: int, duration: int, held: ConstantRun | None
 ) -> tuple[list[Run], ConstantRun]:

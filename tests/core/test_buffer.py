@@ -94,3 +94,16 @@ def test_nothing_is_written_twice(first: int) -> None:
 def test_a_piece_has_the_rows_of_the_buffer(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="in a buffer of 2 rows"):
         StreamBuffer(2).append(0, np.zeros(shape))
+
+
+@given(steps)
+def test_new_rows_are_zero_so_far(history: list[tuple[int, int, int]]) -> None:
+    model = Model()
+    for step in history:
+        model.step(*step)
+    wide, first, stop = model.buffer.widened(3), model.kept, model.end
+    assert (wide.read(first, stop)[:2] == model.buffer.read(first, stop)).all()
+    assert not wide.read(first, stop, slice(2, 3)).any()
+    wide.append(stop, np.ones((3, 1)))
+    assert wide.read(stop, stop + 1).tolist() == [[1], [1], [1]]
+    assert not model.buffer.read(stop, stop + 1).any()

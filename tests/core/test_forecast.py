@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.linalg import solve_toeplitz
 
-from deepclean.core.forecast import ForecastSettings, forecast
+from deepclean.core.forecast import ForecastSettings, _recursion, forecast
 from deepclean.core.time import NS
 
 RIDGE = 1e-5
@@ -81,6 +82,19 @@ def test_nothing_known_is_zero() -> None:
 def test_longer_forecast_begins_with_the_shorter() -> None:
     past = np.random.default_rng(2).standard_normal(500)
     assert (forecast(past, 90, 50)[:40] == forecast(past, 40, 50)).all()
+
+
+@pytest.mark.parametrize(("order", "count"), [(1, 1), (16, 10), (50, 90), (128, 700), (512, 1450)])
+def test_the_recursion_is_that_of_its_definition(order: int, count: int) -> None:
+    rng = np.random.default_rng(order)
+    past = 5 * np.sin(np.arange(4 * order + 8)) + rng.standard_normal(4 * order + 8)
+    correlation = np.correlate(past, past, "full")[len(past) - 1 :]
+    weights = solve_toeplitz(correlation[:order], correlation[1 : order + 1])
+    known = list(past[-order:])
+    for _ in range(count):
+        known.append(float(weights @ known[: -order - 1 : -1]))
+    found = _recursion(weights, past[-order:], count)
+    assert np.abs(found - known[order:]).max() <= 1e-9 * np.abs(past).max()
 
 
 def test_bounds_in_samples() -> None:

@@ -184,3 +184,33 @@ def test_a_network_that_states_its_reach_has_two_ends() -> None:
     assert measure(Past(700, 3, 700), 2, 512) == Receptive(Reach(700, 3), 1)
     with pytest.raises(ModelError, match=r"looks \(700, 3\) samples far and states \(699, 3\)"):
         measure(Past(700, 3, 699), 2, 512)
+
+
+def test_folded_normalisations_are_those_of_training_to_rounding() -> None:
+    torch.manual_seed(3)
+    network = build({"name": "autoencoder"}, 3)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            for tensor in (module.running_mean, module.running_var, module.weight, module.bias):
+                assert tensor is not None
+                tensor.data.uniform_(0.5, 2.0)
+    witnesses = torch.randn(2, 3, 256)
+
+    def both() -> tuple[torch.Tensor, torch.Tensor]:
+        network.eval()
+        with torch.inference_mode():
+            folded = network(witnesses)
+        return folded, network(witnesses).detach()  # with gradients nothing is folded
+
+    folded, plain = both()
+    assert not torch.equal(folded, plain)
+    assert torch.allclose(folded, plain, rtol=0, atol=1e-5 * float(plain.std()))
+    # Changed weights are folded anew, however they change.
+    changed = {name: 1.1 * tensor for name, tensor in network.state_dict().items()}
+    network.load_state_dict(changed)
+    loaded, plain = both()
+    assert not torch.allclose(loaded, folded, rtol=0, atol=1e-3 * float(plain.std()))
+    assert torch.allclose(loaded, plain, rtol=0, atol=1e-5 * float(plain.std()))
+    network.double()
+    with torch.inference_mode():
+        assert network(witnesses.double()).dtype == torch.float64

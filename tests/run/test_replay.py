@@ -161,9 +161,14 @@ def test_no_witnesses_pass_through(config: Config, whole: dict[int, bytes], tmp_
     held = contents(tmp_path / "out")
     raw = site.samples(site.STRAIN, START + 17, site.STRAIN_RATE) * 1e-21
     assert held[START + 17] == raw.tobytes()
-    spoilt = [second - START for second in whole if held[second] != whole[second]]
-    # The gap, and one frame either side that the filters and the ramp reach into.
-    assert set(spoilt) <= {16, 17, 18}
+    differing = {
+        second - START: np.abs(np.frombuffer(held[second]) - np.frombuffer(whole[second])).max()
+        for second in whole
+        if held[second] != whole[second]
+    }
+    # The gap, and one frame either side that the filters and the ramp reach into. A hop is
+    # transformed with them, so that the last bit of a sample after them may differ too.
+    assert {second for second, most in differing.items() if most > 1e-14 * 1e-21} <= {16, 17, 18}
 
 
 def test_span_must_be_whole_seconds(config: Config, tmp_path: Path) -> None:

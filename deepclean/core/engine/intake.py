@@ -20,7 +20,7 @@ from deepclean.core.forecast import forecast
 from deepclean.core.nonfinite import finite
 from deepclean.core.resample import Resampler
 from deepclean.core.time import NS, Span, index_at, index_from
-from deepclean.core.witness_checks import ConstantRun, Run, clipped, frozen
+from deepclean.core.witness_checks import ConstantRun, Run, clipped, frozen, moving
 
 Range = tuple[int, int]
 """A half-open range of sample indices."""
@@ -278,7 +278,7 @@ class Intake:
         stop, limits = first + count, self._settings.witness.limits
         duration, close = self._settings.witness.frozen, self._close_at(rate)
         begins, ends = samples[:, 0].tolist(), samples[:, -1].tolist()
-        moving = (samples[:, -1] != samples[:, -min(2, count)]).tolist()
+        moved = moving(samples)
         whole = bool(np.isfinite(samples).all())
         for witness, series in group.items():
             row, held = inputs.rows[witness], state.constant.get(witness)
@@ -288,7 +288,7 @@ class Intake:
                     yield witness, reasons.NONFINITE_WITNESS, (first + low, first + high)
             if duration is not None:
                 going_on = held is not None and held.end == first and held.value == begins[row]
-                if moving[row] and not going_on and count <= duration * rate // NS:
+                if moved[row] and not going_on and count <= duration * rate // NS:
                     # The usual case: a run that begins here is too short to be frozen, and is over.
                     state.constant[witness] = ConstantRun(ends[row], stop - 1, stop)
                 else:

@@ -64,15 +64,16 @@ class Autoencoder(nn.Module):
 
         `time` is a multiple of `2 ** len(hidden)`.
         """
+        noise: Tensor
         if self.training or torch.is_grad_enabled():
-            noise: Tensor = self.last(self.up(self.down(self.first(witnesses))))
+            noise = self.last(self.up(self.down(self.first(witnesses))))
             return noise[:, 0]
         self._folded = self._folded or [_folded(block) for block in self._blocks()]
         values = witnesses
         for convolve, weights in self._folded:
             values = convolve(values, *weights).tanh_()
-        values = self.last(values)
-        return values[:, 0]
+        noise = self.last(values)
+        return noise[:, 0]
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode, as nn.Module does; the weights may have changed."""

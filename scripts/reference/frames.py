@@ -12,8 +12,8 @@ _HEAD = f"""{NOTE}
 # What a cleaned frame holds
 
 `H-H1_DEEPCLEAN-1370000000-1.gwf` is a frame of Hanford with a coupling `60Hz`. A coupling's name is
-spelt in capital letters, digits and underscores: `137-139Hz` gives `137_139HZ`. `deepclean inspect FRAME`
-prints what a frame says.
+spelt in capital letters, digits and underscores: `137-139Hz` gives `137_139HZ`.
+`deepclean inspect FRAME` prints what a frame says.
 
 ## Channels
 
@@ -89,7 +89,7 @@ def of_channels() -> list[tuple[str, str, str]]:
         (
             amplitude,
             slow,
-            f"The amplitude of the gain by which the adaptation multiplies the estimate; {adapted}.",
+            f"The amplitude of the gain that the adaptation multiplies by; {adapted}.",
         ),
         (phase, slow, f"The phase of that gain in radians; {adapted}."),
         (significance, slow, f"How significant that gain's changes are; {adapted}."),

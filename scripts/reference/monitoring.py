@@ -77,7 +77,7 @@ def page() -> str:
     """Return the page."""
     text = _HEAD + table(("address", "answer"), addresses())
     text += _METRICS + table(
-        ("metric", "kind", "labels", "meaning"), (_metric(each) for each in metrics())
+        ("metric", "kind", "meaning", "labels"), (_metric(each) for each in metrics())
     )
     rows = ((code(each.name), kind(each.node), each.about) for each in statuses())
     return text + _STATUS + table(("key", "type", "meaning"), rows)
@@ -92,7 +92,7 @@ def _metric(family: Metric) -> tuple[str, str, str, str]:
     said = (_label(label, sorted(set(values))) for label, values in labels.items())
     endings = {"counter": "_total", "info": "_info"}
     name = f"{family.name}{endings.get(family.type, '')}"
-    return code(name), family.type, ", ".join(said), family.documentation
+    return code(name), family.type, family.documentation, ", ".join(said)
 
 
 def _label(name: str, values: list[str]) -> str:

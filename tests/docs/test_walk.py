@@ -43,7 +43,6 @@ def test_readme_begins_as_the_tutorial_does() -> None:
     assert begin == [TUTORIAL[0].text]
 
 
-@pytest.mark.slow
 @pytest.mark.exhaustive
 @pytest.mark.timeout(600)
 def test_from_nothing_to_a_live_stream(folder: Path) -> None:

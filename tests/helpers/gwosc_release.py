@@ -36,13 +36,15 @@ def samples(rate: int, start: int, seconds: int, what: str) -> NDArray[np.float6
     """
     count = seconds * rate
     time = np.arange(count) / rate
-    line = np.cos(2 * np.pi * 60 * time + 0.3 * np.sin(2 * np.pi * time / 90))
-    motion = np.sum([np.sin(2 * np.pi * f * time + f) for f in (0.37, 0.81, 1.73)], axis=0)
+    line: NDArray[np.float64] = np.cos(2 * np.pi * 60 * time + 0.3 * np.sin(2 * np.pi * time / 90))
+    motion: NDArray[np.float64] = np.sum(
+        [np.sin(2 * np.pi * f * time + f) for f in (0.37, 0.81, 1.73)], axis=0
+    )
     if what == LINE:
         return line
     if what == MOTION:
         return motion
-    floor = 1e-23 * np.random.default_rng(start).normal(size=count)
+    floor: NDArray[np.float64] = 1e-23 * np.random.default_rng(start).normal(size=count)
     return floor if what == "floor" else floor + 1e-22 * line * (0.2 + motion)
 
 

@@ -29,6 +29,7 @@ def whole(ours: Collection[int], last: int) -> bool:
     return sorted(s for s in ours if s < last) == list(range(min(ours), last, STRIDE))
 
 
+@pytest.mark.slow
 def test_a_restarted_server_costs_nothing(live_site: Site, tmp_path: Path) -> None:
     config = streamed_config(tmp_path, live_site.url)
     with publisher(live_site.server, "SITE", CHANNELS) as publish:

@@ -3,6 +3,7 @@
 import threading
 
 import numpy as np
+import pytest
 from arrakis import Channel
 
 from tests.streams.rig import (
@@ -54,6 +55,7 @@ def test_what_is_published_comes_back(live_site: Site) -> None:
     assert sum(block.time_ns in by_time for block in blocks) >= count // 2
 
 
+@pytest.mark.slow
 def test_the_server_with_faults_gives_gaps() -> None:
     channels = {"H1:RIG-SINE": (512, "float64", "sin(t)")}
     with mock_server(channels, "full-gaps", interval=4) as server:

@@ -141,12 +141,15 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
         if status != 0:
             raise RuntimeError(f"the daemon ended with status {status}:\n{log.read_text()}")
         said = log.read_text()
-    note("a replay of the same data")
     whole = Span(begin, end)
-    return {
+    found = {
         "latency_ms": latencies(reader, whole),
         "echo_ms": latencies(echo, whole),
         "blocks": blocks(reader, whole),
+    }
+    note(f"{found}; a replay of the same data")
+    return {
+        **found,
         "differing_blocks": differing(place, made, reader, whole),
         "lookahead_ms": engine.lookahead / 1e6,
         "cpu_ms_per_s": spent,

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import textwrap
-from typing import TYPE_CHECKING
 
 import typer
 
 from deepclean.cli import options
+from deepclean.site.findings import Grade, SiteFinding
 from deepclean.system.clock import gps_now
-
-if TYPE_CHECKING:
-    from deepclean.site.findings import SiteFinding
 
 
 def check(
@@ -30,7 +27,6 @@ def check(
     settings = options.prepare(config, override)
     from deepclean.site.check import check as look
     from deepclean.site.check import worst
-    from deepclean.site.findings import Grade
 
     found = list(look(settings, gps_now()))
     if as_json:

@@ -25,6 +25,7 @@ from deepclean.run.cleaner import channels_of
 from deepclean.run.drain import Drain
 from deepclean.system.clock import Clock, SystemClock
 from deepclean.telemetry.accounts import Accounts
+from deepclean.telemetry.counters import Stream
 
 Source = LiveSource | StreamSource
 
@@ -48,7 +49,7 @@ class LiveInput:
         """All tails."""
         return [*([] if self.strain is None else [self.strain]), *self.witnesses]
 
-    def silence(self, waiting: Mapping[str, float]) -> str:
+    def silence(self, waiting: Mapping[Stream, float]) -> str:
         """Return in words that strain is overdue, in steps of 5 s; empty where it is not."""
         if self.strain is not None:
             return silence_of(waiting, f"in {self.strain.directory}")
@@ -58,7 +59,7 @@ class LiveInput:
         return silence_of(waiting, f"from {feed.server}{why}")
 
 
-def silence_of(waiting: Mapping[str, float], where: str) -> str:
+def silence_of(waiting: Mapping[Stream, float], where: str) -> str:
     """Return in words that strain is overdue, in steps of 5 s; empty where it is not.
 
     >>> silence_of({"strain": 77.2}, "in /dev/shm/H1")

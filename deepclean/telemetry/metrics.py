@@ -103,6 +103,7 @@ class Metrics(Collector):
         self._parts: dict[str, Callable[[], Iterable[Metric]]] = {
             "build": lambda: fixed,
             "input": self._input,
+            "stream": self._streamed,
             "output": self._output,
             "last frame": self._last_frame,
             "witnesses": self._witnesses,
@@ -143,7 +144,6 @@ class Metrics(Collector):
         waiting = dict.fromkeys(get_args(Stream), 0.0) | dict(self._counters.waiting)
         yield _gauges("input_waiting_seconds", about, "stream", waiting)
         yield _gauge("last_input_gps_seconds", "End of the last strain.", _gps(ledger.last_in))
-        yield from self._streamed()
 
     def _streamed(self) -> Iterator[Metric]:
         """Yield what the reader of a stream counts; nothing but 0 where there is none."""

@@ -18,6 +18,7 @@ from deepclean.core.predict import Network
 from deepclean.core.rollout.rules import CanaryProgress
 from deepclean.core.time import NS
 from deepclean.factory import make_engine
+from deepclean.io.live import LiveSource
 from deepclean.io.watch import DirectoryWatch
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, sink_of
@@ -153,10 +154,12 @@ class Run:
         self.pages = Pages(self.status_file, self.report, self.clock, self.page)
         sink = sink_of(config, loaded)
         drain = Drain(lambda: self.clock.now > self._end, accounts.ledger, self.clock)
-        self.source = live_source(
+        source = live_source(
             *(config, self.engine, sink, self.clock, drain),
             *(live_input(config, self.clock, accounts), self._turn, accounts),
         )
+        assert isinstance(source, LiveSource)
+        self.source = source
         self.cleaning = FrameCleaner(
             config, self.engine, sink, self.clock.monotonic, accounts=accounts
         )

@@ -404,7 +404,7 @@ class Subscriber:
 
     def samples(self, channel: str) -> np.ma.MaskedArray[tuple[int], np.dtype[np.generic]]:
         """Return what came of a channel, in the order in which it came."""
-        joined: np.ma.MaskedArray[tuple[int], np.dtype[np.generic]] = np.ma.concatenate(
+        joined: np.ma.MaskedArray[tuple[int], np.dtype[np.generic]] = np.ma.concatenate(  # type: ignore[no-untyped-call]
             [block.data[channel] for block in self.blocks]
         )
         return joined

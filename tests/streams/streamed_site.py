@@ -93,7 +93,7 @@ def blocks_of(
 def masked(block: SeriesBlock, channel: str) -> SeriesBlock:
     """Return a block of which one channel is a gap."""
     data = dict(block.data)
-    data[channel] = np.ma.masked_all_like(data[channel])
+    data[channel] = np.ma.array(data[channel], mask=True)
     return SeriesBlock(block.time_ns, data, block.channels)
 
 

@@ -1,10 +1,12 @@
 """The rig: what is published comes back, and nothing is left running."""
 
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 from arrakis import Channel
+from numpy.typing import NDArray
 
 from tests.streams.rig import (
     STRIDE,
@@ -30,7 +32,10 @@ def test_what_is_published_comes_back(live_site: Site) -> None:
     count = 24
     made = np.ma.array(rng.standard_normal(1250 * count))
     made[1250 * 9 + 3 : 1250 * 10] = np.ma.masked
-    samples = {strain.name: made, state.name: np.arange(count, dtype=np.int32)}
+    samples: dict[str, NDArray[Any]] = {
+        strain.name: made,
+        state.name: np.arange(count, dtype=np.int32),
+    }
     with (
         publisher(live_site.server, "SITE", [strain, state]) as publish,
         subscriber(live_site.url, list(samples)) as got,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from deepclean.errors import ConfigError, InputError
+from deepclean.io.arrakis.feed import StreamFeed
 from deepclean.run.sources import live_input
 from deepclean.site.findings import Grade
 from deepclean.site.streamed import streamed
@@ -22,6 +24,10 @@ MADE = {
     "H1:SLOW": (16, "float32", "cos(t)"),
     "H1:MIDDLE": (128, "float32", "cos(t)"),
 }
+
+
+def _in_trouble(feed: StreamFeed, said: str) -> bool:
+    return said in feed.trouble
 
 
 def test_a_start_waits_or_ends_and_says_why(tmp_path: Path) -> None:
@@ -60,9 +66,9 @@ def test_a_start_waits_or_ends_and_says_why(tmp_path: Path) -> None:
             assert inputs.inbox is not None
             with inputs.inbox.feed as feed:
                 if error is None:
-                    wait_for(lambda feed=feed, said=said: said in feed.trouble, said)
+                    wait_for(partial(_in_trouble, feed, said), said)
                 else:
-                    wait_for(lambda feed=feed: feed.fault, said)
+                    wait_for(partial(getattr, feed, "fault"), said)
                     with pytest.raises(error, match=said):
                         feed.take()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from types import FrameType, GeneratorType
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class ReadingSession:
             self._client = Client(server, token=None if token == "auto" else False)
         except ValueError as error:
             raise ConfigError(f"input.arrakis.server: {server}: {error}") from error
-        self._open: Generator[SeriesBlock, None, None] | None = None
+        self._open: GeneratorType[SeriesBlock, None, None] | None = None
 
     def find(self, wanted: Collection[str]) -> dict[str, StreamedChannel]:
         """Return the wanted channels that the server has.

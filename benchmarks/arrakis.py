@@ -57,8 +57,8 @@ BLOCKS = (
 )
 """Overrides for blocks of 1/16 s, with a look-ahead of a quarter of a second."""
 
-SETTLE = 20
-"""Seconds after the daemon's first block that are not measured."""
+START, SETTLE = 40, 15
+"""Seconds that the daemon has to start, and seconds after its first block that are not measured."""
 
 AHEAD = 5
 """Seconds between the last preparation and the first block."""
@@ -103,9 +103,8 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
         )
         made = wide_site(place, overrides)
         engine = make_engine(made.config, load_models(made.config))
-        history = math.ceil((engine.history + engine.settings.hop) / NS)
-        note(f"history {history} s, look-ahead {engine.lookahead / 1e6:.0f} ms")
-        total = history + SETTLE + math.ceil(options.minutes * 60) + 5
+        note(f"look-ahead {engine.lookahead / 1e6:.0f} ms")
+        total = START + SETTLE + math.ceil(options.minutes * 60) + 5
         first = gps_now() // NS + total // SPEED + AHEAD
         span = Span.of_seconds(first, total)
         made.write(span, 8)
@@ -115,8 +114,8 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
         stack.enter_context(publishing(place, made, options, first, streams.url))
         strain = made.config.strain.channel
         wait_known(streams.server, [strain])
+        wait_for(lambda: gps_now() > (first + 1) * NS, "the stream begins", math.inf)
         log, env = place / "log", service_env([])
-        wait_for(lambda: gps_now() > (first + history) * NS, "the history is there", math.inf)
         note("the daemon starts")
         daemon = stack.enter_context(
             Daemon(made.path, made.overrides, log, ("-m", "deepclean", "run"), env=env)
@@ -129,6 +128,8 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
         wait_known(streams.server, wanted)
         begin, used = gps_now() // NS * NS + SETTLE * NS, processor(daemon.pid)
         end = min(begin + math.ceil(options.minutes * 60) * NS, span.end - 4 * NS)
+        if end <= begin:
+            raise RuntimeError("the daemon started too slowly; use a quiet machine")
         note(f"{(end - begin) / NS:.0f} s are measured from {SETTLE} s on")
         since = time.monotonic()
         echo = stack.enter_context(subscriber(streams.url, [strain]))
@@ -140,12 +141,15 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
         if status != 0:
             raise RuntimeError(f"the daemon ended with status {status}:\n{log.read_text()}")
         said = log.read_text()
-    note("a replay of the same data")
     whole = Span(begin, end)
-    return {
+    found = {
         "latency_ms": latencies(reader, whole),
         "echo_ms": latencies(echo, whole),
         "blocks": blocks(reader, whole),
+    }
+    note(f"{found}; a replay of the same data")
+    return {
+        **found,
         "differing_blocks": differing(place, made, reader, whole),
         "lookahead_ms": engine.lookahead / 1e6,
         "cpu_ms_per_s": spent,
@@ -228,7 +232,10 @@ def blocks(reader: Subscriber, whole: Span) -> Figures:
 
 
 def differing(place: Path, made: SiteDirectory, reader: Subscriber, whole: Span) -> int:
-    """Return how many blocks differ from those of a replay in any bit of any channel."""
+    """Return how many blocks differ from those of a replay in any bit of any channel.
+
+    The frames begin where the stream began, so a replay finds the same past.
+    """
     config, loaded = made.config, load_models(made.config)
     source = HistorySource(
         channels_of(config), History([place / "strain"]), History([place / "witnesses"])

@@ -163,8 +163,9 @@ class ArrakisOutputConfig(Section):
     channels: tuple[Channel, ...] = ()
     """The channels that are published, of those that the frames hold; an empty list: all."""
 
-    queue: Count = 64
-    """Blocks that may wait to be published. Where there are more, the oldest are dropped."""
+    queue: Count = 1024
+    """Blocks that may wait to be published, 64 s of 1/16 s. Where there are more, the oldest are
+    dropped. A daemon that catches up makes many at once."""
 
     timeout: Duration = seconds(1.0)
     """Seconds within which the broker must confirm a block. The next block waits as long."""

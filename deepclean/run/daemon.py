@@ -271,13 +271,17 @@ def work(source: Source, cleaner: FrameCleaner, notifier: ServiceNotifier) -> No
             through.
     """
     notifier.status("waiting for strain")
-    started, fault = False, None
+    started, fault, reached = False, None, cleaner.ledger.last_out
     for event in source.events():
         written = cleaner.push(event) if isinstance(event, InputFrame) else cleaner.release()
         fault = _lost_device(cleaner.model_errors)
         if fault is not None:
             break
-        if not written:  # or nothing but published
+        before, reached = reached, cleaner.ledger.last_out
+        if not written:
+            if reached is not None and reached != before:  # published, without files
+                count = cleaner.ledger.written.total()
+                notifier.status(f"cleaned to GPS {format_gps(reached)}, {count} so far")
             continue
         if source.draining() and not isinstance(event, InputFrame):
             _say_raw(written)

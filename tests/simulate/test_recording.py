@@ -181,7 +181,7 @@ def test_the_documented_rehearsal(tmp_path: Path, deepclean: Run) -> None:
         for command in commands
         if command.startswith("    deepclean ")
     ]
-    assert len(done) == 3
+    assert len(done) == 2
     assert "20 files in played, played" in done[1].stdout
     assert not (tmp_path / "demo-output/cleaned").exists()
     assert len(list((tmp_path / "played").glob("H-H1_llhoft-143000000?-1.gwf"))) == 10

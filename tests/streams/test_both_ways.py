@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from deepclean.core.time import NS, Span
 from tests.streams.rig import STRIDE, Site, gps_now, live_site, publisher, subscriber, wait_known
@@ -29,6 +30,7 @@ SECONDS = 20
 WANTED = ["H1:GDS-CALIB_STRAIN_DEEPCLEAN_PRODUCTION", OUT_DQ, "H1:DEEPCLEAN-STATE_VECTOR"]
 
 
+@pytest.mark.slow
 def test_every_block_in_is_one_block_out(live_site: Site, tmp_path: Path) -> None:
     config = streamed_config(
         tmp_path, live_site.url, f"output.arrakis.server={live_site.url}", "output.frames=false"

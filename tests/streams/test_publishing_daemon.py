@@ -58,6 +58,7 @@ def held(directory: Path, seconds: Sequence[int]) -> dict[str, dict[int, bytes]]
     return found
 
 
+@pytest.mark.slow
 def test_blocks_are_those_of_the_frames_and_of_replay_through_a_kill(
     live_site: Site, config: Config, tmp_path: Path
 ) -> None:

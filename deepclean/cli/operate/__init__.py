@@ -1,1 +1,1 @@
-"""Commands that act on a running daemon."""
+"""Commands that act on a running daemon, or on what it reads."""

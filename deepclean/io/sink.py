@@ -19,6 +19,10 @@ from deepclean.system.atomic import sweep
 _UNUSABLE = "the output directory cannot be used"
 
 
+Appeared = Callable[[FrameName, Mapping[str, Series]], None]
+"""Is told of a frame that was written, by its name and its channels."""
+
+
 @dataclass(slots=True)
 class FrameSink:
     """Writes frames of one description into one directory.
@@ -35,7 +39,7 @@ class FrameSink:
         keep_age: delete files whose data is older than the newest by this many nanoseconds; None:
             never.
         guard: called before every write; may raise OutputError, and then nothing is deleted either.
-        appeared: called with every frame that was written.
+        appeared: called with every frame that was written, and its channels.
         sweeps: remove the temporaries of an interrupted run at the start; False where they may
             belong to other processes that write here.
 
@@ -53,7 +57,7 @@ class FrameSink:
     keep_count: int | None = None
     keep_age: int | None = None
     guard: Callable[[], None] = lambda: None
-    appeared: Callable[[FrameName], None] = lambda name: None
+    appeared: Appeared = lambda name, channels: None
     sweeps: bool = True
     _retention: Retention = field(init=False)
 
@@ -136,5 +140,5 @@ class FrameSink:
             gwf.publish(path, data, fsync=self.fsync)
         finally:
             self._retention.step(name)
-        self.appeared(name)
+        self.appeared(name, channels)
         return path

@@ -19,9 +19,8 @@ from deepclean.core.products import outcome, render
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
 from deepclean.io.frame_channels import estimate_rates, strain_channels
-from deepclean.io.sink import FrameSink
+from deepclean.io.sink import Appeared, FrameSink
 from deepclean.io.source import Channels
-from deepclean.io.t050017 import FrameName
 from deepclean.models.model import Model
 from deepclean.rollout.updates import ModelIdentity, ModelUpdates
 from deepclean.system.logs import Transitions
@@ -253,7 +252,7 @@ def sink_of(
     *,
     sweeps: bool = True,
     guard: Callable[[], None] = lambda: None,
-    appeared: Callable[[FrameName], None] = lambda name: None,
+    appeared: Appeared = lambda name, channels: None,
 ) -> FrameSink:
     """Return the sink of a configuration.
 

@@ -140,7 +140,7 @@ def test_every_product_has_its_file(tmp_path: Path, extension: str, compression:
         for name, read in module.read(file, [strain, STATE, GAIN]).items():
             assert isinstance(read, Series)
             assert read.span == Span.of_seconds(BEGIN, LENGTH)
-            assert same_bits(read.samples, expected(name, BEGIN, LENGTH))
+            assert same_bits(read.samples, expected(name, BEGIN, LENGTH), {})
 
 
 @pytest.mark.parametrize("extension", ["gwf", "hdf5"])
@@ -205,7 +205,7 @@ def test_long_frames_are_cut_at_the_file_s_end(config: Config) -> None:
     assert files(config) == [(-3, 3), (0, LENGTH), (LENGTH, LENGTH)]
     read = gwf.read(path(config, 0, LENGTH), [OUT_DQ])[OUT_DQ]
     assert isinstance(read, Series)
-    assert same_bits(read.samples, expected(OUT_DQ, BEGIN, LENGTH))
+    assert same_bits(read.samples, expected(OUT_DQ, BEGIN, LENGTH), {})
 
 
 def test_an_incomplete_stretch_waits(config: Config) -> None:
@@ -439,7 +439,7 @@ def test_leaving_stops_between_small_files(config: Config) -> None:
     write(config, 0, LENGTH)
     archived = FrameArchive(config, pause=60.0)
     with archived:
-        archived.appeared(FrameName("H", "H1_DEEPCLEAN", BEGIN, LENGTH))
+        archived.appeared(FrameName("H", "H1_DEEPCLEAN", BEGIN, LENGTH), {})
     assert not archived._thread.is_alive()
     assert files(config) == []
     directory = config.output.archive.directory
@@ -452,7 +452,7 @@ def test_without_a_directory_there_is_none(tmp_path: Path) -> None:
     write(config, 0, 300, duration=100)
     before = set(tmp_path.rglob("*"))
     with FrameArchive(config) as archived:
-        archived.appeared(FrameName("H", "H1_DEEPCLEAN", BEGIN, 300))
+        archived.appeared(FrameName("H", "H1_DEEPCLEAN", BEGIN, 300), {})
     assert set(tmp_path.rglob("*")) == before
 
 

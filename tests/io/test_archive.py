@@ -140,7 +140,7 @@ def test_every_product_has_its_file(tmp_path: Path, extension: str, compression:
         for name, read in module.read(file, [strain, STATE, GAIN]).items():
             assert isinstance(read, Series)
             assert read.span == Span.of_seconds(BEGIN, LENGTH)
-            assert same_bits(read.samples, expected(name, BEGIN, LENGTH), {})
+            assert same_bits(read.samples, expected(name, BEGIN, LENGTH))
 
 
 @pytest.mark.parametrize("extension", ["gwf", "hdf5"])
@@ -205,7 +205,7 @@ def test_long_frames_are_cut_at_the_file_s_end(config: Config) -> None:
     assert files(config) == [(-3, 3), (0, LENGTH), (LENGTH, LENGTH)]
     read = gwf.read(path(config, 0, LENGTH), [OUT_DQ])[OUT_DQ]
     assert isinstance(read, Series)
-    assert same_bits(read.samples, expected(OUT_DQ, BEGIN, LENGTH), {})
+    assert same_bits(read.samples, expected(OUT_DQ, BEGIN, LENGTH))
 
 
 def test_an_incomplete_stretch_waits(config: Config) -> None:

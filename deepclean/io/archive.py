@@ -17,12 +17,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from errno import errorcode
 from pathlib import Path
 from typing import Self
 
 from deepclean.config import Config
+from deepclean.core.block import Series
 from deepclean.core.channels import product_names, subtracted
 from deepclean.core.segments import difference
 from deepclean.core.time import NS, Span
@@ -93,7 +94,7 @@ class FrameArchive:
         if self._folders:
             self._lock.__exit__()
 
-    def appeared(self, name: FrameName) -> None:
+    def appeared(self, name: FrameName, _: Mapping[str, Series]) -> None:
         """Note a frame that was written; wake the thread where a stretch is complete."""
         reached = name.span.end // self._length
         if reached != self._reached:

@@ -20,6 +20,10 @@ from deepclean.system.atomic import sweep
 _UNUSABLE = "the output directory cannot be used"
 
 
+Appeared = Callable[[FrameName, Mapping[str, Series]], None]
+"""Is told of a frame that was written, by its name and its channels."""
+
+
 @dataclass(slots=True)
 class FrameSink:
     """Writes frames of one description into one directory.
@@ -36,7 +40,7 @@ class FrameSink:
         keep_age: delete files whose data is older than the newest by this many nanoseconds; None:
             never.
         guard: called before every write; may raise OutputError, and then nothing is deleted either.
-        appeared: called with every frame that was written.
+        appeared: called with every frame that was written, and its channels.
         sweeps: remove the temporaries of an interrupted run at the start; False where they may
             belong to other processes that write here.
 
@@ -54,7 +58,7 @@ class FrameSink:
     keep_count: int | None = None
     keep_age: int | None = None
     guard: Callable[[], None] = lambda: None
-    appeared: Callable[[FrameName], None] = lambda name: None
+    appeared: Appeared = lambda name, channels: None
     sweeps: bool = True
     _retention: Retention = field(init=False)
     _parts: list[tuple[Span, dict[str, OutputChannel]]] = field(default_factory=list)
@@ -137,7 +141,7 @@ class FrameSink:
             gwf.publish(path, self._content(name, span, outputs), fsync=self.fsync)
         finally:
             self._retention.step(name)
-        self.appeared(name)
+        self.appeared(name, channels)
         return path
 
     def _content(

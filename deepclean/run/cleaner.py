@@ -21,8 +21,13 @@ from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
 from deepclean.io.arrakis.publisher import BlockPublisher
 from deepclean.io.frame_channels import estimate_rates, strain_channels
+<<<<<<< HEAD
 from deepclean.io.sink import FrameSink
 from deepclean.io.t050017 import FrameName
+=======
+from deepclean.io.sink import Appeared, FrameSink
+from deepclean.io.source import Channels
+>>>>>>> operator
 from deepclean.models.model import Model
 from deepclean.rollout.updates import ModelIdentity, ModelUpdates
 from deepclean.system.logs import Transitions
@@ -275,7 +280,7 @@ def sink_of(
     *,
     sweeps: bool = True,
     guard: Callable[[], None] = lambda: None,
-    appeared: Callable[[FrameName], None] = lambda name: None,
+    appeared: Appeared = lambda name, channels: None,
 ) -> FrameSink:
     """Return the sink of a configuration.
 

@@ -17,7 +17,7 @@ from deepclean.control.known import known_controls
 from deepclean.control.reload import ConfigReloader
 from deepclean.control.updates import ControlUpdates
 from deepclean.core.accounting import Ledger
-from deepclean.core.block import Version
+from deepclean.core.block import Series, Version
 from deepclean.core.engine.engine import Engine
 from deepclean.core.frame import InputFrame
 from deepclean.core.reasons import CLEANED
@@ -27,6 +27,10 @@ from deepclean.factory import make_engine
 from deepclean.io.archive import FrameArchive
 from deepclean.io.arrakis.publisher import publisher_of
 from deepclean.io.segments.daily import SegmentFiles
+<<<<<<< HEAD
+=======
+from deepclean.io.sink import Appeared, FrameSink
+>>>>>>> operator
 from deepclean.io.t050017 import FrameName
 from deepclean.io.watch import DirectoryWatch
 from deepclean.models.device import is_lost
@@ -225,6 +229,7 @@ def build(
     return Daemon(source, cleaner, notifier, status_file, services)
 
 
+<<<<<<< HEAD
 @dataclass(frozen=True, slots=True, eq=False)
 class _Changes:
     """What changes a running daemon: new versions of models, and orders of operators."""
@@ -255,10 +260,14 @@ def _changes(
 
 def _each(*told: Callable[[FrameName], None]) -> Callable[[FrameName], None]:
     """Return a function that tells each of some functions the name of a frame."""
+=======
+def _each(*told: Appeared) -> Appeared:
+    """Return a function that tells each of some functions of a frame."""
+>>>>>>> operator
 
-    def tell(name: FrameName) -> None:
+    def tell(name: FrameName, channels: Mapping[str, Series]) -> None:
         for one in told:
-            one(name)
+            one(name, channels)
 
     return tell
 

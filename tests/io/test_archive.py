@@ -439,7 +439,7 @@ def test_leaving_stops_between_small_files(config: Config) -> None:
     write(config, 0, LENGTH)
     archived = FrameArchive(config, pause=60.0)
     with archived:
-        archived.appeared(FrameName("H", "H1_DEEPCLEAN", BEGIN, LENGTH))
+        archived.appeared(FrameName("H", "H1_DEEPCLEAN", BEGIN, LENGTH), {})
     assert not archived._thread.is_alive()
     assert files(config) == []
     directory = config.output.archive.directory
@@ -452,7 +452,7 @@ def test_without_a_directory_there_is_none(tmp_path: Path) -> None:
     write(config, 0, 300, duration=100)
     before = set(tmp_path.rglob("*"))
     with FrameArchive(config) as archived:
-        archived.appeared(FrameName("H", "H1_DEEPCLEAN", BEGIN, 300))
+        archived.appeared(FrameName("H", "H1_DEEPCLEAN", BEGIN, 300), {})
     assert set(tmp_path.rglob("*")) == before
 
 

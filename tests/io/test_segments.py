@@ -206,6 +206,18 @@ def test_what_cannot_be_written_is_said_once_and_tried_again(
     assert flag(path(config), "GOOD")[0] == seconds((0, 1))
 
 
+def test_what_the_run_wrote_itself_is_not_read_again(config: Config) -> None:
+    write(config, {0: WELL, 1: WELL})
+    name = FrameName("H", "H1_DEEPCLEAN", MIDNIGHT + 1, 1)
+    (config.output.directory / str(name)).write_bytes(b"whatever is there now")
+    files = SegmentFiles(config, pause=0.0)
+    told = Series(Span.of_seconds(MIDNIGHT + 1, 1), 16, np.full(16, RAW, dtype=np.uint32))
+    files.appeared(name, {STATE: told})
+    assert files.round()
+    files.close()
+    assert flag(path(config), "CLEANED") == (seconds((0, 2)), seconds((0, 1)))
+
+
 def test_two_do_not_write_the_same_files(config: Config) -> None:
     write(config, {0: WELL})
     directory = config.output.segments.directory

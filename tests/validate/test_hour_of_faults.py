@@ -41,7 +41,8 @@ FAULTS_A_SECOND = 0.05
 
 OVERRIDES = (
     *("strain.rate=4096", "metrics.enabled=false", "input.deadline=2.0"),
-    "output.retention={age: null, count: null}",
+    *("output.retention={age: null, count: null}", "output.estimates=[all]"),
+    "output.subtracted=true",
 )
 
 Altered = dict[str, tuple[float, float, np.ndarray]]

@@ -4,8 +4,9 @@ A day is 86400 s long and begins on a multiple of that, counted from GPS 0. Its 
 the whole day from the start on (`H-H1_DEEPCLEAN_SEGMENTS-1369958400-86400.xml`) and holds what is
 known so far. Each version of it appears whole.
 
-A thread reads the state vectors from the frames in the output directory. So cleaning neither waits
-nor tells it anything, and a restart goes on with the day's file and adds the frames that it missed.
+A thread makes them from the frames in the output directory: from the state vectors that the work
+loop leaves behind with each frame, and for the frames of former runs from their files. So cleaning
+does not wait, and a restart goes on with the day's file and adds the frames that it missed.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from errno import errorcode
 from pathlib import Path
 from typing import Self
 
 from deepclean.config import Config
+from deepclean.core.block import Series
 from deepclean.core.channels import state_vector
-from deepclean.core.segments import difference, union
+from deepclean.core.segments import union
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, OutputError
 from deepclean.io.catalogue import DataFile
 from deepclean.io.retention import held
-from deepclean.io.segments.formats import StateSegments, parse, read_frames, serialise
+from deepclean.io.segments.formats import StateSegments, parse, read_frames, segments_of, serialise
 from deepclean.io.t050017 import FrameName
 from deepclean.io.tail import FAR
 from deepclean.system.atomic import publish, sweep
@@ -33,6 +36,9 @@ from deepclean.system.lock import OutputLock
 from deepclean.system.logs import Transitions
 
 _log = logging.getLogger(__name__)
+
+_MOST = 4096
+"""State vectors that are kept at most: where the thread hangs, the files are read later."""
 
 DAY = 86400 * NS
 """Nanoseconds."""
@@ -61,6 +67,8 @@ class SegmentFiles:
         self._pause, self._reached = pause, -1
         self._seen: list[Span] = []
         """The time of the frames that were read."""
+        self._told: dict[FrameName, Series] = {}
+        """The state vectors of frames of this run that are still to be added."""
         self._unreadable: set[FrameName] = set()
         """The frames that could not be read so far: the system may refuse them only now."""
         self._days: dict[int, StateSegments] = {}
@@ -93,8 +101,15 @@ class SegmentFiles:
         """Let others write under these names."""
         self._lock.__exit__()
 
-    def appeared(self, name: FrameName) -> None:
-        """Note a frame that was written; wake the thread where a file is due."""
+    def appeared(self, name: FrameName, channels: Mapping[str, Series]) -> None:
+        """Note a frame that was written; wake the thread where a file is due.
+
+        Args:
+            name: of its file.
+            channels: of the frame.
+        """
+        if self._directory is not None and len(self._told) < _MOST:
+            self._told[name] = channels[self._channel]
         reached = name.span.end // self._every
         if reached != self._reached:
             self._reached = reached
@@ -137,9 +152,8 @@ class SegmentFiles:
         for start in sorted({day for name in names for day in _days(name.span)} - {*self._days}):
             self._begin(directory, start)
         found = StateSegments()
-        for name in names:
-            if difference([name.span], self._seen):
-                self._read(name, found)
+        new = [name for name in names if not any(seen.covers(name.span) for seen in self._seen)]
+        found.add(*(one for name in new if (one := self._read(name)) is not None))
         for start in {day for span in found.known for day in _days(span)}:
             self._days[start].add(found.within(Span(start, start + DAY)))
             self._unwritten.add(start)
@@ -152,6 +166,8 @@ class SegmentFiles:
         oldest = names[0].span.start
         self._seen = [span for span in self._seen if span.end > oldest]
         self._unreadable &= {*names}
+        for name in [name for name in list(self._told) if name.span.end <= oldest]:
+            del self._told[name]
         for start in [day for day in self._days if day + DAY <= oldest]:
             del self._days[start]
 
@@ -168,17 +184,21 @@ class SegmentFiles:
             _log.warning("the day's segments begin anew: %s", fault)
         self._seen = union(self._seen, self._days[start].known)
 
-    def _read(self, name: FrameName, found: StateSegments) -> None:
-        """Add the segments of a frame to what was found."""
+    def _read(self, name: FrameName) -> StateSegments | None:
+        """Return the segments of a frame; None where it cannot be read."""
+        told = self._told.pop(name, None)
+        if told is not None:
+            return segments_of(told)
         self._stopped.wait(self._pause)
         try:
-            found.add(read_frames(DataFile(self._source / str(name), name.span, ()), self._channel))
+            read = read_frames(DataFile(self._source / str(name), name.span, ()), self._channel)
         except InputError as fault:
             if name not in self._unreadable:
                 _log.warning("left out of the segments: %s", fault)
             self._unreadable.add(name)
-        else:
-            self._unreadable.discard(name)
+            return None
+        self._unreadable.discard(name)
+        return read
 
     def _path(self, directory: Path, start: int) -> Path:
         site, extension = self._interferometer[0], "xml" if self._form == "xml" else "h5"

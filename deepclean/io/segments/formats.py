@@ -84,11 +84,12 @@ class StateSegments:
     known: list[Span] = field(default_factory=list)
     active: dict[str, list[Span]] = field(default_factory=dict)
 
-    def add(self, other: StateSegments) -> None:
-        """Add the segments of other time."""
-        self.known = union(self.known, other.known)
-        for name, spans in other.active.items():
-            self.active[name] = union(self.active.get(name, ()), spans)
+    def add(self, *others: StateSegments) -> None:
+        """Add the segments of other times."""
+        self.known = union(self.known, *(other.known for other in others))
+        for name in dict.fromkeys(name for other in others for name in other.active):
+            held = [one.active[name] for one in (self, *others) if name in one.active]
+            self.active[name] = union(*held)
 
     def within(self, span: Span) -> StateSegments:
         """Return the part over a span."""
@@ -114,6 +115,9 @@ def segments_of(state: Series) -> StateSegments:
     """
     seconds = state.samples.reshape(-1, channels.STATE_RATE)
     throughout = np.bitwise_and.reduce(seconds.astype(np.int64), axis=1)
+    if (throughout == throughout[0]).all():  # of one second at least
+        active = {str(bit.name): [state.span] if throughout[0] & bit else [] for bit in State}
+        return StateSegments([state.span], active)
     first = state.span.start // NS
     return StateSegments(
         [state.span],

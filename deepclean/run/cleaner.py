@@ -21,13 +21,7 @@ from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
 from deepclean.io.arrakis.publisher import BlockPublisher
 from deepclean.io.frame_channels import estimate_rates, strain_channels
-<<<<<<< HEAD
-from deepclean.io.sink import FrameSink
-from deepclean.io.t050017 import FrameName
-=======
 from deepclean.io.sink import Appeared, FrameSink
-from deepclean.io.source import Channels
->>>>>>> operator
 from deepclean.models.model import Model
 from deepclean.rollout.updates import ModelIdentity, ModelUpdates
 from deepclean.system.logs import Transitions

@@ -27,10 +27,7 @@ from deepclean.factory import make_engine
 from deepclean.io.archive import FrameArchive
 from deepclean.io.arrakis.publisher import publisher_of
 from deepclean.io.segments.daily import SegmentFiles
-<<<<<<< HEAD
-=======
-from deepclean.io.sink import Appeared, FrameSink
->>>>>>> operator
+from deepclean.io.sink import Appeared
 from deepclean.io.t050017 import FrameName
 from deepclean.io.watch import DirectoryWatch
 from deepclean.models.device import is_lost
@@ -229,7 +226,6 @@ def build(
     return Daemon(source, cleaner, notifier, status_file, services)
 
 
-<<<<<<< HEAD
 @dataclass(frozen=True, slots=True, eq=False)
 class _Changes:
     """What changes a running daemon: new versions of models, and orders of operators."""
@@ -258,12 +254,8 @@ def _changes(
     return _Changes(updates, controls, (follower, RemoteFollower(config), orders))
 
 
-def _each(*told: Callable[[FrameName], None]) -> Callable[[FrameName], None]:
-    """Return a function that tells each of some functions the name of a frame."""
-=======
 def _each(*told: Appeared) -> Appeared:
     """Return a function that tells each of some functions of a frame."""
->>>>>>> operator
 
     def tell(name: FrameName, channels: Mapping[str, Series]) -> None:
         for one in told:

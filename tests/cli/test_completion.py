@@ -1,4 +1,4 @@
-"""What the shell completes, asked as bash asks it."""
+"""What the shell completes, asked as bash asks it, and DEEPCLEAN_CONFIG (docs/commands.md)."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@ something that is printed.
 
 A command of `deepclean` is parsed by the command line itself, and its `--set` keys are looked up in
 the configuration. Of others the program, its files and its options are looked for. RUN_BY names the
-tests that really run the commands of a page.
+tests that really run the commands and the programs of a page.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
@@ -30,25 +31,33 @@ from tests.helpers.pages import MADE, PAGES, ROOT, Block, blocks
 RUN_BY = {
     "README.md": "tests/docs/test_walk.py",
     "api.md": "tests/test_api.py",
+    "architectures.md": "tests/models/test_packaged.py",
+    "arrakis.md": "tests/streams/test_readers.py",
+    "commands.md": "tests/cli/test_completion.py",
     "control.md": "tests/control/test_control.py",
     "gwosc.md": "tests/docs/test_gwosc.py",
     "metrics.md": "tests/telemetry/test_monitoring.py",
+    "plot.md": "tests/plots/test_plot.py",
     "products.md": "tests/io/test_segments.py",
+    "releases.md": "tests/test_wheel.py",
     "service.md": "tests/helpers/booted_service.py",
+    "sgn.md": "tests/streams/test_sgn.py",
     "summary.md": "tests/summary/test_summary.py",
     "tune.md": "tests/tune/test_pages.py",
     "tutorial.md": "tests/docs/test_walk.py",
 }
 """Tests that run commands of a page; each names the page."""
 
-SHELL = {"cat", "mkdir", "now", "start", "sudo", "tee", "."}
+SHELL = {"cat", "export", "install", "mkdir", "now", "start", "sudo", "tee", "."}
 SYSTEM = {"curl", "journalctl", "mkdocs", "pip", "promtool", "restorecon", "semanage", "systemctl"}
-SYSTEM |= {"systemd-run"}
+SYSTEM |= {"apptainer", "conda", "podman", "python3", "systemd-run"}
 
 SHOWN = {
     "README.md": ["| raw strain / true floor"],
     "architecture.md": ["directories "],
+    "architectures.md": ["deepclean-products/"],
     "closed-form.md": ["             in band ", "p(t) = "],
+    "commands.md": ["replay: 37%"],
     "control.md": ["60Hz gain 0: from", "taken: gate."],
     "gate.md": ["GPS 14"],
     "gwosc.md": ["start, end = "],
@@ -82,8 +91,9 @@ TREE: Any = get_command(app)
 
 
 def program_of(command: str) -> str:
-    """Return the first word of a command, behind `sudo` and its user."""
-    return re.sub(r"^sudo (-u \w+ )?", "", command).split(maxsplit=1)[0].removeprefix("./")
+    """Return the first word of a command, behind `sudo` and its user, without its directory."""
+    first = re.sub(r"^sudo (-u \w+ )?", "", command).split(maxsplit=1)[0]
+    return re.sub(r"^\S*/bin/", "", first).removeprefix("./")
 
 
 def is_command(block: Block) -> bool:
@@ -93,6 +103,8 @@ def is_command(block: Block) -> bool:
 
 
 def is_configuration(block: Block) -> bool:
+    if block.language:
+        return block.language == "yaml"
     first = re.match(r"([a-z_]+):( |$)", block.text, re.MULTILINE)
     return first is not None and first[1] in SECTIONS | {"rule_files"}
 
@@ -124,18 +136,27 @@ def test_every_block_is_known(page: str) -> None:
         assert any(b.text.startswith(start) for b in ALL if b.page == page), f"no block {start}"
 
 
-@pytest.mark.parametrize("block", [b for b in ALL if b.language], ids=lambda block: block.where)
-def test_programs_are_python(block: Block) -> None:
+@pytest.mark.parametrize(
+    "block",
+    [b for b in ALL if b.language and not is_configuration(b)],
+    ids=lambda block: block.where,
+)
+def test_programs_are_of_their_language(block: Block) -> None:
     """The tests of RUN_BY run them."""
-    assert block.language == "python"
-    compile(block.text, block.where, "exec")
+    if block.language == "toml":
+        assert tomllib.loads(block.text)
+    else:
+        assert block.language == "python"
+        compile(block.text, block.where, "exec")
     assert block.page in RUN_BY
 
 
 @pytest.mark.parametrize(("block", "command"), COMMANDS)
-def test_command_could_run(block: Block, command: str) -> None:
+def test_command_could_run(block: Block, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in re.findall(r"^export (\w+)=(\S+)$", block.text, re.MULTILINE):
+        monkeypatch.setenv(name, value)
     words = shlex.split(re.sub(r"^sudo (-u \w+ )?", "", command))
-    program = words[0].removeprefix("./")
+    program = program_of(command)
     if program == "deepclean":
         parse(words[1:])
     elif program == "systemd-run":
@@ -144,6 +165,8 @@ def test_command_could_run(block: Block, command: str) -> None:
         path = ROOT / program
         assert os.access(path, os.X_OK)
         options_are_in(path, words[1:])
+    elif program == "python" and words[1] == "-c":
+        compile(words[2], block.where, "exec")
     elif program == "python":
         spec = find_spec(f"{words[2]}.__main__" if is_folder(words[2]) else words[2])
         assert spec is not None
@@ -160,6 +183,9 @@ def is_folder(module: str) -> bool:
 def parse(words: list[str]) -> None:
     """Parse a command line of `deepclean`, with all that a call checks before it does anything."""
     command, context = TREE, typer.Context(TREE, info_name="deepclean")
+    if words[0].startswith("-"):  # an option in place of a command, which would do its work
+        assert words[0] in {name for option in TREE.params for name in option.opts}
+        return
     while getattr(command, "commands", None):
         command = command.commands[words.pop(0)]
         context = typer.Context(command, parent=context, info_name=command.name)
@@ -179,13 +205,10 @@ def is_a_key(path: tuple[str, ...]) -> None:
     """Check that a configuration has a key; below free mappings any name will do."""
     if path[0] == "couplings" and len(path) > 1:
         path = ("couplings", "<name>", *path[2:])
-    names = [
-        ".".join(path[: n + 1]).replace("witnesses.[]", "witnesses[]") for n in range(len(path))
-    ]
-    for name in names:
+    for name in (".".join(path[: n + 1]).replace(".[]", "[]") for n in range(len(path))):
         if name in FREE:
             return
-        assert name in KEYS | {"couplings.<name>"}, f"no key {name}"
+        assert name.removesuffix("[]") in KEYS | {"couplings.<name>"}, f"no key {name}"
 
 
 def options_are_in(place: Path, words: list[str]) -> None:
@@ -210,6 +233,10 @@ def others(program: str, words: list[str]) -> None:
     if program == "curl":
         path = re.sub(r"^http://127.0.0.1:\d+", "", words[-1])
         assert any(f"`{path}`" in row for row, _ in monitoring.addresses())
+    if program in {"apptainer", "podman"} and words[0] == "run":
+        image = max(i for i, word in enumerate(words) if word in {"deepclean", "deepclean.sif"})
+        if words[image + 1 :]:
+            parse(words[image + 1 :])
     if program == ".":
         assert (ROOT / words[0]).exists()
 

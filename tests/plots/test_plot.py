@@ -18,6 +18,7 @@ from deepclean.plots import figures
 from deepclean.plots.measure import CleanedStrain, measured
 from tests.helpers import small_site as site
 from tests.helpers.commands import Run
+from tests.helpers.pages import ROOT, blocks
 from tests.helpers.site_runs import OUT_DQ, clean
 from tests.helpers.small_site import START
 
@@ -94,6 +95,18 @@ def test_figures_are_of_matplotlib_and_hold_the_curves() -> None:
     assert np.asarray(wave).shape == (24 * RATE,)
     bare = measured(CleanedStrain(0, RATE, toy(8).raw, {"OUT_DQ": toy(8).raw}))
     assert len(list(figures.draw_all(bare))) == 4
+
+
+def test_the_pages_program_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program of docs/plot.md, on half a minute of arrays."""
+    (program,) = [b.text for b in blocks(ROOT / "docs" / "plot.md") if b.language == "python"]
+    monkeypatch.chdir(tmp_path)
+    made, said = toy(32), list[float]()
+    given = {"start": made.start, "rate": RATE, "raw": made.raw, "print": said.append}
+    exec(program, given | {"cleaned": made.products["OUT_DQ"]})
+    assert (tmp_path / "spectra.png").stat().st_size > 10_000
+    # In its band there is white noise alone: 1 + 0.5^2 * 2^2 of 1 + 2^2 in power.
+    assert said == [pytest.approx((2 / 5) ** 0.5, rel=0.1)]
 
 
 class _Images(HTMLParser):

@@ -1,9 +1,11 @@
-"""What is published is read by the client alone, and by a pipeline of SGN."""
+"""What is published is read by the client alone (docs/arrakis.md), and by a pipeline of SGN."""
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +17,22 @@ from sgnts.sinks import TSFrameCollectSink
 
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
+from tests.helpers.pages import ROOT, blocks
 from tests.helpers.small_site import small_config
-from tests.streams.rig import STRIDE, Site, gps_now, live_site, wait_for, wait_known
+from tests.streams.rig import (
+    STRIDE,
+    Site,
+    gps_now,
+    live_site,
+    publisher_config,
+    wait_for,
+    wait_known,
+)
 from tests.streams.test_publish import publishing
 
 __all__ = ["live_site"]
 
+PAGE = {block.language: block.text for block in blocks(ROOT / "docs" / "arrakis.md")}
 WHOLE = 3
 """Seconds that are published; half of the second one is a gap."""
 
@@ -81,6 +93,28 @@ def test_the_client_alone_reads_every_sample(
         assert read.dtype == series.samples.dtype
         np.testing.assert_array_equal(np.ma.getmaskarray(read), ~good)
         np.testing.assert_array_equal(read.data[good], series.samples[good])
+
+
+def test_the_pages_reader_prints_every_block(
+    live_site: Site, published: tuple[Span, dict[str, Series]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    span, _ = published
+    program, part = PAGE["python"], f"start={span.start / NS}, end={span.end / NS}"
+    for old, new in {
+        '"grpc://arrakis.example:31206"': f'"{live_site.url}", token=False',
+        "stream(names)": f"stream(names, {part})",
+        "_PRODUCTION_OUT_DQ": "_PRODUCTION",  # which the fixture has
+    }.items():
+        assert old in program
+        program = program.replace(old, new)
+    exec(program, {})
+    times = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line[:1].isdigit()]
+    assert times == [str(time) for time in range(span.start, span.end, STRIDE)]
+
+
+def test_the_pages_publisher_is_the_servers_that_the_tests_run(tmp_path: Path) -> None:
+    written = publisher_config(tmp_path, "DEEPCLEAN", latency=2)
+    assert tomllib.loads(PAGE["toml"]) == tomllib.loads(written.read_text())
 
 
 @pytest.fixture

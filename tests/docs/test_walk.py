@@ -63,4 +63,4 @@ def test_from_nothing_to_a_live_stream(folder: Path) -> None:
             daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(timeout=60) == 0
     assert "H1: running" in said
-    assert re.search(r"^142000033\d  60HZ v1 gain 1.00", said, re.MULTILINE)
+    assert re.search(r"^142000033\d \S+ \S+  60HZ v1 gain 1.00", said, re.MULTILINE)

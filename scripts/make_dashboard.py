@@ -43,6 +43,7 @@ SOURCE = {"type": "prometheus", "uid": "${source}"}
 ROWS = {
     "build": "What runs",
     "input": "Input",
+    "stream": "Input",
     "output": "Output",
     "last frame": "Couplings, as of the last frame",
     "witnesses": "Witnesses",

@@ -28,6 +28,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+# pytest-xdist states a width for its workers; commands would fold what they print to it.
+os.environ.pop("COLUMNS", None)
+
 # Files that a group may write are not trusted as parts of a model; tests make some by hand.
 os.umask(0o022)
 

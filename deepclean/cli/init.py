@@ -13,10 +13,10 @@ from deepclean.cli.witnesses import to_band
 from deepclean.config import load
 from deepclean.core.segments import total_seconds
 from deepclean.core.time import NS, Span
-from deepclean.core.utc import with_date
 from deepclean.errors import ConfigError, ExitStatus, InputError, output_errors
 from deepclean.shipped import configuration as shipped_configuration
 from deepclean.system.atomic import publish
+from deepclean.system.utc import with_date
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -16,9 +16,9 @@ from deepclean.cli import options
 from deepclean.cli.terminal import completion
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.time import NS
-from deepclean.core.utc import utc
 from deepclean.errors import InputError
 from deepclean.io.frhistory import history
+from deepclean.system.utc import utc
 
 _FEW = 4
 """Files that are named one by one in the command that draws them."""

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepclean.core.time import NS, format_gps
-from deepclean.core.utc import utc
 from deepclean.errors import ModelError
 from deepclean.models import permissions, rejections, versions
 from deepclean.models.log import Change
 from deepclean.models.manifest import MANIFEST, Channel, Manifest
+from deepclean.system.utc import utc
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -14,10 +14,10 @@ import typer
 from deepclean.cli import options
 from deepclean.config import Config, load
 from deepclean.core.reasons import CLEANED
-from deepclean.core.utc import with_date
 from deepclean.errors import InputError
 from deepclean.system import lock
 from deepclean.system.clock import Clock, SystemClock
+from deepclean.system.utc import with_date
 
 if TYPE_CHECKING:
     from deepclean.telemetry.status_file import StatusContent

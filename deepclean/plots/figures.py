@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from deepclean.core.channels import frame_part
-from deepclean.core.utc import utc
 from deepclean.plots.measure import SpanFigures
+from deepclean.system.utc import utc
 from deepclean.validate.figures import drawing
 from deepclean.validate.plots import (
     AFTER,

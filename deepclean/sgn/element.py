@@ -257,8 +257,8 @@ def _check_rates(config: Config) -> None:
     if rate not in Offset.ALLOWED_RATES:
         raise ConfigError(
             f"strain.rate: {rate} Hz: SGN has streams of powers of two up to {Offset.MAX_RATE} Hz "
-            "only; the daemon, with input.arrakis and output.arrakis, reads and publishes "
-            "streams of any rate by the Arrakis client"
+            "only; the daemon reads and publishes streams of any rate by the Arrakis client "
+            "(input.arrakis, output.arrakis)"
         )
     if slowest < STATE_RATE:
         raise ConfigError(

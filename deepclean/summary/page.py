@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from deepclean.core.utc import utc
 from deepclean.errors import output_errors
 from deepclean.system.atomic import publish
 from deepclean.system.templates import templates
+from deepclean.system.utc import utc
 from deepclean.validate.figures import drawing
 from deepclean.validate.json_numbers import array
 from deepclean.validate.plots import AFTER, BEFORE

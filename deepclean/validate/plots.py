@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepclean.core.utc import utc
+from deepclean.system.utc import utc
 from deepclean.validate.json_numbers import array
 
 if TYPE_CHECKING:

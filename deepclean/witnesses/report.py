@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepclean.core.bandpass import Band
 from deepclean.core.time import NS, Span
-from deepclean.core.utc import utc
+from deepclean.system.utc import utc
 from deepclean.witnesses import significance
 from deepclean.witnesses.coherence import RankedChannel, Ranking
 from deepclean.witnesses.joint import Joint, JointStep

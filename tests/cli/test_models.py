@@ -19,7 +19,9 @@ from tests.helpers.store_site import anything, state
 
 __all__ = ["original"]
 
-COMMANDS = "list show log diff verify publish import promote clear-canary rollback prune".split()
+COMMANDS = (
+    "list show log diff verify publish import promote clear-canary rollback prune push pull".split()
+)
 
 
 @pytest.fixture(scope="module")

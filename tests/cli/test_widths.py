@@ -68,7 +68,8 @@ def assert_fits(done: Done, columns: int) -> None:
         line for line in done.stdout.splitlines() if not line.strip().startswith(PRINTED_COMMANDS)
     ]
     assert lines
-    assert [line for line in lines if len(line) > columns] == []
+    # A path that is longer than the terminal is not broken.
+    assert [line for line in lines if len(line) > columns and len(line.split()) > 1] == []
 
 
 @pytest.mark.parametrize(

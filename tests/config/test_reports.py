@@ -65,7 +65,7 @@ def file(tmp_path: Path) -> Path:
         (
             "extends: shipped:../config/H1.yaml\n",
             "extends: ../config/H1.yaml does not come with the software; there are H1.yaml, "
-            "K1.yaml, L1.yaml, V1.yaml, base.yaml, demo.yaml",
+            "H1-sixteenths.yaml, K1.yaml, L1.yaml, V1.yaml, base.yaml, demo.yaml",
         ),
         ("extends: ./H1.yaml\n", "extends: goes in a circle: H1.yaml -> H1.yaml"),
         ("extends: a/../H1.yaml\n", "extends: goes in a circle: H1.yaml -> a/../H1.yaml"),

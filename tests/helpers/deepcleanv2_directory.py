@@ -123,12 +123,25 @@ class Reordered(nn.Module):
         return noise
 
 
+class Plain(nn.Module):
+    """The layers of our network one after the other, as TorchScript can hold them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        layers = (network.first, network.down, network.up, network.last)
+        self.layers = nn.Sequential(*layers)  # type: ignore[arg-type]
+
+    def forward(self, witnesses: Tensor) -> Tensor:
+        noise: Tensor = self.layers(witnesses)
+        return noise[:, 0]
+
+
 def write_deepcleanv2(model: Model, strain: str, directory: Path) -> None:
     """Write a model as deepcleanv2 leaves one."""
     directory.mkdir()
     witnesses = sorted(model.channels)
     order = [witnesses.index(name) for name in model.channels]
-    script(Reordered(model.network, order), directory / "model.pt")
+    script(Reordered(Plain(model.network), order), directory / "model.pt")
     position = [model.channels.index(name) for name in witnesses]
     scalers = model.scalers
     for name, mean, std in (

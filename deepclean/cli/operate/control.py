@@ -13,9 +13,9 @@ from deepclean.cli import options
 from deepclean.cli.terminal import completion, times
 from deepclean.config import Config, load
 from deepclean.core.control import What
-from deepclean.core.utc import with_date
 from deepclean.errors import ConfigError, ControlError, InputError, hint
 from deepclean.system import lock
+from deepclean.system.utc import with_date
 
 LONGEST = 200
 """Characters of a reason at most: it stands in every frame."""

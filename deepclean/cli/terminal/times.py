@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from deepclean.core.time import NS, Span, format_gps, seconds_to_ns
-from deepclean.core.utc import gps_second, utc
 from deepclean.errors import InputError, one_line
 from deepclean.system.clock import gps_now
+from deepclean.system.utc import gps_second, utc
 
 _LAST = 4_000_000_000
 """GPS seconds from which on a time is taken for a mistake, as milliseconds are: the year 2106."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepclean.core.utc import LEAP_SECONDS, gps_second, utc
+from deepclean.system.utc import LEAP_SECONDS, gps_second, utc
 
 
 def date(year: int, month: int = 1) -> datetime:

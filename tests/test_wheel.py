@@ -61,11 +61,8 @@ def test_the_wheel_is_the_sdists(built: Path, tmp_path: Path) -> None:
 def test_what_is_shipped_is_the_checkouts(built: Path) -> None:
     folders = ("config/*.yaml", "models/*/*/*", "models/*/*/*/*", "systemd/*", "monitoring/*")
     shipped = [path for pattern in folders for path in ROOT.glob(pattern) if path.is_file()]
-    shipped += [
-        ROOT / "scripts/install-service",
-        ROOT / "docs/service.md",
-        ROOT / "docs/retrain.md",
-    ]
+    shipped += [ROOT / "scripts/install-service"]
+    shipped += [ROOT / f"docs/{guide}.md" for guide in ("service", "retrain", "summary")]
     shipped = [path for path in shipped if path.name not in ("changes.jsonl", ".lock")]
     with zipfile.ZipFile(wheel_in(built)) as held:
         for path in shipped:

@@ -493,7 +493,8 @@ def test_the_command_says_from_when_on(config: Config, tmp_path: Path) -> None:
         until(partial(is_written, config, second + 3), process)
         stop(process)
     assert command.returncode == 0
-    found = re.fullmatch(r"60Hz gain 0.5: from GPS (\d+) until GPS (\d+)\n", said)
+    when = r"GPS (\d+) \([^)]*\)"
+    found = re.fullmatch(rf"60Hz gain 0.5: from {when} until {when}\n", said)
     assert found is not None, said
     start, end = int(found[1]), int(found[2])
     assert end == start + 90

@@ -150,22 +150,24 @@ def test_an_outage_costs_blocks_and_nothing_else(tmp_path: Path, what: str) -> N
         else:
             running.kafka.start()
         end = start + 10 * NS
-        while counts["published"] == before:  # blocks keep on coming, as from a live site
+        whole = False
+        while not whole:  # blocks keep on coming, as from a live site
+            before = counts["published"]
             push_seconds(publisher, end, 1)
             end += NS
-            wait_for(lambda: not publisher._queue, f"the queue is empty, {counts}")
-        push_seconds(publisher, end, 1)
-        everything = 16 + (end + NS - start) // STRIDE
-        wait_for(lambda: counts.total() == everything, f"all is accounted for, {counts}")
+            everything = 16 + (end - start) // STRIDE
+            wait_for(lambda: counts.total() == everything, f"all is accounted for, {counts}")  # noqa: B023
+            whole = counts["published"] == before + 16
         times = [time for time, _ in stored(running, STRAIN)]
     assert times == sorted(set(times))
-    assert times[-1] == end + NS - STRIDE
+    assert times[-1] == end - STRIDE
     # What was not confirmed may have arrived, what was dropped or refused cannot have.
     assert len(times) <= everything - counts["full"] - counts["refused"]
 
 
 def test_after_a_restart_nothing_is_published_twice(live_site: Site, tmp_path: Path) -> None:
-    config = configured(tmp_path, live_site.url, "output.frames=false")
+    # A busy machine may take more than the second in which a block is confirmed by default.
+    config = configured(tmp_path, live_site.url, "output.frames=false", "output.arrakis.timeout=10")
     first: Counter[str] = Counter()
     with publishing(config, first) as publisher:
         start = begin(publisher, live_site, first)

@@ -72,6 +72,9 @@ FetchOption = Annotated[
         "--fetch", help="Read strain and witnesses through gwpy's data access, not files."
     ),
 ]
+_UNLIMITED = 1_000_000
+"""Columns where nothing is folded: a table takes as many of them as it needs."""
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
@@ -149,43 +152,28 @@ def folded(line: str, indent: str = "  ") -> str:
     )
 
 
-def console(least: int = 0) -> Console:
-    """Return the console for tables: as wide as the terminal.
-
-    Args:
-        least: the columns of what is written to a file or a pipe.
-    """
+def console() -> Console:
+    """Return the console for tables: as wide as the terminal, in files and pipes without limit."""
     from rich.console import Console
 
     made = Console(highlight=False)
-    if width() is None:
-        made.width = max(made.width, least)
+    made.width = width() or _UNLIMITED
     return made
 
 
-def print_table(table: Table, least: int = 0) -> None:
-    """Print a table, folded to the width of the terminal. Its lines take no room.
-
-    Args:
-        table: what is printed.
-        least: as in `console`.
-    """
+def print_table(table: Table) -> None:
+    """Print a table, folded to the width of the terminal. Its lines take no room."""
     from rich import box
 
     table.box, table.padding, table.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
-    print_lines(table, least)
+    print_lines(table)
 
 
-def print_lines(table: Table, least: int = 0) -> None:
-    """Print a table as it is, folded to the width of the terminal.
-
-    Args:
-        table: what is printed.
-        least: as in `console`.
-    """
+def print_lines(table: Table) -> None:
+    """Print a table as it is, folded to the width of the terminal."""
     for column in table.columns:
         column.overflow = "fold"
-    console(least).print(table)
+    console().print(table)
 
 
 def histories(

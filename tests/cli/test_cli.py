@@ -77,6 +77,13 @@ def test_training_publishes_and_says_so(deepclean: Run, tmp_path: Path) -> None:
     assert max(map(len, lines[1:5])) <= 80
     made = [(change.what, change.after) for change in model_log.read(store).changes]
     assert made[-1] == ("train", number + 1)
+    # With one witness fewer the version in production cannot be run: the remedy is a command.
+    fewer = f"{command} --set couplings.30Hz.witnesses=[{training_site.LINE}]"
+    said = deepclean(tmp_path, fewer).good().stdout
+    cannot = f"needs witnesses that are not configured: {training_site.MOTION}\n"
+    assert cannot in said  # no other channel is meant
+    assert f"still version {number - 1}, which cannot be run with this configuration\n" in said
+    assert said.endswith(f"  deepclean models promote -c toy.yaml 30Hz {number + 2}\n")
 
 
 def test_a_useless_first_version_is_not_put_in_force(deepclean: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,6 +68,8 @@ def init(
     there to clean with, and no file is written.
     """
     bands = [to_band(each) for each in band or []]
+    if ask and not sys.stdin.isatty():
+        raise ConfigError("--ask needs a terminal to ask on: leave it out, and edit the file")
     from deepclean.site.proposal import propose, with_coupling, with_only, with_published
     from deepclean.site.streams import find_streams
     from deepclean.site.text import cautions, configuration, next_steps

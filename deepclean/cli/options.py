@@ -7,7 +7,8 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -174,6 +175,17 @@ def print_lines(table: Table) -> None:
     for column in table.columns:
         column.overflow = "fold"
     console().print(table)
+
+
+def counted(files: Iterable[Path]) -> str:
+    """Return the number of files in each directory, in words.
+
+    >>> counted([Path("a/1.gwf"), Path("b/1.gwf"), Path("a/2.gwf")])
+    '2 files in a, 1 file in b'
+    """
+    counts = Counter(path.parent for path in files)
+    said = (f"{n} file{'s' * (n != 1)} in {place}" for place, n in counts.items())
+    return ", ".join(said) or "0 files"
 
 
 def histories(

@@ -211,7 +211,13 @@ def _models(config: Config) -> Iterator[SiteFinding]:
             yield SiteFinding(f"couplings.{name}", said)
     for fault, names in faults.items():
         train = f"deepclean train -c CONFIG {' '.join(names)} --start START --end END"
-        remedy = f"train them (`{train}`), or set enabled: false for those that are not wanted"
+        remedy = "set enabled: false for those that are not wanted"
+        # The fault of a model that is not there says how it is trained.
+        remedy = (
+            f"or {remedy}"
+            if "`deepclean train " in fault
+            else f"train them (`{train}`), or {remedy}"
+        )
         yield SiteFinding(f"couplings {', '.join(names)}", fault, Grade.FAULT, remedy)
 
 

@@ -131,8 +131,8 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"
     assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
     assert lines[3] == (
-        "late: 1.02 s from the raw frame to the cleaned one; of the last 300 frames the median "
-        "1.03 s, the worst 1.50 s"
+        "latency: 1.02 s from the raw frame to the cleaned one; of the last 300 frames the "
+        "median 1.03 s, the worst 1.50 s"
     )
     assert lines[5] == "models: 60Hz version 2, canary 3 in spec for 4 of 100 s"
     assert lines[6] == (

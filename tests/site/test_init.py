@@ -102,6 +102,7 @@ def test_witnesses_of_a_band_are_searched(deepclean: Run, tmp_path: Path) -> Non
         ({"H1:A_STRAIN": 64, "H1:X": 64}, "", 2, "no strain channel found in: "),
         ({**STRAIN, "L1:GDS-CALIB_STRAIN": 4096}, "", 2, "strain of H1, L1: name one with --ifo"),
         (STRAIN, "--ifo V1", 2, "no strain channel of V1"),
+        (STRAIN, "--ask", 2, "--ask needs a terminal"),
         (STRAIN, "--band 60", 2, "expected LOW-HIGH"),
     ],
 )

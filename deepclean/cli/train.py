@@ -189,10 +189,7 @@ def _in_production(config: Config, coupling: str) -> Model | None:
         model = load_version(config, directory / str(number))
         model.require(config.couplings[coupling].witnesses, config.engine.rate)
     except ModelError as error:
-        options.say(
-            f"{coupling}: version {number}, in production, cannot be run with this "
-            f"configuration: {error}"
-        )
+        options.say(f"{coupling}: version {number}, in production, cannot be run: {error}")
         return None
     return model
 

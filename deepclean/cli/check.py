@@ -48,7 +48,7 @@ def _shown(finding: SiteFinding, width: int) -> str:
     """Return a finding as lines of a terminal: grade, subject, what is there, what to do."""
     lead = f"{finding.grade.value:8}"
     indent = " " * len(lead)
-    said = [f"{finding.subject}: {finding.found}"]
+    said = [f"{finding.subject}: {options.with_file(finding.found)}"]
     said += [f"-> {options.with_file(finding.remedy)}"] * bool(finding.remedy)
     return "\n".join(
         textwrap.fill(

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 _RATES = (16, 64, 256, 512, 1024, 2048, 4096, 16384, 20000)
 """Witness rates in Hz that the budget shows."""
 
-_WIDTH = 110
-"""Columns of the terminal that the tables need. A narrower terminal wraps them."""
-
 
 def show(
     file: Annotated[
@@ -69,11 +66,11 @@ def show(
 def _print_budget(config: Config) -> None:
     from deepclean.factory import budget as compute
 
-    console = options.console(_WIDTH)
+    console = options.console()
     computed = compute(config)
     console.print()
     for table in (_couplings(computed), _resampling(config, computed), _channels(config)):
-        options.print_table(table, _WIDTH)
+        options.print_table(table)
     for line in (*_totals(computed), *_streamed(config, computed)):
         options.say(line)
 

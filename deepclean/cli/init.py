@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,9 +68,11 @@ def init(
     there to clean with, and no file is written.
     """
     bands = [to_band(each) for each in band or []]
+    if ask and not sys.stdin.isatty():
+        raise ConfigError("--ask needs a terminal to ask on: leave it out, and edit the file")
     from deepclean.site.proposal import propose, with_coupling, with_only, with_published
     from deepclean.site.streams import find_streams
-    from deepclean.site.text import configuration, next_steps
+    from deepclean.site.text import cautions, configuration, next_steps
 
     streams = find_streams(paths)
     options.print_table(_table(streams))
@@ -82,7 +85,7 @@ def init(
     if ask:
         kept = tuple(one for one in proposal.couplings if typer.confirm(f"Clean {_said(one)}?"))
         proposal = with_only(proposal, kept, streams)
-    for note in proposal.notes:
+    for note in (*proposal.notes, *cautions(proposal, _TRAINED)):
         options.say(f"note: {note}")
     if not proposal.enabled:
         options.say(
@@ -91,7 +94,7 @@ def init(
         )
         raise typer.Exit(ExitStatus.VERDICT)
     file = output or Path(f"{proposal.interferometer}.yaml")
-    _write(file, configuration(proposal, file), force)
+    _write(file, configuration(proposal, _TRAINED), force)
     options.say(f"{file}: {proposal.channel} at {proposal.rate} Hz")
     for one in proposal.couplings:
         options.say(f"  {_said(one)}{f'; not enabled: {one.why_off}' if one.why_off else ''}")
@@ -113,14 +116,14 @@ def _searched(proposal: Proposal, streams: list[Stream], band: Band) -> Proposed
     """Return the witnesses that together explain most of a band's noise in the newest data."""
     from deepclean.io.catalogue import Directory
     from deepclean.io.history import History
-    from deepclean.site.proposal import ProposedCoupling, latest_shared, may_witness
+    from deepclean.site.proposal import ProposedCoupling, may_witness, shared_stretches
     from deepclean.witnesses.coherence import rank
     from deepclean.witnesses.joint import choose
     from deepclean.witnesses.spectra import Candidate, SearchStretch
 
     history = History([Directory(each.directory, each.description) for each in streams])
     of_site = [each for each in streams if _is_of(proposal.interferometer, each)]
-    shared = latest_shared(proposal.stream, of_site)
+    shared = shared_stretches(proposal.stream, of_site)[-1]
     span = Span(max(shared.start, shared.end - _SEARCHED * NS), shared.end)
     stretch = SearchStretch(history, history, proposal.channel, proposal.state_vector, span, [band])
     candidates = [

@@ -52,7 +52,7 @@ def list_versions(
     if as_json:
         print(json.dumps(listed, indent=2))
     else:
-        options.print_table(tables.version_list(listed), tables.WIDTH)
+        options.print_table(tables.version_list(listed))
     damaged = [str(one["coupling"]) for one in listed if tables.is_damaged(one)]
     if damaged and not as_json:
         for name in damaged:
@@ -88,11 +88,11 @@ def show(
     table = Table(show_header=False, box=None)
     for name, value in tables.lines(manifest, pointers, rejected):
         table.add_row(name, tables.plain(value))
-    console = options.console(tables.WIDTH)
+    console = options.console()
     console.print(f"{directory / str(number)}", style="bold", soft_wrap=True)
-    options.print_lines(table, tables.WIDTH)
+    options.print_lines(table)
     if made:
-        options.print_table(tables.history(made), tables.WIDTH)
+        options.print_table(tables.history(made))
 
 
 @app.command("log")
@@ -108,7 +108,7 @@ def log(
     if as_json:
         print(json.dumps([change.facts() for change in made], indent=2))
         return
-    options.print_table(tables.history(made), tables.WIDTH)
+    options.print_table(tables.history(made))
 
 
 @app.command("diff")
@@ -140,7 +140,7 @@ def diff(
         table.add_row(name, *("-" if figure is None else f"{figure:.6g}" for figure in figures))
     for name, values in found.fields.items():
         table.add_row(name, *(tables.short(value) for value in values))
-    options.print_table(table, tables.WIDTH)
+    options.print_table(table)
     weights = "of other shapes" if found.weights is None else f"{found.weights:.3g} of their norm"
     output = "not comparable" if found.output is None else f"{found.output:.3g} of its rms"
     options.say(f"difference of the weights: {weights}; of the golden output: {output}")
@@ -178,7 +178,7 @@ def verify(
     if as_json:
         print(json.dumps(results, indent=2))
     else:
-        console = options.console(tables.WIDTH)
+        console = options.console()
         for result in results:
             number = result["version"]
             what = "pointers and log" if number is None else f"version {number}"

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-WIDTH = 110
-"""Columns of the terminal that the tables need. A narrower terminal wraps them."""
-
 DAMAGED = ("DAMAGED", "", "see below", "")
 """The cells after the name of a damaged version or pointer."""
 

@@ -7,7 +7,8 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,6 +73,9 @@ FetchOption = Annotated[
         "--fetch", help="Read strain and witnesses through gwpy's data access, not files."
     ),
 ]
+_UNLIMITED = 1_000_000
+"""Columns where nothing is folded: a table takes as many of them as it needs."""
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
@@ -149,43 +153,39 @@ def folded(line: str, indent: str = "  ") -> str:
     )
 
 
-def console(least: int = 0) -> Console:
-    """Return the console for tables: as wide as the terminal.
-
-    Args:
-        least: the columns of what is written to a file or a pipe.
-    """
+def console() -> Console:
+    """Return the console for tables: as wide as the terminal, in files and pipes without limit."""
     from rich.console import Console
 
     made = Console(highlight=False)
-    if width() is None:
-        made.width = max(made.width, least)
+    made.width = width() or _UNLIMITED
     return made
 
 
-def print_table(table: Table, least: int = 0) -> None:
-    """Print a table, folded to the width of the terminal. Its lines take no room.
-
-    Args:
-        table: what is printed.
-        least: as in `console`.
-    """
+def print_table(table: Table) -> None:
+    """Print a table, folded to the width of the terminal. Its lines take no room."""
     from rich import box
 
     table.box, table.padding, table.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
-    print_lines(table, least)
+    print_lines(table)
 
 
-def print_lines(table: Table, least: int = 0) -> None:
-    """Print a table as it is, folded to the width of the terminal.
-
-    Args:
-        table: what is printed.
-        least: as in `console`.
-    """
+def print_lines(table: Table) -> None:
+    """Print a table as it is, folded to the width of the terminal."""
     for column in table.columns:
         column.overflow = "fold"
-    console(least).print(table)
+    console().print(table)
+
+
+def counted(files: Iterable[Path]) -> str:
+    """Return the number of files in each directory, in words.
+
+    >>> counted([Path("a/1.gwf"), Path("b/1.gwf"), Path("a/2.gwf")])
+    '2 files in a, 1 file in b'
+    """
+    counts = Counter(path.parent for path in files)
+    said = (f"{n} file{'s' * (n != 1)} in {place}" for place, n in counts.items())
+    return ", ".join(said) or "0 files"
 
 
 def histories(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -175,19 +175,17 @@ def simulate(
         interruptible(lambda: f"{again}\n  {same_command(span)}"),
         progress("simulate", span.duration // NS, "s") as show,
     ):
-        count = _written(paths, span, show)
-    options.say(f"{count} files in {layout.strain}: {times.said(span)}")
+        written = options.counted(_shown(paths, span, show))
+    options.say(f"{written}: {times.said(span)}")
 
 
-def _written(paths: Iterable[Path], span: Span, show: CommandProgress) -> int:
-    """Let all files be written; return their number."""
-    count = 0
+def _shown(paths: Iterable[Path], span: Span, show: CommandProgress) -> Iterator[Path]:
+    """Let all files be written, and show how far that is."""
     for path in paths:
-        count += 1
+        yield path
         name = FrameName.parse(path.name)
         if name is not None:  # a fault may give a file any name
             show.reach(max((name.span.end - span.start) / NS, show.done))
-    return count
 
 
 def _parsed(texts: list[str], span: Span, deadline: float) -> list[Fault]:

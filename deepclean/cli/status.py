@@ -108,7 +108,7 @@ def _lines(config: Config, kept: StatusContent, running: bool) -> Iterator[str]:
         last, median, worst = (kept.latency[key] for key in ("last", "median", "worst"))
         frames = round(kept.latency["frames"])
         yield (
-            f"late: {last:.2f} s from the raw frame to the cleaned one; of the last {frames} "
+            f"latency: {last:.2f} s from the raw frame to the cleaned one; of the last {frames} "
             f"frames the median {median:.2f} s, the worst {worst:.2f} s"
         )
     yield f"lost: {ledger.lost.total()}{_listed(ledger.lost)}, {ledger.inside} inside"
@@ -128,6 +128,9 @@ def _figures(figures: Mapping[str, Any]) -> str:
     >>> known = {"gain": 1.0, "gate": "open", "asd_ratio": 0.627}
     >>> _figures(known | {"amplitude": 1.02, "phase": -0.05})
     'gain 1.00, gate open, ASD ratio 0.627, adapted by 1.020 and -2.9 degrees'
+    >>> unknown = {"amplitude": None, "phase": None}
+    >>> _figures(known | unknown | {"gain": 0.0, "reasons": ["missing"]})
+    'gain 0.00 (missing), gate open, ASD ratio 0.627'
     """
     ratio, amplitude, phase = (figures[key] for key in ("asd_ratio", "amplitude", "phase"))
     said = [f"gain {figures['gain']:.2f}"]
@@ -136,6 +139,8 @@ def _figures(figures: Mapping[str, Any]) -> str:
     said.append(f"ASD ratio {'-' if ratio is None else f'{ratio:.3f}'}")
     if amplitude is not None and phase is not None:
         said.append(f"adapted by {amplitude:.3f} and {degrees(phase):+.1f} degrees")
+    if figures["gain"] < 1 and figures["gate"] in {None, "open"} and figures.get("reasons"):
+        said[0] += f" ({', '.join(figures['reasons'])})"
     return ", ".join(said)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -172,7 +173,7 @@ def train(
         with output_errors(figure, "the picture could not be written"):
             figure.write_bytes(made.picture.read_bytes())
     context.call_on_close(partial(stored.send, settings, coupling))
-    _put_in_force(settings, coupling, int(made.path.name), made, wanted=production)
+    _put_in_force(settings, coupling, made, wanted=production, compared=in_force is not None)
 
 
 def _in_production(config: Config, coupling: str) -> Model | None:
@@ -231,9 +232,16 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 def _put_in_force(
-    config: Config, coupling: str, version: int, made: TrainingResult, *, wanted: bool
+    config: Config, coupling: str, made: TrainingResult, *, wanted: bool, compared: bool
 ) -> None:
     """Put a version in force where that is wanted, or it is the first, and nothing speaks against.
+
+    Args:
+        config: the configuration.
+        coupling: a name in it.
+        made: the new version.
+        wanted: it replaces one that is in production.
+        compared: the version in production can be run, and was judged on the same data.
 
     Raises:
         Exit: something does.
@@ -241,14 +249,20 @@ def _put_in_force(
     from deepclean.models import store
     from deepclean.train.judging.objection import objection
 
-    directory = stored.directory(config, coupling)
+    directory, version = stored.directory(config, coupling), int(made.path.name)
     present = versions.read_pointer(directory, "production")
     why = objection(made.figures)
     if present is not None and not wanted:
-        options.say(f"{coupling}: production is still version {present}")
-        options.say(
-            f"{coupling}: version {version} {f'could not replace it: {why}' if why else 'beats it'}"
-        )
+        cannot = "" if compared else ", which cannot be run with this configuration"
+        options.say(f"{coupling}: production is still version {present}{cannot}")
+        if why:
+            options.say(f"{coupling}: version {version} could not replace it: {why}")
+        elif compared:
+            options.say(f"{coupling}: version {version} beats it")
+        else:
+            promote = f"deepclean models promote -c CONFIG {shlex.quote(coupling)} {version}"
+            options.say(f"{coupling}: put version {version} in force:")
+            print(f"  {options.with_file(promote)}")
         return
     if why:
         options.say(f"{coupling}: version {version} is not put in force: {why}")

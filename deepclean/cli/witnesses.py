@@ -155,7 +155,7 @@ def witnesses(
         print(json.dumps(facts(found), indent=2))
         return
     for made in [table(found, top)] + ([] if chosen is None else [joint_table(chosen)]):
-        options.print_lines(made, 100)
+        options.print_lines(made)
         print()
     for note in notes(found):
         options.say(note)

@@ -158,9 +158,16 @@ class ControlUpdates:
             self._source.answer(facts)
         self._write()
 
-    def standing(self) -> list[TakenOrder]:
-        """Return the orders that hold or are to hold."""
-        return standing(self._taken, self._engine.frontier or 0)
+    def standing(self, waited: float = 0.0, begin: int = 0) -> list[TakenOrder]:
+        """Return the orders that hold or are to hold.
+
+        Args:
+            waited: seconds for which the next frame is overdue: an order may end within them.
+            begin: the time before the first frame, GPS nanoseconds.
+        """
+        frontier = self._engine.frontier
+        reached = begin if frontier is None else frontier + round(waited * NS)
+        return standing(self._taken, reached)
 
     def history(self, span: Span) -> dict[str, str]:
         """Return what a frame's history record says of the orders that hold within it."""

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from deepclean.core.reach import Reach
-from deepclean.errors import ModelError, listed
+from deepclean.errors import ModelError
 from deepclean.models import tensors
 from deepclean.models.closed_form import ClosedForm
 from deepclean.models.networks import stated_reach
@@ -113,7 +113,7 @@ class Model:
                 )
         missing = [name for name in self.channels if name not in channels]
         if missing:
-            named = listed(missing, channels)
+            named = ", ".join(missing)
             raise ModelError(f"needs witnesses that are not configured: {named}", path=self.path)
         extra = sorted(set(channels) - set(self.channels))
         if extra:

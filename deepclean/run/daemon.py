@@ -43,7 +43,7 @@ from deepclean.run.drain import Drain
 from deepclean.run.lookahead import decided_live
 from deepclean.run.signals import on_signals
 from deepclean.run.sources import Source, file_duration, live_input, live_source
-from deepclean.system.clock import SystemClock
+from deepclean.system.clock import SystemClock, gps_now
 from deepclean.system.lock import OutputLock
 from deepclean.system.malloc import Trimmer
 from deepclean.telemetry.accounts import Accounts
@@ -181,7 +181,12 @@ def build(
         changes.updates.standings,
         report.couplings,
         lambda: {
-            "controls": [str(taken) for taken in changes.controls.standing()],
+            "controls": [
+                str(taken)
+                for taken in changes.controls.standing(
+                    counters.waited().get("strain", 0.0), gps_now()
+                )
+            ],
             "reloaded": asdict(reloader.result),
             "waiting": counters.waited(),
         },

@@ -73,7 +73,10 @@ def _strain(config: Config, now: int) -> Iterator[SiteFinding]:
     behind = (now - newest) / NS
     files = sum(each.files for each in streams)
     said = f"{live.directory}: {files} files, the newest to GPS {newest // NS}"
-    if behind > _LATE:
+    below = _below(live.directory, streams, subject)
+    if below is not None:
+        yield below
+    elif behind > _LATE:
         yield SiteFinding(
             subject,
             f"{said}, {_ago(behind)} behind the clock",
@@ -107,6 +110,23 @@ def _strain(config: Config, now: int) -> Iterator[SiteFinding]:
         yield SiteFinding("strain.state_vector", f"{state} at {rates[state]} Hz")
 
 
+def _below(directory: Path, streams: Sequence[Stream], subject: str) -> SiteFinding | None:
+    """Return the fault of a directory whose files all lie in directories below it."""
+    places = sorted({place for each in streams for place in each.places})
+    if not places or directory in places:
+        return None
+    return SiteFinding(
+        subject,
+        f"{directory}: the files lie in {_few(places)} below it, where `run` does not look",
+        Grade.FAULT,
+        f"set its directory: {places[0]}" + ", or another of them" * (len(places) > 1),
+    )
+
+
+def _few(places: Sequence[Path]) -> str:
+    return str(places[0]) if len(places) == 1 else f"{len(places)} directories"
+
+
 def _streams_of(directory: Path, description: str | None) -> list[Stream] | SiteFinding:
     """Return the streams of a configured directory, or what keeps it from being read."""
     if not directory.is_dir():
@@ -129,6 +149,9 @@ def _witnesses(config: Config) -> Iterator[SiteFinding]:
         if isinstance(streams, SiteFinding):
             yield SiteFinding("input.witnesses", streams.found, Grade.FAULT, streams.remedy)
             continue
+        below = _below(each.directory, streams, "input.witnesses")
+        if below is not None and config.input.witnesses:
+            yield below  # the strain's own directory has been judged
         for stream in streams:
             rates |= stream.rates
             if stream.fault is not None:
@@ -188,7 +211,13 @@ def _models(config: Config) -> Iterator[SiteFinding]:
             yield SiteFinding(f"couplings.{name}", said)
     for fault, names in faults.items():
         train = f"deepclean train -c CONFIG {' '.join(names)} --start START --end END"
-        remedy = f"train them (`{train}`), or set enabled: false for those that are not wanted"
+        remedy = "set enabled: false for those that are not wanted"
+        # The fault of a model that is not there says how it is trained.
+        remedy = (
+            f"or {remedy}"
+            if "`deepclean train " in fault
+            else f"train them (`{train}`), or {remedy}"
+        )
         yield SiteFinding(f"couplings {', '.join(names)}", fault, Grade.FAULT, remedy)
 
 

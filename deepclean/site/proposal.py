@@ -10,7 +10,7 @@ from deepclean.config import Config
 from deepclean.config.couplings import BandpassConfig
 from deepclean.core.bandpass import Band
 from deepclean.core.segments import intersection
-from deepclean.core.time import Span
+from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.site.streams import Stream
 
@@ -62,6 +62,7 @@ class Proposal:
         state_vector: full name; None where there is none.
         witnesses: the streams that hold the couplings' witnesses beside the strain's own.
         couplings: those whose witnesses are there.
+        port: of the metrics, as the published configuration has it; None where none is published.
         notes: what was not found, and what else could have been taken.
     """
 
@@ -72,6 +73,7 @@ class Proposal:
     state_vector: str | None
     witnesses: tuple[Stream, ...] = ()
     couplings: tuple[ProposedCoupling, ...] = ()
+    port: int | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -80,18 +82,29 @@ class Proposal:
         return [one for one in self.couplings if not one.why_off]
 
     @property
-    def latest(self) -> Span:
-        """The last stretch without a gap that the files of strain and witnesses cover together."""
-        return latest_shared(self.stream, self.witnesses)
+    def shared(self) -> Sequence[Span]:
+        """The stretches without a gap that the files of strain and witnesses cover together."""
+        return shared_stretches(self.stream, self.witnesses)
+
+    def newest(self, seconds: int) -> Span:
+        """Return the span that ends with the data and has so many seconds of them.
+
+        It may have gaps. It is all of the time where that has less.
+        """
+        stretches, left = self.shared, seconds * NS
+        for each in reversed(stretches):
+            if each.duration >= left:
+                return Span(each.end - left, stretches[-1].end)
+            left -= each.duration
+        return Span(stretches[0].start, stretches[-1].end)
 
 
-def latest_shared(stream: Stream, others: Iterable[Stream]) -> Span:
-    """Return the last stretch that a stream covers together with others.
+def shared_stretches(stream: Stream, others: Iterable[Stream]) -> Sequence[Span]:
+    """Return the stretches that a stream covers together with others, in order.
 
-    Where they share no time it is the stream's own last stretch.
+    Where they share no time these are the stream's own.
     """
-    shared = intersection(stream.spans, *(each.spans for each in others))
-    return (shared or stream.spans)[-1]
+    return intersection(stream.spans, *(each.spans for each in others)) or stream.spans
 
 
 def propose(streams: Sequence[Stream], interferometer: str | None = None) -> Proposal:
@@ -184,6 +197,7 @@ def with_published(proposal: Proposal, published: Config, streams: Sequence[Stre
         rival = next((t for t in taken.values() if not t.why_off and _overlap(t, one)), None)
         why = f"its band overlaps with that of {rival.name}" if rival else _too_high(one, proposal)
         taken[one.name] = replace(one, why_off=why)
+    proposal = replace(proposal, port=published.metrics.port)
     return with_only(proposal, tuple(taken[one.name] for one in made), streams)
 
 

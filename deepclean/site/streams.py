@@ -18,10 +18,11 @@ _ASKED = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
-    """The files of one description in one directory.
+    """The files of one description in a directory, or in the directories below it.
 
     Args:
-        directory: that was looked into; that of a file which was named.
+        directory: that holds the files; where several do, the one that was looked into.
+        places: the directories that hold the files.
         description: of the files (LIGO-T050017), None for a file with another name.
         suffix: of the files, `.gwf` or `.hdf5`.
         files: how many there are.
@@ -31,6 +32,7 @@ class Stream:
     """
 
     directory: Path
+    places: tuple[Path, ...]
     description: str | None
     suffix: str
     files: int
@@ -40,8 +42,9 @@ class Stream:
 
     @property
     def name(self) -> str:
-        """Directory and description, for people."""
-        return f"{self.directory}/*-{self.description or '*'}-*{self.suffix}"
+        """Directory and description, for people: a pattern that the files match."""
+        below = "**/" if len(self.places) > 1 else ""
+        return f"{self.directory}/{below}*-{self.description or '*'}-*{self.suffix}"
 
 
 def find_streams(paths: Iterable[Path]) -> list[Stream]:
@@ -57,9 +60,8 @@ def find_streams(paths: Iterable[Path]) -> list[Stream]:
         streams = defaultdict(list)
         for file in catalogue([path]):
             streams[_description(file), file.path.suffix].append(file)
-        directory = path if path.is_dir() else path.parent
         found += [
-            _stream(directory, description, suffix, files)
+            _stream(path, description, suffix, files)
             for (description, suffix), files in sorted(streams.items())
         ]
     return found
@@ -70,7 +72,7 @@ def _description(file: DataFile) -> str:
     return parts[-3] if len(parts) > 3 else ""
 
 
-def _stream(directory: Path, description: str, suffix: str, files: list[DataFile]) -> Stream:
+def _stream(path: Path, description: str, suffix: str, files: list[DataFile]) -> Stream:
     fault: InputError | None = None
     rates: Mapping[str, int] = {}
     for file in sorted(files, key=lambda file: file.span.end, reverse=True)[:_ASKED]:
@@ -80,4 +82,6 @@ def _stream(directory: Path, description: str, suffix: str, files: list[DataFile
         except InputError as error:
             fault = fault or error
     spans = tuple(union(file.span for file in files))
-    return Stream(directory, description or None, suffix, len(files), spans, rates, fault)
+    places = tuple(sorted({file.path.parent for file in files}))
+    directory = places[0] if len(places) == 1 else path
+    return Stream(directory, places, description or None, suffix, len(files), spans, rates, fault)

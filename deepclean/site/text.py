@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from deepclean.core.segments import total_seconds
 from deepclean.core.time import NS
 from deepclean.site.proposal import Proposal, ProposedCoupling
 from deepclean.site.streams import Stream
@@ -16,19 +17,19 @@ _WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 """Texts that some readers of YAML take for values of another kind."""
 
 
-def configuration(proposal: Proposal, file: Path) -> str:
+def configuration(proposal: Proposal, seconds: int) -> str:
     """Return the text of a configuration file.
 
     Args:
         proposal: what it says.
-        file: where it will lie; directories near it are written relative to it.
+        seconds: of data that a training should have, at least.
     """
-    return "\n".join(_lines(proposal, file.absolute().parent)) + "\n"
+    return "\n".join(_lines(proposal, seconds)) + "\n"
 
 
-def _lines(proposal: Proposal, near: Path) -> Iterator[str]:
+def _lines(proposal: Proposal, seconds: int) -> Iterator[str]:
     site, stream = proposal.interferometer, proposal.stream
-    span = proposal.latest
+    shared = proposal.shared
     yield f"# {site}: written by deepclean init from what was there. `deepclean config FILE`"
     yield "# prints every key with its value; relative directories are relative to this file."
     yield f"interferometer: {site}"
@@ -42,13 +43,13 @@ def _lines(proposal: Proposal, near: Path) -> Iterator[str]:
         yield f"  state_vector: {_short(proposal.state_vector, site)}"
     yield ""
     yield "input:"
-    yield (
-        f"  # {stream.files} files, the last stretch GPS {span.start // NS} to {span.end // NS}."
-    )
-    yield f"  strain: {_frames(stream, near)}"
+    first, last, held = shared[0].start // NS, shared[-1].end // NS, total_seconds(shared)
+    yield f"  # {stream.files} files, {held} s of data in GPS {first} to {last}."
+    yield from (f"  # {one}" for one in cautions(proposal, seconds))
+    yield f"  strain: {_frames(stream)}"
     if proposal.witnesses:
         yield "  witnesses:"
-        yield from (f"    - {_frames(each, near)}" for each in proposal.witnesses)
+        yield from (f"    - {_frames(each)}" for each in proposal.witnesses)
     else:
         yield "  # The witnesses are in the strain's own files."
     yield ""
@@ -59,6 +60,9 @@ def _lines(proposal: Proposal, near: Path) -> Iterator[str]:
     yield "models:"
     yield "  directory: models  # deepclean train makes it"
     yield ""
+    if proposal.port is not None:
+        yield f"metrics: {{port: {proposal.port}}}  # each detector has its own"
+        yield ""
     yield "couplings:"
     for one in proposal.couplings:
         yield from _coupling(one, site)
@@ -77,10 +81,27 @@ def _coupling(one: ProposedCoupling, site: str) -> Iterator[str]:
     yield from (f"      # not there: {_short(name, site)}" for name in one.absent)
 
 
-def _frames(stream: Stream, near: Path) -> str:
-    directory = stream.directory.absolute()
-    relative = os.path.relpath(directory, near)
-    shown = str(directory) if relative.startswith("../..") else relative
+def cautions(proposal: Proposal, seconds: int) -> Iterator[str]:
+    """Yield what the files that are there are not enough for.
+
+    Args:
+        proposal: names the files.
+        seconds: of data that a training should have, at least.
+    """
+    held = total_seconds(proposal.shared)
+    if held < seconds:
+        yield f"{held} s are little to train with: for real use have {seconds} s or more"
+    for each in dict.fromkeys((proposal.stream, *proposal.witnesses)):
+        if len(each.places) > 1:
+            yield (
+                f"{each.name} lie in {len(each.places)} directories: a replay reads them all, a "
+                "live run needs one directory that holds the files themselves"
+            )
+
+
+def _frames(stream: Stream) -> str:
+    # The file can be moved, to /etc for the service: the input is where it is all the same.
+    shown = os.path.normpath(stream.directory.absolute())
     description = f", description: {_quoted(stream.description)}" if stream.description else ""
     return f"{{directory: {_quoted(shown)}{description}}}"
 
@@ -105,11 +126,10 @@ def next_steps(proposal: Proposal, file: Path, seconds: int) -> Iterable[str]:
     Args:
         proposal: what was written.
         file: the configuration file.
-        seconds: of data that a training should have, at most.
+        seconds: of data that the training takes, where they are there.
     """
-    span = proposal.latest
-    end = span.end // NS
-    start = max(-(-span.start // NS), end - seconds)
+    span = proposal.newest(seconds)
+    start, end = -(-span.start // NS), span.end // NS
     yield f"deepclean config {file}"
     yield f"deepclean check -c {file}"
     yield f"deepclean train -c {file} --all --start {start} --end {end}"

@@ -77,6 +77,13 @@ def test_training_publishes_and_says_so(deepclean: Run, tmp_path: Path) -> None:
     assert max(map(len, lines[1:5])) <= 80
     made = [(change.what, change.after) for change in model_log.read(store).changes]
     assert made[-1] == ("train", number + 1)
+    # With one witness fewer the version in production cannot be run: the remedy is a command.
+    fewer = f"{command} --set couplings.30Hz.witnesses=[{training_site.LINE}]"
+    said = deepclean(tmp_path, fewer).good().stdout
+    cannot = f"needs witnesses that are not configured: {training_site.MOTION}\n"
+    assert cannot in said  # no other channel is meant
+    assert f"still version {number - 1}, which cannot be run with this configuration\n" in said
+    assert said.endswith(f"  deepclean models promote -c toy.yaml 30Hz {number + 2}\n")
 
 
 def test_a_useless_first_version_is_not_put_in_force(deepclean: Run, tmp_path: Path) -> None:
@@ -124,8 +131,8 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"
     assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
     assert lines[3] == (
-        "late: 1.02 s from the raw frame to the cleaned one; of the last 300 frames the median "
-        "1.03 s, the worst 1.50 s"
+        "latency: 1.02 s from the raw frame to the cleaned one; of the last 300 frames the "
+        "median 1.03 s, the worst 1.50 s"
     )
     assert lines[5] == "models: 60Hz version 2, canary 3 in spec for 4 of 100 s"
     assert lines[6] == (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,18 @@ def test_in_a_pipe_lines_are_whole(deepclean: Run, place: Path) -> None:
     lines = deepclean(place, "status -c small.yaml").stdout.splitlines()
     assert len(lines) == 8
     assert max(map(len, lines)) > 80
+
+
+def test_in_a_pipe_tables_are_as_wide_as_they_need(
+    deepclean: Run, place: Path, tmp_path: Path
+) -> None:
+    found = deepclean(place, "check -c small.yaml").stdout.splitlines()
+    assert {line.split()[0] for line in found} <= {"ok", "warning", "FAULT", "->"}
+    far = tmp_path / ("a" * 60) / ("b" * 60)
+    far.mkdir(parents=True)
+    shutil.copytree(place / "strain", far / "strain")
+    done = deepclean(place, f"init {far}/strain witnesses -o {tmp_path}/other.yaml")
+    assert f"{far}/strain/*-H1_llhoft-*.gwf" in done.stdout
+    listed = deepclean(place, "models list -c small.yaml").stdout.splitlines()
+    whole = deepclean(place, "models list -c small.yaml", COLUMNS="500").stdout.splitlines()
+    assert [line.rstrip() for line in listed] == [line.rstrip() for line in whole]

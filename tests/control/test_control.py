@@ -128,6 +128,17 @@ def test_an_order_holds_from_the_second_that_is_stated(
     assert live.controls.standing() == []
 
 
+def test_what_ends_while_no_frame_comes_is_not_listed(config: Config) -> None:
+    live = Stream(config, 6)
+    give(config, 0.5, 4)
+    live.steps(3)
+    (taken,) = live.controls.standing()
+    assert taken.control.until is not None
+    left = taken.control.until - (START + 9) * NS
+    assert live.controls.standing(left / NS - 1) == [taken]
+    assert live.controls.standing(left / NS) == []
+
+
 def test_what_stands_is_listed_until_it_is_taken_back(config: Config) -> None:
     live = Stream(config, 6)
     give(config, 0.0, coupling=None)

@@ -182,7 +182,7 @@ def test_the_documented_rehearsal(tmp_path: Path, deepclean: Run) -> None:
         if command.startswith("    deepclean ")
     ]
     assert len(done) == 2
-    assert "20 files in played, played" in done[1].stdout
+    assert "20 files in played\n" in done[1].stdout
     assert not (tmp_path / "demo-output/cleaned").exists()
     assert len(list((tmp_path / "played").glob("H-H1_llhoft-143000000?-1.gwf"))) == 10
 

@@ -55,6 +55,21 @@ def other_description(config: Config) -> None:
         file.rename(file.with_name(file.name.replace("llhoft", "hoft")))
 
 
+def strain_below(config: Config) -> None:
+    below(config.input.strain.directory)
+
+
+def witnesses_below(config: Config) -> None:
+    below(config.input.witnesses[0].directory)
+
+
+def below(directory: Path) -> None:
+    files = list(directory.iterdir())
+    (directory / "sub").mkdir()
+    for file in files:
+        file.rename(directory / "sub" / file.name)
+
+
 def no_witness(config: Config) -> None:
     shutil.rmtree(config.input.witnesses[0].directory)
     config.input.witnesses[0].directory.mkdir()
@@ -78,8 +93,10 @@ def little_history(config: Config) -> None:
     [
         (no_directory, "input.strain", Grade.FAULT, "no such directory", "make it"),
         (other_description, "input.strain", Grade.FAULT, "there are H1_hoft", "description"),
+        (strain_below, "input.strain", Grade.FAULT, "/sub below it", "set its directory: /"),
+        (witnesses_below, "input.witnesses", Grade.FAULT, "/sub below it", "set its directory: /"),
         (no_witness, "couplings.60Hz.witnesses", Grade.WARNING, "H1:FAST", "train again"),
-        (no_model, "couplings 60Hz", Grade.FAULT, "model store", "train"),
+        (no_model, "couplings 60Hz", Grade.FAULT, "model store", "or set enabled: false"),
         (little_history, "history", Grade.WARNING, "kept are 1 s", "less"),
     ],
 )
@@ -137,5 +154,7 @@ def test_the_command_says_it_and_its_status(deepclean: Run, config: Config, tmp_
     done = deepclean(tmp_path, "check -c small.yaml")
     assert done.returncode == 3
     assert "FAULT   couplings 60Hz:" in done.stdout
+    assert done.stdout.count("deepclean train -c small.yaml 60Hz") == 1
+    assert "CONFIG" not in done.stdout
     with pytest.raises(UnavailableError):  # as `run` would
         load_models(config)

@@ -102,6 +102,7 @@ def test_witnesses_of_a_band_are_searched(deepclean: Run, tmp_path: Path) -> Non
         ({"H1:A_STRAIN": 64, "H1:X": 64}, "", 2, "no strain channel found in: "),
         ({**STRAIN, "L1:GDS-CALIB_STRAIN": 4096}, "", 2, "strain of H1, L1: name one with --ifo"),
         (STRAIN, "--ifo V1", 2, "no strain channel of V1"),
+        (STRAIN, "--ask", 2, "--ask needs a terminal"),
         (STRAIN, "--band 60", 2, "expected LOW-HIGH"),
     ],
 )
@@ -119,6 +120,40 @@ def test_what_is_not_found_is_said(
     assert said in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*.yaml"))
+
+
+def test_files_below_a_directory_are_named_where_they_lie(deepclean: Run, tmp_path: Path) -> None:
+    place = tmp_path / "site" / "live"
+    frames(place, "H1_all", {**STRAIN, f"H1:{MAINS}": 512})
+    done = deepclean(tmp_path, "init site").good()
+    text = (tmp_path / "H1.yaml").read_text()
+    # Absolute, so that the file can be moved; what it writes stays beside it.
+    assert f"strain: {{directory: {place}, description: H1_all}}" in text
+    assert "directory: models" in text
+    assert "site/live/*-H1_all-*.gwf" in done.stdout
+    config = load(tmp_path / "H1.yaml", environ={})
+    assert config.metrics.port == load(shipped_configuration("H1") or Path()).metrics.port
+
+
+def test_an_archive_of_several_directories_is_kept_whole(deepclean: Run, tmp_path: Path) -> None:
+    for day in ("one", "two"):
+        frames(tmp_path / "archive" / day, "H1_all", {**STRAIN, f"H1:{MAINS}": 512})
+    done = deepclean(tmp_path, "init archive").good()
+    said = "archive/**/*-H1_all-*.gwf lie in 2 directories"
+    assert f"note: {said}" in done.stdout
+    assert f"# {said}" in (tmp_path / "H1.yaml").read_text()
+    config = load(tmp_path / "H1.yaml", environ={})
+    assert config.input.strain.directory == tmp_path / "archive"
+
+
+def test_a_training_takes_all_stretches(deepclean: Run, tmp_path: Path) -> None:
+    frames(tmp_path / "data", "H1_all", {**STRAIN, f"H1:{MAINS}": 512}, seconds=5)
+    (tmp_path / "data" / f"H-H1_all-{START + 3}-1.gwf").unlink()
+    done = deepclean(tmp_path, "init data").good()
+    assert f"--start {START} --end {START + 5}" in done.stdout
+    said = "4 s are little to train with: for real use have 2048 s or more"
+    assert f"note: {said}" in done.stdout
+    assert f"# {said}" in (tmp_path / "H1.yaml").read_text()
 
 
 def test_a_directory_that_is_not_there(deepclean: Run, tmp_path: Path) -> None:

@@ -112,8 +112,7 @@ def stream(
     playing = Playing(pace, begin, since, loop)
     with on_signals(clock, reloads=False) as signals:
         if server is None:
-            count = sum(1 for _ in replay_as_live(recording, clock, playing, signals.stopped))
-            print(f"{count} files in {', '.join(map(str, played))}")
+            print(options.counted(replay_as_live(recording, clock, playing, signals.stopped)))
         else:
             arrakis = settings.output.arrakis.model_copy(
                 update={"server": server, "publisher": publisher}

@@ -19,7 +19,7 @@ class Row:
         ratio: ASD ratio in the bands, cleaned over raw, without a gate.
         error: its standard error.
         outside: the ratio that is farthest from 1 out of the bands.
-        open: share of the time for which its gate was open; None where there is no gate.
+        open: share of the time for which its gate was open; None where none was judged.
         parameters: number of weights.
         cost: processor milliseconds of the network per second of data.
     """
@@ -53,7 +53,7 @@ class Row:
             f"{self.ratio:.4f}",
             f"{self.error:.4f}",
             f"{self.outside:.4f}",
-            "" if self.open is None else f"{self.open:.0%}",
+            "-" if self.open is None else f"{self.open:.0%}",
             str(self.parameters),
             f"{self.cost:.2f}",
         )

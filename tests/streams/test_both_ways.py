@@ -25,7 +25,7 @@ from tests.streams.streamed_site import (
 )
 
 LATE = 20.0
-"""Seconds that the server waits for a block. The daemon has the history of its start to catch up with,
+"""Seconds that the server waits for a block. The daemon catches up with the history of its start,
 and a block that the server gives up is masked."""
 
 SECONDS = 20

@@ -210,9 +210,9 @@ def _second(name: str, given: Time) -> int:
     """
     to_value = getattr(given, "to_value", None)  # as a Quantity has it
     try:
-        value = given if to_value is None else to_value("s")
+        value: Any = given if to_value is None else to_value("s")
         number = isinstance(value, SupportsFloat) and not isinstance(value, bool | np.bool)
-        if not (number or isinstance(value, str)) or getattr(value, "ndim", 0):
+        if not (number or isinstance(value, str)) or np.ndim(value):
             raise ValueError("of this kind no time is taken")
         return whole_second(str(value)) // NS
     except ValueError as error:

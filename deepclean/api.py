@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from deepclean.errors import DeepCleanError, InputError
 from deepclean.io.datafind import RemoteData, from_gwpy
 from deepclean.io.frame_channels import channels_of
 from deepclean.io.source import HistorySource
+from deepclean.system.instants import whole_second
 from deepclean.train import TrainingData, TrainingResult, run_training
 from deepclean.validate.criteria import limits
 from deepclean.validate.run import ValidationRequest
@@ -36,6 +37,9 @@ from deepclean.validate.shards import OpenRun, ValidationRun
 if TYPE_CHECKING:
     from gwpy.segments import DataQualityDict
     from gwpy.timeseries import TimeSeries, TimeSeriesDict
+
+Time = str | SupportsFloat
+"""A whole GPS second, or a text that gives it."""
 
 __all__ = [
     "Config",
@@ -52,8 +56,8 @@ __all__ = [
 def clean(
     data: TimeSeriesDict,
     config: Config | str | Path,
-    start: int | None = None,
-    end: int | None = None,
+    start: Time | None = None,
+    end: Time | None = None,
 ) -> TimeSeriesDict:
     """Clean strain and return the channels that a cleaned frame would hold.
 
@@ -66,8 +70,10 @@ def clean(
         data: strain, its state vector where the configuration names one, and the witnesses, by
             full channel name. Not-a-number marks what is missing.
         config: the configuration, or its file.
-        start: GPS second of the first sample; None: the strain's first whole second.
-        end: GPS second of the end; None: that of the strain.
+        start: the first sample's time, a whole GPS second as any kind of number, `series.t0` or
+            LIGOTimeGPS, or a text as the command line takes it ("2025-01-04 04:40", in UTC); None:
+            the strain's first whole second.
+        end: the end, likewise; None: that of the strain.
 
     Returns:
         By full channel name, from `start` to `end`. Where there is no strain, its products are
@@ -75,7 +81,8 @@ def clean(
 
     Raises:
         ConfigError, ModelError: the configuration or a model is of no use.
-        InputError: a channel is absent, or the strain has another rate.
+        InputError: a channel is absent, the strain has another rate, or an argument is not of these
+            kinds.
     """
     from gwpy.timeseries import TimeSeries, TimeSeriesDict
 
@@ -132,16 +139,16 @@ def train(
 def validate(
     data: TimeSeriesDict,
     config: Config | str | Path,
-    start: int | None = None,
-    end: int | None = None,
+    start: Time | None = None,
+    end: Time | None = None,
 ) -> Mapping[str, Any]:
     """Clean data and return the report of `deepclean validate`, as its JSON has it.
 
     Args:
         data: as `clean` takes it.
         config: the configuration, or its file.
-        start: GPS second; None: the strain's first whole second.
-        end: GPS second; None: the end of the strain.
+        start: as `clean` takes it.
+        end: as `clean` takes it.
 
     Raises:
         ConfigError, InputError, ModelError: as `deepclean validate`.
@@ -184,12 +191,32 @@ def _source(config: Config, held: RemoteData) -> HistorySource:
     return HistorySource(channels_of(config), held, held)
 
 
-def _span(source: HistorySource, start: int | None, end: int | None) -> Span:
+def _span(source: HistorySource, start: Time | None, end: Time | None) -> Span:
     """Return the whole seconds that are wanted of the strain."""
     strain = source.channels.strain
     (held,) = source.strain.spans(strain)
-    first = -(-held.start // NS) if start is None else start
-    last = held.end // NS if end is None else end
+    first = -(-held.start // NS) if start is None else _second("start", start)
+    last = held.end // NS if end is None else _second("end", end)
     if not first < last:
         raise InputError(f"{strain}: no whole second from GPS {first} to {last}")
     return Span(first * NS, last * NS)
+
+
+def _second(name: str, given: Time) -> int:
+    """Return the whole GPS second that an argument names.
+
+    Raises:
+        InputError: it names none.
+    """
+    to_value = getattr(given, "to_value", None)  # as a Quantity has it
+    try:
+        value: Any = given if to_value is None else to_value("s")
+        number = isinstance(value, SupportsFloat) and not isinstance(value, bool | np.bool)
+        if not (number or isinstance(value, str)) or np.ndim(value):
+            raise ValueError("of this kind no time is taken")
+        return whole_second(str(value)) // NS
+    except ValueError as error:
+        raise InputError(
+            f"{name}={given!r}: {error}; wanted is a whole GPS second, as 1420000000, or a date in "
+            "UTC, as '2025-01-04 04:40'"
+        ) from error

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from astropy.units import Unit
 
 from deepclean import api
 from deepclean.models import versions
+from deepclean.system.utc import utc
 from tests.helpers import training_site as toy
 from tests.helpers.commands import Run
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    from gwpy.time import LIGOTimeGPS
     from gwpy.timeseries import TimeSeries, TimeSeriesDict
 
 OUT_DQ = f"{toy.STRAIN}_DEEPCLEAN_PRODUCTION_OUT_DQ"
@@ -74,6 +79,51 @@ def test_seconds_without_strain_stay_without(place: Path) -> None:
     assert float(abs(flags["STRAIN_GOOD"].known)) == 5
 
 
+def test_any_whole_second_is_taken_for_a_time(place: Path) -> None:
+    config = api.load_config(place / "toy.yaml")
+    data = gathered().crop(toy.START, toy.START + 8)
+    series = data[toy.STRAIN].crop(toy.START + 3, toy.START + 5)
+    wanted = api.clean(data, config, toy.START + 3, toy.START + 5)[OUT_DQ]
+    for start, end in [
+        (float(toy.START + 3), np.int64(toy.START + 5)),
+        (series.t0, LIGOTimeGPS(toy.START + 5)),
+        (utc(toy.START + 3), str(toy.START + 5)),
+    ]:
+        found = api.clean(data, config, start, end)[OUT_DQ]
+        assert found.t0 == wanted.t0
+        np.testing.assert_array_equal(found.value, wanted.value)
+
+
+@pytest.mark.parametrize(
+    ("start", "why"),
+    [
+        (toy.START + 0.5, "whole GPS seconds"),
+        (LIGOTimeGPS(toy.START, 1), "whole GPS seconds"),
+        ("2025-13-04", "not a date"),
+        ("x", "nor a date"),
+        (float("nan"), "nor a date"),
+        (1e12, "no plausible GPS time"),
+        (True, "no time is taken"),
+        ([toy.START], "no time is taken"),
+        (np.array([toy.START]), "no time is taken"),
+        (3 * Unit("m"), "not convertible"),
+    ],
+)
+def test_what_is_no_time_is_refused(place: Path, start: Any, why: str) -> None:
+    data = gathered().crop(toy.START, toy.START + 8)
+    with pytest.raises(api.DeepCleanError, match=f"start=.*{why}.* a whole GPS second"):
+        api.clean(data, place / "toy.yaml", start)
+
+
+def test_what_is_no_dict_of_series_is_refused(place: Path) -> None:
+    strain = gathered()[toy.STRAIN]
+    not_data: list[Any] = [strain, {toy.STRAIN: strain.value}]
+    for each in not_data:
+        for use in (api.clean, api.validate, partial(api.train, coupling="30Hz")):
+            with pytest.raises(api.DeepCleanError, match="a TimeSeriesDict, or a dict of gwpy's"):
+                use(each, place / "toy.yaml")
+
+
 @pytest.mark.slow
 def test_it_trains_and_validates(place: Path, tmp_path: Path) -> None:
     config = api.load_config(
@@ -91,7 +141,7 @@ def test_it_trains_and_validates(place: Path, tmp_path: Path) -> None:
 def test_what_is_absent_is_named(place: Path) -> None:
     data = gathered()
     del data[toy.MOTION]
-    with pytest.raises(api.DeepCleanError, match=toy.MOTION):
+    with pytest.raises(api.DeepCleanError, match=f"not in the data: .*{toy.MOTION}"):
         api.clean(data, place / "toy.yaml")
     with pytest.raises(api.DeepCleanError, match="no whole second"):
         api.clean(gathered(), place / "toy.yaml", toy.START + 5, toy.START + 5)
@@ -103,7 +153,10 @@ def test_the_pages_example_runs(place: Path, monkeypatch: pytest.MonkeyPatch) ->
     example = page.split("```python")[1].split("```")[0]
     (file,) = (place / "strain").glob(f"*-{toy.START + 8}-8.*")
     names: dict[str, object] = {}
-    code = example.replace("H1.yaml", "toy.yaml").replace("archive.gwf", str(file))
+    code = example.replace("H1.yaml", "toy.yaml")
+    for each in ("strain.gwf", "witnesses.gwf"):
+        assert each in code
+        code = code.replace(each, str(file))
     exec(code.rpartition(".plot()")[0], names)
     cleaned = names["cleaned"]
     assert isinstance(cleaned, TimeSeriesDict)

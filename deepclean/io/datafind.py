@@ -26,7 +26,7 @@ _KEPT = 2
 
 
 class RemoteData:
-    """Channels that gwpy fetched; satisfies io.source.ChannelHistory.
+    """Channels that gwpy fetched or a program holds; satisfies io.source.ChannelHistory.
 
     Args:
         series: by full channel name, all over one span. Not-a-number marks what is missing.
@@ -45,17 +45,17 @@ class RemoteData:
         """Return the rate in Hz of every wanted channel.
 
         Raises:
-            InputError: some channels were not fetched.
+            InputError: some channels are not in the data.
         """
         absent = set(wanted) - set(self._series)
         if absent:
             raise InputError(
-                f"not fetched: {listed(sorted(absent), self._series)}", channels=absent
+                f"not in the data: {listed(sorted(absent), self._series)}", channels=absent
             )
         return self.channels(wanted)
 
     def spans(self, channel: str | None = None) -> list[Span]:
-        """Return the stretch that was fetched of a channel."""
+        """Return the stretch that is there of a channel."""
         held = [s.span for name, s in self._series.items() if channel in (None, name)]
         return held[:1]
 
@@ -174,10 +174,18 @@ def from_gwpy(data: Mapping[str, Any]) -> RemoteData:
     """Return what a TimeSeriesDict holds, by full channel name.
 
     Raises:
-        InputError: a channel has a rate that is not a whole number of Hz.
+        InputError: it is no dict of gwpy's series by channel name, or a channel has a rate that is
+            not a whole number of Hz.
     """
+    from gwpy.timeseries import TimeSeriesBase
+
+    wanted = "a TimeSeriesDict, or a dict of gwpy's series by full channel name, is wanted"
+    if not isinstance(data, Mapping):
+        raise InputError(f"{wanted}, not a {type(data).__name__}")
     series = {}
     for name, found in data.items():
+        if not isinstance(found, TimeSeriesBase):
+            raise InputError(f"{name}: {wanted}, not a {type(found).__name__}")
         rate = _rate(name, found)
         first = round(float(found.t0.value) * rate)
         span = Span(first * NS // rate, (first + len(found)) * NS // rate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from errno import errorcode
 from functools import partial
@@ -70,6 +70,7 @@ class FrameCleaner:
         self._assembler = Assembler(engine)
         self._finished: list[CleanedFrame] = []
         self._joiner = FrameJoiner(duration)
+        self._outcomes: deque[str] = deque()  # of the frames inside the joiner, in order
         self._strict = strict
         self._updates = updates
         accounts = accounts or Accounts()
@@ -185,6 +186,7 @@ class FrameCleaner:
                 publish = partial(self._publish, self.publisher, frame)
                 self._guard("publishing", "a frame is not published", publish)
             if _has_strain(frame.source.blocks):
+                self._outcomes.append(outcome(frame))
                 written += self._write_each(self._joiner.push(frame))
         return written
 
@@ -192,6 +194,7 @@ class FrameCleaner:
         return [path for frame in frames if (path := self._write_one(frame)) is not None]
 
     def _write_one(self, frame: CleanedFrame) -> Path | None:
+        outcomes = [self._outcomes.popleft() for _ in range(frame.frames)]
         try:
             path = self._put(frame)
         except Exception as error:
@@ -210,7 +213,7 @@ class FrameCleaner:
             _log.info("GPS %s: frames are written again", format_gps(frame.span.start))
         self._writing = True
         self.ledger.inside -= frame.frames
-        self.ledger.written[outcome(frame)] += frame.frames
+        self.ledger.written.update(outcomes)
         self.ledger.last_out = frame.span.end
         if self._now is not None and frame.source.arrived is not None:
             latency = self._now() - frame.source.arrived

@@ -56,8 +56,8 @@ class ReplayResult:
         written: frames written now.
         skipped: nanoseconds that were finished already.
         gaps: seconds without strain.
-        outcomes: seconds of the written frames, by what became of their frame: `cleaned`, or the
-            first reason why it is not cleaned throughout (Ledger.written).
+        outcomes: written seconds, by what became of each: `cleaned`, or the first reason why it
+            is not cleaned throughout (Ledger.written), however many there are in a frame.
     """
 
     written: int

@@ -64,6 +64,11 @@ def test_what_is_not_cleaned_is_said_with_its_reason(deepclean: Run, place: Path
     assert " s not (" in done.stdout
     assert "missing" in done.stdout
     assert "cleaned throughout" not in done.stdout
+    joined = deepclean(place, f"{REPLAY} --output joined --duration 4").good()
+    assert "frames written to joined: " in joined.stdout
+    said = [each.stdout.partition(": ")[2] for each in (done, joined)]
+    assert said[0] == said[1]  # seconds count by themselves, whatever file they are in
+    assert not said[0].startswith("0 s cleaned")
 
 
 def test_a_span_without_strain_is_not_a_success(deepclean: Run, place: Path) -> None:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from deepclean.core.time import NS, Span, format_gps, seconds_to_ns
-from deepclean.errors import InputError, one_line
+from deepclean.core.time import NS, Span, format_gps
+from deepclean.errors import InputError
+from deepclean.system import instants
 from deepclean.system.clock import gps_now
-from deepclean.system.utc import gps_second, utc
-
-_LAST = 4_000_000_000
-"""GPS seconds from which on a time is taken for a mistake, as milliseconds are: the year 2106."""
-
-_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-
-_FORMS = "GPS seconds, a date in UTC as '2026-11-27 10:00', or now"
+from deepclean.system.instants import FORMS, whole_seconds
+from deepclean.system.utc import utc
 
 StartOption = Annotated[
-    str, typer.Option(metavar="TIME", help=f"Start of the span: {_FORMS}, as now-2h.")
+    str, typer.Option(metavar="TIME", help=f"Start of the span: {FORMS}, as now-2h.")
 ]
 EndOption = Annotated[
     str,
@@ -46,10 +39,10 @@ def whole_span(start: str, end: str, now: Callable[[], int] = gps_now) -> Span:
     """
     given = f"--start {start} --end {end}"
     try:
-        first = _whole_second(given, start, now)
+        first = instants.whole_second(start, now)
         if end.startswith("+"):
-            return Span(first, first + _seconds(end[1:]) * NS)
-        return Span(first, _whole_second(given, end, now))
+            return Span(first, first + whole_seconds(end[1:]) * NS)
+        return Span(first, instants.whole_second(end, now))
     except ValueError as error:
         raise InputError(f"{given}: {error}") from error
 
@@ -66,7 +59,7 @@ def whole_second(option: str, text: str, now: Callable[[], int] = gps_now) -> in
         InputError: the text is no such instant.
     """
     try:
-        return _whole_second(f"{option} {text}", text, now)
+        return instants.whole_second(text, now)
     except ValueError as error:
         raise InputError(f"{option} {text}: {error}") from error
 
@@ -81,17 +74,9 @@ def seconds_of(option: str, text: str) -> int:
         InputError: the text is no duration of whole seconds.
     """
     try:
-        return _seconds(text)
+        return whole_seconds(text)
     except ValueError as error:
         raise InputError(f"{option} {text}: {error}") from error
-
-
-def _seconds(text: str) -> int:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip())
-    seconds = float(found[1]) * _UNITS.get(found[2], 0) if found else 0.0
-    if seconds < 1 or seconds % 1:
-        raise ValueError(f"must be whole seconds, as 90s, 30m, 2h or 1d, not {text!r}")
-    return int(seconds)
 
 
 def said(span: Span) -> str:
@@ -103,50 +88,3 @@ def said(span: Span) -> str:
     first, last = (utc(instant // NS) for instant in (span.start, span.end))
     until = last.removeprefix(first[:11])
     return f"GPS {format_gps(span.start)} to {format_gps(span.end)} ({first} to {until} UTC)"
-
-
-def _whole_second(given: str, text: str, now: Callable[[], int]) -> int:
-    instant = _instant(text, now)
-    if instant % NS:
-        raise InputError(f"{given}: must be whole GPS seconds")
-    if not 0 <= instant < _LAST * NS:
-        raise InputError(f"{given}: no plausible GPS time; GPS seconds have up to ten digits")
-    return instant
-
-
-def _instant(text: str, now: Callable[[], int]) -> int:
-    """Return GPS nanoseconds.
-
-    Raises:
-        ValueError: the text is no time.
-    """
-    text = text.strip()
-    if re.fullmatch(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?", text):
-        return seconds_to_ns(text)
-    if found := re.fullmatch(r"now\s*(?:([-+])\s*(.+))?", text):
-        moved = _seconds(found[2]) if found[1] else 0
-        return (now() // NS + (-moved if found[1] == "-" else moved)) * NS
-    # A date names its year, or a day. gwpy's parser takes almost any text for a date: "x" is the
-    # tenth month.
-    if not re.search(r"\b\d{4}\b|\b(?:yesterday|today|tomorrow)\b", text):
-        raise ValueError(f"not a time in seconds, nor a date: {text!r}; give {_FORMS}")
-    try:
-        date = datetime.fromisoformat(text)
-    except ValueError as error:
-        if re.match(r"\d{4}-\d", text):
-            raise ValueError(f"not a date: {error}; give {_FORMS}") from error
-        return _as_gwpy(text)
-    if date.tzinfo is not None:
-        date = date.astimezone(UTC).replace(tzinfo=None)
-    return seconds_to_ns(gps_second(date))
-
-
-def _as_gwpy(text: str) -> int:
-    """Return what gwpy takes a text for, GPS nanoseconds. Its import takes two seconds."""
-    from gwpy.time import to_gps
-
-    try:
-        return int(to_gps(text).ns())
-    except Exception as error:  # (the parsers under it raise what they like)
-        why = one_line(error) if isinstance(error, ValueError) else type(error).__name__
-        raise ValueError(f"not a date: {why}; give {_FORMS}") from error

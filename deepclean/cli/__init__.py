@@ -29,6 +29,7 @@ from deepclean.cli.begin import demo, install_service
 from deepclean.cli.operate import control, reload, stream
 from deepclean.cli.options import print_fault
 from deepclean.cli.products import plot, segments, summary
+from deepclean.cli.terminal.resume import ResumableCommand
 from deepclean.errors import DeepCleanError, ExitStatus, InvalidError, UnavailableError, passes
 
 app = typer.Typer(
@@ -65,18 +66,18 @@ app.command("status")(status.status)
 app.command("control")(control.control)
 app.command("reload")(reload.reload)
 app.command("inspect")(inspect.inspect)
-app.command("plot")(plot.plot)
+app.command("plot", cls=ResumableCommand)(plot.plot)
 app.command("segments")(segments.segments)
-app.command("summary")(summary.summary)
-app.command("replay")(replay.replay)
+app.command("summary", cls=ResumableCommand)(summary.summary)
+app.command("replay", cls=ResumableCommand)(replay.replay)
 app.command("shards")(cluster.shards)
-app.command("validate")(validate.validate)
-app.command("train")(train.train)
-app.command("tune")(tune.tune)
+app.command("validate", cls=ResumableCommand)(validate.validate)
+app.command("train", cls=ResumableCommand)(train.train)
+app.command("tune", cls=ResumableCommand)(tune.tune)
 app.command("tune-worker", hidden=True)(tune.tune_worker)
-app.command("witnesses")(witnesses.witnesses)
-app.command("retrain")(retrain.retrain)
-app.command("simulate")(simulate.simulate)
+app.command("witnesses", cls=ResumableCommand)(witnesses.witnesses)
+app.command("retrain", cls=ResumableCommand)(retrain.retrain)
+app.command("simulate", cls=ResumableCommand)(simulate.simulate)
 app.command("stream")(stream.stream)
 app.command("config")(config.show)
 app.command(

@@ -21,7 +21,7 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, ExitStatus, InputError, hint
 from deepclean.remote.address import address_of
 from deepclean.remote.output import output_directory
-from deepclean.validate.criteria import limits
+from deepclean.validate.criteria import limits, unmeasured
 from deepclean.validate.segments import query_segments, read_segments
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _report(runs: Sequence[ValidationRun], request: ValidationRequest, out: Path
     verdict = validated.report["verdict"]
     for each in verdict["criteria"]:
         limit = f">= {each['at_least']:g}" if "at_least" in each else f"<= {each['at_most']:g}"
-        value = "none" if each["value"] is None else f"{each['value']:.5g}"
+        value = unmeasured(each["criterion"]) if (v := each["value"]) is None else f"{v:.5g}"
         of = f" ({each['of']})" if each["of"] else ""
         options.say(
             f"{'met    ' if each['met'] else 'NOT MET'} {each['criterion']}{of} {value} {limit}"

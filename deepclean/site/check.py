@@ -190,7 +190,9 @@ def _history(config: Config) -> Iterator[SiteFinding]:
     if min(kept) >= needed:
         yield SiteFinding("history", said)
     else:
-        remedy = "it cleans with less at first; `adapt: gain` or `off` reads less than `features`"
+        remedy = "it cleans with less at first"
+        if any(c.adapt == "features" for c in config.enabled_couplings.values()):
+            remedy += "; `adapt: gain` or `off` reads less than `features`"
         yield SiteFinding("history", said, Grade.WARNING, remedy)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -80,7 +83,8 @@ def solve_closed_form(task: TrainingTask, preparer: Preparer) -> list[FittedMode
     settings = fit_settings(task.architecture, task.site.witnesses)
     settings = replace(settings, edge=task.predict.edge)
     fit = fit_closed_form(
-        data, task.bands, coupling.bandpass.transition, task.bandpass.response, settings
+        *(data, task.bands, coupling.bandpass.transition, task.bandpass.response, settings),
+        to_give=partial(_to_give, task, preparer),
     )
     if fit.architecture is None:
         raise NoFeatureError(
@@ -104,6 +108,13 @@ def solve_closed_form(task: TrainingTask, preparer: Preparer) -> list[FittedMode
         carried_by(fit, task.site.witnesses),
     )
     return [*made, whole]
+
+
+def _to_give(task: TrainingTask, preparer: Preparer, fitted: int) -> int:
+    """Return how many seconds in one stretch leave so many to fit, after split and margins."""
+    fraction = task.config.training.validation_fraction
+    trained = fitted + ceil(2 * preparer.margin / NS)
+    return next(given for given in count(trained) if given - round(fraction * given) >= trained)
 
 
 def network_of(fit: ClosedFormFit, channels: int) -> ClosedForm:

@@ -9,6 +9,9 @@ from typing import Any
 
 from deepclean.errors import ConfigError, hint
 
+MINUTE = 64
+"""Seconds over which a range is taken, counted from GPS 0."""
+
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
@@ -92,6 +95,12 @@ def judge(runs: Sequence[Mapping[str, Any]], limits: Mapping[str, float | None])
             }
         )
     return {"passed": all(each["met"] for each in judged), "criteria": judged}
+
+
+def unmeasured(criterion: str) -> str:
+    """Return what stands in place of a value that cannot be measured."""
+    needs = f": needs {MINUTE // 2} s of {MINUTE} s" if criterion == "range_gain" else ""
+    return f"cannot be measured{needs} (--criteria {criterion}=none leaves it out)"
 
 
 def _values(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float | None]]:

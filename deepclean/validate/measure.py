@@ -28,6 +28,7 @@ from deepclean.core.spectra import (
     transform,
 )
 from deepclean.core.time import NS, Span
+from deepclean.validate.criteria import MINUTE
 from deepclean.validate.seconds import PRODUCTS, Second, WitnessSpectra, unfit
 from deepclean.validate.shard_result import (
     NOT_ASKED_FOR,
@@ -40,9 +41,6 @@ from deepclean.validate.shard_result import (
 from deepclean.validate.spectra import WITNESSES, Cells
 
 CLEANED = PRODUCTS[1:]
-
-MINUTE = 64
-"""Seconds over which a range is taken, counted from GPS 0."""
 
 LEAD = STRETCH * NS
 """Nanoseconds before a shard that fill the running windows."""

@@ -66,6 +66,8 @@ def draw_coherence(
         upper.plot(frequency, before, color=colour, linewidth=0.8, alpha=0.8)
         upper.plot(frequency, after, color=colour, linewidth=2.0, label=label)
     upper.set(ylabel="Coherence", ylim=(0, 1.02))
+    for when, width in (("thin: before", 0.8), ("thick: after", 2.0)):
+        upper.plot([], [], color="0.3", linewidth=width, label=when)
     _legend(upper, fontsize=7, ncols=2)
     spectra = run["spectra"]
     at = np.searchsorted(array(spectra["frequency"]), frequency)

@@ -10,6 +10,7 @@ from typing import Any
 from deepclean.errors import output_errors
 from deepclean.system.atomic import publish
 from deepclean.system.templates import templates
+from deepclean.validate.criteria import unmeasured
 from deepclean.validate.figures import Figure, draw
 from deepclean.validate.run import ValidationResult
 
@@ -49,6 +50,7 @@ def html(report: Mapping[str, Any], figures: Sequence[Figure]) -> str:
         "number": _number,
         "percent": lambda value: "none" if value is None else f"{100 * value:.2f}%",
         "pretty": lambda value: json.dumps(value, indent=1),
+        "unmeasured": unmeasured,
         "total": lambda spans: sum(end - start for start, end in spans),
     }
     template = environment.get_template(_TEMPLATE.name)

@@ -16,7 +16,7 @@ from deepclean.validate.criteria import judge
 from deepclean.validate.json_numbers import rounded, seconds
 from deepclean.validate.shard_result import Sampling, ShardResult
 from deepclean.validate.shards import OpenRun, ValidationRun
-from deepclean.validate.signals import recover
+from deepclean.validate.signals import recover, require_strain
 from deepclean.validate.spectra import Spectrogram
 from deepclean.validate.summary import Summary
 
@@ -91,6 +91,8 @@ def validate(
     whats: list[Span | Injection] = [*shards.shards(counting), *request.injections]
     jobs = [_Job(run, what, counting, sampling) for run in range(len(runs)) for what in whats]
     opened = [OpenRun(run) for run in runs]
+    for injection in request.injections:
+        require_strain(opened[0], injection)
     summaries = [Summary(each, sampling, counting) for each in opened]
     signals: list[list[dict[str, Any]]] = [[] for _ in runs]
     results = shards.in_processes(runs, _work, jobs, processes)

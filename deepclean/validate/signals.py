@@ -48,6 +48,19 @@ def stretch(injection: Injection, rate: int) -> Span:
     return Span((start - _BESIDE) * NS, (end + _BESIDE) * NS)
 
 
+def require_strain(opened: OpenRun, injection: Injection) -> None:
+    """Raise InputError, before anything is cleaned, unless there is strain all around a signal."""
+    span = stretch(injection, opened.config.strain.rate)
+    for start in range(span.start, span.end, NS):
+        if not opened.source.has_strain(Span(start, start + NS)):
+            before = -((span.start - injection.coalescence) // NS)
+            after = -((injection.coalescence - span.end) // NS)
+            raise InputError(
+                f"the signal at GPS {format_gps(injection.coalescence)} needs {before} s of strain "
+                f"before its merger and {after} s after: there is none at GPS {start // NS}"
+            )
+
+
 def recover(opened: OpenRun, injection: Injection) -> dict[str, Any]:
     """Clean the strain with a signal in it; return the recovered signal before and after.
 

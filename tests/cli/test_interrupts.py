@@ -127,3 +127,25 @@ def test_other_commands_say_how_they_begin_anew(
     said = command.format(span=span, frames="cleaned")
     again = command_of(deepclean(place, said))
     assert again == said.replace("--end +8s", f"--end {START + 8}")
+
+
+@pytest.mark.parametrize(
+    ("command", "where"),
+    [
+        ("validate -c small.yaml {span} --out report", "deepclean.cli.options.prepare"),
+        ("validate -c small.yaml {span} --out report", "deepclean.run.lookahead.decided"),
+        ("train -c small.yaml 60Hz {span}", "deepclean.cli.options.prepare"),
+        ("simulate -c small.yaml {span}", "deepclean.cli.options.prepare"),
+    ],
+)
+def test_a_command_that_still_loads_says_itself(
+    deepclean: Run, place: Path, monkeypatch: pytest.MonkeyPatch, command: str, where: str
+) -> None:
+    def press(*given: object, **options: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(where, press)
+    said = command.format(span=f"--start {START} --end +8s")
+    if "lookahead" in where:
+        said += " --set couplings.60Hz.wait=auto"
+    assert command_of(deepclean(place, said)) == said

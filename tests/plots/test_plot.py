@@ -91,6 +91,10 @@ def test_figures_are_of_matplotlib_and_hold_the_curves() -> None:
     assert legend is not None
     labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["PRODUCTION / raw", "OUT_DQ / raw"]
+    legend = drawn["coherence-30hz"].axes[0].get_legend()
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels[-2:] == ["thin: before", "thick: after"]
     wave = drawn["series"].axes[0].get_lines()[0].get_ydata()
     assert np.asarray(wave).shape == (24 * RATE,)
     bare = measured(CleanedStrain(0, RATE, toy(8).raw, {"OUT_DQ": toy(8).raw}))

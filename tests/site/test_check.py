@@ -97,7 +97,7 @@ def little_history(config: Config) -> None:
         (witnesses_below, "input.witnesses", Grade.FAULT, "/sub below it", "set its directory: /"),
         (no_witness, "couplings.60Hz.witnesses", Grade.WARNING, "H1:FAST", "train again"),
         (no_model, "couplings 60Hz", Grade.FAULT, "model store", "or set enabled: false"),
-        (little_history, "history", Grade.WARNING, "kept are 1 s", "less"),
+        (little_history, "history", Grade.WARNING, "kept are 1 s", "with less at first"),
     ],
 )
 def test_what_is_amiss_is_said_with_its_remedy(
@@ -158,3 +158,11 @@ def test_the_command_says_it_and_its_status(deepclean: Run, config: Config, tmp_
     assert "CONFIG" not in done.stdout
     with pytest.raises(UnavailableError):  # as `run` would
         load_models(config)
+
+
+@pytest.mark.parametrize("adapt", ["gain", "features"])
+def test_what_reads_less_is_said_where_it_can_be_chosen(config: Config, adapt: str) -> None:
+    little_history(config)
+    couplings = {n: c.model_copy(update={"adapt": adapt}) for n, c in config.couplings.items()}
+    finding = found(config.model_copy(update={"couplings": couplings}))["history"]
+    assert ("reads less than `features`" in finding.remedy) is (adapt == "features")

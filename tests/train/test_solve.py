@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -140,8 +141,12 @@ def test_witnesses_that_tell_nothing_give_no_model(tmp_path: Path) -> None:
 
 
 def test_too_little_data_is_said(tmp_path: Path) -> None:
-    with pytest.raises(DeepCleanError, match="at least 32 s are needed"):
+    with pytest.raises(DeepCleanError, match="at least 32 s are needed") as caught:
         train(toy_config(tmp_path, CLOSED), "30Hz", toy_data(40))
+    (needed,) = re.findall(r"Give at least (\d+) s without a gap", str(caught.value))
+    with pytest.raises(DeepCleanError, match="31 s of data"):
+        train(toy_config(tmp_path, CLOSED), "30Hz", toy_data(int(needed) - 1))
+    train(toy_config(tmp_path, CLOSED), "30Hz", toy_data(int(needed)))
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,7 @@ def test_status_3_is_not_in_spec(deepclean: Run, place: Path, command: str, tmp_
         ("--out o --segments none.txt", "none.txt: no such file"),
         ("--out o --segments two.txt", "two.txt: no segment in GPS"),
         ("--out o --inject 5", "does not merge in the span"),
+        (f"--out o --inject {START + 103},1.4,1.4,100", "s of strain before its merger and"),
         ("--out o --inject much", "not a time in seconds"),
         ("--out o --compare a --compare-config b", "exclude each other"),
         ("--out o --compare 30hz=models/H1/30Hz/1", "no coupling 30hz; did you mean 30Hz?"),
@@ -171,6 +172,19 @@ def test_status_2_where_something_has_to_be_mended(
     (place / "two.txt").write_text("10 20\n")
     (place / "empty").mkdir(exist_ok=True)
     deepclean(place, f"{command} {SPAN} {options}").refused(said)
+
+
+def test_a_range_that_cannot_be_measured_is_said(
+    deepclean: Run, place: Path, command: str, tmp_path: Path
+) -> None:
+    span = f"--start {START + 40} --end +8s"
+    done = deepclean(place, f"{command} {span} --out {tmp_path}")
+    assert done.returncode == 3, done.stderr
+    said = "cannot be measured: needs 32 s of 64 s (--criteria range_gain=none leaves it out)"
+    assert f"NOT MET range_gain {said} >= 0.999" in " ".join(done.stdout.split())
+    page = (tmp_path / "index.html").read_text()
+    assert said in page
+    assert "range: none" not in page
 
 
 @pytest.mark.slow

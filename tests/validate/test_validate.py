@@ -240,6 +240,18 @@ def test_signal_is_found_as_it_was_put_in(config: Config) -> None:
     assert found["lowest_gain"] == {"30Hz": 1.0}
 
 
+def test_a_signal_without_enough_strain_is_refused_before_cleaning(config: Config) -> None:
+    done: list[int] = []
+    span = Span(START * NS, (START + SECONDS) * NS)
+    signal = Injection((START + SECONDS - 5) * NS, 30.0, 30.0, 150.0)
+    request = ValidationRequest(span, [span], [signal], limits(()))
+    with pytest.raises(
+        InputError, match=rf"[0-9]+ s after: there is none at GPS {START + SECONDS}$"
+    ):
+        validate([site.run_of(config)], request, 1, lambda each, total: done.append(each))
+    assert done == []
+
+
 def test_matched_filter_sees_amplitude_phase_and_delay() -> None:
     rate = 512
     rng = np.random.default_rng(3)

@@ -7,10 +7,26 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from typer.core import TyperCommand
 
 from deepclean.cli.terminal.completion import VARIABLE
 from deepclean.core.time import Span, format_gps
 from deepclean.system import logs
+
+
+class AnnouncedInterrupt(KeyboardInterrupt):
+    """Ctrl-C, after it was said how the command goes on."""
+
+
+class ResumableCommand(TyperCommand):
+    """A command that says on Ctrl-C how it goes on, also while it loads libraries and models."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the command's function."""
+        with interruptible(goes_on):
+            return super().invoke(ctx)
 
 
 @contextmanager
@@ -19,20 +35,27 @@ def interruptible(how: Callable[[], str]) -> Iterator[None]:
 
     Args:
         how: gives the sentence, as `the same command goes on:`, and on a line of its own the
-            command.
+            command. The innermost context that Ctrl-C leaves is the one that says it.
     """
     try:
         yield
+    except AnnouncedInterrupt:
+        raise
     except KeyboardInterrupt:
         sentence, _, command = how().partition("\n")
         logs.complain(f"interrupted; {sentence}")
         sys.stderr.write(f"{command}\n")  # by itself, to be copied
-        raise
+        raise AnnouncedInterrupt from None
 
 
 def begins_anew(span: Span | None = None) -> str:
     """Return how a command goes on that leaves nothing behind."""
     return f"nothing is written; the same command begins anew:\n  {same_command(span)}"
+
+
+def goes_on() -> str:
+    """Return how a command goes on that is not yet, or no longer, at its work."""
+    return f"the same command goes on:\n  {same_command()}"
 
 
 def same_command(span: Span | None = None, *more: str) -> str:

@@ -32,6 +32,9 @@ _STILL = 1e-12
 PORTION = 128
 """Segments, one a second, in a portion at most."""
 
+CONTEXT = BEFORE_SECONDS + AFTER_SECONDS + SEGMENT_SECONDS - 1
+"""Seconds of a stretch of data beyond its segments, which the longest lag needs."""
+
 LEAST = 32
 """Segments below which nothing can be told."""
 
@@ -113,20 +116,19 @@ class Scales:
 
 def portions(spans: Sequence[Span]) -> list[Span]:
     """Return the portions of some spans, context included."""
-    context = BEFORE_SECONDS + AFTER_SECONDS + SEGMENT_SECONDS - 1
     parts = []
     for span in spans:
-        seconds = span.duration // NS - context
+        seconds = span.duration // NS - CONTEXT
         for first in range(0, seconds, PORTION):
             start = span.start + first * NS
             count = min(PORTION, seconds - first)
-            parts.append(Span(start, start + (count + context) * NS))
+            parts.append(Span(start, start + (count + CONTEXT) * NS))
     return parts
 
 
 def segments_in(portion: Span) -> int:
     """Return how many segments a portion holds."""
-    return portion.duration // NS - BEFORE_SECONDS - AFTER_SECONDS - SEGMENT_SECONDS + 1
+    return portion.duration // NS - CONTEXT
 
 
 def sample(parts: Sequence[Span], segments: int) -> list[Span]:

@@ -20,6 +20,7 @@ from deepclean.errors import InputError
 from deepclean.models.reduced.equations import Equations
 from deepclean.train.closed_form.bank import Bank, band_power
 from deepclean.train.closed_form.data import (
+    CONTEXT,
     LEAST,
     Data,
     Scales,
@@ -83,6 +84,8 @@ def fit_closed_form(
     transition: float,
     response: Callable[[Float64], Float64],
     settings: FitSettings | None = None,
+    *,
+    to_give: Callable[[int], int] = int,
 ) -> ClosedFormFit:
     """Choose a coupling's features and fit them.
 
@@ -92,6 +95,8 @@ def fit_closed_form(
         transition: Hz beside the bands in which the bandpass falls.
         response: amplitude response of the coupling's bandpass at frequencies in Hz.
         settings: how.
+        to_give: from seconds of data in one stretch to those that a person must give for them; for
+            the message on too little data.
 
     Raises:
         InputError: there is too little data.
@@ -102,8 +107,8 @@ def fit_closed_form(
     held = sum(map(segments_in, parts))
     if held < LEAST:
         raise InputError(
-            f"{held} s of data that the longest lag leaves: at least {LEAST} s are needed, in "
-            "stretches that are longer than 6 s"
+            f"{held} s of data that filters and lags leave: at least {LEAST} s are needed. Give at "
+            f"least {to_give(LEAST + CONTEXT)} s without a gap from --start to --end"
         )
     bytes_each = 8 * (data.channels + 1) * layout.internal_rate
     chosen = sample(parts, max(LEAST, min(settings.sample, _MEMORY // bytes_each)))

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from deepclean.config import load
 from deepclean.errors import InputError, UnavailableError
+from deepclean.models.loading import remote_store
 from deepclean.remote import storage as remote_storage
 from deepclean.remote.output import frames_at
 from deepclean.remote.storage import Storage
-from tests.helpers import object_store
+from tests.helpers import object_store, training_site
 from tests.helpers import small_site as site
-from tests.helpers.site_runs import files
+from tests.helpers.site_runs import daemon, files, is_written, stop, until
 from tests.helpers.small_site import START
 
 pytestmark = [
@@ -55,8 +58,6 @@ def place(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     for path, frame in data.items():
         Storage(f"s3://site/{tmp_path.name}/{path.parent.name}").write(path.name, frame(START, 40))
-    from deepclean.models.loading import remote_store
-
     elsewhere = remote_store(config, "60Hz")
     assert elsewhere is not None
     elsewhere.push()
@@ -133,6 +134,56 @@ def test_a_line_through_which_little_passes_may_be_another_time(place: Path, por
         said = alive.communicate()[0]
         assert alive.returncode == 0, said
     assert len(frames_at(address, "H1_DEEPCLEAN")) == 36
+
+
+def test_a_daemon_runs_from_the_store_and_follows_it(place: Path) -> None:
+    """It starts without a model of its own, and takes the version that is promoted elsewhere."""
+    config = load(place / "small.yaml")
+    shutil.rmtree(config.models.directory)
+    address = f"s3://site/{place.name}/models"
+    site.write_site(config, START, 4)
+    log, second = place / "log", START + 4
+    options = ("--set", f"models.remote={address}", "--set", "models.refresh=0.2")
+    with daemon(config, log, *options, "--set", "models.probe=0.02") as process:
+        assert (config.models.directory / "H1" / "60Hz" / "production").read_text() == "1\n"
+        directory = f"models.directory={place / 'elsewhere'}"
+        other = load(place / "small.yaml", [directory, f"models.remote={address}"])
+        for version in (1, 2):
+            site.publish_model(other, version=version)
+        sender = remote_store(other, "60Hz")
+        assert sender is not None
+        assert sender.push().pointers == {"production": 2}
+        while "60Hz version 2 in force, formerly version 1" not in log.read_text():
+            assert second < START + 200
+            site.write_site(config, second, 1)
+            until(partial(is_written, config, second - 1), process)
+            second += 1
+        stop(process)
+
+
+def test_a_model_is_trained_from_the_store_and_sent_there(
+    place: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    toy = tmp_path_factory.mktemp("toy")
+    config = training_site.make_site(toy)
+    address = f"s3://site/{place.name}/toy"
+    for path in sorted(config.input.strain.directory.iterdir()):
+        Storage(f"{address}/data").write(path.name, path.read_bytes())
+        path.unlink()
+    shutil.rmtree(config.models.directory)
+    end = str(training_site.START + training_site.SECONDS)
+    words = ["train", "-c", "toy.yaml", "30Hz", "--start", str(training_site.START), "--end", end]
+    words += ["--architecture", "wiener", "--strain", f"{address}/data"]
+    words += ["--set", f"models.remote={address}/models"]
+    command = [sys.executable, "-m", "deepclean", *words]
+    done = subprocess.run(command, cwd=toy, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"30Hz: sent to {address}/models/H1/30Hz" in done.stdout
+    there = Storage(f"{address}/models/H1/30Hz")
+    assert there.read("production") == b"1\n"
+    here = config.models.directory / "H1" / "30Hz" / "1"
+    for path in here.iterdir():
+        assert there.read(f"1/{path.name}") == path.read_bytes()
 
 
 def test_the_two_families_of_faults(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,12 +202,12 @@ class Budget:
 
     Args:
         plan: the time that each stage takes of the latency.
-        assumed: couplings without a model; an equivariant network that fits the edge is assumed
-            for them.
+        assumed: couplings without a model (an empty text) or with one that cannot be loaded (the
+            fault); an equivariant network that fits the edge is assumed for them.
     """
 
     plan: Schedule
-    assumed: tuple[str, ...]
+    assumed: Mapping[str, str]
 
 
 def budget(config: Config) -> Budget:
@@ -218,13 +218,15 @@ def budget(config: Config) -> Budget:
     """
     check_stages(config)
     packaged.admit(config.models.architectures)
-    settings, plans, assumed = engine_settings(config), {}, []
+    settings, plans, assumed = engine_settings(config), {}, dict[str, str]()
     for name, coupling in config.enabled_couplings.items():
         try:
             model = models.load(model_path(config, name), store=model_store(config, name))
             reach, period, ahead = model.reach, model.period, model.ahead
-        except (ModelError, UnavailableError):
-            assumed.append(name)
+        except (ModelError, UnavailableError) as error:
+            pointer = config.models.directory / config.interferometer / name / "production"
+            is_there = coupling.model is not None or pointer.exists()
+            assumed[name] = str(error) if is_there else ""
             reach, period, ahead = Reach.both(0), 1, 0
         predict = predict_settings(coupling, config.engine.rate, ahead)
         try:
@@ -235,4 +237,4 @@ def budget(config: Config) -> Budget:
         adapt = _adaptation(config, name, settle_in)
         memory = 0 if adapt is None else adapt.memory * NS
         plans[name] = CouplingSchedule.of(settings, settle_in, shape, memory)
-    return Budget(Schedule(settings, plans), tuple(assumed))
+    return Budget(Schedule(settings, plans), assumed)

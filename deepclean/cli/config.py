@@ -183,11 +183,17 @@ def _totals(budget: Budget) -> list[str]:
             "a cleaned frame leaves with its own: it does not wait (wait: 0), and the "
             f"{plan.forecast / 1e9:.4f} s after it are forecast"
         )
-    if budget.assumed:
+    absent = [name for name, fault in budget.assumed.items() if not fault]
+    if absent:
         lines.append(
-            f"no model in the store for {', '.join(budget.assumed)}: assumed translation-"
+            f"no model in the store for {', '.join(absent)}: assumed translation-"
             "equivariant, receptive field inside the edge"
         )
+    lines += [
+        f"{name}: the model cannot be loaded ({fault}); assumed as one that is not there"
+        for name, fault in budget.assumed.items()
+        if fault
+    ]
     return lines
 
 

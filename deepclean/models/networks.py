@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from deepclean.core.reach import Reach
-from deepclean.errors import ModelError, hint
+from deepclean.errors import ModelError, hint, one_line
 from deepclean.models import packaged
 from deepclean.models.architectures.autoencoder import Autoencoder, counts, require_odd
 from deepclean.models.architectures.hybrid import Hybrid
@@ -88,7 +88,13 @@ def build(architecture: Mapping[str, Any], channels: int) -> nn.Module:
     for option in options:
         if option not in valid:
             raise ModelError(f"architecture.{name}: unknown {option!r}{hint(option, valid)}")
-    return network(channels, **options)
+    if not packaged.is_packaged(name):
+        return network(channels, **options)
+    try:
+        return network(channels, **options)
+    except Exception as error:  # whatever another package's class raises
+        said = f"{type(error).__name__}: {one_line(error)}"
+        raise ModelError(f"architecture.{name}: the network cannot be made: {said}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +197,11 @@ def _require_kernel(probe: nn.Module, window: Tensor) -> None:
         raise ModelError(
             f"the network refuses input of shape {tuple(window.shape)}: {reason}"
         ) from error
+    if len(shape) != len(expected):
+        raise ModelError(
+            f"the network gives shape {shape}, not {expected}: its output is (batch, time), "
+            "without a dimension for channels"
+        )
     if shape != expected:
         raise ModelError(
             f"the network gives shape {shape}, not {expected}, for a kernel of {expected[1]} "

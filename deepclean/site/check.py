@@ -214,10 +214,12 @@ def _models(config: Config) -> Iterator[SiteFinding]:
     for fault, names in faults.items():
         train = f"deepclean train -c CONFIG {' '.join(names)} --start START --end END"
         remedy = "set enabled: false for those that are not wanted"
-        # The fault of a model that is not there says how it is trained.
+        # The fault of a model that is not there says how it is trained; that of a network of
+        # another package, what is to be named or installed.
+        says_how = "`deepclean train " in fault or "architecture " in fault
         remedy = (
             f"or {remedy}"
-            if "`deepclean train " in fault
+            if says_how
             else f"train them (`{train}`), or {remedy}"
         )
         yield SiteFinding(f"couplings {', '.join(names)}", fault, Grade.FAULT, remedy)

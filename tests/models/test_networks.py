@@ -214,3 +214,12 @@ def test_folded_normalisations_are_those_of_training_to_rounding() -> None:
     network.double()
     with torch.inference_mode():
         assert network(witnesses.double()).dtype == torch.float64
+
+
+def test_a_dimension_too_many_is_named() -> None:
+    class Kept(nn.Module):
+        def forward(self, witnesses: torch.Tensor) -> torch.Tensor:
+            return witnesses[:, :1]
+
+    with pytest.raises(ModelError, match=r"output is \(batch, time\)"):
+        measure(Kept(), 2, 1024)

@@ -69,6 +69,8 @@ def test_what_no_configuration_names_is_not_imported(installed: Path) -> None:
     assert network(torch.zeros(1, 2, 64)).shape == (1, 64)
     with pytest.raises(ModelError, match="unknown 'tap'; did you mean taps"):
         build({"name": NAME, "tap": 5}, 2)
+    with pytest.raises(ModelError, match="the network cannot be made: TypeError: "):
+        build({"name": NAME, "taps": "five"}, 2)
 
 
 @pytest.mark.parametrize(

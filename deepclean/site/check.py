@@ -217,11 +217,7 @@ def _models(config: Config) -> Iterator[SiteFinding]:
         # The fault of a model that is not there says how it is trained; that of a network of
         # another package, what is to be named or installed.
         says_how = "`deepclean train " in fault or "architecture " in fault
-        remedy = (
-            f"or {remedy}"
-            if says_how
-            else f"train them (`{train}`), or {remedy}"
-        )
+        remedy = f"or {remedy}" if says_how else f"train them (`{train}`), or {remedy}"
         yield SiteFinding(f"couplings {', '.join(names)}", fault, Grade.FAULT, remedy)
 
 

@@ -16,7 +16,8 @@ from deepclean.cli import options, submission, train_many
 from deepclean.cli.terminal import completion, times
 from deepclean.cli.terminal.progress import progress
 from deepclean.cli.terminal.resume import begins_anew, interruptible, same_command
-from deepclean.config import Config
+from deepclean.config import Config, load
+from deepclean.config.types import FrozenMap
 from deepclean.core.time import Span, format_gps
 from deepclean.errors import ExitStatus, ModelError, output_errors
 from deepclean.models import versions
@@ -106,7 +107,7 @@ def train(
     kind = "hybrid" if network else architecture
     chosen = {"architecture": kind, "epochs": epochs, "seed": seed}
     given = [f"training.{key}={value}" for key, value in chosen.items() if value is not None]
-    settings = options.prepare(config, [*(override or []), *given])
+    settings = _settings(config, override or [], given)
     span = times.whole_span(start, end)
     # Times such as `now` mean the same in the calls that this one makes, and in its plans.
     context.params |= {"start": format_gps(span.start), "end": format_gps(span.end)}
@@ -174,6 +175,24 @@ def train(
             figure.write_bytes(made.picture.read_bytes())
     context.call_on_close(partial(stored.send, settings, coupling))
     _put_in_force(settings, coupling, made, wanted=production, compared=in_force is not None)
+
+
+def _settings(path: Path, override: list[str], given: list[str]) -> Config:
+    """Return the configuration, and set the process up for it (options.prepare).
+
+    Where the options of the command name another architecture than the configuration, the
+    configured architecture's options do not go with it.
+
+    Args:
+        path: of the configuration file.
+        override: what `--set` gives.
+        given: what the other options of the command give.
+    """
+    config = options.prepare(path, [*override, *given])
+    if config.training.architecture == load(path, override).training.architecture:
+        return config
+    training = config.training.model_copy(update={"architecture_options": FrozenMap({})})
+    return config.model_copy(update={"training": training})
 
 
 def _in_production(config: Config, coupling: str) -> Model | None:

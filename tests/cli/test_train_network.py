@@ -29,3 +29,15 @@ def test_a_network_is_not_asked_for_under_another_name(deepclean: Run, tmp_path:
     done = deepclean(tmp_path, command)
     assert done.returncode == 2
     assert "--architecture says wiener" in done.stderr
+
+
+def test_options_of_another_architecture_do_not_go_with_the_one_that_is_named(
+    deepclean: Run, tmp_path: Path
+) -> None:
+    training_site.make_site(tmp_path)
+    end = training_site.START + training_site.SECONDS
+    configured = "architecture=autoencoder", "architecture_options.hidden=[4,8]"
+    given = " ".join(f"--set training.{one}" for one in configured)
+    command = f"train -c toy.yaml 30Hz --start {training_site.START} --end {end} {given}"
+    done = deepclean(tmp_path, f"{command} --architecture wiener").good()
+    assert "ASD ratio over" in done.stdout

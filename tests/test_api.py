@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from astropy.units import Unit
 
 from deepclean import api
 from deepclean.models import versions
@@ -106,7 +105,7 @@ def test_any_whole_second_is_taken_for_a_time(place: Path) -> None:
         (True, "no time is taken"),
         ([toy.START], "no time is taken"),
         (np.array([toy.START]), "no time is taken"),
-        (3 * Unit("m"), "not convertible"),
+        (TimeSeries([3.0], unit="m")[0], "not convertible"),
     ],
 )
 def test_what_is_no_time_is_refused(place: Path, start: Any, why: str) -> None:

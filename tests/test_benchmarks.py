@@ -22,7 +22,7 @@ import torch
 
 from benchmarks import compare as bench_compare
 from benchmarks import latency as bench_latency
-from benchmarks.common import ROOT, flat, line_fit, percentile, spread, table
+from benchmarks.common import CONFIGURATIONS, ROOT, flat, line_fit, percentile, spread, table
 from benchmarks.engine import clean, per_second, prepare
 from benchmarks.gpu import faults as gpu_faults
 from benchmarks.gpu import measure as gpu_measure
@@ -273,6 +273,7 @@ def test_benchmarks_need_tests_only_for_the_gates_cases_and_the_broker() -> None
 
 def options(**changed: Any) -> argparse.Namespace:
     plain = {"minutes": 0.1, "frame": Fraction(1), "set": [], "env": [], "under": ""}
+    plain |= {"configuration": CONFIGURATIONS / "H1.yaml"}
     return argparse.Namespace(**{**plain, "busy": 0, "busy_under": "", **changed})
 
 

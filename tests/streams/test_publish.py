@@ -118,8 +118,15 @@ def push_seconds(publisher: BlockPublisher, start: int, count: int) -> float:
     return longest
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("what", ["a stalled broker", "a killed broker", "a killed server"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param("a stalled broker", marks=pytest.mark.slow),
+        # How soon a client finds the broker again depends on the machine.
+        pytest.param("a killed broker", marks=pytest.mark.exhaustive),
+        pytest.param("a killed server", marks=pytest.mark.slow),
+    ],
+)
 def test_an_outage_costs_blocks_and_nothing_else(tmp_path: Path, what: str) -> None:
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
@@ -158,9 +165,11 @@ def test_an_outage_costs_blocks_and_nothing_else(tmp_path: Path, what: str) -> N
             everything = 16 + (end - start) // STRIDE
             wait_for(lambda: counts.total() == everything, f"all is accounted for, {counts}")  # noqa: B023
             whole = counts["published"] == before + 16
+        # What is confirmed can be read a while later.
+        last = end - STRIDE
+        wait_for(lambda: stored(running, STRAIN)[-1][0] == last, "the last block can be read")
         times = [time for time, _ in stored(running, STRAIN)]
     assert times == sorted(set(times))
-    assert times[-1] == end - STRIDE
     # What was not confirmed may have arrived, what was dropped or refused cannot have.
     assert len(times) <= everything - counts["full"] - counts["refused"]
 

@@ -250,12 +250,7 @@ def start_detector(machine: BootedMachine) -> None:
 
 def the_timer_trained_what_is_better(service: BootedService, machine: BootedMachine) -> None:
     """What was trained while a linear filter is in production became the canary."""
-
-    def happens() -> None:
-        service.await_journal("version 4 is the canary", TRAIN)
-        service.await_journal("60Hz version 4")
-
-    service.loses_nothing(happens)
+    service.loses_nothing(partial(service.await_journal, "version 4 is the canary", TRAIN))
     machine.shell(f"rm -r {UNITS}/{TRAIN}.timer.d; systemctl daemon-reload")
     assert service.show("Result", TRAIN) == "success"
     assert "Matplotlib" not in service.journal(unit=TRAIN)

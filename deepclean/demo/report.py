@@ -22,7 +22,7 @@ _STYLES = {
     "cleaned": ("#2166ac", 1.6, "-"),
     "true floor": ("black", 0.9, "--"),
 }
-"""Of the curves: colour, width, dashes."""
+"""The colour, the width and the dashes of each curve."""
 
 
 def strains(run: DemoRun, config: Config, seconds: int) -> dict[str, Float64]:

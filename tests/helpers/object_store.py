@@ -13,9 +13,11 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+
+from tests.helpers.slurm_cluster import free_ports
 
 KINDS = ("account", "container", "object")
 NEEDED = ("swift-ring-builder", *(f"swift-{kind}-server" for kind in (*KINDS, "proxy")))
@@ -86,7 +88,7 @@ def swift(place: Path, *buckets: str) -> Iterator[int]:
     (place / "node" / "d1").mkdir(parents=True)
     (place / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = deepclean\n")
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
-    ports = dict(zip((*KINDS, "proxy"), _free_ports(4), strict=True))
+    ports = dict(zip((*KINDS, "proxy"), free_ports(4), strict=True))
     for kind, port in ports.items():
         text = _PROXY if kind == "proxy" else _SERVER
         conf = text.format(place=place, port=port, user=user, kind=kind)
@@ -184,14 +186,6 @@ def _make(bucket: str, port: int) -> None:
     signed = sign(store, "PUT", "", timedelta(minutes=1))
     with urllib.request.urlopen(urllib.request.Request(signed, method="PUT")) as answer:
         assert answer.status == 200
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        held = [stack.enter_context(closing(socket.socket())) for _ in range(count)]
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in held]
 
 
 def _await(ports: object) -> None:

@@ -55,7 +55,8 @@ def _found(name: str) -> str | None:
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of this machine that nobody listens on."""
     with ExitStack() as stack:
         held = [stack.enter_context(closing(socket.socket())) for _ in range(count)]
         for each in held:
@@ -75,7 +76,7 @@ def slurm(place: Path) -> Iterator[dict[str, str]]:
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
     host = socket.gethostname().partition(".")[0]
     conf = place / "slurm.conf"
-    conf.write_text(_CONF.format(place=place, host=host, user=user, ports=_free_ports(2)))
+    conf.write_text(_CONF.format(place=place, host=host, user=user, ports=free_ports(2)))
     environ = {**os.environ, "SLURM_CONF": str(conf)}
     # Forced: directories above that others may write, as of a temporary directory, are fine here.
     munge = ["--foreground", "--force", f"--key-file={key}", f"--socket={place}/munge.socket"]

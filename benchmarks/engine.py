@@ -48,7 +48,7 @@ from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.pipeline import Pipeline
 from deepclean.core.frame import InputFrame
 from deepclean.core.gate.monitor import GateMonitor
-from deepclean.core.products import render
+from deepclean.core.output.products import render
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
 from deepclean.io.frame_channels import channels_of

@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.common import Figures
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.forecast import ForecastSettings
+from deepclean.core.filters.forecast import ForecastSettings
 from tests.helpers import adversary
 from tests.helpers.adversary import T0, Case, Outcome
 from tests.helpers.cbc_injection import FAR, NEAR, recovered

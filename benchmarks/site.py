@@ -19,8 +19,8 @@ from deepclean.models import files as models
 from deepclean.models.manifest import Channel, Description
 from deepclean.models.model import Model
 from deepclean.models.networks import build
+from deepclean.models.store.versions import set_pointer
 from deepclean.models.tensors import Scalers
-from deepclean.models.versions import set_pointer
 from deepclean.simulate import Fault, Layout, Simulator, Site, site_of, write_history
 
 START = 1_420_000_000

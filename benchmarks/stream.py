@@ -22,7 +22,7 @@ from typing import NamedTuple, Self
 
 from benchmarks.common import ROOT, spread
 from deepclean.core.block import Gap, Series
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from deepclean.core.time import NS
 from deepclean.io import gwf
 from deepclean.io.t050017 import FrameName

@@ -37,16 +37,16 @@ from deepclean.config.settings import (
     predict_settings,
     ungated_settings,
 )
-from deepclean.core.bandpass import make_bandpass
 from deepclean.core.block import Block, Float64, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.forecast import ForecastSettings, forecast
+from deepclean.core.filters.bandpass import make_bandpass
+from deepclean.core.filters.forecast import ForecastSettings, forecast
+from deepclean.core.filters.splice import Splice, back
 from deepclean.core.predict import Predictor
 from deepclean.core.reach import Reach
 from deepclean.core.spectra import band_ratio
-from deepclean.core.splice import Splice, back
 from deepclean.core.time import Span
 from deepclean.factory import make_coupling
 from deepclean.models.loading import load_models
@@ -192,7 +192,8 @@ def by_hop(case: Case, known: Float64, unknown: int, ahead: Continue, *, sine: b
     """Return what is subtracted, at the strain's rate, second by second without waiting.
 
     At a second's end the last `unknown` samples of the network's output are not known: `ahead`
-    continues what is. Hops are joined by `core.splice` (`sine`), or the old forecast fades out.
+    continues what is. Hops are joined by `core.filters.splice` (`sine`), or the old forecast fades
+    out.
     """
     settings, (coupling,) = case.settings, case.couplings
     rate, before, pad = settings.model_rate, back(settings.model_rate), coupling.bandpass.settle_in

@@ -21,7 +21,7 @@ import numpy as np
 from deepclean.config import Config
 from deepclean.config import load as load_config
 from deepclean.core.block import Gap
-from deepclean.core.products import State, render
+from deepclean.core.output.products import State, render
 from deepclean.core.time import NS, Span
 from deepclean.errors import DeepCleanError, InputError
 from deepclean.io.datafind import RemoteData, from_gwpy

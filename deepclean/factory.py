@@ -15,16 +15,16 @@ from deepclean.config.settings import (
     engine_settings,
     predict_settings,
 )
-from deepclean.core import bandpass, resample
 from deepclean.core.adapt.settings import AdaptSettings, most_gains
 from deepclean.core.adapt.spectra import band_bins
-from deepclean.core.bandpass import Bandpass, make_bandpass
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import CouplingSchedule, Schedule
+from deepclean.core.filters import bandpass, resample
+from deepclean.core.filters.bandpass import Bandpass, make_bandpass
 from deepclean.core.gate import monitor
+from deepclean.core.output.products import State
 from deepclean.core.predict import Geometry, Network, Predictor, geometry
-from deepclean.core.products import State
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError, ModelError, UnavailableError, hint

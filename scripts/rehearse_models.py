@@ -27,16 +27,17 @@ common.limit_threads()
 import torch
 
 from benchmarks.site import START
-from deepclean.cli.models_options import fits
+from deepclean.cli.models.options import fits
 from deepclean.cli.options import histories
 from deepclean.core.rollout.rollout import Event
 from deepclean.core.time import NS
 from deepclean.io.frame_channels import channels_of
 from deepclean.io.source import HistorySource
 from deepclean.models import files as models
-from deepclean.models import rejections, store, versions
 from deepclean.models.manifest import Description
 from deepclean.models.networks import Wiener
+from deepclean.models.store import changes as store
+from deepclean.models.store import rejections, versions
 from deepclean.rollout import record
 from deepclean.train.retrain import Job, RetrainRecord, retrain
 from scripts.rehearse_report import BAD, FIRST, GOOD, Second, assert_sound, draw, measure, table

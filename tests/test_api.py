@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deepclean import api
-from deepclean.models import versions
+from deepclean.models.store import versions
 from deepclean.system.utc import utc
 from tests.helpers import training_site as toy
 from tests.helpers.commands import Run

@@ -33,7 +33,7 @@ from benchmarks.site import SIXTEENTHS, widened
 from benchmarks.stream import InputMoment, OutputMoment, Watcher, Writer, latencies, names_in
 from deepclean.config import load
 from deepclean.core.block import Series
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf

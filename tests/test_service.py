@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deepclean.config import load
-from deepclean.models import directory as coupling_directory
+from deepclean.models.store import directory as coupling_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "systemd" / "deepclean@.service"

@@ -34,8 +34,8 @@ from benchmarks.adapt.sites import (
 )
 from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.settings import FEATURES
-from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64
+from deepclean.core.filters.bandpass import Band
 
 MINUTES_10 = 600.0
 STEP = 1.5 * np.exp(1j * np.pi / 3)

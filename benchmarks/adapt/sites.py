@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepclean.core.adapt.analytic import AnalyticBandpass, Complex, derivative
-from deepclean.core.bandpass import Band, BandpassSettings, make_bandpass
 from deepclean.core.block import Float64
+from deepclean.core.filters.bandpass import Band, BandpassSettings, make_bandpass
 
 RATE = 512
 FLOOR = 1e-21

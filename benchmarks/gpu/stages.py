@@ -18,9 +18,9 @@ import torch
 from benchmarks.common import Figures, spread
 from benchmarks.gpu.measure import configuration, difference
 from benchmarks.site import COUPLING
-from deepclean.core.bandpass import FirBandpass
 from deepclean.core.block import Float64
-from deepclean.core.resample import Resampler
+from deepclean.core.filters.bandpass import FirBandpass
+from deepclean.core.filters.resample import Resampler
 from deepclean.core.time import NS
 from deepclean.factory import coupling_bandpass
 

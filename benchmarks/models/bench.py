@@ -27,8 +27,8 @@ from benchmarks.models.sites import SITES, Recording, Site, site_named
 from deepclean.config.couplings import BandpassConfig
 from deepclean.config.settings import bandpass_settings
 from deepclean.config.training import TrainConfig
-from deepclean.core.bandpass import Bandpass, make_bandpass
 from deepclean.core.block import Float64
+from deepclean.core.filters.bandpass import Bandpass, make_bandpass
 from deepclean.models.closed_form import ClosedForm
 from deepclean.train.closed_form.data import Arrays
 from deepclean.train.closed_form.fit import FitSettings, fit_closed_form

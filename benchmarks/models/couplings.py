@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.models.scene import Scene, resonance
 from deepclean.core.block import Float64
-from deepclean.core.resample import Resampler
+from deepclean.core.filters.resample import Resampler
 
 SENSOR = 1e-3
 """Density of a witness's own noise per root Hz, relative to the rms of what it sees."""

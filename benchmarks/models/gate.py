@@ -34,11 +34,11 @@ from deepclean.config.settings import (
     predict_settings,
     ungated_settings,
 )
-from deepclean.core.bandpass import make_bandpass
 from deepclean.core.block import Block, Float64, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
+from deepclean.core.filters.bandpass import make_bandpass
 from deepclean.core.gate.levels import slot_levels
 from deepclean.core.predict import Predictor
 from deepclean.core.reach import Reach

@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmarks.models.sites import Recording, Site
 from deepclean.config.training import TrainConfig
-from deepclean.core.bandpass import Bandpass
+from deepclean.core.filters.bandpass import Bandpass
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS, Span
 from deepclean.models.closed_form import ClosedForm

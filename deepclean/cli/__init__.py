@@ -8,28 +8,14 @@ from typing import Annotated
 import typer
 
 from deepclean import __version__
-from deepclean.cli import (
-    check,
-    cluster,
-    config,
-    init,
-    inspect,
-    models,
-    replay,
-    retrain,
-    run,
-    simulate,
-    status,
-    train,
-    tune,
-    validate,
-    witnesses,
-)
-from deepclean.cli.begin import demo, install_service
-from deepclean.cli.operate import control, reload, stream
+from deepclean.cli.begin import check, config, demo, init, install_service, simulate
+from deepclean.cli.history import cluster, replay, validate
+from deepclean.cli.models import show as models
+from deepclean.cli.operate import control, reload, run, status, stream
 from deepclean.cli.options import print_fault
-from deepclean.cli.products import plot, segments, summary
+from deepclean.cli.products import inspect, plot, segments, summary
 from deepclean.cli.terminal.resume import ResumableCommand
+from deepclean.cli.training import retrain, train, tune, witnesses
 from deepclean.errors import DeepCleanError, ExitStatus, InvalidError, UnavailableError, passes
 
 app = typer.Typer(

@@ -25,7 +25,7 @@ from deepclean.cluster.jobs import JobArray
 from deepclean.cluster.pins import pin
 from deepclean.cluster.shards import shards
 from deepclean.config import Config, to_yaml
-from deepclean.core.segments import difference, intersection, union, whole_seconds
+from deepclean.core.output.segments import difference, intersection, union, whole_seconds
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError, output_errors
 from deepclean.io.history import History

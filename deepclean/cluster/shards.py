@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deepclean.core.segments import difference, union
+from deepclean.core.output.segments import difference, union
 from deepclean.core.time import Span
 from deepclean.run import parallel
 

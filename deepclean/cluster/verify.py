@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deepclean.cluster.plan import ShardPlan, finished
 from deepclean.config import Config
-from deepclean.core.segments import difference, intersection
+from deepclean.core.output.segments import difference, intersection
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, output_errors
 from deepclean.io import gwf

@@ -16,12 +16,12 @@ from deepclean.config.couplings import BandpassConfig, CouplingConfig
 from deepclean.config.engine import EngineConfig, GateConfig
 from deepclean.config.types import Section
 from deepclean.core.adapt.settings import FEATURES, AdaptSettings
-from deepclean.core.bandpass import BandpassSettings
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.forecast import ForecastSettings
+from deepclean.core.filters.bandpass import BandpassSettings
+from deepclean.core.filters.forecast import ForecastSettings
+from deepclean.core.filters.resample import ResampleSettings
 from deepclean.core.gate.settings import GateSettings
 from deepclean.core.predict import PredictSettings
-from deepclean.core.resample import ResampleSettings
 from deepclean.core.rollout.rules import TrialSettings
 from deepclean.core.time import NS
 from deepclean.core.witness_checks import WitnessSettings

@@ -21,8 +21,8 @@ from deepclean.config import Config
 from deepclean.control.lines import ControlLog, Order, order_facts, parse
 from deepclean.core.control import What
 from deepclean.errors import ControlError, ModelError, OutputError, refusal
-from deepclean.models import permissions
-from deepclean.models.log import signature
+from deepclean.models.store import permissions
+from deepclean.models.store.log import signature
 from deepclean.system import jsonl
 
 _DENIED = (EACCES, EPERM, EROFS)

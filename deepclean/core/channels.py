@@ -34,7 +34,7 @@ def product_names(strain: str, products: Sequence[str]) -> dict[str, str]:
 
 
 def state_vector(interferometer: str) -> str:
-    """Return the name of the channel with the product's state vector (bits: core.products)."""
+    """Return the name of the channel of the product's state vector (core.output.products)."""
     return f"{interferometer}:DEEPCLEAN-STATE_VECTOR"
 
 

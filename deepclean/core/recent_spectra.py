@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64
+from deepclean.core.filters.bandpass import Band
 from deepclean.core.spectra import LOWEST, SEGMENT, density, median_bias, transform
 from deepclean.core.time import NS, Span
 

@@ -17,8 +17,8 @@ import scipy
 from numpy.typing import NDArray
 from scipy import fft
 
-from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64, Samples
+from deepclean.core.filters.bandpass import Band
 from deepclean.core.time import NS
 
 Complex = NDArray[np.complex128]

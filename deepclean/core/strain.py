@@ -14,8 +14,8 @@ from deepclean.core.block import Block, Gap
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.gain import InvalidSpans
 from deepclean.core.nonfinite import finite
+from deepclean.core.output.state_vector import not_ready
 from deepclean.core.spectra import FFT_SECONDS, Complex, transform
-from deepclean.core.state_vector import not_ready
 from deepclean.core.time import NS
 
 

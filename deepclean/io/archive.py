@@ -25,7 +25,7 @@ from typing import Self
 from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.channels import product_names, subtracted
-from deepclean.core.segments import difference
+from deepclean.core.output.segments import difference
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, OutputError, passes
 from deepclean.io.frame_channels import estimate_channels, strain_channels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deepclean.config import Config
 from deepclean.core.channels import noise, product_names, subtracted
-from deepclean.core.estimates import estimate_rate
+from deepclean.core.output.estimates import estimate_rate
 from deepclean.io.source import Channels
 
 

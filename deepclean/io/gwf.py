@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from deepclean.core import reasons
 from deepclean.core.align import Piece, fill, joined, whole
 from deepclean.core.block import Gap, Samples, Series
-from deepclean.core.segments import difference
+from deepclean.core.output.segments import difference
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import InputError, one_line, passes
 from deepclean.io.channels import (

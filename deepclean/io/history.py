@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deepclean.core import reasons
 from deepclean.core.block import Gap, Series, concatenate
-from deepclean.core.segments import union
+from deepclean.core.output.segments import union
 from deepclean.core.time import Span
 from deepclean.errors import InputError
 from deepclean.io.catalogue import DataFile, Directory, catalogue

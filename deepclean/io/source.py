@@ -17,7 +17,7 @@ from deepclean.core import reasons
 from deepclean.core.align import Piece, blocks
 from deepclean.core.block import Block, Gap, Series
 from deepclean.core.frame import InputFrame
-from deepclean.core.segments import difference
+from deepclean.core.output.segments import difference
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io.channels import Reading
@@ -59,7 +59,7 @@ class Channels:
         """Return the blocks of a span.
 
         A state vector that is wanted and has no samples is a gap: the strain is not ready there
-        (core.state_vector).
+        (core.output.state_vector).
 
         Args:
             span: of the blocks.

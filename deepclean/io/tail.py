@@ -23,7 +23,7 @@ from itertools import takewhile
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from deepclean.core.segments import union
+from deepclean.core.output.segments import union
 from deepclean.core.time import NS, Span
 from deepclean.io.catalogue import DataFile
 from deepclean.io.t050017 import FrameName

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from deepclean.core.block import Float64
 from deepclean.errors import ModelError, one_line
-from deepclean.models import permissions
 from deepclean.models.manifest import sha256
 from deepclean.models.model import Model, freeze
 from deepclean.models.networks import measure
+from deepclean.models.store import permissions
 from deepclean.models.tensors import Scalers, check_finite, infer
 
 MODEL, CONFIG = "model.pt", "config.yaml"

@@ -18,13 +18,14 @@ from torch import nn
 
 from deepclean import __version__
 from deepclean.errors import ModelError
-from deepclean.models import deepcleanv2, permissions, tensors
-from deepclean.models import directory as coupling_directory
+from deepclean.models import deepcleanv2, tensors
 from deepclean.models.closed_form import ClosedForm
 from deepclean.models.manifest import MANIFEST, Description, Manifest, Origin, sha256
 from deepclean.models.model import Model, freeze
 from deepclean.models.networks import build, measure
 from deepclean.models.reduced.equations import EQUATIONS, Equations
+from deepclean.models.store import directory as coupling_directory
+from deepclean.models.store import permissions
 from deepclean.models.tensors import Scalers
 
 WEIGHTS, SCALERS, GOLDEN = "weights.safetensors", "scalers.safetensors", "golden.safetensors"

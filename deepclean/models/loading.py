@@ -8,11 +8,12 @@ from pathlib import Path
 
 from deepclean.config import Config
 from deepclean.errors import ConfigError, DeviceError, ModelError
-from deepclean.models import device, packaged, versions
+from deepclean.models import device, packaged
 from deepclean.models import files as models
-from deepclean.models import log as model_log
 from deepclean.models.model import Model
-from deepclean.models.remote import RemoteStore, Transfer
+from deepclean.models.store import log as model_log
+from deepclean.models.store import versions
+from deepclean.models.store.remote import RemoteStore, Transfer
 
 _log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deepclean.core import channels
-from deepclean.core.bandpass import Band
 from deepclean.core.channels import STATE_RATE
+from deepclean.core.filters.bandpass import Band
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io.channels import filled

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64, Samples
 from deepclean.core.channels import STATE_RATE
-from deepclean.core.products import State
+from deepclean.core.filters.bandpass import Band
+from deepclean.core.output.products import State
 from deepclean.core.spectra import (
     FFT_SECONDS,
     SEGMENT,
@@ -57,7 +57,8 @@ class CleanedStrain:
         witnesses: samples of the witnesses of each coupling, by channel, over the same time. The
             rate of a witness is a whole number of samples per second.
         gains: lowest gain of each coupling in each sixteenth of a second.
-        state: the product's state vector (core.products), 16 values a second; None: not known.
+        state: the product's state vector (core.output.products), 16 values a second; None: not
+            known.
 
     Raises:
         ValueError: the arrays do not cover the same whole seconds.

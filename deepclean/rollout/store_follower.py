@@ -31,10 +31,12 @@ from deepclean.errors import (
     may_pass,
 )
 from deepclean.factory import make_coupling
-from deepclean.models import device, rejections, store, versions
+from deepclean.models import device
 from deepclean.models.loading import load_model, resolve_device
 from deepclean.models.model import Model
-from deepclean.models.versions import PointerTarget
+from deepclean.models.store import changes as store
+from deepclean.models.store import rejections, versions
+from deepclean.models.store.versions import PointerTarget
 from deepclean.rollout.dry_run import dry_run, warm_up
 from deepclean.rollout.record import ModelRecord
 from deepclean.rollout.updates import Offer, RecentBlocks

@@ -16,7 +16,7 @@ from deepclean.core.block import Block, Gap, Series, Version, concatenate
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.frames import Assembler, FrameJoiner
 from deepclean.core.frame import CleanedFrame, InputFrame
-from deepclean.core.products import outcome, render
+from deepclean.core.output.products import outcome, render
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
 from deepclean.io.arrakis.publisher import BlockPublisher

@@ -1,6 +1,7 @@
 """The effect of waiting for the look-ahead: one stretch cleaned with and without waiting.
 
-Without waiting, the last tenths of a second that a hop depends on are forecast (`core.forecast`).
+Without waiting, the last tenths of a second that a hop depends on are forecast
+(`core.filters.forecast`).
 Lines and slow motions can be forecast, white noise cannot.
 """
 
@@ -17,7 +18,7 @@ from deepclean.config import Config
 from deepclean.config.settings import engine_settings
 from deepclean.core.block import CleanedBlock, Float64
 from deepclean.core.engine.engine import Engine
-from deepclean.core.forecast import ForecastSettings
+from deepclean.core.filters.forecast import ForecastSettings
 from deepclean.core.spectra import FFT_SECONDS, band_ratio, worst_outside
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError

@@ -16,7 +16,7 @@ from pathlib import Path
 from deepclean.config import Config
 from deepclean.core.engine.engine import Engine
 from deepclean.core.frame import InputFrame
-from deepclean.core.segments import difference
+from deepclean.core.output.segments import difference
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, ModelError
 from deepclean.io.sink import FrameSink

@@ -22,7 +22,7 @@ from deepclean.core.block import Block, Series, Version
 from deepclean.core.channels import STATE_RATE, product_names, state_vector
 from deepclean.core.engine.frames import Assembler
 from deepclean.core.frame import CleanedFrame, InputFrame
-from deepclean.core.products import render
+from deepclean.core.output.products import render
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import ConfigError, hint
 from deepclean.factory import make_engine

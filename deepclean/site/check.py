@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deepclean.config import Config
-from deepclean.core.segments import total_seconds
+from deepclean.core.output.segments import total_seconds
 from deepclean.core.time import NS
 from deepclean.errors import DeepCleanError, InputError, listed
 from deepclean.factory import budget

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from deepclean.config import Config
 from deepclean.config.couplings import BandpassConfig
-from deepclean.core.bandpass import Band
-from deepclean.core.segments import intersection
+from deepclean.core.filters.bandpass import Band
+from deepclean.core.output.segments import intersection
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.site.streams import Stream

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepclean.core.segments import union
+from deepclean.core.output.segments import union
 from deepclean.core.time import Span
 from deepclean.errors import InputError
 from deepclean.io.catalogue import DataFile, catalogue

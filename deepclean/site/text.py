@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from deepclean.core.segments import total_seconds
+from deepclean.core.output.segments import total_seconds
 from deepclean.core.time import NS
 from deepclean.site.proposal import Proposal, ProposedCoupling
 from deepclean.site.streams import Stream

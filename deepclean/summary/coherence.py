@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64, Samples
+from deepclean.core.filters.bandpass import Band
 from deepclean.core.spectra import FFT_SECONDS, SEGMENT, Bins, CrossSpectra, transform
 from deepclean.validate.json_numbers import rounded
 

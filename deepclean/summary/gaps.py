@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 from deepclean.core.block import Gap
-from deepclean.core.segments import difference, intersection, total_seconds
+from deepclean.core.output.segments import difference, intersection, total_seconds
 from deepclean.core.time import NS, Span
 from deepclean.io.channels import Reading
 

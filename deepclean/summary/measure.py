@@ -23,8 +23,8 @@ from deepclean.config import Config
 from deepclean.core import channels
 from deepclean.core.block import Float64, Samples, Series
 from deepclean.core.channels import STATE_RATE
-from deepclean.core.products import State
-from deepclean.core.segments import difference, intersection, total_seconds
+from deepclean.core.output.products import State
+from deepclean.core.output.segments import difference, intersection, total_seconds
 from deepclean.core.spectra import FFT_SECONDS, SEGMENT, Bins, density, median_bias, transform
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.io.channels import filled

@@ -122,7 +122,7 @@ class Counters:
 
         Args:
             frame: the frame as it left the engine.
-            rendered: its channels (core.products.render).
+            rendered: its channels (core.output.products.render).
         """
         interferometer = next(iter(rendered)).split(":", maxsplit=1)[0]
         bits = rendered[channels.state_vector(interferometer)].samples

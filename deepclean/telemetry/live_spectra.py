@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deepclean.core.bandpass import Band
 from deepclean.core.block import CleanedBlock, Float64, Series
+from deepclean.core.filters.bandpass import Band
 from deepclean.core.frame import CleanedFrame
 from deepclean.core.recent_spectra import RecentSpectra, RecentStretch, Spectrum
 from deepclean.core.spectra import SEGMENT

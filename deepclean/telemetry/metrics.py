@@ -26,10 +26,10 @@ from deepclean.config import Config
 from deepclean.core import reasons
 from deepclean.core.gate.measures import Quality
 from deepclean.core.gate.verdicts import MEASURES
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from deepclean.core.rollout.rollout import What
 from deepclean.core.time import NS
-from deepclean.models.retrainings import read_state
+from deepclean.models.store.retrainings import read_state
 from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.counters import Stream
 

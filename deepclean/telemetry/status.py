@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from deepclean import __version__
 from deepclean.config import Config
 from deepclean.core.gate.measures import GateFinding
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from deepclean.core.rollout.rules import CanaryProgress
 from deepclean.core.time import NS
 from deepclean.telemetry.accounts import Accounts

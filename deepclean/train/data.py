@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepclean.core.block import Block, Gap, Series
-from deepclean.core.segments import (
+from deepclean.core.output.segments import (
     difference,
     intersection,
     total_seconds,
     union,
     whole_seconds,
 )
-from deepclean.core.state_vector import READY
+from deepclean.core.output.state_vector import READY
 from deepclean.core.time import NS, Span
 from deepclean.core.witness_checks import WitnessSettings
 from deepclean.errors import InputError, listed

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from deepclean.core.block import Gap, Series
-from deepclean.core.segments import union
+from deepclean.core.output.segments import union
 from deepclean.core.time import NS, Span
 from deepclean.core.witness_checks import ConstantRun, WitnessSettings, clipped, frozen
 from deepclean.io.source import ChannelHistory

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deepclean.models import directory as coupling_directory
+from deepclean.models.store import directory as coupling_directory
 from deepclean.system.lock import locked
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deepclean.core.bandpass import Band
+from deepclean.core.filters.bandpass import Band
 from deepclean.errors import ConfigError, hint
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from deepclean.config import TrainConfig
-from deepclean.core.bandpass import Band
+from deepclean.core.filters.bandpass import Band
 from deepclean.core.reach import Reach
 from deepclean.models.architectures.hybrid import Hybrid
 from deepclean.models.closed_form import ClosedForm

@@ -15,10 +15,10 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from deepclean.core.bandpass import Bandpass
 from deepclean.core.block import Float64, Series
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.resample import Resampler
+from deepclean.core.filters.bandpass import Bandpass
+from deepclean.core.filters.resample import Resampler
 from deepclean.core.time import NS, Span, index_at
 from deepclean.errors import InputError
 from deepclean.models.tensors import Scalers

@@ -11,10 +11,10 @@ from pathlib import Path
 from deepclean import factory
 from deepclean.config import Config
 from deepclean.errors import ConfigError
-from deepclean.models import store as model_store
-from deepclean.models import versions
 from deepclean.models.files import EPOCHS, PICTURE
 from deepclean.models.model import Model
+from deepclean.models.store import changes as model_store
+from deepclean.models.store import versions
 from deepclean.train.checkpoint import Resume
 from deepclean.train.data import TrainingData
 from deepclean.train.fit import fit_models

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from math import ceil
 
 from deepclean.config import Config
-from deepclean.core.bandpass import Band
-from deepclean.core.resample import ResampleSettings
-from deepclean.core.segments import total_seconds
+from deepclean.core.filters.bandpass import Band
+from deepclean.core.filters.resample import ResampleSettings
+from deepclean.core.output.segments import total_seconds
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.train.closed_form.data import LEAST

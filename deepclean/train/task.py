@@ -15,9 +15,9 @@ from deepclean import factory
 from deepclean.config import Config
 from deepclean.config import settings as core_settings
 from deepclean.config.types import thaw
-from deepclean.core.bandpass import Bandpass
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.schedule import EngineSettings
+from deepclean.core.filters.bandpass import Bandpass
 from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.reach import Reach
 from deepclean.core.time import Span

@@ -31,8 +31,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, linalg, signal
 
-from deepclean.core.bandpass import Bandpass
 from deepclean.core.block import Float64
+from deepclean.core.filters.bandpass import Bandpass
 from deepclean.core.spectra import FFT_SECONDS, Complex
 from deepclean.errors import InputError
 from deepclean.models.networks import Wiener

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deepclean.config import Config
 from deepclean.config.settings import engine_settings
-from deepclean.core.segments import intersection
+from deepclean.core.output.segments import intersection
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.factory import make_coupling

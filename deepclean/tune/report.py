@@ -15,7 +15,7 @@ import numpy as np
 
 from deepclean.core.block import Float64
 from deepclean.errors import InputError
-from deepclean.models.versions import versions
+from deepclean.models.store.versions import versions
 from deepclean.system.atomic import publish
 from deepclean.system.templates import templates
 from deepclean.train.data import TrainingData

@@ -24,7 +24,7 @@ from deepclean.core import channels
 from deepclean.core.block import CleanedBlock, Estimate, Gap, Samples, Series
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.frame import CleanedFrame
-from deepclean.core.products import State, render
+from deepclean.core.output.products import State, render
 from deepclean.core.time import NS
 from deepclean.validate.whole import one_block
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepclean.core.block import Block, CleanedBlock, Float64, Gap, Series
+from deepclean.core.output.state_vector import not_ready
 from deepclean.core.spectra import Complex, transform
-from deepclean.core.state_vector import not_ready
 
 PRODUCTS = ("RAW", "OUT_DQ", "PRODUCTION")
 

@@ -8,7 +8,7 @@ from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
-from deepclean.core.segments import union
+from deepclean.core.output.segments import union
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, hint, one_line
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepclean.core.block import Float64
-from deepclean.core.segments import intersection
+from deepclean.core.output.segments import intersection
 from deepclean.core.spectra import CrossSpectra
 from deepclean.core.time import Span
 from deepclean.errors import InputError

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from deepclean.core.block import Block, Float64, Gap, Series, concatenate
-from deepclean.core.state_vector import not_ready
+from deepclean.core.output.state_vector import not_ready
 from deepclean.core.time import NS, Span
 from deepclean.io.source import ChannelHistory
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deepclean.core.bandpass import Band
+from deepclean.core.filters.bandpass import Band
 from deepclean.core.time import NS, Span
 from deepclean.system.utc import utc
 from deepclean.witnesses import significance

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64, Gap, Series
+from deepclean.core.filters.bandpass import Band
 from deepclean.core.spectra import Bins, Complex, transform
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, hint

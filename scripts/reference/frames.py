@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deepclean.core import channels, reasons
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from scripts.reference.markdown import NOTE, code, constants, rows_of, table
 
 _STRAIN, _COUPLING = "H1:GDS-CALIB_STRAIN", "60Hz"
@@ -101,7 +101,7 @@ def of_channels() -> list[tuple[str, str, str]]:
 
 def of_bits() -> list[tuple[str, str, str]]:
     """Return a row for each bit of the state vector: its number, its name, its meaning."""
-    said = {name: about for _, name, about in rows_of("deepclean.core.products")}
+    said = {name: about for _, name, about in rows_of("deepclean.core.output.products")}
     return [
         (str(bit.bit_length() - 1), code(str(bit.name)), _sentence(said[str(bit.name)]))
         for bit in State

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from deepclean.config import Config
-from deepclean.models import log as model_log
+from deepclean.models.store import log as model_log
 from tests.helpers import small_site as site
 from tests.helpers import training_site
 from tests.helpers.commands import Run

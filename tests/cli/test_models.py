@@ -10,8 +10,10 @@ import pytest
 
 from deepclean import factory
 from deepclean.errors import ModelError
-from deepclean.models import loading, rejections, store
-from deepclean.models import log as model_log
+from deepclean.models import loading
+from deepclean.models.store import changes as store
+from deepclean.models.store import log as model_log
+from deepclean.models.store import rejections
 from tests.helpers import small_site as site
 from tests.helpers.commands import Done, Run
 from tests.helpers.deepcleanv2_directory import original
@@ -67,7 +69,7 @@ Models = Callable[..., Done]
 
 
 def test_no_command_is_missing_here(deepclean: Run, tmp_path: Path) -> None:
-    from deepclean.cli.models import app
+    from deepclean.cli.models.show import app
 
     assert sorted(str(one.name) for one in app.registered_commands) == sorted(COMMANDS)
 
@@ -414,7 +416,7 @@ def test_no_configuration_is_one_message(deepclean: Run, tmp_path: Path, command
 def test_help_explains_every_option(deepclean: Run, tmp_path: Path, command: str) -> None:
     from typer.main import get_command
 
-    from deepclean.cli.models import app
+    from deepclean.cli.models.show import app
 
     assert f" {command} " in deepclean(tmp_path, "models --help").stdout
     done = deepclean(tmp_path, f"models {command} --help", COLUMNS="200").good()

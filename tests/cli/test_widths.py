@@ -41,7 +41,7 @@ PRINTED_COMMANDS = ("pictures: deepclean", "deepclean ")
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from deepclean.core.accounting import Ledger
-    from deepclean.models import store
+    from deepclean.models.store import changes as store
     from deepclean.telemetry import status_file
 
     place = tmp_path_factory.mktemp("site")

@@ -12,8 +12,8 @@ import pytest
 from deepclean.cluster import submit
 from deepclean.config import Config, load
 from deepclean.errors import ConfigError
-from deepclean.models import versions
 from deepclean.models.loading import load_models
+from deepclean.models.store import versions
 from deepclean.run import parallel
 from tests.helpers import small_site as site
 from tests.helpers.commands import Done, Run

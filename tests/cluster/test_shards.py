@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from deepclean.cluster.plan import ReplayRequest, ShardLimits, finished, plan_shards
 from deepclean.cluster.shards import bridged
-from deepclean.core.segments import difference
+from deepclean.core.output.segments import difference
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io.frame_channels import channels_of

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deepclean.models.versions import read_pointer
+from deepclean.models.store.versions import read_pointer
 from tests.helpers import slurm_cluster, tuned_site
 from tests.helpers import training_site as toy
 from tests.helpers.training_site import START

@@ -19,7 +19,7 @@ from deepclean.core import reasons
 from deepclean.core.block import Block, Series
 from deepclean.core.engine.frames import Assembler
 from deepclean.core.frame import CleanedFrame, InputFrame
-from deepclean.core.products import render
+from deepclean.core.output.products import render
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError

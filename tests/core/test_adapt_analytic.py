@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from deepclean.core.adapt.analytic import AnalyticBandpass, derivative
-from deepclean.core.bandpass import Bandpass, BandpassSettings, make_bandpass
 from deepclean.core.block import Float64
+from deepclean.core.filters.bandpass import Bandpass, BandpassSettings, make_bandpass
 from tests.helpers.adapted_stream import same
 
 RATE = 512

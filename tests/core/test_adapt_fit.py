@@ -16,8 +16,8 @@ from deepclean.core.adapt.spectra import (
     whitening,
 )
 from deepclean.core.adapt.window import Evidence, evidence, limited, window
-from deepclean.core.bandpass import BandpassSettings, make_bandpass
 from deepclean.core.block import Float64
+from deepclean.core.filters.bandpass import BandpassSettings, make_bandpass
 from tests.helpers.adapted_stream import same
 
 BINS = 21

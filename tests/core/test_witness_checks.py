@@ -15,7 +15,7 @@ from deepclean.core import nonfinite, reasons, witness_checks
 from deepclean.core.block import CleanedBlock, Gap, Series, WitnessFault
 from deepclean.core.engine.engine import Engine
 from deepclean.core.nonfinite import runs
-from deepclean.core.products import State, state_bits
+from deepclean.core.output.products import State, state_bits
 from deepclean.core.time import NS, Span
 from deepclean.core.witness_checks import ConstantRun, Run, WitnessSettings, clipped, frozen
 from tests.helpers.builders import (

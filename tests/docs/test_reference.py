@@ -16,7 +16,7 @@ from deepclean.cli import app
 from deepclean.config import Config
 from deepclean.control.reload import LIVE
 from deepclean.core import reasons
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from deepclean.errors import OF_COMMANDS, ExitStatus
 from deepclean.io import gwf
 from scripts import reference

@@ -14,8 +14,8 @@ from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.settings import AdaptSettings, Member
 from deepclean.core.adapt.spectra import SECONDS, band_bins, transform
 from deepclean.core.adapt.tracker import Tracker, TrackerState
-from deepclean.core.bandpass import BandpassSettings, make_bandpass
 from deepclean.core.block import Float64
+from deepclean.core.filters.bandpass import BandpassSettings, make_bandpass
 
 RATE = 64
 BAND = (10.0, 16.0)

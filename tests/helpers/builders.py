@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from deepclean.core.adapt.settings import AdaptSettings
-from deepclean.core.bandpass import Band, Bandpass, BandpassSettings, make_bandpass
 from deepclean.core.block import Block, CleanedBlock, Estimate, Float64, Gap, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
+from deepclean.core.filters.bandpass import Band, Bandpass, BandpassSettings, make_bandpass
 from deepclean.core.predict import Network, Predictor, PredictSettings, ReducedNetworks
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS, Span

@@ -13,10 +13,10 @@ import torch
 from deepclean.config import Config
 from deepclean.core.time import NS
 from deepclean.models import files as models
-from deepclean.models import versions
 from deepclean.models.closed_form import ClosedForm
 from deepclean.models.manifest import Channel, Description
 from deepclean.models.reduced.equations import Equations
+from deepclean.models.store import versions
 from deepclean.models.tensors import Scalers
 from tests.helpers.small_site import RATES
 

@@ -13,8 +13,8 @@ import torch
 
 from deepclean.config import Config
 from deepclean.core.block import Series
+from deepclean.core.output.products import State
 from deepclean.core.predict import Network
-from deepclean.core.products import State
 from deepclean.factory import predictor
 from deepclean.io import gwf
 from deepclean.io.t050017 import FrameName

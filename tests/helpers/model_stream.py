@@ -23,13 +23,13 @@ from deepclean.core.block import Block, Series
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import Span
 from deepclean.factory import make_engine
-from deepclean.models import directory as coupling_directory
 from deepclean.models import files as models
-from deepclean.models import rejections, versions
 from deepclean.models.loading import load_models
 from deepclean.models.manifest import Channel, Description, Manifest, sha256
 from deepclean.models.model import Model
 from deepclean.models.networks import build
+from deepclean.models.store import directory as coupling_directory
+from deepclean.models.store import rejections, versions
 from deepclean.models.tensors import Scalers, serialise
 from deepclean.rollout.record import ModelRecord, path_in
 from deepclean.rollout.store_follower import StoreFollower

@@ -17,7 +17,7 @@ from scipy import signal
 from deepclean.core.block import CleanedBlock, Float64, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.forecast import ForecastSettings
+from deepclean.core.filters.forecast import ForecastSettings
 from deepclean.core.time import NS
 from tests.helpers.builders import SMALL, Record, Small, clean, make_engine, make_record, wiener
 from tests.helpers.settings import predict_settings

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from deepclean.config import settings
 from deepclean.config.couplings import BandpassConfig, CouplingConfig
 from deepclean.config.engine import EngineConfig, GateConfig, WitnessesConfig
-from deepclean.core.bandpass import BandpassSettings
 from deepclean.core.engine.schedule import EngineSettings
+from deepclean.core.filters.bandpass import BandpassSettings
+from deepclean.core.filters.resample import Resampler, ResampleSettings
 from deepclean.core.gate.settings import GateSettings
 from deepclean.core.predict import PredictSettings
-from deepclean.core.resample import Resampler, ResampleSettings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -14,7 +14,7 @@ from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
-from deepclean.models import versions
+from deepclean.models.store import versions
 
 START = 1_400_000_000
 STRAIN = "H1:GDS-CALIB_STRAIN"

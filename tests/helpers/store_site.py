@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from deepclean.models import directory as coupling_directory
 from deepclean.models import files as models
-from deepclean.models import store, versions
 from deepclean.models.manifest import Channel, Description, Manifest
 from deepclean.models.networks import build
+from deepclean.models.store import changes as store
+from deepclean.models.store import directory as coupling_directory
+from deepclean.models.store import versions
 from deepclean.models.tensors import Scalers
 
 WHERE = Path("H1", "60Hz")

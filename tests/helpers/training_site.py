@@ -15,7 +15,7 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel, Reading
-from deepclean.models import versions
+from deepclean.models.store import versions
 from deepclean.simulate.injection import Injection
 from deepclean.train import TrainingData, train
 from deepclean.validate.criteria import limits

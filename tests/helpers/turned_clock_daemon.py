@@ -19,7 +19,7 @@ from deepclean.core.channels import gain as gain_channel
 from deepclean.core.channels import product_names, state_vector
 from deepclean.core.engine.engine import Engine
 from deepclean.core.frame import InputFrame
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from deepclean.core.time import NS, Span
 from deepclean.io import gwf
 from deepclean.io.live import LiveSource, Overdue

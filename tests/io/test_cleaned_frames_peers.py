@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deepclean.core import channels
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from tests.helpers import small_site as site
 from tests.helpers.site_runs import clean
 from tests.helpers.small_site import START

@@ -13,7 +13,7 @@ from gwframe.types import Compression
 
 from deepclean.config import Config
 from deepclean.core.block import Gap, Series
-from deepclean.core.state_vector import not_ready
+from deepclean.core.output.state_vector import not_ready
 from deepclean.core.time import NS, Span
 from deepclean.io import gwf
 from deepclean.io.catalogue import Directory

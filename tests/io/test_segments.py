@@ -12,8 +12,8 @@ from gwpy.segments import DataQualityDict, DataQualityFlag
 
 from deepclean.config import Config
 from deepclean.core.block import Series
-from deepclean.core.products import State
-from deepclean.core.segments import union
+from deepclean.core.output.products import State
+from deepclean.core.output.segments import union
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError
 from deepclean.factory import budget

@@ -9,12 +9,13 @@ from deepclean.cluster import pins
 from deepclean.config import Config
 from deepclean.errors import ModelError
 from deepclean.factory import budget, make_engine, predictor
-from deepclean.models import store, verify
 from deepclean.models.closed_form import ClosedForm
 from deepclean.models.files import load
 from deepclean.models.loading import load_models
 from deepclean.models.manifest import MANIFEST, sha256
 from deepclean.models.reduced.equations import EQUATIONS, Equations
+from deepclean.models.store import changes as store
+from deepclean.models.store import verify
 from tests.helpers import small_site as site
 from tests.helpers.closed_form_site import LAGS, equations, publish_closed_form
 

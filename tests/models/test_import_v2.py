@@ -11,7 +11,8 @@ from torch import nn
 
 from deepclean.errors import ModelError
 from deepclean.models import files as models
-from deepclean.models import import_v2, store
+from deepclean.models import import_v2
+from deepclean.models.store import changes as store
 from tests.helpers.deepcleanv2_directory import (
     WITNESSES,
     Autoencoder,

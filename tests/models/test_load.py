@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from deepclean.errors import ModelError, OutputError
-from deepclean.models import directory as coupling_directory
 from deepclean.models.files import load, write_model
 from deepclean.models.manifest import Channel, sha256
 from deepclean.models.model import Model
+from deepclean.models.store import directory as coupling_directory
 from tests.helpers.store_site import CHANNELS, SMALL, description, network, scalers
 
 

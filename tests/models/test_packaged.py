@@ -20,9 +20,10 @@ from deepclean.core.time import Span
 from deepclean.errors import ConfigError, ModelError
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
-from deepclean.models import files, loading, packaged, versions
+from deepclean.models import files, loading, packaged
 from deepclean.models.manifest import Channel, Description
 from deepclean.models.networks import build
+from deepclean.models.store import versions
 from deepclean.models.tensors import Scalers
 from tests.helpers import training_site as toy
 from tests.helpers.built_packages import type_line

@@ -11,19 +11,13 @@ import pytest
 import torch
 
 from deepclean.errors import ModelError
-from deepclean.models import (
-    deepcleanv2,
-    import_v2,
-    permissions,
-    rejections,
-    store,
-    verify,
-    versions,
-)
+from deepclean.models import deepcleanv2, import_v2
 from deepclean.models import files as models
-from deepclean.models import log as model_log
 from deepclean.models.manifest import sha256
 from deepclean.models.model import Model
+from deepclean.models.store import changes as store
+from deepclean.models.store import log as model_log
+from deepclean.models.store import permissions, rejections, verify, versions
 from tests.helpers import store_site
 from tests.helpers.deepcleanv2_directory import Danger, directory, original
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from deepclean.errors import ModelError
-from deepclean.models import diff, store, versions
-from deepclean.models import directory as coupling_directory
-from deepclean.models import log as model_log
-from deepclean.models.store import prune, superfluous
+from deepclean.models.store import changes as store
+from deepclean.models.store import diff, versions
+from deepclean.models.store import directory as coupling_directory
+from deepclean.models.store import log as model_log
+from deepclean.models.store.changes import prune, superfluous
 from tests.helpers import store_site
 from tests.helpers.store_site import anything, description, scalers
 

@@ -10,11 +10,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from deepclean.errors import ModelError
 from deepclean.models import files as models
-from deepclean.models import log as model_log
-from deepclean.models import store
 from deepclean.models.manifest import MANIFEST
-from deepclean.models.remote import RemoteStore, Transfer
-from deepclean.models.verify import coupling, version
+from deepclean.models.store import changes as store
+from deepclean.models.store import log as model_log
+from deepclean.models.store.remote import RemoteStore, Transfer
+from deepclean.models.store.verify import coupling, version
 from deepclean.remote.storage import Storage
 from tests.helpers import store_site as site
 from tests.helpers.store_site import WHERE, anything

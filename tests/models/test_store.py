@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from deepclean.errors import ModelError, OutputError
-from deepclean.models import directory as coupling_directory
 from deepclean.models import files as models
-from deepclean.models import log as model_log
-from deepclean.models import store, versions
-from deepclean.models.log import Change
 from deepclean.models.manifest import Manifest, sha256
+from deepclean.models.store import changes as store
+from deepclean.models.store import directory as coupling_directory
+from deepclean.models.store import log as model_log
+from deepclean.models.store import versions
+from deepclean.models.store.log import Change
 from tests.helpers import store_site
 from tests.helpers.store_site import WHERE, anything, state
 

@@ -3,7 +3,13 @@ from pathlib import Path
 import pytest
 
 from deepclean.errors import ModelError
-from deepclean.models.versions import next_version, read_pointer, resolve, set_pointer, versions
+from deepclean.models.store.versions import (
+    next_version,
+    read_pointer,
+    resolve,
+    set_pointer,
+    versions,
+)
 
 
 @pytest.fixture

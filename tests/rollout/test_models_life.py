@@ -17,7 +17,7 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io.frame_channels import channels_of
 from deepclean.io.source import HistorySource
-from deepclean.models import store
+from deepclean.models.store import changes as store
 from deepclean.rollout import record
 from deepclean.rollout.recorded import RecordedUpdates, RunModels
 from tests.helpers.commands import Done, Run

@@ -24,8 +24,10 @@ from deepclean.core.time import NS
 from deepclean.errors import ModelError, OutputError, UnavailableError
 from deepclean.io import gwf
 from deepclean.models import files as models
-from deepclean.models import loading, rejections, store, versions
+from deepclean.models import loading
 from deepclean.models.networks import Wiener
+from deepclean.models.store import changes as store
+from deepclean.models.store import rejections, versions
 from deepclean.rollout import store_follower, updates
 from deepclean.system import jsonl
 from deepclean.system.malloc import Trimmer

@@ -13,7 +13,8 @@ import pytest
 from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.io import gwf
-from deepclean.models import rejections, store
+from deepclean.models.store import changes as store
+from deepclean.models.store import rejections
 from deepclean.rollout.record import path_in
 from tests.helpers import small_site as site
 from tests.helpers.site_runs import (

@@ -17,7 +17,7 @@ import pytest
 
 from deepclean.config import Config, load
 from deepclean.errors import DeepCleanError, UnavailableError, passes
-from deepclean.models import rejections, versions
+from deepclean.models.store import rejections, versions
 from deepclean.run import daemon
 from deepclean.system.lock import OutputLock
 from tests.helpers import small_site as site

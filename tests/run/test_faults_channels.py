@@ -11,7 +11,7 @@ import pytest
 from deepclean.config import Config
 from deepclean.core import reasons
 from deepclean.core.block import Samples, Series
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from deepclean.core.time import Span
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel

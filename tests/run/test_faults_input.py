@@ -10,7 +10,7 @@ import pytest
 
 from deepclean.config import Config
 from deepclean.core import reasons
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from deepclean.core.time import NS
 from deepclean.io import gwf
 from tests.helpers import small_site as site

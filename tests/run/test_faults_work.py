@@ -20,7 +20,7 @@ from deepclean.core.block import Block, CleanedBlock
 from deepclean.core.engine.coupling_pipeline import CouplingPipeline
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.intake import Intake
-from deepclean.core.products import State, render
+from deepclean.core.output.products import State, render
 from deepclean.core.time import NS
 from deepclean.run import cleaner
 from tests.helpers import small_site as site

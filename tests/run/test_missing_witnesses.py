@@ -7,7 +7,7 @@ import pytest
 
 from deepclean.config import Config
 from deepclean.core.block import Series
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from deepclean.io import gwf
 from tests.helpers import small_site as site
 from tests.helpers.closed_form_site import publish_closed_form

@@ -20,8 +20,8 @@ from deepclean.core.spectra import asd, band_ratio, worst_outside
 from deepclean.core.time import Span
 from deepclean.io.history import History
 from deepclean.models import files as models
-from deepclean.models import versions
 from deepclean.models.manifest import Description, Manifest
+from deepclean.models.store import versions
 from deepclean.simulate.injection import Injection
 from tests.helpers.cbc_injection import matched_filter
 from tests.helpers.site_runs import until

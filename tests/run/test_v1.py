@@ -10,7 +10,7 @@ import pytest
 from deepclean.config import load
 from deepclean.core.block import Series
 from deepclean.core.channels import frame_part, product_names
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from deepclean.core.time import Span
 from deepclean.io import gwf
 from deepclean.io.frame_channels import channels_of

@@ -19,7 +19,7 @@ from sgnts.sinks import NullSeriesSink, TSFrameCollectSink
 from sgnts.sources import FakeSeriesSource, SegmentSource, TSIterSource
 
 from deepclean.core.block import Block, CleanedBlock, Samples
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from deepclean.core.time import Span
 from deepclean.errors import ConfigError, InputError
 from deepclean.io import gwf

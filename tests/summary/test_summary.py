@@ -13,7 +13,7 @@ from scipy.signal import resample_poly
 
 from deepclean.config import Config
 from deepclean.core.block import Series
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from deepclean.core.spectra import band_ratio
 from deepclean.core.time import NS, Span
 from deepclean.io.history import History

@@ -10,7 +10,7 @@ from deepclean.core import reasons
 from deepclean.core.block import Gap, Series
 from deepclean.core.engine.frames import Assembler
 from deepclean.core.frame import InputFrame
-from deepclean.core.products import State, render
+from deepclean.core.output.products import State, render
 from deepclean.core.reasons import CLEANED
 from deepclean.core.time import Span
 from deepclean.io import gwf

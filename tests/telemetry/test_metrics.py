@@ -21,10 +21,10 @@ from deepclean import __version__
 from deepclean.config import Config
 from deepclean.core import reasons
 from deepclean.core.accounting import Ledger
-from deepclean.core.products import State
+from deepclean.core.output.products import State
 from deepclean.core.reasons import CLEANED
 from deepclean.io.watch import DirectoryWatch
-from deepclean.models.retrainings import STATE, RetrainState
+from deepclean.models.store.retrainings import STATE, RetrainState
 from deepclean.system.clock import SystemClock
 from deepclean.telemetry.counters import Counters
 from deepclean.telemetry.timings import STAGES

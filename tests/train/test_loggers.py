@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deepclean.errors import ConfigError
-from deepclean.models import verify
+from deepclean.models.store import verify
 from deepclean.train import Progress, train
 from tests.helpers.training_site import toy_config, toy_data
 

@@ -12,7 +12,7 @@ import torch
 from deepclean.errors import ConfigError, DeepCleanError, InputError, ModelError, OutputError
 from deepclean.models.files import load
 from deepclean.models.model import Model
-from deepclean.models.versions import read_pointer
+from deepclean.models.store.versions import read_pointer
 from deepclean.train import Progress, TrainingData, train
 from tests.helpers.training_site import LINE, MOTION, STRAIN, channels, toy_config, toy_data
 

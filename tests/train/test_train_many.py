@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from deepclean.cli.train_many import combined
+from deepclean.cli.training.train_many import combined
 from deepclean.errors import OutputError
-from deepclean.models.versions import read_pointer
+from deepclean.models.store.versions import read_pointer
 from deepclean.system.lock import locked
 from deepclean.train import train
 from deepclean.train.run import LOCK

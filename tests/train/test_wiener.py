@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import signal
 
-from deepclean.core.bandpass import FirBandpass
+from deepclean.core.filters.bandpass import FirBandpass
 from deepclean.core.time import Span
 from deepclean.errors import InputError
 from deepclean.train.prepare import TrainingStretch

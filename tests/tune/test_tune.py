@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from deepclean.errors import ConfigError
-from deepclean.models.versions import read_pointer
+from deepclean.models.store.versions import read_pointer
 from deepclean.tune.study import StudyDirectory, library
 from tests.helpers import tuned_site as site
 from tests.helpers.commands import Run

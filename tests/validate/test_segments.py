@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 from gwpy.segments import DataQualityDict, DataQualityFlag
 
-from deepclean.core.segments import intersection
+from deepclean.core.output.segments import intersection
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.validate.segments import query_segments, read_segments

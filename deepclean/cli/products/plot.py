@@ -15,7 +15,7 @@ from deepclean.cli.terminal import completion
 from deepclean.cli.terminal.progress import progress
 from deepclean.cli.terminal.resume import begins_anew, interruptible
 from deepclean.cli.terminal.times import said, whole_second, whole_span
-from deepclean.cli.witnesses import to_band
+from deepclean.cli.training.witnesses import to_band
 from deepclean.config import Config
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError

@@ -9,7 +9,7 @@ import typer
 
 from deepclean.cli.terminal.progress import progress
 from deepclean.config.frames import SegmentsConfig
-from deepclean.core.segments import total_seconds
+from deepclean.core.output.segments import total_seconds
 from deepclean.errors import InputError, hint
 from deepclean.system.atomic import publish
 
@@ -37,7 +37,7 @@ def segments(
 
     The file has one flag for each bit, H1:DEEPCLEAN-CLEANED:1, and H1:DEEPCLEAN-GOOD:1.
     """
-    from deepclean.core.products import State
+    from deepclean.core.output.products import State
     from deepclean.io.catalogue import catalogue
     from deepclean.io.segments.formats import StateSegments, read_frames, serialise, state_channel
 

@@ -14,7 +14,7 @@ from deepclean.cli.terminal.resume import begins_anew, interruptible
 from deepclean.config import Config
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
-from deepclean.models import log
+from deepclean.models.store import log
 from deepclean.summary.recorded import recorded
 from deepclean.system.utc import gps_second
 from deepclean.telemetry import minutes

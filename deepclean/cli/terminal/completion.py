@@ -10,7 +10,7 @@ import typer
 
 from deepclean.config import Config, load
 from deepclean.errors import DeepCleanError
-from deepclean.models import versions
+from deepclean.models.store import versions
 
 VARIABLE = "DEEPCLEAN_CONFIG"
 """The environment variable that stands for `--config`."""

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from deepclean.core.bandpass import Bandpass
 from deepclean.core.block import Float64
+from deepclean.core.filters.bandpass import Bandpass
 
 Complex = NDArray[np.complex128]
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from deepclean.core.adapt.analytic import Complex, derivative
-from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64
+from deepclean.core.filters.bandpass import Band
 
 SECONDS = 2
 """Length of a transform. One begins each second."""

@@ -33,11 +33,11 @@ from deepclean.core.adapt.apply import adapted, departed_noise, departing, depar
 from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.adapt.spectra import SECONDS, band_bins, transform, transform_with_slope
 from deepclean.core.adapt.tracker import Pushed, Tracker, TrackerState, push_all
-from deepclean.core.bandpass import Band, Bandpass
 from deepclean.core.block import Float64, Samples
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.freezing import hold, knots_around
 from deepclean.core.engine.state import AdaptationState
+from deepclean.core.filters.bandpass import Band, Bandpass
 from deepclean.core.gain import InvalidSpans
 from deepclean.core.time import NS
 

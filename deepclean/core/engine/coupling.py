@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deepclean.core.adapt.settings import AdaptSettings
-from deepclean.core.bandpass import Band, Bandpass
 from deepclean.core.block import Version
 from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings
+from deepclean.core.filters.bandpass import Band, Bandpass
 from deepclean.core.predict import Predictor, PredictSettings, geometry
 from deepclean.core.time import NS
 

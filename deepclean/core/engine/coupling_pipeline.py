@@ -27,11 +27,11 @@ from deepclean.core.engine.coupling import Coupling, schedule_of
 from deepclean.core.engine.missing import ALWAYS, Losses, MissingWitnesses
 from deepclean.core.engine.schedule import EngineSettings, resampled_in_gap
 from deepclean.core.engine.state import CouplingState
+from deepclean.core.filters.resample import Resampler
 from deepclean.core.gain import gain_over
 from deepclean.core.gate.state import BEGINNING
 from deepclean.core.nonfinite import finite, runs
 from deepclean.core.predict import Predictor
-from deepclean.core.resample import Resampler
 from deepclean.core.time import NS, Span
 
 

@@ -4,9 +4,9 @@
         -> splice to the hop before -> interpolate
 
 Everything that the bandpass needs after the hop's end is predicted at once, from witnesses whose
-next tenths of a second are forecast (core.forecast), and is not kept: the next hop does it again
-with the input that came. The noise of a hop depends on the input up to its end and on nothing after
-it, however the stream was cut.
+next tenths of a second are forecast (core.filters.forecast), and is not kept: the next hop does it
+again with the input that came. The noise of a hop depends on the input up to its end and on nothing
+after it, however the stream was cut.
 
 Where a witness is missing, the hop does without it from the gap's start on (core.engine.missing),
 also in what it forecasts. Nobody can look ahead to a gap that closes the coupling. Where the next
@@ -28,9 +28,9 @@ from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.missing import ALWAYS, Loss, Losses
 from deepclean.core.engine.schedule import EngineSettings, Schedule, resampled_in_gap
 from deepclean.core.engine.state import CouplingState, Overlap, StreamState
+from deepclean.core.filters.resample import Resampler
+from deepclean.core.filters.splice import Splice, back
 from deepclean.core.gain import gain_at
-from deepclean.core.resample import Resampler
-from deepclean.core.splice import Splice, back
 from deepclean.core.time import NS, Span
 
 # Gain times noise is subtracted, so noise behind a gain this small is not subtracted either way.
@@ -130,7 +130,7 @@ class ForecastingPipeline(CouplingPipeline):
         middles = [(low + high) / 2 for low, high in coupling.bands]
         self._splice = Splice(middles, settings.model_rate, length * settings.model_rate // NS)
         count = length * settings.strain_rate // NS
-        # The splice's weight at the strain's rate (core.splice).
+        # The splice's weight at the strain's rate (core.filters.splice).
         self._falling = np.cos(0.5 * np.pi * np.arange(count) / count) ** 2
 
     def bandpassed(

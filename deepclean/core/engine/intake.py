@@ -16,9 +16,9 @@ from deepclean.core.block import Block, Float64, Series, WitnessFault
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.engine.state import StreamState, WitnessInputs
-from deepclean.core.forecast import forecast
+from deepclean.core.filters.forecast import forecast
+from deepclean.core.filters.resample import Resampler
 from deepclean.core.nonfinite import finite
-from deepclean.core.resample import Resampler
 from deepclean.core.time import NS, Span, index_at, index_from
 from deepclean.core.witness_checks import ConstantRun, Run, clipped, frozen, moving
 

@@ -14,7 +14,7 @@ from deepclean.core.engine.coupling_pipeline import CouplingPipeline
 from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.schedule import EngineSettings, Schedule
 from deepclean.core.engine.state import StreamState
-from deepclean.core.resample import Resampler
+from deepclean.core.filters.resample import Resampler
 
 
 class Strategy(Protocol):

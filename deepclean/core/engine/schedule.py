@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
-from deepclean.core.forecast import ForecastSettings
+from deepclean.core.filters.forecast import ForecastSettings
+from deepclean.core.filters.resample import Resampler, ResampleSettings
+from deepclean.core.filters.splice import back
 from deepclean.core.gate.settings import GateSettings
 from deepclean.core.predict import Geometry
-from deepclean.core.resample import Resampler, ResampleSettings
-from deepclean.core.splice import back
 from deepclean.core.time import NS
 from deepclean.core.witness_checks import WitnessSettings
 

@@ -19,9 +19,9 @@ from functools import partial
 import numpy as np
 
 from deepclean.core import reasons
-from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64, Version
 from deepclean.core.buffer import StreamBuffer
+from deepclean.core.filters.bandpass import Band
 from deepclean.core.gain import InvalidSpans, gain_over
 from deepclean.core.gate.band_power import BandPower, band_power, highest_before, with_lowest_floor
 from deepclean.core.gate.cadence import FAST_SEGMENT, FAST_STEP, SLOT, STEP, next_multiple

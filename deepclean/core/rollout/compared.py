@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deepclean.core import reasons
 from deepclean.core.block import CleanedBlock, Estimate
+from deepclean.core.output.state_vector import not_ready
 from deepclean.core.rollout.rules import TrialBlock, number
-from deepclean.core.state_vector import not_ready
 
 
 def does_count(block: CleanedBlock) -> bool:

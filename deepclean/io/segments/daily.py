@@ -22,7 +22,7 @@ from typing import Self
 from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.channels import state_vector
-from deepclean.core.segments import union
+from deepclean.core.output.segments import union
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, OutputError
 from deepclean.io.catalogue import DataFile

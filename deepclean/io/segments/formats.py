@@ -27,8 +27,8 @@ from deepclean import __version__
 from deepclean.core import channels
 from deepclean.core.block import Gap, Samples, Series
 from deepclean.core.nonfinite import runs
-from deepclean.core.products import State
-from deepclean.core.segments import intersection, union
+from deepclean.core.output.products import State
+from deepclean.core.output.segments import intersection, union
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError, one_line
 from deepclean.io.catalogue import DataFile

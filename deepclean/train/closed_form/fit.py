@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64
+from deepclean.core.filters.bandpass import Band
 from deepclean.errors import InputError
 from deepclean.models.reduced.equations import Equations
 from deepclean.train.closed_form.bank import Bank, band_power

@@ -14,9 +14,9 @@ from math import ceil, pi
 import numpy as np
 from numpy.typing import NDArray
 
-from deepclean.core.bandpass import Band
 from deepclean.core.block import Float64
-from deepclean.core.resample import kaiser_beta
+from deepclean.core.filters.bandpass import Band
+from deepclean.core.filters.resample import kaiser_beta
 
 Complex = NDArray[np.complex128]
 

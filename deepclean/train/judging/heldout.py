@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from deepclean.core.block import Block
-from deepclean.core.segments import union
+from deepclean.core.output.segments import union
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.train.data import SiteData, pieces

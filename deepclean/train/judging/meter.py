@@ -20,8 +20,8 @@ import numpy as np
 from scipy import stats
 
 from deepclean.core import reasons
-from deepclean.core.bandpass import Band
 from deepclean.core.block import CleanedBlock, Estimate, Float64, Series
+from deepclean.core.filters.bandpass import Band
 from deepclean.core.gate.cadence import SLOT
 from deepclean.core.gate.measures import Quality
 from deepclean.core.spectra import SEGMENT, Bins, density, median_bias, transform

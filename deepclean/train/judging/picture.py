@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deepclean.core.bandpass import Band
+from deepclean.core.filters.bandpass import Band
 from deepclean.train.judging.evaluate import Evaluation
 
 _BEFORE, _AFTER = "#c2410c", "#1d4ed8"

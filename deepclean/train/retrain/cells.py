@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from deepclean.errors import ModelError, UnavailableError
-from deepclean.models import permissions, tensors
+from deepclean.models import tensors
 from deepclean.models.manifest import sha256
+from deepclean.models.store import permissions
 from deepclean.system.atomic import publish
 from deepclean.train.closed_form.refit import Cell
 from deepclean.train.closed_form.statistics import Statistics

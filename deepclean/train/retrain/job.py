@@ -10,7 +10,7 @@ from deepclean.config import Config
 from deepclean.config.settings import engine_settings
 from deepclean.core.time import NS, Span
 from deepclean.io.source import ChannelHistory
-from deepclean.models import store
+from deepclean.models.store import changes as store
 from deepclean.train.data import SiteData, TrainingData
 
 Histories = tuple[ChannelHistory, ChannelHistory]

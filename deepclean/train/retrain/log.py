@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deepclean.core.time import NS, Span
-from deepclean.models import log as model_log
+from deepclean.models.store import log as model_log
 
 LOG = "retrain.jsonl"
 

@@ -6,10 +6,11 @@ import logging
 from pathlib import Path
 
 from deepclean.errors import DeepCleanError
-from deepclean.models import log as model_log
-from deepclean.models import store, versions
-from deepclean.models.log import What
 from deepclean.models.manifest import Manifest
+from deepclean.models.store import changes as store
+from deepclean.models.store import log as model_log
+from deepclean.models.store import versions
+from deepclean.models.store.log import What
 from deepclean.train.retrain.job import Job
 from deepclean.train.retrain.log import RetrainRecord
 

@@ -18,7 +18,7 @@ from deepclean import factory
 from deepclean.config import Config
 from deepclean.config import settings as core_settings
 from deepclean.config.types import FrozenMap, thaw
-from deepclean.core.segments import total_seconds, union
+from deepclean.core.output.segments import total_seconds, union
 from deepclean.core.time import NS, Span
 from deepclean.models import files as models
 from deepclean.models import loading, tensors

@@ -6,10 +6,10 @@ from contextlib import suppress
 
 from deepclean.core.time import NS
 from deepclean.errors import OutputError
-from deepclean.models import versions
 from deepclean.models.loading import load_version
 from deepclean.models.model import Model
-from deepclean.models.retrainings import RetrainState, read_state
+from deepclean.models.store import versions
+from deepclean.models.store.retrainings import RetrainState, read_state
 from deepclean.train.closed_form.structure import Structure
 from deepclean.train.lock import exclusively
 from deepclean.train.retrain.job import Job

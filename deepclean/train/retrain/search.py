@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deepclean import factory
 from deepclean.config import Config
-from deepclean.core.segments import total_seconds
+from deepclean.core.output.segments import total_seconds
 from deepclean.core.time import NS, Span
 from deepclean.errors import ModelError
 from deepclean.models import files as models

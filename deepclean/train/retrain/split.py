@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from deepclean.core.segments import total_seconds, union
+from deepclean.core.output.segments import total_seconds, union
 from deepclean.core.time import NS, Span
 from deepclean.train.data import split
 

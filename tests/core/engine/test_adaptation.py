@@ -13,7 +13,7 @@ from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.settings import AdaptSettings, Member
 from deepclean.core.block import CleanedBlock, Float64, Gap, Series
 from deepclean.core.engine.engine import Engine
-from deepclean.core.forecast import ForecastSettings
+from deepclean.core.filters.forecast import ForecastSettings
 from deepclean.core.time import NS, Span
 from tests.helpers.bad_stretches import Bad, assert_cuts_do_not_matter, lengths, stretches
 from tests.helpers.builders import (

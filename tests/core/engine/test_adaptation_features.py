@@ -16,7 +16,7 @@ from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.settings import AdaptSettings, Member
 from deepclean.core.block import CleanedBlock, Float64, Gap, Series
 from deepclean.core.engine.engine import Engine
-from deepclean.core.forecast import ForecastSettings
+from deepclean.core.filters.forecast import ForecastSettings
 from deepclean.core.predict import Network
 from deepclean.core.time import NS, Span
 from deepclean.models.closed.parts import EstimateParts

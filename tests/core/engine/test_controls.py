@@ -16,9 +16,9 @@ from deepclean.core.block import CleanedBlock, Float64, Version
 from deepclean.core.control import Control, Freeze, Step, freezes, steps
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.state import HeldGains
-from deepclean.core.forecast import ForecastSettings
+from deepclean.core.filters.forecast import ForecastSettings
 from deepclean.core.frame import CleanedFrame, InputFrame
-from deepclean.core.products import State, render
+from deepclean.core.output.products import State, render
 from deepclean.core.time import NS, Span
 from tests.core.engine import test_adaptation_features as features
 from tests.core.engine.test_adaptation import ADAPT, COUPLINGS, complete, knots_of, record

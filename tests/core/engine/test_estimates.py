@@ -17,10 +17,10 @@ from deepclean.core.block import Block, CleanedBlock, Float64, Gap, Samples, Ser
 from deepclean.core.channels import noise, product_names, subtracted
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
-from deepclean.core.estimates import estimate_rate
-from deepclean.core.forecast import ForecastSettings
+from deepclean.core.filters.forecast import ForecastSettings
 from deepclean.core.frame import CleanedFrame, InputFrame
-from deepclean.core.products import render
+from deepclean.core.output.estimates import estimate_rate
+from deepclean.core.output.products import render
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import NOISE, START, Small, same_bits
 from tests.helpers.settings import bandpass_settings, engine_settings, gate_settings

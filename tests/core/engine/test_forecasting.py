@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepclean.core import reasons
-from deepclean.core.bandpass import make_bandpass
 from deepclean.core.block import Block, Gap, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
-from deepclean.core.forecast import ForecastSettings
+from deepclean.core.filters.bandpass import make_bandpass
+from deepclean.core.filters.forecast import ForecastSettings
 from deepclean.core.predict import Network, Predictor
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS, Span

@@ -15,7 +15,7 @@ from deepclean.core.block import Block, CleanedBlock, Gap, Series
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.missing import Loss, availability, shares
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.forecast import ForecastSettings
+from deepclean.core.filters.forecast import ForecastSettings
 from deepclean.core.predict import Network
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (

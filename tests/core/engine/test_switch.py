@@ -20,7 +20,7 @@ from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.state import Switch
 from deepclean.core.frame import CleanedFrame, InputFrame
-from deepclean.core.products import render
+from deepclean.core.output.products import render
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (
     NOISE,

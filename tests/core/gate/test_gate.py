@@ -17,7 +17,7 @@ from deepclean.core.gate.cadence import FAST_STEP, SLOT
 from deepclean.core.gate.monitor import GateMonitor
 from deepclean.core.gate.table import Gate, GateState, Verdict, step
 from deepclean.core.gate.verdicts import conclude
-from deepclean.core.products import State, state_bits
+from deepclean.core.output.products import State, state_bits
 from deepclean.core.strain import StrainSpectra
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import (

@@ -8,10 +8,10 @@ import pytest
 from scipy import signal
 
 from deepclean.core import reasons
-from deepclean.core.bandpass import make_bandpass
 from deepclean.core.block import Block, CleanedBlock, Float64, Gap, Series
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
+from deepclean.core.filters.bandpass import make_bandpass
 from deepclean.core.time import Span
 from deepclean.factory import predictor
 from deepclean.models import files as models

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from deepclean.io.history import History
-from deepclean.models import log as model_log
-from deepclean.models import store
+from deepclean.models.store import changes as store
+from deepclean.models.store import log as model_log
 from deepclean.train import TrainingData, train
 from tests.helpers import training_site as site
 from tests.helpers.commands import Done, Run

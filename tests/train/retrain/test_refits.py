@@ -19,10 +19,11 @@ from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models import files as models
-from deepclean.models import log as model_log
-from deepclean.models import rejections, store, versions
 from deepclean.models.closed_form import ClosedForm
-from deepclean.models.retrainings import STATE, read_state
+from deepclean.models.store import changes as store
+from deepclean.models.store import log as model_log
+from deepclean.models.store import rejections, versions
+from deepclean.models.store.retrainings import STATE, read_state
 from deepclean.train import TrainingData, train
 from deepclean.train.retrain import Job, RetrainRecord, retrain
 from deepclean.train.retrain.cells import CELLS

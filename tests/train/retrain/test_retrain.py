@@ -17,9 +17,10 @@ from deepclean.config import Config
 from deepclean.core.time import NS, Span
 from deepclean.io.history import History
 from deepclean.models import files as models
-from deepclean.models import log as model_log
-from deepclean.models import store, versions
 from deepclean.models.manifest import sha256
+from deepclean.models.store import changes as store
+from deepclean.models.store import log as model_log
+from deepclean.models.store import versions
 from deepclean.train import train
 from deepclean.train.retrain import Job, retrain
 from deepclean.train.retrain.split import divide, newest

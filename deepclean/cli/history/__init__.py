@@ -1,0 +1,1 @@
+"""The commands over history: replay, on a cluster too, and validation."""

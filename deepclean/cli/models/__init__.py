@@ -1,0 +1,1 @@
+"""`deepclean models`: the commands about the model store."""

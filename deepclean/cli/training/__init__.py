@@ -1,0 +1,1 @@
+"""The commands that make models: train, tune, retrain, and the search for witnesses."""

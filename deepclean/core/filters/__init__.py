@@ -1,0 +1,1 @@
+"""The filters of the signal path: bandpass, change of rate, forecast, splice."""

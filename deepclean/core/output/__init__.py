@@ -1,0 +1,1 @@
+"""What a cleaned frame holds: products, state bits, estimates, segments."""

@@ -1,0 +1,1 @@
+"""The store of models: versions, pointers, permissions, its log, and its remote copy."""

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,6 +7,7 @@ from torch import nn
 
 from deepclean.core.reach import Reach
 from deepclean.errors import ModelError
+from deepclean.models.architectures.as_products import Layer
 from deepclean.models.networks import ARCHITECTURES, Receptive, build, measure
 
 PUBLISHED: dict[str, object] = {"name": "autoencoder"}
@@ -184,6 +186,50 @@ def test_a_network_that_states_its_reach_has_two_ends() -> None:
     assert measure(Past(700, 3, 700), 2, 512) == Receptive(Reach(700, 3), 1)
     with pytest.raises(ModelError, match=r"looks \(700, 3\) samples far and states \(699, 3\)"):
         measure(Past(700, 3, 699), 2, 512)
+
+
+@settings(max_examples=40)
+@given(
+    channels=st.integers(1, 40),
+    outputs=st.integers(1, 40),
+    half=st.integers(0, 4),
+    stride=st.integers(1, 4),
+    transposed=st.booleans(),
+    steps=st.integers(1, 20),
+    batch=st.integers(1, 3),
+)
+def test_a_convolution_as_a_product_is_that_convolution(
+    channels: int,
+    outputs: int,
+    half: int,
+    stride: int,
+    transposed: bool,
+    steps: int,
+    batch: int,
+) -> None:
+    taps, time = 2 * half + 1, stride * steps
+    layer: torch.nn.Conv1d | torch.nn.ConvTranspose1d
+    if transposed:
+        layer = torch.nn.ConvTranspose1d(channels, outputs, taps, 2, half, 1)
+    else:
+        layer = torch.nn.Conv1d(channels, outputs, taps, stride, half)
+    # Small whole numbers, whose sums are exact: so the products are equal, not only close.
+    for tensor in layer.parameters():
+        tensor.data = torch.randint(-8, 9, tensor.shape).float()
+    values = torch.randint(-8, 9, (batch, channels, time)).float()
+    assert layer.bias is not None
+    made = Layer.of(layer, layer.weight, layer.bias)
+    given_by = made.apply(values.transpose(1, 2).numpy()).transpose(0, 2, 1)
+    assert np.array_equal(given_by, layer(values).detach().numpy())
+
+
+def test_a_sequence_has_equal_bits_whatever_is_beside_it() -> None:
+    network = build({"name": "autoencoder"}, 21).eval()
+    witnesses = torch.randn(5, 21, 448)
+    with torch.inference_mode():
+        together = network(witnesses)
+        for row, alone in enumerate(witnesses):
+            assert torch.equal(network(alone[None])[0], together[row])
 
 
 def test_folded_normalisations_are_those_of_training_to_rounding() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from deepclean.errors import ModelError
+from deepclean.models.architectures.as_products import Layer, run
 
 
 class Autoencoder(nn.Module):
@@ -22,7 +23,8 @@ class Autoencoder(nn.Module):
     (arXiv:2005.06534), section III.
 
     In evaluation mode and without gradients each normalisation, which is a factor and an offset
-    then, is folded into the convolution before it. That changes the output by its rounding only.
+    then, is folded into the convolution before it. A CPU then runs the convolutions as matrix
+    products (architectures.as_products). That changes the output by its rounding only.
 
     Args:
         channels: number of witnesses.
@@ -56,43 +58,48 @@ class Autoencoder(nn.Module):
             )
         )
         self.last = nn.Conv1d(channels, 1, kernel_size, 1, kernel_size // 2)
-        self._folded: list[tuple[Callable[..., Tensor], tuple[Any, ...]]] = []
-        self.register_load_state_dict_post_hook(_forget_folded)  # type: ignore[no-untyped-call]
+        self._products: list[Layer] = []
+        self.register_load_state_dict_post_hook(_forget_products)  # type: ignore[no-untyped-call]
 
     def forward(self, witnesses: Tensor) -> Tensor:
         """Return the noise, `(batch, time)`, for `(batch, channels, time)`.
 
         `time` is a multiple of `2 ** len(hidden)`.
+
+        Raises:
+            RuntimeError: another number of channels.
         """
-        noise: Tensor
-        if self.training or torch.is_grad_enabled():
-            noise = self.last(self.up(self.down(self.first(witnesses))))
-            return noise[:, 0]
-        self._folded = self._folded or [_folded(block) for block in self._blocks()]
-        values = witnesses
-        for convolve, weights in self._folded:
-            values = convolve(values, *weights).tanh_()
-        noise = self.last(values)
+        if witnesses.is_cpu and not (self.training or torch.is_grad_enabled()):
+            if witnesses.shape[1] != self.last.in_channels:
+                raise RuntimeError(
+                    f"{witnesses.shape[1]} channels, expected {self.last.in_channels}"
+                )
+            self._products = self._products or self._as_products()
+            return torch.from_numpy(run(self._products, witnesses.numpy()))
+        noise: Tensor = self.last(self.up(self.down(self.first(witnesses))))
         return noise[:, 0]
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode, as nn.Module does; the weights may have changed."""
-        self.forget_folded()
+        self.forget_products()
         return super().train(mode)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self.forget_folded()
+        self.forget_products()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
-    def forget_folded(self) -> None:
-        """Fold the normalisations anew, because the weights have changed."""
-        self._folded = []
+    def forget_products(self) -> None:
+        """Make the matrices anew, because the weights have changed."""
+        self._products = []
 
-    def _blocks(self) -> list[nn.Sequential]:
-        """Return the blocks of a convolution, its normalisation and tanh, in order."""
+    def _as_products(self) -> list[Layer]:
+        """Return the layers, each normalisation folded into the convolution before it."""
         inner = (block for part in (self.down, self.up) for block in part)
-        return [block for block in (self.first, *inner) if isinstance(block, nn.Sequential)]
+        layers = [_folded(block) for block in (self.first, *inner)]
+        last = self.last
+        assert last.bias is not None
+        return [*layers, Layer.of(last, last.weight, last.bias)]
 
 
 def counts(value: object) -> bool:
@@ -106,31 +113,26 @@ def require_odd(option: str, value: object) -> None:
         raise ModelError(f"architecture.{option}: {value!r} is not a positive odd integer")
 
 
-def _forget_folded(module: nn.Module, incompatible: object) -> None:
+def _forget_products(module: nn.Module, incompatible: object) -> None:
     """Follow a change of the weights."""
     assert isinstance(module, Autoencoder)
-    module.forget_folded()
+    module.forget_products()
 
 
-def _folded(block: nn.Sequential) -> tuple[Callable[..., Tensor], tuple[Any, ...]]:
-    """Return a convolution of torch and its arguments that do what a block does before its tanh."""
-    conv: Any = block[0]
-    norm: Any = block[1]
-    transposed = isinstance(conv, nn.ConvTranspose1d)
+def _folded(block: Any) -> Layer:
+    """Return the layer that does what a block of convolution and normalisation does before tanh."""
+    convolution, norm = block[0], block[1]
     weight, bias = fuse_conv_bn_weights(
-        conv.weight,
-        conv.bias,
+        convolution.weight,
+        convolution.bias,
         norm.running_mean,
         norm.running_var,
         norm.eps,
         norm.weight,
         norm.bias,
-        transpose=transposed,
+        transpose=isinstance(convolution, nn.ConvTranspose1d),
     )
-    places = (conv.stride, conv.padding)
-    if transposed:
-        return torch.conv_transpose1d, (weight, bias, *places, conv.output_padding)
-    return torch.conv1d, (weight, bias, *places)
+    return Layer.of(convolution, weight, bias)
 
 
 def _block(convolution: nn.Conv1d | nn.ConvTranspose1d) -> nn.Sequential:

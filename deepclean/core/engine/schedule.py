@@ -13,7 +13,8 @@ first these offsets are, in samples at the model rate:
 Here `s` is the bandpass's settle-in, `r` the gain's ramp, `e` the samples that the network needs
 after its last output, and `w` the half-length of the slowest witness's resampling. The offsets are
 constants. So are the look-ahead `L`, which is the last of them, and the history `H`, which is the
-same walk towards the past.
+same walk towards the past. Both are rounded up, `L` to 1/64 s and `H` to 1 s, so that a version
+that needs a little more than the one before it can be put in force without a restart.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ from deepclean.core.witness_checks import WitnessSettings
 
 CROSSFADE = 2 * NS
 """Nanoseconds over which one version of a model takes over from another."""
+
+# It divides 1/16 s, the shortest block, so no block waits for one more because of it.
+_GRID = NS // 64
+"""The look-ahead is a whole number of these nanoseconds, or less by a part of a sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +256,8 @@ def hop_start(index: int, offset: int, hop: int) -> int:
 class Schedule:
     """The schedules of all couplings, and the engine's two constants, look-ahead and history.
 
-    The 60 Hz coupling of `CouplingSchedule`: (2320 + 128) / 4096 s, and 1/4 s for a slow witness.
+    The 60 Hz coupling of `CouplingSchedule`: (2320 + 128) / 4096 s, and 1/4 s for a slow witness,
+    which are 54.25 / 64 s.
 
     >>> settings = EngineSettings(
     ...     strain_rate=16384,
@@ -269,7 +275,7 @@ class Schedule:
     >>> laid = Geometry("pass", 128, 128, 16, 0, stride=4096, kernel=4352, edge=128)
     >>> coupling = CouplingSchedule.of(settings, 1271, laid)
     >>> Schedule(settings, {"60Hz": coupling}).lookahead / NS
-    0.84765625
+    0.859375
 
     The gap of a witness from 10 s to 11 s spoils the estimate by the same reach, without the ramp
     and the alignment:
@@ -289,7 +295,10 @@ class Schedule:
     @property
     def resampled(self) -> int:
         """The offset of the resampled witnesses, in samples at the model rate."""
-        return max(coupling.resampled for coupling in self.couplings.values())
+        needed = max(coupling.resampled for coupling in self.couplings.values())
+        rate, filters = self.settings.model_rate, self.settings.resample.lookahead
+        periods = ceil((Fraction(needed, rate) + filters) * NS / _GRID)
+        return max(floor((Fraction(periods * _GRID, NS) - filters) * rate), needed)
 
     @property
     def lookahead(self) -> int:
@@ -310,6 +319,11 @@ class Schedule:
     @property
     def history(self) -> int:
         """The history `H` in nanoseconds: a hop needs input from its start minus this."""
+        return ceil(Fraction(self.reach_back, NS)) * NS
+
+    @property
+    def reach_back(self) -> int:
+        """The nanoseconds before a hop whose input can influence it."""
         # The reaches add up: the gain rises over a ramp after a bad estimate; the filters spread a
         # bad witness to there; a witness is frozen by the samples before; a gate remembers, and
         # what it sees has gains that are learnt from seconds before.

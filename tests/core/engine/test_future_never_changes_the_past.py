@@ -212,11 +212,10 @@ def test_what_is_just_inside_matters(kind: str, pick: int, side: str) -> None:
     data = record(engine.settings.strain_rate)
     span = hops(engine, 5, 6)
     inside = 2 * SIXTEENTH + (EVEN.ramp if kind == "samples" else 0)
-    kept = Span(span.start - engine.history, span.end + engine.lookahead)
     if side == "past":
-        kept = Span(kept.start + inside, data.span.end)
+        kept = Span(span.start - engine.schedule.reach_back + inside, data.span.end)
     else:
-        kept = Span(data.span.start, kept.end - inside)
+        kept = Span(data.span.start, span.end + engine.lookahead - inside)
     blocks = perturbed(data, ["SLOW"], kind, kept, (16,), np.random.default_rng(0))
     found = over(push_all(even(), blocks), span)
     rate = engine.settings.strain_rate

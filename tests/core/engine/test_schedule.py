@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from itertools import pairwise
+from math import ceil
 
 import pytest
 from hypothesis import assume, given, settings
@@ -147,7 +148,7 @@ def test_stages_stand_in_order(plan: Schedule) -> None:
         assert all(low <= high for low, high in pairwise(offsets))
         assert coupling.interpolation >= shared.interpolator().half_length * shared.model_rate
         assert coupling.ramp * NS >= shared.ramp * shared.model_rate
-    assert plan.resampled == max(c.resampled for c in plan.couplings.values())
+    assert plan.resampled >= max(c.resampled for c in plan.couplings.values())
 
 
 @given(plans())
@@ -155,6 +156,21 @@ def test_the_engine_looks_as_far_as_its_widest_coupling(plan: Schedule) -> None:
     alone = [Schedule(plan.settings, {n: c}) for n, c in plan.couplings.items()]
     assert plan.lookahead == max(p.lookahead for p in alone)
     assert plan.history == max(p.history for p in alone)
+
+
+@given(plans())
+def test_look_ahead_and_history_are_rounded_up_to_a_64th_of_a_second_and_a_second(
+    plan: Schedule,
+) -> None:
+    rate, filters = plan.settings.model_rate, plan.settings.resample.lookahead
+    needed = max(Fraction(c.resampled, rate) for c in plan.couplings.values()) + filters
+    # Less than 1/64 s more than what is needed, up to the next whole 1/64 s, but for a sample.
+    above = 64 * (Fraction(plan.forecast, NS) - needed)
+    assert -Fraction(64, NS) <= above < 1
+    short = Fraction(ceil(64 * needed), 64) - Fraction(plan.forecast, NS)
+    assert -Fraction(1, NS) < short < Fraction(1, rate)
+    assert plan.history % NS == 0
+    assert 0 <= plan.history - plan.reach_back < NS
 
 
 def test_the_budget_adds_up() -> None:
@@ -171,7 +187,8 @@ def test_the_budget_adds_up() -> None:
     assert coupling.predicted == 2320  # 16 + 1271 + 1024, aligned to 16
     assert coupling.alignment == 9
     plan = Schedule(shared, {"60Hz": coupling})
-    assert plan.lookahead == 847_656_250  # (2320 + 128) / 4096 s and 1/4 s for a slow witness
+    # (2320 + 128) / 4096 s and 1/4 s for a slow witness are 54.25 / 64 s.
+    assert plan.lookahead == 55 * NS // 64
 
 
 @pytest.mark.parametrize(

@@ -47,16 +47,29 @@ def transform(samples: Float64, rate: int, stop: float) -> Complex:
     [[0.5, 0.25], [0.5, 0.25]]
 
     Args:
-        samples: shape `(n,)`.
+        samples: shape `(..., n)`.
         rate: samples per second.
         stop: Hz of the highest bin, at most half the rate.
 
     Returns:
-        Shape `(bins,)`, from 0 Hz in steps of `rate / n`.
+        Shape `(..., bins)`, from 0 Hz in steps of `rate / n`.
     """
-    count = len(samples)
+    count = samples.shape[-1]
     bins = int(stop * count / rate) + 1
-    return np.asarray(fft.rfft(samples * _hann(count))[:bins] / rate)
+    windowed = samples * _hann(count)
+    if count % 2 or bins > count // 4 + 1:
+        return np.asarray(fft.rfft(windowed)[..., :bins] / rate)
+    # Where only the lower half of the bins is wanted, the even and the odd samples are transformed
+    # by themselves: X(k) = E(k) + exp(-2 pi i k / n) O(k). Two rows at once take as long as one,
+    # and half as many samples fit into the processor's cache.
+    halves = fft.rfft(windowed.reshape(*samples.shape[:-1], -1, 2).swapaxes(-1, -2))[..., :bins]
+    return np.asarray((halves[..., 0, :] + halves[..., 1, :] * _turns(count, bins)) / rate)
+
+
+@lru_cache(maxsize=8)
+def _turns(count: int, bins: int) -> Complex:
+    """Return `exp(-2 pi i k / n)` for each bin `k` of a transform of `n` samples."""
+    return np.asarray(np.exp(-2j * np.pi * np.arange(bins) / count))
 
 
 @lru_cache(maxsize=8)
@@ -77,7 +90,8 @@ def density(spectrum: Complex, duration: int) -> Float64:
         duration: of what was transformed, nanoseconds.
     """
     # The power at positive and negative frequencies, over the duration and the window's power.
-    return np.abs(spectrum) ** 2 * (2 * NS / (duration * _HANN_POWER))
+    power = spectrum.real**2 + spectrum.imag**2
+    return np.asarray(power * (2 * NS / (duration * _HANN_POWER)))
 
 
 def median_bias(count: int) -> float:
@@ -91,6 +105,21 @@ def median_bias(count: int) -> float:
     """
     odd = count if count % 2 else count - 1
     return 1.0 + sum(1.0 / (2 * i + 1) - 1.0 / (2 * i) for i in range(1, (odd - 1) // 2 + 1))
+
+
+def median(values: Float64) -> Float64:
+    """Return the median along the first axis, NaN where a number is.
+
+    `numpy.median` takes five times as long on so few.
+
+    >>> median(np.array([[3.0, 1.0], [1.0, np.nan], [2.0, 2.0], [9.0, 3.0]])).tolist()
+    [2.5, nan]
+    """
+    ordered = np.sort(values, axis=0)
+    count = len(ordered)
+    # NaN is sorted to the end.
+    middle = 0.5 * (ordered[(count - 1) // 2] + ordered[count // 2])
+    return np.asarray(np.where(np.isnan(ordered[-1]), np.nan, middle))
 
 
 def in_bands(

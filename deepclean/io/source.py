@@ -222,7 +222,7 @@ class HistorySource:
             skip: make a long stretch without strain one frame that passes the engine by, but for
                 the time at its ends that other frames' look-ahead and history rest on.
         """
-        skipped = {gap.start: gap for gap in self._skipped(span, needed) if skip}
+        skipped = {gap.start: gap for gap in self._skipped(span, needed)} if skip else {}
         start, end = needed.start // NS * NS, -(-needed.end // NS) * NS
         log = GapLog()
         while start < end:

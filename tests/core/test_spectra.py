@@ -14,6 +14,7 @@ from deepclean.core.spectra import (
     asd,
     band_ratio,
     density,
+    median,
     median_bias,
     transform,
     worst_outside,
@@ -40,6 +41,30 @@ def test_a_stream_has_the_same_transform_at_any_rate() -> None:
     for one in spectra[1:]:
         # But for what aliases, which the window lets fall with the cube of the distance.
         np.testing.assert_allclose(one, spectra[0], atol=1e-8)
+
+
+@given(st.integers(8, 400), st.floats(0.01, 0.5), st.integers(1, 5), st.integers(0, 1000))
+def test_a_transform_is_that_of_its_definition(
+    count: int, part: float, rows: int, seed: int
+) -> None:
+    """At any length, and in few bins or all, for each row as if it were alone, bit for bit."""
+    samples = np.random.default_rng(seed).standard_normal((rows, count))
+    found = transform(samples, count, part * count)
+    bins = np.arange(int(part * count) + 1)
+    assert found.shape == (rows, len(bins))
+    waves = np.exp(-2j * np.pi * np.outer(np.arange(count), bins) / count)
+    window = signal.windows.hann(count, sym=False)
+    np.testing.assert_allclose(found, (samples * window) @ waves / count, atol=1e-13)
+    for row, one in zip(samples, found, strict=True):
+        assert np.array_equal(transform(row, count, part * count), one)
+
+
+@given(st.integers(1, 20), st.integers(0, 3), st.integers(0, 1000))
+def test_the_median_is_numpys(count: int, bad: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.standard_exponential((count, 5))
+    values[rng.integers(count, size=bad), rng.integers(5, size=bad)] = np.nan
+    assert np.array_equal(median(values), np.median(values, axis=0), equal_nan=True)
 
 
 @given(st.integers(1, 31))

@@ -71,10 +71,7 @@ def look(
 ) -> BandPower:
     """Return the powers of a second whose harm has a standard deviation `chance`."""
     return BandPower(
-        raw=np.full(2, raw),
-        clean=np.full(2, clean),
-        power=np.full(2, power),
-        variance=np.full(2, chance**2 / CORRELATED),
+        sums=np.repeat([[raw], [clean], [power], [chance**2 / CORRELATED]], 2, axis=1),
         excess=clean - raw,
         worst=worst,
         noise=np.ones(11),

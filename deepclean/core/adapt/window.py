@@ -23,7 +23,6 @@ from deepclean.core.adapt.spectra import (
     as_reals,
     inverse_root,
     less,
-    median,
     powers,
     products,
     squared,
@@ -31,6 +30,7 @@ from deepclean.core.adapt.spectra import (
     whitening,
 )
 from deepclean.core.block import Float64
+from deepclean.core.spectra import median
 
 _LEVER = 10.0
 """Times the median energy of a group from which on a second counts less."""

@@ -16,7 +16,7 @@ import numpy as np
 from deepclean.core.block import Float64
 from deepclean.core.gate.cadence import FAST_SEGMENT, FAST_STEP
 from deepclean.core.gate.quality import StrainLevel
-from deepclean.core.spectra import Bins, Complex, density
+from deepclean.core.spectra import Bins, Complex, density, median
 
 # The power of noise in one bin is exponentially distributed: exp(-4) = 2 % of all bins are above.
 LOUD = 4.0
@@ -37,10 +37,7 @@ class BandPower:
     out.
 
     Args:
-        raw: of the strain, shape `(2,)`, summed over the bins.
-        clean: of the strain less the estimate, shape `(2,)`.
-        power: of the estimate, shape `(2,)`: what cleaning gains where the estimate is right.
-        variance: of `clean - raw`, by chance, shape `(2,)`, in squares of these units.
+        sums: over the bins, shape `(4, 2)`: `raw`, `clean`, `power` and `variance`.
         excess: the mean over the bins of what cleaning adds to the amplitude, in units of the
             usual amplitude.
         worst: the highest ratio of a bin's power in the cleaned strain to the sum of its raw power
@@ -48,13 +45,30 @@ class BandPower:
         noise: the estimate's power spectral density in each bin, strain^2 / Hz, shape `(bins,)`.
     """
 
-    raw: Float64
-    clean: Float64
-    power: Float64
-    variance: Float64
+    sums: Float64
     excess: float
     worst: float
     noise: Float64
+
+    @property
+    def raw(self) -> Float64:
+        """The power of the strain, shape `(2,)`."""
+        return self.sums[0]
+
+    @property
+    def clean(self) -> Float64:
+        """The power of the strain less the estimate, shape `(2,)`."""
+        return self.sums[1]
+
+    @property
+    def power(self) -> Float64:
+        """The estimate's power, shape `(2,)`: what cleaning gains where the estimate is right."""
+        return self.sums[2]
+
+    @property
+    def variance(self) -> Float64:
+        """The variance of `clean - raw` by chance, shape `(2,)`, in squares of these units."""
+        return self.sums[3]
 
 
 Looks = Sequence[BandPower | None]
@@ -122,16 +136,17 @@ def band_power(
         for one in (level.usual, level.floor)
     )
     r, n = raw[bins.inside], estimate[bins.inside]
-    before, after, noise = (density(x, FAST_SEGMENT) for x in (r, r - n, n))
+    powers = density(np.stack([r, r - n, n]), FAST_SEGMENT)
+    before, after, noise = powers
     rest = _residual(r, n, usual, floor, before)
     units = np.stack([usual, floor])
     # Bins count as independent. A complex Gaussian q of power m has Re(q n*) with a variance of
     # |n|^2 m / 2, and 2 Re(q n*) with four times that.
+    terms = np.empty((4, *units.shape))
+    np.divide(powers[:, None], units, out=terms[:3])
+    np.divide(2 * noise * rest, units**2, out=terms[3])
     return BandPower(
-        (before / units).sum(axis=1),
-        (after / units).sum(axis=1),
-        (noise / units).sum(axis=1),
-        (2 * noise * rest / units**2).sum(axis=1),
+        terms.sum(axis=2),
         float(((np.sqrt(after) - np.sqrt(before)) / np.sqrt(usual)).mean()),
         float((after / (before + np.maximum(usual, highest))).max()),
         noise,
@@ -153,10 +168,11 @@ def _residual(r: Complex, n: Complex, usual: Float64, floor: Float64, before: Fl
     # the estimate, and no chance. But the raw power above LOUD times the usual one is a signal even
     # where it looks like the estimate. A pure line is wider in a fast transform than in a slow one:
     # a Hann window has half the amplitude, a quarter of the power, one bin away.
-    beside = np.pad(usual, 1) / 4
+    beside = np.zeros(len(usual) + 2)
+    beside[1:-1] = usual / 4
     wide = np.maximum(usual, np.maximum(beside[:-2], beside[2:]))
     rest = np.maximum(np.minimum(rest, before), before - LOUD * wide) / floor
     # The floor is the lowest of late: in units of it the power of noise has a mean of LEAST.
     # Signals are wide, an estimate is where its lines are: no bin counts as quieter than the mean
     # of the band. Of exponentially distributed powers the median is ln 2 of that mean.
-    return np.maximum(rest, max(LEAST, float(np.median(rest)) / math.log(2))) * floor
+    return np.maximum(rest, max(LEAST, float(median(rest)) / math.log(2))) * floor

@@ -14,6 +14,7 @@ import numpy as np
 
 from deepclean.core.block import Float64
 from deepclean.core.gate.cadence import FAST_SEGMENT, SLOT
+from deepclean.core.spectra import median
 
 
 def slot_levels(estimate: Float64, count: int) -> Float64:
@@ -44,7 +45,7 @@ def usual_level(levels: Sequence[float], count: int) -> float | None:
     """
     found = np.array(levels)
     found = found[np.isfinite(found)]
-    return float(np.median(found)) if 2 * len(found) > count else None
+    return float(median(found)) if 2 * len(found) > count else None
 
 
 def last_level(levels: Sequence[float]) -> float:

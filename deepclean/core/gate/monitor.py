@@ -14,7 +14,6 @@ turns a verdict into the gate's state and the times at which it is closed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from deepclean.core import reasons
 from deepclean.core.block import Float64, Version
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.filters.bandpass import Band
-from deepclean.core.gain import InvalidSpans, gain_over
+from deepclean.core.gain import gain_over
 from deepclean.core.gate.band_power import BandPower, band_power, highest_before, with_lowest_floor
 from deepclean.core.gate.cadence import FAST_SEGMENT, FAST_STEP, SLOT, STEP, next_multiple
 from deepclean.core.gate.levels import (
@@ -124,23 +123,50 @@ class GateMonitor:
         strain: StrainState,
         streams: Mapping[Version, EstimateStream],
         until: int,
+        *,
+        later: bool = False,
     ) -> None:
-        """Look at every slot that ends by `until` (GPS nanoseconds)."""
+        """Look at every slot that ends by `until` (GPS nanoseconds).
+
+        Args:
+            state: of the stream; no look is due.
+            strain: the raw strain.
+            streams: the estimate of each version.
+            until: GPS nanoseconds.
+            later: leave a look at `until` itself to `settle`. What it finds acts from then on only.
+        """
         first, last = state.slot, until // SLOT
         if last <= first:
             return
         levels = {v: self._levels(s.bandpassed, first, last) for v, s in streams.items()}
         while state.slot < last:
+            # All slots up to the next look are judged by what the looks before them found.
             start = state.slot * SLOT
+            end = min(next_multiple(start + SLOT, FAST_STEP), last * SLOT)
+            slots = range(start, end, SLOT)
+            jumps = [self._limits(state, instant).jump for instant in slots]
             for version, watched in state.couplings.items():
                 if start % STEP == 0:
                     watched.usual = usual_level(watched.levels, self.settings.window // SLOT)
-                level = float(levels[version][state.slot - first])
-                jump = self._limits(state, start).jump
-                self._look_at_slot(watched, streams[version], start, level, jump)
-            state.slot += 1
-            if (start + SLOT) % FAST_STEP == 0:
-                self._look(state, strain, streams, start + SLOT)
+                some = levels[version][start // SLOT - first : end // SLOT - first].tolist()
+                self._look_at_slots(watched, streams[version], slots, some, jumps)
+            state.slot = end // SLOT
+            if end % FAST_STEP == 0:
+                if later and end == until:
+                    state.due = end
+                else:
+                    self._look(state, strain, streams, end)
+
+    def settle(
+        self,
+        state: MonitorState,
+        strain: StrainState,
+        streams: Mapping[Version, EstimateStream],
+    ) -> None:
+        """Do the look that `advance` left for later, if it left one."""
+        due, state.due = state.due, None
+        if due is not None:
+            self._look(state, strain, streams, due)
 
     def trim(self, state: MonitorState, oldest: int) -> int:
         """Drop what nobody needs; return from where on strain and estimates are needed (GPS ns).
@@ -184,24 +210,29 @@ class GateMonitor:
         count = self._model_rate * SLOT // NS
         return slot_levels(bandpassed.read(first * count, last * count)[0], count)
 
-    def _look_at_slot(
+    def _look_at_slots(
         self,
         watched: CouplingMonitor,
         stream: EstimateStream,
-        start: int,
-        level: float,
-        jump: float,
+        slots: range,
+        levels: Sequence[float],
+        jumps: Sequence[float],
     ) -> None:
-        """Keep the level of a slot; close the gate until the next look where it has jumped."""
-        valid = not stream.invalid.overlapping(start, start + SLOT)
-        watched.levels.append(level if valid else np.nan)
-        if not valid or watched.usual is None or watched.strain is None:
+        """Keep the levels of slots; close the gate until the next look where one has jumped."""
+        if stream.invalid.overlapping(slots.start, slots.stop):
+            levels = [
+                np.nan if stream.invalid.overlapping(start, start + SLOT) else level
+                for start, level in zip(slots, levels, strict=True)
+            ]
+        watched.levels.extend(levels)
+        if watched.usual is None or watched.strain is None:
             return
         known = max(watched.usual, *watched.proven_levels, watched.loudest)
-        if has_jumped(level, known, watched.strain.rms, jump):
-            factor = level / known if known else np.inf
-            found = Conclusion(Verdict.JUMP, GateFinding("jump", factor, jump))
-            self._decide(watched, found, start)
+        for start, level, jump in zip(slots, levels, jumps, strict=True):
+            if has_jumped(level, known, watched.strain.rms, jump):
+                factor = level / known if known else np.inf
+                found = Conclusion(Verdict.JUMP, GateFinding("jump", factor, jump))
+                self._decide(watched, found, start)
 
     def _look(
         self,
@@ -219,11 +250,14 @@ class GateMonitor:
             one if one is None else one[: int(self._stop * length / NS) + 1]
             for one, length in ((slow, SEGMENT), (fast, FAST_SEGMENT))
         )
+        spectra = self._spectra(streams, instant, SEGMENT) if whole else {}
+        fast_spectra = self._spectra(streams, instant, FAST_SEGMENT)
         for version, watched in state.couplings.items():
-            samples, invalid = streams[version].bandpassed, streams[version].invalid
-            estimate = partial(self._transform, samples, invalid, instant)
-            quality = self._measure(watched, instant, slow, estimate(SEGMENT)) if whole else None
-            power = self._band_power(version.coupling, watched, fast, estimate(FAST_SEGMENT))
+            quality = None
+            if whole:
+                quality = self._measure(watched, instant, slow, spectra.get(version))
+            estimate = fast_spectra.get(version)
+            power = self._band_power(version.coupling, watched, fast, estimate)
             level, peak = last_level(watched.levels), highest_level(watched.levels)
             watched.proven_levels.append(peak if improves_significantly(power) else 0.0)
             watched.fast_history.append(power)
@@ -283,11 +317,15 @@ class GateMonitor:
         highest = highest_before(watched.fast_history)
         return band_power(strain, estimate, self._fast[name], self._slow[name], level, highest)
 
-    def _transform(
-        self, stream: StreamBuffer, invalid: InvalidSpans, instant: int, duration: int
-    ) -> Spectrum:
-        """Return the transform of an estimate before an instant; None where it is not all valid."""
-        if invalid.overlapping(instant - duration, instant):
-            return None
-        low, high = (time * self._model_rate // NS for time in (instant - duration, instant))
-        return transform(stream.read(low, high)[0], self._model_rate, self._stop)
+    def _spectra(
+        self, streams: Mapping[Version, EstimateStream], instant: int, duration: int
+    ) -> dict[Version, Complex]:
+        """Return the transforms of the estimates before an instant that are valid throughout."""
+        start, rate = instant - duration, self._model_rate
+        valid = [v for v, one in streams.items() if not one.invalid.overlapping(start, instant)]
+        if not valid:
+            return {}
+        indices = start * rate // NS, instant * rate // NS
+        samples = [streams[version].bandpassed.read(*indices) for version in valid]
+        spectra = transform(np.concatenate(samples), rate, self._stop)
+        return dict(zip(valid, spectra, strict=True))

@@ -20,7 +20,7 @@ import numpy as np
 from deepclean.core.block import Float64
 from deepclean.core.gate.cadence import STEP
 from deepclean.core.gate.measures import Quality
-from deepclean.core.spectra import SEGMENT, Bins, Complex, density, median_bias
+from deepclean.core.spectra import SEGMENT, Bins, Complex, density, median, median_bias
 
 
 class Densities(NamedTuple):
@@ -133,13 +133,13 @@ def measure(held: Sequence[Densities], bins: Bins) -> tuple[Quality, StrainLevel
         bins: of the coupling.
     """
     inside = len(bins.inside)
-    lower = np.median([one.before for one in held], axis=0)
-    upper = np.median([one.after for one in held], axis=0)
+    before, after = (
+        np.stack(each) for each in zip(*((one.before, one.after) for one in held), strict=True)
+    )
+    lower, upper = median(before), median(after)
     ratio = np.sqrt(upper / lower)
     # What one bin does, the median of few transforms shows by chance too; its mean does less.
-    means = np.sqrt(
-        np.sum([one.after for one in held], axis=0) / np.sum([one.before for one in held], axis=0)
-    )
+    means = np.sqrt(after.sum(axis=0) / before.sum(axis=0))
     outside = sum(one.outside_after for one in held) / sum(one.outside_before for one in held)
     # How far a search for a signal at a frequency f reaches goes as 1 / sqrt(S(f)), so cleaning
     # changes the logarithm of its reach by -ln(A / B) / 2. Averaged over signals at any frequency,

@@ -29,7 +29,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepclean.core.block import Float64
 from deepclean.core.gate.band_power import BandPower, Looks
 from deepclean.core.gate.cadence import FAST_STEP
 from deepclean.core.gate.measures import GateFinding, Quality
@@ -138,7 +137,7 @@ def judge(quality: Quality | None, settings: GateSettings) -> Conclusion:
         ("outside", quality.outside, BROADBAND, (1 + BROADBAND) / 2),
     )
     for name, value, above, _ in measures:
-        if not (np.isfinite(value) and value <= above):
+        if not (math.isfinite(value) and value <= above):
             return Conclusion(Verdict.BAD, GateFinding(name, value, above))
     if not quality.finite:
         return Conclusion(Verdict.BAD, GateFinding("guard", quality.guard, settings.worst_above))
@@ -187,32 +186,45 @@ def harms(latest: Looks, settings: GateSettings, *, vanished: bool = False) -> G
     """
     if latest and latest[-1] is not None and not latest[-1].worst < SPIKE:
         return GateFinding("spike", latest[-1].worst, SPIKE)
-    for seconds, clear in HARM_TESTS:
+    for seconds, limits in HARM_TESTS:
         count = (seconds - 1) * NS // FAST_STEP + 1
         parts = [part for part in latest[-count:] if part is not None]
         if len(parts) < count:
             break
-        raw, clean, power, chance = total(parts)
-        harm = clean - raw
-        if not np.isfinite(harm + power + chance).all():
-            return GateFinding("power", float("nan"), SLIGHT)
-        sure = (harm > clear * chance) & (harm + power > settings.sigma * chance)
-        bad = (sure | vanished) & (clean > SLIGHT * raw)
-        if bad.any() and sum(p.excess for p in parts) > 0:
-            ratios = np.divide(clean, raw, out=np.full(2, np.inf), where=raw > 0)
-            return GateFinding("power", float(ratios[bad].max()), SLIGHT)
+        ratios = []
+        for clear, (raw, clean, power, chance) in zip(limits, totals(parts), strict=True):
+            harm = clean - raw
+            if not math.isfinite(harm + power + chance):
+                return GateFinding("power", math.nan, SLIGHT)
+            sure = harm > clear * chance and harm + power > settings.sigma * chance
+            if (sure or vanished) and clean > SLIGHT * raw:
+                ratios.append(clean / raw if raw > 0 else math.inf)
+        if ratios and sum(part.excess for part in parts) > 0:
+            return GateFinding("power", max(ratios), SLIGHT)
     return None
 
 
-def total(parts: Sequence[BandPower]) -> tuple[Float64, Float64, Float64, Float64]:
-    """Return the sums of `raw`, `clean` and `power`, and the standard deviation of `clean - raw`.
+class Total(NamedTuple):
+    """The powers of several looks, summed.
 
-    Each has shape `(2,)` and the units of a BandPower. There is at least one part.
+    Args:
+        raw: of the strain.
+        clean: of the strain less the estimate.
+        power: of the estimate.
+        chance: the standard deviation of `clean - raw`.
     """
-    raw, clean, power, variance = np.sum(
-        [(part.raw, part.clean, part.power, part.variance) for part in parts], axis=0
-    )
-    return raw, clean, power, np.sqrt(CORRELATED * variance)
+
+    raw: float
+    clean: float
+    power: float
+    chance: float
+
+
+def totals(parts: Sequence[BandPower]) -> tuple[Total, Total]:
+    """Return the powers of looks, at least one, in units of the usual power and of the floor."""
+    summed = np.add.reduce([part.sums for part in parts], axis=0).T.tolist()
+    usual, floor = (Total(*sums, math.sqrt(CORRELATED * variance)) for *sums, variance in summed)
+    return usual, floor
 
 
 def gains(latest: Looks, sigmas: float) -> bool:
@@ -228,8 +240,8 @@ def gain(latest: Looks) -> float:
     parts = [part for part in latest if part is not None]
     if not parts:
         return 0.0
-    raw, clean, _, chance = total(parts)
-    gained, deviation = float(raw[1] - clean[1]), float(chance[1])
+    raw, clean, _, deviation = totals(parts)[1]
+    gained = raw - clean
     return gained / deviation if deviation else gained * math.inf if gained else 0.0
 
 
@@ -242,5 +254,5 @@ def is_urgent(part: BandPower | None, settings: GateSettings) -> bool:
     """Return whether harm in a second is so great over the band that the gate shuts at once."""
     if part is None or harms([part], settings) is None:
         return False
-    raw, clean, _, chance = (float(one[0]) for one in total([part]))
+    raw, clean, _, chance = totals([part])[0]
     return not clean - raw <= max((URGENT - 1) * raw, chance * URGENT_CHANCE)

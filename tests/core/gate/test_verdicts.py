@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,14 @@ from deepclean.core.gate.verdicts import (
     judge,
 )
 from tests.helpers.gated_stream import GATES, WELL, look
+
+
+def with_sums(part: BandPower, **rows: Sequence[float]) -> BandPower:
+    """Return a look with some of its sums in place of the others."""
+    sums = part.sums.copy()
+    for name, row in rows.items():
+        sums[("raw", "clean", "power", "variance").index(name)] = row
+    return replace(part, sums=sums)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +93,7 @@ def test_harm(part: BandPower, harm: bool) -> None:
 
 
 def test_over_the_band_one_second_must_be_worse_than_several() -> None:
-    part = replace(
-        look(100, 119, 10),
-        raw=np.array([100.0, 100.0]),
-        clean=np.array([119.0, 60.0]),  # the lines themselves are better
-    )
+    part = with_sums(look(100, 119, 10), clean=[119, 60])  # the lines themselves are better
     assert not harms([part], GATES)
     assert harms([part] * 3, GATES)
     assert not harms([part, part, None], GATES)
@@ -106,10 +111,10 @@ def test_what_has_vanished_has_nothing_to_lose() -> None:
 def test_what_is_bad_over_the_whole_band_is_urgent() -> None:
     assert is_urgent(look(100, 131, 10), GATES)
     assert not is_urgent(look(100, 115, 2), GATES)
-    lines = replace(look(100, 150, 10), clean=np.array([125.0, 150.0]))
+    lines = with_sums(look(100, 150, 10), clean=[125, 150])
     for chance, urgent in ((24.0, True), (26.0, False)):
-        variance = np.array([chance**2, 10.0]) / CORRELATED
-        assert is_urgent(replace(lines, variance=variance), GATES) is urgent
+        variance = [chance**2 / CORRELATED, 10 / CORRELATED]
+        assert is_urgent(with_sums(lines, variance=variance), GATES) is urgent
     assert is_urgent(look(np.nan, 1, 1), GATES)
     assert not is_urgent(None, GATES)
 

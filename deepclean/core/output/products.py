@@ -39,6 +39,10 @@ from deepclean.core.subtract import total_noise
 from deepclean.core.time import NS, Span
 
 
+Flags = NDArray[np.bool_] | bool
+"""Whether each sixteenth of a second is good, shape `(n,)`; one value where all of them are alike."""
+
+
 class State(IntFlag):
     """Bits of `DEEPCLEAN-STATE_VECTOR`; the table stands in the module's docstring."""
 
@@ -142,38 +146,41 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
     """
     strain, count = _strain(block), block.span.samples(STATE_RATE)
     assert block.cleaned is not None
-    bits = np.zeros(count, dtype=np.uint32)
-    applied = [_all(e.gain == 1, count) for e in block.estimates.values()]
-    gates = [e.gate for e in block.estimates.values() if e.gate is not None]
+    estimates = list(block.estimates.values())
+    applied = [_all(e.gain == 1, count) for e in estimates]
+    gates = [_all(e.gate == 1, count) for e in estimates if e.gate is not None]
     # Without gates nothing vouches for the estimates, so IN_SPEC and SETTLED are 0, not 1.
     gated = bool(gates)
-    without = [one.span for e in block.estimates.values() for one in e.without]
-    frozen = [span for e in block.estimates.values() for span in e.frozen]
-    held = [e.control for e in block.estimates.values() if e.control is not None]
-    unsettled = [span for e in block.estimates.values() for span in e.unsettled]
-    checks = {
-        State.OUTPUT_VALID: _all(np.isfinite(block.cleaned), count),
-        State.STRAIN_GOOD: _all(np.isfinite(strain.samples), count),
-        State.WITNESSES_GOOD: ~_faulty(block, count),
-        State.MODEL_LOADED: np.full(count, bool(applied)),
-        State.IN_SPEC: gated & np.all([_all(g == 1, count) for g in gates], axis=0),
-        State.CLEANED: np.all(applied, axis=0),
-        State.STEADY: np.all(
-            [
-                whole if whole.all() else _steady(estimate, count)
-                for whole, estimate in zip(applied, block.estimates.values(), strict=True)
-            ],
-            axis=0,
-        ),
-        State.ANALYSIS_READY: _analysis_ready(block, count),
-        State.SETTLED: gated & ~_within(block, unsettled, count),
-        State.COMPLETE: ~_within(block, without, count),
-        State.AUTOMATIC: np.full(count, True) & np.all([_all(g == 1, count) for g in held], axis=0),
-        State.FOLLOWING: ~_within(block, frozen, count),
-    }
-    for bit, good in checks.items():
-        bits[good] |= np.uint32(bit)
-    return bits
+    steady = (
+        whole is True or _steady(estimate, count)
+        for whole, estimate in zip(applied, estimates, strict=True)
+    )
+    automatic = (_all(e.control == 1, count) for e in estimates if e.control is not None)
+    faulty = [fault.span for fault in block.faults if fault.reason != reasons.ZERO]
+    unsettled = [span for e in estimates for span in e.unsettled]
+    without = [one.span for e in estimates for one in e.without]
+    frozen = [span for e in estimates for span in e.frozen]
+    checks: tuple[tuple[State, Flags], ...] = (
+        (State.OUTPUT_VALID, _all(np.isfinite(block.cleaned), count)),
+        (State.STRAIN_GOOD, _all(np.isfinite(strain.samples), count)),
+        (State.WITNESSES_GOOD, _outside(block, faulty, count)),
+        (State.MODEL_LOADED, bool(applied)),
+        (State.IN_SPEC, gated and _every(gates)),
+        (State.CLEANED, _every(applied)),
+        (State.STEADY, _every(steady)),
+        (State.ANALYSIS_READY, _analysis_ready(block, count)),
+        (State.SETTLED, gated and _outside(block, unsettled, count)),
+        (State.COMPLETE, _outside(block, without, count)),
+        (State.AUTOMATIC, _every(automatic)),
+        (State.FOLLOWING, _outside(block, frozen, count)),
+    )
+    always, bits = 0, np.zeros(count, dtype=np.uint32)
+    for bit, good in checks:
+        if isinstance(good, bool):
+            always |= good * int(bit)
+        else:
+            bits[good] |= np.uint32(bit)
+    return bits | np.uint32(always)
 
 
 def _strain_product(block: CleanedBlock, product: str) -> Series:
@@ -197,15 +204,21 @@ def _strain(block: CleanedBlock) -> Series:
     return strain
 
 
-def _all(good: Samples, count: int) -> NDArray[np.bool_]:
-    """Return the sixteenths whose samples are all good, shape `(count,)`, from shape `(n,)`."""
-    if good.all():
-        return np.ones(count, dtype=bool)
-    return np.asarray(_by_state(np.logical_and, good, count))
+def _all(good: Samples, count: int) -> Flags:
+    """Return the sixteenths whose samples are all good, from flags of shape `(n,)`."""
+    return bool(good.all()) or np.asarray(_by_state(np.logical_and, good, count))
 
 
-def _steady(estimate: Estimate, count: int) -> NDArray[np.bool_]:
-    """Return the sixteenths in which a gain is on no ramp, shape `(count,)`."""
+def _every(flags: Iterable[Flags]) -> Flags:
+    """Return the sixteenths in which all of some flags hold; where there are none, all."""
+    found: Flags = True
+    for good in flags:
+        found = found & good
+    return found
+
+
+def _steady(estimate: Estimate, count: int) -> Flags:
+    """Return the sixteenths in which a gain is on no ramp."""
     gain = estimate.gain
     if estimate.control is None:
         return _all((gain == 0) | (gain == 1), count)
@@ -214,7 +227,7 @@ def _steady(estimate: Estimate, count: int) -> NDArray[np.bool_]:
     control = estimate.control
     still = _by_state(np.minimum, control, count) == _by_state(np.maximum, control, count)
     applied = _all((gain == 0) | (gain == control), count)
-    return np.asarray(_all(gain == 0, count) | (still & applied))
+    return _all(gain == 0, count) | (still & applied)
 
 
 def _by_state(fold: np.ufunc, samples: Samples, count: int) -> Samples:
@@ -237,40 +250,38 @@ def _by_state(fold: np.ufunc, samples: Samples, count: int) -> Samples:
     return np.asarray(fold.reduceat(samples, starts))
 
 
-def _faulty(block: CleanedBlock, count: int) -> NDArray[np.bool_]:
-    """Return the sixteenths in which any witness cannot be used, shape `(count,)`."""
-    return _within(block, [f.span for f in block.faults if f.reason != reasons.ZERO], count)
-
-
-def _within(block: CleanedBlock, spans: Iterable[Span], count: int) -> NDArray[np.bool_]:
-    """Return the sixteenths that share time with any of the spans, shape `(count,)`.
+def _outside(block: CleanedBlock, spans: Sequence[Span], count: int) -> Flags:
+    """Return the sixteenths that share no time with any of the spans.
 
     >>> from deepclean.core.block import Block
     >>> span = Span.of_seconds(0, 1)
     >>> block = CleanedBlock(Block(span, Series(span, 16, np.zeros(16))), None, {})
-    >>> np.flatnonzero(_within(block, [Span(NS // 16 - 1, NS // 8)], 16)).tolist()
-    [0, 1]
+    >>> np.flatnonzero(_outside(block, [Span(NS // 16 - 1, NS)], 16)).tolist()
+    []
+    >>> np.flatnonzero(_outside(block, [Span(NS // 16, NS)], 16)).tolist()
+    [0]
 
     Args:
         block: the block.
         spans: spans inside the block.
         count: the number of sixteenths in the block.
     """
-    found = np.zeros(count, dtype=bool)
+    if not spans:
+        return True
+    found = np.ones(count, dtype=bool)
     for span in spans:
         low, high = span.start - block.span.start, span.end - block.span.start
         # From the sixteenth that holds the first nanosecond to the one that holds the last: the
         # start is rounded down, the end up.
-        found[low * STATE_RATE // NS : -(-high * STATE_RATE // NS)] = True
+        found[low * STATE_RATE // NS : -(-high * STATE_RATE // NS)] = False
     return found
 
 
-def _analysis_ready(block: CleanedBlock, count: int) -> NDArray[np.bool_]:
-    """Return the sixteenths that the source's state vector calls ready, shape `(count,)`."""
+def _analysis_ready(block: CleanedBlock, count: int) -> Flags:
+    """Return the sixteenths that the source's state vector calls ready."""
     if not isinstance(block.source.state, Series):
-        return np.zeros(count, dtype=bool)
-    spans = [Span(start, end) for start, end in not_ready(block.source)]
-    return ~_within(block, spans, count)
+        return False
+    return _outside(block, [Span(start, end) for start, end in not_ready(block.source)], count)
 
 
 def _version(block: CleanedBlock, coupling: str) -> Series:
@@ -306,14 +317,13 @@ def _adaptation(block: CleanedBlock, coupling: str) -> tuple[Series, Series, Ser
         knot.second: (abs(knot.whole), np.angle(knot.whole), float(knot.significance.max()))
         for knot in knots
     }
-    count = block.span.samples(STATE_RATE)
-    instants = block.span.start + np.arange(count) * (NS // STATE_RATE)
+    start, count = block.span.start, block.span.samples(STATE_RATE)
     # Before anything is learnt, and between the knots of a slow cadence, the last is in force.
-    values, held = np.empty((count, 3)), (1.0, 0.0, 0.0)
-    for index, second in enumerate(instants // NS + 1):
-        held = by_second.get(int(second), held)
-        values[index] = held
-    amplitude, phase, significance = (_accounting(block, column) for column in values.T)
+    values, held = np.empty((3, count)), (1.0, 0.0, 0.0)
+    for index in range(count):
+        held = by_second.get((start + index * NS // STATE_RATE) // NS + 1, held)
+        values[:, index] = held
+    amplitude, phase, significance = (_accounting(block, row) for row in values)
     return amplitude, phase, significance
 
 

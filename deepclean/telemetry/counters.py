@@ -211,7 +211,8 @@ class Counters:
             self.closed_since[coupling] = span.start
         before = coupling in self.closed_since
         step = span.duration // len(closed)
-        for index in np.flatnonzero(np.diff(closed, prepend=before)):
+        changes = np.diff(closed, prepend=before) if before or closed.any() else closed
+        for index in np.flatnonzero(changes):
             instant = span.start + int(index) * step
             if closed[index]:
                 self.closed_since[coupling] = instant

@@ -47,8 +47,7 @@ class Timings:
             buckets=_DURATIONS,
             registry=None,
         )
-        for stage in STAGES:
-            self._stages.labels(stage)
+        self._by_stage = {stage: self._stages.labels(stage) for stage in STAGES}
 
     def latency(self, seconds: float) -> None:
         """Note the latency of a frame that was written."""
@@ -61,7 +60,7 @@ class Timings:
         try:
             yield
         finally:
-            self._observe(self._stages.labels(stage), self._timer() - start)
+            self._observe(self._by_stage[stage], self._timer() - start)
 
     def collect(self) -> Iterator[Metric]:
         """Yield both, without the creation times: they say no more than the process's start."""

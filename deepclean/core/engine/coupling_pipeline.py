@@ -7,7 +7,6 @@ Several versions of one coupling may run beside one another, each with streams o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +25,7 @@ from deepclean.core.engine.adaptation import (
 from deepclean.core.engine.coupling import Coupling, schedule_of
 from deepclean.core.engine.missing import ALWAYS, Losses, MissingWitnesses
 from deepclean.core.engine.schedule import EngineSettings, resampled_in_gap
-from deepclean.core.engine.state import CouplingState
+from deepclean.core.engine.state import CouplingState, Resampled
 from deepclean.core.filters.resample import Resampler
 from deepclean.core.gain import gain_over
 from deepclean.core.gate.state import BEGINNING
@@ -116,7 +115,7 @@ class CouplingPipeline:
     def bandpassed(
         self,
         state: CouplingState,
-        resampled: Mapping[str, Float64],
+        resampled: Resampled,
         first: int,
         step: int,
         strain: SpectrumOfSecond,
@@ -125,7 +124,7 @@ class CouplingPipeline:
 
         Args:
             state: the version's streams, to which the hop is added.
-            resampled: one hop of every witness at the model rate, each of shape `(hop,)`.
+            resampled: one hop of every witness at the model rate.
             first: index at which these begin.
             step: the number of the hop, counted from GPS 0.
             strain: the strain's spectra, for the gains.
@@ -134,7 +133,8 @@ class CouplingPipeline:
         # (core.engine.schedule), and reads that hop from the stream before it, with the padding
         # that the stage needs.
         hop, schedule = self._settings.hop_model, self.schedule
-        state.standardised.append(first, self._standardise(state, self._rows(resampled), first))
+        rows = resampled.of(self.coupling.witnesses)
+        state.standardised.append(first, self._standardise(state, rows, first))
         start, shape = step * hop + schedule.predicted, schedule.geometry
         window = state.standardised.read(start - shape.before, start + hop + shape.after)
         predicted = self._predict_with_rest(state, window, start, state.losses)
@@ -231,10 +231,6 @@ class CouplingPipeline:
         if self.adaptation is None or state.adaptation is None:
             return made.estimate
         return self.adaptation.adapted(state.adaptation, made)
-
-    def _rows(self, resampled: Mapping[str, Float64]) -> Float64:
-        """Return the coupling's witnesses in the network's order, shape `(witnesses, n)`."""
-        return np.stack([resampled[witness] for witness in self.coupling.witnesses])
 
     def _standardise(self, state: CouplingState, rows: Float64, first: int) -> Samples:
         """Return standardised rows, float32; samples that float32 cannot hold count as missing.

@@ -15,12 +15,12 @@ from deepclean.core import reasons
 from deepclean.core.block import Block, Float64, Series, WitnessFault
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.engine.state import StreamState, WitnessInputs
+from deepclean.core.engine.state import Resampled, StreamState, WitnessInputs
 from deepclean.core.filters.forecast import forecast
 from deepclean.core.filters.resample import Resampler
 from deepclean.core.nonfinite import finite
 from deepclean.core.time import NS, Span, index_at, index_from
-from deepclean.core.witness_checks import ConstantRun, Run, clipped, frozen, moving
+from deepclean.core.witness_checks import ConstantRun, Run, clipped, frozen, resting
 
 Range = tuple[int, int]
 """A half-open range of sample indices."""
@@ -29,8 +29,8 @@ Miss = Callable[[str, int, int, str], None]
 """A function that is told of a witness without samples from one instant to another (GPS ns), with
 the reason."""
 
-Rows = list[tuple[str, Float64]]
-"""Witnesses and their samples; perhaps several rows for one."""
+Made = list[tuple[WitnessInputs, Float64]]
+"""The inputs of each rate and their samples at the model rate, in rows."""
 
 
 class Intake:
@@ -44,6 +44,7 @@ class Intake:
     def __init__(self, settings: EngineSettings, witnesses: Sequence[str]) -> None:
         self._settings = settings
         self._witnesses = witnesses
+        self._rows = {witness: row for row, witness in enumerate(witnesses)}
         self._resamplers: dict[int, Resampler] = {}
         self._close: dict[int, int] = {}
 
@@ -74,27 +75,22 @@ class Intake:
             faults |= self._add(state, rate, group, miss)
         return tuple(fault for name in self._witnesses for fault in faults.get(name, ()))
 
-    def resample(self, state: StreamState, first: int, count: int) -> dict[str, Float64]:
+    def resample(self, state: StreamState, first: int, count: int) -> Resampled:
         """Return samples of every witness at the model rate.
 
         Args:
             state: the state with the input.
             first: index of the first sample at the model rate.
             count: the number of samples.
-
-        Returns:
-            The samples by witness, each of shape `(count,)`, in the witness's unit.
         """
-        rows: Rows = []
+        made: Made = []
         for rate, inputs in state.inputs.items():
             resampler = self._resampler(rate)
             window = inputs.samples.read(*resampler.needs(first, count))
-            rows += zip(inputs.rows, resampler.apply(window, first, count), strict=True)
-        return self._by_witness(rows, count)
+            made.append((inputs, resampler.apply(window, first, count)))
+        return self._together(made, count)
 
-    def extrapolate(
-        self, state: StreamState, first: int, count: int, instant: int
-    ) -> dict[str, Float64]:
+    def extrapolate(self, state: StreamState, first: int, count: int, instant: int) -> Resampled:
         """Return samples of every witness at the model rate, with forecasts after an instant.
 
         A witness is forecast at its own rate or, where that is faster, at the model rate.
@@ -104,16 +100,13 @@ class Intake:
             first: index of the first sample at the model rate.
             count: the number of samples.
             instant: GPS nanoseconds up to which the witnesses are used.
-
-        Returns:
-            The samples by witness, each of shape `(count,)`, in the witness's unit.
         """
 
         def sound(witness: str, rate: int) -> int:
             """Return the instant from which on an input is good; nothing of a former rate is."""
             return state.good_since[witness] if state.rates[witness] == rate else instant
 
-        rows: Rows = []
+        found: Made = []
         for rate, inputs in state.inputs.items():
             resampler, model_rate = self._resampler(rate), self._settings.model_rate
             good = [sound(witness, rate) for witness in inputs.rows]
@@ -131,8 +124,8 @@ class Intake:
                 needed = resampler.needs(first, count)
                 window = self._extended(inputs.samples, rate, needed, since, end)
                 made = resampler.apply(window, first, count)
-            rows += zip(inputs.rows, made, strict=True)
-        return self._by_witness(rows, count)
+            found.append((inputs, made))
+        return self._together(found, count)
 
     def uncertain(self, state: StreamState, instant: int) -> list[str]:
         """Return the witnesses that have samples, but not for long enough to be forecast."""
@@ -165,13 +158,13 @@ class Intake:
         """Note that the input was interrupted up to an instant (GPS nanoseconds)."""
         state.good_since = dict.fromkeys(self._witnesses, instant)
 
-    def _by_witness(self, rows: Rows, count: int) -> dict[str, Float64]:
+    def _together(self, made: Made, count: int) -> Resampled:
         """Return the samples of every witness; zeros of one without input."""
-        found: dict[str, Float64] = {}
-        for witness, row in rows:
+        samples = np.zeros((len(self._witnesses), count))
+        for inputs, rows in made:
             # After a change of rate a witness has two inputs, each zero in the other's time.
-            found[witness] = found[witness] + row if witness in found else row
-        return {w: found[w] if w in found else np.zeros(count) for w in self._witnesses}
+            samples[[self._rows[witness] for witness in inputs.rows]] += rows
+        return Resampled(samples, self._rows)
 
     def _extended(
         self, buffer: StreamBuffer, rate: int, needed: Range, since: Sequence[int], end: int
@@ -246,15 +239,13 @@ class Intake:
             miss(witness, start, end, reason)
             state.good_since[witness] = max(state.good_since[witness], end)
             faults.setdefault(witness, []).append(WitnessFault(witness, reason, Span(start, end)))
-        silent = (witness for witness, row in inputs.rows.items() if not samples[row, 0])
-        for witness in silent:
-            if (
-                witness in group
-                and witness not in faults
-                and not samples[inputs.rows[witness]].any()
-            ):
+        names = list(inputs.rows)
+        for row in np.flatnonzero(samples[:, 0] == 0):
+            witness = names[row]
+            if witness in group and witness not in faults and not samples[row].any():
                 faults[witness] = [WitnessFault(witness, reasons.ZERO, span)]
         inputs.samples.append(first, samples)
+        inputs.last, inputs.stop = samples[:, -1].copy(), stop
         return faults
 
     def _unusable(
@@ -268,35 +259,36 @@ class Intake:
         """Yield the runs of samples that cannot be used, with the witness and the reason.
 
         Args:
-            state: the state, which keeps the run with which each witness ends.
-            inputs: the inputs, which say the row of each witness.
+            state: the state, which keeps the run with which a witness that stands still ends.
+            inputs: the inputs, which say the row of each witness and keep its last sample.
             group: the witnesses.
             samples: shape `(rows, n)`; zeros are put where they are not finite.
             first: index of the first sample.
         """
-        rate, count = next(iter(group.values())).rate, samples.shape[1]
-        stop, limits = first + count, self._settings.witness.limits
-        duration, close = self._settings.witness.frozen, self._close_at(rate)
-        begins, ends = samples[:, 0].tolist(), samples[:, -1].tolist()
-        moved = moving(samples)
+        rate = next(iter(group.values())).rate
+        limits, close = self._settings.witness.limits, self._close_at(rate)
+        still = np.zeros(len(samples), dtype=bool)
+        if (duration := self._settings.witness.frozen) is not None:
+            still = resting(samples, inputs.last if inputs.stop == first else None)
+            still |= samples.shape[1] > duration * rate // NS
         whole = bool(np.isfinite(samples).all())
+        if whole and not limits and not still.any():
+            return  # the usual case
         for witness, series in group.items():
-            row, held = inputs.rows[witness], state.constant.get(witness)
+            row = inputs.rows[witness]
             if not whole:
                 samples[row], bad = finite(samples[row], close)
-                for low, high in bad:
-                    yield witness, reasons.NONFINITE_WITNESS, (first + low, first + high)
-            if duration is not None:
-                going_on = held is not None and held.end == first and held.value == begins[row]
-                if moved[row] and not going_on and count <= duration * rate // NS:
-                    # The usual case: a run that begins here is too short to be frozen, and is over.
-                    state.constant[witness] = ConstantRun(ends[row], stop - 1, stop)
-                else:
-                    runs, state.constant[witness] = frozen(
-                        series.samples, first, rate, duration, held
-                    )
-                    for run in runs:
-                        yield witness, reasons.FROZEN, run
+                yield from (
+                    (witness, reasons.NONFINITE_WITNESS, (first + low, first + high))
+                    for low, high in bad
+                )
+            if still[row] and duration is not None:
+                held = state.constant.get(witness)
+                if inputs.stop == first and (held is None or held.end != first):
+                    held = ConstantRun(float(inputs.last[row]), first - 1, first)
+                runs, state.constant[witness] = frozen(series.samples, first, rate, duration, held)
+                for run in runs:
+                    yield witness, reasons.FROZEN, run
             if (limit := limits.get(witness)) is not None:
                 for run in clipped(samples[row], first, limit, close):
                     yield witness, reasons.CLIPPED, run
@@ -332,4 +324,10 @@ def _with_rows(inputs: WitnessInputs | None, witnesses: Iterable[str]) -> Witnes
     if not more:
         return inputs
     rows = {witness: row for row, witness in enumerate([*inputs.rows, *more])}
-    return WitnessInputs(rows, inputs.samples.widened(len(rows)), inputs.slow.widened(len(rows)))
+    return WitnessInputs(
+        rows,
+        inputs.samples.widened(len(rows)),
+        inputs.slow.widened(len(rows)),
+        np.append(inputs.last, np.zeros(len(more))),
+        inputs.stop,
+    )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+
+import numpy as np
 
 from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.tracker import TrackerState
@@ -141,11 +144,31 @@ class WitnessInputs:
         rows: the row of each witness.
         samples: the witnesses at that rate; the row of one that is missing is zero.
         slow: the same at the model rate, where they are forecast at that rate.
+        last: the last sample of each row; zero, which is never frozen, of one that is missing.
+        stop: absolute index after the last sample, at that rate.
     """
 
     rows: dict[str, int]
     samples: StreamBuffer
     slow: StreamBuffer
+    last: Float64 = field(default_factory=lambda: np.zeros(0))
+    stop: int = 0
+
+
+class Resampled(NamedTuple):
+    """Witnesses at the model rate.
+
+    Args:
+        samples: shape `(witnesses, n)`, each in the witness's unit.
+        rows: the row of each witness.
+    """
+
+    samples: Float64
+    rows: Mapping[str, int]
+
+    def of(self, witnesses: Sequence[str]) -> Float64:
+        """Return the samples of some witnesses, in their order, shape `(len(witnesses), n)`."""
+        return self.samples[[self.rows[witness] for witness in witnesses]]
 
 
 @dataclass(slots=True)
@@ -160,7 +183,7 @@ class StreamState:
         rates: the last rate of each witness, Hz.
         strain: the raw strain of the last seconds, for gates and gains.
         gates: the state of the gates; None where there are none.
-        constant: the run of equal samples with which each witness ended.
+        constant: the run of equal samples with which each witness ended that stood still.
         good_since: the instant since which every sample of a witness is usable, GPS nanoseconds.
         pending: the blocks that went in and have not come out, with the faults of their witnesses.
         switches: the switches on which blocks inside depend, in order.

@@ -38,9 +38,8 @@ from deepclean.core.output.state_vector import not_ready
 from deepclean.core.subtract import total_noise
 from deepclean.core.time import NS, Span
 
-
 Flags = NDArray[np.bool_] | bool
-"""Whether each sixteenth of a second is good, shape `(n,)`; one value where all of them are alike."""
+"""Whether each sixteenth of a second is good, shape `(n,)`; one value where all are alike."""
 
 
 class State(IntFlag):

@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 
 from deepclean.core import reasons
-from deepclean.core.adapt.analytic import Transformed
 from deepclean.core.block import Float64, Samples
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.adaptation import (
@@ -27,6 +26,7 @@ from deepclean.core.engine.missing import ALWAYS, Losses, MissingWitnesses
 from deepclean.core.engine.schedule import EngineSettings, resampled_in_gap
 from deepclean.core.engine.state import CouplingState, Resampled
 from deepclean.core.filters.resample import Resampler
+from deepclean.core.filters.transformed import Transformed
 from deepclean.core.gain import gain_over
 from deepclean.core.gate.state import BEGINNING
 from deepclean.core.nonfinite import finite, runs
@@ -216,8 +216,9 @@ class CouplingPipeline:
         """
         if self.adaptation is None or state.adaptation is None:
             total = summed(prediction)
-            estimate = self.coupling.bandpass.apply(total)
-            return Bandpassed(estimate, hop[0] + self.schedule.settle_in, Transformed(total), ())
+            window = Transformed(total)
+            estimate = self.coupling.bandpass.filtered(window)
+            return Bandpassed(estimate, hop[0] + self.schedule.settle_in, window, ())
         carriers = {} if witnesses is None else {row: witnesses[row] for row in self._carriers}
         if (missing := self._missing) is not None:
             for row, samples in carriers.items():

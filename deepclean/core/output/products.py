@@ -30,7 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepclean.core import channels, reasons
-from deepclean.core.block import CleanedBlock, Estimate, Samples, Series, concatenate
+from deepclean.core.adapt.knot import Knot
+from deepclean.core.block import CleanedBlock, Estimate, Float64, Samples, Series, concatenate
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.frame import CleanedFrame
 from deepclean.core.output.estimates import estimate_channels
@@ -79,36 +80,53 @@ def render(
     Raises:
         ValueError: the frame has no strain.
     """
+    parts = [_rendered(b, strain, products, estimates or {}, subtracted) for b in frame.blocks]
+    if len(parts) == 1:
+        return parts[0]
+    return {name: concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _rendered(
+    block: CleanedBlock,
+    strain: str,
+    products: Sequence[str],
+    estimates: Mapping[str, int],
+    subtracted: bool,
+) -> dict[str, Series]:
+    """Return the channels of one block, from what `render` is given."""
+    raw, span, count = _strain(block), block.span, block.span.samples(STATE_RATE)
     interferometer = strain.split(":", maxsplit=1)[0]
-    rendered = {
-        name: concatenate([_strain_product(block, product) for block in frame.blocks])
+    assert block.products is not None
+    found = {
+        name: Series(span, raw.rate, getattr(block.products, product.lower()))
         for product, name in channels.product_names(strain, products).items()
     }
     if subtracted:
-        total = concatenate([_subtracted(block) for block in frame.blocks])
-        rendered[channels.subtracted(strain)] = total
-    state = concatenate([_accounting(block, state_bits(block)) for block in frame.blocks])
-    rendered[channels.state_vector(interferometer)] = state
-    for coupling in frame.blocks[0].estimates:
-        versions, gains = (
-            concatenate([part(block, coupling) for block in frame.blocks])
-            for part in (_version, _gain)
-        )
-        rendered[channels.model_version(interferometer, coupling)] = versions
-        rendered[channels.gain(interferometer, coupling)] = gains
-        if frame.blocks[0].estimates[coupling].knots is not None:
-            names = channels.adaptation(interferometer, coupling)
-            parts = zip(*(_adaptation(block, coupling) for block in frame.blocks), strict=True)
-            rendered |= {name: concatenate(part) for name, part in zip(names, parts, strict=True)}
+        total = total_noise(len(raw.samples), block.estimates.values())
+        found[channels.subtracted(strain)] = Series(span, raw.rate, total)
+
+    def at_16_hz(samples: Samples) -> Series:
+        return Series(span, STATE_RATE, samples)
+
+    found[channels.state_vector(interferometer)] = at_16_hz(state_bits(block))
+    for coupling, estimate in block.estimates.items():
+        version = np.full(count, estimate.version, dtype=np.int32)
+        found[channels.model_version(interferometer, coupling)] = at_16_hz(version)
+        # A sixteenth is as clean as its least clean sample.
+        lowest = _by_state(np.minimum, estimate.gain, count).astype(np.float32)
+        found[channels.gain(interferometer, coupling)] = at_16_hz(lowest)
+        if estimate.knots is not None:
+            gains = map(at_16_hz, _adaptation(estimate.knots, span, count))
+            found |= zip(channels.adaptation(interferometer, coupling), gains, strict=True)
         if "CANARY" in products:
-            tried = concatenate([_canary_version(block, coupling) for block in frame.blocks])
-            rendered[channels.canary_version(interferometer, coupling)] = tried
-        if estimates and coupling in estimates:
-            made = [estimate_channels(b, coupling, estimates[coupling]) for b in frame.blocks]
-            noises, factors = zip(*made, strict=True)
-            noise, factor = channels.noise(interferometer, coupling)
-            rendered |= {noise: concatenate(noises), factor: concatenate(factors)}
-    return rendered
+            # The version of the coupling's canary; 0 where it has none.
+            tried = block.canary.get(coupling, estimate).version
+            canary = np.full(count, tried if tried != estimate.version else 0, dtype=np.int32)
+            found[channels.canary_version(interferometer, coupling)] = at_16_hz(canary)
+        if coupling in estimates:
+            noise = estimate_channels(block, coupling, estimates[coupling])
+            found |= zip(channels.noise(interferometer, coupling), noise, strict=True)
+    return found
 
 
 def outcome(frame: CleanedFrame) -> str:
@@ -180,20 +198,6 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
         else:
             bits[good] |= np.uint32(bit)
     return bits | np.uint32(always)
-
-
-def _strain_product(block: CleanedBlock, product: str) -> Series:
-    """Return a strain product of a block, at the strain's rate."""
-    strain = _strain(block)
-    assert block.products is not None
-    return Series(block.span, strain.rate, getattr(block.products, product.lower()))
-
-
-def _subtracted(block: CleanedBlock) -> Series:
-    """Return the noise that the official product lacks, at the strain's rate, float64."""
-    strain = _strain(block)
-    total = total_noise(len(strain.samples), block.estimates.values())
-    return Series(block.span, strain.rate, total)
 
 
 def _strain(block: CleanedBlock) -> Series:
@@ -283,48 +287,27 @@ def _analysis_ready(block: CleanedBlock, count: int) -> Flags:
     return _outside(block, [Span(start, end) for start, end in not_ready(block.source)], count)
 
 
-def _version(block: CleanedBlock, coupling: str) -> Series:
-    version = block.estimates[coupling].version
-    count = block.span.samples(STATE_RATE)
-    return _accounting(block, np.full(count, version, dtype=np.int32))
-
-
-def _canary_version(block: CleanedBlock, coupling: str) -> Series:
-    """Return the version of a coupling's canary at 16 Hz; 0 where it has none."""
-    production = block.estimates[coupling]
-    version = block.canary.get(coupling, production).version
-    tried = 0 if version == production.version else version
-    count = block.span.samples(STATE_RATE)
-    return _accounting(block, np.full(count, tried, dtype=np.int32))
-
-
-def _gain(block: CleanedBlock, coupling: str) -> Series:
-    gain = block.estimates[coupling].gain
-    # A sixteenth is as clean as its least clean sample.
-    lowest = _by_state(np.minimum, gain, block.span.samples(STATE_RATE))
-    return _accounting(block, lowest.astype(np.float32))
-
-
-def _adaptation(block: CleanedBlock, coupling: str) -> tuple[Series, Series, Series]:
+def _adaptation(knots: Iterable[Knot], span: Span, count: int) -> Float64:
     """Return amplitude and phase of the gain that adapts an estimate, and its significance.
 
     The gain is that of the estimate as a whole, as of the end of each GPS second, in radians for
     the phase. The significance is that of the group whose change is most significant.
+
+    Args:
+        knots: the gains, as of the end of each GPS second that the span touches.
+        span: the span.
+        count: the number of sixteenths in it.
+
+    Returns:
+        Shape `(3, count)`.
     """
-    knots = block.estimates[coupling].knots or ()
     by_second = {
         knot.second: (abs(knot.whole), np.angle(knot.whole), float(knot.significance.max()))
         for knot in knots
     }
-    start, count = block.span.start, block.span.samples(STATE_RATE)
     # Before anything is learnt, and between the knots of a slow cadence, the last is in force.
     values, held = np.empty((3, count)), (1.0, 0.0, 0.0)
     for index in range(count):
-        held = by_second.get((start + index * NS // STATE_RATE) // NS + 1, held)
+        held = by_second.get((span.start + index * NS // STATE_RATE) // NS + 1, held)
         values[:, index] = held
-    amplitude, phase, significance = (_accounting(block, row) for row in values)
-    return amplitude, phase, significance
-
-
-def _accounting(block: CleanedBlock, samples: Samples) -> Series:
-    return Series(block.span, STATE_RATE, samples)
+    return values

@@ -178,6 +178,7 @@ class StreamState:
     Args:
         frontier: the end of the input, GPS nanoseconds.
         step: the number of the next hop to compute, counted from GPS 0.
+        trimmed: the number of the hop before which what is not needed any more was dropped last.
         couplings: the streams of each version at work.
         inputs: the samples of the witnesses, by rate in Hz.
         rates: the last rate of each witness, Hz.
@@ -191,6 +192,7 @@ class StreamState:
 
     frontier: int
     step: int
+    trimmed: int = 0
     couplings: dict[Version, CouplingState] = field(default_factory=dict)
     inputs: dict[int, WitnessInputs] = field(default_factory=dict)
     rates: dict[str, int] = field(default_factory=dict)

@@ -103,7 +103,7 @@ def filtered(groups: Sequence[tuple[AnalyticBandpass, Transformed]]) -> Float64:
         The in-phase part and the quadrature of each, shape `(G, 2, n)`.
     """
     (bandpass, window), *_ = groups
-    both = np.stack([one.products(each) for one, each in groups])
+    both = np.array([one.products(each) for one, each in groups])
     # Circular convolution wraps only into the samples that are cut off here.
     samples = fft.irfft(both, window.size)[..., 2 * bandpass.settle_in : window.length]
     return np.asarray(samples, dtype=np.float64)

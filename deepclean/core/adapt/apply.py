@@ -68,8 +68,8 @@ def departures(
 
 def departing(stretches: Sequence[Stretch]) -> NDArray[np.intp]:
     """Return the groups whose gains are not their anchors throughout."""
-    ends = np.stack([end for one in stretches for end in (one.start, one.change)])
-    return np.flatnonzero(ends.any(axis=0))
+    ends = np.array([end for one in stretches for end in (one.start, one.change)])
+    return ends.any(axis=0).nonzero()[0]
 
 
 def departed(
@@ -112,7 +112,7 @@ def departed_noise(
     noise = np.empty(rows.shape[1])
     for part, along, start, change in stretches:
         # Re(g e) = Re g Re e - Im g Im e.
-        lines = np.stack([start[which], change[which]]).conj()
+        lines = np.array([start[which], change[which]]).conj()
         level, slope = lines.view(np.float64) @ rows[:, part]
         noise[part] = level + along * slope
     return noise

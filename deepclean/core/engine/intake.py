@@ -6,6 +6,7 @@ and resampled together. Where a witness has no samples its row is zero.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import ceil
 
@@ -56,23 +57,25 @@ class Intake:
             block: the next block.
             miss: is told of every stretch without usable samples.
         """
-        span = block.span
+        span, slowest = block.span, self._settings.resample.slowest_rate
         faults: dict[str, list[WitnessFault]] = {}
-        by_rate: dict[int, dict[str, Series]] = {}
+        by_rate: defaultdict[int, dict[str, Series]] = defaultdict(dict)
         for witness in self._witnesses:
             channel = block.witnesses.get(witness)
-            if not isinstance(channel, Series):
-                reason = reasons.MISSING if channel is None else channel.reason
-            elif channel.rate < self._settings.resample.slowest_rate:
+            if isinstance(channel, Series):
+                if channel.rate >= slowest:
+                    by_rate[channel.rate][witness] = channel
+                    continue
                 reason = reasons.BAD_RATE
             else:
-                by_rate.setdefault(channel.rate, {})[witness] = channel
-                continue
+                reason = reasons.MISSING if channel is None else channel.reason
             miss(witness, span.start, span.end, reason)
             state.good_since[witness] = span.end
             faults[witness] = [WitnessFault(witness, reason, span)]
         for rate, group in by_rate.items():
             faults |= self._add(state, rate, group, miss)
+        if not faults:
+            return ()
         return tuple(fault for name in self._witnesses for fault in faults.get(name, ()))
 
     def resample(self, state: StreamState, first: int, count: int) -> Resampled:
@@ -222,15 +225,15 @@ class Intake:
         inputs = state.inputs[rate] = _with_rows(state.inputs.get(rate), group)
         first, stop = span.indices(rate)
         samples = np.zeros((len(inputs.rows), stop - first))
-        for witness, series in group.items():
-            samples[inputs.rows[witness]] = series.samples
-            if state.rates.setdefault(witness, rate) != rate:
-                # No filter spans a change of rate, so an empty gap stands there: the filters' reach
-                # makes it as wide as they are.
-                miss(witness, span.start, span.start, reasons.BAD_RATE)
-                state.good_since[witness] = span.start
-                state.rates[witness] = rate
-                state.constant.pop(witness, None)
+        rows = [inputs.rows[witness] for witness in group]
+        samples[rows] = [series.samples for series in group.values()]
+        for witness in [one for one in group if state.rates.setdefault(one, rate) != rate]:
+            # No filter spans a change of rate, so an empty gap stands there: the filters' reach
+            # makes it as wide as they are.
+            miss(witness, span.start, span.start, reasons.BAD_RATE)
+            state.good_since[witness] = span.start
+            state.rates[witness] = rate
+            state.constant.pop(witness, None)
         faults: dict[str, list[WitnessFault]] = {}
         for witness, reason, (low, high) in self._unusable(state, inputs, group, samples, first):
             # A bad sample is missing at its instant, not until the next one: the gap is from the
@@ -239,10 +242,9 @@ class Intake:
             miss(witness, start, end, reason)
             state.good_since[witness] = max(state.good_since[witness], end)
             faults.setdefault(witness, []).append(WitnessFault(witness, reason, Span(start, end)))
-        names = list(inputs.rows)
-        for row in np.flatnonzero(samples[:, 0] == 0):
-            witness = names[row]
-            if witness in group and witness not in faults and not samples[row].any():
+        if not samples[:, 0].all():
+            silent = {name for name, row in inputs.rows.items() if not samples[row].any()}
+            for witness in silent & group.keys() - faults.keys():
                 faults[witness] = [WitnessFault(witness, reasons.ZERO, span)]
         inputs.samples.append(first, samples)
         inputs.last, inputs.stop = samples[:, -1].copy(), stop

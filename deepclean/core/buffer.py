@@ -71,12 +71,11 @@ class StreamBuffer:
             self._array = None
             self._pieces.append((first, samples))
             return
-        array = self._array
-        if array is None or first > begin + last.shape[1]:
-            begin, last, array = first, samples[:, :0], None
+        array, held = self._array, last.shape[1]
+        if array is None or first > begin + held:
+            begin, last, array, held = first, samples[:, :0], None, 0
         else:
             self._pieces.pop()
-        held = last.shape[1]
         if array is None or self._used + count > array.shape[1]:
             # What is still held moves to a new array, with as much room again.
             array = self._array = np.empty((self.rows, 2 * held + _ROOM * count), self.dtype)

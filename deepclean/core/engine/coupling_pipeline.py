@@ -7,6 +7,7 @@ Several versions of one coupling may run beside one another, each with streams o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,7 @@ from deepclean.core.engine.adaptation import (
 from deepclean.core.engine.coupling import Coupling, schedule_of
 from deepclean.core.engine.missing import ALWAYS, Losses, MissingWitnesses
 from deepclean.core.engine.schedule import EngineSettings, resampled_in_gap
-from deepclean.core.engine.state import CouplingState, Resampled
+from deepclean.core.engine.state import CouplingState
 from deepclean.core.filters.resample import Resampler
 from deepclean.core.filters.transformed import Transformed
 from deepclean.core.gain import gain_over
@@ -53,8 +54,7 @@ class CouplingPipeline:
         self.coupling = coupling
         self.schedule = schedule_of(settings, coupling)
         self._settings, self._interpolator = settings, interpolator
-        # The first prediction of a hop, from its start.
-        self._first_predicted = self.schedule.predicted
+        self._first_predicted = self.schedule.predicted  # of a hop, from its start
         self._missing: MissingWitnesses | None = None
         reduced = coupling.predictor.reduced
         if reduced is not None:
@@ -115,7 +115,7 @@ class CouplingPipeline:
     def bandpassed(
         self,
         state: CouplingState,
-        resampled: Resampled,
+        resampled: Mapping[str, Float64],
         first: int,
         step: int,
         strain: SpectrumOfSecond,
@@ -124,17 +124,15 @@ class CouplingPipeline:
 
         Args:
             state: the version's streams, to which the hop is added.
-            resampled: one hop of every witness at the model rate.
+            resampled: one hop of every witness at the model rate, each of shape `(hop,)`.
             first: index at which these begin.
             step: the number of the hop, counted from GPS 0.
             strain: the strain's spectra, for the gains.
         """
-        # Each stage adds one hop to its stream, at its own offset from the hop
-        # (core.engine.schedule), and reads that hop from the stream before it, with the padding
-        # that the stage needs.
+        # Each stage adds one hop to its stream, at its own offset (core.engine.schedule), and reads
+        # that hop from the stream before it, with the padding that the stage needs.
         hop, schedule = self._settings.hop_model, self.schedule
-        rows = resampled.of(self.coupling.witnesses)
-        state.standardised.append(first, self._standardise(state, rows, first))
+        state.standardised.append(first, self._standardise(state, self._rows(resampled), first))
         start, shape = step * hop + schedule.predicted, schedule.geometry
         window = state.standardised.read(start - shape.before, start + hop + shape.after)
         predicted = self._predict_with_rest(state, window, start, state.losses)
@@ -232,6 +230,11 @@ class CouplingPipeline:
         if self.adaptation is None or state.adaptation is None:
             return made.estimate
         return self.adaptation.adapted(state.adaptation, made)
+
+    def _rows(self, resampled: Mapping[str, Float64]) -> Float64:
+        """Return the coupling's witnesses in the network's order, shape `(witnesses, n)`."""
+        rows = [resampled[witness] for witness in self.coupling.witnesses]
+        return np.concatenate(rows).reshape(len(rows), -1)  # a third of what `stack` takes
 
     def _standardise(self, state: CouplingState, rows: Float64, first: int) -> Samples:
         """Return standardised rows, float32; samples that float32 cannot hold count as missing.

@@ -15,6 +15,8 @@ hop finds one at its start, the subtracted noise dies away over the splice inste
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from deepclean.core import reasons
@@ -25,7 +27,7 @@ from deepclean.core.engine.coupling_pipeline import CouplingPipeline
 from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.missing import ALWAYS, Loss, Losses
 from deepclean.core.engine.schedule import EngineSettings, Schedule, resampled_in_gap
-from deepclean.core.engine.state import CouplingState, Overlap, Resampled, StreamState
+from deepclean.core.engine.state import CouplingState, Overlap, StreamState
 from deepclean.core.filters.resample import Resampler
 from deepclean.core.filters.splice import Splice, back
 from deepclean.core.gain import gain_at
@@ -70,7 +72,7 @@ class Forecasting:
         low, high = self._window
         return step * self._settings.hop_model + low, high - low
 
-    def witnesses(self, intake: Intake, stream: StreamState) -> Resampled:
+    def witnesses(self, intake: Intake, stream: StreamState) -> dict[str, Float64]:
         """Return the witnesses at the model rate for the next hop, forecast after its end."""
         return intake.extrapolate(stream, *self.window(stream.step), self._end(stream))
 
@@ -134,7 +136,7 @@ class ForecastingPipeline(CouplingPipeline):
     def bandpassed(
         self,
         state: CouplingState,
-        resampled: Resampled,
+        resampled: Mapping[str, Float64],
         first: int,
         step: int,
         strain: SpectrumOfSecond,
@@ -143,7 +145,7 @@ class ForecastingPipeline(CouplingPipeline):
 
         Args:
             state: the version's streams, to which the hop is added.
-            resampled: the window of every witness at the model rate.
+            resampled: the window of every witness at the model rate, each of shape `(n,)`.
             first: index at which the window begins.
             step: the number of the hop, counted from GPS 0.
             strain: the strain's spectra, for the gains.
@@ -154,7 +156,7 @@ class ForecastingPipeline(CouplingPipeline):
         """
         settings, schedule, before = self._settings, self.schedule, self._back
         hop, start = settings.hop_model, step * settings.hop_model
-        rows = resampled.of(self.coupling.witnesses)[:, self._rest]
+        rows = self._rows(resampled)[:, self._rest]
         standardised = self._standardise(state, rows, first + self._rest.start)
         predicted_first, end = start + self._first_predicted, (step + 1) * settings.hop
         losses, told = self._losses_at(state, end), (end - settings.hop, end)

@@ -16,7 +16,7 @@ from deepclean.core import reasons
 from deepclean.core.block import Block, Float64, Series, WitnessFault
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.engine.state import Resampled, StreamState, WitnessInputs
+from deepclean.core.engine.state import StreamState, WitnessInputs
 from deepclean.core.filters.forecast import forecast
 from deepclean.core.filters.resample import Resampler
 from deepclean.core.nonfinite import finite
@@ -30,8 +30,8 @@ Miss = Callable[[str, int, int, str], None]
 """A function that is told of a witness without samples from one instant to another (GPS ns), with
 the reason."""
 
-Made = list[tuple[WitnessInputs, Float64]]
-"""The inputs of each rate and their samples at the model rate, in rows."""
+Rows = list[tuple[str, Float64]]
+"""Witnesses and their samples; perhaps several rows for one."""
 
 
 class Intake:
@@ -45,7 +45,6 @@ class Intake:
     def __init__(self, settings: EngineSettings, witnesses: Sequence[str]) -> None:
         self._settings = settings
         self._witnesses = witnesses
-        self._rows = {witness: row for row, witness in enumerate(witnesses)}
         self._resamplers: dict[int, Resampler] = {}
         self._close: dict[int, int] = {}
 
@@ -78,22 +77,27 @@ class Intake:
             return ()
         return tuple(fault for name in self._witnesses for fault in faults.get(name, ()))
 
-    def resample(self, state: StreamState, first: int, count: int) -> Resampled:
+    def resample(self, state: StreamState, first: int, count: int) -> dict[str, Float64]:
         """Return samples of every witness at the model rate.
 
         Args:
             state: the state with the input.
             first: index of the first sample at the model rate.
             count: the number of samples.
+
+        Returns:
+            The samples by witness, each of shape `(count,)`, in the witness's unit.
         """
-        made: Made = []
+        rows: Rows = []
         for rate, inputs in state.inputs.items():
             resampler = self._resampler(rate)
             window = inputs.samples.read(*resampler.needs(first, count))
-            made.append((inputs, resampler.apply(window, first, count)))
-        return self._together(made, count)
+            rows += zip(inputs.rows, resampler.apply(window, first, count), strict=True)
+        return self._by_witness(rows, count)
 
-    def extrapolate(self, state: StreamState, first: int, count: int, instant: int) -> Resampled:
+    def extrapolate(
+        self, state: StreamState, first: int, count: int, instant: int
+    ) -> dict[str, Float64]:
         """Return samples of every witness at the model rate, with forecasts after an instant.
 
         A witness is forecast at its own rate or, where that is faster, at the model rate.
@@ -103,13 +107,16 @@ class Intake:
             first: index of the first sample at the model rate.
             count: the number of samples.
             instant: GPS nanoseconds up to which the witnesses are used.
+
+        Returns:
+            The samples by witness, each of shape `(count,)`, in the witness's unit.
         """
 
         def sound(witness: str, rate: int) -> int:
             """Return the instant from which on an input is good; nothing of a former rate is."""
             return state.good_since[witness] if state.rates[witness] == rate else instant
 
-        found: Made = []
+        rows: Rows = []
         for rate, inputs in state.inputs.items():
             resampler, model_rate = self._resampler(rate), self._settings.model_rate
             good = [sound(witness, rate) for witness in inputs.rows]
@@ -127,8 +134,8 @@ class Intake:
                 needed = resampler.needs(first, count)
                 window = self._extended(inputs.samples, rate, needed, since, end)
                 made = resampler.apply(window, first, count)
-            found.append((inputs, made))
-        return self._together(found, count)
+            rows += zip(inputs.rows, made, strict=True)
+        return self._by_witness(rows, count)
 
     def uncertain(self, state: StreamState, instant: int) -> list[str]:
         """Return the witnesses that have samples, but not for long enough to be forecast."""
@@ -161,13 +168,13 @@ class Intake:
         """Note that the input was interrupted up to an instant (GPS nanoseconds)."""
         state.good_since = dict.fromkeys(self._witnesses, instant)
 
-    def _together(self, made: Made, count: int) -> Resampled:
+    def _by_witness(self, rows: Rows, count: int) -> dict[str, Float64]:
         """Return the samples of every witness; zeros of one without input."""
-        samples = np.zeros((len(self._witnesses), count))
-        for inputs, rows in made:
+        found: dict[str, Float64] = {}
+        for witness, row in rows:
             # After a change of rate a witness has two inputs, each zero in the other's time.
-            samples[[self._rows[witness] for witness in inputs.rows]] += rows
-        return Resampled(samples, self._rows)
+            found[witness] = found[witness] + row if witness in found else row
+        return {w: found[w] if w in found else np.zeros(count) for w in self._witnesses}
 
     def _extended(
         self, buffer: StreamBuffer, rate: int, needed: Range, since: Sequence[int], end: int
@@ -224,9 +231,12 @@ class Intake:
         span = next(iter(group.values())).span
         inputs = state.inputs[rate] = _with_rows(state.inputs.get(rate), group)
         first, stop = span.indices(rate)
-        samples = np.zeros((len(inputs.rows), stop - first))
-        rows = [inputs.rows[witness] for witness in group]
-        samples[rows] = [series.samples for series in group.values()]
+        pieces = [series.samples for series in group.values()]
+        samples = np.concatenate(pieces, dtype=np.float64).reshape(len(pieces), stop - first)
+        if list(group) != list(inputs.rows):
+            rows = [inputs.rows[witness] for witness in group]
+            given, samples = samples, np.zeros((len(inputs.rows), stop - first))
+            samples[rows] = given
         for witness in [one for one in group if state.rates.setdefault(one, rate) != rate]:
             # No filter spans a change of rate, so an empty gap stands there: the filters' reach
             # makes it as wide as they are.

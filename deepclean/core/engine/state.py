@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -153,22 +152,6 @@ class WitnessInputs:
     slow: StreamBuffer
     last: Float64 = field(default_factory=lambda: np.zeros(0))
     stop: int = 0
-
-
-class Resampled(NamedTuple):
-    """Witnesses at the model rate.
-
-    Args:
-        samples: shape `(witnesses, n)`, each in the witness's unit.
-        rows: the row of each witness.
-    """
-
-    samples: Float64
-    rows: Mapping[str, int]
-
-    def of(self, witnesses: Sequence[str]) -> Float64:
-        """Return the samples of some witnesses, in their order, shape `(len(witnesses), n)`."""
-        return self.samples[[self.rows[witness] for witness in witnesses]]
 
 
 @dataclass(slots=True)

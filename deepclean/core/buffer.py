@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 _SHORT = 1024
 """The number of samples from which on a piece stands alone."""
 
-_TOGETHER = 8
-"""The number of short pieces, about, that share an array."""
+_ROOM = 8
+"""The number of further short pieces, at least, for which an array of them has room."""
 
 
 class StreamBuffer:
     """Pieces of a stream, in order, over a sliding range of absolute sample indices.
 
-    Short pieces that follow one another are gathered in one array.
+    Short pieces that follow one another are one piece, in an array with room for more.
 
     >>> buffer = StreamBuffer(1)
     >>> buffer.append(100, np.array([[1.0, 2.0]]))
@@ -46,8 +46,10 @@ class StreamBuffer:
         self.rows = rows
         self.dtype = dtype
         self._pieces: deque[tuple[int, NDArray[Any]]] = deque()
-        # The array whose beginning the last piece is; None where that piece stands alone.
-        self._gathered: NDArray[Any] | None = None
+        # The array in which the last piece lies, and the columns of it that are used; None where
+        # that piece stands alone.
+        self._array: NDArray[Any] | None = None
+        self._used = 0
 
     def append(self, first: int, samples: NDArray[Any]) -> None:
         """Add samples that begin at index `first`. The buffer may keep the array, not a copy.
@@ -62,27 +64,25 @@ class StreamBuffer:
         if samples.ndim != 2 or samples.shape[0] != self.rows:
             raise ValueError(f"a piece of shape {samples.shape} in a buffer of {self.rows} rows")
         count = samples.shape[1]
-        if self._pieces:
-            begin, last = self._pieces[-1]
-            filled = last.shape[1]
-            if first < begin + filled:
-                raise ValueError(f"index {first} was already written")
-            gathered = self._gathered
-            if (
-                gathered is not None
-                and first == begin + filled
-                and filled + count <= gathered.shape[1]
-            ):
-                gathered[:, filled : filled + count] = samples
-                self._pieces[-1] = begin, gathered[:, : filled + count]
-                return
+        begin, last = self._pieces[-1] if self._pieces else (first, samples[:, :0])
+        if first < begin + last.shape[1]:
+            raise ValueError(f"index {first} was already written")
         if count >= _SHORT:
-            self._gathered = None
+            self._array = None
+            self._pieces.append((first, samples))
+            return
+        array, held = self._array, last.shape[1]
+        if array is None or first > begin + held:
+            begin, last, array, held = first, samples[:, :0], None, 0
         else:
-            self._gathered = np.empty((self.rows, _TOGETHER * count), self.dtype)
-            self._gathered[:, :count] = samples
-            samples = self._gathered[:, :count]
-        self._pieces.append((first, samples))
+            self._pieces.pop()
+        if array is None or self._used + count > array.shape[1]:
+            # What is still held moves to a new array, with as much room again.
+            array = self._array = np.empty((self.rows, 2 * held + _ROOM * count), self.dtype)
+            array[:, :held], self._used = last, held
+        low, self._used = self._used - held, self._used + count
+        array[:, self._used - count : self._used] = samples
+        self._pieces.append((begin, array[:, low : self._used]))
 
     def read(self, first: int, stop: int, rows: slice = slice(None)) -> NDArray[Any]:
         """Return the samples of a range of indices, with zeros where nothing was written.
@@ -95,6 +95,10 @@ class StreamBuffer:
         Returns:
             Shape `(rows, stop - first)`, a new array.
         """
+        if self._pieces:
+            begin, samples = self._pieces[-1]
+            if begin <= first and stop <= begin + samples.shape[1]:
+                return samples[rows, first - begin : stop - begin].astype(self.dtype)
         count = len(range(*rows.indices(self.rows)))
         window = np.zeros((count, stop - first), dtype=self.dtype)
         for begin, samples in self._pieces:
@@ -108,9 +112,13 @@ class StreamBuffer:
         return window
 
     def drop_before(self, index: int) -> None:
-        """Drop the pieces that end at or before `index`, and no part of a piece."""
-        while self._pieces and self._pieces[0][0] + self._pieces[0][1].shape[1] <= index:
-            self._pieces.popleft()
+        """Drop the samples before `index`."""
+        while self._pieces and self._pieces[0][0] < index:
+            begin, samples = self._pieces.popleft()
+            if begin + samples.shape[1] > index:
+                self._pieces.appendleft((index, samples[:, index - begin :]))
+        if not self._pieces:
+            self._array = None
 
     def __len__(self) -> int:
         """Return the number of pieces held."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 STATE_RATE = 16
 """Samples per second of the accounting channels."""
 
 
+@lru_cache(maxsize=256)
 def frame_part(coupling: str) -> str:
     """Return the spelling of a coupling in frame channels and in environment variables.
 

@@ -61,6 +61,8 @@ class InvalidSpans:
 
     def drop_before(self, instant: int) -> None:
         """Drop the spans that end at or before `instant` (GPS nanoseconds)."""
+        if not self._causes:
+            return
         count = bisect_right(self._ends, instant)
         del self._starts[:count], self._ends[:count]
         for reason, spans in list(self._causes.items()):
@@ -99,6 +101,8 @@ class InvalidSpans:
         """Return the disjoint spans that share time with `[start, end)`, in order."""
         low = bisect_right(self._ends, start)
         high = bisect_left(self._starts, end)
+        if low >= high:
+            return []
         return list(zip(self._starts[low:high], self._ends[low:high], strict=True))
 
     def copy(self) -> InvalidSpans:

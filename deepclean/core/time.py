@@ -153,8 +153,10 @@ class Span:
         Raises:
             ValueError: an end of the span falls between samples.
         """
-        first, last = self.indices(rate)
-        return last - first
+        count, rest = divmod((self.end - self.start) * rate, NS)
+        if rest or self.start * rate % NS:
+            self.indices(rate)  # says which end it is
+        return count
 
     def overlap(self, other: Span) -> Span | None:
         """Return the span that both spans share, or None.

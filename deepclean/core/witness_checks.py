@@ -44,17 +44,21 @@ class ConstantRun(NamedTuple):
     end: int
 
 
-def moving(samples: Samples) -> list[bool]:
-    """Return whether each witness's last sample differs from the one before it.
+def resting(samples: Samples, before: Samples | None) -> Samples:
+    """Return whether each witness begins or ends with equal samples, shape `(witnesses,)`.
 
-    >>> moving(np.array([[1.0, 1.0, 2.0], [1.0, 2.0, 2.0]]))
-    [True, False]
+    All other runs of equal samples begin and end within these samples.
+
+    >>> samples = np.array([[1.0, 1.0, 2.0], [1.0, 2.0, 2.0]])
+    >>> resting(samples, before=None).tolist(), resting(samples, np.array([1.0, 0.0])).tolist()
+    ([False, True], [True, True])
 
     Args:
-        samples: shape `(witnesses, n)`, not empty. With one sample the answer is no.
+        samples: shape `(witnesses, n)`, not empty. A single sample counts as equal ones.
+        before: the sample of each witness that these follow; None where they follow none.
     """
-    differ: list[bool] = (samples[:, -1] != samples[:, -min(2, samples.shape[1])]).tolist()
-    return differ
+    equal = samples[:, -1] == samples[:, -min(2, samples.shape[1])]
+    return np.asarray(equal if before is None else equal | (samples[:, 0] == before))
 
 
 def frozen(

@@ -155,6 +155,8 @@ class FrameCleaner:
     def _say_failures(self, frame: InputFrame) -> None:
         """Log which networks began to fail and which work again: transitions only."""
         errors = self._engine.model_errors
+        if not errors and not self._failed:
+            return
         failing = {n: e for n, e in errors.items() if e is not self._failed.get(n)}
         instant = format_gps(frame.span.start)
         for version in failing.keys() - self._failing.keys():

@@ -174,7 +174,7 @@ class Counters:
 
     def _note_missing(self, frame: CleanedFrame) -> None:
         """Note without which witnesses the couplings went on, and log when that changes."""
-        start, before = format_gps(frame.blocks[0].span.start), self.without
+        before = self.without
         missing: dict[str, frozenset[str]] = {}
         for coupling in frame.blocks[0].estimates:
             estimates = [block.estimates[coupling] for block in frame.blocks]
@@ -182,6 +182,9 @@ class Counters:
             missing[coupling] = now
             self.frames_without.update((coupling, witness) for witness in now)
             was = before.get(coupling, frozenset())
+            if now == was:
+                continue
+            start = format_gps(frame.span.start)
             if now - was:
                 _log.warning("GPS %s: %s goes on without %s", start, coupling, _listed(now - was))
             if was - now:
@@ -211,7 +214,8 @@ class Counters:
             self.closed_since[coupling] = span.start
         before = coupling in self.closed_since
         step = span.duration // len(closed)
-        for index in np.flatnonzero(np.diff(closed, prepend=before)):
+        changes = np.diff(closed, prepend=before) if before or closed.any() else closed
+        for index in changes.nonzero()[0]:
             instant = span.start + int(index) * step
             if closed[index]:
                 self.closed_since[coupling] = instant

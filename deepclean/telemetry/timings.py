@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Literal, get_args
 
 from prometheus_client import Histogram, Metric
@@ -47,21 +48,15 @@ class Timings:
             buckets=_DURATIONS,
             registry=None,
         )
-        for stage in STAGES:
-            self._stages.labels(stage)
+        self._by_stage = {stage: self._stages.labels(stage) for stage in STAGES}
 
     def latency(self, seconds: float) -> None:
         """Note the latency of a frame that was written."""
         self._observe(self._latency, seconds)
 
-    @contextmanager
-    def stage(self, stage: Stage) -> Iterator[None]:
+    def stage(self, stage: Stage) -> AbstractContextManager[None]:
         """Note the duration of the block, also where it raises."""
-        start = self._timer()
-        try:
-            yield
-        finally:
-            self._observe(self._stages.labels(stage), self._timer() - start)
+        return _Stopwatch(self._timer, partial(self._observe, self._by_stage[stage]))
 
     def collect(self) -> Iterator[Metric]:
         """Yield both, without the creation times: they say no more than the process's start."""
@@ -76,3 +71,16 @@ class Timings:
             if not self._failing:
                 _log.exception("a duration cannot be noted; no more will be said of it")
             self._failing = True
+
+
+class _Stopwatch(AbstractContextManager[None]):
+    """Tells of the seconds that a block took."""
+
+    def __init__(self, timer: Callable[[], float], told: Callable[[float], None]) -> None:
+        self._timer, self._told = timer, told
+
+    def __enter__(self) -> None:
+        self._start = self._timer()
+
+    def __exit__(self, *raised: object) -> None:
+        self._told(self._timer() - self._start)

@@ -18,6 +18,7 @@ from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.filters.bandpass import Band, Bandpass, BandpassSettings, make_bandpass
+from deepclean.core.filters.transformed import Transformed
 from deepclean.core.predict import Network, Predictor, PredictSettings, ReducedNetworks
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS, Span
@@ -221,6 +222,10 @@ class Box:
         """Return the moving mean."""
         count = 2 * self.settle_in + 1
         return np.convolve(window, np.full(count, 1 / count), mode="valid")
+
+    def filtered(self, window: Transformed) -> Float64:
+        """Return it too."""
+        return self.apply(window.samples)
 
     def response(self, frequencies: Float64) -> Float64:
         """Return what nobody asks a box for."""

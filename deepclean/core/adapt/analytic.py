@@ -12,8 +12,8 @@ quadrature needs the same window of the prediction and no more future.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property, lru_cache, partial
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from scipy import fft
 
 from deepclean.core.block import Float64
 from deepclean.core.filters.bandpass import Bandpass
+from deepclean.core.filters.transformed import Transformed
 
 Complex = NDArray[np.complex128]
 
@@ -81,41 +82,31 @@ class AnalyticBandpass:
         Returns:
             The in-phase part and the quadrature, shape `(2, n)`.
         """
-        in_phase, quadrature = self._spectra(window.size)
+        return np.asarray(filtered([(self, window)])[0])
+
+    def products(self, window: Transformed) -> Complex:
+        """Return the transforms of the in-phase part and of the quadrature, shape `(2, m)`."""
+        taps = self._spectra(window.size)
         real, imaginary = window.spectra
-        both = np.stack([real * in_phase, real * quadrature])
+        both = real * taps
         if imaginary is not None:
             # x + i y becomes I(x) + i Q(x) + i (I(y) + i Q(y)).
-            both[0] -= imaginary * quadrature
-            both[1] += imaginary * in_phase
-        # Circular convolution wraps only into the samples that are cut off here.
-        filtered = fft.irfft(both, window.size)[:, 2 * self.settle_in : window.length]
-        return np.asarray(filtered, dtype=np.float64)
+            both[0] -= imaginary * taps[1]
+            both[1] += imaginary * taps[0]
+        return np.asarray(both)
 
 
-class Transformed:
-    """Samples that are transformed once, when the first of several filters asks.
+def filtered(groups: Sequence[tuple[AnalyticBandpass, Transformed]]) -> Float64:
+    """Filter windows of one length, each by its filter, into the samples in their middle.
 
-    Args:
-        samples: shape `(n,)`; complex where gains have turned them.
-
-    Attributes:
-        length: the number of samples.
-        size: of the transform.
+    Returns:
+        The in-phase part and the quadrature of each, shape `(G, 2, n)`.
     """
-
-    def __init__(self, samples: Float64 | Complex) -> None:
-        self.samples = samples
-        self.length = len(samples)
-        self.size = fft.next_fast_len(self.length, real=True)
-
-    @cached_property
-    def spectra(self) -> tuple[Complex, Complex | None]:
-        """The transforms of the real and of the imaginary part; None where there is none."""
-        real = fft.rfft(self.samples.real, self.size)
-        if not np.iscomplexobj(self.samples):
-            return real, None
-        return real, fft.rfft(self.samples.imag, self.size)
+    (bandpass, window), *_ = groups
+    both = np.array([one.products(each) for one, each in groups])
+    # Circular convolution wraps only into the samples that are cut off here.
+    samples = fft.irfft(both, window.size)[..., 2 * bandpass.settle_in : window.length]
+    return np.asarray(samples, dtype=np.float64)
 
 
 def _impulse_response(bandpass: Bandpass) -> Float64:

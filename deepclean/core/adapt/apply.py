@@ -74,8 +74,8 @@ def departures(
 
 def departing(stretches: Sequence[Stretch]) -> NDArray[np.intp]:
     """Return the groups whose gains are not their anchors throughout."""
-    away = [(one.start != 0) | (one.change != 0) for one in stretches]
-    return np.flatnonzero(np.any(away, axis=0))
+    ends = np.array([end for one in stretches for end in (one.start, one.change)])
+    return ends.any(axis=0).nonzero()[0]
 
 
 def departed(
@@ -116,10 +116,10 @@ def departed_noise(
     """
     rows = parts.reshape(-1, parts.shape[2])
     noise = np.empty(rows.shape[1])
-    for part, along, *lines in stretches:
+    for part, along, start, change in stretches:
         # Re(g e) = Re g Re e - Im g Im e.
-        weights = [np.stack([one[which].real, -one[which].imag], axis=1).ravel() for one in lines]
-        level, slope = np.stack(weights) @ rows[:, part]
+        lines = np.array([start[which], change[which]]).conj()
+        level, slope = lines.view(np.float64) @ rows[:, part]
         noise[part] = level + along * slope
     return noise
 

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepclean.core.adapt.analytic import AnalyticBandpass, Complex, Transformed, derivative
+from deepclean.core.adapt.analytic import AnalyticBandpass, Complex, derivative, filtered
 from deepclean.core.adapt.apply import adapted, departed_noise, departing, departures
 from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.adapt.spectra import SECONDS, band_bins, transform, transform_with_slope
@@ -38,6 +38,7 @@ from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.freezing import hold, knots_around
 from deepclean.core.engine.state import AdaptationState
 from deepclean.core.filters.bandpass import Band, Bandpass
+from deepclean.core.filters.transformed import Transformed
 from deepclean.core.gain import InvalidSpans
 from deepclean.core.time import NS
 
@@ -253,10 +254,10 @@ class Adaptation:
         first += self._analytic.settle_in
         window = Transformed(total)
         turned = np.iscomplexobj(total)
-        estimate = self._analytic.parts(window)[0] if turned else self._bandpass.apply(total.real)
+        estimate = self._analytic.parts(window)[0] if turned else self._bandpass.filtered(window)
         rows = [estimate, *(self._bandpass.apply(one.astype(np.float64)) for one in carriers)]
-        inside = slice(start - first, stop - first)
-        state.groups.append(start, np.stack([row[inside] for row in rows]))
+        groups = np.stack(rows) if carriers else estimate[None]
+        state.groups.append(start, groups[:, start - first : stop - first])
         return Bandpassed(estimate, first, window, carriers)
 
     def lesson(self, state: AdaptationState, stop: int, invalid: InvalidSpans) -> Lesson:
@@ -280,12 +281,12 @@ class Adaptation:
             return estimate
         windows = [made.window, *(Transformed(one.astype(np.float64)) for one in made.carriers)]
         groups = [
-            self._slope.parts(windows[0])
+            (self._slope, windows[0])
             if number and self._slope is not None
-            else self._analytic.parts(windows[number])
+            else (self._analytic, windows[number])
             for number in which
         ]
-        return estimate + departed_noise(np.stack(groups), stretches, which)
+        return estimate + departed_noise(filtered(groups), stretches, which)
 
 
 def summed(prediction: Float64) -> Float64:

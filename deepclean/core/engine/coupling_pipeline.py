@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 
 from deepclean.core import reasons
-from deepclean.core.adapt.analytic import Transformed
 from deepclean.core.block import Float64, Samples
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.engine.adaptation import (
@@ -28,6 +27,7 @@ from deepclean.core.engine.missing import ALWAYS, Losses, MissingWitnesses
 from deepclean.core.engine.schedule import EngineSettings, resampled_in_gap
 from deepclean.core.engine.state import CouplingState
 from deepclean.core.filters.resample import Resampler
+from deepclean.core.filters.transformed import Transformed
 from deepclean.core.gain import gain_over
 from deepclean.core.gate.state import BEGINNING
 from deepclean.core.nonfinite import finite, runs
@@ -54,8 +54,7 @@ class CouplingPipeline:
         self.coupling = coupling
         self.schedule = schedule_of(settings, coupling)
         self._settings, self._interpolator = settings, interpolator
-        # The first prediction of a hop, from its start.
-        self._first_predicted = self.schedule.predicted
+        self._first_predicted = self.schedule.predicted  # of a hop, from its start
         self._missing: MissingWitnesses | None = None
         reduced = coupling.predictor.reduced
         if reduced is not None:
@@ -130,9 +129,8 @@ class CouplingPipeline:
             step: the number of the hop, counted from GPS 0.
             strain: the strain's spectra, for the gains.
         """
-        # Each stage adds one hop to its stream, at its own offset from the hop
-        # (core.engine.schedule), and reads that hop from the stream before it, with the padding
-        # that the stage needs.
+        # Each stage adds one hop to its stream, at its own offset (core.engine.schedule), and reads
+        # that hop from the stream before it, with the padding that the stage needs.
         hop, schedule = self._settings.hop_model, self.schedule
         state.standardised.append(first, self._standardise(state, self._rows(resampled), first))
         start, shape = step * hop + schedule.predicted, schedule.geometry
@@ -216,8 +214,9 @@ class CouplingPipeline:
         """
         if self.adaptation is None or state.adaptation is None:
             total = summed(prediction)
-            estimate = self.coupling.bandpass.apply(total)
-            return Bandpassed(estimate, hop[0] + self.schedule.settle_in, Transformed(total), ())
+            window = Transformed(total)
+            estimate = self.coupling.bandpass.filtered(window)
+            return Bandpassed(estimate, hop[0] + self.schedule.settle_in, window, ())
         carriers = {} if witnesses is None else {row: witnesses[row] for row in self._carriers}
         if (missing := self._missing) is not None:
             for row, samples in carriers.items():
@@ -234,7 +233,8 @@ class CouplingPipeline:
 
     def _rows(self, resampled: Mapping[str, Float64]) -> Float64:
         """Return the coupling's witnesses in the network's order, shape `(witnesses, n)`."""
-        return np.stack([resampled[witness] for witness in self.coupling.witnesses])
+        rows = [resampled[witness] for witness in self.coupling.witnesses]
+        return np.concatenate(rows).reshape(len(rows), -1)  # a third of what `stack` takes
 
     def _standardise(self, state: CouplingState, rows: Float64, first: int) -> Samples:
         """Return standardised rows, float32; samples that float32 cannot hold count as missing.

@@ -38,7 +38,7 @@ from deepclean.core.engine.schedule import EngineSettings, Schedule
 from deepclean.core.engine.state import StreamState
 from deepclean.core.engine.versions import ActiveVersions
 from deepclean.core.subtract import subtract
-from deepclean.core.time import Span
+from deepclean.core.time import NS, Span
 
 
 class Engine:
@@ -191,7 +191,9 @@ class Engine:
         hop, finished = self.settings.hop, []
         while stream.pending and stream.pending[0][0].span.end <= stream.step * hop:
             finished.append(self._finish(stream, *stream.pending.popleft()))
-        self._pipeline.trim(stream)
+        if (stream.step - stream.trimmed) * hop >= NS:  # once a second, however short the hops are
+            self._pipeline.trim(stream)
+            stream.trimmed = stream.step
         return finished
 
     def _finish(

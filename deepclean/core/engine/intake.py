@@ -6,6 +6,7 @@ and resampled together. Where a witness has no samples its row is zero.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import ceil
 
@@ -20,7 +21,7 @@ from deepclean.core.engine.state import StreamState, WitnessInputs
 from deepclean.core.filters.resample import Resampler
 from deepclean.core.nonfinite import finite
 from deepclean.core.time import NS, Span, index_at, index_from
-from deepclean.core.witness_checks import ConstantRun, Run, clipped, frozen, moving
+from deepclean.core.witness_checks import ConstantRun, Run, clipped, frozen, resting
 
 Miss = Callable[[str, int, int, str], None]
 """A function that is told of a witness without samples from one instant to another (GPS ns), with
@@ -54,23 +55,25 @@ class Intake:
             block: the next block.
             miss: is told of every stretch without usable samples.
         """
-        span = block.span
+        span, slowest = block.span, self._settings.resample.slowest_rate
         faults: dict[str, list[WitnessFault]] = {}
-        by_rate: dict[int, dict[str, Series]] = {}
+        by_rate: defaultdict[int, dict[str, Series]] = defaultdict(dict)
         for witness in self._witnesses:
             channel = block.witnesses.get(witness)
-            if not isinstance(channel, Series):
-                reason = reasons.MISSING if channel is None else channel.reason
-            elif channel.rate < self._settings.resample.slowest_rate:
+            if isinstance(channel, Series):
+                if channel.rate >= slowest:
+                    by_rate[channel.rate][witness] = channel
+                    continue
                 reason = reasons.BAD_RATE
             else:
-                by_rate.setdefault(channel.rate, {})[witness] = channel
-                continue
+                reason = reasons.MISSING if channel is None else channel.reason
             miss(witness, span.start, span.end, reason)
             state.good_since[witness] = span.end
             faults[witness] = [WitnessFault(witness, reason, span)]
         for rate, group in by_rate.items():
             faults |= self._add(state, rate, group, miss)
+        if not faults:
+            return ()
         return tuple(fault for name in self._witnesses for fault in faults.get(name, ()))
 
     def resample(self, state: StreamState, first: int, count: int) -> dict[str, Float64]:
@@ -209,16 +212,19 @@ class Intake:
         span = next(iter(group.values())).span
         inputs = state.inputs[rate] = _with_rows(state.inputs.get(rate), group)
         first, stop = span.indices(rate)
-        samples = np.zeros((len(inputs.rows), stop - first))
-        for witness, series in group.items():
-            samples[inputs.rows[witness]] = series.samples
-            if state.rates.setdefault(witness, rate) != rate:
-                # No filter spans a change of rate, so an empty gap stands there: the filters' reach
-                # makes it as wide as they are.
-                miss(witness, span.start, span.start, reasons.BAD_RATE)
-                state.good_since[witness] = span.start
-                state.rates[witness] = rate
-                state.constant.pop(witness, None)
+        pieces = [series.samples for series in group.values()]
+        samples = np.concatenate(pieces, dtype=np.float64).reshape(len(pieces), stop - first)
+        if list(group) != list(inputs.rows):
+            rows = [inputs.rows[witness] for witness in group]
+            given, samples = samples, np.zeros((len(inputs.rows), stop - first))
+            samples[rows] = given
+        for witness in [one for one in group if state.rates.setdefault(one, rate) != rate]:
+            # No filter spans a change of rate, so an empty gap stands there: the filters' reach
+            # makes it as wide as they are.
+            miss(witness, span.start, span.start, reasons.BAD_RATE)
+            state.good_since[witness] = span.start
+            state.rates[witness] = rate
+            state.constant.pop(witness, None)
         faults: dict[str, list[WitnessFault]] = {}
         for witness, reason, (low, high) in self._unusable(state, inputs, group, samples, first):
             # A bad sample is missing at its instant, not until the next one: the gap is from the
@@ -227,15 +233,12 @@ class Intake:
             miss(witness, start, end, reason)
             state.good_since[witness] = max(state.good_since[witness], end)
             faults.setdefault(witness, []).append(WitnessFault(witness, reason, Span(start, end)))
-        silent = (witness for witness, row in inputs.rows.items() if not samples[row, 0])
-        for witness in silent:
-            if (
-                witness in group
-                and witness not in faults
-                and not samples[inputs.rows[witness]].any()
-            ):
+        if not samples[:, 0].all():
+            silent = {name for name, row in inputs.rows.items() if not samples[row].any()}
+            for witness in silent & group.keys() - faults.keys():
                 faults[witness] = [WitnessFault(witness, reasons.ZERO, span)]
         inputs.samples.append(first, samples)
+        inputs.last, inputs.stop = samples[:, -1].copy(), stop
         return faults
 
     def _unusable(
@@ -249,35 +252,36 @@ class Intake:
         """Yield the runs of samples that cannot be used, with the witness and the reason.
 
         Args:
-            state: the state, which keeps the run with which each witness ends.
-            inputs: the inputs, which say the row of each witness.
+            state: the state, which keeps the run with which a witness that stands still ends.
+            inputs: the inputs, which say the row of each witness and keep its last sample.
             group: the witnesses.
             samples: shape `(rows, n)`; zeros are put where they are not finite.
             first: index of the first sample.
         """
-        rate, count = next(iter(group.values())).rate, samples.shape[1]
-        stop, limits = first + count, self._settings.witness.limits
-        duration, close = self._settings.witness.frozen, self._close_at(rate)
-        begins, ends = samples[:, 0].tolist(), samples[:, -1].tolist()
-        moved = moving(samples)
+        rate = next(iter(group.values())).rate
+        limits, close = self._settings.witness.limits, self._close_at(rate)
+        still = np.zeros(len(samples), dtype=bool)
+        if (duration := self._settings.witness.frozen) is not None:
+            still = resting(samples, inputs.last if inputs.stop == first else None)
+            still |= samples.shape[1] > duration * rate // NS
         whole = bool(np.isfinite(samples).all())
+        if whole and not limits and not still.any():
+            return  # the usual case
         for witness, series in group.items():
-            row, held = inputs.rows[witness], state.constant.get(witness)
+            row = inputs.rows[witness]
             if not whole:
                 samples[row], bad = finite(samples[row], close)
-                for low, high in bad:
-                    yield witness, reasons.NONFINITE_WITNESS, (first + low, first + high)
-            if duration is not None:
-                going_on = held is not None and held.end == first and held.value == begins[row]
-                if moved[row] and not going_on and count <= duration * rate // NS:
-                    # The usual case: a run that begins here is too short to be frozen, and is over.
-                    state.constant[witness] = ConstantRun(ends[row], stop - 1, stop)
-                else:
-                    runs, state.constant[witness] = frozen(
-                        series.samples, first, rate, duration, held
-                    )
-                    for run in runs:
-                        yield witness, reasons.FROZEN, run
+                yield from (
+                    (witness, reasons.NONFINITE_WITNESS, (first + low, first + high))
+                    for low, high in bad
+                )
+            if still[row] and duration is not None:
+                held = state.constant.get(witness)
+                if inputs.stop == first and (held is None or held.end != first):
+                    held = ConstantRun(float(inputs.last[row]), first - 1, first)
+                runs, state.constant[witness] = frozen(series.samples, first, rate, duration, held)
+                for run in runs:
+                    yield witness, reasons.FROZEN, run
             if (limit := limits.get(witness)) is not None:
                 for run in clipped(samples[row], first, limit, close):
                     yield witness, reasons.CLIPPED, run
@@ -313,5 +317,11 @@ def _with_rows(inputs: WitnessInputs | None, witnesses: Iterable[str]) -> Witnes
     if not more:
         return inputs
     rows = {witness: row for row, witness in enumerate([*inputs.rows, *more])}
-    samples, slow = inputs.samples.widened(len(rows)), inputs.slow.widened(len(rows))
-    return WitnessInputs(rows, samples, slow, inputs.predictors)
+    return WitnessInputs(
+        rows,
+        inputs.samples.widened(len(rows)),
+        inputs.slow.widened(len(rows)),
+        inputs.predictors,
+        np.append(inputs.last, np.zeros(len(more))),
+        inputs.stop,
+    )

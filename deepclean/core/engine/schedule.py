@@ -20,7 +20,7 @@ that needs a little more than the one before it can be put in force without a re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, floor
 
@@ -58,6 +58,10 @@ class EngineSettings:
         crossfade: nanoseconds over which one version of a model takes over from another. The two
             leave different parts of a line, and the shorter this is, the further that spreads.
 
+    Attributes:
+        hop_model: samples per hop at the model rate.
+        hop_strain: samples per hop at the strain's rate.
+
     Raises:
         ValueError: hop or ramp is not a whole number of samples.
     """
@@ -73,6 +77,8 @@ class EngineSettings:
     gate: GateSettings | None = None
     forecast: ForecastSettings | None = None
     crossfade: int = CROSSFADE
+    hop_model: int = field(init=False)
+    hop_strain: int = field(init=False)
 
     def __post_init__(self) -> None:
         for name, value, rate in (
@@ -84,16 +90,8 @@ class EngineSettings:
                 raise ValueError(f"{name} of {value} ns is not whole samples at {rate} Hz")
         if self.gate is not None and self.ramp % (NS // 16):
             raise ValueError(f"with gates, a ramp of {self.ramp} ns is not whole sixteenths of 1 s")
-
-    @property
-    def hop_model(self) -> int:
-        """Samples per hop at the model rate."""
-        return self.hop * self.model_rate // NS
-
-    @property
-    def hop_strain(self) -> int:
-        """Samples per hop at the strain's rate."""
-        return self.hop * self.strain_rate // NS
+        object.__setattr__(self, "hop_model", self.hop * self.model_rate // NS)
+        object.__setattr__(self, "hop_strain", self.hop * self.strain_rate // NS)
 
     def interpolator(self) -> Resampler:
         """Return the filter from the model rate to the strain's."""

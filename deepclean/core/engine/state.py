@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.tracker import TrackerState
 from deepclean.core.block import Block, Float64, Version, WitnessFault
@@ -157,12 +159,16 @@ class WitnessInputs:
         samples: the witnesses at that rate; the row of one that is missing is zero.
         slow: the same at the model rate, where they are forecast at that rate.
         predictors: the prediction of each witness that was fitted last.
+        last: the last sample of each row; zero, which is never frozen, of one that is missing.
+        stop: absolute index after the last sample, at that rate.
     """
 
     rows: dict[str, int]
     samples: StreamBuffer
     slow: StreamBuffer
     predictors: dict[str, FittedPredictor] = field(default_factory=dict)
+    last: Float64 = field(default_factory=lambda: np.zeros(0))
+    stop: int = 0
 
 
 @dataclass(slots=True)
@@ -172,12 +178,13 @@ class StreamState:
     Args:
         frontier: the end of the input, GPS nanoseconds.
         step: the number of the next hop to compute, counted from GPS 0.
+        trimmed: the number of the hop before which what is not needed any more was dropped last.
         couplings: the streams of each version at work.
         inputs: the samples of the witnesses, by rate in Hz.
         rates: the last rate of each witness, Hz.
         strain: the raw strain of the last seconds, for gates and gains.
         gates: the state of the gates; None where there are none.
-        constant: the run of equal samples with which each witness ended.
+        constant: the run of equal samples with which each witness ended that stood still.
         good_since: the instant since which every sample of a witness is usable, GPS nanoseconds.
         pending: the blocks that went in and have not come out, with the faults of their witnesses.
         switches: the switches on which blocks inside depend, in order.
@@ -186,6 +193,7 @@ class StreamState:
 
     frontier: int
     step: int
+    trimmed: int = 0
     couplings: dict[Version, CouplingState] = field(default_factory=dict)
     inputs: dict[int, WitnessInputs] = field(default_factory=dict)
     rates: dict[str, int] = field(default_factory=dict)

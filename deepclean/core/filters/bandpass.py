@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, partial
-from math import ceil, log10, pi
+from math import ceil, pi
 from typing import Protocol
 
 import numpy as np
@@ -26,8 +26,9 @@ import scipy
 from scipy import fft
 
 from deepclean.core.block import Float64
-from deepclean.core.filters.resample import MOST_ATTENUATION, kaiser_beta
+from deepclean.core.filters.kaiser import MOST_ATTENUATION, kaiser_beta, kaiser_transition
 from deepclean.core.filters.search import first_met
+from deepclean.core.filters.transformed import Transformed
 
 Band = tuple[float, float]
 
@@ -58,6 +59,10 @@ class Bandpass(Protocol):
 
     def apply(self, window: Float64) -> Float64:
         """Filter a window of shape `(n + 2 * settle_in,)` into the `(n,)` samples in its middle."""
+        ...
+
+    def filtered(self, window: Transformed) -> Float64:
+        """Filter such a window, of real samples, that other filters read too."""
         ...
 
     def response(self, frequencies: Float64) -> Float64:
@@ -117,8 +122,8 @@ def objection(settings: BandpassSettings, bands: Sequence[Band], rate: int) -> s
     if settings.tolerance < _FINEST:
         return f"a tolerance of {settings.tolerance:g} is too fine; use at least {_FINEST:g}"
     if settings.filter == "fir" and settings.settle_in is None:
-        # By `_kaiser_transition` a transition is inversely proportional to the half-length.
-        needed = _kaiser_transition(rate, rate, settings.tolerance) / settings.transition
+        # By `kaiser_transition` a transition is inversely proportional to the half-length.
+        needed = kaiser_transition(rate, rate, settings.tolerance) / settings.transition
         if needed > _LONGEST:
             return (
                 f"a transition of {settings.transition:g} Hz to a tolerance of "
@@ -148,21 +153,24 @@ class FirBandpass:
             self.settle_in = _shortest_fir(bands, rate, self.transition, settings.tolerance)
         else:
             self.settle_in = max(1, round(settings.settle_in * rate))
-            self.transition = _kaiser_transition(self.settle_in, rate, settings.tolerance)
+            self.transition = kaiser_transition(self.settle_in, rate, settings.tolerance)
         self.taps = _fir_taps(bands, rate, self.settle_in, self.transition)
         # A hop's window has one length, so the taps' transform, a third of a hop's work, is kept.
         self._spectrum = lru_cache(maxsize=2)(partial(fft.rfft, self.taps))
 
     def apply(self, window: Float64) -> Float64:
         """Filter a window of shape `(n + 2 * settle_in,)` into the `(n,)` samples in its middle."""
+        return self.filtered(Transformed(window))
+
+    def filtered(self, window: Transformed) -> Float64:
+        """Filter such a window that other filters read too."""
         # The taps begin at lag -settle_in but are stored from 0 on, so the convolution comes out
-        # settle_in late: window sample m + settle_in, the output m, is at m + 2 settle_in.
-        size = fft.next_fast_len(len(window), real=True)
-        # The convolution is 2 settle_in longer than the window. Its end wraps into the first
+        # settle_in late: window sample m + settle_in, the output m, is at m + 2 settle_in. The
+        # convolution is 2 settle_in longer than the window. Its end wraps into the first
         # 2 settle_in samples, which are cut off.
-        spectrum = fft.rfft(window, size) * self._spectrum(size)
-        filtered = fft.irfft(spectrum, size)
-        return np.asarray(filtered[2 * self.settle_in : len(window)], dtype=np.float64)
+        spectrum = window.spectra[0] * self._spectrum(window.size)
+        filtered = fft.irfft(spectrum, window.size)
+        return np.asarray(filtered[2 * self.settle_in : window.length], dtype=np.float64)
 
     def response(self, frequencies: Float64) -> Float64:
         """Return the amplitude response at `frequencies` (Hz), in the same shape."""
@@ -210,6 +218,10 @@ class ButterworthBandpass:
             total += _forward_backward(sos, ringing)[self.settle_in : len(window) - self.settle_in]
         return total
 
+    def filtered(self, window: Transformed) -> Float64:
+        """Filter such a window that other filters read too."""
+        return self.apply(window.samples)
+
     def response(self, frequencies: Float64) -> Float64:
         """Return the amplitude response at `frequencies` (Hz), in the same shape."""
         # Forward is H, backward is its complex conjugate: together |H|^2, without phase.
@@ -243,7 +255,7 @@ def _fir_taps(bands: Sequence[Band], rate: int, half: int, transition: float) ->
         for edge, sign in ((high + transition / 2, 1.0), (low - transition / 2, -1.0)):
             cutoff = 2 * min(max(edge, 0.0), rate / 2) / rate
             ideal += sign * cutoff * np.sinc(cutoff * lags)
-    # Kaiser's formula (see `_kaiser_transition`), solved for the attenuation: the window belongs to
+    # Kaiser's formula (see `kaiser_transition`), solved for the attenuation: the window belongs to
     # that length and transition, so every sample of length lowers the ripple.
     attenuation = min(7.95 + 2.285 * 2 * half * 2 * pi * transition / rate, MOST_ATTENUATION)
     window = np.kaiser(len(lags), kaiser_beta(attenuation))
@@ -256,24 +268,6 @@ def _fir_response(taps: Float64, frequencies: Float64, rate: int) -> Float64:
     lags = np.arange(len(taps)) - len(taps) // 2
     phases = np.exp(-2j * pi / rate * np.outer(frequencies, lags))
     return np.asarray((phases @ taps).real, dtype=np.float64)
-
-
-def _kaiser_transition(half: int, rate: int, tolerance: float) -> float:
-    """Return the transition width in Hz of a Kaiser filter of that half-length.
-
-    >>> round(_kaiser_transition(159, 512, 1e-3), 2)
-    5.84
-
-    Args:
-        half: half-length in samples.
-        rate: samples per second.
-        tolerance: largest deviation of the response from 1 or 0.
-    """
-    # Kaiser (1974): a filter of N + 1 taps whose ripple is A = -20 log10(tolerance) dB needs
-    #     N = (A - 7.95) / (2.285 D),    D = 2 pi transition / R radians a sample,
-    # and N = 2 half here. Below 21 dB, the rectangular window's ripple, the formula does not hold.
-    attenuation = max(-20 * log10(tolerance), 21.0)
-    return (attenuation - 7.95) / (2.285 * 2 * half) * rate / (2 * pi)
 
 
 def _shortest_fir(bands: Sequence[Band], rate: int, transition: float, tolerance: float) -> int:

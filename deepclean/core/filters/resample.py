@@ -32,15 +32,13 @@ from numpy.typing import NDArray
 from scipy.special import i0
 
 from deepclean.core.block import Float64
+from deepclean.core.filters.kaiser import MOST_ATTENUATION, kaiser_beta
 
 # A matrix has a row for each input that it advances by and for each input of the filter's sides.
 # Where it advances by half the filter's length, a third of it is zeros. With many more it is mostly
 # zeros; with far fewer the sides are read again for a handful of outputs.
 _CYCLE_INPUTS = 16
 """The number of input samples, at least, that one matrix advances by."""
-
-MOST_ATTENUATION = 300.0
-"""dB. A double has 16 digits, 320 dB; some thousand dB more, and the window overflows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ class Resampler:
         slower = min(source_rate, target_rate)
         # Zero m of sinc(l / max(up, down)) is at lag m max(up, down) of the common rate, which is
         # the time m / r: the slower rate r is F / max(up, down). So `zeros` of them a side last
-        # zeros / r. By Kaiser's formula (core.filters.bandpass) 16 zeros and 80 dB make a
+        # zeros / r. By Kaiser's formula (core.filters.kaiser) 16 zeros and 80 dB make a
         # transition 0.16 r wide about r / 2, and z zeros one 16 / z times as wide.
         zeros = min(zeros, int(Fraction(max_delay) * slower))
         divisor = gcd(source_rate, target_rate)
@@ -161,11 +159,12 @@ class Resampler:
         step = padded.strides[1]
         for piece in layout.pieces:
             # Cycle c reads the inputs from c * cycle_inputs + offset on, as overlapping views.
-            windows = np.lib.stride_tricks.as_strided(
-                padded[:, piece.offset :],
+            windows = np.ndarray(
                 (channels, layout.cycles, piece.matrix.shape[0]),
+                padded.dtype,
+                padded,
+                piece.offset * step,
                 (padded.strides[0], layout.cycle_inputs * step, step),
-                writeable=False,
             )
             stop_output = piece.output + piece.matrix.shape[1]
             # One product per channel, of a shape that never varies: the bits of a channel do not
@@ -291,20 +290,3 @@ def _prototype(half: int, per_zero: int, attenuation: float) -> Float64:
     beta = kaiser_beta(attenuation)
     window = i0(beta * np.sqrt(np.clip(1.0 - (lags / half) ** 2, 0.0, None))) / i0(beta)
     return np.asarray(np.sinc(lags / per_zero) * window, dtype=np.float64)
-
-
-def kaiser_beta(attenuation: float) -> float:
-    """Return the Kaiser window's `beta` for a stop-band attenuation in dB.
-
-    scipy.signal has the same function, but takes half a second to import.
-
-    >>> [round(kaiser_beta(attenuation), 5) for attenuation in (80.0, 30.0, 20.0)]
-    [7.85726, 2.11662, 0.0]
-    """
-    # Kaiser's fit (1974) to the ripple that a windowed ideal filter has, A dB below 1. A greater
-    # beta has lower side lobes and a wider transition; the rectangular window has 21 dB.
-    if attenuation > 50:
-        return 0.1102 * (attenuation - 8.7)
-    if attenuation > 21:
-        return float(0.5842 * (attenuation - 21) ** 0.4 + 0.07886 * (attenuation - 21))
-    return 0.0

@@ -67,7 +67,7 @@ def estimate_channels(block: CleanedBlock, coupling: str, rate: int) -> tuple[Se
     estimate, span = block.estimates[coupling], block.span
     every = len(estimate.noise) // span.samples(rate)
     # What float32 cannot hold is no noise that was ever subtracted: no gate lets it pass.
-    noise = np.clip(_before_gain(estimate)[::every], -_LARGEST, _LARGEST)
+    noise = np.minimum(np.maximum(_before_gain(estimate)[::every], -_LARGEST), _LARGEST)
     return (
         Series(span, rate, noise.astype(np.float32)),
         Series(span, rate, estimate.gain[::every].astype(np.float32)),

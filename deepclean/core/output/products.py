@@ -30,13 +30,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepclean.core import channels, reasons
-from deepclean.core.block import CleanedBlock, Estimate, Samples, Series, concatenate
+from deepclean.core.adapt.knot import Knot
+from deepclean.core.block import CleanedBlock, Estimate, Float64, Samples, Series, concatenate
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.frame import CleanedFrame
 from deepclean.core.output.estimates import estimate_channels
 from deepclean.core.output.state_vector import not_ready
 from deepclean.core.subtract import total_noise
 from deepclean.core.time import NS, Span
+
+Flags = NDArray[np.bool_] | bool
+"""Whether each sixteenth of a second is good, shape `(n,)`; one value where all are alike."""
 
 
 class State(IntFlag):
@@ -76,36 +80,53 @@ def render(
     Raises:
         ValueError: the frame has no strain.
     """
+    parts = [_rendered(b, strain, products, estimates or {}, subtracted) for b in frame.blocks]
+    if len(parts) == 1:
+        return parts[0]
+    return {name: concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _rendered(
+    block: CleanedBlock,
+    strain: str,
+    products: Sequence[str],
+    estimates: Mapping[str, int],
+    subtracted: bool,
+) -> dict[str, Series]:
+    """Return the channels of one block, from what `render` is given."""
+    raw, span, count = _strain(block), block.span, block.span.samples(STATE_RATE)
     interferometer = strain.split(":", maxsplit=1)[0]
-    rendered = {
-        name: concatenate([_strain_product(block, product) for block in frame.blocks])
+    assert block.products is not None
+    found = {
+        name: Series(span, raw.rate, getattr(block.products, product.lower()))
         for product, name in channels.product_names(strain, products).items()
     }
     if subtracted:
-        total = concatenate([_subtracted(block) for block in frame.blocks])
-        rendered[channels.subtracted(strain)] = total
-    state = concatenate([_accounting(block, state_bits(block)) for block in frame.blocks])
-    rendered[channels.state_vector(interferometer)] = state
-    for coupling in frame.blocks[0].estimates:
-        versions, gains = (
-            concatenate([part(block, coupling) for block in frame.blocks])
-            for part in (_version, _gain)
-        )
-        rendered[channels.model_version(interferometer, coupling)] = versions
-        rendered[channels.gain(interferometer, coupling)] = gains
-        if frame.blocks[0].estimates[coupling].knots is not None:
-            names = channels.adaptation(interferometer, coupling)
-            parts = zip(*(_adaptation(block, coupling) for block in frame.blocks), strict=True)
-            rendered |= {name: concatenate(part) for name, part in zip(names, parts, strict=True)}
+        total = total_noise(len(raw.samples), block.estimates.values())
+        found[channels.subtracted(strain)] = Series(span, raw.rate, total)
+
+    def at_16_hz(samples: Samples) -> Series:
+        return Series(span, STATE_RATE, samples)
+
+    found[channels.state_vector(interferometer)] = at_16_hz(state_bits(block))
+    for coupling, estimate in block.estimates.items():
+        version = np.full(count, estimate.version, dtype=np.int32)
+        found[channels.model_version(interferometer, coupling)] = at_16_hz(version)
+        # A sixteenth is as clean as its least clean sample.
+        lowest = _by_state(np.minimum, estimate.gain, count).astype(np.float32)
+        found[channels.gain(interferometer, coupling)] = at_16_hz(lowest)
+        if estimate.knots is not None:
+            gains = map(at_16_hz, _adaptation(estimate.knots, span, count))
+            found |= zip(channels.adaptation(interferometer, coupling), gains, strict=True)
         if "CANARY" in products:
-            tried = concatenate([_canary_version(block, coupling) for block in frame.blocks])
-            rendered[channels.canary_version(interferometer, coupling)] = tried
-        if estimates and coupling in estimates:
-            made = [estimate_channels(b, coupling, estimates[coupling]) for b in frame.blocks]
-            noises, factors = zip(*made, strict=True)
-            noise, factor = channels.noise(interferometer, coupling)
-            rendered |= {noise: concatenate(noises), factor: concatenate(factors)}
-    return rendered
+            # The version of the coupling's canary; 0 where it has none.
+            tried = block.canary.get(coupling, estimate).version
+            canary = np.full(count, tried if tried != estimate.version else 0, dtype=np.int32)
+            found[channels.canary_version(interferometer, coupling)] = at_16_hz(canary)
+        if coupling in estimates:
+            noise = estimate_channels(block, coupling, estimates[coupling])
+            found |= zip(channels.noise(interferometer, coupling), noise, strict=True)
+    return found
 
 
 def outcome(frame: CleanedFrame) -> str:
@@ -142,52 +163,41 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
     """
     strain, count = _strain(block), block.span.samples(STATE_RATE)
     assert block.cleaned is not None
-    bits = np.zeros(count, dtype=np.uint32)
-    applied = [_all(e.gain == 1, count) for e in block.estimates.values()]
-    gates = [e.gate for e in block.estimates.values() if e.gate is not None]
+    estimates = list(block.estimates.values())
+    applied = [_all(e.gain == 1, count) for e in estimates]
+    gates = [_all(e.gate == 1, count) for e in estimates if e.gate is not None]
     # Without gates nothing vouches for the estimates, so IN_SPEC and SETTLED are 0, not 1.
     gated = bool(gates)
-    without = [one.span for e in block.estimates.values() for one in e.without]
-    frozen = [span for e in block.estimates.values() for span in e.frozen]
-    held = [e.control for e in block.estimates.values() if e.control is not None]
-    unsettled = [span for e in block.estimates.values() for span in e.unsettled]
-    checks = {
-        State.OUTPUT_VALID: _all(np.isfinite(block.cleaned), count),
-        State.STRAIN_GOOD: _all(np.isfinite(strain.samples), count),
-        State.WITNESSES_GOOD: ~_faulty(block, count),
-        State.MODEL_LOADED: np.full(count, bool(applied)),
-        State.IN_SPEC: gated & np.all([_all(g == 1, count) for g in gates], axis=0),
-        State.CLEANED: np.all(applied, axis=0),
-        State.STEADY: np.all(
-            [
-                whole if whole.all() else _steady(estimate, count)
-                for whole, estimate in zip(applied, block.estimates.values(), strict=True)
-            ],
-            axis=0,
-        ),
-        State.ANALYSIS_READY: _analysis_ready(block, count),
-        State.SETTLED: gated & ~_within(block, unsettled, count),
-        State.COMPLETE: ~_within(block, without, count),
-        State.AUTOMATIC: np.full(count, True) & np.all([_all(g == 1, count) for g in held], axis=0),
-        State.FOLLOWING: ~_within(block, frozen, count),
-    }
-    for bit, good in checks.items():
-        bits[good] |= np.uint32(bit)
-    return bits
-
-
-def _strain_product(block: CleanedBlock, product: str) -> Series:
-    """Return a strain product of a block, at the strain's rate."""
-    strain = _strain(block)
-    assert block.products is not None
-    return Series(block.span, strain.rate, getattr(block.products, product.lower()))
-
-
-def _subtracted(block: CleanedBlock) -> Series:
-    """Return the noise that the official product lacks, at the strain's rate, float64."""
-    strain = _strain(block)
-    total = total_noise(len(strain.samples), block.estimates.values())
-    return Series(block.span, strain.rate, total)
+    steady = (
+        whole is True or _steady(estimate, count)
+        for whole, estimate in zip(applied, estimates, strict=True)
+    )
+    automatic = (_all(e.control == 1, count) for e in estimates if e.control is not None)
+    faulty = [fault.span for fault in block.faults if fault.reason != reasons.ZERO]
+    unsettled = [span for e in estimates for span in e.unsettled]
+    without = [one.span for e in estimates for one in e.without]
+    frozen = [span for e in estimates for span in e.frozen]
+    checks: tuple[tuple[State, Flags], ...] = (
+        (State.OUTPUT_VALID, _all(np.isfinite(block.cleaned), count)),
+        (State.STRAIN_GOOD, _all(np.isfinite(strain.samples), count)),
+        (State.WITNESSES_GOOD, _outside(block, faulty, count)),
+        (State.MODEL_LOADED, bool(applied)),
+        (State.IN_SPEC, gated and _every(gates)),
+        (State.CLEANED, _every(applied)),
+        (State.STEADY, _every(steady)),
+        (State.ANALYSIS_READY, _analysis_ready(block, count)),
+        (State.SETTLED, gated and _outside(block, unsettled, count)),
+        (State.COMPLETE, _outside(block, without, count)),
+        (State.AUTOMATIC, _every(automatic)),
+        (State.FOLLOWING, _outside(block, frozen, count)),
+    )
+    always, bits = 0, np.zeros(count, dtype=np.uint32)
+    for bit, good in checks:
+        if isinstance(good, bool):
+            always |= good * int(bit)
+        else:
+            bits[good] |= np.uint32(bit)
+    return bits | np.uint32(always)
 
 
 def _strain(block: CleanedBlock) -> Series:
@@ -197,15 +207,21 @@ def _strain(block: CleanedBlock) -> Series:
     return strain
 
 
-def _all(good: Samples, count: int) -> NDArray[np.bool_]:
-    """Return the sixteenths whose samples are all good, shape `(count,)`, from shape `(n,)`."""
-    if good.all():
-        return np.ones(count, dtype=bool)
-    return np.asarray(_by_state(np.logical_and, good, count))
+def _all(good: Samples, count: int) -> Flags:
+    """Return the sixteenths whose samples are all good, from flags of shape `(n,)`."""
+    return bool(good.all()) or np.asarray(_by_state(np.logical_and, good, count))
 
 
-def _steady(estimate: Estimate, count: int) -> NDArray[np.bool_]:
-    """Return the sixteenths in which a gain is on no ramp, shape `(count,)`."""
+def _every(flags: Iterable[Flags]) -> Flags:
+    """Return the sixteenths in which all of some flags hold; where there are none, all."""
+    found: Flags = True
+    for good in flags:
+        found = found & good
+    return found
+
+
+def _steady(estimate: Estimate, count: int) -> Flags:
+    """Return the sixteenths in which a gain is on no ramp."""
     gain = estimate.gain
     if estimate.control is None:
         return _all((gain == 0) | (gain == 1), count)
@@ -214,7 +230,7 @@ def _steady(estimate: Estimate, count: int) -> NDArray[np.bool_]:
     control = estimate.control
     still = _by_state(np.minimum, control, count) == _by_state(np.maximum, control, count)
     applied = _all((gain == 0) | (gain == control), count)
-    return np.asarray(_all(gain == 0, count) | (still & applied))
+    return _all(gain == 0, count) | (still & applied)
 
 
 def _by_state(fold: np.ufunc, samples: Samples, count: int) -> Samples:
@@ -237,85 +253,61 @@ def _by_state(fold: np.ufunc, samples: Samples, count: int) -> Samples:
     return np.asarray(fold.reduceat(samples, starts))
 
 
-def _faulty(block: CleanedBlock, count: int) -> NDArray[np.bool_]:
-    """Return the sixteenths in which any witness cannot be used, shape `(count,)`."""
-    return _within(block, [f.span for f in block.faults if f.reason != reasons.ZERO], count)
-
-
-def _within(block: CleanedBlock, spans: Iterable[Span], count: int) -> NDArray[np.bool_]:
-    """Return the sixteenths that share time with any of the spans, shape `(count,)`.
+def _outside(block: CleanedBlock, spans: Sequence[Span], count: int) -> Flags:
+    """Return the sixteenths that share no time with any of the spans.
 
     >>> from deepclean.core.block import Block
     >>> span = Span.of_seconds(0, 1)
     >>> block = CleanedBlock(Block(span, Series(span, 16, np.zeros(16))), None, {})
-    >>> np.flatnonzero(_within(block, [Span(NS // 16 - 1, NS // 8)], 16)).tolist()
-    [0, 1]
+    >>> np.flatnonzero(_outside(block, [Span(NS // 16 - 1, NS)], 16)).tolist()
+    []
+    >>> np.flatnonzero(_outside(block, [Span(NS // 16, NS)], 16)).tolist()
+    [0]
 
     Args:
         block: the block.
         spans: spans inside the block.
         count: the number of sixteenths in the block.
     """
-    found = np.zeros(count, dtype=bool)
+    if not spans:
+        return True
+    found = np.ones(count, dtype=bool)
     for span in spans:
         low, high = span.start - block.span.start, span.end - block.span.start
         # From the sixteenth that holds the first nanosecond to the one that holds the last: the
         # start is rounded down, the end up.
-        found[low * STATE_RATE // NS : -(-high * STATE_RATE // NS)] = True
+        found[low * STATE_RATE // NS : -(-high * STATE_RATE // NS)] = False
     return found
 
 
-def _analysis_ready(block: CleanedBlock, count: int) -> NDArray[np.bool_]:
-    """Return the sixteenths that the source's state vector calls ready, shape `(count,)`."""
+def _analysis_ready(block: CleanedBlock, count: int) -> Flags:
+    """Return the sixteenths that the source's state vector calls ready."""
     if not isinstance(block.source.state, Series):
-        return np.zeros(count, dtype=bool)
-    spans = [Span(start, end) for start, end in not_ready(block.source)]
-    return ~_within(block, spans, count)
+        return False
+    return _outside(block, [Span(start, end) for start, end in not_ready(block.source)], count)
 
 
-def _version(block: CleanedBlock, coupling: str) -> Series:
-    version = block.estimates[coupling].version
-    count = block.span.samples(STATE_RATE)
-    return _accounting(block, np.full(count, version, dtype=np.int32))
-
-
-def _canary_version(block: CleanedBlock, coupling: str) -> Series:
-    """Return the version of a coupling's canary at 16 Hz; 0 where it has none."""
-    production = block.estimates[coupling]
-    version = block.canary.get(coupling, production).version
-    tried = 0 if version == production.version else version
-    count = block.span.samples(STATE_RATE)
-    return _accounting(block, np.full(count, tried, dtype=np.int32))
-
-
-def _gain(block: CleanedBlock, coupling: str) -> Series:
-    gain = block.estimates[coupling].gain
-    # A sixteenth is as clean as its least clean sample.
-    lowest = _by_state(np.minimum, gain, block.span.samples(STATE_RATE))
-    return _accounting(block, lowest.astype(np.float32))
-
-
-def _adaptation(block: CleanedBlock, coupling: str) -> tuple[Series, Series, Series]:
+def _adaptation(knots: Iterable[Knot], span: Span, count: int) -> Float64:
     """Return amplitude and phase of the gain that adapts an estimate, and its significance.
 
     The gain is that of the estimate as a whole, as of the end of each GPS second, in radians for
     the phase. The significance is that of the group whose change is most significant.
+
+    Args:
+        knots: the gains, as of the end of each GPS second that the span touches.
+        span: the span.
+        count: the number of sixteenths in it.
+
+    Returns:
+        Shape `(3, count)`.
     """
-    knots = block.estimates[coupling].knots or ()
     by_second = {
         knot.second: (abs(knot.whole), np.angle(knot.whole), float(knot.significance.max()))
         for knot in knots
     }
-    count = block.span.samples(STATE_RATE)
-    instants = block.span.start + np.arange(count) * (NS // STATE_RATE)
     # Before anything is learnt, and between the knots of a slow cadence, the last is in force.
-    values, held = np.empty((count, 3)), (1.0, 0.0, 0.0)
-    for index, second in enumerate(instants // NS + 1):
-        held = by_second.get(int(second), held)
-        values[index] = held
-    amplitude, phase, significance = (_accounting(block, column) for column in values.T)
-    return amplitude, phase, significance
-
-
-def _accounting(block: CleanedBlock, samples: Samples) -> Series:
-    return Series(block.span, STATE_RATE, samples)
+    values, held = np.empty((3, count)), (1.0, 0.0, 0.0)
+    for index in range(count):
+        held = by_second.get((span.start + index * NS // STATE_RATE) // NS + 1, held)
+        values[:, index] = held
+    return values

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from deepclean.core.block import Float64
 from deepclean.core.filters.bandpass import Band
-from deepclean.core.filters.resample import kaiser_beta
+from deepclean.core.filters.kaiser import kaiser_beta
 
 Complex = NDArray[np.complex128]
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from deepclean.core.block import Float64
-from deepclean.core.filters.resample import Resampler, kaiser_beta
+from deepclean.core.filters.kaiser import kaiser_beta
+from deepclean.core.filters.resample import Resampler
 from tests.helpers.builders import same_bits
 from tests.helpers.settings import make_resampler, resample_settings
 

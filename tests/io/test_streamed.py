@@ -17,8 +17,10 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
 from deepclean.io.arrakis.feed import StreamFeed
 from deepclean.io.arrakis.inbox import StreamInbox
-from deepclean.io.arrakis.source import StreamSource
+from deepclean.io.arrakis.live import StrainStream
 from deepclean.io.arrakis.store import StreamedBlock, StreamedChannel
+from deepclean.io.live.run import LiveRun
+from deepclean.io.live.source import LiveSource
 from deepclean.io.source import Channels
 from deepclean.system.clock import SystemClock
 from tests.helpers.small_site import START, small_config
@@ -66,19 +68,15 @@ def given(
     feed = StreamFeed("recorded", (STRAIN,), STRAIN, session, clock, clock.wake)
     inbox = StreamInbox(feed, reach=60 * NS)
     end = block(until).span.end
-    source = StreamSource(
+    run = LiveRun(
         channels=Channels(STRAIN, 64, None, ()),
-        inbox=inbox,
-        files=None,
-        unit=STRIDE,
         clock=clock,
         deadline=2.0,
         probe=0.05,
         history=2 * NS,
         stopped=lambda: bool(frames) and frames[-1].span.end >= end and frames[-1].wanted,
-        max_lag=max_lag,
-        outputs=sorted(outputs),
     )
+    source = LiveSource(run, StrainStream(run, inbox, STRIDE), max_lag, sorted(outputs))
     with feed:
         frames += (one for one in source.events() if isinstance(one, InputFrame))
     return frames, inbox.ignored
@@ -117,9 +115,13 @@ def test_far_behind_blocks_pass_until_the_newest() -> None:
     assert not wanted[-1].bypass
     # Before cleaning goes on the engine is given the history again.
     first = next(n for n, frame in enumerate(frames) if frame.wanted and not frame.bypass)
-    again = frames[first - 32 : first]
-    assert not any(frame.wanted for frame in again)
-    assert again[0].span.start == frames[first].span.start - 2 * NS
+    passed = next(n for n, frame in enumerate(frames) if frame.bypass)
+    again = [frame for frame in frames[passed:first] if not frame.wanted]
+    assert again[0].span.start == (frames[first].span.start - 2 * NS) // NS * NS
+    assert all(a.span.end == b.span.start for a, b in pairwise([*again, frames[first]]))
+    pieces = [block.strain for frame in again for block in frame.blocks]
+    samples = np.concatenate([piece.samples for piece in pieces if isinstance(piece, Series)])
+    assert samples[::4].tolist() == list(range(112, 159))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from deepclean.config import Config
 from deepclean.io.watch import DirectoryWatch
 from deepclean.system.clock import SystemClock
 from tests.helpers import small_site as site
-from tests.helpers.frame_files import WRITERS, renamed_inside
+from tests.helpers.frame_files import WRITERS, renamed_inside, strain_tail, witness_tail
 from tests.helpers.site_runs import contents, daemon, is_written, until
 from tests.helpers.small_site import START, FakeClock
 from tests.helpers.turned_clock_daemon import Daemon
@@ -71,7 +71,7 @@ def test_every_writer_is_read(
 ) -> None:
     config, clock = make_site(tmp_path), SystemClock()
     daemon = Daemon(config, clock)
-    tails = (daemon.source.strain, *daemon.source.witnesses)
+    tails = (strain_tail(daemon.source), witness_tail(daemon.source))
     with ThreadPoolExecutor() as pool, DirectoryWatch(tails, clock) if watched else nullcontext():
         running = pool.submit(daemon.run)
         try:

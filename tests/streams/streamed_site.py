@@ -19,7 +19,7 @@ from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
 from deepclean.io import gwf
-from deepclean.io.arrakis.source import StreamSource
+from deepclean.io.arrakis.live import StrainStream
 from deepclean.io.channels import OutputChannel
 from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
@@ -153,8 +153,8 @@ class RunningDaemon:
 
     @property
     def streamed(self) -> Counter[str]:
-        assert isinstance(self.daemon.source, StreamSource)
-        return self.daemon.source.inbox.feed.counts
+        assert isinstance(self.daemon.source.reader, StrainStream)
+        return self.daemon.source.reader.inbox.feed.counts
 
     def wait_to(self, instant: int, patience: float = 30.0) -> None:
         """Wait until output reaches an instant."""

@@ -75,10 +75,7 @@ def silence_of(waiting: Mapping[Stream, float], where: str) -> str:
 
 def file_duration(config: Config) -> int | None:
     """Return the nanoseconds of an output file; None: as the input's files."""
-    arrakis = config.input.arrakis
-    if arrakis.server is None or arrakis.channels == "witnesses":
-        return None
-    return max(arrakis.stride, NS)
+    return max(config.input.arrakis.stride, NS) if config.input.streams_strain else None
 
 
 def live_input(config: Config, clock: Clock, accounts: Accounts) -> LiveInput:
@@ -90,7 +87,7 @@ def live_input(config: Config, clock: Clock, accounts: Accounts) -> LiveInput:
     given, streams = config.input, config.input.arrakis.channels
     streamed = given.arrakis.server is not None
     places = [] if streamed and streams != "strain" else list(given.witnesses)
-    strain = None if streamed and streams != "witnesses" else given.strain
+    strain = None if given.streams_strain else given.strain_frames
     tails = [FrameTail(one.directory, one.description, clock) for one in places]
     inbox: StreamInbox | None = None
     if streamed:

@@ -54,7 +54,7 @@ def check(config: Config, now: int) -> Iterator[SiteFinding]:
 
 
 def _strain(config: Config, now: int) -> Iterator[SiteFinding]:
-    live, subject = config.input.strain, "input.strain"
+    live, subject = config.input.strain_frames, "input.strain"
     streams = _streams_of(live.directory, live.description)
     if isinstance(streams, SiteFinding):
         yield SiteFinding(subject, streams.found, Grade.FAULT, streams.remedy)
@@ -89,7 +89,7 @@ def _strain(config: Config, now: int) -> Iterator[SiteFinding]:
     channel, rate = config.strain.channel, config.strain.rate
     if channel not in rates:
         absent = f"no channel {listed([channel], rates)}"
-        remedy = f"`deepclean init {config.input.strain.directory}` shows what is there"
+        remedy = f"`deepclean init {config.input.strain_frames.directory}` shows what is there"
         yield SiteFinding("strain.channel", absent, Grade.FAULT, remedy)
     elif rates[channel] != rate:
         remedy = f"set strain.rate: {rates[channel]}"
@@ -142,7 +142,7 @@ def _streams_of(directory: Path, description: str | None) -> list[Stream] | Site
 
 
 def _witnesses(config: Config) -> Iterator[SiteFinding]:
-    directories = config.input.witnesses or (config.input.strain,)
+    directories = config.input.witnesses or (config.input.strain_frames,)
     rates: dict[str, int] = {}
     for each in directories:
         streams = _streams_of(each.directory, each.description)
@@ -180,7 +180,7 @@ def _history(config: Config) -> Iterator[SiteFinding]:
     plan = budget(config).plan
     needed = plan.history / NS
     kept: list[int] = []
-    for each in (config.input.strain, *config.input.witnesses):
+    for each in (config.input.strain_frames, *config.input.witnesses):
         try:
             history = History([Directory(each.directory, each.description)])
         except InputError:

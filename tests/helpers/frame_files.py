@@ -84,7 +84,7 @@ def make(
     stopped: Callable[[], bool] = lambda: False,
 ) -> LiveSource:
     """Return the live source of a site."""
-    strain = config.input.strain
+    strain = config.input.strain_frames
     run = LiveRun(
         channels=channels_of(config),
         clock=clock,

@@ -36,7 +36,7 @@ COMMAND = [sys.executable, "-c", "from deepclean.cli import main; main()"]
 
 def open_source(config: Config) -> HistorySource:
     """Open the input of a configuration, in whatever process."""
-    strain = History([config.input.strain.directory])
+    strain = History([config.input.strain_frames.directory])
     directories = [frames.directory for frames in config.input.witnesses]
     witnesses = History(directories) if directories else strain
     return HistorySource(channels_of(config), strain, witnesses)
@@ -131,7 +131,7 @@ def daemon(
     config: Config, log: Path, *options: str, under: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run the daemon until the block ends, with options, or under another command."""
-    file = config.input.strain.directory.parent / "small.yaml"
+    file = config.input.strain_frames.directory.parent / "small.yaml"
     command = [*under, *COMMAND, "run", "-c", str(file), *options]
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stderr=stream)

@@ -146,7 +146,7 @@ def test_files_of_unequal_length_meet_by_gps(tmp_path: Path) -> None:
 
 def test_witnesses_in_the_strain_files(tmp_path: Path) -> None:
     config = site.small_config(tmp_path, "input.witnesses=[]")
-    directory = config.input.strain.directory
+    directory = config.input.strain_frames.directory
     directory.mkdir()
     from deepclean.io.channels import OutputChannel
 

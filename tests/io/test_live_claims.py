@@ -129,11 +129,11 @@ def test_a_stream_that_begins_again_earlier_is_followed(
 @pytest.mark.parametrize(
     ("prepare", "said"),
     [
-        (lambda config: config.input.strain.directory.rmdir(), "No such file or directory"),
+        (lambda config: config.input.strain_frames.directory.rmdir(), "No such file or directory"),
         (lambda config: None, "it is empty"),
         (
             lambda config: gwf.publish(
-                config.input.strain.directory / f"H-H1_hoft-{START}-1.gwf",
+                config.input.strain_frames.directory / f"H-H1_hoft-{START}-1.gwf",
                 site.strain_frame(START),
             ),
             "there are 1 files H-H1_hoft-*.gwf",
@@ -205,7 +205,7 @@ def test_two_streams_in_one_directory_lose_nothing(tmp_path: Path) -> None:
     config = site.small_config(tmp_path, "input.strain.description=null")
     site.write_site(config, START, 0)
     clock = FakeClock()
-    directory = config.input.strain.directory
+    directory = config.input.strain_frames.directory
     for number in range(20):
         other = directory / f"H-H1_AUX-{START + number}-1.gwf"
         content = site.witness_frame(START + number)
@@ -221,7 +221,7 @@ def test_a_second_stream_of_the_same_channels_is_not_waited_for(tmp_path: Path) 
     """As long files beside the low-latency ones, a minute later."""
     config = site.small_config(tmp_path, "input.strain.description=null")
     site.write_site(config, START, 0)
-    clock, directory = FakeClock(), config.input.strain.directory
+    clock, directory = FakeClock(), config.input.strain_frames.directory
     first = directory / f"H-H1_HOFT_C00-{START - 4}-4.gwf"
     gwf.publish(first, site.strain_frame(START - 4, 4))
     for number in range(12):

@@ -63,7 +63,7 @@ class Distribution:
 
     def write(self, path: Path, content: bytes, limit: int | None = None) -> str:
         """Have a file written; return what the writer says."""
-        payload = self.config.input.strain.directory.parent / "payload"
+        payload = self.config.input.strain_frames.directory.parent / "payload"
         payload.write_bytes(content)
         asked = {
             "path": str(path),
@@ -131,7 +131,7 @@ def test_no_frame_is_lost_though_each_deletes_the_one_before(
         clock.at(n, partial(distribution.second, START + n))
     given = frames(make(config, clock, history=2), 10)
     assert seconds(given) == list(range(START, START + 10))
-    for held in (config.input.strain.directory, config.input.witnesses[0].directory):
+    for held in (config.input.strain_frames.directory, config.input.witnesses[0].directory):
         assert len(list(held.iterdir())) == 1
     assert [given_bytes(frame) for frame in given] == by_our_writer(tmp_path / "ours", 10)
 

@@ -23,6 +23,7 @@ from deepclean.io.live.run import LiveRun
 from deepclean.io.live.source import LiveSource
 from deepclean.io.source import Channels
 from deepclean.system.clock import SystemClock
+from tests.helpers.commands import Run
 from tests.helpers.small_site import START, small_config
 
 STRIDE = NS // 16
@@ -143,3 +144,41 @@ def test_streamed_strain_alone_needs_files_of_witnesses(tmp_path: Path) -> None:
     small_config(tmp_path, *streamed)
     with pytest.raises(ConfigError, match=r"there are none, and arrakis\.channels is strain"):
         small_config(tmp_path, *streamed, "input.witnesses=[]")
+
+
+NO_FILES = ("input.strain.directory=null", "input.strain.description=null", "input.witnesses=[]")
+SERVER = "input.arrakis.server=grpc://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (NO_FILES, r"input\.strain\.directory: missing; add it, or name a server that streams"),
+        (
+            (*NO_FILES, SERVER, "input.arrakis.channels=witnesses"),
+            r"input\.strain\.directory: missing; add it, for only the witnesses are streamed",
+        ),
+        (
+            (*NO_FILES, SERVER, "input.strain.description=H1_llhoft"),
+            r"input\.strain\.description: there is no directory of these files; add it",
+        ),
+    ],
+)
+def test_frame_files_of_the_strain_are_named_where_they_are_needed(
+    tmp_path: Path, overrides: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        small_config(tmp_path, *overrides)
+
+
+def test_streamed_strain_needs_no_files(tmp_path: Path, deepclean: Run) -> None:
+    config = small_config(tmp_path, *NO_FILES, SERVER)
+    assert config.input.streams_strain
+    with pytest.raises(ConfigError, match=r"input\.strain\.directory: not set, for the strain is"):
+        assert config.input.strain_frames
+    sets = " ".join(f"--set {override}" for override in (*NO_FILES, SERVER))
+    done = deepclean(tmp_path, f"config small.yaml {sets}").good()
+    assert "directory: null" in done.stdout
+    command = f"replay -c small.yaml {sets} --start {START} --end {START + 1} --output out"
+    refused = deepclean(tmp_path, command).refused("small.yaml: input.strain.directory: not set")
+    assert "give --strain PATH" in refused.stderr

@@ -95,7 +95,7 @@ def test_every_writer_is_read(
 def test_lost_events_cost_no_frame(tmp_path: Path) -> None:
     """The kernel's queue of events overflows while the daemon stands still."""
     config = site.make_site(tmp_path, "input.max_lag=null", seconds=4)
-    directory = config.input.strain.directory
+    directory = config.input.strain_frames.directory
     with daemon(config, tmp_path / "log") as process:
         site.write_site(config, START + 4, 1)
         until(partial(is_written, config, START + 3), process)

@@ -100,7 +100,7 @@ def test_the_recipe_of_the_page_puts_noise_back(
 def test_the_archive_of_out_dq_alone_holds_them(config: Config, whole: Path) -> None:
     archived = whole / "archive"
     changed = [f"output.directory={whole}", f"output.archive.directory={archived}"]
-    file = config.input.strain.directory.parent / "small.yaml"
+    file = config.input.strain_frames.directory.parent / "small.yaml"
     again = load(file, [*ASKED, *changed, "output.archive.length=8"], environ={})
     archive = FrameArchive(again, pause=0.0)
     assert archive.round()
@@ -121,14 +121,14 @@ def test_none_is_written_unless_asked_for(tmp_path: Path) -> None:
 
 
 def test_only_couplings_can_be_named(config: Config) -> None:
-    file = config.input.strain.directory.parent / "small.yaml"
+    file = config.input.strain_frames.directory.parent / "small.yaml"
     with pytest.raises(ConfigError, match=r"output.estimates: 6OHz is no coupling.*60Hz\?"):
         load(file, ["output.estimates=[6OHz]"], environ={})
     assert load(file, ["output.estimates=[all]"], environ={}).estimated_couplings == ("60Hz",)
 
 
 def test_config_lists_the_channels_of_a_frame(deepclean: Run, config: Config) -> None:
-    place = config.input.strain.directory.parent
+    place = config.input.strain_frames.directory.parent
     said = " ".join(f"--set {one}" for one in ASKED)
     lines = deepclean(place, f"config small.yaml {said}").good().stdout.splitlines()
     rows = [line.split() for line in lines]

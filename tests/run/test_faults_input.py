@@ -54,7 +54,7 @@ def test_without_any_watch_nothing_is_missed(config: Config) -> None:
 @pytest.mark.parametrize("stream", ["strain", "witnesses"])
 def test_a_directory_that_is_made_again_is_read_again(config: Config, stream: str) -> None:
     def made_again(config: Config, second: int) -> None:
-        directory = config.input.strain.directory.with_name(stream)
+        directory = config.input.strain_frames.directory.with_name(stream)
         for path in directory.iterdir():
             path.unlink()
         directory.rmdir()

@@ -104,7 +104,7 @@ def write_frames(config: Config, blocks: Sequence[SeriesBlock]) -> None:
     The strain has a file with its state vector, each witness has one of its own. Where a channel is
     masked the frame is left out.
     """
-    strain, witnesses = config.input.strain.directory, config.input.witnesses[0].directory
+    strain, witnesses = config.input.strain_frames.directory, config.input.witnesses[0].directory
     files = {"H1_llhoft": (strain, [STRAIN, STATE])}
     files |= {name.replace(":", "_"): (witnesses, [name]) for name in RATES}
     for second, group in groupby(blocks, lambda block: block.time_ns // NS):
@@ -217,7 +217,7 @@ def replayed(config: Config, place: Path, span: Span) -> dict[int, dict[str, np.
     loaded = load_models(config)
     source = HistorySource(
         channels_of(config),
-        History([config.input.strain.directory]),
+        History([config.input.strain_frames.directory]),
         History([config.input.witnesses[0].directory]),
     )
     replay(

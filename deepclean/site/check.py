@@ -17,6 +17,7 @@ from deepclean.io.catalogue import Directory
 from deepclean.io.history import History
 from deepclean.models.loading import load_model, model_path, resolve_device
 from deepclean.site.findings import Grade, SiteFinding
+from deepclean.site.published import published
 from deepclean.site.streamed import streamed
 from deepclean.site.streams import Stream, find_streams
 from deepclean.system import lock
@@ -50,6 +51,8 @@ def check(config: Config, now: int) -> Iterator[SiteFinding]:
         yield from _history(config)
     yield from _models(config)
     yield from _output(config)
+    if config.output.arrakis.server is not None:
+        yield from published(config)
     yield from _machine(config)
 
 

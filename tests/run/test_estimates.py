@@ -13,6 +13,7 @@ from deepclean.core.block import Series
 from deepclean.errors import ConfigError
 from deepclean.io import gwf
 from deepclean.io.archive import FrameArchive
+from deepclean.io.frame_channels import cleaned_channels
 from deepclean.io.t050017 import FrameName
 from tests.helpers import small_site as site
 from tests.helpers.commands import Run
@@ -60,6 +61,21 @@ def test_the_raw_strain_comes_back(whole: Path) -> None:
         gains.append(read[FACTOR].min())
     assert len(gains) == 15
     assert sorted(set(gains)) == pytest.approx([0.0, 1.0])
+
+
+@pytest.mark.parametrize("adapt", ["off", "gain"])
+def test_the_channels_of_a_frame_are_those_that_the_configuration_says(
+    tmp_path: Path, adapt: str
+) -> None:
+    overrides = ("output.products=[OUT_DQ,CANARY]", f"couplings.60Hz.adapt={adapt}", *ASKED)
+    config = site.make_site(tmp_path, *overrides, seconds=4)
+    clean(config, START + 1, START + 2, tmp_path / "made")
+    (path,) = (tmp_path / "made").glob("*.gwf")
+    held = gwf.read(path, list(gwf.channels(path)))
+    series = {name: each for name, each in held.items() if isinstance(each, Series)}
+    del series[site.STATE]
+    found = {name: (each.rate, each.samples.dtype.name) for name, each in series.items()}
+    assert found == cleaned_channels(config)
 
 
 def test_shards_and_long_frames_hold_the_same(config: Config, whole: Path, tmp_path: Path) -> None:

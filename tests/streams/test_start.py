@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -128,3 +129,31 @@ def test_the_output_is_checked_with_its_server(tmp_path: Path) -> None:
         running.kafka.kill()
         gone = found()["output.arrakis"]
         assert gone.grade is Grade.FAULT
+
+
+IMPORTS = """
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+import deepclean.run.daemon, deepclean.site.check, deepclean.site.served
+from deepclean.io.arrakis.publisher import publisher_of
+from deepclean.run.sources import live_input
+from deepclean.system.clock import SystemClock
+from deepclean.telemetry.accounts import Accounts
+from tests.helpers.small_site import small_config
+
+def held(*overrides):
+    config = small_config(Path(sys.argv[1]), *overrides)
+    live_input(config, SystemClock(), Accounts())
+    publisher_of(config, Counter())
+    return {"arrakis", "confluent_kafka", "gpstime", "pyarrow", "sgn"} & set(sys.modules)
+
+assert held() == set()
+assert held(sys.argv[2]) >= {"arrakis", "confluent_kafka", "pyarrow"}
+"""
+
+
+def test_the_client_is_imported_only_where_it_is_configured(tmp_path: Path) -> None:
+    server = "input.arrakis.server=grpc://127.0.0.1:1"
+    subprocess.run([sys.executable, "-c", IMPORTS, str(tmp_path), server], check=True)

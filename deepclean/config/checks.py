@@ -172,8 +172,7 @@ def _strain_files(config: ConfigTree) -> Iterator[ConfigFault]:
     elif not given.streams_strain:
         yield _fault(
             "input.strain.directory input.arrakis.channels",
-            "missing; add it, for only the witnesses are streamed (input.arrakis.channels), or "
-            "stream all",
+            "missing; add it, for only the witnesses are streamed; or stream all",
         )
     elif given.strain.description is not None:
         yield _fault(

@@ -159,8 +159,9 @@ def next_steps(proposal: Proposal, file: Path, seconds: int) -> Iterable[str]:
     yield f"deepclean check -c {file}"
     files = proposal.past if isinstance(proposal.stream, ServedStream) else proposal
     if files is None:
-        paths = "--strain DIRECTORY --witnesses DIRECTORY --start GPS --end GPS"
-        yield f"deepclean train -c {file} --all {paths}"
+        yield (
+            f"deepclean train -c {file} --all --strain PATH --witnesses PATH --start START --end END"
+        )
     else:
         span = files.newest(seconds)
         start, end = -(-span.start // NS), span.end // NS

@@ -35,7 +35,7 @@ def test_a_configuration_for_a_servers_channels_passes_its_check(
     done = deepclean(tmp_path, f"init --arrakis {server.url}").good()
     assert f"{server.url}: 3 channels" in done.stdout  # what does not fit into blocks is left out
     assert "H1.yaml: H1:GDS-CALIB_STRAIN at 4096 Hz" in done.stdout
-    assert "deepclean train -c H1.yaml --all --strain DIRECTORY" in done.stdout
+    assert "deepclean train -c H1.yaml --all --strain PATH" in done.stdout
     config = load(tmp_path / "H1.yaml", environ={})
     assert config.input.arrakis.server == server.url
     assert config.input.arrakis.channels == "all"

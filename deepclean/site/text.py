@@ -160,7 +160,8 @@ def next_steps(proposal: Proposal, file: Path, seconds: int) -> Iterable[str]:
     files = proposal.past if isinstance(proposal.stream, ServedStream) else proposal
     if files is None:
         yield (
-            f"deepclean train -c {file} --all --strain PATH --witnesses PATH --start START --end END"
+            f"deepclean train -c {file} --all --strain PATH --witnesses PATH "
+            "--start START --end END"
         )
     else:
         span = files.newest(seconds)

@@ -12,7 +12,8 @@ from deepclean.config import load
 from tests.helpers import training_site as toy
 from tests.helpers.commands import Run
 from tests.helpers.small_site import publish_model
-from tests.streams.rig import Service, free_port, mock_server
+from tests.streams.rig import NS, Service, free_port, gps_now, mock_server
+from tests.streams.streamed_site import running
 
 MAINS = "H1:PEM-CS_MAINSMON_EBAY_1_DQ"
 RATES = {
@@ -49,6 +50,10 @@ def test_a_configuration_for_a_servers_channels_passes_its_check(
     assert found["input.arrakis"]["grade"] == "ok"
     assert found["strain.channel"]["found"] == "H1:GDS-CALIB_STRAIN at 4096 Hz"
     assert found["couplings.witnesses"]["found"] == "1 of 1 are there"
+    # The daemon needs no files either: its history is the stream's past.
+    with running(load(tmp_path / "H1.yaml", ["metrics.enabled=false"], environ={})) as daemon:
+        daemon.wait_to(gps_now() + NS)
+    assert daemon.ledger.frames_in > 16
 
 
 def test_files_hold_the_past_in_which_a_band_is_searched(

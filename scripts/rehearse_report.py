@@ -76,7 +76,7 @@ def measure(place: Place, adapted: Path) -> list[Second]:
 
     out, candidate, version, tried = samples(config.output.directory, *names, *numbers)
     (following,) = samples(adapted, *product_names(strain, ["OUT_DQ"]).values())
-    (raw,) = samples(config.input.strain.directory, strain)
+    (raw,) = samples(config.input.strain_frames.directory, strain)
     (floor,) = samples(place.site.root / "truth", f"{ifo}:TRUTH-BACKGROUND")
     bands, rate = config.couplings[COUPLING].bands, config.strain.rate
     found = []

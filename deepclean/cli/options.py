@@ -17,6 +17,7 @@ import typer
 
 from deepclean.cli.terminal import completion, resume
 from deepclean.config import Config, load
+from deepclean.config.frames import FramesConfig
 from deepclean.core.time import Span
 from deepclean.errors import ConfigError, DeepCleanError, ExitStatus, InputError, UnavailableError
 from deepclean.remote.address import address_of
@@ -216,7 +217,7 @@ def histories(
         everything = read(strain, note=note)
         strain_history = _of_one_stream(config, strain, everything, read)
     elif config is not None:
-        live = config.input.strain
+        live = strain_frames(config, "give --strain PATH")
         strain_history = read([live.directory], description=live.description)
     else:
         raise ConfigError("no input: give --config FILE or --strain PATH")
@@ -229,6 +230,22 @@ def histories(
     return strain_history, read(
         [Directory(frames.directory, frames.description) for frames in config.input.witnesses]
     )
+
+
+def strain_frames(config: Config, otherwise: str) -> FramesConfig:
+    """Return the configured frame files of the strain.
+
+    Args:
+        config: the configuration.
+        otherwise: what can be done instead of naming them there.
+
+    Raises:
+        ConfigError: the strain is streamed, and its frame files are not named.
+    """
+    try:
+        return config.input.strain_frames
+    except ConfigError as error:
+        raise ConfigError(f"{resume.configuration()}: {error} there, or {otherwise}") from error
 
 
 def _of_one_stream(

@@ -44,6 +44,7 @@ def faults(config: ConfigTree) -> Iterator[ConfigFault]:
     if config.gate.enabled:
         yield from _gate(config)
     yield from _sites(config)
+    yield from _strain_files(config)
     yield from _directories(config)
     yield from _retained(config)
     yield from _published(config)
@@ -158,10 +159,33 @@ def _sites(config: ConfigTree) -> Iterator[ConfigFault]:
                 )
 
 
+def _strain_files(config: ConfigTree) -> Iterator[ConfigFault]:
+    """Yield a fault where the strain's directory is needed, or its files are told apart in none."""
+    given, arrakis = config.input, config.input.arrakis
+    if given.strain.directory is not None:
+        return
+    if arrakis.server is None:
+        yield _fault(
+            "input.strain.directory input.arrakis.server",
+            "missing; add it, or name a server that streams the strain (input.arrakis.server)",
+        )
+    elif not given.streams_strain:
+        yield _fault(
+            "input.strain.directory input.arrakis.channels",
+            "missing; add it, for only the witnesses are streamed; or stream all",
+        )
+    elif given.strain.description is not None:
+        yield _fault(
+            "input.strain.description input.strain.directory",
+            "there is no directory of these files; add it (input.strain.directory), or leave this "
+            "out",
+        )
+
+
 def _directories(config: ConfigTree) -> Iterator[ConfigFault]:
     """Yield a fault for each directory written to that is in use already."""
     witnesses = enumerate(config.input.witnesses)
-    taken: dict[Key, Path] = {
+    taken: dict[Key, Path | None] = {
         ("input", "strain", "directory"): config.input.strain.directory,
         **{("input", "witnesses", n, "directory"): frames.directory for n, frames in witnesses},
     }
@@ -172,7 +196,7 @@ def _directories(config: ConfigTree) -> Iterator[ConfigFault]:
     }
     for key, directory in outputs.items():
         for other, path in taken.items():
-            if path == directory:
+            if path is not None and path == directory:
                 yield ConfigFault(
                     f"{directory} is {show_key(other)} too; write to a directory of its own",
                     (key, other),

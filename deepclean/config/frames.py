@@ -18,6 +18,7 @@ from deepclean.config.types import (
     Section,
     seconds,
 )
+from deepclean.errors import ConfigError
 
 
 class StrainConfig(Section):
@@ -38,6 +39,17 @@ class FramesConfig(Section):
 
     directory: Path = Field(examples=["/dev/shm/kafka/H1"])
     """Where the files appear. Relative to the file that says so."""
+
+    description: Description | None = None
+    """Their LIGO-T050017 description (H1_llhoft of H-H1_llhoft-1370000000-1.gwf); null: any."""
+
+
+class StrainFramesConfig(Section):
+    """The strain's directory of frame files, and which of them."""
+
+    directory: Path | None = Field(default=None, examples=["/dev/shm/kafka/H1"])
+    """Where the files appear. It may be left out where the strain is streamed (arrakis): a replay
+    or a training then says where they are. Relative to the file that says so."""
 
     description: Description | None = None
     """Their LIGO-T050017 description (H1_llhoft of H-H1_llhoft-1370000000-1.gwf); null: any."""
@@ -69,7 +81,7 @@ class ArrakisInputConfig(Section):
 class InputConfig(Section):
     """Where the strain and the witnesses come from."""
 
-    strain: FramesConfig = Field(default={}, validate_default=True)
+    strain: StrainFramesConfig = StrainFramesConfig()
     """The strain's frame files. Where the strain is streamed (arrakis): those of its past, for
     replay and training."""
 
@@ -93,6 +105,25 @@ class InputConfig(Section):
 
     arrakis: ArrakisInputConfig = ArrakisInputConfig()
     """Strain, witnesses or both as a stream of short blocks."""
+
+    @property
+    def streams_strain(self) -> bool:
+        """Whether the strain comes from a server, not in frame files."""
+        return self.arrakis.server is not None and self.arrakis.channels != "witnesses"
+
+    @property
+    def strain_frames(self) -> FramesConfig:
+        """The strain's frame files.
+
+        Raises:
+            ConfigError: the strain is streamed, and nothing says where files of its past lie.
+        """
+        if self.strain.directory is None:
+            raise ConfigError(
+                "input.strain.directory: not set, for the strain is streamed; name the directory "
+                "of its frame files"
+            )
+        return FramesConfig(**self.strain.model_dump())
 
 
 class RetentionConfig(Section):

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from deepclean.config import Config
-from deepclean.core.channels import noise, product_names, subtracted
+from deepclean.core.channels import (
+    STATE_RATE,
+    adaptation,
+    canary_version,
+    gain,
+    model_version,
+    noise,
+    product_names,
+    state_vector,
+    subtracted,
+)
 from deepclean.core.output.estimates import estimate_rate
 from deepclean.io.source import Channels
 
@@ -36,3 +46,29 @@ def strain_channels(config: Config) -> list[str]:
     names = list(product_names(strain, output.products).values())
     names += [noise(config.interferometer, name)[0] for name in config.estimated_couplings]
     return [*names, subtracted(strain)] if output.subtracted else names
+
+
+def cleaned_channels(config: Config) -> dict[str, tuple[int, str]]:
+    """Return the channels that a cleaned frame holds beside the source's own state vector.
+
+    Returns:
+        By full name the rate in Hz and the data type as numpy names it, as core.output.products
+        makes them.
+    """
+    output, site, strain = config.output, config.interferometer, config.strain
+    whole = strain.rate, "float64"
+    held = dict.fromkeys(product_names(strain.channel, output.products).values(), whole)
+    if output.subtracted:
+        held[subtracted(strain.channel)] = whole
+    held[state_vector(site)] = STATE_RATE, "uint32"
+    rates = estimate_rates(config)
+    for name, coupling in config.enabled_couplings.items():
+        held[model_version(site, name)] = STATE_RATE, "int32"
+        held[gain(site, name)] = STATE_RATE, "float32"
+        if coupling.adapt != "off":
+            held |= dict.fromkeys(adaptation(site, name), (STATE_RATE, "float64"))
+        if "CANARY" in output.products:
+            held[canary_version(site, name)] = STATE_RATE, "int32"
+        if name in rates:
+            held |= dict.fromkeys(noise(site, name), (rates[name], "float32"))
+    return held

@@ -151,17 +151,6 @@ class GapLog:
             self._say(second, without, faults)
             self._without = without
 
-    def note_absent(self, second: int, absent: Mapping[str, str]) -> None:
-        """Note that channels have no samples from a GPS second on; the others are as they were.
-
-        Args:
-            second: the first one.
-            absent: the reason by channel.
-        """
-        without = {**self._without, **absent}
-        self._say(second, without, ())
-        self._without = without
-
     def _say(self, second: int, without: Mapping[str, str], faults: Sequence[InputError]) -> None:
         if lost := sorted(without.keys() - self._without.keys()):
             said = ", ".join(f"{name} ({without[name]})" for name in lost)

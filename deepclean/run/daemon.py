@@ -26,6 +26,7 @@ from deepclean.errors import DeviceError
 from deepclean.factory import make_engine
 from deepclean.io.archive import FrameArchive
 from deepclean.io.arrakis.publisher import publisher_of
+from deepclean.io.live.source import LiveSource
 from deepclean.io.segments.daily import SegmentFiles
 from deepclean.io.sink import Appeared
 from deepclean.io.t050017 import FrameName
@@ -42,7 +43,7 @@ from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.drain import Drain
 from deepclean.run.lookahead import decided_live
 from deepclean.run.signals import on_signals
-from deepclean.run.sources import Source, file_duration, live_input, live_source
+from deepclean.run.sources import file_duration, live_input, live_source
 from deepclean.system.clock import SystemClock, gps_now
 from deepclean.system.lock import OutputLock
 from deepclean.system.malloc import Trimmer
@@ -104,7 +105,7 @@ class Daemon:
             store and the orders of operators.
     """
 
-    source: Source
+    source: LiveSource
     cleaner: FrameCleaner
     notifier: ServiceNotifier
     status_file: StatusFile
@@ -209,7 +210,7 @@ def build(
             reloader.ask()
 
     drain = Drain(stopped, accounts.ledger, clock)
-    source = live_source(config, engine, sink, clock, drain, inputs, turn, accounts)
+    source = live_source(inputs, engine, sink, drain, turn)
     source.resume = resume
     if publisher is not None and publisher.only:
         source.outputs = publisher.finished()
@@ -269,7 +270,7 @@ def _each(*told: Appeared) -> Appeared:
     return tell
 
 
-def work(source: Source, cleaner: FrameCleaner, notifier: ServiceNotifier) -> None:
+def work(source: LiveSource, cleaner: FrameCleaner, notifier: ServiceNotifier) -> None:
     """Take what the source gives; at the end give out what is inside.
 
     Raises:
@@ -289,7 +290,7 @@ def work(source: Source, cleaner: FrameCleaner, notifier: ServiceNotifier) -> No
                 count = cleaner.ledger.written.total()
                 notifier.status(f"cleaned to GPS {format_gps(reached)}, {count} so far")
             continue
-        if source.draining() and not isinstance(event, InputFrame):
+        if source.run.draining() and not isinstance(event, InputFrame):
             _say_raw(written)
         if not started:
             started = True

@@ -95,7 +95,10 @@ def decided_live(config: Config, loaded: Mapping[str, Model]) -> Config:
     """Return the configuration as `decided` on the newest data in the input's directories."""
     if config.wait != "auto":
         return config
-    live, others = config.input.strain, config.input.witnesses
+    if config.input.strain.directory is None:
+        _log.warning("wait: auto waits, for no files say what it costs (input.strain.directory)")
+        return config.with_wait(1)
+    live, others = config.input.strain_frames, config.input.witnesses
     try:
         strain = History([live.directory], description=live.description)
         places = [Directory(each.directory, each.description) for each in others]

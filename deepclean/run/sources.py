@@ -10,15 +10,15 @@ from deepclean.config import Config
 from deepclean.core.engine.engine import Engine
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError
-from deepclean.io.arrakis.beside import FilesAndStream
 from deepclean.io.arrakis.feed import StreamFeed, connected
-from deepclean.io.arrakis.files import WitnessFiles
 from deepclean.io.arrakis.inbox import StreamInbox
-from deepclean.io.arrakis.source import StreamSource
+from deepclean.io.arrakis.live import StrainStream, WitnessStream
 from deepclean.io.arrakis.store import StreamedChannel
 from deepclean.io.frame_channels import channels_of
-from deepclean.io.live import LiveSource
-from deepclean.io.live_files import LiveFiles
+from deepclean.io.live.files import WitnessFiles
+from deepclean.io.live.run import LiveReader, LiveRun, WitnessInput
+from deepclean.io.live.source import LiveSource
+from deepclean.io.live.strain_files import StrainFiles
 from deepclean.io.sink import FrameSink
 from deepclean.io.source import Channels
 from deepclean.io.tail import FrameTail
@@ -27,19 +27,23 @@ from deepclean.system.clock import Clock, SystemClock
 from deepclean.telemetry.accounts import Accounts
 from deepclean.telemetry.counters import Stream
 
-Source = LiveSource | StreamSource
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LiveInput:
     """Where the live input comes from.
 
     Args:
+        config: says so.
+        clock: for waiting.
+        accounts: of the run.
         strain: tail of the strain's directory; None: the strain is streamed.
         witnesses: tails of the witnesses' directories.
         inbox: gives the stream; None: there is none.
     """
 
+    config: Config
+    clock: Clock
+    accounts: Accounts
     strain: FrameTail | None
     witnesses: Sequence[FrameTail]
     inbox: StreamInbox | None
@@ -71,10 +75,7 @@ def silence_of(waiting: Mapping[Stream, float], where: str) -> str:
 
 def file_duration(config: Config) -> int | None:
     """Return the nanoseconds of an output file; None: as the input's files."""
-    arrakis = config.input.arrakis
-    if arrakis.server is None or arrakis.channels == "witnesses":
-        return None
-    return max(arrakis.stride, NS)
+    return max(config.input.arrakis.stride, NS) if config.input.streams_strain else None
 
 
 def live_input(config: Config, clock: Clock, accounts: Accounts) -> LiveInput:
@@ -86,13 +87,14 @@ def live_input(config: Config, clock: Clock, accounts: Accounts) -> LiveInput:
     given, streams = config.input, config.input.arrakis.channels
     streamed = given.arrakis.server is not None
     places = [] if streamed and streams != "strain" else list(given.witnesses)
-    strain = None if streamed and streams != "witnesses" else given.strain
+    strain = None if given.streams_strain else given.strain_frames
     tails = [FrameTail(one.directory, one.description, clock) for one in places]
     inbox: StreamInbox | None = None
     if streamed:
         feed = _feed(config, clock, accounts)
         inbox = StreamInbox(feed, given.arrakis.reach, accounts.ledger.ignored)
     return LiveInput(
+        *(config, clock, accounts),
         None if strain is None else FrameTail(strain.directory, strain.description, clock),
         tails,
         inbox,
@@ -100,92 +102,38 @@ def live_input(config: Config, clock: Clock, accounts: Accounts) -> LiveInput:
 
 
 def live_source(
-    config: Config,
-    engine: Engine,
-    sink: FrameSink,
-    clock: Clock,
-    drain: Drain,
-    given: LiveInput,
-    turn: Callable[[], None],
-    accounts: Accounts,
-) -> Source:
-    """Return the source of a configuration's live input, resuming after the last output."""
-    inbox = given.inbox
-    if given.strain is None:
-        return _stream_source(config, engine, sink, clock, drain, given, turn, accounts)
-    make_files: Callable[..., LiveFiles] = LiveFiles
-    if inbox is not None:
-        make_files = partial(FilesAndStream, inbox=inbox)
-    return LiveSource(
+    given: LiveInput, engine: Engine, sink: FrameSink, drain: Drain, turn: Callable[[], None]
+) -> LiveSource:
+    """Return the source of a live input, resuming after the last output."""
+    config, accounts, inbox = given.config, given.accounts, given.inbox
+    run = LiveRun(
         channels=channels_of(config),
-        strain=given.strain,
-        witnesses=given.witnesses,
-        clock=clock,
+        clock=given.clock,
         deadline=config.input.deadline / NS,
         probe=config.input.probe / NS,
         history=engine.history + engine.settings.hop,
         stopped=drain.is_over,
         draining=drain.told,
         turn=turn,
-        max_lag=config.input.max_lag,
-        outputs=[name.span.end for name in sink.finished()],
         checksum=config.input.checksum,
         timings=accounts.timings,
-        make_files=make_files,
         counts=accounts.counters.inputs,
         ignored=accounts.ledger.ignored,
         waiting=accounts.counters.waiting,
     )
-
-
-def _stream_source(
-    config: Config,
-    engine: Engine,
-    sink: FrameSink,
-    clock: Clock,
-    drain: Drain,
-    given: LiveInput,
-    turn: Callable[[], None],
-    accounts: Accounts,
-) -> StreamSource:
-    """Return the source of a configuration whose strain is streamed."""
-    channels, deadline = channels_of(config), config.input.deadline / NS
-    probe, counters = config.input.probe / NS, accounts.counters
-    assert given.inbox is not None
-    files: WitnessFiles | None = None
-
-    def wait() -> None:
-        turn()
-        clock.wait(probe)
-
+    witnesses: WitnessInput | None = None
     if given.witnesses:
-        files = WitnessFiles(
-            witnesses=channels.witnesses,
-            tails=given.witnesses,
-            clock=clock,
-            deadline=deadline,
-            stopped=drain.is_over,
-            wait=wait,
-            checksum=config.input.checksum,
-            counts=counters.inputs,
-            waiting=counters.waiting,
-        )
-    return StreamSource(
-        channels=channels,
-        inbox=given.inbox,
-        files=files,
-        unit=config.input.arrakis.stride,
-        clock=clock,
-        deadline=deadline,
-        probe=probe,
-        history=engine.history + engine.settings.hop,
-        stopped=drain.is_over,
-        draining=drain.told,
-        turn=turn,
-        max_lag=config.input.max_lag,
-        outputs=[name.span.end for name in sink.finished()],
-        waiting=counters.waiting,
-    )
+        witnesses = WitnessFiles(run, given.witnesses)
+    elif given.strain is not None and inbox is not None:
+        witnesses = WitnessStream(run, inbox)
+    reader: LiveReader
+    if given.strain is not None:
+        reader = StrainFiles(run, given.strain, witnesses)
+    else:
+        assert inbox is not None
+        reader = StrainStream(run, inbox, config.input.arrakis.stride, witnesses)
+    outputs = [name.span.end for name in sink.finished()]
+    return LiveSource(run, reader, config.input.max_lag, outputs)
 
 
 def _feed(config: Config, clock: Clock, accounts: Accounts) -> StreamFeed:

@@ -17,6 +17,7 @@ from deepclean.io.catalogue import Directory
 from deepclean.io.history import History
 from deepclean.models.loading import load_model, model_path, resolve_device
 from deepclean.site.findings import Grade, SiteFinding
+from deepclean.site.published import published
 from deepclean.site.streamed import streamed
 from deepclean.site.streams import Stream, find_streams
 from deepclean.system import lock
@@ -50,11 +51,13 @@ def check(config: Config, now: int) -> Iterator[SiteFinding]:
         yield from _history(config)
     yield from _models(config)
     yield from _output(config)
+    if config.output.arrakis.server is not None:
+        yield from published(config)
     yield from _machine(config)
 
 
 def _strain(config: Config, now: int) -> Iterator[SiteFinding]:
-    live, subject = config.input.strain, "input.strain"
+    live, subject = config.input.strain_frames, "input.strain"
     streams = _streams_of(live.directory, live.description)
     if isinstance(streams, SiteFinding):
         yield SiteFinding(subject, streams.found, Grade.FAULT, streams.remedy)
@@ -89,7 +92,7 @@ def _strain(config: Config, now: int) -> Iterator[SiteFinding]:
     channel, rate = config.strain.channel, config.strain.rate
     if channel not in rates:
         absent = f"no channel {listed([channel], rates)}"
-        remedy = f"`deepclean init {config.input.strain.directory}` shows what is there"
+        remedy = f"`deepclean init {config.input.strain_frames.directory}` shows what is there"
         yield SiteFinding("strain.channel", absent, Grade.FAULT, remedy)
     elif rates[channel] != rate:
         remedy = f"set strain.rate: {rates[channel]}"
@@ -142,7 +145,7 @@ def _streams_of(directory: Path, description: str | None) -> list[Stream] | Site
 
 
 def _witnesses(config: Config) -> Iterator[SiteFinding]:
-    directories = config.input.witnesses or (config.input.strain,)
+    directories = config.input.witnesses or (config.input.strain_frames,)
     rates: dict[str, int] = {}
     for each in directories:
         streams = _streams_of(each.directory, each.description)
@@ -180,7 +183,7 @@ def _history(config: Config) -> Iterator[SiteFinding]:
     plan = budget(config).plan
     needed = plan.history / NS
     kept: list[int] = []
-    for each in (config.input.strain, *config.input.witnesses):
+    for each in (config.input.strain_frames, *config.input.witnesses):
         try:
             history = History([Directory(each.directory, each.description)])
         except InputError:

@@ -62,6 +62,7 @@ class Proposal:
         state_vector: full name; None where there is none.
         witnesses: the streams that hold the couplings' witnesses beside the strain's own.
         couplings: those whose witnesses are there.
+        past: the same in files of the past, where the strain is streamed; None: no files are known.
         port: of the metrics, as the published configuration has it; None where none is published.
         notes: what was not found, and what else could have been taken.
     """
@@ -73,6 +74,7 @@ class Proposal:
     state_vector: str | None
     witnesses: tuple[Stream, ...] = ()
     couplings: tuple[ProposedCoupling, ...] = ()
+    past: Proposal | None = None
     port: int | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -160,10 +162,12 @@ def _rank(name: str) -> int | None:
 
 
 def _no_strain(streams: Iterable[Stream], wanted: str | None) -> str:
-    looked = "; ".join(
-        f"{each.name} ({each.fault or f'{len(each.rates)} channels'})" for each in streams
-    )
-    return f"no strain channel{f' of {wanted}' if wanted else ''} found in: {looked or 'no files'}"
+    return f"no strain channel{f' of {wanted}' if wanted else ''} found in: {_looked(streams)}"
+
+
+def _looked(streams: Iterable[Stream]) -> str:
+    said = (f"{each.name} ({each.fault or f'{len(each.rates)} channels'})" for each in streams)
+    return "; ".join(said) or "no files"
 
 
 def _state_vector(site: str, stream: Stream) -> str | None:
@@ -214,6 +218,24 @@ def with_only(
 ) -> Proposal:
     """Return the proposal with some of its couplings."""
     return replace(proposal, couplings=couplings, witnesses=_needed(proposal, couplings, streams))
+
+
+def past_of(proposal: Proposal, streams: Sequence[Stream]) -> Proposal:
+    """Return what a proposal for streamed channels says of the files that hold their past.
+
+    Args:
+        proposal: says the channels.
+        streams: of files.
+
+    Raises:
+        InputError: no file holds the strain at its rate.
+    """
+    channel = proposal.channel
+    held = (each for each in streams if each.rates.get(channel) == proposal.rate)
+    stream = next(held, None)
+    if stream is None:
+        raise InputError(f"no {channel} at {proposal.rate} Hz in {_looked(streams)}")
+    return with_only(replace(proposal, stream=stream), proposal.couplings, streams)
 
 
 def may_witness(name: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from deepclean.core.output.segments import total_seconds
 from deepclean.core.time import NS
 from deepclean.site.proposal import Proposal, ProposedCoupling
+from deepclean.site.served import ServedStream
 from deepclean.site.streams import Stream
 
 _WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
@@ -29,7 +30,6 @@ def configuration(proposal: Proposal, seconds: int) -> str:
 
 def _lines(proposal: Proposal, seconds: int) -> Iterator[str]:
     site, stream = proposal.interferometer, proposal.stream
-    shared = proposal.shared
     yield f"# {site}: written by deepclean init from what was there. `deepclean config FILE`"
     yield "# prints every key with its value; relative directories are relative to this file."
     yield f"interferometer: {site}"
@@ -43,15 +43,19 @@ def _lines(proposal: Proposal, seconds: int) -> Iterator[str]:
         yield f"  state_vector: {_short(proposal.state_vector, site)}"
     yield ""
     yield "input:"
-    first, last, held = shared[0].start // NS, shared[-1].end // NS, total_seconds(shared)
-    yield f"  # {stream.files} files, {held} s of data in GPS {first} to {last}."
-    yield from (f"  # {one}" for one in cautions(proposal, seconds))
-    yield f"  strain: {_frames(stream)}"
-    if proposal.witnesses:
-        yield "  witnesses:"
-        yield from (f"    - {_frames(each)}" for each in proposal.witnesses)
+    if isinstance(stream, ServedStream):
+        stride = f"{_stride(stream, proposal) / NS:g}"
+        yield f"  arrakis: {{server: {_quoted(stream.server)}, stride: {stride}}}"
+        if proposal.past is None:
+            yield "  # For training and replay: strain and witnesses in frame files of the past."
+        else:
+            yield "  # Of the past, for training and replay:"
+            yield from _files(proposal.past, seconds)
+        yield ""
+        yield "engine:"
+        yield f"  hop: {stride}"
     else:
-        yield "  # The witnesses are in the strain's own files."
+        yield from _files(proposal, seconds)
     yield ""
     yield "output:"
     yield "  directory: cleaned  # for the service: a directory that its user may write"
@@ -67,6 +71,26 @@ def _lines(proposal: Proposal, seconds: int) -> Iterator[str]:
     for one in proposal.couplings:
         yield from _coupling(one, site)
         yield ""
+
+
+def _files(proposal: Proposal, seconds: int) -> Iterator[str]:
+    stream, shared = proposal.stream, proposal.shared
+    first, last, held = shared[0].start // NS, shared[-1].end // NS, total_seconds(shared)
+    yield f"  # {stream.files} files, {held} s of data in GPS {first} to {last}."
+    yield from (f"  # {one}" for one in cautions(proposal, seconds))
+    yield f"  strain: {_frames(stream)}"
+    if proposal.witnesses:
+        yield "  witnesses:"
+        yield from (f"    - {_frames(each)}" for each in proposal.witnesses)
+    else:
+        yield "  # The witnesses are in the strain's own files."
+
+
+def _stride(stream: ServedStream, proposal: Proposal) -> int:
+    """Return nanoseconds of a block that holds whole blocks of all channels that are cleaned."""
+    witnesses = [name for one in proposal.couplings for name in one.witnesses]
+    state = [proposal.state_vector] if proposal.state_vector is not None else []
+    return stream.stride([proposal.channel, *state, *witnesses])
 
 
 def _coupling(one: ProposedCoupling, site: str) -> Iterator[str]:
@@ -88,6 +112,9 @@ def cautions(proposal: Proposal, seconds: int) -> Iterator[str]:
         proposal: names the files.
         seconds: of data that a training should have, at least.
     """
+    if isinstance(proposal.stream, ServedStream):
+        yield from () if proposal.past is None else cautions(proposal.past, seconds)
+        return
     held = total_seconds(proposal.shared)
     if held < seconds:
         yield f"{held} s are little to train with: for real use have {seconds} s or more"
@@ -128,9 +155,16 @@ def next_steps(proposal: Proposal, file: Path, seconds: int) -> Iterable[str]:
         file: the configuration file.
         seconds: of data that the training takes, where they are there.
     """
-    span = proposal.newest(seconds)
-    start, end = -(-span.start // NS), span.end // NS
     yield f"deepclean config {file}"
     yield f"deepclean check -c {file}"
-    yield f"deepclean train -c {file} --all --start {start} --end {end}"
+    files = proposal.past if isinstance(proposal.stream, ServedStream) else proposal
+    if files is None:
+        yield (
+            f"deepclean train -c {file} --all --strain PATH --witnesses PATH "
+            "--start START --end END"
+        )
+    else:
+        span = files.newest(seconds)
+        start, end = -(-span.start // NS), span.end // NS
+        yield f"deepclean train -c {file} --all --start {start} --end {end}"
     yield f"deepclean run -c {file}"

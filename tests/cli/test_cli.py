@@ -166,7 +166,7 @@ def break_nothing(config: Config) -> None:
 
 
 def cut_every_strain(config: Config) -> None:
-    for path in config.input.strain.directory.glob("*.gwf"):
+    for path in config.input.strain_frames.directory.glob("*.gwf"):
         path.write_bytes(path.read_bytes()[:500])
 
 

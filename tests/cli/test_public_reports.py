@@ -47,7 +47,7 @@ def test_frames_of_a_file_may_be_empty(deepclean: Run, config: Config, tmp_path:
     """A file of eight frames of which the first two and the sixth hold no channel at all."""
     whole = deepclean(tmp_path, f"replay -c small.yaml {SPAN} --output whole").good()
     assert whole.stdout.startswith("8 frames written")
-    for path in config.input.strain.directory.glob("*.gwf"):
+    for path in config.input.strain_frames.directory.glob("*.gwf"):
         path.unlink()
     out = lalframe.FrameUFrFileOpen(str(site.strain_path(config, START, 8)), "w")
     for second in range(START, START + 8):
@@ -105,9 +105,9 @@ def archive(config: Config, start: int, until: int, length: int) -> None:
     )
     strain *= 1e-21
     strain[: until * 2048] = np.nan
-    for path in config.input.strain.directory.glob("*.gwf"):
+    for path in config.input.strain_frames.directory.glob("*.gwf"):
         path.unlink()
-    path = config.input.strain.directory / f"H-H1_llhoft-{start}-{length}.hdf5"
+    path = config.input.strain_frames.directory / f"H-H1_llhoft-{start}-{length}.hdf5"
     write_archive(path, {site.STRAIN: OutputChannel(Series(span, 2048, strain))})
 
 
@@ -159,7 +159,7 @@ def test_names_that_a_network_file_system_leaves_are_no_frames(
     deepclean: Run, config: Config, tmp_path: Path
 ) -> None:
     """NFS renames a file that is deleted while somebody reads it to `.nfs...`."""
-    for directory in (config.input.strain.directory, tmp_path / "out"):
+    for directory in (config.input.strain_frames.directory, tmp_path / "out"):
         directory.mkdir(exist_ok=True)
         (directory / ".nfs000000000004a1b300000001").write_bytes(b"IGWD")
     done = deepclean(tmp_path, f"replay -c small.yaml {SPAN} --output out").good()

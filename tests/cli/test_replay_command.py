@@ -107,7 +107,7 @@ def test_the_output_is_locked_meanwhile(
 def test_one_of_several_streams_of_strain_is_named(deepclean: Run, place: Path) -> None:
     """What a daemon cleans is the configured one; what else lies there is another calibration."""
     config = load(place / "small.yaml")
-    directory = config.input.strain.directory
+    directory = config.input.strain_frames.directory
     configured = config.input.strain.description
     both = f"{REPLAY} --strain {directory} --witnesses {config.input.witnesses[0].directory}"
     deepclean(place, both).good()

@@ -89,7 +89,7 @@ def test_three_months_with_gaps(tmp_path: Path, seed: int, duration: int, select
     config = site.small_config(tmp_path)
     site.write_site(config, START, 1)
     files = months(generator)
-    touch(config.input.strain.directory, "H1_llhoft", files)
+    touch(config.input.strain_frames.directory, "H1_llhoft", files)
     output = tmp_path / "archive"
     touch(output, "H1_DEEPCLEAN", [f for f in files if generator.random() < 0.05])
     span = Span.of_seconds(START, DAYS * 86400)
@@ -101,7 +101,7 @@ def test_three_months_with_gaps(tmp_path: Path, seed: int, duration: int, select
         ]
     source = HistorySource(
         channels_of(config),
-        History([config.input.strain.directory], description="H1_llhoft"),
+        History([config.input.strain_frames.directory], description="H1_llhoft"),
         History([config.input.witnesses[0].directory]),
     )
     asked = ReplayRequest(start=START, end=span.end // NS, duration=duration, output=output)
@@ -134,7 +134,7 @@ def test_three_months_with_gaps(tmp_path: Path, seed: int, duration: int, select
 def test_span_without_strain_is_refused(tmp_path: Path) -> None:
     config = site.small_config(tmp_path)
     site.write_site(config, START, 2)
-    history = History([config.input.strain.directory])
+    history = History([config.input.strain_frames.directory])
     source = HistorySource(channels_of(config), history, history)
     asked = ReplayRequest(start=START + 100, end=START + 200, duration=1, output=tmp_path / "out")
     with pytest.raises(InputError, match="no strain in"):

@@ -100,7 +100,7 @@ def test_relative_paths(minimal: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     config = read(minimal)
-    assert config.input.strain.directory == tmp_path / "strain"
+    assert config.input.strain_frames.directory == tmp_path / "strain"
     assert config.input.witnesses[0].directory == tmp_path / "witnesses"
     assert config.output.directory == tmp_path / "cleaned"
     assert config.models.directory == tmp_path / "models"

@@ -23,6 +23,7 @@ GOOD: dict[str, Any] = {
 GONE = object()
 
 MISSING = ": missing; add it"
+SERVER = "or name a server that streams the strain (input.arrakis.server)"
 BRANCH = ": must be a mapping of keys, not"
 SECONDS = ": must be a number of seconds, not"
 AUTO = ": must be auto or a positive number of seconds, not"
@@ -52,7 +53,7 @@ VALUES: list[tuple[str, Any, str]] = [
     ("strain/rate", 2**31, ": must be less than 2147483648, not 2147483648"),
     ("strain/channel", 3, f"{TEXT} 3"),
     ("strain/channel", "a b", f': "H1:a b" {CHANNEL}'),
-    ("input", GONE, f".strain.directory{MISSING}"),
+    ("input", GONE, f".strain.directory{MISSING}, {SERVER}"),
     ("input", 3, f"{BRANCH} 3"),
     ("input/strain/directory", 3, ": must be a path, not 3"),
     ("input/strain/directory", "~/x", f': "~/x" {PATH}'),

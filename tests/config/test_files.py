@@ -158,7 +158,7 @@ def test_virgo() -> None:
 
 def test_shipped_directories() -> None:
     config = read(SHIPPED / "H1.yaml")
-    assert config.input.strain.directory == Path("/dev/shm/kafka/H1")
+    assert config.input.strain_frames.directory == Path("/dev/shm/kafka/H1")
     assert config.input.strain.description == "H1_llhoft"
     assert config.input.witnesses[0].directory == Path("/dev/shm/lldetchar/H1")
     assert config.output.directory == Path("/dev/shm/deepclean/H1")

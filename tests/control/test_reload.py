@@ -34,7 +34,7 @@ def config(tmp_path: Path) -> Config:
 def reread(config: Config, *changes: str) -> Stream:
     """Return a stream of four seconds that reads its configuration again, with changes."""
     live = Stream(config, 4)
-    file = config.input.strain.directory.parent / "small.yaml"
+    file = config.input.strain_frames.directory.parent / "small.yaml"
     live.reread = partial(load, file, (*GATED, *changes), environ={})
     live.reloader.reload()
     return live

@@ -127,7 +127,9 @@ ENGINE = "deepclean.core.engine torch".split()
         pytest.param(HELP, HEAVY, id="help"),
         pytest.param("import deepclean.run.daemon", SLOW, id="daemon"),
         pytest.param("import deepclean.worker", SLOW, id="worker"),
-        pytest.param("import deepclean.io.live", ENGINE, id="live"),
+        pytest.param(
+            "import deepclean.io.live.source, deepclean.io.live.strain_files", ENGINE, id="live"
+        ),
         pytest.param("import deepclean.io.source", ENGINE, id="source"),
     ],
 )

@@ -49,5 +49,5 @@ def open_fetched(config: Config, span: Span) -> HistorySource:
     from deepclean.cli.options import history_source
 
     if NAME not in TimeSeriesDict.get.registry.get_formats()["Format"]:
-        _ITS_OWN.enter_context(somewhere(config.input.strain.directory))
+        _ITS_OWN.enter_context(somewhere(config.input.strain_frames.directory))
     return history_source(config, span, None, None, fetch=True)

@@ -14,7 +14,10 @@ from deepclean.core.block import Gap, Samples, Series, concatenate
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS
 from deepclean.io.frame_channels import channels_of
-from deepclean.io.live import LiveSource
+from deepclean.io.live.files import WitnessFiles
+from deepclean.io.live.run import LiveRun
+from deepclean.io.live.source import LiveSource
+from deepclean.io.live.strain_files import StrainFiles
 from deepclean.io.tail import FrameTail
 from tests.helpers.small_site import FakeClock
 
@@ -81,18 +84,34 @@ def make(
     stopped: Callable[[], bool] = lambda: False,
 ) -> LiveSource:
     """Return the live source of a site."""
-    strain = config.input.strain
-    return LiveSource(
+    strain = config.input.strain_frames
+    run = LiveRun(
         channels=channels_of(config),
-        strain=FrameTail(strain.directory, strain.description, clock),
-        witnesses=[FrameTail(f.directory, f.description, clock) for f in config.input.witnesses],
         clock=clock,
         deadline=config.input.deadline / NS,
         probe=config.input.probe / NS,
         history=history * NS,
         stopped=stopped,
-        outputs=[] if resume is None else [resume * NS],
     )
+    tails = [FrameTail(f.directory, f.description, clock) for f in config.input.witnesses]
+    witnesses = WitnessFiles(run, tails) if tails else None
+    tail = FrameTail(strain.directory, strain.description, clock)
+    outputs = [] if resume is None else [resume * NS]
+    return LiveSource(run, StrainFiles(run, tail, witnesses), outputs=outputs)
+
+
+def strain_tail(source: LiveSource) -> FrameTail:
+    """Return the tail of the strain's directory."""
+    assert isinstance(source.reader, StrainFiles)
+    return source.reader.strain
+
+
+def witness_tail(source: LiveSource) -> FrameTail:
+    """Return the tail of the only directory of witnesses."""
+    assert isinstance(source.reader, StrainFiles)
+    assert isinstance(source.reader.witnesses, WitnessFiles)
+    (tail,) = source.reader.witnesses.tails
+    return tail
 
 
 def frames(source: LiveSource, count: int) -> list[InputFrame]:

@@ -18,7 +18,6 @@ from deepclean.core.predict import Network
 from deepclean.core.rollout.rules import CanaryProgress
 from deepclean.core.time import NS
 from deepclean.factory import make_engine
-from deepclean.io.live import LiveSource
 from deepclean.io.watch import DirectoryWatch
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import FrameCleaner, sink_of
@@ -154,12 +153,8 @@ class Run:
         self.pages = Pages(self.status_file, self.report, self.clock, self.page)
         sink = sink_of(config, loaded)
         drain = Drain(lambda: self.clock.now > self._end, accounts.ledger, self.clock)
-        source = live_source(
-            *(config, self.engine, sink, self.clock, drain),
-            *(live_input(config, self.clock, accounts), self._turn, accounts),
-        )
-        assert isinstance(source, LiveSource)
-        self.source = source
+        given = live_input(config, self.clock, accounts)
+        self.source = live_source(given, self.engine, sink, drain, self._turn)
         self.cleaning = FrameCleaner(
             config, self.engine, sink, self.clock.monotonic, accounts=accounts
         )

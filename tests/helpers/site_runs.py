@@ -39,7 +39,7 @@ Process = subprocess.Popen[bytes] | ForkedProgram
 
 def open_source(config: Config) -> HistorySource:
     """Open the input of a configuration, in whatever process."""
-    strain = History([config.input.strain.directory])
+    strain = History([config.input.strain_frames.directory])
     directories = [frames.directory for frames in config.input.witnesses]
     witnesses = History(directories) if directories else strain
     return HistorySource(channels_of(config), strain, witnesses)
@@ -143,7 +143,7 @@ def daemon(
         patience: seconds for which it waits, when it is told to stop, for a look-ahead that most
             tests do not give it; instead of drain.PATIENCE.
     """
-    file = config.input.strain.directory.parent / "small.yaml"
+    file = config.input.strain_frames.directory.parent / "small.yaml"
     words = ["run", "-c", str(file), *options]
     process: Process
     with log.open("wb") as stream:

@@ -133,7 +133,7 @@ def witness_frame(start: int, length: int = 1, absent: Collection[str] = ()) -> 
 
 def strain_path(config: Config, start: int, length: int = 1) -> Path:
     """Return where a strain frame belongs."""
-    return config.input.strain.directory / f"H-H1_llhoft-{start}-{length}.gwf"
+    return config.input.strain_frames.directory / f"H-H1_llhoft-{start}-{length}.gwf"
 
 
 def witness_path(config: Config, start: int, length: int = 1) -> Path:

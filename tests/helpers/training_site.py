@@ -197,7 +197,7 @@ def write(
     seconds: int = SECONDS,
 ) -> None:
     """Write files of 8 s with all channels, except for those of (channel, file)."""
-    directory = config.input.strain.directory
+    directory = config.input.strain_frames.directory
     directory.mkdir(parents=True, exist_ok=True)
     for number in range(seconds // 8):
         span = Span.of_seconds(START + 8 * number, 8)

@@ -7,7 +7,7 @@ what it must hold is known.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Semaphore, Thread
 
@@ -22,7 +22,7 @@ from deepclean.core.frame import InputFrame
 from deepclean.core.output.products import State
 from deepclean.core.time import NS, Span
 from deepclean.io import gwf
-from deepclean.io.live import LiveSource, Overdue
+from deepclean.io.live.source import Overdue
 from deepclean.io.tail import FrameTail
 from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.drain import Drain
@@ -95,13 +95,9 @@ class Daemon:
         self.ledger = accounts.ledger
         status_file = StatusFile(path_in(output.directory, output.description), clock)
         drain = Drain(lambda: self.stopping, self.ledger, clock)
-        source = live_source(
-            *(config, engine, sink, clock, drain, live_input(config, clock, accounts)),
-            lambda: status_file.write(self.ledger),
-            accounts,
-        )
-        assert isinstance(source, LiveSource)
-        self.source = source
+        given = live_input(config, clock, accounts)
+        turn = partial(status_file.write, self.ledger)
+        self.source = live_source(given, engine, sink, drain, turn)
         self.cleaning = FrameCleaner(config, engine, sink, clock.monotonic, accounts=accounts)
 
     def stop(self) -> None:

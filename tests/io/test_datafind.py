@@ -148,7 +148,7 @@ def test_a_piece_that_cannot_be_had_is_a_gap_and_noted(asked: Asked) -> None:
 def test_training_fetches_what_its_coupling_needs(deepclean: Run, tmp_path: Path) -> None:
     config = training_site.make_site(tmp_path)
     span = f"--start {START} --end {START + training_site.SECONDS}"
-    with somewhere(config.input.strain.directory):
+    with somewhere(config.input.strain_frames.directory):
         command = f"train -c toy.yaml 30Hz {span} --architecture wiener --fetch"
         deepclean(tmp_path, command).good()
         # The first version was trained on the same data, from files.

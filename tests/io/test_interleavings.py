@@ -30,7 +30,7 @@ from deepclean.core.block import Series
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS
 from deepclean.io import gwf
-from deepclean.io.live import Overdue
+from deepclean.io.live.source import Overdue
 from deepclean.io.t050017 import FrameName
 from tests.helpers import small_site as site
 from tests.helpers.small_site import START

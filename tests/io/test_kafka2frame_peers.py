@@ -31,7 +31,7 @@ class Site:
     def __init__(self, config: Config, place: Path, stack: ExitStack, *options: str) -> None:
         self._payload = place / "payload"
         self._streams = {
-            "llhoft": (config.input.strain.directory, site.strain_frame),
+            "llhoft": (config.input.strain_frames.directory, site.strain_frame),
             "lldetchar": (config.input.witnesses[0].directory, site.witness_frame),
         }
         sender = peer_environment.running(
@@ -106,7 +106,7 @@ def test_frames_of_kafka2frame(
                 until(partial(is_written, config, second - 1), process)
         stop(process)
         distribution.stop()
-    for directory in (config.input.strain.directory, config.input.witnesses[0].directory):
+    for directory in (config.input.strain_frames.directory, config.input.witnesses[0].directory):
         left = sorted(path.name.split("-")[2] for path in directory.iterdir())
         assert left == [str(second) for second in range(end - kept, end)]
     live = contents(config.output.directory)

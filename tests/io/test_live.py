@@ -15,7 +15,7 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
-from deepclean.io.live import Overdue
+from deepclean.io.live.source import Overdue
 from tests.helpers import small_site as site
 from tests.helpers.frame_files import frames, has_strain, make, seconds, witness
 from tests.helpers.small_site import START, FakeClock
@@ -81,7 +81,7 @@ def test_witnesses_past_the_deadline_are_a_gap(config: Config) -> None:
     assert has_strain(given[1])
     assert {type(w) for w in given[1].blocks[0].witnesses.values()} == {Gap}
     assert 1002.0 <= clock.now < 1002.2
-    assert source.counts["witnesses", "missing"] == 1
+    assert source.run.counts["witnesses", "missing"] == 1
 
 
 def test_missing_strain_is_a_gap_that_keeps_its_witnesses(config: Config) -> None:
@@ -146,7 +146,7 @@ def test_files_of_unequal_length_meet_by_gps(tmp_path: Path) -> None:
 
 def test_witnesses_in_the_strain_files(tmp_path: Path) -> None:
     config = site.small_config(tmp_path, "input.witnesses=[]")
-    directory = config.input.strain.directory
+    directory = config.input.strain_frames.directory
     directory.mkdir()
     from deepclean.io.channels import OutputChannel
 
@@ -334,7 +334,7 @@ def test_a_backlog_turns_the_loop_at_every_frame(config: Config) -> None:
     def turn() -> None:
         turns[0] += 1
 
-    source.turn = turn
+    source.run.turn = turn
     before = -1  # the turn is after the frame: the first waits for none
     for frame in islice(source.events(), 60 - 10):
         assert isinstance(frame, InputFrame)
@@ -347,7 +347,7 @@ def test_a_signal_in_a_backlog_ends_it_at_the_next_frame(config: Config, last: i
     site.write_site(config, START, 60)
     given: list[InputFrame] = []
     source = make(config, FakeClock(), history=20, resume=START + 20)
-    source.stopped = lambda: len(given) >= last
+    source.run.stopped = lambda: len(given) >= last
     for event in source.events():
         assert isinstance(event, InputFrame)
         given.append(event)
@@ -360,7 +360,7 @@ def test_catching_up_stops_when_told_and_turns_the_loop(config: Config) -> None:
     clock, given, turns = FakeClock(), list[InputFrame](), list[int]()
     source = make(config, clock, history=20, resume=START)
     source.max_lag = 5 * NS
-    source.turn = lambda: turns.append(len(given))
+    source.run.turn = lambda: turns.append(len(given))
 
     def backlog() -> None:
         site.write_site(config, START + 1, 40)
@@ -368,7 +368,7 @@ def test_catching_up_stops_when_told_and_turns_the_loop(config: Config) -> None:
 
     clock.at(3.0, backlog)
     again: list[int] = []
-    source.stopped = lambda: len(again) >= 3
+    source.run.stopped = lambda: len(again) >= 3
     for event in source.events():
         if isinstance(event, InputFrame):
             given.append(event)

@@ -152,7 +152,7 @@ def test_a_state_vector_that_is_absent_is_not_ready_live_and_in_a_replay(
     live = frames(make(config, FakeClock(), resume=START), 4)
     said = [r.getMessage() for r in caplog.records if "no samples of" in r.getMessage()]
     caplog.clear()
-    place = Directory(config.input.strain.directory, config.input.strain.description)
+    place = Directory(config.input.strain_frames.directory, config.input.strain.description)
     others = [Directory(each.directory, each.description) for each in config.input.witnesses]
     source = HistorySource(channels_of(config), History([place]), History(others))
     span = Span.of_seconds(START, 4)
@@ -260,7 +260,7 @@ def test_strain_at_another_rate_is_a_gap_in_a_replay(
     gwf.publish(site.strain_path(config, START + 1), gwf.serialise(span, other))
     source = HistorySource(
         channels_of(config),
-        History([config.input.strain.directory]),
+        History([config.input.strain_frames.directory]),
         History([config.input.witnesses[0].directory]),
     )
     whole = Span.of_seconds(START, 3)

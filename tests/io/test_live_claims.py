@@ -12,7 +12,7 @@ from deepclean.config import Config
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS
 from deepclean.io import gwf
-from deepclean.io.live import LiveSource
+from deepclean.io.live.source import LiveSource
 from tests.helpers import small_site as site
 from tests.helpers.frame_files import frames, has_strain, make, seconds, witness
 from tests.helpers.small_site import START, FakeClock
@@ -27,7 +27,7 @@ def config(tmp_path: Path) -> Config:
 
 def at_right_time(clock: FakeClock, source: LiveSource) -> LiveSource:
     """Let the wall clock be right: START is the fake clock's 1000."""
-    source._files.today = lambda: int((START + clock.now - 1000.0) * NS)
+    source.run.today = lambda: int((START + clock.now - 1000.0) * NS)
     return source
 
 
@@ -37,7 +37,7 @@ def arriving(config: Config, clock: FakeClock, second: int, begin: float) -> Non
 
 def given_until(source: LiveSource, clock: FakeClock, end: float) -> list[InputFrame]:
     """Return what a source gives until a time of the clock."""
-    source.stopped = source._files.stopped = lambda: clock.now > end
+    source.run.stopped = lambda: clock.now > end
     return [event for event in source.events() if isinstance(event, InputFrame)]
 
 
@@ -55,7 +55,7 @@ def test_a_misnamed_file_ahead_does_not_draw_the_stream(
     given = given_until(source, clock, 1040.0)
     assert seconds(given) == list(range(START, START + 20))
     assert [has_strain(frame) for frame in given] == [n != 12 for n in range(20)]
-    assert source.ignored == {"misnamed": 1}
+    assert source.run.ignored == {"misnamed": 1}
     assert "not the time of its name" in caplog.text
 
 
@@ -91,7 +91,7 @@ def test_a_clock_hours_behind_hides_no_stream(config: Config) -> None:
     for number in range(2, 6):
         arriving(config, clock, START + number, number - 0.9)
     source = make(config, clock)
-    source._files.today = lambda: (START - 8 * 3600) * NS
+    source.run.today = lambda: (START - 8 * 3600) * NS
     given = given_until(source, clock, 1030.0)
     assert seconds(given) == list(range(START + 1, START + 6))
 
@@ -129,11 +129,11 @@ def test_a_stream_that_begins_again_earlier_is_followed(
 @pytest.mark.parametrize(
     ("prepare", "said"),
     [
-        (lambda config: config.input.strain.directory.rmdir(), "No such file or directory"),
+        (lambda config: config.input.strain_frames.directory.rmdir(), "No such file or directory"),
         (lambda config: None, "it is empty"),
         (
             lambda config: gwf.publish(
-                config.input.strain.directory / f"H-H1_hoft-{START}-1.gwf",
+                config.input.strain_frames.directory / f"H-H1_hoft-{START}-1.gwf",
                 site.strain_frame(START),
             ),
             "there are 1 files H-H1_hoft-*.gwf",
@@ -150,8 +150,8 @@ def test_what_is_waited_for_is_said_with_what_is_there(
     clock = FakeClock()
     clock.at(30.0, partial(site.write_site, config, START, 1))
     source, waited = make(config, clock), dict[float, float]()
-    source.turn = lambda: waited.update({clock.now: source.waiting.get("strain", 0.0)})
-    with caplog.at_level("INFO", logger="deepclean.io.live"):
+    source.run.turn = lambda: waited.update({clock.now: source.run.waiting.get("strain", 0.0)})
+    with caplog.at_level("INFO", logger="deepclean.io"):
         given = given_until(source, clock, 1032.0)
     assert seconds(given) == [START]
     first, *_ = (record for record in caplog.records if "waiting for" in record.getMessage())
@@ -163,7 +163,7 @@ def test_what_is_waited_for_is_said_with_what_is_there(
     assert said in messages[0]
     assert f"GPS {START}: strain again" in caplog.text
     assert max(waited.values()) == pytest.approx(30.0, abs=0.5)
-    assert source.waiting["strain"] < 5.0
+    assert source.run.waiting["strain"] < 5.0
 
 
 def test_witnesses_that_are_not_there_are_described(
@@ -182,7 +182,7 @@ def test_witnesses_that_are_not_there_are_described(
     assert len(messages) == 1
     assert "waiting for *-H1_lldetchar-*.gwf" in messages[0]
     assert "there are 1 files H-H1_R-*.gwf" in messages[0]
-    assert source.waiting["witnesses"] > 0
+    assert source.run.waiting["witnesses"] > 0
 
 
 def test_a_silence_is_said_from_its_first_second(
@@ -205,7 +205,7 @@ def test_two_streams_in_one_directory_lose_nothing(tmp_path: Path) -> None:
     config = site.small_config(tmp_path, "input.strain.description=null")
     site.write_site(config, START, 0)
     clock = FakeClock()
-    directory = config.input.strain.directory
+    directory = config.input.strain_frames.directory
     for number in range(20):
         other = directory / f"H-H1_AUX-{START + number}-1.gwf"
         content = site.witness_frame(START + number)
@@ -221,13 +221,13 @@ def test_a_second_stream_of_the_same_channels_is_not_waited_for(tmp_path: Path) 
     """As long files beside the low-latency ones, a minute later."""
     config = site.small_config(tmp_path, "input.strain.description=null")
     site.write_site(config, START, 0)
-    clock, directory = FakeClock(), config.input.strain.directory
+    clock, directory = FakeClock(), config.input.strain_frames.directory
     first = directory / f"H-H1_HOFT_C00-{START - 4}-4.gwf"
     gwf.publish(first, site.strain_frame(START - 4, 4))
     for number in range(12):
         arriving(config, clock, START + number, number + 0.1)
     source, came = make(config, clock), list[float]()
-    source.stopped = source._files.stopped = lambda: clock.now > 1030.0
+    source.run.stopped = lambda: clock.now > 1030.0
     for event in source.events():
         if isinstance(event, InputFrame) and event.span.start >= START * NS:
             came.append(clock.now - 1000.0 - (event.span.start // NS - START))

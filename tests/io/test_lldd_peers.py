@@ -21,7 +21,15 @@ from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS
 from tests.helpers import peer_environment
 from tests.helpers import small_site as site
-from tests.helpers.frame_files import frames, has_strain, make, seconds, witness
+from tests.helpers.frame_files import (
+    frames,
+    has_strain,
+    make,
+    seconds,
+    strain_tail,
+    witness,
+    witness_tail,
+)
 from tests.helpers.peer_environment import Peer
 from tests.helpers.small_site import START, FakeClock
 
@@ -55,7 +63,7 @@ class Distribution:
 
     def write(self, path: Path, content: bytes, limit: int | None = None) -> str:
         """Have a file written; return what the writer says."""
-        payload = self.config.input.strain.directory.parent / "payload"
+        payload = self.config.input.strain_frames.directory.parent / "payload"
         payload.write_bytes(content)
         asked = {
             "path": str(path),
@@ -123,7 +131,7 @@ def test_no_frame_is_lost_though_each_deletes_the_one_before(
         clock.at(n, partial(distribution.second, START + n))
     given = frames(make(config, clock, history=2), 10)
     assert seconds(given) == list(range(START, START + 10))
-    for held in (config.input.strain.directory, config.input.witnesses[0].directory):
+    for held in (config.input.strain_frames.directory, config.input.witnesses[0].directory):
         assert len(list(held.iterdir())) == 1
     assert [given_bytes(frame) for frame in given] == by_our_writer(tmp_path / "ours", 10)
 
@@ -158,7 +166,7 @@ def test_unsafe_write_cut_short_is_read_once_it_is_whole(
     given = frames(source, 3)
     assert seconds(given) == [START, second, START + 2]
     assert [given_bytes(frame) for frame in given] == by_our_writer(tmp_path / "ours", 3)
-    assert not any(result == "unreadable" for _, result in source.counts)
+    assert not any(result == "unreadable" for _, result in source.run.counts)
 
 
 def test_unsafe_write_that_stays_cut_is_one_gap(writer: Peer, config: Config) -> None:
@@ -175,7 +183,7 @@ def test_unsafe_write_that_stays_cut_is_one_gap(writer: Peer, config: Config) ->
     source = make(config, clock, resume=START)
     given = frames(source, 3)
     assert [has_strain(frame) for frame in given] == [True, False, True]
-    assert source.counts["strain", "unreadable"] == 1
+    assert source.run.counts["strain", "unreadable"] == 1
 
 
 @pytest.mark.parametrize("events", [True, False])
@@ -189,8 +197,8 @@ def test_deleted_frame_is_a_gap(distribution: Distribution, config: Config, even
         for second in range(START + 1, START + 7):
             distribution.second(second)
             if events:
-                source.strain.notice(site.strain_path(config, second).name)
-                source.witnesses[0].notice(site.witness_path(config, second).name)
+                strain_tail(source).notice(site.strain_path(config, second).name)
+                witness_tail(source).notice(site.witness_path(config, second).name)
 
     distribution.second(START)
     clock.at(1, burst)

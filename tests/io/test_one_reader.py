@@ -11,7 +11,10 @@ import pytest
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS, Span
 from deepclean.io.history import History
-from deepclean.io.live import LiveSource
+from deepclean.io.live.files import WitnessFiles
+from deepclean.io.live.run import LiveRun
+from deepclean.io.live.source import LiveSource
+from deepclean.io.live.strain_files import StrainFiles
 from deepclean.io.source import HistorySource
 from deepclean.io.tail import FrameTail
 from tests.helpers.random_directories import SECONDS, START, Cell, Place, cells_of, make_place
@@ -48,17 +51,18 @@ def read_live(place: Place, words: Words, clock: FakeClock | None = None) -> Tol
     words.said.clear()
     clock = clock or FakeClock()
     end: list[float] = []
-    source = LiveSource(
+    run = LiveRun(
         channels=place.channels,
-        strain=FrameTail(place.strain.path, place.strain.description, clock),
-        witnesses=[FrameTail(each.path, each.description, clock) for each in place.witnesses],
         clock=clock,
         deadline=2.0,
         probe=0.25,
         history=1000 * NS,
         stopped=lambda: bool(end) and clock.now > end[0],
-        outputs=[START * NS],
     )
+    tails = [FrameTail(each.path, each.description, clock) for each in place.witnesses]
+    strain = FrameTail(place.strain.path, place.strain.description, clock)
+    reader = StrainFiles(run, strain, WitnessFiles(run, tails) if tails else None)
+    source = LiveSource(run, reader, outputs=[START * NS])
     frames = []
     for event in source.events():
         if isinstance(event, InputFrame):

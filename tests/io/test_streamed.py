@@ -17,10 +17,13 @@ from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
 from deepclean.io.arrakis.feed import StreamFeed
 from deepclean.io.arrakis.inbox import StreamInbox
-from deepclean.io.arrakis.source import StreamSource
+from deepclean.io.arrakis.live import StrainStream
 from deepclean.io.arrakis.store import StreamedBlock, StreamedChannel
+from deepclean.io.live.run import LiveRun
+from deepclean.io.live.source import LiveSource
 from deepclean.io.source import Channels
 from deepclean.system.clock import SystemClock
+from tests.helpers.commands import Run
 from tests.helpers.small_site import START, small_config
 
 STRIDE = NS // 16
@@ -66,19 +69,15 @@ def given(
     feed = StreamFeed("recorded", (STRAIN,), STRAIN, session, clock, clock.wake)
     inbox = StreamInbox(feed, reach=60 * NS)
     end = block(until).span.end
-    source = StreamSource(
+    run = LiveRun(
         channels=Channels(STRAIN, 64, None, ()),
-        inbox=inbox,
-        files=None,
-        unit=STRIDE,
         clock=clock,
         deadline=2.0,
         probe=0.05,
         history=2 * NS,
         stopped=lambda: bool(frames) and frames[-1].span.end >= end and frames[-1].wanted,
-        max_lag=max_lag,
-        outputs=sorted(outputs),
     )
+    source = LiveSource(run, StrainStream(run, inbox, STRIDE), max_lag, sorted(outputs))
     with feed:
         frames += (one for one in source.events() if isinstance(one, InputFrame))
     return frames, inbox.ignored
@@ -117,9 +116,13 @@ def test_far_behind_blocks_pass_until_the_newest() -> None:
     assert not wanted[-1].bypass
     # Before cleaning goes on the engine is given the history again.
     first = next(n for n, frame in enumerate(frames) if frame.wanted and not frame.bypass)
-    again = frames[first - 32 : first]
-    assert not any(frame.wanted for frame in again)
-    assert again[0].span.start == frames[first].span.start - 2 * NS
+    passed = next(n for n, frame in enumerate(frames) if frame.bypass)
+    again = [frame for frame in frames[passed:first] if not frame.wanted]
+    assert again[0].span.start == (frames[first].span.start - 2 * NS) // NS * NS
+    assert all(a.span.end == b.span.start for a, b in pairwise([*again, frames[first]]))
+    pieces = [block.strain for frame in again for block in frame.blocks]
+    samples = np.concatenate([piece.samples for piece in pieces if isinstance(piece, Series)])
+    assert samples[::4].tolist() == list(range(112, 159))
 
 
 @pytest.mark.parametrize(
@@ -141,3 +144,41 @@ def test_streamed_strain_alone_needs_files_of_witnesses(tmp_path: Path) -> None:
     small_config(tmp_path, *streamed)
     with pytest.raises(ConfigError, match=r"there are none, and arrakis\.channels is strain"):
         small_config(tmp_path, *streamed, "input.witnesses=[]")
+
+
+NO_FILES = ("input.strain.directory=null", "input.strain.description=null", "input.witnesses=[]")
+SERVER = "input.arrakis.server=grpc://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (NO_FILES, r"input\.strain\.directory: missing; add it, or name a server that streams"),
+        (
+            (*NO_FILES, SERVER, "input.arrakis.channels=witnesses"),
+            r"input\.strain\.directory: missing; add it, for only the witnesses are streamed",
+        ),
+        (
+            (*NO_FILES, SERVER, "input.strain.description=H1_llhoft"),
+            r"input\.strain\.description: there is no directory of these files; add it",
+        ),
+    ],
+)
+def test_frame_files_of_the_strain_are_named_where_they_are_needed(
+    tmp_path: Path, overrides: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        small_config(tmp_path, *overrides)
+
+
+def test_streamed_strain_needs_no_files(tmp_path: Path, deepclean: Run) -> None:
+    config = small_config(tmp_path, *NO_FILES, SERVER)
+    assert config.input.streams_strain
+    with pytest.raises(ConfigError, match=r"input\.strain\.directory: not set, for the strain is"):
+        _ = config.input.strain_frames
+    sets = " ".join(f"--set {override}" for override in (*NO_FILES, SERVER))
+    done = deepclean(tmp_path, f"config small.yaml {sets}").good()
+    assert "directory: null" in done.stdout
+    command = f"replay -c small.yaml {sets} --start {START} --end {START + 1} --output out"
+    refused = deepclean(tmp_path, command).refused("small.yaml: input.strain.directory: not set")
+    assert "give --strain PATH" in refused.stderr

@@ -18,7 +18,7 @@ from deepclean.io.watch import DirectoryWatch
 from deepclean.run import drain
 from deepclean.system.clock import SystemClock
 from tests.helpers import small_site as site
-from tests.helpers.frame_files import WRITERS, renamed_inside
+from tests.helpers.frame_files import WRITERS, renamed_inside, strain_tail, witness_tail
 from tests.helpers.site_runs import contents, daemon, is_written, until
 from tests.helpers.small_site import START, FakeClock
 from tests.helpers.turned_clock_daemon import Daemon
@@ -77,7 +77,7 @@ def test_every_writer_is_read(
     monkeypatch.setattr(drain, "PATIENCE", 0.2)  # nothing comes after the last
     config, clock = make_site(tmp_path), SystemClock()
     daemon = Daemon(config, clock)
-    tails = (daemon.source.strain, *daemon.source.witnesses)
+    tails = (strain_tail(daemon.source), witness_tail(daemon.source))
     with ThreadPoolExecutor() as pool, DirectoryWatch(tails, clock) if watched else nullcontext():
         running = pool.submit(daemon.run)
         try:
@@ -101,7 +101,7 @@ def test_every_writer_is_read(
 def test_lost_events_cost_no_frame(tmp_path: Path) -> None:
     """The kernel's queue of events overflows while the daemon stands still."""
     config = site.make_site(tmp_path, "input.max_lag=null", seconds=4)
-    directory = config.input.strain.directory
+    directory = config.input.strain_frames.directory
     with daemon(config, tmp_path / "log") as process:
         site.write_site(config, START + 4, 1)
         until(partial(is_written, config, START + 3), process)

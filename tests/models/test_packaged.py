@@ -136,7 +136,7 @@ def test_a_name_without_package_is_a_fault_of_the_configuration(name: str, tmp_p
 
 def run_live(config: Config, command: str, env: dict[str, str], seconds: range, last: int) -> None:
     """Run the page's command while frames arrive, the toy's first ones again, until `last`."""
-    place, strain = config.output.directory.parent, config.input.strain.directory
+    place, strain = config.output.directory.parent, config.input.strain_frames.directory
     log, made = place / "log", toy.channels(toy.SECONDS)
     with log.open("wb") as written:
         process = subprocess.Popen(

@@ -133,7 +133,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 def test_frames_become_pictures_and_a_page(deepclean: Run, config: Config, tmp_path: Path) -> None:
-    place = config.input.strain.directory.parent
+    place = config.input.strain_frames.directory.parent
     done = deepclean(place, f"plot cleaned -c small.yaml -o {tmp_path / 'out'}").good()
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"GPS {START + 2} to {START + 36} (2024-05-17 16:53:04 to ")
@@ -183,7 +183,7 @@ def test_the_command_that_inspect_prints_runs(
     ],
 )
 def test_a_fault_is_one_message(deepclean: Run, config: Config, command: str, said: str) -> None:
-    deepclean(config.input.strain.directory.parent, command).refused(said, lines=1)
+    deepclean(config.input.strain_frames.directory.parent, command).refused(said, lines=1)
 
 
 @pytest.mark.slow

@@ -167,7 +167,7 @@ def test_a_model_is_trained_from_the_store_and_sent_there(
     toy = tmp_path_factory.mktemp("toy")
     config = training_site.make_site(toy)
     address = f"s3://site/{place.name}/toy"
-    for path in sorted(config.input.strain.directory.iterdir()):
+    for path in sorted(config.input.strain_frames.directory.iterdir()):
         Storage(f"{address}/data").write(path.name, path.read_bytes())
         path.unlink()
     shutil.rmtree(config.models.directory)

@@ -89,7 +89,7 @@ def record_of(config: Config) -> Path:
 
 def replayed(deepclean: Run, config: Config, into: Path, more: str = "") -> Done:
     """Replay the run with the models that it had."""
-    place = config.input.strain.directory.parent
+    place = config.input.strain_frames.directory.parent
     settings = " ".join(f"--set {setting}" for setting in SETTINGS)
     return deepclean(
         place,
@@ -137,7 +137,7 @@ def test_replay_without_record_has_one_version(
     ran(gated, {8: production(gated, 3)})
     settings = " ".join(f"--set {setting}" for setting in SETTINGS)
     command = f"replay -c small.yaml --start {START} --end {START + 20} --output again {settings}"
-    assert deepclean(gated.input.strain.directory.parent, command).returncode == 0
+    assert deepclean(gated.input.strain_frames.directory.parent, command).returncode == 0
     names = [path.name for path in sorted((tmp_path / "again").glob("*.gwf"))]
     same = [
         (tmp_path / "again" / name).read_bytes() == (gated.output.directory / name).read_bytes()

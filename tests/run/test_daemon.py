@@ -84,7 +84,7 @@ def test_a_stop_waits_for_the_look_ahead_of_its_last_frame(config: Config, tmp_p
 @pytest.mark.slow
 def test_a_start_can_be_tried(config: Config) -> None:
     """As an upgrade does: configuration and models are loaded, and nothing is written."""
-    file = str(config.input.strain.directory.parent / "small.yaml")
+    file = str(config.input.strain_frames.directory.parent / "small.yaml")
     command = [*COMMAND, "run", "--check", "-c", file]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "H1: can start with 60Hz version 1\n"
@@ -114,7 +114,7 @@ VERSION = "H1:DEEPCLEAN-60HZ_MODEL_VERSION"
 
 def models(config: Config, *arguments: str) -> None:
     """Run `deepclean models`."""
-    file = str(config.input.strain.directory.parent / "small.yaml")
+    file = str(config.input.strain_frames.directory.parent / "small.yaml")
     command, *rest = arguments
     subprocess.run([*COMMAND, "models", command, "-c", file, *rest], check=True)
 

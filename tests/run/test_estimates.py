@@ -13,6 +13,7 @@ from deepclean.core.block import Series
 from deepclean.errors import ConfigError
 from deepclean.io import gwf
 from deepclean.io.archive import FrameArchive
+from deepclean.io.frame_channels import cleaned_channels
 from deepclean.io.t050017 import FrameName
 from tests.helpers import small_site as site
 from tests.helpers.commands import Run
@@ -62,6 +63,21 @@ def test_the_raw_strain_comes_back(whole: Path) -> None:
     assert sorted(set(gains)) == pytest.approx([0.0, 1.0])
 
 
+@pytest.mark.parametrize("adapt", ["off", "gain"])
+def test_the_channels_of_a_frame_are_those_that_the_configuration_says(
+    tmp_path: Path, adapt: str
+) -> None:
+    overrides = ("output.products=[OUT_DQ,CANARY]", f"couplings.60Hz.adapt={adapt}", *ASKED)
+    config = site.make_site(tmp_path, *overrides, seconds=4)
+    clean(config, START + 1, START + 2, tmp_path / "made")
+    (path,) = (tmp_path / "made").glob("*.gwf")
+    held = gwf.read(path, list(gwf.channels(path)))
+    series = {name: each for name, each in held.items() if isinstance(each, Series)}
+    del series[site.STATE]
+    found = {name: (each.rate, each.samples.dtype.name) for name, each in series.items()}
+    assert found == cleaned_channels(config)
+
+
 def test_shards_and_long_frames_hold_the_same(config: Config, whole: Path, tmp_path: Path) -> None:
     first, second, long = (tmp_path / name for name in "abc")
     clean(config, START + 5, START + 9, first)
@@ -100,7 +116,7 @@ def test_the_recipe_of_the_page_puts_noise_back(
 def test_the_archive_of_out_dq_alone_holds_them(config: Config, whole: Path) -> None:
     archived = whole / "archive"
     changed = [f"output.directory={whole}", f"output.archive.directory={archived}"]
-    file = config.input.strain.directory.parent / "small.yaml"
+    file = config.input.strain_frames.directory.parent / "small.yaml"
     again = load(file, [*ASKED, *changed, "output.archive.length=8"], environ={})
     archive = FrameArchive(again, pause=0.0)
     assert archive.round()
@@ -121,14 +137,14 @@ def test_none_is_written_unless_asked_for(tmp_path: Path) -> None:
 
 
 def test_only_couplings_can_be_named(config: Config) -> None:
-    file = config.input.strain.directory.parent / "small.yaml"
+    file = config.input.strain_frames.directory.parent / "small.yaml"
     with pytest.raises(ConfigError, match=r"output.estimates: 6OHz is no coupling.*60Hz\?"):
         load(file, ["output.estimates=[6OHz]"], environ={})
     assert load(file, ["output.estimates=[all]"], environ={}).estimated_couplings == ("60Hz",)
 
 
 def test_config_lists_the_channels_of_a_frame(deepclean: Run, config: Config) -> None:
-    place = config.input.strain.directory.parent
+    place = config.input.strain_frames.directory.parent
     said = " ".join(f"--set {one}" for one in ASKED)
     lines = deepclean(place, f"config small.yaml {said}").good().stdout.splitlines()
     rows = [line.split() for line in lines]

@@ -42,7 +42,7 @@ class Stream:
         """Stream them; return the calls made, and the daemon unless its start was refused."""
         output, settings = self.config.output, self.config.input
         for directory in (
-            settings.strain.directory,
+            settings.strain_frames.directory,
             settings.witnesses[0].directory,
             output.directory,
         ):

@@ -24,6 +24,7 @@ from tests.helpers.faultsite import (
     sound_run,
     touched,
 )
+from tests.helpers.frame_files import strain_tail, witness_tail
 from tests.helpers.metrics_run import Run, whole
 from tests.helpers.small_site import START
 
@@ -36,10 +37,10 @@ def test_without_any_watch_nothing_is_missed(config: Config) -> None:
 
     def look() -> None:
         for number in range(15):
-            if run.source.strain.at((START + number) * NS) is not None:
+            if strain_tail(run.source).at((START + number) * NS) is not None:
                 seen.setdefault(number, run.clock.now)
 
-    run.source.turn = look
+    run.source.run.turn = look
     run.over(15)
     assert cleaned(assert_sound(run, range(15))) == list(range(1, 14))
     # Each is seen at the next look. (The first has no name to be guessed from.)
@@ -53,7 +54,7 @@ def test_without_any_watch_nothing_is_missed(config: Config) -> None:
 @pytest.mark.parametrize("stream", ["strain", "witnesses"])
 def test_a_directory_that_is_made_again_is_read_again(config: Config, stream: str) -> None:
     def made_again(config: Config, second: int) -> None:
-        directory = config.input.strain.directory.with_name(stream)
+        directory = config.input.strain_frames.directory.with_name(stream)
         for path in directory.iterdir():
             path.unlink()
         directory.rmdir()
@@ -68,10 +69,10 @@ def test_strain_deleted_before_it_is_read_is_a_gap(config: Config, later: bool) 
     run = Run(config)
 
     def retention() -> None:
-        if run.source.strain.at((START + 10) * NS) is not None:
+        if strain_tail(run.source).at((START + 10) * NS) is not None:
             site.strain_path(config, START + 10).unlink(missing_ok=True)
 
-    run.source.turn = retention  # it is called between seeing a file and reading it
+    run.source.run.turn = retention  # it is called between seeing a file and reading it
     run.over(20 if later else 11)
     number = 20 if later else 11
     held = assert_sound(run, set(range(number)) - {10})
@@ -87,7 +88,7 @@ def test_witnesses_deleted_before_they_are_read_are_a_gap(config: Config) -> Non
         gwf.publish(site.witness_path(config, second + 2), site.witness_frame(second + 2))
 
     def retention(config: Config, second: int) -> None:
-        assert run.source.witnesses[0].at(second * NS) is not None  # it was seen
+        assert witness_tail(run.source).at(second * NS) is not None  # it was seen
         site.witness_path(config, second).unlink()
         gwf.publish(site.strain_path(config, second), site.strain_frame(second))
 

@@ -79,7 +79,7 @@ def test_an_overflown_queue_of_events_loses_no_frame(config: Config, tmp_path: P
         stream(config, process, range(START + 8, START + 12))
         process.send_signal(signal.SIGSTOP)
         for number in range(writes):  # of two files in turn: the same event again is not queued
-            (config.input.strain.directory / f"junk-{number % 2}").write_bytes(b"junk")
+            (config.input.strain_frames.directory / f"junk-{number % 2}").write_bytes(b"junk")
         site.write_site(config, START + 12, 3)
         process.send_signal(signal.SIGCONT)
         stream(config, process, range(START + 15, START + 18))
@@ -118,7 +118,7 @@ def test_a_handler_that_raises_is_replaced(tmp_path: Path, monkeypatch: pytest.M
 def test_directories_that_are_made_again_cost_no_frame(config: Config, tmp_path: Path) -> None:
     with daemon(config, tmp_path / "log", *PATIENT) as process:
         stream(config, process, range(START + 8, START + 12))
-        for frames in (config.input.strain, *config.input.witnesses):
+        for frames in (config.input.strain_frames, *config.input.witnesses):
             shutil.rmtree(frames.directory)
         stream(config, process, range(START + 12, START + 18))
         until(lambda: (tmp_path / "log").read_text().count("arming it anew") == 2, process)

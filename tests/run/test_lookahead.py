@@ -131,7 +131,7 @@ couplings:
 
 
 def test_budget_says_what_is_forecast(deepclean: Run, line: Config) -> None:
-    done = deepclean(line.input.strain.directory.parent, f"config toy.yaml --set {NO_WAIT}")
+    done = deepclean(line.input.strain_frames.directory.parent, f"config toy.yaml --set {NO_WAIT}")
     assert "Forecast by stage" in done.stdout
     assert "look-ahead L = 0.0000 s" in done.stdout
     assert "it does not wait (wait: 0)" in done.stdout
@@ -151,7 +151,7 @@ def test_report_says_what_waiting_buys(line: Config) -> None:
 
 
 def test_parity_must_be_told_what_auto_decided(deepclean: Run, line: Config) -> None:
-    place = line.input.strain.directory.parent
+    place = line.input.strain_frames.directory.parent
     options = f"-c toy.yaml --start {START + 40} --end {START + 44}"
     deepclean(
         place, f"validate {options} --against cleaned --set couplings.30Hz.wait=auto"
@@ -159,7 +159,7 @@ def test_parity_must_be_told_what_auto_decided(deepclean: Run, line: Config) -> 
 
 
 def test_replay_decides_and_says_so_in_the_frames(deepclean: Run, line: Config) -> None:
-    place = line.input.strain.directory.parent
+    place = line.input.strain_frames.directory.parent
     options = f"-c toy.yaml --start {START + 40} --end {START + 44} --output auto"
     deepclean(place, f"replay {options} --set couplings.30Hz.wait=auto")
     done = deepclean(place, f"inspect auto/H-H1_DEEPCLEAN-{START + 40}-1.gwf")

@@ -82,7 +82,7 @@ def test_joined_frames_keep_the_ledger_balanced(config: Config, tmp_path: Path) 
 
 def test_other_hops_agree(config: Config, whole: dict[int, bytes], tmp_path: Path) -> None:
     for hop in (0.0625, 4):
-        other = site.small_config(config.input.strain.directory.parent, f"engine.hop={hop}")
+        other = site.small_config(config.input.strain_frames.directory.parent, f"engine.hop={hop}")
         into = tmp_path / str(hop)
         clean(other, START + 5, START + 35, into)
         for second, held in contents(into).items():
@@ -96,7 +96,7 @@ def test_history_in_hdf5_is_same(config: Config, whole: dict[int, bytes], tmp_pa
     from deepclean.io.channels import OutputChannel
 
     span = Span.of_seconds(START, 40)
-    strain = History([config.input.strain.directory]).read([site.STRAIN, site.STATE], span)
+    strain = History([config.input.strain_frames.directory]).read([site.STRAIN, site.STATE], span)
     witnesses = History([config.input.witnesses[0].directory]).read(list(site.RATES), span)
     archive = tmp_path / "archive.hdf5"
     read = {**strain, **witnesses}

@@ -143,7 +143,7 @@ def test_number_of_processes_changes_nothing(
 
 def test_killed_shard(config: Config, tmp_path: Path) -> None:
     """In the configuration's own directory, of which a live run keeps three files."""
-    here = config.input.strain.directory.parent
+    here = config.input.strain_frames.directory.parent
     into, spared = tmp_path / "own", tmp_path / "spared"
     kept = site.small_config(here, "output.retention.count=3", f"output.directory={into}")
     clean(kept, BEGIN, BEGIN + 2, into)
@@ -193,7 +193,7 @@ def test_processes_fetch(config: Config, tmp_path: Path) -> None:
     together = {name: OutputChannel(s) for name, s in read.items() if isinstance(s, Series)}
     frame = gwf.serialise(Span.of_seconds(START, 40), together)
     gwf.publish(there / f"H-H1_llhoft-{START}-40.gwf", frame)
-    here = config.input.strain.directory.parent
+    here = config.input.strain_frames.directory.parent
     fetched = site.small_config(here, f"input.strain.directory={there}")
     opened = partial(open_fetched, fetched, SPAN)
     with somewhere(there):
@@ -207,7 +207,9 @@ def test_processes_fetch(config: Config, tmp_path: Path) -> None:
 
 
 def test_missing_channel_begins_no_process(config: Config, tmp_path: Path) -> None:
-    other = site.small_config(config.input.strain.directory.parent, "strain.channel=H1:OTHER")
+    other = site.small_config(
+        config.input.strain_frames.directory.parent, "strain.channel=H1:OTHER"
+    )
     with pytest.raises(InputError, match="H1:OTHER"):
         processes(other, tmp_path / "out", 2)
     assert not (tmp_path / "out").exists()
@@ -261,7 +263,7 @@ def test_faults_come_out_of_a_process_as_they_were(error: DeepCleanError) -> Non
 
 
 def command(config: Config, *more: str) -> list[str]:
-    path = config.input.strain.directory.parent / "small.yaml"
+    path = config.input.strain_frames.directory.parent / "small.yaml"
     span = ["--start", str(START + 5), "--end", str(START + 595), "--output", "out"]
     return [sys.executable, "-m", "deepclean", "replay", "-c", str(path), *span, *more]
 

@@ -33,7 +33,7 @@ def test_a_frame_walks_as_the_document_says(tmp_path: Path) -> None:
     clock, entered = FakeClock(), list[tuple[str, str]]()
     end = 1000.0 + SECONDS + 10
     daemon = build(config, cast("SystemClock", clock), lambda: clock.now > end, guard=lambda: None)
-    daemon.source.turn = lambda: None  # a watch would look at a real clock
+    daemon.source.run.turn = lambda: None  # a watch would look at a real clock
 
     def note(frame: FrameType, event: str, _: object) -> None:
         path = Path(frame.f_code.co_filename)

@@ -46,7 +46,7 @@ def recorded(config: Config, place: Path, length: int = 1) -> Recording:
     """Return the recording in a configuration's input, played below a place."""
     channels, frames = channels_of(config), config.input.witnesses[0]
     source = HistorySource(
-        channels, History([config.input.strain.directory]), History([frames.directory])
+        channels, History([config.input.strain_frames.directory]), History([frames.directory])
     )
     kinds = [
         Product(place / "strain", "H1_llhoft", length, channels.of_strain_file),
@@ -129,7 +129,10 @@ def test_hdf5_is_played_as_frames(tmp_path: Path) -> None:
         name: OutputChannel(Series(span, rate, np.arange(3.0 * rate)))
         for name, rate in {STRAIN: STRAIN_RATE, **RATES}.items()
     }
-    for frames, names in ((config.input.strain, [STRAIN]), (config.input.witnesses[0], RATES)):
+    for frames, names in (
+        (config.input.strain_frames, [STRAIN]),
+        (config.input.witnesses[0], RATES),
+    ):
         frames.directory.mkdir()
         path = frames.directory / f"H-RECORDED-{START}-3.hdf5"
         hdf5.write_archive(path, {name: given[name] for name in names})

@@ -47,16 +47,16 @@ def test_a_site_as_it_should_be(config: Config) -> None:
 
 
 def no_directory(config: Config) -> None:
-    shutil.rmtree(config.input.strain.directory)
+    shutil.rmtree(config.input.strain_frames.directory)
 
 
 def other_description(config: Config) -> None:
-    for file in config.input.strain.directory.iterdir():
+    for file in config.input.strain_frames.directory.iterdir():
         file.rename(file.with_name(file.name.replace("llhoft", "hoft")))
 
 
 def strain_below(config: Config) -> None:
-    below(config.input.strain.directory)
+    below(config.input.strain_frames.directory)
 
 
 def witnesses_below(config: Config) -> None:

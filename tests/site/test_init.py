@@ -53,7 +53,7 @@ def test_published_couplings_with_their_witnesses_are_proposed(
     config = load(tmp_path / "H1.yaml", environ={})
     assert config.strain.rate == 4096
     assert config.strain.state_vector == "H1:GDS-CALIB_STATE_VECTOR"
-    assert config.input.strain.directory == tmp_path / "hoft"
+    assert config.input.strain_frames.directory == tmp_path / "hoft"
     assert config.input.strain.description == "H1_foreign"
     assert [each.description for each in config.input.witnesses] == ["H1_R"]
     # Mains with fast witnesses have most of theirs; what overlaps with them is not enabled.
@@ -143,7 +143,7 @@ def test_an_archive_of_several_directories_is_kept_whole(deepclean: Run, tmp_pat
     assert f"note: {said}" in done.stdout
     assert f"# {said}" in (tmp_path / "H1.yaml").read_text()
     config = load(tmp_path / "H1.yaml", environ={})
-    assert config.input.strain.directory == tmp_path / "archive"
+    assert config.input.strain_frames.directory == tmp_path / "archive"
 
 
 def test_a_training_takes_all_stretches(deepclean: Run, tmp_path: Path) -> None:
@@ -172,4 +172,4 @@ def test_strange_names_are_quoted(deepclean: Run, tmp_path: Path) -> None:
     frames(place, "H1_all", {**STRAIN, f"H1:{MAINS}": 512})
     deepclean(tmp_path, f"init {shlex.quote(str(place))} -o out/H1.yaml").good()
     config = load(tmp_path / "out" / "H1.yaml", environ={})
-    assert config.input.strain.directory == place
+    assert config.input.strain_frames.directory == place

@@ -19,7 +19,7 @@ from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
 from deepclean.io import gwf
-from deepclean.io.arrakis.source import StreamSource
+from deepclean.io.arrakis.live import StrainStream
 from deepclean.io.channels import OutputChannel
 from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
@@ -104,7 +104,7 @@ def write_frames(config: Config, blocks: Sequence[SeriesBlock]) -> None:
     The strain has a file with its state vector, each witness has one of its own. Where a channel is
     masked the frame is left out.
     """
-    strain, witnesses = config.input.strain.directory, config.input.witnesses[0].directory
+    strain, witnesses = config.input.strain_frames.directory, config.input.witnesses[0].directory
     files = {"H1_llhoft": (strain, [STRAIN, STATE])}
     files |= {name.replace(":", "_"): (witnesses, [name]) for name in RATES}
     for second, group in groupby(blocks, lambda block: block.time_ns // NS):
@@ -153,8 +153,8 @@ class RunningDaemon:
 
     @property
     def streamed(self) -> Counter[str]:
-        assert isinstance(self.daemon.source, StreamSource)
-        return self.daemon.source.inbox.feed.counts
+        assert isinstance(self.daemon.source.reader, StrainStream)
+        return self.daemon.source.reader.inbox.feed.counts
 
     def wait_to(self, instant: int, patience: float = 30.0) -> None:
         """Wait until output reaches an instant."""
@@ -217,7 +217,7 @@ def replayed(config: Config, place: Path, span: Span) -> dict[int, dict[str, np.
     loaded = load_models(config)
     source = HistorySource(
         channels_of(config),
-        History([config.input.strain.directory]),
+        History([config.input.strain_frames.directory]),
         History([config.input.witnesses[0].directory]),
     )
     replay(

@@ -14,7 +14,9 @@ from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS
 from deepclean.io.arrakis.feed import StreamFeed, connected
 from deepclean.io.arrakis.inbox import StreamInbox
-from deepclean.io.arrakis.source import StreamSource
+from deepclean.io.arrakis.live import StrainStream
+from deepclean.io.live.run import LiveRun
+from deepclean.io.live.source import LiveSource
 from deepclean.io.source import Channels
 from deepclean.system.clock import SystemClock
 from tests.streams.rig import STRIDE, Service, mock_server
@@ -58,17 +60,15 @@ def run(server: Service, count: int) -> Run:
         counts=counts,
     )
     inbox = StreamInbox(feed, reach=0)
-    source = StreamSource(
+    run = LiveRun(
         channels=channels,
-        inbox=inbox,
-        files=None,
-        unit=STRIDE,
         clock=clock,
         deadline=2.0,
         probe=0.05,
         history=NS,
         stopped=lambda: len(frames) >= count,
     )
+    source = LiveSource(run, StrainStream(run, inbox, STRIDE))
     with feed:
         frames += (event for event in source.events() if isinstance(event, InputFrame))
     for before, after in pairwise(frames):

@@ -76,7 +76,7 @@ def test_mixed_input_is_cleaned_as_a_replay_has_it(
     assert begun <= (first + 4) * NS
     assert sorted(start for start in ours if start < last) == list(range(begun, last, STRIDE))
     assert not daemon.ledger.gaps.total()
-    for directory in (config.input.strain.directory, config.input.witnesses[0].directory):
+    for directory in (config.input.strain_frames.directory, config.input.witnesses[0].directory):
         for path in directory.glob("*.gwf"):
             path.unlink()
     write_frames(config, blocks_of(first, count))

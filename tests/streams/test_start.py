@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
+from arrakis import Client
 
 from deepclean.errors import ConfigError, InputError
 from deepclean.io.arrakis.feed import StreamFeed
+from deepclean.io.arrakis.session import PublishingSession
+from deepclean.io.arrakis.strides import PublishedChannel
+from deepclean.io.frame_channels import cleaned_channels
 from deepclean.run.sources import live_input
-from deepclean.site.findings import Grade
+from deepclean.site.findings import Grade, SiteFinding
+from deepclean.site.published import published
 from deepclean.site.streamed import streamed
 from deepclean.system.clock import SystemClock
 from deepclean.telemetry.accounts import Accounts
 from tests.helpers.small_site import RATES, STATE, STRAIN, small_config
-from tests.streams.rig import free_port, mock_server, wait_for
+from tests.streams.rig import free_port, mock_server, site, wait_for
 
 MADE = {
     STRAIN: (2048, "float64", "sin(t)"),
@@ -80,3 +86,74 @@ def test_without_the_client_the_message_names_the_remedy(
     config = small_config(tmp_path, "input.arrakis.server=grpc://127.0.0.1:1")
     with pytest.raises(ConfigError, match=r"install deepclean-production\[arrakis\]"):
         live_input(config, SystemClock(), Accounts())
+
+
+def test_the_output_is_checked_with_its_server(tmp_path: Path) -> None:
+    nobody = f"grpc://127.0.0.1:{free_port()}"
+    overrides = ("output.estimates=[all]", f"output.arrakis.server={nobody}")
+    *_, fault = published(small_config(tmp_path, *overrides))
+    assert (fault.subject, fault.grade) == ("output.arrakis", Grade.FAULT)
+    assert f"{nobody}: publisher DEEPCLEAN: " in fault.found
+
+    with site("DEEPCLEAN") as running:
+
+        def found(*more: str) -> dict[str, SiteFinding]:
+            config = small_config(tmp_path, f"output.arrakis.server={running.url}", *more)
+            return {finding.subject: finding for finding in published(config)}
+
+        fine = found()
+        assert {finding.grade for finding in fine.values()} == {Grade.FINE}
+        assert "0 of 5 channels are there; 5 are to be registered" in fine["output.arrakis"].found
+        said = "2 at 2048 Hz (float64), 1 at 16 Hz (uint32), 1 at 16 Hz (int32)"
+        assert said in fine["output.arrakis.channels"].found
+        assert list(Client(running.url, token=False).find(publisher="DEEPCLEAN")) == []
+
+        unknown = found("output.arrakis.publisher=OTHER")["output.arrakis"]
+        assert unknown.grade is Grade.FAULT
+        assert "OTHER" in unknown.found.partition("publisher OTHER: ")[2]  # the server's own words
+
+        one = found("output.arrakis.channels=[H1:DEEPCLEAN-STATE_VECTOR,H1:NONE]")
+        assert one["output.arrakis"].found.endswith(
+            "0 of 1 channels are there; 1 are to be registered"
+        )
+
+        config = small_config(tmp_path, f"output.arrakis.server={running.url}")
+        session = PublishingSession(
+            *(running.url, "DEEPCLEAN", config.output.arrakis.stride),
+            {name: PublishedChannel(*each) for name, each in cleaned_channels(config).items()},
+        )
+        session.close()
+        assert found()["output.arrakis"].found.endswith("5 of 5 channels are there")
+        stride = found("output.arrakis.stride=0.125")["output.arrakis.stride"]
+        assert (stride.grade, stride.remedy) == (Grade.FAULT, "set 0.0625")
+        running.kafka.kill()
+        gone = found()["output.arrakis"]
+        assert gone.grade is Grade.FAULT
+
+
+IMPORTS = """
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+import deepclean.run.daemon, deepclean.site.check, deepclean.site.served
+from deepclean.io.arrakis.publisher import publisher_of
+from deepclean.run.sources import live_input
+from deepclean.system.clock import SystemClock
+from deepclean.telemetry.accounts import Accounts
+from tests.helpers.small_site import small_config
+
+def held(*overrides):
+    config = small_config(Path(sys.argv[1]), *overrides)
+    live_input(config, SystemClock(), Accounts())
+    publisher_of(config, Counter())
+    return {"arrakis", "confluent_kafka", "gpstime", "pyarrow", "sgn"} & set(sys.modules)
+
+assert held() == set()
+assert held(sys.argv[2]) >= {"arrakis", "confluent_kafka", "pyarrow"}
+"""
+
+
+def test_the_client_is_imported_only_where_it_is_configured(tmp_path: Path) -> None:
+    server = "input.arrakis.server=grpc://127.0.0.1:1"
+    subprocess.run([sys.executable, "-c", IMPORTS, str(tmp_path), server], check=True)

@@ -66,7 +66,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 def summary(run: Run, config: Config, into: Path, options: str = "") -> dict[str, Any]:
     """Make the page of the day; return its numbers."""
-    place = config.input.strain.directory.parent
+    place = config.input.strain_frames.directory.parent
     said = " ".join(f"--set {one}" for one in ASKED)
     done = run(place, f"summary -c small.yaml --day {DAY} -o {into} {said} {options}").good()
     assert done.stdout == f"{into / DAY / 'index.html'}\n"
@@ -181,7 +181,7 @@ def test_without_frames_there_are_the_notes(deepclean: Run, config: Config, tmp_
     assert "what the daemon noted" in page
     # Nobody noted anything of yesterday, which is no fault of the nightly run.
     command = f"summary -c small.yaml -o {tmp_path} --set output.directory={place}"
-    done = deepclean(config.input.strain.directory.parent, command).good()
+    done = deepclean(config.input.strain_frames.directory.parent, command).good()
     assert "no page" in done.stdout
 
 
@@ -314,7 +314,7 @@ def test_pages_are_folders_of_their_own(deepclean: Run, config: Config, tmp_path
 
 
 def test_the_page_s_own_command_works(deepclean: Run, config: Config, tmp_path: Path) -> None:
-    place = config.input.strain.directory.parent
+    place = config.input.strain_frames.directory.parent
     lines = (Path(__file__).parents[2] / "docs" / "summary.md").read_text().splitlines()
     command = next(line for line in lines if line.startswith("    deepclean summary"))
     words = command.removeprefix("    deepclean ").replace("config/H1.yaml", "small.yaml")
@@ -324,7 +324,7 @@ def test_the_page_s_own_command_works(deepclean: Run, config: Config, tmp_path: 
 
 
 def test_mistakes_are_one_message(deepclean: Run, config: Config, tmp_path: Path) -> None:
-    place = config.input.strain.directory.parent
+    place = config.input.strain_frames.directory.parent
     command = f"summary -c small.yaml -o {tmp_path}"
     deepclean(place, f"{command} --day 2020-01-01").refused("no frames of 2020-01-01", lines=1)
     deepclean(place, f"{command} --day yesterday").refused("write it like 2026-11-27")

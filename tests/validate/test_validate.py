@@ -176,7 +176,7 @@ def fetched(config: Config, low: int, high: int, processes: int = 1) -> dict[str
     """Return the report on seconds `[low, high)` of the toy, had from gwpy."""
     span = Span((START + low) * NS, (START + high) * NS)
     run = ValidationRun("validated", config, partial(open_fetched, config, span))
-    with somewhere(config.input.strain.directory):
+    with somewhere(config.input.strain_frames.directory):
         return validate([run], ValidationRequest(span, [span], (), limits(())), processes).report
 
 

@@ -170,7 +170,7 @@ def test_batches_and_files_change_no_bit(tmp_path: Path, monkeypatch: pytest.Mon
     alone = coherences(rank(toy(), wanted[::-1]))
     config = toy_config(tmp_path)
     training_site.write(config, channels(training_site.SECONDS))
-    files = History([config.input.strain.directory])
+    files = History([config.input.strain_frames.directory])
     span = Span.of_seconds(START, SECONDS)
     read = coherences(rank(SearchStretch(files, files, STRAIN, STATE, span, [TOY_BAND]), wanted))
     # The toy of another length is other noise; the files' first samples are compared with that.

@@ -1,4 +1,4 @@
-"""`deepclean init`: write a configuration for the files that are there."""
+"""`deepclean init`: write a configuration for the files, or the streams, that are there."""
 
 from __future__ import annotations
 
@@ -38,9 +38,18 @@ _TRAINED = 2048
 
 def init(
     paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="PATH...", help="Directories and files with strain and witnesses."),
-    ],
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH...]", help="Directories and files with strain and witnesses."
+        ),
+    ] = None,
+    arrakis: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Arrakis server that streams strain and witnesses; PATH then holds their past.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File to write; default: <interferometer>.yaml here."),
@@ -64,27 +73,41 @@ def init(
 
     It finds the interferometer, the strain, its state vector and the files' descriptions, and
     proposes the published couplings that have their witnesses there. With --band it searches all
-    channels for witnesses of other noise. What it could not find it says. Exit status 3: nothing is
+    channels for witnesses of other noise. What it could not find it says. With --arrakis the
+    channels are those of a server; the search takes its data from files. Exit status 3: nothing is
     there to clean with, and no file is written.
     """
+    _check_options(paths, arrakis, band, ask)
     bands = [to_band(each) for each in band or []]
-    if ask and not sys.stdin.isatty():
-        raise ConfigError("--ask needs a terminal to ask on: leave it out, and edit the file")
-    from deepclean.site.proposal import propose, with_coupling, with_only, with_published
+    from deepclean.site.proposal import (
+        past_of,
+        propose,
+        with_coupling,
+        with_only,
+        with_published,
+    )
+    from deepclean.site.served import find_served
     from deepclean.site.streams import find_streams
-    from deepclean.site.text import cautions, configuration, next_steps
+    from deepclean.site.text import cautions, configuration
 
-    streams = find_streams(paths)
-    options.print_table(_table(streams))
+    files = find_streams(paths or ())
+    if files:
+        options.print_table(_table(files))
+    streams = files
+    if arrakis is not None:
+        streams = [find_served(arrakis, ifo)]
+        print(f"{arrakis}: {len(streams[0].rates)} channels")
     proposal = propose(streams, ifo)
     published = shipped_configuration(proposal.interferometer)
     if published is not None:
         proposal = with_published(proposal, load(published, environ={}), streams)
     for each in bands:
-        proposal = with_coupling(proposal, _searched(proposal, streams, each), streams)
+        proposal = with_coupling(proposal, _searched(proposal, files, each), streams)
     if ask:
         kept = tuple(one for one in proposal.couplings if typer.confirm(f"Clean {_said(one)}?"))
         proposal = with_only(proposal, kept, streams)
+    if files and arrakis is not None:
+        proposal = replace(proposal, past=past_of(proposal, files))
     for note in (*proposal.notes, *cautions(proposal, _TRAINED)):
         options.say(f"note: {note}")
     if not proposal.enabled:
@@ -98,6 +121,23 @@ def init(
     options.say(f"{file}: {proposal.channel} at {proposal.rate} Hz")
     for one in proposal.couplings:
         options.say(f"  {_said(one)}{f'; not enabled: {one.why_off}' if one.why_off else ''}")
+    _print_next(proposal, file)
+
+
+def _check_options(
+    paths: list[Path] | None, arrakis: str | None, band: list[str] | None, ask: bool
+) -> None:
+    if not paths and arrakis is None:
+        raise ConfigError("nothing to look at: name directories, or a server with --arrakis")
+    if not paths and band:
+        raise ConfigError("--band searches data of the past: name the directories that hold them")
+    if ask and not sys.stdin.isatty():
+        raise ConfigError("--ask needs a terminal to ask on: leave it out, and edit the file")
+
+
+def _print_next(proposal: Proposal, file: Path) -> None:
+    from deepclean.site.text import next_steps
+
     print("what comes next:")
     for line in next_steps(proposal, file, _TRAINED):
         print(f"  {line}")
@@ -113,14 +153,21 @@ def _write(file: Path, text: str, force: bool) -> None:
 
 
 def _searched(proposal: Proposal, streams: list[Stream], band: Band) -> ProposedCoupling:
-    """Return the witnesses that together explain most of a band's noise in the newest data."""
+    """Return the witnesses that together explain most of a band's noise in the newest data.
+
+    Where the strain is streamed, these are among the channels that are streamed too.
+    """
     from deepclean.io.catalogue import Directory
     from deepclean.io.history import History
-    from deepclean.site.proposal import ProposedCoupling, may_witness, shared_stretches
+    from deepclean.site.proposal import ProposedCoupling, may_witness, past_of, shared_stretches
+    from deepclean.site.served import ServedStream
     from deepclean.witnesses.coherence import rank
     from deepclean.witnesses.joint import choose
     from deepclean.witnesses.spectra import Candidate, SearchStretch
 
+    known = None
+    if isinstance(proposal.stream, ServedStream):
+        known, proposal = proposal.stream.rates, past_of(proposal, streams)
     history = History([Directory(each.directory, each.description) for each in streams])
     of_site = [each for each in streams if _is_of(proposal.interferometer, each)]
     shared = shared_stretches(proposal.stream, of_site)[-1]
@@ -130,6 +177,7 @@ def _searched(proposal: Proposal, streams: list[Stream], band: Band) -> Proposed
         Candidate(name, rate)
         for name, rate in history.channels().items()
         if name.startswith(f"{proposal.interferometer}:") and may_witness(name)
+        if known is None or name in known
     ]
     ranking = rank(stretch, candidates)
     if ranking.sound:

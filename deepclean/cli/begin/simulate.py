@@ -213,7 +213,7 @@ def _layout(config: Config, truth: Path | None, strain_length: int, witness_leng
 
     if len(config.input.witnesses) > 1:
         raise ConfigError("input.witnesses: only one directory can be simulated")
-    strain = config.input.strain
+    strain = options.strain_frames(config, "with --set")
     layout = Layout(
         strain=strain.directory,
         truth=truth,

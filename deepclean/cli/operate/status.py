@@ -97,7 +97,10 @@ def _lines(config: Config, kept: StatusContent, running: bool) -> Iterator[str]:
     ledger, strain = kept.ledger, kept.waiting.get("strain", 0.0)
     state = "running" if running else "not running"
     if running and strain >= 5:
-        state += f", no strain for {strain:.0f} s in {config.input.strain.directory}"
+        given = config.input
+        place = f"in {given.strain.directory}"
+        place = f"from {given.arrakis.server}" if given.streams_strain else place
+        state += f", no strain for {strain:.0f} s {place}"
     yield f"{config.interferometer}: {state}, process {kept.process}, {kept.age:.0f} s ago"
     ignored = f"{ledger.ignored.total()} files ignored{_listed(ledger.ignored)}"
     yield f"in:   {ledger.frames_in} frames, the last to GPS {_gps(ledger.last_in)}; {ignored}"

@@ -94,7 +94,7 @@ def stream(
     pace = Pace(speed=speed, retention=retention)
     source = HistorySource(channels_of(settings), *options.histories(settings, strain, witnesses))
     server = to if to is not None and to.startswith("grpc") else None
-    place = Path(to) if to is not None and server is None else None
+    place = None if to is None else Path(to) if server is None else Path()
     recording = _recording(settings, source, (start, end), place, (strain_length, witness_length))
     if server is None:
         played = [kind.directory for kind in recording.kinds]
@@ -142,7 +142,7 @@ def _recording(
 
     if len(config.input.witnesses) > 1:
         raise ConfigError("input.witnesses: only one directory can be played into")
-    channels, own, ifo = source.channels, config.input.strain, config.interferometer
+    channels, ifo = source.channels, config.interferometer
     source.strain.require([channels.strain])
     whole = recorded_span(source.strain, channels.strain)
     first, last = ends
@@ -150,7 +150,8 @@ def _recording(
         format_gps(whole.start) if first is None else first,
         format_gps(whole.end) if last is None else last,
     )
-    place = to or own.directory, own.description or f"{ifo}_llhoft"
+    directory = to or options.strain_frames(config, "give --to").directory
+    place = directory, config.input.strain.description or f"{ifo}_llhoft"
     layout = Layout(strain=place[0], strain_length=lengths[0], witness_length=lengths[1])
     of_strain, witnesses = channels.of_strain_file, channels.witnesses
     if not config.input.witnesses:

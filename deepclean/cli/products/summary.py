@@ -114,13 +114,16 @@ def _source(
     config: Config, strain: list[Path] | None, witnesses: list[Path] | None
 ) -> tuple[History | None, History | None]:
     """Return the source's frames: with the raw strain, with the witnesses; None: there are none."""
+    directory = config.input.strain.directory
+    if directory is None and not strain:
+        return None, None
     try:
         return options.histories(config, strain, witnesses)
     except InputError:
-        if strain or witnesses:
+        if strain or witnesses or directory is None:
             raise
     try:
-        return options.histories(config, [config.input.strain.directory], None)[0], None
+        return options.histories(config, [directory], None)[0], None
     except InputError:
         return None, None
 

@@ -14,12 +14,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import ConfigError, InvalidError, UnavailableError, hint, one_line
 from deepclean.io.arrakis.store import StreamedBlock, StreamedChannel
 from deepclean.system.clock import Clock, gps_now
+
+if TYPE_CHECKING:
+    from deepclean.io.arrakis.reading import ReadingSession
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +69,7 @@ class StreamSession(Protocol):
         ...
 
 
-def connected(server: str, token: str) -> StreamSession:
+def connected(server: str, token: str) -> ReadingSession:
     """Return a session with a server, which has not been spoken to yet.
 
     Raises:

@@ -51,14 +51,27 @@ class ReadingSession:
         """
         found: dict[str, StreamedChannel] = {}
         names = sorted(wanted)
-        with _refusals():
-            for first in range(0, len(names), _ASKED):
-                few = "|".join(map(re.escape, names[first : first + _ASKED]))
-                for one in self._client.find(f"^({few})$"):
-                    found[one.name] = StreamedChannel(
-                        float(one.sample_rate), one.stride or 0, one.max_latency or 0
-                    )
+        for first in range(0, len(names), _ASKED):
+            few = "|".join(map(re.escape, names[first : first + _ASKED]))
+            found |= self._find(f"^({few})$")
         return found
+
+    def listing(self, interferometer: str | None) -> dict[str, StreamedChannel]:
+        """Return all channels of an interferometer, or of any.
+
+        Raises:
+            ConfigError, Exception: as find.
+        """
+        return self._find(f"^{interferometer or '.*'}:")
+
+    def _find(self, pattern: str) -> dict[str, StreamedChannel]:
+        with _refusals():
+            return {
+                one.name: StreamedChannel(
+                    float(one.sample_rate), one.stride or 0, one.max_latency or 0
+                )
+                for one in self._client.find(pattern)
+            }
 
     def live(self, channels: Collection[str]) -> Generator[StreamedBlock, None, None]:
         """Yield the blocks of some channels from now on, without a hole: what is absent is a gap.

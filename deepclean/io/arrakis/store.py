@@ -92,6 +92,11 @@ class BlockStore:
         """The start of the first block; where all is given out where there is none."""
         return self._starts[0] if self._starts else self.settled
 
+    @property
+    def last(self) -> int | None:
+        """The start of the last block; None where there is none."""
+        return self._starts[-1] if self._starts else None
+
     def __len__(self) -> int:
         return len(self._blocks)
 

@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("made")
     config = toy_config(place, *site.GATES)
     site.write(config, wandering(SECONDS), seconds=SECONDS)
-    history = History([config.input.strain.directory])
+    history = History([config.input.strain_frames.directory])
     path = train(config, "30Hz", TrainingData(history, history))
     store.promote(path.parent, 1, lambda _: None)
     return place

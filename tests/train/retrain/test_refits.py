@@ -70,7 +70,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, made: dict[str, np.ndarray
     """A site whose first model was trained before the drift, and is in force."""
     config = toy_config(tmp_path_factory.mktemp("trained"), *SETTINGS)
     site.write(config, made, seconds=SECONDS)
-    history = History([config.input.strain.directory])
+    history = History([config.input.strain_frames.directory])
     path = train(config, "30Hz", TrainingData(history, history, Span.of_seconds(START, STEADY)))
     store.promote(path.parent, 1, lambda _: None)
     return config
@@ -85,7 +85,7 @@ def toy(tmp_path: Path, trained: Config) -> Config:
 def copy_of(trained: Config, place: Path, *settings: str) -> Config:
     config = toy_config(place, *SETTINGS, *settings)
     shutil.copytree(trained.models.directory, config.models.directory)
-    config.input.strain.directory.symlink_to(trained.input.strain.directory)
+    config.input.strain_frames.directory.symlink_to(trained.input.strain_frames.directory)
     return config
 
 
@@ -95,7 +95,7 @@ def directory(config: Config) -> Path:
 
 def job(config: Config, second: int, frames: Path | None = None) -> Job:
     """Return a retraining of data before a second after `START`."""
-    history = History([frames or config.input.strain.directory])
+    history = History([frames or config.input.strain_frames.directory])
     end = (START + second) * NS
     return Job(config, "30Hz", end, lambda _: (history, history), lambda _: None)
 
@@ -126,7 +126,7 @@ def test_a_drift_beyond_the_gains_bound_is_followed(
 ) -> None:
     """A daemon's work runs over the frames; beside it a retraining takes place at a cadence."""
     stream, told = Stream(toy), list[RetrainRecord]()
-    history = History([toy.input.strain.directory])
+    history = History([toy.input.strain_frames.directory])
     span = Span.of_seconds(START, SECONDS)
     for frame in HistorySource(channels_of(toy), history, history).frames(span, span):
         second = frame.span.start // NS - START
@@ -249,7 +249,7 @@ def files_without(config: Config, place: Path, made: dict[str, np.ndarray], gone
     other = toy_config(place, *SETTINGS)
     files = [(gone, number) for number in range(STEADY // 8, SECONDS // 8)]
     site.write(other, made, files, SECONDS)
-    return other.input.strain.directory
+    return other.input.strain_frames.directory
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_other_witnesses_need_a_person_who_is_told_in_one_line(
 def test_no_more_than_the_new_data_is_fetched(
     deepclean: Run, toy: Config, at_once: RetrainRecord, tmp_path: Path
 ) -> None:
-    with somewhere(toy.input.strain.directory) as asked:
+    with somewhere(toy.input.strain_frames.directory) as asked:
         deepclean(tmp_path, f"{COMMAND} --fetch --end {START + DRIFTED - 8}").good()
         store.set_canary(directory(toy), None, lambda _: None)
         deepclean(tmp_path, f"{COMMAND} --fetch --end {START + DRIFTED}").good()
@@ -377,7 +377,7 @@ def test_witnesses_that_tell_nothing_any_more_are_no_fault(trained: Config, tmp_
     other.mkdir()
     place = toy_config(other, *SETTINGS)
     site.write(place, dict(site.channels(SECONDS)) | silent, seconds=SECONDS)
-    wanted = job(config, 400, place.input.strain.directory)
+    wanted = job(config, 400, place.input.strain_frames.directory)
     record = retrain(replace(wanted, search=True))
     assert record.verdict == "not better"
     assert "no feature of the witnesses predicts the strain" in record.why

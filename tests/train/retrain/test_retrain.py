@@ -277,7 +277,7 @@ def test_moved_pointer_is_kept(toy: Config, coupling: Path, pointer: versions.Po
     def check(path: Path) -> None:
         versions.set_pointer(coupling, pointer, 2)
 
-    history = History([toy.input.strain.directory])
+    history = History([toy.input.strain_frames.directory])
     end = (START + SECONDS) * NS
     record = retrain(Job(toy, "30Hz", end, lambda span: (history, history), check))
     assert record.verdict == "overtaken"
@@ -345,7 +345,7 @@ def test_device_from_the_environment(deepclean: Run, toy: Config, tmp_path: Path
 @pytest.mark.slow
 def test_data_through_gwpy(deepclean: Run, toy: Config, coupling: Path, tmp_path: Path) -> None:
     write(toy, AS_MADE)
-    toy.input.strain.directory.rename(tmp_path / "away")
+    toy.input.strain_frames.directory.rename(tmp_path / "away")
     with somewhere(tmp_path / "away"):
         done = deepclean(tmp_path, f"{COMMAND} --fetch")
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,64 @@
+"""What an Arrakis server says of a publisher before it publishes; the client is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from arrakis import Publisher
+
+from deepclean.io.arrakis.strides import PublishedChannel
+
+_ANSWER = 5.0
+"""Seconds that the broker is given to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherStanding:
+    """What a server has of a publisher.
+
+    Args:
+        stride: nanoseconds of a block; None: it has no channels yet, and the server does not say.
+        channels: those that are registered, by full name.
+    """
+
+    stride: int | None
+    channels: Mapping[str, PublishedChannel]
+
+
+def publisher_standing(
+    server: str,
+    publisher_id: str,
+    wanted: Mapping[str, PublishedChannel],
+    *,
+    token: Literal["auto", "none"] = "auto",
+) -> PublisherStanding:
+    """Return what a server has of a publisher. Nothing is registered, and nothing is published.
+
+    Args:
+        server: its address, as the client takes it.
+        publisher_id: the identifier that the server knows the publisher by.
+        wanted: the channels to be published.
+        token: as PublishingSession.
+
+    Raises:
+        Exception: what the client raises where the server or the broker does not answer, does not
+            know the publisher, or does not let it publish or bring these channels.
+    """
+    publisher = Publisher(publisher_id, server, token=None if token == "auto" else False)
+    # The client has no call that only asks: register() raises where there is nothing yet.
+    publisher._load_registered_channels()
+    there = {
+        one.name: PublishedChannel(int(one.sample_rate), str(one.data_type))
+        for one in publisher.channels.values()
+    }
+    if any(there.get(name) != channel for name, channel in wanted.items()):
+        # To register no channel changes nothing; it is refused where some would be.
+        list(publisher._partition_channels([]))
+    publisher.enter()
+    try:
+        publisher._producer.list_topics(timeout=_ANSWER)
+    finally:
+        publisher.close()
+    return PublisherStanding(publisher.stride, there)

@@ -9,14 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepclean.core.accounting import Ledger
 from deepclean.errors import InputError, OutputError
 from deepclean.system.atomic import publish
 from deepclean.system.clock import Clock
-from deepclean.telemetry.health import check_json
-from deepclean.telemetry.status import StatusReport
+
+if TYPE_CHECKING:
+    from deepclean.telemetry.status import StatusReport
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +102,8 @@ class StatusFile:
 
     def _write_check(self, report: StatusReport, path: Path, instant: float) -> None:
         """Write the monitor's file where its level changed, or it is old."""
+        from deepclean.telemetry.health import check_json
+
         level = report.health.level
         if level == self._level and instant - self._checked < CHECK_INTERVAL:
             return

@@ -16,7 +16,7 @@ from torch import nn
 
 from deepclean.config.settings import predict_settings
 from deepclean.core.block import Float64
-from deepclean.core.predict import PredictSettings, geometry
+from deepclean.core.geometry import PredictSettings, geometry
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, ModelError, hint
 from deepclean.models.closed_form import POWER, ClosedForm

@@ -11,18 +11,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepclean import factory
 from deepclean.config import Config
 from deepclean.config import settings as core_settings
 from deepclean.config.types import thaw
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.filters.bandpass import Bandpass
-from deepclean.core.predict import Predictor, PredictSettings, geometry
+from deepclean.core.geometry import PredictSettings, geometry
+from deepclean.core.predict import Predictor
 from deepclean.core.reach import Reach
 from deepclean.core.time import Span
 from deepclean.errors import ConfigError, ModelError, hint
 from deepclean.models import loading, packaged
+from deepclean.models.budget import coupling_bandpass
 from deepclean.models.manifest import Channel, Description
 from deepclean.models.model import Model
 from deepclean.models.networks import Receptive, measure
@@ -189,7 +190,7 @@ def make_task(
         architecture=architecture,
         site=site,
         engine=core_settings.engine_settings(config),
-        bandpass=factory.coupling_bandpass(config, name),
+        bandpass=coupling_bandpass(config, name),
         predict=core_settings.predict_settings(coupling, config.engine.rate),
         receptive=_receptive(config, name, architecture, len(witnesses)),
         window=Span(0, settings.window).samples(config.engine.rate),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +109,29 @@ def test_the_command_line_imports_no_numpy(
     refused: dict[str, tuple[int, str, list[str]]],
 ) -> None:
     assert refused["import"][2] == []
+
+
+QUICK = {
+    "status -c small.yaml": ("numpy", "rich", "prometheus_client"),
+    "control -c small.yaml --list": ("scipy", "prometheus_client"),
+    "models list -c small.yaml": ("scipy", "prometheus_client"),
+    "config small.yaml": ("prometheus_client",),
+}
+"""What operators type again and again, each with modules that it does without, beside HEAVY."""
+
+
+@pytest.mark.parametrize("command", QUICK)
+def test_is_quick(tmp_path: Path, command: str) -> None:
+    site.publish_model(site.small_config(tmp_path))
+    unwanted = (*HEAVY, *QUICK[command])
+    done = subprocess.run(
+        [sys.executable, "-c", f"HEAVY, EARLY = {unwanted}, ()\n{RUN}"],
+        input=json.dumps([command]),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={"COLUMNS": "200", "TERM": "dumb", "PYTHONPATH": ":".join(sys.path)},
+    )
+    status, said, loaded = json.loads(done.stdout.splitlines()[-1])[command]
+    assert (status, loaded) == (2 if "status" in command else 0, []), said

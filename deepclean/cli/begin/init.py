@@ -70,13 +70,20 @@ def init(
     bands = [to_band(each) for each in band or []]
     if ask and not sys.stdin.isatty():
         raise ConfigError("--ask needs a terminal to ask on: leave it out, and edit the file")
-    from deepclean.site.proposal import propose, with_coupling, with_only, with_published
+    from deepclean.site.proposal import (
+        of_its_time,
+        propose,
+        with_coupling,
+        with_only,
+        with_published,
+    )
     from deepclean.site.streams import find_streams
     from deepclean.site.text import cautions, configuration, next_steps
 
     streams = find_streams(paths)
     options.print_table(_table(streams))
     proposal = propose(streams, ifo)
+    streams = of_its_time(proposal, streams)
     published = shipped_configuration(proposal.interferometer)
     if published is not None:
         proposal = with_published(proposal, load(published, environ={}), streams)
@@ -96,6 +103,11 @@ def init(
     file = output or Path(f"{proposal.interferometer}.yaml")
     _write(file, configuration(proposal, _TRAINED), force)
     options.say(f"{file}: {proposal.channel} at {proposal.rate} Hz")
+    shared = proposal.shared
+    options.say(
+        f"  strain and witnesses: {total_seconds(shared)} s in GPS {with_date(shared[0].start)} to "
+        f"{with_date(shared[-1].end)}"
+    )
     for one in proposal.couplings:
         options.say(f"  {_said(one)}{f'; not enabled: {one.why_off}' if one.why_off else ''}")
     print("what comes next:")

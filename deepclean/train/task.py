@@ -29,6 +29,7 @@ from deepclean.models.model import Model
 from deepclean.models.networks import Receptive, measure
 from deepclean.models.networks import build as build_network
 from deepclean.models.tensors import Scalers, infer
+from deepclean.train.closed_form.chosen import fit_settings
 from deepclean.train.data import SiteData, TrainingData, split
 from deepclean.train.judging.evaluate import engine_validation
 from deepclean.train.judging.heldout import HeldOut
@@ -36,7 +37,13 @@ from deepclean.train.judging.meter import ValidationFigures
 from deepclean.train.loss import build_loss
 from deepclean.train.site_checks import at_rate, check_rates, require_enough
 
-SOLVED = ("closed_form", "hybrid", "wiener")
+FITTED = ("closed_form", "hybrid")
+"""Architectures whose features are found, or chosen, from the data."""
+
+OF_NETWORK = ("hidden", "kernel_size")
+"""Options of a hybrid's network; all others are those of its closed form."""
+
+SOLVED = (*FITTED, "wiener")
 """Architectures that begin with a solution, so that no training starts from a parent."""
 
 _NO_MATTER = {"device", "loggers", "log_directory"}
@@ -181,6 +188,9 @@ def make_task(
     if parent is not None:
         _check_parent(parent, config, name, architecture)
     witnesses = coupling.witnesses if parent is None else parent.channels
+    if architecture["name"] in FITTED:
+        of_fit = {key: value for key, value in architecture.items() if key not in OF_NETWORK}
+        fit_settings(of_fit, witnesses)  # raises what it objects to before data are read
     checks = core_settings.engine_settings(config).witness
     site = SiteData(data, config.strain.channel, witnesses, config.strain.state_vector, checks)
     config = at_rate(config, site)
@@ -233,7 +243,7 @@ def _receptive(
 
     A closed form has its features and lags from the data, so its reach is measured after the fit.
     """
-    if architecture["name"] in SOLVED and architecture["name"] != "wiener":
+    if architecture["name"] in FITTED:
         return Receptive(Reach.both(0), 1)
     predict = core_settings.predict_settings(config.couplings[name], config.engine.rate)
     with torch.random.fork_rng(devices=[]):

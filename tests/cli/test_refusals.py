@@ -25,6 +25,12 @@ REFUSED = {
     f"train -c small.yaml 60hz {SPAN}": "did you mean 60Hz",
     f"train -c small.yaml 60Hz {SPAN} --strain nowhere": "nowhere",
     f"train -c small.yaml {SPAN}": "name the couplings",
+    f"train -c small.yaml 60Hz {SPAN} --architecture closed_frm": "did you mean closed_form",
+    f"train -c small.yaml 60Hz {SPAN} --set training.architecture_options.tap=3": "has no such option",
+    f"train -c small.yaml 60Hz {SPAN} --architecture wiener "
+    "--set training.architecture_options.taps=4": "taps: 4 is no positive odd number",
+    f"train -c small.yaml 60Hz {SPAN} --set training.loss=log2p": "did you mean log1p",
+    f"train -c small.yaml 60Hz {SPAN} --set training.loss_options.size=3": "loss_options.size: log1p has no such option",
     f"tune -c small.yaml 60hz {SPAN}": "did you mean 60Hz",
     f"validate -c small.yaml {SPAN}": "no output",
     f"validate -c small.yaml {SPAN} --out o --criteria asd=1": "asd",

@@ -25,6 +25,7 @@ from deepclean.models.budget import budget, coupling_bandpass
 from deepclean.models.closed_form import ClosedForm
 from deepclean.models.manifest import Description, sha256
 from deepclean.models.model import Model
+from deepclean.train.closed_form.chosen import fit_settings
 from deepclean.train.closed_form.layout import (
     AFTER_SECONDS,
     BEFORE_SECONDS,
@@ -46,7 +47,7 @@ from deepclean.train.retrain.log import RetrainRecord, in_seconds
 from deepclean.train.retrain.publish import moved, publish
 from deepclean.train.retrain.split import divide, newest
 from deepclean.train.site_checks import at_rate, check_rates
-from deepclean.train.solve import SiteSamples, built, fit_settings
+from deepclean.train.solve import SiteSamples, built
 
 CELL = 64 * NS
 """Nanoseconds of a cell of the statistics."""

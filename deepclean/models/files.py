@@ -150,7 +150,8 @@ def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
     weights = path / WEIGHTS
     tensors.fill(network, tensors.parse(content[WEIGHTS], weights), weights)
     network = freeze(network.to(device))
-    tensors.check_golden(network, content[GOLDEN], device, path / GOLDEN)
+    made_by = f"deepclean {manifest.software_version}"
+    tensors.check_golden(network, content[GOLDEN], device, path / GOLDEN, made_by)
     if isinstance(network, ClosedForm) and EQUATIONS in content:
         network.equations = Equations.parse(content[EQUATIONS], path / EQUATIONS)
         network.equations.check(len(network.weights), len(channels), path / EQUATIONS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from deepclean.config import Config
 from deepclean.config.settings import (
@@ -15,7 +16,7 @@ from deepclean.core.adapt.settings import AdaptSettings, most_gains
 from deepclean.core.adapt.spectra import band_bins
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
-from deepclean.core.geometry import Geometry, geometry
+from deepclean.core.geometry import Geometry, geometry, windows_in_words
 from deepclean.core.predict import Network, Predictor
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError
@@ -94,6 +95,8 @@ def make_coupling(config: Config, name: str, loaded: Model) -> Coupling:
         shape = geometry(predict, hop, loaded.reach, loaded.period)
     except ValueError as error:
         raise ConfigError(f"couplings.{name}.predict: {error}") from error
+    if loaded.period is None:
+        _warn_of_windows(name, loaded.version, shape.effort)
     filtered = coupling_bandpass(config, name)
     adapt = adaptation(config, name, filtered.settle_in)
     return Coupling(
@@ -106,6 +109,12 @@ def make_coupling(config: Config, name: str, loaded: Model) -> Coupling:
         adapt,
         loaded.carriers,
     )
+
+
+@cache
+def _warn_of_windows(name: str, version: int, effort: float) -> None:
+    """Say once in a process what a network costs that does not suit long passes."""
+    _log.warning("coupling %s: version %d %s", name, version, windows_in_words(effort))
 
 
 def _groups(

@@ -214,7 +214,7 @@ def training_faults(training: TrainConfig) -> Iterator[tuple[str, str]]:
 
 def _objection(option: str, value: Any) -> str:
     """Return what is wrong with the value of an option; empty where nothing is."""
-    said = f"{value!r} is no "
+    said = f"{value!r} is not a "
     match option:
         case "hidden":
             fine = isinstance(value, list | tuple) and value and all(map(_counts, value))
@@ -222,8 +222,9 @@ def _objection(option: str, value: Any) -> str:
         case "kernel_size" | "taps":
             return "" if _counts(value) and value % 2 else said + "positive odd number"
         case "fft_length" | "overlap" | "ridge":
-            fine = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-            return "" if fine else said + "number from 0"
+            fine = isinstance(value, int | float) and not isinstance(value, bool)
+            fine = fine and (value > 0 or (value == 0 and option == "overlap"))
+            return "" if fine else said + "positive number"
     return "" if isinstance(value, list | tuple) else said + "list"
 
 

@@ -72,6 +72,16 @@ class Geometry:
     kernel: int
     edge: int
 
+    @property
+    def effort(self) -> float:
+        """The samples that the network computes for each that is kept, where it runs in windows.
+
+        >>> settings = PredictSettings("windows", 4096, edge=1024, stride=None)
+        >>> geometry(settings, 4096, None, None).effort
+        2.0
+        """
+        return self.kernel / self.stride
+
     def align(self, offset: int) -> int:
         """Return the smallest index, not below `offset`, at which a hop of outputs may begin."""
         return offset + (self.residue - offset) % self.modulus
@@ -179,3 +189,16 @@ def _longest_stride(hop: int, kept: int, *, averaged: bool) -> int:
     # An average needs two kernels a sample at least.
     limit = min(hop, max(kept // 2, 1) if averaged else kept)
     return max(d for d in range(1, limit + 1) if hop % d == 0 and not (averaged and kept % d))
+
+
+def windows_in_words(effort: float) -> str:
+    """Return what it means that a network is not translation-equivariant.
+
+    Args:
+        effort: samples that are computed for each that is kept.
+    """
+    return (
+        f"is not translation-equivariant: it runs window by window and computes {effort:.1f} "
+        "samples for each that it gives, and an estimate depends on where its window begins "
+        "(couplings.*.predict; docs/architectures.md)"
+    )

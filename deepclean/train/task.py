@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +18,7 @@ from deepclean.config.types import thaw
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.filters.bandpass import Bandpass
-from deepclean.core.geometry import PredictSettings, geometry
+from deepclean.core.geometry import PredictSettings, geometry, windows_in_words
 from deepclean.core.predict import Predictor
 from deepclean.core.reach import Reach
 from deepclean.core.time import Span
@@ -36,6 +37,8 @@ from deepclean.train.judging.heldout import HeldOut
 from deepclean.train.judging.meter import ValidationFigures
 from deepclean.train.loss import build_loss
 from deepclean.train.site_checks import at_rate, check_rates, require_enough
+
+_log = logging.getLogger(__name__)
 
 FITTED = ("closed_form", "hybrid")
 """Architectures whose features are found, or chosen, from the data."""
@@ -256,9 +259,12 @@ def _receptive(
         )
     hop = core_settings.engine_settings(config).hop_model
     try:
-        geometry(predict, hop, seen.reach, seen.period)
+        shape = geometry(predict, hop, seen.reach, seen.period)
     except ValueError as error:
         raise ConfigError(f"couplings.{name}.predict: {error}") from error
+    if seen.period is None:
+        said = windows_in_words(shape.effort)
+        _log.warning("%s: the network %s %s", name, architecture["name"], said)
     return seen
 
 

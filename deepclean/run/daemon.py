@@ -195,6 +195,7 @@ def build(
         report=report,
         check=check_path_in(output.directory, output.description),
     )
+    counters.status_failures = status_file.failures
 
     def turn() -> None:
         """Do what is due at every turn of the loop, idle ones too."""

@@ -53,6 +53,11 @@ __all__ = [
 ]
 
 
+_BEYOND = 600
+"""Seconds by which a start or an end may lie outside of the strain. What is returned has all of the
+time, so one that is mistyped would fill the memory with it."""
+
+
 def clean(
     data: TimeSeriesDict,
     config: Config | str | Path,
@@ -73,7 +78,8 @@ def clean(
         start: the first sample's time, a whole GPS second as any kind of number, `series.t0` or
             LIGOTimeGPS, or a text as the command line takes it ("2025-01-04 04:40", in UTC); None:
             the strain's first whole second.
-        end: the end, likewise; None: that of the strain.
+        end: the end, likewise; None: that of the strain. Either may lie up to 600 s outside of the
+            strain.
 
     Returns:
         By full channel name, from `start` to `end`. Where there is no strain, its products are
@@ -81,8 +87,8 @@ def clean(
 
     Raises:
         ConfigError, ModelError: the configuration or a model is of no use.
-        InputError: a channel is absent, the strain has another rate, or an argument is not of these
-            kinds.
+        InputError: a channel is absent, the strain has another rate, an argument is not of these
+            kinds, or is farther outside of the strain.
     """
     from gwpy.timeseries import TimeSeries, TimeSeriesDict
 
@@ -199,6 +205,13 @@ def _span(source: HistorySource, start: Time | None, end: Time | None) -> Span:
     last = held.end // NS if end is None else _second("end", end)
     if not first < last:
         raise InputError(f"{strain}: no whole second from GPS {first} to {last}")
+    earliest, latest = held.start // NS, -(-held.end // NS)
+    for name, second, beyond in (("start", first, earliest - first), ("end", last, last - latest)):
+        if beyond > _BEYOND:
+            raise InputError(
+                f"{name}: GPS {second} is {beyond} s outside of the data: {strain} covers GPS "
+                f"{earliest} to {latest}; take it from there, or leave {name} out"
+            )
     return Span(first * NS, last * NS)
 
 

@@ -146,6 +146,15 @@ def test_what_is_absent_is_named(place: Path) -> None:
         api.clean(gathered(), place / "toy.yaml", toy.START + 5, toy.START + 5)
 
 
+def test_a_time_far_outside_of_the_data_is_refused(place: Path) -> None:
+    """It would be answered with arrays of all that time, or with no memory."""
+    data, config, end = gathered(), place / "toy.yaml", toy.START + toy.SECONDS
+    with pytest.raises(api.DeepCleanError, match=f"end: .* covers GPS {toy.START} to {end}"):
+        api.clean(data, config, toy.START, end + 10**6)
+    with pytest.raises(api.DeepCleanError, match=r"start: .* is 100000 s outside"):
+        api.validate(data, config, toy.START - 10**5, end)
+
+
 def test_the_pages_example_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     page = (Path(__file__).parents[1] / "docs" / "api.md").read_text()

@@ -22,7 +22,7 @@ from deepclean.core.block import Float64
 from deepclean.core.filters.bandpass import FirBandpass
 from deepclean.core.filters.resample import Resampler
 from deepclean.core.time import NS
-from deepclean.factory import coupling_bandpass
+from deepclean.models.budget import coupling_bandpass
 
 RATES = (256, 16384)
 """Hz of the witnesses: slower and faster than the model."""

@@ -14,6 +14,7 @@ from deepclean.cli.models import show as models
 from deepclean.cli.operate import control, reload, run, status, stream
 from deepclean.cli.options import print_fault
 from deepclean.cli.products import inspect, plot, segments, summary
+from deepclean.cli.terminal.helptext import unfold_help
 from deepclean.cli.terminal.resume import ResumableCommand
 from deepclean.cli.training import retrain, train, tune, witnesses
 from deepclean.errors import DeepCleanError, ExitStatus, InvalidError, UnavailableError, passes
@@ -71,6 +72,7 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(install_service.install_service)
 app.add_typer(models.app, name="models")
+unfold_help(app)
 
 
 def main() -> None:

@@ -18,10 +18,10 @@ from deepclean.config import Config
 from deepclean.errors import ConfigError, InputError, ModelError, output_errors
 from deepclean.models import deepcleanv2
 from deepclean.models import files as models
+from deepclean.models.content import EQUATIONS
 from deepclean.models.loading import load_model, resolve_device
 from deepclean.models.manifest import MANIFEST, Sha256
 from deepclean.models.model import Model
-from deepclean.models.reduced.equations import EQUATIONS
 from deepclean.system.atomic import publish
 
 _FILES = (

@@ -18,6 +18,7 @@ from deepclean.config.coupling_checks import (
 )
 from deepclean.config.faults import ConfigFault, Key, show_key
 from deepclean.config.schema import ConfigTree
+from deepclean.config.training import training_faults
 from deepclean.core.channels import STATE_RATE, frame_part
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import hint
@@ -307,7 +308,9 @@ def _same_channels(config: ConfigTree) -> Iterator[ConfigFault]:
 
 
 def _training(config: ConfigTree) -> Iterator[ConfigFault]:
-    """Yield a fault for lengths of examples, or of a trial, that do not agree."""
+    """Yield a fault for names, or for lengths of examples or of a trial, that do not agree."""
+    for key, said in training_faults(config.training):
+        yield _fault(key, said)
     rate, trial = config.engine.rate, config.models.trial
     window, overlap = config.training.window, config.training.overlap
     yield from whole_samples(window, rate, ("training", "window"), RATE)

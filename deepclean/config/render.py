@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -44,6 +45,19 @@ def to_yaml(config: Config) -> str:
     text = io.StringIO()
     yaml.dump(config.model_dump(mode="json"), text)
     return text.getvalue()
+
+
+def flat(config: Config) -> dict[str, Any]:
+    """Return the values of a configuration, as in JSON, by their keys: `couplings.60Hz.wait`."""
+
+    def leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, Mapping) and value:
+            for name, inner in value.items():
+                yield from leaves(inner, f"{key}.{name}" if key else str(name))
+        else:
+            yield key, value
+
+    return dict(leaves(config.model_dump(mode="json"), ""))
 
 
 def json_schema() -> dict[str, Any]:

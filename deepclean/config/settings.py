@@ -21,7 +21,7 @@ from deepclean.core.filters.bandpass import BandpassSettings
 from deepclean.core.filters.forecast import ForecastSettings
 from deepclean.core.filters.resample import ResampleSettings
 from deepclean.core.gate.settings import GateSettings
-from deepclean.core.predict import PredictSettings
+from deepclean.core.geometry import PredictSettings
 from deepclean.core.rollout.rules import TrialSettings
 from deepclean.core.time import NS
 from deepclean.core.witness_checks import WitnessSettings

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Lt
 from pydantic import Field, Strict
@@ -22,6 +23,27 @@ from deepclean.config.types import (
     Seed,
     seconds,
 )
+from deepclean.errors import hint
+
+_OF_FIT = ("linear", "carriers", "slow", "classes", "ridge")
+_OF_LAYERS = ("hidden", "kernel_size")
+
+ARCHITECTURES: Mapping[str, tuple[str, ...]] = {
+    "autoencoder": _OF_LAYERS,
+    "closed_form": _OF_FIT,
+    "hybrid": (*_OF_FIT, *_OF_LAYERS),
+    "wiener": ("taps",),
+}
+"""The options with which each of the models of this package is trained. They stand here so that one
+that does not exist is refused before the libraries that train are imported."""
+
+LOSSES: Mapping[str, tuple[str, ...]] = {
+    "log1p": ("fft_length", "overlap"),
+    "asd_ratio": ("fft_length", "overlap"),
+    "log_asd_ratio": ("fft_length", "overlap"),
+    "mse": (),
+}
+"""The losses with their options."""
 
 Seconds = Annotated[int, Strict(), Ge(0), Lt(2**31)]
 
@@ -167,3 +189,44 @@ class RetrainConfig(Section):
 
     device: Device = "cpu"
     """Where the training runs. Not where the daemon runs, which it would slow down."""
+
+
+def training_faults(training: TrainConfig) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the model and the loss that are named: key and message."""
+    chosen = (
+        ("architecture", training.architecture, ARCHITECTURES),
+        ("loss", training.loss, LOSSES),
+    )
+    for key, name, known in chosen:
+        if ":" in name and key == "architecture":
+            continue  # of another package, which knows its options
+        if name not in known:
+            yield f"training.{key}", f"unknown {name!r}{hint(name, known)}"
+            continue
+        for option, value in getattr(training, f"{key}_options").items():
+            said = _objection(str(option), value)
+            if option not in known[name]:
+                near = hint(str(option), known[name]) if known[name] else "; it has none"
+                said = f"{name} has no such option{near}"
+            if said:
+                yield f"training.{key}_options.{option}", said
+
+
+def _objection(option: str, value: Any) -> str:
+    """Return what is wrong with the value of an option; empty where nothing is."""
+    said = f"{value!r} is not a "
+    match option:
+        case "hidden":
+            fine = isinstance(value, list | tuple) and value and all(map(_counts, value))
+            return "" if fine else said + "list of positive whole numbers"
+        case "kernel_size" | "taps":
+            return "" if _counts(value) and value % 2 else said + "positive odd number"
+        case "fft_length" | "overlap" | "ridge":
+            fine = isinstance(value, int | float) and not isinstance(value, bool)
+            fine = fine and (value > 0 or (value == 0 and option == "overlap"))
+            return "" if fine else said + "positive number"
+    return "" if isinstance(value, list | tuple) else said + "list"
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

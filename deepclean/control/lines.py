@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepclean.core.adapt.held import HeldGains
 from deepclean.core.adapt.knot import HELD, Knot
 from deepclean.core.block import Version
 from deepclean.core.control import FOR_EVER, LIMITS, Control, What, in_force
-from deepclean.core.engine.state import HeldGains
 from deepclean.core.time import NS, format_gps, seconds_to_ns
 
 ORDER, CONTROL, REFUSED, HELD_GAINS = "order", "control", "control_refused", "held"

@@ -16,13 +16,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from deepclean.config import Config
+from deepclean.config.render import flat
 from deepclean.control import orders
 from deepclean.control.lines import Order
 from deepclean.control.updates import ConfiguredChange
@@ -81,7 +82,7 @@ class ConfigReloader:
         counts: Counter[str],
     ) -> None:
         self.result, self._counts = ReloadResult(), counts
-        self._running, self._read = _flat(config), read
+        self._running, self._read = flat(config), read
         self._couplings, self._sink = couplings, sink
         self._changes: SimpleQueue[ConfiguredChange] = SimpleQueue()
         self._asked, self._ended = threading.Event(), False
@@ -118,7 +119,7 @@ class ConfigReloader:
             self.result = ReloadResult(number, fault=str(error))
             self._counts["refused"] += 1
             return
-        wanted, taken, restart = _flat(config), [], []
+        wanted, taken, restart = flat(config), [], []
         for key in sorted(self._running.keys() | wanted.keys()):
             former, value = self._running.get(key), wanted.get(key)
             if former == value:
@@ -174,16 +175,3 @@ def _order(setting: What, coupling: str | None, value: float) -> Order:
     """Return the order that a new value is."""
     made = orders.make(setting, coupling, value, None, _WHY)
     return Order(made.id, made.when, _WHO, _WHY, setting, coupling, value)
-
-
-def _flat(config: Config) -> dict[str, Any]:
-    """Return the values of a configuration by their keys."""
-
-    def leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-        if isinstance(value, Mapping) and value:
-            for name, inner in value.items():
-                yield from leaves(inner, f"{key}.{name}" if key else str(name))
-        else:
-            yield key, value
-
-    return dict(leaves(config.model_dump(mode="json"), ""))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+RECORD = "reason "
+"""How the name of a frame's history record begins that holds the reasons of a coupling."""
+
 CLEANED = "cleaned"
 """The frame is fully cleaned: every coupling's gain is 1 throughout."""
 

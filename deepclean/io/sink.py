@@ -85,14 +85,17 @@ class FrameSink:
         with output_errors(self.directory, _UNUSABLE):
             return held(self.directory, self.description)
 
-    def foreign(self, span: Span, keys: Collection[str]) -> tuple[FrameName, list[str]] | None:
-        """Return a frame in a span whose history record differs, and how; None: there is none.
+    def foreign(self, span: Span, keys: Collection[str]) -> tuple[FrameName, dict[str, str]] | None:
+        """Return a frame in a span whose history record differs, and what differs in it.
 
         Frames without such a record, which nobody can tell, are passed over.
 
         Args:
             span: the frames that are looked at.
             keys: the names of the records that are compared.
+
+        Returns:
+            The frame and its own values of the differing records; None: there is no such frame.
 
         Raises:
             OutputError: the directory cannot be read.
@@ -104,11 +107,11 @@ class FrameSink:
                 record = history(self.directory / str(name))
             except InputError:
                 continue
-            differing = [
-                f"{key}: {record[key]} there, {self.history.get(key, 'nothing')} now"
+            differing = {
+                key: record[key]
                 for key in sorted(set(keys) & set(record))
                 if record[key] != self.history.get(key)
-            ]
+            }
             if differing:
                 return name, differing
         return None

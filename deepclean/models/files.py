@@ -20,15 +20,26 @@ from deepclean import __version__
 from deepclean.errors import ModelError
 from deepclean.models import deepcleanv2, tensors
 from deepclean.models.closed_form import ClosedForm
+from deepclean.models.content import EQUATIONS, GOLDEN, SCALERS, WEIGHTS, read
 from deepclean.models.manifest import MANIFEST, Description, Manifest, Origin, sha256
 from deepclean.models.model import Model, freeze
 from deepclean.models.networks import build, measure
-from deepclean.models.reduced.equations import EQUATIONS, Equations
+from deepclean.models.reduced.equations import Equations
 from deepclean.models.store import directory as coupling_directory
 from deepclean.models.store import permissions
 from deepclean.models.tensors import Scalers
 
-WEIGHTS, SCALERS, GOLDEN = "weights.safetensors", "scalers.safetensors", "golden.safetensors"
+__all__ = [
+    "EPOCHS",
+    "GOLDEN",
+    "PICTURE",
+    "SCALERS",
+    "WEIGHTS",
+    "load",
+    "make",
+    "read",
+    "write_model",
+]
 
 PICTURE = "training.png"
 """What a training drew. It lies beside a model and is no part of it: nothing depends on it."""
@@ -139,7 +150,8 @@ def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
     weights = path / WEIGHTS
     tensors.fill(network, tensors.parse(content[WEIGHTS], weights), weights)
     network = freeze(network.to(device))
-    tensors.check_golden(network, content[GOLDEN], device, path / GOLDEN)
+    made_by = f"deepclean {manifest.software_version}"
+    tensors.check_golden(network, content[GOLDEN], device, path / GOLDEN, made_by)
     if isinstance(network, ClosedForm) and EQUATIONS in content:
         network.equations = Equations.parse(content[EQUATIONS], path / EQUATIONS)
         network.equations.check(len(network.weights), len(channels), path / EQUATIONS)
@@ -163,30 +175,3 @@ def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
         device=device,
         loudest=manifest.validation.get("loudest", 0.0),
     )
-
-
-def read(path: Path, store: Path | None = None) -> tuple[bytes, Manifest, dict[str, bytes]]:
-    """Return a version's manifest, as bytes and parsed, and its files, whose hashes agree with it.
-
-    Args:
-        path: the version's directory.
-        store: as `load`.
-
-    Raises:
-        ModelError: a file is missing, damaged, edited or not to be trusted.
-    """
-    raw = permissions.read(path / MANIFEST, store)
-    manifest = Manifest.parse(raw, path / MANIFEST)
-    if path.name.isdigit() and int(path.name) != manifest.version:
-        raise ModelError(
-            f"holds version {manifest.version}: a copied directory keeps its number", path=path
-        )
-    names = [WEIGHTS, SCALERS, GOLDEN, *([EQUATIONS] if EQUATIONS in manifest.files else [])]
-    content = {name: permissions.read(path / name, store) for name in names}
-    for name, data in content.items():
-        if manifest.files.get(name) != sha256(data):
-            raise ModelError(
-                "does not match the sha256 in the manifest: damaged or edited; copy it again",
-                path=path / name,
-            )
-    return raw, manifest, content

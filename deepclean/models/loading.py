@@ -10,9 +10,9 @@ from deepclean.config import Config
 from deepclean.errors import ConfigError, DeviceError, ModelError
 from deepclean.models import device, packaged
 from deepclean.models import files as models
+from deepclean.models.content import model_path, model_store
 from deepclean.models.model import Model
 from deepclean.models.store import log as model_log
-from deepclean.models.store import versions
 from deepclean.models.store.remote import RemoteStore, Transfer
 
 _log = logging.getLogger(__name__)
@@ -156,23 +156,6 @@ def load_version(config: Config, path: Path) -> Model:
     """
     packaged.admit(config.models.architectures)
     return models.load(path, store=config.models.directory)
-
-
-def model_path(config: Config, name: str) -> Path:
-    """Return the directory of the model in force for a coupling.
-
-    Raises:
-        ModelError: the store has no production version of it.
-    """
-    named = config.couplings[name].model
-    if named is not None:
-        return named
-    return versions.resolve(config.models.directory, config.interferometer, name)
-
-
-def model_store(config: Config, name: str) -> Path | None:
-    """Return the store that a coupling's model is from; None where its directory was named."""
-    return config.models.directory if config.couplings[name].model is None else None
 
 
 def resolve_device(wanted: str) -> str:

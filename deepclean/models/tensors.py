@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from deepclean import __version__
 from deepclean.core.block import Float64
 from deepclean.errors import ModelError, one_line
 
@@ -88,10 +90,11 @@ class Scalers:
         return Scalers(mean.astype(np.float64), std.astype(np.float64), strain_mean, strain_std)
 
 
-def serialise(tensors: Mapping[str, Tensor]) -> bytes:
-    """Return a safetensors file of copies of `tensors`; equal tensors give equal bytes."""
+def serialise(tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None = None) -> bytes:
+    """Return a safetensors file of copies of `tensors`; equal ones, and notes, give equal bytes."""
     return safetensors.torch.save(
-        {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+        {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()},
+        None if notes is None else dict(notes),
     )
 
 
@@ -145,15 +148,42 @@ def infer(network: nn.Module, witnesses: Tensor) -> Tensor:
     return output
 
 
+def software() -> str:
+    """Return the versions that the output of a network depends on, in words."""
+    return f"deepclean {__version__}, torch {torch.__version__}"
+
+
 def golden(network: nn.Module, channels: int, samples: int) -> bytes:
-    """Return the golden file: a fixed standardised input and this network's output for it."""
+    """Return the golden file: a fixed standardised input and this network's output for it.
+
+    Notes in it name the software that gave the output.
+    """
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(1, channels, samples, generator=generator)
-    return serialise({"input": inputs, "output": infer(network, inputs)})
+    made = {"input": inputs, "output": infer(network, inputs)}
+    return serialise(made, {"software": software()})
 
 
-def check_golden(network: nn.Module, content: bytes, device: str, path: Path) -> None:
-    """Raise ModelError unless `network` (on `device`) gives the golden output in `content`."""
+def _notes(content: bytes) -> Mapping[str, str]:
+    """Return the notes of a safetensors file; none where it has none.
+
+    The file begins with the length of its header, 8 bytes, and the header, which is JSON.
+    """
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    found: Mapping[str, str] = header.get("__metadata__", {})
+    return found
+
+
+def check_golden(network: nn.Module, content: bytes, device: str, path: Path, made_by: str) -> None:
+    """Raise ModelError unless a network gives the golden output.
+
+    Args:
+        network: on `device`.
+        content: of the golden file.
+        device: where the network runs.
+        path: of the golden file.
+        made_by: the software that made the model, in words, where the file does not say more.
+    """
     tensors = parse(content, path)
     if not {"input", "output"} <= tensors.keys():
         raise ModelError("holds no golden input and output", path=path)
@@ -171,7 +201,8 @@ def check_golden(network: nn.Module, content: bytes, device: str, path: Path) ->
         ((output - expected).abs() <= GOLDEN_TOLERANCE * scale).all()
     ):
         raise ModelError(
-            f"the network does not reproduce its golden output on {device}: "
-            "weights and software do not belong together",
+            f"the network does not reproduce its golden output on {device}: weights and software "
+            f"do not belong together (made by {_notes(content).get('software', made_by)}, run by "
+            f"{software()})",
             path=path,
         )

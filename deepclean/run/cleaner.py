@@ -12,6 +12,7 @@ from pathlib import Path
 from deepclean import __version__
 from deepclean.config import Config
 from deepclean.control.updates import CONTROL
+from deepclean.core import reasons
 from deepclean.core.block import Block, Gap, Series, Version, concatenate
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.frames import Assembler, FrameJoiner
@@ -253,6 +254,7 @@ class FrameCleaner:
         if self._updates is not None:
             self._note_models(self._updates.identities(frame))
             self._note_controls(self._updates.controls_over(frame.span))
+        self._note(reasons.RECORD, reasons_record(frame))
         if self.publisher is not None and self.publisher.only:
             return None
         if self._state is not None:
@@ -268,10 +270,14 @@ class FrameCleaner:
 
     def _note_controls(self, controls: Mapping[str, str]) -> None:
         """Say in the frames what operators set."""
+        self._note(CONTROL, controls)
+
+    def _note(self, kind: str, record: Mapping[str, str]) -> None:
+        """Take the lines of the frames' history whose names begin with `kind` from a record."""
         history = self._sink.history
-        others = {name: said for name, said in history.items() if not name.startswith(CONTROL)}
-        if {**others, **controls} != history:
-            self._sink.history = {**others, **controls}
+        others = {name: said for name, said in history.items() if not name.startswith(kind)}
+        if {**others, **record} != history:
+            self._sink.history = {**others, **record}
 
 
 def sink_of(
@@ -324,6 +330,15 @@ def made_from(config: Config, loaded: Mapping[str, IdentifiesModel]) -> dict[str
 def models_record(models: Mapping[str, IdentifiesModel]) -> dict[str, str]:
     """Return what a frame's history says of the models in force, by coupling."""
     return {f"model {n}": f"version {m.version} sha256 {m.hash}" for n, m in models.items()}
+
+
+def reasons_record(frame: CleanedFrame) -> dict[str, str]:
+    """Return what a frame's history says of why couplings are not fully applied, by coupling."""
+    found: dict[str, dict[str, None]] = {}
+    for block in frame.blocks:
+        for coupling, estimate in block.estimates.items():
+            found.setdefault(coupling, {}).update(dict.fromkeys(estimate.reasons))
+    return {f"{reasons.RECORD}{name}": ", ".join(why) for name, why in found.items() if why}
 
 
 def _has_strain(blocks: Iterable[Block]) -> bool:

@@ -39,6 +39,7 @@ from deepclean.rollout.record import path_in as record_path
 from deepclean.rollout.remote_follower import RemoteFollower
 from deepclean.rollout.store_follower import StoreFollower
 from deepclean.rollout.updates import ModelUpdates, RecentBlocks
+from deepclean.run import configurations
 from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.drain import Drain
 from deepclean.run.lookahead import decided_live
@@ -154,6 +155,7 @@ def build(
     archive, segments = FrameArchive(config), SegmentFiles(config)
     appeared = _each(archive.appeared, segments.appeared)
     sink = sink_of(config, loaded, guard=guard, appeared=appeared)
+    configurations.keep(config, output.directory)
     counters = Counters(models=loaded, archived=archive.written, archive_failures=archive.failures)
     counters.segment_failures = segments.failures
     publisher = publisher_of(config, counters.published)
@@ -194,6 +196,7 @@ def build(
         report=report,
         check=check_path_in(output.directory, output.description),
     )
+    counters.status_failures = status_file.failures
 
     def turn() -> None:
         """Do what is due at every turn of the loop, idle ones too."""

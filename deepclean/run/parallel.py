@@ -21,6 +21,7 @@ from deepclean.factory import make_engine
 from deepclean.io.source import HistorySource
 from deepclean.models.loading import load_model, resolve_device
 from deepclean.models.model import Model
+from deepclean.run import configurations
 from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.run.replay import SECONDS, Progress, ReplayOutput, ReplayResult, clean, unfinished
 from deepclean.system import logs, malloc
@@ -109,7 +110,8 @@ def replay(
     """
     open_source().check()
     # This sink sweeps temporaries before any process writes. The workers' sinks do not.
-    parts = unfinished(span, output, sink_of(config, loaded, directory))
+    parts = unfinished(config, span, output, sink_of(config, loaded, directory))
+    configurations.keep(config, directory)
     history = make_engine(config, loaded).history
     shards = list(cut(parts, output.duration, processes, shortest=WORTH * history))
     models = {name: (model.path, model.hash) for name, model in loaded.items()}

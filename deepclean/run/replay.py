@@ -9,7 +9,7 @@ the command.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from deepclean.io.sink import FrameSink
 from deepclean.io.source import HistorySource
 from deepclean.io.t050017 import FrameName
 from deepclean.rollout.updates import ModelUpdates
+from deepclean.run import configurations
 from deepclean.run.cleaner import FrameCleaner
 
 Progress = Callable[[int], None]
@@ -97,8 +98,9 @@ def replay(
     """
     # The models in force change while a run goes on whose models are taken from its record.
     compared = None if updates is None else ("configuration", "wait")
-    parts = unfinished(span, output, sink, compared)
+    parts = unfinished(config, span, output, sink, compared)
     source.check()
+    configurations.keep(config, sink.directory)
     skipped = span.duration - sum(part.duration for part in parts)
     progress(skipped)
     written, gaps, outcomes = 0, 0, Counter[str]()
@@ -121,11 +123,16 @@ def replay(
 
 
 def unfinished(
-    span: Span, output: ReplayOutput, sink: FrameSink, compared: Iterable[str] | None = None
+    config: Config,
+    span: Span,
+    output: ReplayOutput,
+    sink: FrameSink,
+    compared: Iterable[str] | None = None,
 ) -> list[Span]:
     """Return the parts of a span that are still to be done.
 
     Args:
+        config: by which they are cleaned.
         span: whole seconds.
         output: the frames that are wanted.
         sink: where the frames go.
@@ -146,13 +153,25 @@ def unfinished(
         return [span]
     keys = [k for k in sink.history if k != "deepclean"] if compared is None else list(compared)
     if found := sink.foreign(span, keys):
-        name, differing = found
+        name, there = found
+        said = "; ".join(_differing(config, sink, there))
         raise InputError(
-            f"{name} was made otherwise ({'; '.join(differing)}): choose another directory "
+            f"{name} was made otherwise ({said}): choose another directory "
             "(--output), a span without such frames, or --overwrite",
             path=sink.directory,
         )
     return difference([span], sorted((name.span for name in names), key=lambda one: one.start))
+
+
+def _differing(config: Config, sink: FrameSink, there: Mapping[str, str]) -> Iterator[str]:
+    """Yield how the history records of a frame differ from those to be written, in words."""
+    for record, value in there.items():
+        if record == "configuration":
+            keys = configurations.differences(config, sink.directory, value)
+            if keys:
+                yield from keys
+                continue
+        yield f"{record}: {value} there, {sink.history.get(record, 'nothing')} now"
 
 
 def _require_replaced(

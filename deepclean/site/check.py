@@ -12,10 +12,11 @@ from deepclean.config import Config
 from deepclean.core.output.segments import total_seconds
 from deepclean.core.time import NS
 from deepclean.errors import DeepCleanError, InputError, listed
-from deepclean.factory import budget
 from deepclean.io.catalogue import Directory
 from deepclean.io.history import History
-from deepclean.models.loading import load_model, model_path, resolve_device
+from deepclean.models.budget import budget
+from deepclean.models.content import model_path
+from deepclean.models.loading import load_model, resolve_device
 from deepclean.site.findings import Grade, SiteFinding
 from deepclean.site.published import published
 from deepclean.site.streamed import streamed

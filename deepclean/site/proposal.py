@@ -112,6 +112,8 @@ def shared_stretches(stream: Stream, others: Iterable[Stream]) -> Sequence[Span]
 def propose(streams: Sequence[Stream], interferometer: str | None = None) -> Proposal:
     """Return which strain of some streams can be cleaned; no coupling is in it yet.
 
+    A strain that shares time with witnesses is taken before one that does not.
+
     Args:
         streams: that were found.
         interferometer: that is wanted; None where there is only one.
@@ -135,6 +137,7 @@ def propose(streams: Sequence[Stream], interferometer: str | None = None) -> Pro
     of_site = [each for each in found if each[1].startswith(f"{wanted}:")]
     if not of_site:
         raise InputError(_no_strain(streams, wanted))
+    of_site.sort(key=lambda each: not _has_witnesses(each[2], streams, f"{wanted}:"))
     _, channel, stream = of_site[0]
     site = channel.partition(":")[0]
     state = _state_vector(site, stream)
@@ -149,6 +152,40 @@ def propose(streams: Sequence[Stream], interferometer: str | None = None) -> Pro
     unreadable = [f"{each.name}: {each.fault}" for each in streams if each.fault]
     made.notes.extend(f"could not be read: {each}" for each in unreadable)
     return made
+
+
+def of_its_time(proposal: Proposal, streams: Sequence[Stream]) -> list[Stream]:
+    """Return the streams that share time with the strain; a note names the others.
+
+    Where none with witnesses does, all are returned.
+    """
+    own, site = proposal.stream, f"{proposal.interferometer}:"
+    if not _has_witnesses(own, streams, site):
+        proposal.notes.append(f"no witnesses are of the time of the strain, {_time(own)}")
+        return list(streams)
+    kept = [each for each in streams if intersection(each.spans, own.spans)]
+    for each in streams:
+        if each not in kept and _holds_witnesses(each, site):
+            proposal.notes.append(
+                f"{each.name} ({_time(each)}) is of another time than the strain ({_time(own)}) "
+                "and not taken"
+            )
+    return kept
+
+
+def _has_witnesses(strain: Stream, streams: Iterable[Stream], site: str) -> bool:
+    """Return whether a strain shares time with a stream that holds witnesses of its site."""
+    return any(
+        _holds_witnesses(each, site) and intersection(each.spans, strain.spans) for each in streams
+    )
+
+
+def _holds_witnesses(stream: Stream, site: str) -> bool:
+    return any(name.startswith(site) and may_witness(name) for name in stream.rates)
+
+
+def _time(stream: Stream) -> str:
+    return f"GPS {stream.spans[0].start // NS} to {stream.spans[-1].end // NS}"
 
 
 def _rank(name: str) -> int | None:

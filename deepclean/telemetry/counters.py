@@ -84,6 +84,7 @@ class Counters:
         archived: archive files written, by product.
         archive_failures: archive files that could not be written, by the error's name.
         segment_failures: failed attempts to write files of segments, by the error's name.
+        status_failures: failed attempts to write the status file, by the error's name.
         published: blocks for Arrakis, `published` or by the reason why not (io.arrakis.publisher).
     """
 
@@ -113,6 +114,7 @@ class Counters:
     archived: Counter[str] = field(default_factory=Counter)
     archive_failures: Counter[str] = field(default_factory=Counter)
     segment_failures: Counter[str] = field(default_factory=Counter)
+    status_failures: Counter[str] = field(default_factory=Counter)
     published: Counter[str] = field(default_factory=Counter)
     _gates: dict[str, int] = field(default_factory=dict)
     _reported: set[str] = field(default_factory=set)

@@ -175,6 +175,8 @@ class Metrics(Collector):
         yield _counter("archive_errors", about, "errno", _by_errno(counters.archive_failures))
         about = "Failed attempts to write the files of segments; they are tried again."
         yield _counter("segment_errors", about, "errno", _by_errno(counters.segment_failures))
+        about = "Failed attempts to write the status file or the monitor's; they are tried again."
+        yield _counter("status_errors", about, "errno", _by_errno(counters.status_failures))
         about = "Blocks for Arrakis, published or not."
         published = _all(_PUBLISHED, counters.published)
         yield _counter("published_blocks", about, "result", published)

@@ -8,15 +8,17 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from errno import errorcode
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepclean.core.accounting import Ledger
 from deepclean.errors import InputError, OutputError
 from deepclean.system.atomic import publish
 from deepclean.system.clock import Clock
-from deepclean.telemetry.health import check_json
-from deepclean.telemetry.status import StatusReport
+
+if TYPE_CHECKING:
+    from deepclean.telemetry.status import StatusReport
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class StatusFile:
     Attributes:
         content: the state as it was written last, JSON; empty before the first time.
         written: when that was, monotonic seconds; None before the first time.
+        failures: failed attempts to write a file, by the error's name.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class StatusFile:
         self._works = True
         self.content = b""
         self.written: float | None = None
+        self.failures: Counter[str] = Counter()
 
     def write(self, ledger: Ledger, *, now: bool = False) -> None:
         """Write the state, where the last writing is long enough ago or `now` is true."""
@@ -101,6 +105,8 @@ class StatusFile:
 
     def _write_check(self, report: StatusReport, path: Path, instant: float) -> None:
         """Write the monitor's file where its level changed, or it is old."""
+        from deepclean.telemetry.health import check_json
+
         level = report.health.level
         if level == self._level and instant - self._checked < CHECK_INTERVAL:
             return
@@ -108,11 +114,12 @@ class StatusFile:
         self._publish(path, json.dumps(check_json(report.health, report.written)).encode() + b"\n")
 
     def _publish(self, path: Path, content: bytes) -> None:
-        """Write a file; log once that it cannot be written."""
+        """Write a file; count where it cannot be written, and log that once."""
         try:
             publish(path, content)
             self._works = True
         except OutputError as error:
+            self.failures[errorcode.get(error.errno or 0, "unknown")] += 1
             if self._works:
                 _log.warning("the status file is not written: %s", error)
             self._works = False

@@ -27,13 +27,10 @@ from deepclean.train.loop import Progress
 from deepclean.train.network import NetworkFit, NetworkTraining, make_hybrid
 from deepclean.train.prepare import Preparer
 from deepclean.train.solve import placed, solve_closed_form
-from deepclean.train.task import TrainingTask
+from deepclean.train.task import OF_NETWORK, TrainingTask
 
 _PROBE = 32 * NS
 """Nanoseconds of held-out data that show, before the first epoch, whether the engine has enough."""
-
-_OF_NETWORK = ("hidden", "kernel_size")
-"""Options of a hybrid that are its network's; the others are its closed form's."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +58,7 @@ def train_hybrid(
         ModelError: no closed form was found, or the training diverged.
     """
     options = {key: value for key, value in task.architecture.items() if key != "name"}
-    inner = {key: value for key, value in options.items() if key not in _OF_NETWORK}
+    inner = {key: value for key, value in options.items() if key not in OF_NETWORK}
     *others, closed = solve_closed_form(
         replace(task, architecture={"name": "closed_form", **inner}), preparer
     )
@@ -71,7 +68,7 @@ def train_hybrid(
         closed_form,
         found.architecture,
         len(task.site.witnesses),
-        {key: options[key] for key in _OF_NETWORK if key in options},
+        {key: options[key] for key in OF_NETWORK if key in options},
         task.predict.edge,
         task.config.training.seed,
     )

@@ -16,23 +16,19 @@ from torch import nn
 
 from deepclean.config.settings import predict_settings
 from deepclean.core.block import Float64
-from deepclean.core.predict import PredictSettings, geometry
+from deepclean.core.geometry import PredictSettings, geometry
 from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError, ModelError, hint
+from deepclean.errors import ConfigError, ModelError
 from deepclean.models.closed_form import POWER, ClosedForm
 from deepclean.models.networks import Receptive, build, measure
 from deepclean.models.tensors import Scalers
-from deepclean.train.closed_form import classes
-from deepclean.train.closed_form.fit import FitSettings, fit_closed_form
+from deepclean.train.closed_form.chosen import fit_settings
+from deepclean.train.closed_form.fit import fit_closed_form
 from deepclean.train.closed_form.outcome import ClosedFormFit
-from deepclean.train.closed_form.selection import Choice
 from deepclean.train.closed_form.streams import Feature
 from deepclean.train.fitted import FittedModel
 from deepclean.train.prepare import Preparer
 from deepclean.train.task import TrainingTask
-
-_CHANNELS = ("linear", "carriers", "slow")
-"""Options that name witnesses."""
 
 
 class NoFeatureError(ModelError):
@@ -224,34 +220,3 @@ def in_words(feature: Feature, witnesses: Sequence[str]) -> str:
         for number, name, degree in feature
     ]
     return " x ".join(factors)
-
-
-def fit_settings(architecture: Mapping[str, Any], witnesses: Sequence[str]) -> FitSettings:
-    """Return how a closed-form model is fitted, by `training.architecture_options`.
-
-    Options: `linear`, `carriers` and `slow`, each a list of witnesses; `classes`, a list of
-    optional kinds of features; `ridge`, a number. What is not named is found.
-
-    Raises:
-        ConfigError: an option, witness or kind is unknown.
-    """
-    options = {key: value for key, value in architecture.items() if key != "name"}
-    valid = (*_CHANNELS, "classes", "ridge")
-    chosen: dict[str, Any] = {}
-    for key, value in options.items():
-        place = f"training.architecture_options.{key}"
-        if key not in valid:
-            raise ConfigError(f"{place}: no such option{hint(key, valid)}")
-        if key == "ridge":
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise ConfigError(f"{place}: {value!r} is not a positive number")
-            continue
-        names = witnesses if key in _CHANNELS else tuple(classes.OPTIONAL)
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise ConfigError(f"{place}: {value!r} is not a list")
-        for name in value:
-            if name not in names:
-                raise ConfigError(f"{place}: no {name}{hint(str(name), names)}")
-        chosen[key] = [names.index(n) for n in value] if key in _CHANNELS else tuple(value)
-    ridge = options.get("ridge")
-    return FitSettings(Choice(**chosen), None if ridge is None else float(ridge))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,23 +12,25 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepclean import factory
 from deepclean.config import Config
 from deepclean.config import settings as core_settings
 from deepclean.config.types import thaw
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.filters.bandpass import Bandpass
-from deepclean.core.predict import Predictor, PredictSettings, geometry
+from deepclean.core.geometry import PredictSettings, geometry, windows_in_words
+from deepclean.core.predict import Predictor
 from deepclean.core.reach import Reach
 from deepclean.core.time import Span
 from deepclean.errors import ConfigError, ModelError, hint
 from deepclean.models import loading, packaged
+from deepclean.models.budget import coupling_bandpass
 from deepclean.models.manifest import Channel, Description
 from deepclean.models.model import Model
 from deepclean.models.networks import Receptive, measure
 from deepclean.models.networks import build as build_network
 from deepclean.models.tensors import Scalers, infer
+from deepclean.train.closed_form.chosen import fit_settings
 from deepclean.train.data import SiteData, TrainingData, split
 from deepclean.train.judging.evaluate import engine_validation
 from deepclean.train.judging.heldout import HeldOut
@@ -35,7 +38,15 @@ from deepclean.train.judging.meter import ValidationFigures
 from deepclean.train.loss import build_loss
 from deepclean.train.site_checks import at_rate, check_rates, require_enough
 
-SOLVED = ("closed_form", "hybrid", "wiener")
+_log = logging.getLogger(__name__)
+
+FITTED = ("closed_form", "hybrid")
+"""Architectures whose features are found, or chosen, from the data."""
+
+OF_NETWORK = ("hidden", "kernel_size")
+"""Options of a hybrid's network; all others are those of its closed form."""
+
+SOLVED = (*FITTED, "wiener")
 """Architectures that begin with a solution, so that no training starts from a parent."""
 
 _NO_MATTER = {"device", "loggers", "log_directory"}
@@ -180,6 +191,9 @@ def make_task(
     if parent is not None:
         _check_parent(parent, config, name, architecture)
     witnesses = coupling.witnesses if parent is None else parent.channels
+    if architecture["name"] in FITTED:
+        of_fit = {key: value for key, value in architecture.items() if key not in OF_NETWORK}
+        fit_settings(of_fit, witnesses)  # raises what it objects to before data are read
     checks = core_settings.engine_settings(config).witness
     site = SiteData(data, config.strain.channel, witnesses, config.strain.state_vector, checks)
     config = at_rate(config, site)
@@ -189,7 +203,7 @@ def make_task(
         architecture=architecture,
         site=site,
         engine=core_settings.engine_settings(config),
-        bandpass=factory.coupling_bandpass(config, name),
+        bandpass=coupling_bandpass(config, name),
         predict=core_settings.predict_settings(coupling, config.engine.rate),
         receptive=_receptive(config, name, architecture, len(witnesses)),
         window=Span(0, settings.window).samples(config.engine.rate),
@@ -232,7 +246,7 @@ def _receptive(
 
     A closed form has its features and lags from the data, so its reach is measured after the fit.
     """
-    if architecture["name"] in SOLVED and architecture["name"] != "wiener":
+    if architecture["name"] in FITTED:
         return Receptive(Reach.both(0), 1)
     predict = core_settings.predict_settings(config.couplings[name], config.engine.rate)
     with torch.random.fork_rng(devices=[]):
@@ -245,9 +259,12 @@ def _receptive(
         )
     hop = core_settings.engine_settings(config).hop_model
     try:
-        geometry(predict, hop, seen.reach, seen.period)
+        shape = geometry(predict, hop, seen.reach, seen.period)
     except ValueError as error:
         raise ConfigError(f"couplings.{name}.predict: {error}") from error
+    if seen.period is None:
+        said = windows_in_words(shape.effort)
+        _log.warning("%s: the network %s %s", name, architecture["name"], said)
     return seen
 
 

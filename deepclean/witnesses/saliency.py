@@ -25,7 +25,8 @@ from scipy import fft, signal
 from deepclean.core.block import Float64
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.filters.bandpass import Band, Bandpass
-from deepclean.core.predict import Geometry, Predictor, PredictSettings, geometry
+from deepclean.core.geometry import Geometry, PredictSettings, geometry
+from deepclean.core.predict import Predictor
 from deepclean.core.spectra import FFT_SECONDS, Bins, band_ratio
 from deepclean.core.time import NS, index_at
 from deepclean.errors import InputError

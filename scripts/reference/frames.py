@@ -21,7 +21,7 @@ spelt in capital letters, digits and underscores: `137-139Hz` gives `137_139HZ`.
 
 _HISTORY = """
 The frame's history record holds the software's version, the configuration's hash and the models'
-hashes.
+hashes. A line `reason COUPLING` names the reasons for which a coupling's gain is below 1 in it.
 """
 
 _BITS = """

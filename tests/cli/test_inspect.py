@@ -52,7 +52,7 @@ def test_one_line_a_second(
     lines = capsys.readouterr().out.splitlines()[4:]
     whole = "60HZ v1 gain 1.00 x 1.000 at +0.0 deg  not IN_SPEC, SETTLED"
     assert lines[0] == f"{START + 4} 2024-05-17 16:53:06  {whole}"
-    none = "60HZ v1 gain 0.00 x 1.000 at +0.0 deg  not "
+    none = "60HZ v1 gain 0.00 (missing) x 1.000 at +0.0 deg  not "
     assert lines[2].startswith(f"{START + 6} 2024-05-17 16:53:08  {none}")
     assert lines[2].endswith("  not WITNESSES_GOOD, IN_SPEC, CLEANED, SETTLED")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from deepclean import factory
 from deepclean.errors import ModelError
 from deepclean.models import loading
+from deepclean.models.budget import budget
 from deepclean.models.store import changes as store
 from deepclean.models.store import log as model_log
 from deepclean.models.store import rejections
@@ -319,7 +319,7 @@ def test_the_daemon_trusts_the_store_only_as_far_as_its_modes(place: Path, direc
     (directory / "1" / "weights.safetensors").chmod(0o664)
     with pytest.raises(ModelError, match="its group can write"):
         loading.load_models(config)
-    assert "its group can write" in factory.budget(config).assumed["60Hz"]
+    assert "its group can write" in budget(config).assumed["60Hz"]
     named = site.small_config(place, f"couplings.60Hz.model={directory / '1'}")
     assert loading.load_models(named)["60Hz"].version == 1  # the operator's own choice
 

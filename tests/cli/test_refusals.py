@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,12 @@ REFUSED = {
     f"train -c small.yaml 60hz {SPAN}": "did you mean 60Hz",
     f"train -c small.yaml 60Hz {SPAN} --strain nowhere": "nowhere",
     f"train -c small.yaml {SPAN}": "name the couplings",
+    f"train -c small.yaml 60Hz {SPAN} --architecture closed_frm": "did you mean closed_form",
+    f"train -c small.yaml 60Hz {SPAN} --set training.architecture_options.tap=3": "no such option",
+    f"train -c small.yaml 60Hz {SPAN} --architecture wiener "
+    "--set training.architecture_options.taps=4": "taps: 4 is not a positive odd number",
+    f"train -c small.yaml 60Hz {SPAN} --set training.loss=log2p": "did you mean log1p",
+    f"train -c small.yaml 60Hz {SPAN} --set training.loss_options.x=3": "log1p has no such option",
     f"tune -c small.yaml 60hz {SPAN}": "did you mean 60Hz",
     f"validate -c small.yaml {SPAN}": "no output",
     f"validate -c small.yaml {SPAN} --out o --criteria asd=1": "asd",
@@ -108,3 +115,29 @@ def test_the_command_line_imports_no_numpy(
     refused: dict[str, tuple[int, str, list[str]]],
 ) -> None:
     assert refused["import"][2] == []
+
+
+QUICK = {
+    "status -c small.yaml": ("numpy", "rich", "prometheus_client"),
+    "control -c small.yaml --list": ("scipy", "prometheus_client"),
+    "models list -c small.yaml": ("scipy", "prometheus_client"),
+    "config small.yaml": ("prometheus_client",),
+}
+"""What operators type again and again, each with modules that it does without, beside HEAVY."""
+
+
+@pytest.mark.parametrize("command", QUICK)
+def test_is_quick(tmp_path: Path, command: str) -> None:
+    site.publish_model(site.small_config(tmp_path))
+    unwanted = (*HEAVY, *QUICK[command])
+    done = subprocess.run(
+        [sys.executable, "-c", f"HEAVY, EARLY = {unwanted}, ()\n{RUN}"],
+        input=json.dumps([command]),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={"COLUMNS": "200", "TERM": "dumb", "PYTHONPATH": ":".join(sys.path)},
+    )
+    status, said, loaded = json.loads(done.stdout.splitlines()[-1])[command]
+    assert (status, loaded) == (2 if "status" in command else 0, []), said

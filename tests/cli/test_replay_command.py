@@ -48,6 +48,11 @@ def test_frames_of_another_model_or_configuration_are_refused(deepclean: Run, pl
     assert all(after[name] != content for name, content in before.items() if ".gwf" in name)
     again = deepclean(place, REPLAY).good()
     assert "0 frames written to out: 0 s cleaned; 4 s were there" in again.stdout
+    deepclean(place, f"{REPLAY} --set engine.ramp=0.5").refused(
+        "made otherwise (engine.ramp: 0.25 there, 0.5 now)", "--overwrite"
+    )
+    for kept in (place / "out").glob(".*.configuration.json"):
+        kept.unlink()
     deepclean(place, f"{REPLAY} --set engine.ramp=0.5").refused("configuration: ", "--overwrite")
 
 

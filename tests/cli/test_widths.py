@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from deepclean.cli import app
 from tests.helpers import small_site as site
 from tests.helpers import training_site
 from tests.helpers.commands import Done, Run
@@ -126,3 +129,15 @@ def test_in_a_pipe_tables_are_as_wide_as_they_need(
     listed = deepclean(place, "models list -c small.yaml").stdout.splitlines()
     whole = deepclean(place, "models list -c small.yaml", COLUMNS="500").stdout.splitlines()
     assert [line.rstrip() for line in listed] == [line.rstrip() for line in whole]
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_help_is_folded_once(columns: int) -> None:
+    """No line of a description ends before the next word would have to go to another line."""
+    shown = CliRunner().invoke(app, ["replay", "--help"], env={"COLUMNS": str(columns)})
+    lines = shown.output.partition("Options")[0].splitlines()
+    said = [line.strip() for line in lines if not line.startswith(" Usage")][:-1]
+    for line, following in pairwise(said):
+        if line and following:
+            word = following.split()[0]
+            assert len(f" {line} {word} ") > columns, (line, word)

@@ -166,7 +166,8 @@ def test_durations_as_nanoseconds(minimal: Path) -> None:
 
 
 def test_nothing_can_be_changed(minimal: Path) -> None:
-    config = read(minimal, "training.architecture_options={hidden: [8, {a: 1}]}")
+    options = "training.architecture_options={hidden: [8, {a: 1}]}"
+    config = read(minimal, "training.architecture=other:network", options)
     seen = list(sections(config))
     assert {type(section).__name__ for section in seen} >= {
         "Config",
@@ -260,6 +261,7 @@ def test_byte_order_mark_is_no_text(minimal: Path) -> None:
 def test_free_options_from_outside(minimal: Path) -> None:
     config = read(
         minimal,
+        "training.architecture=other:network",
         "training.architecture_options.kernelSize=5",
         DEEPCLEAN__TRAINING__ARCHITECTURE_OPTIONS__HIDDEN="[8, 16]",
     )
@@ -271,6 +273,6 @@ def test_other_variables_are_not_ours(minimal: Path) -> None:
 
 
 def test_configuration_travels_to_other_processes(minimal: Path) -> None:
-    config = read(minimal, "training.loss_options={fft: 2}")
+    config = read(minimal, "training.loss_options={fft_length: 2}")
     assert pickle.loads(pickle.dumps(config)) == config
     assert copy.deepcopy(config) == config

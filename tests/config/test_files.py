@@ -55,7 +55,7 @@ def test_any_value_survives_yaml(
             "input": {"strain": {"directory": "/a b"}},
             "output": {"directory": "/out: #1"},
             "models": {"directory": "/models"},
-            "training": {"architecture_options": options},
+            "training": {"architecture": "other:network", "architecture_options": options},
             "couplings": {"60": coupling},
         }
     )

@@ -22,10 +22,10 @@ from deepclean.config import Config
 from deepclean.control import lines, orders
 from deepclean.control.known import known_controls
 from deepclean.control.lines import Order
+from deepclean.core.adapt.held import HeldGains
 from deepclean.core.adapt.knot import HELD, Knot
 from deepclean.core.block import Series, Version
 from deepclean.core.control import What
-from deepclean.core.engine.state import HeldGains
 from deepclean.core.time import NS, Span
 from deepclean.errors import ControlError, OutputError
 from deepclean.io import gwf

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepclean.core.block import Float64
-from deepclean.core.predict import Geometry, Network, Predictor, PredictSettings, geometry
+from deepclean.core.geometry import Geometry, PredictSettings, geometry
+from deepclean.core.predict import Network, Predictor
 from deepclean.core.reach import Reach
 from tests.helpers.builders import (
     NOISE,

@@ -43,6 +43,17 @@ def test_readme_begins_as_the_tutorial_does() -> None:
     assert begin == [TUTORIAL[0].text]
 
 
+@pytest.mark.slow
+def test_the_rehearsal_on_real_strain(folder: Path, test_data: Path) -> None:
+    (recipe,) = [b.text for b in blocks(ROOT / "docs/rehearsal.md") if "--background" in b.text]
+    (name,) = re.findall(r"--background (\S+)", recipe)
+    (folder / name).symlink_to(test_data / name)
+    said = typed(folder, recipe)
+    assert "rehearsal-output/strain, 32 files in" in said
+    # The gate opens when it has seen a window of 8 s; the last frames lack their look-ahead.
+    assert "32 frames written to demo-output/real: 22 s cleaned" in said
+
+
 @pytest.mark.exhaustive
 @pytest.mark.timeout(600)
 def test_from_nothing_to_a_live_stream(folder: Path) -> None:

@@ -19,7 +19,8 @@ from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.filters.bandpass import Band, Bandpass, BandpassSettings, make_bandpass
 from deepclean.core.filters.transformed import Transformed
-from deepclean.core.predict import Network, Predictor, PredictSettings, ReducedNetworks
+from deepclean.core.geometry import PredictSettings
+from deepclean.core.predict import Network, Predictor, ReducedNetworks
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS, Span
 from deepclean.models.networks import build, measure

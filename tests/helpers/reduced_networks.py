@@ -11,7 +11,8 @@ import torch
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.predict import Network, PredictSettings
+from deepclean.core.geometry import PredictSettings
+from deepclean.core.predict import Network
 from tests.helpers.builders import SMALL, Small, wiener
 from tests.helpers.settings import predict_settings
 

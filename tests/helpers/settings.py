@@ -16,7 +16,7 @@ from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.filters.bandpass import BandpassSettings
 from deepclean.core.filters.resample import Resampler, ResampleSettings
 from deepclean.core.gate.settings import GateSettings
-from deepclean.core.predict import PredictSettings
+from deepclean.core.geometry import PredictSettings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

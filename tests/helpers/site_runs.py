@@ -124,8 +124,9 @@ def contents(directory: Path, channels: Sequence[str] = (OUT_DQ,)) -> dict[int, 
 
 
 def files(directory: Path) -> dict[str, bytes]:
-    """Return the content of every file in a directory, but of locks: they name a process."""
-    held = (path for path in directory.iterdir() if path.suffix != ".lock")
+    """Return the content of every file in a directory, but of locks and kept configurations."""
+    left = (".lock", ".configuration.json")
+    held = (path for path in directory.iterdir() if not path.name.endswith(left))
     return {path.name: path.read_bytes() for path in held}
 
 

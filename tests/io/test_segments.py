@@ -16,11 +16,11 @@ from deepclean.core.output.products import State
 from deepclean.core.output.segments import union
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError, InputError
-from deepclean.factory import budget
 from deepclean.io.segments.daily import DAY, SegmentFiles
 from deepclean.io.segments.formats import GOOD, StateSegments, parse, serialise
 from deepclean.io.sink import FrameSink
 from deepclean.io.t050017 import FrameName
+from deepclean.models.budget import budget
 from deepclean.system.lock import OutputLock
 from deepclean.validate.segments import read_segments
 from tests.helpers import small_site as site

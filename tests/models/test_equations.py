@@ -8,12 +8,14 @@ import torch
 from deepclean.cluster import pins
 from deepclean.config import Config
 from deepclean.errors import ModelError
-from deepclean.factory import budget, make_engine, predictor
+from deepclean.factory import make_engine, predictor
+from deepclean.models.budget import budget
 from deepclean.models.closed_form import ClosedForm
+from deepclean.models.content import EQUATIONS
 from deepclean.models.files import load
 from deepclean.models.loading import load_models
 from deepclean.models.manifest import MANIFEST, sha256
-from deepclean.models.reduced.equations import EQUATIONS, Equations
+from deepclean.models.reduced.equations import Equations
 from deepclean.models.store import changes as store
 from deepclean.models.store import verify
 from tests.helpers import small_site as site

@@ -9,7 +9,8 @@ import torch
 
 from deepclean.core.adapt.settings import FEATURES
 from deepclean.core.time import NS
-from deepclean.factory import budget, make_coupling, make_engine
+from deepclean.factory import make_coupling, make_engine
+from deepclean.models.budget import budget
 from deepclean.models.loading import load_models
 from tests.helpers import small_site as site
 from tests.helpers.closed_form_site import publish_closed_form

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from deepclean import __version__
 from deepclean.errors import ModelError, OutputError
 from deepclean.models.files import load, write_model
 from deepclean.models.manifest import Channel, sha256
@@ -167,7 +168,12 @@ def test_other_weights_fail_the_golden_output(written: Path) -> None:
     weights = load_file(written / "weights.safetensors")
     weights["last.weight"] *= 1.001
     replace_file(written, "weights.safetensors", weights)
-    assert "does not reproduce its golden output" in fault(written)
+    said, this = fault(written), f"deepclean {__version__}, torch {torch.__version__}"
+    assert "does not reproduce its golden output" in said
+    assert f"(made by {this}, run by {this})" in said
+    golden = load_file(written / "golden.safetensors")  # as the first versions wrote it
+    replace_file(written, "golden.safetensors", golden)
+    assert f"(made by deepclean {__version__}, run by {this})" in fault(written)
 
 
 def test_a_file_that_is_no_tensor_file_is_refused(written: Path) -> None:

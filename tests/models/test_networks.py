@@ -1,3 +1,6 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +10,11 @@ from torch import nn
 
 from deepclean.core.reach import Reach
 from deepclean.errors import ModelError
+from deepclean.factory import make_coupling
 from deepclean.models.architectures.as_products import Layer
+from deepclean.models.loading import load_models
 from deepclean.models.networks import ARCHITECTURES, Receptive, build, measure
+from tests.helpers import small_site
 
 PUBLISHED: dict[str, object] = {"name": "autoencoder"}
 
@@ -269,3 +275,17 @@ def test_a_dimension_too_many_is_named() -> None:
 
     with pytest.raises(ModelError, match=r"output is \(batch, time\)"):
         measure(Kept(), 2, 1024)
+
+
+def test_a_network_that_runs_in_windows_is_warned_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = small_site.small_config(tmp_path)
+    small_site.publish_model(config)
+    made = replace(load_models(config)["60Hz"], period=None, version=31)
+    for _ in range(2):
+        make_coupling(config, "60Hz", made)
+    (said,) = [record.message for record in caplog.records]
+    # Of a kernel of 1 s an edge of 1/4 s is dropped at either end: half of it is kept.
+    assert "coupling 60Hz: version 31 is not translation-equivariant" in said
+    assert "computes 2.0 samples for each that it gives" in said

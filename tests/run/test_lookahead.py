@@ -11,7 +11,8 @@ import pytest
 from deepclean.config import Config, load
 from deepclean.core.time import Span
 from deepclean.errors import ConfigError, InputError
-from deepclean.factory import budget, make_engine
+from deepclean.factory import make_engine
+from deepclean.models.budget import budget
 from deepclean.models.loading import load_models
 from deepclean.run.lookahead import LIMIT, decided, decided_live, lookahead_gain
 from deepclean.validate.report import html

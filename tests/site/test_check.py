@@ -156,6 +156,9 @@ def test_the_command_says_it_and_its_status(deepclean: Run, config: Config, tmp_
     assert "FAULT   couplings 60Hz:" in done.stdout
     assert done.stdout.count("deepclean train -c small.yaml 60Hz") == 1
     assert "CONFIG" not in done.stdout
+    done = deepclean(tmp_path, "check -c small.yaml --json")
+    assert "deepclean train -c small.yaml 60Hz" in done.stdout
+    assert "CONFIG" not in done.stdout
     with pytest.raises(UnavailableError):  # as `run` would
         load_models(config)
 

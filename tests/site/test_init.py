@@ -22,11 +22,17 @@ START = 1_400_000_000
 MAINS = "PEM-CS_MAINSMON_EBAY_1_DQ"
 
 
-def frames(directory: Path, description: str, rates: Mapping[str, int], seconds: int = 2) -> None:
+def frames(
+    directory: Path,
+    description: str,
+    rates: Mapping[str, int],
+    seconds: int = 2,
+    start: int = START,
+) -> None:
     """Write one-second frames with channels of zeros; the site is the first channel's."""
     directory.mkdir(parents=True, exist_ok=True)
     site = next(iter(rates))[0]
-    for second in range(START, START + seconds):
+    for second in range(start, start + seconds):
         span = Span.of_seconds(second, 1)
         channels = {
             name: OutputChannel(Series(span, rate, np.zeros(rate, dtype=np.float32)))
@@ -65,6 +71,23 @@ def test_published_couplings_with_their_witnesses_are_proposed(
         f"# not there: {published['60Hz'].witnesses[-1].removeprefix('H1:')}"
         in (tmp_path / "H1.yaml").read_text()
     )
+
+
+def test_strain_and_witnesses_are_of_one_time(deepclean: Run, tmp_path: Path) -> None:
+    """The newest strain has no witnesses; an archive has, and others are of a third time."""
+    mains = {f"H1:{MAINS}": 512}
+    frames(tmp_path / "new", "H1_new", STRAIN, start=START + 9000)
+    frames(tmp_path / "aux_of_then", "H1_third", mains, start=START - 9000)
+    frames(tmp_path / "old", "H1_old", STRAIN, seconds=4)
+    frames(tmp_path / "aux", "H1_R", mains, seconds=3)
+    done = deepclean(tmp_path, "init new aux_of_then old aux").good()
+    config = load(tmp_path / "H1.yaml", environ={})
+    assert config.input.strain.description == "H1_old"
+    assert [each.description for each in config.input.witnesses] == ["H1_R"]
+    said = " ".join(done.stdout.split())
+    assert "is of another time than the strain" in said
+    assert f"strain and witnesses: 3 s in GPS {START}" in said
+    assert f"--start {START} --end {START + 3}" in said
 
 
 def test_a_file_that_is_there_is_kept(deepclean: Run, tmp_path: Path) -> None:

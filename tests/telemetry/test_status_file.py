@@ -59,6 +59,7 @@ def test_failing_to_keep_it_stops_nothing(tmp_path: Path, caplog: pytest.LogCapt
         status.write(LEDGER)
         clock.now += status_file.INTERVAL
     assert len(caplog.records) == 1
+    assert status.failures == {"ENOENT": 5}
     (tmp_path / "gone").mkdir()
     status.write(LEDGER)
     assert status_file.read(tmp_path / "gone" / "status", 0).ledger == LEDGER

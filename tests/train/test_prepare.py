@@ -9,11 +9,12 @@ from deepclean.config.settings import engine_settings
 from deepclean.core.block import Float64
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
-from deepclean.core.predict import Geometry, Predictor
+from deepclean.core.geometry import Geometry
+from deepclean.core.predict import Predictor
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
-from deepclean.factory import coupling_bandpass
+from deepclean.models.budget import coupling_bandpass
 from deepclean.train import TrainingData, data
 from deepclean.train.data import SiteData
 from deepclean.train.prepare import Preparer, TrainingStretch

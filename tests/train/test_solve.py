@@ -88,9 +88,9 @@ def test_it_cleans_to_the_floor_through_the_engine(config: Config, version: Path
     ],
 )
 def test_an_option_that_cannot_be_is_refused(tmp_path: Path, options: str, message: str) -> None:
-    config = toy_config(tmp_path, CLOSED, f"training.architecture_options={options}")
+    chosen = f"training.architecture_options={options}"
     with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
-        train(config, "30Hz", toy_data(100))
+        train(toy_config(tmp_path, CLOSED, chosen), "30Hz", toy_data(100))
 
 
 def test_a_short_edge_limits_how_far_it_looks_ahead(config: Config, tmp_path: Path) -> None:

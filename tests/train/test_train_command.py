@@ -222,7 +222,7 @@ def test_progress_is_told_of_every_batch_and_every_epoch() -> None:
 @pytest.mark.parametrize(
     ("overrides", "kind", "said"),
     [
-        (("training.architecture=autoencodr",), ModelError, "did you mean autoencoder"),
+        (("training.architecture=autoencodr",), ConfigError, "did you mean autoencoder"),
         (("training.loss=asd_ration",), ConfigError, "did you mean asd_ratio"),
         (("training.loss_options={fft_length: 0.02}",), ConfigError, "no bin of a 0.02 s"),
         (("training.window=100",), InputError, "no training stretch holds one window"),

@@ -16,6 +16,7 @@ from deepclean.config import settings as core_settings
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.models import files as models
+from deepclean.models.budget import coupling_bandpass
 from deepclean.models.model import Model
 from deepclean.train.data import SiteData, TrainingData
 from deepclean.train.prepare import TrainingStretch
@@ -53,7 +54,7 @@ def model(config: Config) -> Model:
 
 def ask(config: Config, model: Model, data: TrainingData) -> saliency.Attribution:
     site = SiteData(data, STRAIN, model.channels, STATE)
-    bandpass = factory.coupling_bandpass(config, "30Hz")
+    bandpass = coupling_bandpass(config, "30Hz")
     return saliency.attribute(model, site, core_settings.engine_settings(config), bandpass, BANDS)
 
 
@@ -89,7 +90,7 @@ def test_the_asd_ratio_is_what_the_engine_would_give(config: Config, model: Mode
     coupling = Coupling(
         *("30Hz", model.channels, factory.predictor(model)),
         core_settings.predict_settings(config.couplings["30Hz"], 256),
-        factory.coupling_bandpass(config, "30Hz"),
+        coupling_bandpass(config, "30Hz"),
         BANDS,
     )
     held_out = HeldOut(site, site.usable(), keep=False)

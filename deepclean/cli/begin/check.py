@@ -32,8 +32,13 @@ def check(
     found = list(look(settings, gps_now()))
     if as_json:
         facts = [
-            {"subject": f.subject, "found": f.found, "grade": f.grade.value, "remedy": f.remedy}
-            for f in found
+            {
+                "subject": each.subject,
+                "found": options.with_file(each.found),
+                "grade": each.grade.value,
+                "remedy": options.with_file(each.remedy),
+            }
+            for each in found
         ]
         print(json.dumps(facts, indent=2))
     else:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from deepclean.core.block import Series
-    from deepclean.factory import Budget
+    from deepclean.models.budget import Budget
 
 _RATES = (16, 64, 256, 512, 1024, 2048, 4096, 16384, 20000)
 """Witness rates in Hz that the budget shows."""
@@ -64,7 +64,7 @@ def show(
 
 
 def _print_budget(config: Config) -> None:
-    from deepclean.factory import budget as compute
+    from deepclean.models.budget import budget as compute
 
     console = options.console()
     computed = compute(config)

@@ -80,6 +80,7 @@ def init(
     _check_options(paths, arrakis, band, ask)
     bands = [to_band(each) for each in band or []]
     from deepclean.site.proposal import (
+        of_its_time,
         past_of,
         propose,
         with_coupling,
@@ -98,6 +99,8 @@ def init(
         streams = [find_served(arrakis, ifo)]
         print(f"{arrakis}: {len(streams[0].rates)} channels")
     proposal = propose(streams, ifo)
+    if arrakis is None:
+        streams = of_its_time(proposal, streams)
     published = shipped_configuration(proposal.interferometer)
     if published is not None:
         proposal = with_published(proposal, load(published, environ={}), streams)
@@ -119,6 +122,11 @@ def init(
     file = output or Path(f"{proposal.interferometer}.yaml")
     _write(file, configuration(proposal, _TRAINED), force)
     options.say(f"{file}: {proposal.channel} at {proposal.rate} Hz")
+    if shared := proposal.shared:
+        options.say(
+            f"  strain and witnesses: {total_seconds(shared)} s in GPS "
+            f"{with_date(shared[0].start)} to {with_date(shared[-1].end)}"
+        )
     for one in proposal.couplings:
         options.say(f"  {_said(one)}{f'; not enabled: {one.why_off}' if one.why_off else ''}")
     _print_next(proposal, file)

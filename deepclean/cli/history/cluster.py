@@ -20,6 +20,7 @@ from deepclean.config import Config
 from deepclean.core.output.segments import intersection
 from deepclean.core.time import NS, Span
 from deepclean.errors import ExitStatus, InputError
+from deepclean.models.content import model_path
 from deepclean.remote.address import absolute, address_of
 from deepclean.system.commands import program
 from deepclean.validate.segments import query_segments, read_segments
@@ -212,7 +213,7 @@ def _planned(
     """Return a new plan and the models that are in force now."""
     from deepclean.cluster.plan import plan_shards
     from deepclean.factory import make_engine
-    from deepclean.models.loading import load_model, model_path
+    from deepclean.models.loading import load_model
 
     # The models are loaded on the CPU: the machine that submits may have no GPU.
     couplings = config.enabled_couplings

@@ -16,6 +16,7 @@ from deepclean.core.control import What
 from deepclean.errors import ConfigError, ControlError, InputError, hint
 from deepclean.system import lock
 from deepclean.system.utc import with_date
+from deepclean.telemetry import status_file
 
 LONGEST = 200
 """Characters of a reason at most: it stands in every frame."""
@@ -141,7 +142,6 @@ def _await(config: Config, path: Path, order: str) -> None:
 def _list(config: Config, as_json: bool) -> None:
     """Print what operators set, and what no daemon took yet."""
     from deepclean.control import lines, orders
-    from deepclean.telemetry import status_file
 
     output = config.output
     path = status_file.path_in(output.directory, output.description)

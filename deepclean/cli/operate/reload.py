@@ -6,15 +6,13 @@ import os
 import re
 import signal
 import time
-from typing import TYPE_CHECKING
 
 from deepclean.cli import options
 from deepclean.config import load
 from deepclean.errors import ControlError, InputError
 from deepclean.system import lock
-
-if TYPE_CHECKING:
-    from deepclean.telemetry.status_file import StatusContent
+from deepclean.telemetry import status_file
+from deepclean.telemetry.status_file import StatusContent
 
 WAIT = 15.0
 """Seconds for which the daemon's answer is waited for: it writes its status once a second."""
@@ -31,7 +29,6 @@ def reload(config: options.ConfigOption, override: options.SetOption = None) -> 
     daemon is asked. Only root and the daemon's own user may ask.
     """
     settings = load(config, override or ())
-    from deepclean.telemetry import status_file
 
     output = settings.output
     holder = lock.holder(lock.path_in(output.directory, output.description))

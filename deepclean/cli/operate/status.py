@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from math import degrees
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,9 +18,8 @@ from deepclean.errors import InputError
 from deepclean.system import lock
 from deepclean.system.clock import Clock, SystemClock
 from deepclean.system.utc import with_date
-
-if TYPE_CHECKING:
-    from deepclean.telemetry.status_file import StatusContent
+from deepclean.telemetry import status_file
+from deepclean.telemetry.status_file import StatusContent
 
 NOT_RUNNING = 3
 """Exit status if no daemon of the configuration runs."""
@@ -72,8 +71,6 @@ def _watch(config: Config, as_json: bool, seconds: float, clock: Clock) -> None:
 
 def _print(config: Config, as_json: bool) -> bool:
     """Print the state once; return whether the daemon runs."""
-    from deepclean.telemetry import status_file
-
     output = config.output
     path = status_file.path_in(output.directory, output.description)
     kept = status_file.read(path, time.time())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import degrees
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,8 @@ import typer
 
 from deepclean.cli import options
 from deepclean.cli.terminal import completion
-from deepclean.core.channels import STATE_RATE
+from deepclean.core import reasons
+from deepclean.core.channels import STATE_RATE, frame_part
 from deepclean.core.time import NS
 from deepclean.errors import InputError
 from deepclean.io.frhistory import history
@@ -32,17 +33,21 @@ def inspect(
 ) -> None:
     """Print one line a second: state bits, and version and gain of every coupling.
 
-    Bits that are not set are named. Green is fully cleaned, yellow partly cleaned, red not valid.
+    A gain below 1 has its reasons in brackets. Bits that are not set are named. Green is fully
+    cleaned, yellow partly cleaned, red not valid.
     """
     screen = options.console()
     made: dict[str, str] = {}
     for path in frames:
         record = history(path)
+        why = {n: text for n, text in record.items() if n.startswith(reasons.RECORD)}
+        record = {name: text for name, text in record.items() if name not in why}
         if record != made and not as_json:
             made = record
             for name, text in record.items():
                 _put(screen, f"{name}: {text}", "dim")
         for second in _seconds(path):
+            _explain(second, why)
             if as_json:
                 print(json.dumps(second | {"file": path.name, "made": record}))
             else:
@@ -100,6 +105,14 @@ def _seconds(path: Path) -> Iterator[dict[str, Any]]:
         yield {"gps": first + number, "bits": bits_set, "couplings": couplings}
 
 
+def _explain(second: dict[str, Any], why: Mapping[str, str]) -> None:
+    """Add to the couplings that are not fully applied what a frame's history says of them."""
+    for name, text in why.items():
+        facts = second["couplings"].get(frame_part(name.removeprefix(reasons.RECORD)), {})
+        if facts.get("gain", 1.0) < 1:
+            facts["reasons"] = text.split(", ")
+
+
 def _adapted(facts: dict[str, Any]) -> str:
     """Return by what the estimate was adapted, in words; empty where it was not.
 
@@ -112,12 +125,22 @@ def _adapted(facts: dict[str, Any]) -> str:
     return f" x {facts['adapt_amplitude']:.3f} at {angle:+.1f} deg"
 
 
+def _because(facts: dict[str, Any]) -> str:
+    """Return why a gain is below 1, in brackets; empty where the frame does not say.
+
+    >>> _because({"reasons": ["witness_frozen", "gate_unsettled"]})
+    ' (witness_frozen, gate_unsettled)'
+    """
+    return f" ({', '.join(facts['reasons'])})" if "reasons" in facts else ""
+
+
 def _show(screen: Any, second: dict[str, Any]) -> None:
     from deepclean.core.output.products import State
 
     missing = [str(bit.name) for bit in State if bit.name not in second["bits"]]
     listed = "  ".join(
-        f"{name} v{'/'.join(map(str, facts['versions']))} gain {facts['gain']:.2f}{_adapted(facts)}"
+        f"{name} v{'/'.join(map(str, facts['versions']))} gain {facts['gain']:.2f}"
+        f"{_because(facts)}{_adapted(facts)}"
         for name, facts in second["couplings"].items()
     )
     style = "green" if "CLEANED" in second["bits"] else "yellow"

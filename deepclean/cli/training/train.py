@@ -19,7 +19,6 @@ from deepclean.cli.terminal.progress import progress
 from deepclean.cli.terminal.resume import begins_anew, interruptible, same_command
 from deepclean.cli.training import train_many
 from deepclean.config import Config, load
-from deepclean.config.types import FrozenMap
 from deepclean.core.time import Span, format_gps
 from deepclean.errors import ExitStatus, ModelError, output_errors
 from deepclean.models.store import versions
@@ -182,19 +181,19 @@ def train(
 def _settings(path: Path, override: list[str], given: list[str]) -> Config:
     """Return the configuration, and set the process up for it (options.prepare).
 
-    Where the options of the command name another architecture than the configuration, the
-    configured architecture's options do not go with it.
+    Where the command names another architecture than the file, the options of the file's do not go
+    with it.
 
     Args:
         path: of the configuration file.
         override: what `--set` gives.
         given: what the other options of the command give.
     """
-    config = options.prepare(path, [*override, *given])
-    if config.training.architecture == load(path, override).training.architecture:
-        return config
-    training = config.training.model_copy(update={"architecture_options": FrozenMap({})})
-    return config.model_copy(update={"training": training})
+    wanted = next((each.partition("=")[2] for each in given if "architecture=" in each), None)
+    none = "training.architecture_options={}"
+    if wanted is not None and wanted != load(path).training.architecture:
+        override = [none, *override]
+    return options.prepare(path, [*override, *given])
 
 
 def _in_production(config: Config, coupling: str) -> Model | None:

@@ -261,9 +261,9 @@ def _attribute(
     state: str | None,
 ) -> Attribution:
     """Attribute the model's estimate to its witnesses, with the configured engine if any."""
-    from deepclean import factory
     from deepclean.config import settings as core_settings
     from deepclean.core.filters.bandpass import make_bandpass
+    from deepclean.models.budget import coupling_bandpass
     from deepclean.train.data import SiteData, TrainingData
     from deepclean.witnesses import saliency
 
@@ -274,7 +274,7 @@ def _attribute(
         known = core_settings.engine_settings(config)
     settings = replace(known, strain_rate=stretch.rate, model_rate=rate)
     if config is not None and coupling is not None and config.engine.rate == rate:
-        bandpass = factory.coupling_bandpass(config, coupling)
+        bandpass = coupling_bandpass(config, coupling)
     else:
         usual = core_settings.bandpass_settings(BandpassConfig())
         bandpass = make_bandpass(usual, model.bands, rate)

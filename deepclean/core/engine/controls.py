@@ -23,12 +23,13 @@ from dataclasses import replace
 import numpy as np
 
 from deepclean.core import reasons
+from deepclean.core.adapt.held import HeldGains
 from deepclean.core.block import Estimate, Float64, Version
 from deepclean.core.control import Control, Freeze, Step, freezes, gate_limits, steps
 from deepclean.core.engine.crossfade import weight
 from deepclean.core.engine.freezing import held_gains, set_freezes
 from deepclean.core.engine.schedule import EngineSettings
-from deepclean.core.engine.state import EngineState, HeldGains, StreamState
+from deepclean.core.engine.state import EngineState, StreamState
 from deepclean.core.gate.settings import GateSettings
 from deepclean.core.time import NS, Span
 

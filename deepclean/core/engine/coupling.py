@@ -9,7 +9,8 @@ from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.block import Version
 from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings
 from deepclean.core.filters.bandpass import Band, Bandpass
-from deepclean.core.predict import Predictor, PredictSettings, geometry
+from deepclean.core.geometry import PredictSettings, geometry
+from deepclean.core.predict import Predictor
 from deepclean.core.time import NS
 
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from deepclean.core.adapt.held import HeldGains, HeldKey
 from deepclean.core.adapt.knot import HELD, Knot
 from deepclean.core.adapt.tracker import Tracker
 from deepclean.core.block import Version
 from deepclean.core.control import Freeze
-from deepclean.core.engine.state import AdaptationState, HeldGains, HeldKey
+from deepclean.core.engine.state import AdaptationState
 from deepclean.core.time import NS, Span
 
 

@@ -28,7 +28,7 @@ from deepclean.core.filters.forecast import ForecastSettings
 from deepclean.core.filters.resample import Resampler, ResampleSettings
 from deepclean.core.filters.splice import back
 from deepclean.core.gate.settings import GateSettings
-from deepclean.core.predict import Geometry
+from deepclean.core.geometry import Geometry
 from deepclean.core.time import NS
 from deepclean.core.witness_checks import WitnessSettings
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from deepclean.core.adapt.held import HeldGains, HeldKey
 from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.tracker import TrackerState
 from deepclean.core.block import Block, Float64, Version, WitnessFault
@@ -22,31 +23,6 @@ from deepclean.core.witness_checks import ConstantRun
 
 Role = Literal["production", "canary"]
 """The role of a version: it is subtracted from the strain, or it is tried beside that."""
-
-
-HeldKey = tuple[Version, bool, int]
-"""A version, whether its features' gains are meant, and the GPS second at which a freeze begins."""
-
-
-class HeldGains(NamedTuple):
-    """The gains of a version during a freeze.
-
-    Args:
-        version: the version.
-        features: whether they are those of the model's features.
-        start: the GPS second at which the freeze begins.
-        knot: the gains; its second is the one from which on they are held.
-    """
-
-    version: Version
-    features: bool
-    start: int
-    knot: Knot
-
-    @property
-    def key(self) -> HeldKey:
-        """The key under which they are kept."""
-        return self.version, self.features, self.start
 
 
 class Overlap(NamedTuple):

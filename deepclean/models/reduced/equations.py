@@ -25,10 +25,6 @@ from deepclean.core.block import Float64
 from deepclean.errors import ModelError
 from deepclean.models import tensors
 
-EQUATIONS = "equations.safetensors"
-"""The file's name. It holds `8 (p^2 + 4 p)` bytes and `p` times the number of channels, with `p`
-parameters: 50 kB for 63 parameters and 21 witnesses."""
-
 _BEYOND = 4.0
 """Times the power that noise alone would let a filter remove, below which it is of no use."""
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from deepclean.errors import ModelError
 from deepclean.models import files as models
+from deepclean.models.content import EQUATIONS
 from deepclean.models.manifest import MANIFEST
-from deepclean.models.reduced.equations import EQUATIONS
 from deepclean.models.store import directory as coupling_directory
 from deepclean.models.store import log as model_log
 from deepclean.models.store import permissions, versions

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from math import ceil, inf, isfinite
 from pathlib import Path
 
-from deepclean import factory
 from deepclean.config import Config
 from deepclean.config import settings as core_settings
 from deepclean.config.types import FrozenMap, thaw
@@ -22,9 +21,11 @@ from deepclean.core.output.segments import total_seconds, union
 from deepclean.core.time import NS, Span
 from deepclean.models import files as models
 from deepclean.models import loading, tensors
+from deepclean.models.budget import budget, coupling_bandpass
 from deepclean.models.closed_form import ClosedForm
 from deepclean.models.manifest import Description, sha256
 from deepclean.models.model import Model
+from deepclean.train.closed_form.chosen import fit_settings
 from deepclean.train.closed_form.layout import (
     AFTER_SECONDS,
     BEFORE_SECONDS,
@@ -46,7 +47,7 @@ from deepclean.train.retrain.log import RetrainRecord, in_seconds
 from deepclean.train.retrain.publish import moved, publish
 from deepclean.train.retrain.split import divide, newest
 from deepclean.train.site_checks import at_rate, check_rates
-from deepclean.train.solve import SiteSamples, built, fit_settings
+from deepclean.train.solve import SiteSamples, built
 
 CELL = 64 * NS
 """Nanoseconds of a cell of the statistics."""
@@ -71,7 +72,7 @@ def refittable(job: Job, production: Model | None) -> Structure | str:
         rate,
         coupling.bands,
         coupling.bandpass.transition,
-        factory.coupling_bandpass(config, name).response,
+        coupling_bandpass(config, name).response,
         core_settings.predict_settings(coupling, rate).edge,
     )
     try:
@@ -166,7 +167,7 @@ class _Refitting:
     def of(cls, job: Job, production: Model, structure: Structure) -> _Refitting:
         """Return what a refit works with, after all checks that need no samples."""
         settings, config = job.config.retrain.refit, _fixed(job.config, job.coupling)
-        plan = factory.budget(verdict.alone(config, job.coupling, None, "cpu")).plan
+        plan = budget(verdict.alone(config, job.coupling, None, "cpu")).plan
         judged = settings.held_out * NS + ceil(plan.history / NS) * NS
         judged += ceil(plan.lookahead / NS) * NS
         digest = _digest(config, job.coupling, production)
@@ -204,7 +205,7 @@ class _Refitting:
         None where these hold no data.
         """
         engine = core_settings.engine_settings(self.config)
-        bandpass = factory.coupling_bandpass(self.config, self.job.coupling)
+        bandpass = coupling_bandpass(self.config, self.job.coupling)
         preparer = Preparer(self.site, engine, bandpass)
         before, after = _BEFORE + preparer.margin, _AFTER + preparer.margin
         span = self.job.config.retrain.refit.span * NS

@@ -6,13 +6,13 @@ import logging
 from math import ceil
 from pathlib import Path
 
-from deepclean import factory
 from deepclean.config import Config
 from deepclean.core.output.segments import total_seconds
 from deepclean.core.time import NS, Span
 from deepclean.errors import ModelError
 from deepclean.models import files as models
 from deepclean.models import loading
+from deepclean.models.budget import budget
 from deepclean.models.manifest import sha256
 from deepclean.models.model import Model
 from deepclean.train.data import TrainingData
@@ -96,7 +96,7 @@ def _stretches(
     record.looked_through = in_seconds([within])[0]
     ready = newest(site.usable_in, within, retrain.span)
     found = total_seconds(ready)
-    plan = factory.budget(verdict.alone(config, job.coupling, None, "cpu")).plan
+    plan = budget(verdict.alone(config, job.coupling, None, "cpu")).plan
     training, held_out = divide(ready, retrain.held_out, plan.history, plan.lookahead)
     if found < retrain.min_ready or not (training and held_out):
         record.close(

@@ -12,10 +12,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy.signal import welch
 
+from deepclean.core.adapt.held import HeldGains
 from deepclean.core.block import CleanedBlock, Float64, Version
 from deepclean.core.control import Control, Freeze, Step, freezes, steps
 from deepclean.core.engine.engine import Engine
-from deepclean.core.engine.state import HeldGains
 from deepclean.core.filters.forecast import ForecastSettings
 from deepclean.core.frame import CleanedFrame, InputFrame
 from deepclean.core.output.products import State, render

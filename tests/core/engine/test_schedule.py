@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from deepclean.core.engine.schedule import CouplingSchedule, EngineSettings, Schedule
-from deepclean.core.predict import Geometry, PredictSettings, geometry
+from deepclean.core.geometry import Geometry, PredictSettings, geometry
 from deepclean.core.reach import Reach
 from deepclean.core.time import NS
 from tests.helpers.settings import engine_settings, predict_settings, resample_settings

@@ -15,7 +15,7 @@ from deepclean.core.reach import Reach
 from deepclean.core.spectra import band_ratio
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
-from deepclean.factory import coupling_bandpass
+from deepclean.models.budget import coupling_bandpass
 from deepclean.train.data import SiteData
 from deepclean.train.judging.evaluate import (
     Evaluation,

@@ -121,15 +121,7 @@ def init(
         raise typer.Exit(ExitStatus.VERDICT)
     file = output or Path(f"{proposal.interferometer}.yaml")
     _write(file, configuration(proposal, _TRAINED), force)
-    options.say(f"{file}: {proposal.channel} at {proposal.rate} Hz")
-    if shared := proposal.shared:
-        options.say(
-            f"  strain and witnesses: {total_seconds(shared)} s in GPS "
-            f"{with_date(shared[0].start)} to {with_date(shared[-1].end)}"
-        )
-    for one in proposal.couplings:
-        options.say(f"  {_said(one)}{f'; not enabled: {one.why_off}' if one.why_off else ''}")
-    _print_next(proposal, file)
+    _say_written(proposal, file)
 
 
 def _check_options(
@@ -143,9 +135,17 @@ def _check_options(
         raise ConfigError("--ask needs a terminal to ask on: leave it out, and edit the file")
 
 
-def _print_next(proposal: Proposal, file: Path) -> None:
+def _say_written(proposal: Proposal, file: Path) -> None:
     from deepclean.site.text import next_steps
 
+    options.say(f"{file}: {proposal.channel} at {proposal.rate} Hz")
+    if shared := proposal.shared:
+        options.say(
+            f"  strain and witnesses: {total_seconds(shared)} s in GPS "
+            f"{with_date(shared[0].start)} to {with_date(shared[-1].end)}"
+        )
+    for one in proposal.couplings:
+        options.say(f"  {_said(one)}{f'; not enabled: {one.why_off}' if one.why_off else ''}")
     print("what comes next:")
     for line in next_steps(proposal, file, _TRAINED):
         print(f"  {line}")

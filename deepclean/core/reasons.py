@@ -93,6 +93,9 @@ ALL = (
 )
 """Every reason that a frame may have."""
 
+OF_ENDS = (NO_INPUT, NO_HISTORY, NO_LOOKAHEAD)
+"""The reasons that only a live run has, at the ends of its input."""
+
 OF_GATES = (JUMP, OUT_OF_SPEC, UNSETTLED)
 """The reasons for which a gate is closed."""
 

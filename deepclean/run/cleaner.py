@@ -17,7 +17,7 @@ from deepclean.core.block import Block, Gap, Series, Version, concatenate
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.frames import Assembler, FrameJoiner
 from deepclean.core.frame import CleanedFrame, InputFrame
-from deepclean.core.output.products import outcome, render
+from deepclean.core.output.products import outcome, reasons_record, render
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
 from deepclean.io.arrakis.publisher import BlockPublisher
@@ -276,7 +276,8 @@ class FrameCleaner:
         """Take the lines of the frames' history whose names begin with `kind` from a record."""
         history = self._sink.history
         others = {name: said for name, said in history.items() if not name.startswith(kind)}
-        if {**others, **record} != history:
+        # Their order is part of the file.
+        if [*others.items(), *record.items()] != list(history.items()):
             self._sink.history = {**others, **record}
 
 
@@ -330,15 +331,6 @@ def made_from(config: Config, loaded: Mapping[str, IdentifiesModel]) -> dict[str
 def models_record(models: Mapping[str, IdentifiesModel]) -> dict[str, str]:
     """Return what a frame's history says of the models in force, by coupling."""
     return {f"model {n}": f"version {m.version} sha256 {m.hash}" for n, m in models.items()}
-
-
-def reasons_record(frame: CleanedFrame) -> dict[str, str]:
-    """Return what a frame's history says of why couplings are not fully applied, by coupling."""
-    found: dict[str, dict[str, None]] = {}
-    for block in frame.blocks:
-        for coupling, estimate in block.estimates.items():
-            found.setdefault(coupling, {}).update(dict.fromkeys(estimate.reasons))
-    return {f"{reasons.RECORD}{name}": ", ".join(why) for name, why in found.items() if why}
 
 
 def _has_strain(blocks: Iterable[Block]) -> bool:

@@ -21,7 +21,8 @@ spelt in capital letters, digits and underscores: `137-139Hz` gives `137_139HZ`.
 
 _HISTORY = """
 The frame's history record holds the software's version, the configuration's hash and the models'
-hashes. A line `reason COUPLING` names the reasons for which a coupling's gain is below 1 in it.
+hashes. A line `reason COUPLING` names the reasons for which a coupling's gain is below 1 in it;
+`no_input`, `no_history` and `no_lookahead` stand there as `missing`, as a replay sees them.
 """
 
 _BITS = """

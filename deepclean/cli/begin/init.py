@@ -230,4 +230,5 @@ def _table(streams: list[Stream]) -> Table:
 def _said(one: ProposedCoupling) -> str:
     bands = ", ".join(f"{low:g}-{high:g} Hz" for low, high in one.bands)
     absent = f", {len(one.absent)} published ones are not there" if one.absent else ""
-    return f"{one.name} ({bands}) with {len(one.witnesses)} witnesses{absent}"
+    count = len(one.witnesses)
+    return f"{one.name} ({bands}) with {count} witness{'es' * (count != 1)}{absent}"

@@ -149,6 +149,20 @@ def outcome(frame: CleanedFrame) -> str:
     return reasons.CLEANED if whole else reasons.NONFINITE_STRAIN
 
 
+def reasons_record(frame: CleanedFrame) -> dict[str, str]:
+    """Return what a frame's history says of why couplings are not fully applied, by coupling.
+
+    A live run that has no input yet, or no more, says so; a replay of it has gaps there. The same
+    samples are to be in the same file, so that both are called missing.
+    """
+    found: dict[str, set[str]] = {}
+    for block in frame.blocks:
+        for coupling, estimate in block.estimates.items():
+            why = (reasons.MISSING if r in reasons.OF_ENDS else r for r in estimate.reasons)
+            found.setdefault(coupling, set()).update(why)
+    return {f"{reasons.RECORD}{name}": ", ".join(sorted(why)) for name, why in found.items() if why}
+
+
 def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
     """Return the state vector of a cleaned block, shape `(n,)` at 16 Hz.
 

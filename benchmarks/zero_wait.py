@@ -42,7 +42,7 @@ from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.filters.bandpass import make_bandpass
-from deepclean.core.filters.forecast import ForecastSettings, forecast
+from deepclean.core.filters.forecast import ForecastSettings, fit, forecast
 from deepclean.core.filters.splice import Splice, back
 from deepclean.core.predict import Predictor
 from deepclean.core.reach import Reach
@@ -177,7 +177,7 @@ def predicted(case: Case) -> tuple[Float64, int]:
 
 def linear(past: Float64, count: int) -> Float64:
     """Continue by linear prediction."""
-    return forecast(past[-(1 << 15) :], count, 512)
+    return np.asarray(forecast([fit(past[-(1 << 15) :], 512)], past[None, -512:], count)[0])
 
 
 OTHERS: dict[str, tuple[Continue, bool]] = {

@@ -14,16 +14,13 @@ import numpy as np
 from deepclean.core import reasons
 from deepclean.core.block import Block, Float64, Series, WitnessFault
 from deepclean.core.buffer import StreamBuffer
+from deepclean.core.engine.extrapolation import Extrapolation
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.engine.state import StreamState, WitnessInputs
-from deepclean.core.filters.forecast import forecast
 from deepclean.core.filters.resample import Resampler
 from deepclean.core.nonfinite import finite
 from deepclean.core.time import NS, Span, index_at, index_from
 from deepclean.core.witness_checks import ConstantRun, Run, clipped, frozen, moving
-
-Range = tuple[int, int]
-"""A half-open range of sample indices."""
 
 Miss = Callable[[str, int, int, str], None]
 """A function that is told of a witness without samples from one instant to another (GPS ns), with
@@ -46,6 +43,8 @@ class Intake:
         self._witnesses = witnesses
         self._resamplers: dict[int, Resampler] = {}
         self._close: dict[int, int] = {}
+        forecast = settings.forecast
+        self._extrapolation = Extrapolation(forecast, settings.hop) if forecast else None
 
     def push(self, state: StreamState, block: Block, miss: Miss) -> tuple[WitnessFault, ...]:
         """Add the witnesses of a block to the input and return their faults in it.
@@ -113,6 +112,7 @@ class Intake:
             """Return the instant from which on an input is good; nothing of a former rate is."""
             return state.good_since[witness] if state.rates[witness] == rate else instant
 
+        assert self._extrapolation is not None
         rows: Rows = []
         for rate, inputs in state.inputs.items():
             resampler, model_rate = self._resampler(rate), self._settings.model_rate
@@ -125,11 +125,15 @@ class Intake:
                 late = index_at(instant, model_rate) - end
                 since = [index_from(one, model_rate) + late for one in good]
                 needed = first, first + count
-                made = self._extended(inputs.slow, model_rate, needed, since, end)
+                made = self._extrapolation.extended(
+                    inputs, inputs.slow, model_rate, needed, since, end, instant
+                )
             else:
                 since, end = [index_from(one, rate) for one in good], index_at(instant, rate)
                 needed = resampler.needs(first, count)
-                window = self._extended(inputs.samples, rate, needed, since, end)
+                window = self._extrapolation.extended(
+                    inputs, inputs.samples, rate, needed, since, end, instant
+                )
                 made = resampler.apply(window, first, count)
             rows += zip(inputs.rows, made, strict=True)
         return self._by_witness(rows, count)
@@ -172,29 +176,6 @@ class Intake:
             # After a change of rate a witness has two inputs, each zero in the other's time.
             found[witness] = found[witness] + row if witness in found else row
         return {w: found[w] if w in found else np.zeros(count) for w in self._witnesses}
-
-    def _extended(
-        self, buffer: StreamBuffer, rate: int, needed: Range, since: Sequence[int], end: int
-    ) -> Float64:
-        """Return a range of some streams, with forecasts where they have no samples yet.
-
-        Args:
-            buffer: the streams.
-            rate: samples per second.
-            needed: the range.
-            since: for each stream, index of the first sample that a forecast may rest on.
-            end: index of the first sample that has not come yet.
-        """
-        assert self._settings.forecast is not None
-        (low, high), order = needed, self._settings.forecast.order(rate)
-        window = buffer.read(low, high)
-        if high > end:
-            longest = self._settings.forecast.past(rate)
-            for row, good in enumerate(since):
-                begin = min(max(good, end - longest), end)
-                past = buffer.read(begin, end, slice(row, row + 1))[0]
-                window[row, max(end - low, 0) :] = forecast(past, high - end, order)
-        return window
 
     def _is_fast(self, rate: int) -> bool:
         """Return whether inputs of a rate are forecast at the model rate, which is below it."""
@@ -332,4 +313,5 @@ def _with_rows(inputs: WitnessInputs | None, witnesses: Iterable[str]) -> Witnes
     if not more:
         return inputs
     rows = {witness: row for row, witness in enumerate([*inputs.rows, *more])}
-    return WitnessInputs(rows, inputs.samples.widened(len(rows)), inputs.slow.widened(len(rows)))
+    samples, slow = inputs.samples.widened(len(rows)), inputs.slow.widened(len(rows))
+    return WitnessInputs(rows, samples, slow, inputs.predictors)

@@ -332,8 +332,10 @@ class Schedule:
         gate = self.settings.gate.reach if self.settings.gate else 0
         if forecast := self.settings.forecast:
             # A hop is spliced to the one before it, which rested on the window before its own start
-            # and on forecasts from the memory before its end, both one hop earlier.
-            past = max(self._ns(-self.window[0]), forecast.memory + self._ns(0))
+            # and on forecasts that were fitted, some hops earlier, to the memory before the hop's
+            # end; all one hop earlier.
+            fitted = (forecast.hops_per_fit(self.settings.hop) - 1) * self.settings.hop
+            past = max(self._ns(-self.window[0]), fitted + forecast.memory + self._ns(0))
             filters = max(filters, past) + self.settings.hop
             # The gate cannot see the estimate a ramp in advance, so it acts a ramp later.
             gate += ramp if gate else 0

@@ -12,6 +12,7 @@ from deepclean.core.block import Block, Float64, Version, WitnessFault
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.control import Control, Freeze
 from deepclean.core.engine.missing import Losses
+from deepclean.core.filters.forecast import LinearPredictor
 from deepclean.core.gain import InvalidSpans
 from deepclean.core.gate.state import MonitorState
 from deepclean.core.strain import StrainState
@@ -133,6 +134,20 @@ class Switch(NamedTuple):
     after: Version | None
 
 
+class FittedPredictor(NamedTuple):
+    """The prediction of a witness, with the samples to which it was fitted.
+
+    Args:
+        predictor: the prediction.
+        begin: index of the first of these samples.
+        stop: index after the last.
+    """
+
+    predictor: LinearPredictor
+    begin: int
+    stop: int
+
+
 @dataclass(slots=True)
 class WitnessInputs:
     """The samples of all witnesses that came at one rate.
@@ -141,11 +156,13 @@ class WitnessInputs:
         rows: the row of each witness.
         samples: the witnesses at that rate; the row of one that is missing is zero.
         slow: the same at the model rate, where they are forecast at that rate.
+        predictors: the prediction of each witness that was fitted last.
     """
 
     rows: dict[str, int]
     samples: StreamBuffer
     slow: StreamBuffer
+    predictors: dict[str, FittedPredictor] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

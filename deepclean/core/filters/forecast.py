@@ -13,10 +13,12 @@ numbers).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
+from numpy.typing import NDArray
+from scipy.fft import dct, irfft, next_fast_len, rfft
 from scipy.linalg import solve_toeplitz
 
 from deepclean.core.block import Float64
@@ -40,6 +42,12 @@ _RIDGE = 1e-5
 """The white noise that is taken to be in a witness, as a part of its variance (-50 dB)."""
 
 
+# The samples of two fits that follow one another overlap by half. So the second sees what is new as
+# well as any, while a fit, a millisecond for 32000 samples and 500 terms, is spread over 8 s.
+_FITS_IN_MEMORY = 2
+"""The number of fits of a witness in the memory of one."""
+
+
 _WRAPPED = 1e-11
 """The part that is left of a forecast that wraps around the end of a transform."""
 
@@ -61,6 +69,10 @@ class ForecastSettings:
     least: int = NS
     seam: int = NS // 8
 
+    def hops_per_fit(self, hop: int) -> int:
+        """Return the number of hops of `hop` nanoseconds for which a prediction is used."""
+        return max(self.memory // _FITS_IN_MEMORY // hop, 1)
+
     def past(self, rate: int) -> int:
         """Return the largest number of samples at `rate` (Hz) that a forecast rests on."""
         # Many times the terms, so that the correlations are well estimated (see `forecast`), and a
@@ -73,81 +85,122 @@ class ForecastSettings:
         return min(max(self.terms * rate // NS, _LEAST_TERMS), _MOST_TERMS)
 
 
-def forecast(past: Float64, count: int, order: int) -> Float64:
-    """Return the `count` samples that are to be expected after `past`.
+@dataclass(frozen=True, slots=True)
+class LinearPredictor:
+    """The linear prediction of a witness from its last samples.
 
-    A line goes on, and a constant stays:
+    Args:
+        mean: the mean, to which a forecast dies away, in the witness's unit.
+        weights: those of the last `p` samples, the last one's first.
+    """
 
-    >>> forecast(np.tile([3.0, 1.0, -1.0, 1.0], 1000), count=5, order=16).round(2).tolist()
-    [3.0, 1.0, -1.0, 1.0, 3.0]
-    >>> forecast(np.full(100, 7.5), count=2, order=16).tolist()
-    [7.5, 7.5]
+    mean: float
+    weights: Float64
+
+
+def fit(past: Float64, order: int) -> LinearPredictor:
+    """Return the predictor that has the least mean square error over the past.
 
     Args:
         past: shape `(n,)`, finite, in any unit.
-        count: the number of samples to forecast.
         order: the number of last samples that are weighted; a quarter of the past at most.
 
     Returns:
-        Shape `(count,)`, in the unit of the past; finite.
+        The predictor; all its weights are 0 where the past is constant.
     """
     # Of an order p, p + 1 correlations are estimated; four samples for each are the least.
     order = min(order, len(past) // 4)
+    mean = past.mean() if len(past) else 0.0
     if order < 1:
-        return np.full(count, past.mean() if len(past) else 0.0)
-    mean = past.mean()
-    # Its greatest value is brought to between 1/2 and 1, by a power of two, which rounds nothing:
-    # the squares of 1e-162 would be zero, those of 1e162 infinite.
-    exponent = int(np.frexp(np.abs(past - mean).max())[1])
-    centred = np.ldexp(past - mean, -exponent)
-    # r[l] = sum_t x[t] x[t + l] for l = 0 ... p is the inverse transform of |X|^2. Padding by p
-    # zeros keeps the circular sum from wrapping. The sum is not divided by the number of its terms,
-    # n - l: so the matrix is positive definite, the predictor stable, and the forecast dies away.
-    # What that costs, a factor 1 - l / n, is little where the past is much longer than the terms.
-    size = next_fast_len(len(past) + order, real=True)
-    correlation = irfft(np.abs(rfft(centred, size)) ** 2, size)[: order + 1]
+        return LinearPredictor(mean, np.zeros(0))
+    centred, _ = _scaled(past - mean)
+    # r[l] = sum_t x[t] x[t + l] for l = 0 ... p is the inverse transform of |X|^2, a cosine transform
+    # because that is real and even. It is taken without its factor, of which the weights are free.
+    # Padding by p zeros keeps the circular sum from wrapping. The sum is not divided by the number
+    # of its terms, n - l: so the matrix is positive definite, the predictor stable, and the forecast
+    # dies away. What that costs, a factor 1 - l / n, is little where the past is much longer than
+    # the terms.
+    size = 2 * next_fast_len(-(-(len(past) + order) // 2), real=True)
+    transform = rfft(centred, size)
+    correlation = dct(transform.real**2 + transform.imag**2, type=1)[: order + 1]
     # A constant witness has no power; where the mean overflowed it is NaN, which fails this too.
     if not correlation[0] > 0:
-        return np.full(count, mean)
+        return LinearPredictor(mean, np.zeros(order))
     # The weights w of x[t] = sum_k w[k] x[t - k], k = 1 ... p, have the least mean square error
     # where the error is uncorrelated with each x[t - i]:
     #     sum_k r[|i - k|] w[k] = r[i],    i = 1 ... p    (Yule-Walker).
     column = correlation[:-1].copy()
     column[0] *= 1 + _RIDGE
-    weights = solve_toeplitz(column, correlation[1:], check_finite=False)
-    ahead = _recursion(weights, centred[-order:], count)
-    return np.asarray(mean + np.ldexp(ahead, exponent))
+    return LinearPredictor(mean, solve_toeplitz(column, correlation[1:], check_finite=False))
+
+
+def forecast(predictors: Sequence[LinearPredictor], known: Float64, count: int) -> Float64:
+    """Return the `count` samples of some witnesses that are to be expected after their last.
+
+    A line goes on, and a constant stays:
+
+    >>> past = np.array([np.tile([3.0, 1.0, -1.0, 1.0], 1000), np.full(4000, 7.5)])
+    >>> predictors = [fit(row, order=16) for row in past]
+    >>> forecast(predictors, past[:, -16:], count=5).round(2).tolist()
+    [[3.0, 1.0, -1.0, 1.0, 3.0], [7.5, 7.5, 7.5, 7.5, 7.5]]
+
+    Args:
+        predictors: one for each witness, all with `p` weights.
+        known: the last samples, shape `(witnesses, p)`, finite, in the unit of each.
+        count: the number of samples to forecast.
+
+    Returns:
+        Shape `(witnesses, count)`, in the unit of each. The bits of a witness do not depend on
+        which others are beside it.
+    """
+    mean = np.array([[one.mean] for one in predictors])
+    if not known.size:
+        return np.repeat(mean, count, axis=1)
+    weights = np.array([one.weights for one in predictors])
+    centred, exponents = _scaled(known - mean)
+    return np.asarray(mean + np.ldexp(_recursion(weights, centred, count), exponents))
+
+
+def _scaled(rows: Float64) -> tuple[Float64, NDArray[np.int32]]:
+    """Return rows divided by powers of two, and the exponents of these, shape `(..., 1)`."""
+    # The greatest value of each is brought to between 1/2 and 1, which rounds nothing: the squares
+    # of 1e-162 would be zero, those of 1e162 infinite.
+    _, exponents = np.frexp(np.abs(rows).max(axis=-1, keepdims=True))
+    return np.ldexp(rows, -exponents), exponents
 
 
 def _recursion(weights: Float64, known: Float64, count: int) -> Float64:
     """Return the `count` samples after `known` by `x[t] = sum_k weights[k - 1] x[t - k]`.
 
-    >>> _recursion(np.array([0.5]), np.array([8.0]), count=3).round(9).tolist()
-    [4.0, 2.0, 1.0]
+    >>> _recursion(np.array([[0.5]]), np.array([[8.0]]), count=3).round(9).tolist()
+    [[4.0, 2.0, 1.0]]
 
     Args:
-        weights: those of the last `p` samples, the last one's first; 1 / A(z) is stable.
-        known: the last `p` samples, in order of time.
+        weights: those of the last `p` samples, the last one's first, shape `(rows, p)`; 1 / A(z)
+            is stable in each row.
+        known: the last `p` samples, in order of time, shape `(rows, p)`.
         count: the number of samples to return.
     """
     # It is the filter 1 / A = 1 / (1 - sum_k w[k] z^-k) without input. Its state R is the
     # contribution of the known samples, x[-1] the last of them, to the next p:
-    #     r[i] = sum_(k > i) w[k] x[i - k],    i = 0 ... p - 1.
+    #     r[i] = sum_(k > i) w[k] x[i - k],    i = 0 ... p - 1,
+    # which is what A gives, with the other sign, where zeros follow the known samples.
     # The samples to come are the coefficients of R / A in powers of z^-1, and those of the quotient
     # of transforms too, but that what lies beyond the transforms' n = 4 p samples is wrapped onto
     # them. So all coefficients are taken with a damping^t, where damping^n is _WRAPPED: the filter
     # is stable, so no more than that is left of what wraps. Undone over n / 2 samples, the damping
     # makes the transforms' rounding, 1e-16, 3e5 times greater. These n / 2 samples begin with the
     # state that those before leave, so they do not depend on how many are wanted.
-    order = len(weights)
+    rows, order = weights.shape
     size, length = 4 * order, 2 * order
     damping = _WRAPPED ** (np.arange(length) / size)
-    below = np.zeros(size)
-    below[0], below[1 : order + 1] = 1.0, -weights * damping[1 : order + 1]
-    filtered, above, ahead = 1 / rfft(below), np.zeros(size), [np.zeros(0)]
-    for _ in range(0, count, length):
-        state = np.convolve(weights[::-1], known[::-1])[:order][::-1]
-        above[:order] = state * damping[:order]
-        ahead.append(irfft(rfft(above) * filtered, size)[:length] / damping)
-        known = ahead[-1][-order:]
-    return np.concatenate(ahead)[:count]
+    below = np.ones((rows, order + 1))
+    below[:, 1:] = -weights * damping[1 : order + 1]
+    divisor, ahead = rfft(below, size), np.empty((rows, -(-count // length) * length))
+    for start in range(0, count, length):
+        state = irfft(rfft(known * damping[:order], size) * divisor, size)[:, order:length]
+        state /= -damping[order]
+        ahead[:, start : start + length] = irfft(rfft(state, size) / divisor, size)[:, :length]
+        ahead[:, start : start + length] /= damping
+        known = ahead[:, start + order : start + length]
+    return ahead[:, :count]

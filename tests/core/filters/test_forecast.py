@@ -7,10 +7,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.linalg import solve_toeplitz
 
-from deepclean.core.filters.forecast import ForecastSettings, _recursion, forecast
+from deepclean.core.filters.forecast import ForecastSettings, LinearPredictor, _recursion, fit
+from deepclean.core.filters.forecast import forecast as forecast_all
 from deepclean.core.time import NS
 
 RIDGE = 1e-5
+
+
+def forecast(past: NDArray[np.float64], count: int, order: int) -> NDArray[np.float64]:
+    """Return the samples that are expected after one witness's past."""
+    predictor = fit(past, order)
+    known = past[len(past) - len(predictor.weights) :]
+    return np.asarray(forecast_all([predictor], known[None], count)[0])
 
 
 def by_hand(past: NDArray[np.float64], count: int, order: int) -> NDArray[np.float64]:
@@ -93,7 +101,7 @@ def test_the_recursion_is_that_of_its_definition(order: int, count: int) -> None
     known = list(past[-order:])
     for _ in range(count):
         known.append(float(weights @ known[: -order - 1 : -1]))
-    found = _recursion(weights, past[-order:], count)
+    found = _recursion(weights[None], past[None, -order:], count)[0]
     assert np.abs(found - known[order:]).max() <= 1e-9 * np.abs(past).max()
 
 
@@ -109,3 +117,41 @@ def test_no_amplitude_is_too_small_or_too_great(scale: float) -> None:
     past = np.sin(2 * np.pi * 60 * np.arange(4096) / 512)
     expected = forecast(past, 64, 128)
     assert np.allclose(forecast(scale * past, 64, 128) / scale, expected, rtol=0, atol=1e-6)
+
+
+@settings(max_examples=20)
+@given(
+    seed=st.integers(0, 1000),
+    rows=st.integers(2, 40),
+    order=st.integers(1, 80),
+    count=st.integers(1, 200),
+)
+def test_the_bits_do_not_depend_on_which_others_are_beside(
+    seed: int, rows: int, order: int, count: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    past = rng.lognormal(0, 8, (rows, 1)) * (rng.standard_normal((rows, 4 * order)) + 3)
+    predictors = [fit(row, order) for row in past]
+    known = past[:, 3 * order :]
+    together = forecast_all(predictors, known, count)
+    chosen = np.flatnonzero(rng.random(rows) < 0.5).tolist() or [0]
+    for some in ([0], [rows - 1], chosen, chosen[::-1]):
+        found = forecast_all([predictors[row] for row in some], known[some], count)
+        assert found.tobytes() == together[some].tobytes()
+
+
+def test_a_predictor_goes_on_from_any_samples() -> None:
+    """One of a line's phase and amplitude serves for every other."""
+    time = np.arange(16 * 512) / 512
+    predictor = fit(np.sin(2 * np.pi * 60.3 * time), 128)
+    later = (np.arange(128 + 64) + 4321) / 512
+    line = 5 * np.cos(2 * np.pi * 60.3 * later)
+    ahead = forecast_all([predictor], line[None, :128], 64)[0]
+    assert np.abs(ahead - line[128:]).max() < 5 * 0.02
+
+
+def test_an_exact_recursion_is_followed() -> None:
+    """x[t] = x[t - 1] - x[t - 2] has the period 6, about any mean."""
+    predictor = LinearPredictor(10.0, np.array([1.0, -1.0]))
+    ahead = forecast_all([predictor], np.array([[12.0, 13.0]]), 12)[0]
+    assert np.abs(ahead - np.tile([11.0, 8.0, 7.0, 9.0, 12.0, 13.0], 2)).max() < 1e-9

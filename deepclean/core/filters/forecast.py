@@ -114,12 +114,11 @@ def fit(past: Float64, order: int) -> LinearPredictor:
     if order < 1:
         return LinearPredictor(mean, np.zeros(0))
     centred, _ = _scaled(past - mean)
-    # r[l] = sum_t x[t] x[t + l] for l = 0 ... p is the inverse transform of |X|^2, a cosine transform
-    # because that is real and even. It is taken without its factor, of which the weights are free.
-    # Padding by p zeros keeps the circular sum from wrapping. The sum is not divided by the number
-    # of its terms, n - l: so the matrix is positive definite, the predictor stable, and the forecast
-    # dies away. What that costs, a factor 1 - l / n, is little where the past is much longer than
-    # the terms.
+    # r[l] = sum_t x[t] x[t + l] for l = 0 ... p is the inverse transform of |X|^2. That is real and
+    # even, so a cosine transform gives it; its factor does not matter to the weights. Padding by p
+    # zeros keeps the circular sum from wrapping. The sum is not divided by the number of its terms,
+    # n - l: so the matrix is positive definite, the predictor stable, and the forecast dies away.
+    # What that costs, a factor 1 - l / n, is little where the past is much longer than the terms.
     size = 2 * next_fast_len(-(-(len(past) + order) // 2), real=True)
     transform = rfft(centred, size)
     correlation = dct(transform.real**2 + transform.imag**2, type=1)[: order + 1]

@@ -187,9 +187,10 @@ class Resampler:
         cycle_outputs, cycle_inputs = self.up * repeats, self.down * repeats
         cycles = -(-count // cycle_outputs)
         # Where up and down are large (20000 Hz to 4096 Hz: 625 inputs give 128 outputs) the matrix
-        # of one period is a narrow band in a large square. It is cut into pieces along the band. One
-        # advances by about the filter's length, 2 half / up inputs, so that half of it is zeros and
-        # the calls are few. It has an output at least: at 16384 Hz to 100 Hz 4096 inputs give 25.
+        # of one period is a narrow band in a large square. It is cut into pieces along the band.
+        # One advances by about the filter's length, 2 half / up inputs, so that half of it is zeros
+        # and the calls are few. It has an output at least: at 16384 Hz to 100 Hz 4096 inputs give
+        # 25.
         split = min(max(1, cycle_inputs * self.up // (2 * self._half)), cycle_outputs)
         edges = [cycle_outputs * part // split for part in range(split + 1)]
         # The first input that the first output rests on, counted from the input before that output:

@@ -131,6 +131,8 @@ class LiveSource:
         due: float | None = None
         while not self.stopped():
             self.strain.poll(cursor)
+            if self.strain.at(cursor) is not None:
+                self.turn()
             found = self._files.await_strain(cursor)
             if found is not None:
                 span, arrived = found
@@ -148,7 +150,6 @@ class LiveSource:
                 self._files.settle(cursor)
                 # A file may still hold what comes next; what lies behind is dropped.
                 self._files.drop_before(cursor, self.history)
-                self.turn()  # after the frame, which should not wait for it
                 continue
             later = self._files.following(cursor)
             now = self.clock.monotonic()

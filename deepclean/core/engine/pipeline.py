@@ -101,6 +101,7 @@ class Pipeline:
 
     def end(self, stream: StreamState, version: Version) -> None:
         """End the streams of a version."""
+        self.settle(stream)
         del stream.couplings[version]
         if stream.gates:
             del stream.gates.couplings[version]

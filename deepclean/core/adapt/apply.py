@@ -48,8 +48,7 @@ def departures(
         first: index of the first sample, counted from GPS 0.
         count: the number of samples.
         rate: samples per second.
-        knots: of the tracker; the anchors are in force before the first, and after the last its
-            gains.
+        knots: of the tracker; the anchors are in force where there is none.
         anchors: shape `(G,)`.
         settings: of the tracker.
     """
@@ -62,7 +61,7 @@ def departures(
         low, high = max(first, number * step), min(stop, (number + 1) * step)
         along = (np.arange(low, high) - number * step) / step
         start = known.get(number * cadence, nothing)
-        change = known.get((number + 1) * cadence, start) - start
+        change = known.get((number + 1) * cadence, nothing) - start
         found.append(Stretch(slice(low - first, high - first), along, start, change))
     return found
 

@@ -240,7 +240,6 @@ def stages() -> Iterator[dict[str, float]]:
         (CouplingPipeline, CouplingPipeline._adapted, "adapt: apply"),
         (CouplingPipeline, CouplingPipeline._interpolate, "interpolate"),
         (GateMonitor, GateMonitor.advance, "quality, gate"),
-        (GateMonitor, GateMonitor.settle, "quality, gate"),
         (Engine, Engine._finish, "gain, subtract"),
         (cleaner, render, "render"),
         (FrameSink, FrameSink.write, "write"),

@@ -97,9 +97,7 @@ class FrameCleaner:
         if self._updates is not None:
             self._guard("controls", "what freezes hold is not recorded", self._updates.note_held)
         self._say_failures(frame)
-        written = self._write(finished)
-        # What only later frames rest on is done when this one is out.
-        return written + self._write(self._attempt(self._assembler.settle))
+        return self._write(finished)
 
     def release(self) -> list[Path]:
         """Write what is inside, without its look-ahead (Engine.release)."""

@@ -214,14 +214,9 @@ def test_gains_go_along_straight_lines() -> None:
     assert found[0] == 1
     assert found[RATE] == 2j
     assert found[RATE // 2] == 0.5 + 1j
-    # After the newest knot its gains go on.
-    assert (found[2 * RATE :] == 2j).all()
     # Where there is no knot the anchor is in force, and the way there is a line too.
-    found = adapted(ones, START * RATE, RATE, [knots[0], knots[2]], np.ones(1), ALONE)
-    assert found[RATE] == 1
-    assert found[RATE + RATE // 2] == 0.5 + 1j
-    found = adapted(ones, START * RATE, RATE, [knots[2]], np.ones(1), ALONE)
-    assert found[RATE + RATE // 2] == 0.5 + 1j
+    assert found[2 * RATE + RATE // 2] == 0.5 + 1j
+    assert (found[3 * RATE :] == 1).all()
     assert np.abs(steps).max() <= np.abs(2j - 1) / RATE * (1 + 1e-12)
 
 

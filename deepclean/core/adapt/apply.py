@@ -48,26 +48,20 @@ def departures(
         first: index of the first sample, counted from GPS 0.
         count: the number of samples.
         rate: samples per second.
-        knots: of the tracker; the anchors are in force where there is none, and after the newest
-            its gains.
+        knots: of the tracker; the anchors are in force where there is none.
         anchors: shape `(G,)`.
         settings: of the tracker.
     """
     cadence, stop = settings.cadence, first + count
     step = cadence * rate
     known = {knot.second: knot.gains - anchors for knot in knots}
-    newest = max(known, default=0)
     nothing = np.zeros(len(anchors), dtype=np.complex128)
-
-    def at(second: int) -> Complex:
-        return known.get(min(second, newest), nothing)
-
     found = []
     for number in range(first // step, -(-stop // step)):
         low, high = max(first, number * step), min(stop, (number + 1) * step)
         along = (np.arange(low, high) - number * step) / step
-        start = at(number * cadence)
-        change = at((number + 1) * cadence) - start
+        start = known.get(number * cadence, nothing)
+        change = known.get((number + 1) * cadence, nothing) - start
         found.append(Stretch(slice(low - first, high - first), along, start, change))
     return found
 
@@ -142,7 +136,7 @@ def adapted(
         groups: shape `(G, n)`: analytic signals, or real features before the bandpass.
         first: index of their first sample, counted from GPS 0.
         rate: samples per second.
-        knots: of the tracker, as of `departures`.
+        knots: of the tracker; the anchors are in force where there is none.
         anchors: shape `(G,)`, each 1 or 0.
         settings: of the tracker.
     """

@@ -22,7 +22,7 @@ freeze's second on have the gains of that one. Learning goes on beside that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -121,12 +121,6 @@ def learn_together(lessons: Sequence[Lesson], strain: SpectrumOfSecond) -> None:
             lesson.state.tracker = tracker
     for gains, state, *_ in lessons:
         state.groups.drop_before(state.tracker.next * gains.rate)
-    hold_gains(lessons)
-
-
-def hold_gains(lessons: Iterable[Lesson]) -> None:
-    """Note the gains that freezes hold and that are known."""
-    for gains, state, *_ in lessons:
         hold(gains.tracker, state)
 
 

@@ -130,7 +130,6 @@ class Engine:
             )
         finished: list[CleanedBlock] = []
         stream, start = self._state.stream, block.span.start
-        self.settle()
         if stream is not None and start < stream.frontier:
             raise ValueError(f"{block.span} starts before the end of the input so far")
         if stream is not None and start > stream.frontier + self.history + self.lookahead:
@@ -149,14 +148,6 @@ class Engine:
         self.versions.retire(stream)
         return finished
 
-    def settle(self) -> None:
-        """Do what no block that is out rests on, and what the next push would else do first.
-
-        Call it when the blocks are written: then nobody waits for it. The samples are the same.
-        """
-        if self._state.stream is not None:
-            self._pipeline.settle(self._state.stream)
-
     def release(self) -> list[CleanedBlock]:
         """Return every block that is still pending, as if the input ended with a gap.
 
@@ -166,7 +157,6 @@ class Engine:
         kept = self._state.stream
         if kept is None or not kept.pending:
             return []
-        self.settle()
         stream = copy_state(kept)
         kept.pending.clear()
         # The last pending block is complete when its last hop is: a hop and a look-ahead after it

@@ -48,7 +48,6 @@ class Forecasting:
     Attributes:
         lead: 0, because a hop's witnesses do not run ahead of it.
         gate_delay: the ramp in nanoseconds, by which a gate acts later than it sees.
-        learns_after: whether a second is whole hops.
     """
 
     def __init__(self, settings: EngineSettings, schedule: Schedule) -> None:
@@ -57,10 +56,6 @@ class Forecasting:
         self._window = schedule.window
         self.lead = 0
         self.gate_delay = settings.ramp
-        # A knot of the gains rests on what ends a second before it (AdaptSettings.lag). So up to
-        # the end of the second in which a hop lies the gains rest on what was there at its start.
-        # The few samples after the hop, which its interpolation reads, have the gains of its end.
-        self.learns_after = NS % settings.hop == 0
 
     def pipeline(self, coupling: Coupling) -> CouplingPipeline:
         """Return the pipeline that computes the estimate of a coupling's version, hop by hop."""

@@ -53,11 +53,6 @@ class Assembler:
             self._collect(self.engine.push(block))
         return self._pop_finished()
 
-    def settle(self) -> list[CleanedFrame]:
-        """Do what no frame that is out rests on (Engine.settle). It finishes no frame."""
-        self.engine.settle()
-        return []
-
     def release(self) -> list[CleanedFrame]:
         """Return every frame that is still inside, without its look-ahead (Engine.release)."""
         self._collect(self.engine.release())

@@ -26,10 +26,6 @@ class Strategy(Protocol):
     gate_delay: int
     """The nanoseconds by which a gate acts later than it sees."""
 
-    learns_after: bool
-    """Whether no sample of a hop rests on what gains and gates learn from its own last second, so
-    that this is left until the hop is out."""
-
     def pipeline(self, coupling: Coupling) -> CouplingPipeline:
         """Return the pipeline that computes the estimate of a coupling's version, hop by hop."""
         ...
@@ -65,7 +61,6 @@ class LookAhead:
     Attributes:
         lead: the offset of the resampled witnesses, in samples at the model rate.
         gate_delay: 0, because a gate sees the estimate a ramp in advance.
-        learns_after: false, because the estimate runs ahead of the hop.
     """
 
     def __init__(self, settings: EngineSettings, schedule: Schedule) -> None:
@@ -73,7 +68,6 @@ class LookAhead:
         self._interpolator: Resampler = settings.interpolator()
         self.lead = schedule.resampled
         self.gate_delay = 0
-        self.learns_after = False
 
     def pipeline(self, coupling: Coupling) -> CouplingPipeline:
         """Return the pipeline that computes the estimate of a coupling's version, hop by hop."""

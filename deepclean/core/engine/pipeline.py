@@ -15,7 +15,7 @@ import numpy as np
 from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.spectra import SECONDS
 from deepclean.core.block import Block, Estimate, Version, Without, WitnessFault
-from deepclean.core.engine.adaptation import Lesson, hold_gains, learn_together
+from deepclean.core.engine.adaptation import learn_together
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.coupling_pipeline import CouplingPipeline
 from deepclean.core.engine.freezing import knots_over
@@ -93,7 +93,6 @@ class Pipeline:
 
     def begin(self, stream: StreamState, version: Version) -> None:
         """Begin the streams of a version at the frontier. It has no witnesses before that."""
-        self.settle(stream)
         stream.couplings[version] = self.couplings[version].begin(stream.frontier)
         if self._monitor and stream.gates:
             loudest = self.couplings[version].coupling.predictor.loudest
@@ -109,7 +108,6 @@ class Pipeline:
         """Take in the block at the frontier and return the faults of its witnesses."""
         faults: tuple[WitnessFault, ...] = ()
         for piece in self._pieces(block):
-            self.settle(stream)
             if self._strain:
                 self._strain.push(stream.strain, piece)
             faults += self._intake.push(stream, piece, partial(self._mark_missing, stream))
@@ -126,26 +124,12 @@ class Pipeline:
             reason: the reason for which there is no input.
         """
         for instant in self.strategy.cuts(stream.frontier, end):
-            self.settle(stream)
             for version, state in stream.couplings.items():
                 self.couplings[version].mark_missing(state, stream.frontier, instant, reason)
             stream.strain.unfit.add(stream.frontier, instant)
             self._intake.skip(stream, instant)
             stream.frontier = instant
             self._compute_due(stream)
-
-    @np.errstate(over="ignore", invalid="ignore")
-    def settle(self, stream: StreamState) -> None:
-        """Learn what the last hop left for when it is out (Strategy.learns_after).
-
-        It is done before anything else becomes of the stream, so nothing depends on when it is.
-        """
-        step, stream.unlearnt = stream.unlearnt, None
-        if step is None:
-            return
-        learn_together(self._lessons(stream, step), partial(self._spectrum, stream))
-        if self._monitor and stream.gates:
-            self._monitor.settle(stream.gates, stream.strain, _estimates(stream))
 
     def estimate(self, stream: StreamState, version: Version, span: Span) -> Estimate:
         """Return a version's estimate over a span whose hops are all computed."""
@@ -240,30 +224,13 @@ class Pipeline:
         spectrum = partial(self._spectrum, stream)
         working = [(self.couplings[version], state) for version, state in stream.couplings.items()]
         made = [one.bandpassed(state, resampled, first, step, spectrum) for one, state in working]
-        lessons = self._lessons(stream, step)
-        if strategy.learns_after:
-            hold_gains(lessons)
-            stream.unlearnt = step
-        else:
-            learn_together(lessons, spectrum)
+        lessons = (one.lesson(state, step) for one, state in working)
+        learn_together([lesson for lesson in lessons if lesson is not None], spectrum)
         for (one, state), bandpassed in zip(working, made, strict=True):
             one.finish(state, bandpassed, step)
         if self._monitor and stream.gates:
-            self._monitor.advance(
-                *(stream.gates, stream.strain, _estimates(stream), strategy.seen(step)),
-                later=strategy.learns_after,
-            )
-
-    def _lessons(self, stream: StreamState, step: int) -> list[Lesson]:
-        """Return what the gains of all versions have to learn from hop `step`."""
-        working = stream.couplings.items()
-        lessons = (self.couplings[version].lesson(state, step) for version, state in working)
-        return [lesson for lesson in lessons if lesson is not None]
-
-
-def _estimates(stream: StreamState) -> dict[Version, EstimateStream]:
-    """Return what there is to see of each version."""
-    return {
-        version: EstimateStream(state.bandpassed, state.invalid)
-        for version, state in stream.couplings.items()
-    }
+            estimates = {
+                version: EstimateStream(state.bandpassed, state.invalid)
+                for version, state in stream.couplings.items()
+            }
+            self._monitor.advance(stream.gates, stream.strain, estimates, strategy.seen(step))

@@ -164,7 +164,6 @@ class StreamState:
         good_since: the instant since which every sample of a witness is usable, GPS nanoseconds.
         pending: the blocks that went in and have not come out, with the faults of their witnesses.
         switches: the switches on which blocks inside depend, in order.
-        unlearnt: the hop from which gains and gates have still to learn; None: there is none.
     """
 
     frontier: int
@@ -179,7 +178,6 @@ class StreamState:
     good_since: dict[str, int] = field(default_factory=dict)
     pending: deque[tuple[Block, tuple[WitnessFault, ...]]] = field(default_factory=deque)
     switches: list[Switch] = field(default_factory=list)
-    unlearnt: int | None = None
 
     @property
     def oldest(self) -> int:

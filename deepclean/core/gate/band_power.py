@@ -53,22 +53,22 @@ class BandPower:
     @property
     def raw(self) -> Float64:
         """The power of the strain, shape `(2,)`."""
-        return self.sums[0]
+        return np.asarray(self.sums[0])
 
     @property
     def clean(self) -> Float64:
         """The power of the strain less the estimate, shape `(2,)`."""
-        return self.sums[1]
+        return np.asarray(self.sums[1])
 
     @property
     def power(self) -> Float64:
         """The estimate's power, shape `(2,)`: what cleaning gains where the estimate is right."""
-        return self.sums[2]
+        return np.asarray(self.sums[2])
 
     @property
     def variance(self) -> Float64:
         """The variance of `clean - raw` by chance, shape `(2,)`, in squares of these units."""
-        return self.sums[3]
+        return np.asarray(self.sums[3])
 
 
 Looks = Sequence[BandPower | None]

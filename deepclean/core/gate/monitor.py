@@ -123,18 +123,8 @@ class GateMonitor:
         strain: StrainState,
         streams: Mapping[Version, EstimateStream],
         until: int,
-        *,
-        later: bool = False,
     ) -> None:
-        """Look at every slot that ends by `until` (GPS nanoseconds).
-
-        Args:
-            state: of the stream; no look is due.
-            strain: the raw strain.
-            streams: the estimate of each version.
-            until: GPS nanoseconds.
-            later: leave a look at `until` itself to `settle`. What it finds acts from then on only.
-        """
+        """Look at every slot that ends by `until` (GPS nanoseconds)."""
         first, last = state.slot, until // SLOT
         if last <= first:
             return
@@ -152,21 +142,7 @@ class GateMonitor:
                 self._look_at_slots(watched, streams[version], slots, some, jumps)
             state.slot = end // SLOT
             if end % FAST_STEP == 0:
-                if later and end == until:
-                    state.due = end
-                else:
-                    self._look(state, strain, streams, end)
-
-    def settle(
-        self,
-        state: MonitorState,
-        strain: StrainState,
-        streams: Mapping[Version, EstimateStream],
-    ) -> None:
-        """Do the look that `advance` left for later, if it left one."""
-        due, state.due = state.due, None
-        if due is not None:
-            self._look(state, strain, streams, due)
+                self._look(state, strain, streams, end)
 
     def trim(self, state: MonitorState, oldest: int) -> int:
         """Drop what nobody needs; return from where on strain and estimates are needed (GPS ns).

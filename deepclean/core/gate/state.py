@@ -85,13 +85,11 @@ class MonitorState:
         slot: the next to look at, counted from GPS 0.
         couplings: by version.
         limits: the settings of the gates from each instant on at which they change, GPS ns.
-        due: the instant of a look that is left for later, GPS ns; None: there is none.
     """
 
     slot: int
     couplings: dict[Version, CouplingMonitor] = field(default_factory=dict)
     limits: tuple[tuple[int, GateSettings], ...] = ()
-    due: int | None = None
 
     def copy(self) -> MonitorState:
         """Return an independent copy."""

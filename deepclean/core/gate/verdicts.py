@@ -223,7 +223,10 @@ class Total(NamedTuple):
 def totals(parts: Sequence[BandPower]) -> tuple[Total, Total]:
     """Return the powers of looks, at least one, in units of the usual power and of the floor."""
     summed = np.add.reduce([part.sums for part in parts], axis=0).T.tolist()
-    usual, floor = (Total(*sums, math.sqrt(CORRELATED * variance)) for *sums, variance in summed)
+    usual, floor = (
+        Total(raw, clean, power, math.sqrt(CORRELATED * variance))
+        for raw, clean, power, variance in summed
+    )
     return usual, floor
 
 

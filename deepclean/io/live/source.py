@@ -103,8 +103,6 @@ class LiveSource:
                     due = self.run.clock.monotonic() + span.duration / NS + self.run.deadline
             cursor = span.end
             self.reader.settle(cursor, cursor, rescan=found.absent)
-            if not found.absent:
-                self.run.turn()  # after the frame, which should not wait for it
 
     def _begin(self) -> Beginning | None:
         """Wait for the first strain; return where to begin, or None where told to stop."""
@@ -147,7 +145,6 @@ class LiveSource:
             cursor = found.span.end
             again = max((cursor - self.run.history) // NS * NS, start)
             self.reader.settle(cursor, again)
-            self.run.turn()
         self.reader.settle(cursor, again, rescan=True)
         _log.info("GPS %s: caught up; cleaning again", format_gps(cursor))
         for second in _seconds(again, cursor):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deepclean.core.adapt.knot import Knot
 from deepclean.core.adapt.settings import AdaptSettings, Member
-from deepclean.core.block import CleanedBlock, Float64, Gap, Series, Version
+from deepclean.core.block import CleanedBlock, Float64, Gap, Series
 from deepclean.core.engine.engine import Engine
 from deepclean.core.filters.forecast import ForecastSettings
 from deepclean.core.time import NS, Span
@@ -31,11 +31,9 @@ from tests.helpers.builders import (
     over,
     push_all,
     same_bits,
-    strain_of,
     wiener,
 )
 from tests.helpers.reduced_networks import Subsets, coupling
-from tests.helpers.settings import gate_settings
 
 SECONDS = 50
 
@@ -265,44 +263,3 @@ def test_what_stands_for_a_missing_carrier_adds_nothing(kind: str) -> None:
     # Standardised samples are float32, so a mean costs them digits.
     one, other = noise(0.0), noise(1000.0)
     assert np.abs(one - other).max() < 0.01 * one.std()
-
-
-def test_what_is_learnt_when_a_hop_is_out_is_the_same_whenever_it_is_done() -> None:
-    """Asked to settle after each block or never, with a version that comes and goes: no bit."""
-    other = replace(COUPLINGS["delay"], version=2, network=wiener(9))
-    limits = gate_settings(window=4 * NS, dwell=2 * NS, memory=6 * NS)
-    gates = replace(ENGINES["hasty"], gate=limits)
-    found = []
-    for settles in (True, False):
-        made = make_engine(gates, COUPLINGS["delay"])
-        out: list[CleanedBlock] = []
-        learnt: set[int] = set()
-        for number, block in enumerate(record().blocks()):
-            if number == 20:
-                made.versions.add(other.coupling(gates.model_rate))
-            if number == 40:
-                made.versions.remove(Version("60Hz", 2))
-            out += made.push(block)
-            if settles:
-                before = learning(made)
-                made.settle()
-                learnt.add(learning(made) - before)
-                made.settle()
-        assert learnt <= {0, 1}
-        assert (1 in learnt) is settles
-        found.append(out)
-    strain = [strain_of(blocks) for blocks in found]
-    assert same_bits(*strain)
-    for one, two in zip(*(knots_of(blocks) for blocks in found), strict=True):
-        assert same_bits(one.gains, two.gains)
-    assert [b.estimates["60Hz"].quality for b in found[0]] == [
-        b.estimates["60Hz"].quality for b in found[1]
-    ]
-
-
-def learning(made: Engine) -> int:
-    """Return the second from which on the version in production has still to learn."""
-    assert made._state.stream is not None
-    state = made._state.stream.couplings[Version("60Hz", 1)].adaptation
-    assert state is not None
-    return state.tracker.next

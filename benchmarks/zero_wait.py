@@ -44,6 +44,7 @@ from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.filters.bandpass import make_bandpass
 from deepclean.core.filters.forecast import ForecastSettings, fit, forecast
 from deepclean.core.filters.splice import Splice, back
+from deepclean.core.filters.transformed import Transformed
 from deepclean.core.predict import Predictor
 from deepclean.core.reach import Reach
 from deepclean.core.spectra import band_ratio
@@ -155,6 +156,9 @@ class _Open:
 
     def apply(self, window: Float64) -> Float64:
         return window
+
+    def filtered(self, window: Transformed) -> Float64:
+        return self.apply(window.samples)
 
     def response(self, frequencies: Float64) -> Float64:
         return np.ones_like(frequencies)

@@ -69,7 +69,7 @@ def departures(
 def departing(stretches: Sequence[Stretch]) -> NDArray[np.intp]:
     """Return the groups whose gains are not their anchors throughout."""
     ends = np.array([end for one in stretches for end in (one.start, one.change)])
-    return ends.any(axis=0).nonzero()[0]
+    return np.nonzero(ends.any(axis=0))[0]
 
 
 def departed(

@@ -244,7 +244,7 @@ def _steady(estimate: Estimate, count: int) -> Flags:
     control = estimate.control
     still = _by_state(np.minimum, control, count) == _by_state(np.maximum, control, count)
     applied = _all((gain == 0) | (gain == control), count)
-    return _all(gain == 0, count) | (still & applied)
+    return np.asarray(_all(gain == 0, count) | (still & applied))
 
 
 def _by_state(fold: np.ufunc, samples: Samples, count: int) -> Samples:

@@ -117,8 +117,8 @@ class ForecastingPipeline(CouplingPipeline):
         low, high = self.schedule.window(settings)
         if low < window[0] or high > window[1]:
             raise ValueError(
-                f"{coupling.version} rests on more than this engine forecasts: restart to put it "
-                "in force"
+                f"{coupling.version} rests on more than this engine forecasts: promote it and "
+                "restart to put it in force"
             )
         self._first_predicted = self.schedule.predicted_at_once(settings)[0]
         self._rest = slice(low - window[0], high - window[0])

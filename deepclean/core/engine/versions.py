@@ -212,7 +212,7 @@ class ActiveVersions:
             if needs > has:
                 raise ValueError(
                     f"{version} needs {needs / NS:.4f} s of {what}, this engine has "
-                    f"{has / NS:.4f} s: restart to put it in force"
+                    f"{has / NS:.4f} s: promote it and restart to put it in force"
                 )
 
     def _give(self, coupling: str, role: Role, version: Version | None) -> int | None:

@@ -45,6 +45,16 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if helper else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests begin first that may take longest: begun last, one would run on alone."""
+
+    def limit(item: pytest.Item) -> float:
+        marker = item.get_closest_marker("timeout")
+        return float(marker.args[0]) if marker and marker.args else 0.0
+
+    items.sort(key=limit, reverse=True)
+
+
 def pytest_sessionfinish() -> None:
     """Free what commands froze (deepclean.system.gc): libraries tell of leaks at exit."""
     gc.unfreeze()

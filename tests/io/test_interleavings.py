@@ -322,8 +322,12 @@ class Interleavings(RuleBasedStateMachine):
 
 @pytest.mark.parametrize(
     ("examples", "steps"),
-    [(30, 15), pytest.param(250, 25, marks=pytest.mark.slow)],
-    ids=["short", "long"],
+    [
+        (30, 15),
+        pytest.param(120, 25, marks=pytest.mark.slow),
+        pytest.param(1000, 25, marks=[pytest.mark.exhaustive, pytest.mark.timeout(1800)]),
+    ],
+    ids=["short", "long", "longer"],
 )
 def test_any_interleaving_is_accounted_for(examples: int, steps: int) -> None:
     run_state_machine_as_test(

@@ -8,7 +8,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,11 +52,13 @@ def publish_stronger(config: Config, shipped: Path) -> None:
     versions.set_pointer(path.parent, "production", description.version)
 
 
-@pytest.fixture(scope="module", params=[1, 0], ids=["waiting", "not waiting"])
-def streamed(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, test_data: Path
-) -> dict[str, Float64]:
-    """Stream the file in real time through the daemon; return the strains over its middle."""
+Strains = dict[str, Float64]
+WAITS = {"waiting": 1, "not waiting": 0}
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory, test_data: Path) -> dict[str, Strains]:
+    """Stream the file in real time through two daemons; return the strains over its middle."""
     place = tmp_path_factory.mktemp("real")
     file = place / "real.yaml"
     file.write_text(
@@ -64,50 +68,64 @@ strain: {{rate: 4096}}
 input:
   strain: {{directory: {place}/strain, description: H1_llhoft}}
   witnesses: [{{directory: {place}/witnesses, description: H1_lldetchar}}]
-output: {{directory: {place}/cleaned}}
 models: {{directory: {place}/models}}
-couplings: {{60Hz: {{wait: {request.param}}}}}
 """
     )
-    config = load(file)
-    publish_stronger(config, ROOT / "models" / "H1" / "60Hz" / "1")
-    log = place / "log"
-    with log.open("wb") as stream:
-        daemon = subprocess.Popen([*COMMAND, "run", "-c", str(file)], stderr=stream)
-    try:
-        until(lambda: "look-ahead" in log.read_text(), daemon)
+    publish_stronger(load(file), ROOT / "models" / "H1" / "60Hz" / "1")
+    outputs = {name: place / name for name in WAITS}
+    logs = [place / f"{name}.log" for name in WAITS]
+    with ExitStack() as stack:
+        daemons = []
+        for log, (name, wait) in zip(logs, WAITS.items(), strict=True):
+            settings = ("--set", f"couplings.60Hz.wait={wait}", "--set", "metrics.enabled=false")
+            settings += ("--set", f"output.directory={outputs[name]}")
+            command = [*COMMAND, "run", "-c", str(file), *settings]
+            stream = stack.enter_context(log.open("wb"))
+            daemons.append(stack.enter_context(subprocess.Popen(command, stderr=stream)))
+            stack.callback(daemons[-1].kill)
+        for daemon, log in zip(daemons, logs, strict=True):
+            until(lambda log=log: "look-ahead" in log.read_text(), daemon)  # type: ignore[misc]
         options = ["--live", "--motions", "3", "--seed", "5", "--strength", str(STRENGTH)]
         options += ["--background", str(test_data / EVENT), "--truth", str(place / "truth")]
         options += ["--start", str(START), "--end", str(START + SECONDS)]
         subprocess.run([*COMMAND, "simulate", "-c", str(file), *options], check=True)
-        frames = SECONDS - 1
-        until(lambda: len(list(config.output.directory.glob("*.gwf"))) >= frames, daemon, 10)
-        daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(timeout=5) == 0
-    finally:
-        daemon.kill()
-        daemon.wait()
+        for daemon, output in zip(daemons, outputs.values(), strict=True):
+            until(partial(is_streamed, output), daemon, 10)
+            daemon.send_signal(signal.SIGTERM)
+            assert daemon.wait(timeout=5) == 0
     # The gate must have seen the coupling for a while; the merger is after that.
     span = Span.of_seconds(START + 12, SECONDS - 14)
-    name = config.strain.channel
-    wanted = {
-        "raw": (place / "strain", name),
-        "cleaned": (place / "cleaned", product_names(name, ["OUT_DQ"])["OUT_DQ"]),
-        "real": (place / "truth", "H1:TRUTH-BACKGROUND"),
-    }
-    strains = {}
-    for label, (directory, channel) in wanted.items():
-        series = History([directory]).read([channel], span)[channel]
+    channel = load(file).strain.channel
+
+    def read(directory: Path, name: str) -> Float64:
+        series = History([directory]).read([name], span)[name]
         assert isinstance(series, Series), series
-        strains[label] = series.samples
-    return strains
+        return series.samples
+
+    official = product_names(channel, ["OUT_DQ"])["OUT_DQ"]
+    same = {
+        "raw": read(place / "strain", channel),
+        "real": read(place / "truth", "H1:TRUTH-BACKGROUND"),
+    }
+    return {name: {**same, "cleaned": read(outputs[name], official)} for name in WAITS}
+
+
+def is_streamed(output: Path) -> bool:
+    """Return whether every frame but the last is there."""
+    return len(list(output.glob("*.gwf"))) >= SECONDS - 1
+
+
+@pytest.fixture(params=list(WAITS))
+def streamed(request: pytest.FixtureRequest, both: dict[str, Strains]) -> Strains:
+    """The strains of a daemon that waits, and of one that does not."""
+    return both[request.param]
 
 
 BANDS = [(55.0, 65.0)]
 
 
 @pytest.mark.slow
-def test_band_returns_to_the_real_strains_own_level(streamed: dict[str, Float64]) -> None:
+def test_band_returns_to_the_real_strains_own_level(streamed: Strains) -> None:
     raw = band_ratio(streamed["raw"], streamed["real"], 4096, BANDS)
     cleaned = band_ratio(streamed["cleaned"], streamed["real"], 4096, BANDS)
     print(f"in band: raw / real {raw:.3f}, cleaned / real {cleaned:.4f}")
@@ -116,14 +134,14 @@ def test_band_returns_to_the_real_strains_own_level(streamed: dict[str, Float64]
 
 
 @pytest.mark.slow
-def test_nothing_changes_out_of_band(streamed: dict[str, Float64]) -> None:
+def test_nothing_changes_out_of_band(streamed: Strains) -> None:
     worst = worst_outside(streamed["cleaned"], streamed["real"], 4096, BANDS, guard=6.0)
     print(f"out of band: worst bin cleaned / real {worst:.5f}")
     assert worst == pytest.approx(1.0, abs=0.005)
 
 
 @pytest.mark.slow
-def test_merger_keeps_its_signal_to_noise_ratio(streamed: dict[str, Float64]) -> None:
+def test_merger_keeps_its_signal_to_noise_ratio(streamed: Strains) -> None:
     frequencies, density = asd(streamed["real"], 4096)
     found = {
         name: matched_filter(strain, 4096, density, frequencies, Injection(0))

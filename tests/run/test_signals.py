@@ -73,7 +73,7 @@ print(json.dumps([codes, slowest]))
     "count",
     [
         3,
-        pytest.param(20, marks=pytest.mark.slow),
+        pytest.param(10, marks=pytest.mark.slow),
         pytest.param(1000, marks=pytest.mark.exhaustive),
     ],
 )

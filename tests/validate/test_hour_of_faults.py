@@ -29,7 +29,7 @@ from tests.helpers.commands import Run
 from tests.helpers.turned_clock_daemon import StepClock
 
 MINUTES = [
-    pytest.param(15, marks=pytest.mark.slow),
+    pytest.param(8, marks=pytest.mark.slow),
     pytest.param(60, marks=pytest.mark.exhaustive),
 ]
 """Of data. They pass as fast as the daemon cleans them: both clocks are turned."""

@@ -27,11 +27,14 @@ from deepclean.io.t050017 import FrameName
 from deepclean.models.loading import load_models
 from deepclean.run.cleaner import sink_of
 from deepclean.run.replay import ReplayOutput, ReplayResult, replay
+from tests.helpers.forked_program import ForkedProgram
 from tests.helpers.small_site import write_site
 
 OUT_DQ = "H1:GDS-CALIB_STRAIN_DEEPCLEAN_PRODUCTION_OUT_DQ"
 
 COMMAND = [sys.executable, "-c", "from deepclean.cli import main; main()"]
+
+Process = subprocess.Popen[bytes] | ForkedProgram
 
 
 def open_source(config: Config) -> HistorySource:
@@ -128,13 +131,26 @@ def files(directory: Path) -> dict[str, bytes]:
 
 @contextmanager
 def daemon(
-    config: Config, log: Path, *options: str, under: Sequence[str] = ()
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the daemon until the block ends, with options, or under another command."""
+    config: Config, log: Path, *options: str, under: Sequence[str] = (), patience: float = 0.2
+) -> Iterator[Process]:
+    """Run the daemon until the block ends.
+
+    Args:
+        config: of the small site.
+        log: takes what the daemon says.
+        options: of the command.
+        under: another command that runs it, with the patience that it ships with.
+        patience: seconds for which it waits, when it is told to stop, for a look-ahead that most
+            tests do not give it; instead of drain.PATIENCE.
+    """
     file = config.input.strain.directory.parent / "small.yaml"
-    command = [*under, *COMMAND, "run", "-c", str(file), *options]
+    words = ["run", "-c", str(file), *options]
+    process: Process
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, stderr=stream)
+        if under:
+            process = subprocess.Popen([*under, *COMMAND, *words], stderr=stream)
+        else:
+            process = ForkedProgram(words, log, patience)
         try:
             until(lambda: "cleaning from GPS" in log.read_text(), process)
             yield process
@@ -143,9 +159,7 @@ def daemon(
             process.wait()
 
 
-def until(
-    condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 60.0
-) -> None:
+def until(condition: Callable[[], bool], process: Process, seconds: float = 60.0) -> None:
     """Wait for something that another process does."""
     limit = time.monotonic() + seconds
     while not condition():
@@ -154,7 +168,7 @@ def until(
         time.sleep(0.005)  # what is waited for is another process, not time
 
 
-def stop(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGTERM) -> None:
+def stop(process: Process, number: signal.Signals = signal.SIGTERM) -> None:
     """Let a daemon end by a signal."""
     process.send_signal(number)
     assert process.wait(timeout=60) == 0
@@ -165,7 +179,7 @@ def is_written(config: Config, second: int) -> bool:
     return (config.output.directory / f"H-H1_DEEPCLEAN-{second}-1.gwf").exists()
 
 
-def stream(config: Config, process: subprocess.Popen[bytes], seconds: range, late: int = 1) -> None:
+def stream(config: Config, process: Process, seconds: range, late: int = 1) -> None:
     """Write GPS seconds one by one, each when the one `late` before it has come out."""
     for second in seconds:
         write_site(config, second, 1)

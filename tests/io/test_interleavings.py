@@ -323,7 +323,7 @@ class Interleavings(RuleBasedStateMachine):
 @pytest.mark.parametrize(
     ("examples", "steps"),
     [
-        (30, 15),
+        (20, 15),
         pytest.param(120, 25, marks=pytest.mark.slow),
         pytest.param(1000, 25, marks=[pytest.mark.exhaustive, pytest.mark.timeout(1800)]),
     ],

@@ -15,6 +15,7 @@ import pytest
 
 from deepclean.config import Config
 from deepclean.io.watch import DirectoryWatch
+from deepclean.run import drain
 from deepclean.system.clock import SystemClock
 from tests.helpers import small_site as site
 from tests.helpers.frame_files import WRITERS, renamed_inside
@@ -67,8 +68,13 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Contents:
 )
 @pytest.mark.parametrize("writer", WRITERS)
 def test_every_writer_is_read(
-    tmp_path: Path, expected: Contents, writer: Writer, watched: bool
+    tmp_path: Path,
+    expected: Contents,
+    monkeypatch: pytest.MonkeyPatch,
+    writer: Writer,
+    watched: bool,
 ) -> None:
+    monkeypatch.setattr(drain, "PATIENCE", 0.2)  # nothing comes after the last
     config, clock = make_site(tmp_path), SystemClock()
     daemon = Daemon(config, clock)
     tails = (daemon.source.strain, *daemon.source.witnesses)

@@ -16,6 +16,7 @@ from deepclean.io import gwf
 from deepclean.models.store import changes as store
 from deepclean.models.store import rejections
 from deepclean.rollout.record import path_in
+from deepclean.run.drain import PATIENCE
 from tests.helpers import small_site as site
 from tests.helpers.site_runs import (
     COMMAND,
@@ -65,7 +66,7 @@ def test_restart_goes_on_where_it_stopped(config: Config, tmp_path: Path) -> Non
 def test_a_stop_waits_for_the_look_ahead_of_its_last_frame(config: Config, tmp_path: Path) -> None:
     """A planned restart costs no cleaned frame: the next start begins where this one ended."""
     log, again = tmp_path / "log1", tmp_path / "log2"
-    with daemon(config, log) as process:
+    with daemon(config, log, patience=PATIENCE) as process:
         stream(config, process, range(START + 8, START + 12))
         process.send_signal(signal.SIGTERM)
         until(lambda: "1 frames wait for what follows" in log.read_text(), process)

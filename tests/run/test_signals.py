@@ -72,7 +72,6 @@ print(json.dumps([codes, slowest]))
 @pytest.mark.parametrize(
     "count",
     [
-        3,
         pytest.param(10, marks=pytest.mark.slow),
         pytest.param(1000, marks=pytest.mark.exhaustive),
     ],

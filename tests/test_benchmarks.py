@@ -223,7 +223,8 @@ def test_the_stages_add_up_to_the_frame(tmp_path: Path) -> None:
     stages = figures["stages_ms_per_s"]
     assert {"read", "take in", "resample", "predict", "bandpass", "write"} < stages.keys()
     assert all(spent >= 0 for spent in stages.values())
-    assert sum(stages.values()) > 0.8 * 1e3 / figures["replay_times_real_time"]
+    whole = figures["computing_ms_per_s"] + stages["read"] + stages["write"]
+    assert sum(stages.values()) > 0.8 * whole  # both of processor time
 
 
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *(ROOT / "docs").glob("*.md")]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
@@ -141,13 +142,16 @@ def imported_packages(path: Path) -> set[str]:
     return found - set(sys.stdlib_module_names) - ours - {"_typeshed"}  # mypy alone has that
 
 
+_distributions = cache(packages_distributions)
+
+
 @pytest.mark.parametrize("folder", ["benchmarks", "deepclean", "scripts", "tests"])
 def test_every_import_is_declared(folder: str) -> None:
     declared = by_name(USED + [one for name in STREAMS for one in EXTRAS[name]])
     if folder == "tests":
         declared = DECLARED | by_name(pins(PEERS / "streams.txt"))
     owners = {package: [owner] for package, owner in STREAM_PACKAGES.items()} | dict(
-        packages_distributions()
+        _distributions()
     )
     undeclared = {
         f"{path.relative_to(ROOT)}: {package}"

@@ -156,6 +156,7 @@ def test_what_lies_beyond_its_reach_does_not_matter() -> None:
         assert torch.allclose(made(one)[0, at], made(other)[0, at], rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_engine_runs_it_however_the_stream_is_cut(saturated: Path, tmp_path: Path) -> None:
     config, model = toy_config(tmp_path, EDGE), load(saturated)
     assert isinstance(model.network, Hybrid)

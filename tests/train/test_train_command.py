@@ -63,9 +63,13 @@ def stop_after(epoch: int) -> Callable[[Progress], None]:
     return stop
 
 
+TOLD: list[Progress] = []
+"""What the training of the reference told of its progress."""
+
+
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return trained(tmp_path_factory.mktemp("reference"))
+    return trained(tmp_path_factory.mktemp("reference"), progress=TOLD.append)
 
 
 def test_a_training_publishes_a_model_with_its_manifest(reference: Model) -> None:
@@ -204,15 +208,14 @@ def test_network_beats_the_wiener_filter_at_a_product(tmp_path: Path) -> None:
     assert ratios[1] < 1.1 * best
 
 
-def test_progress_is_told_of_every_batch_and_every_epoch(tmp_path: Path) -> None:
-    seen: list[Progress] = []
-    trained(tmp_path, "training.epochs=2", progress=seen.append)
-    ends = [p for p in seen if p.asd_ratio is not None]
-    steps = seen[0].steps
+@pytest.mark.usefixtures("reference")
+def test_progress_is_told_of_every_batch_and_every_epoch() -> None:
+    ends = [p for p in TOLD if p.asd_ratio is not None]
+    steps = TOLD[0].steps
     # 88 s of data in batches of four windows of 4 s.
     assert steps == 5
-    assert [(p.epoch, p.step) for p in ends] == [(1, steps), (2, steps)]
-    assert len(seen) == 2 * (steps + 1)
+    assert [(p.epoch, p.step) for p in ends] == [(epoch, steps) for epoch in (1, 2, 3, 4)]
+    assert len(TOLD) == 4 * (steps + 1)
     assert all(p.loss is not None and np.isfinite(p.loss) for p in ends)
 
 

@@ -187,7 +187,7 @@ def test_disk_may_be_full_at_any_call(streamed: Callable[[int], Stream]) -> None
     assert costs["a frame"] > 0
 
 
-PARTS = 24
+PARTS = 48
 
 
 SOME = (7,)

@@ -77,8 +77,9 @@ models: {{directory: {place}/models}}
     with ExitStack() as stack:
         daemons = []
         for log, (name, wait) in zip(logs, WAITS.items(), strict=True):
-            settings = ("--set", f"couplings.60Hz.wait={wait}", "--set", "metrics.enabled=false")
-            settings += ("--set", f"output.directory={outputs[name]}")
+            chosen = {"couplings.60Hz.wait": wait, "output.directory": outputs[name]}
+            settings = [f"--set={key}={value}" for key, value in chosen.items()]
+            settings.append("--set=metrics.enabled=false")
             command = [*COMMAND, "run", "-c", str(file), *settings]
             stream = stack.enter_context(log.open("wb"))
             daemons.append(stack.enter_context(subprocess.Popen(command, stderr=stream)))

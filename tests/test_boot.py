@@ -251,8 +251,8 @@ def start_detector(machine: BootedMachine) -> None:
 def the_timer_trained_what_is_better(service: BootedService, machine: BootedMachine) -> None:
     """What was trained while a linear filter is in production became the canary.
 
-    It needs more look-ahead than that filter, so the daemon that sees it first refuses it, and
-    takes the pointer away: the other instance may have seen nothing.
+    Whichever daemon sees it first has something to say. If that refuses it, it takes the pointer
+    away, and the other instance may have seen nothing.
     """
 
     def is_answered() -> bool:

@@ -13,6 +13,7 @@ from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.time import NS
 from deepclean.io import gwf
+from deepclean.run.drain import PATIENCE
 from tests.helpers import small_site
 from tests.helpers.site_runs import clean, daemon, is_written, stop, until
 from tests.helpers.small_site import START, STATE
@@ -69,7 +70,7 @@ def test_blocks_are_those_of_the_frames_and_of_replay_through_a_kill(
         process.kill()
         process.wait()
     small_site.write_site(config, START + 6, 3, no_strain=[START + 6])
-    with daemon(config, tmp_path / "log2", *options(live_site)) as process:
+    with daemon(config, tmp_path / "log2", *options(live_site), patience=PATIENCE) as process:
         small_site.write_site(config, START + 9, 2)
         until(partial(is_written, config, START + 9), process)
         stop(process)

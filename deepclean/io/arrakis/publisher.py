@@ -6,12 +6,16 @@ counted with its reason:
 | reason | why a block was not published |
 |---|---|
 | `full` | the queue was full: the server or the broker does not answer, or is too slow |
-| `unconfirmed` | the broker did not confirm it in time; it may have it, now or later |
+| `unconfirmed` | the broker did not confirm it while the queue had room; it may have it |
 | `refused` | the client raised: not allowed, or not delivered |
 | `past` | it is not later than what was published before |
 | `stopped` | the process was stopped before its turn came |
 
-No block is handed over twice, for nobody can take back the first.
+A block that is not confirmed is waited for: Kafka's producer tries again until the broker has it
+once. No block is handed over twice, for nobody can take back the first.
+
+What was confirmed and is lost by the broker after that is counted as `forgotten`, beside
+`published`.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Protocol, Self
 
 from deepclean.config import Config
@@ -36,9 +41,6 @@ _log = logging.getLogger(__name__)
 _SHORTEST, _LONGEST = 0.5, 30.0
 """Seconds between two attempts to connect: from the first, doubled up to the second."""
 
-_IN_A_ROW = 5
-"""Blocks that are not confirmed until the connection is made anew."""
-
 
 class PublishSession(Protocol):
     """A connection; io.arrakis.session has the real one."""
@@ -47,12 +49,27 @@ class PublishSession(Protocol):
         """Publish a block. Raises TimeoutError where it was not confirmed in time."""
         ...
 
+    def confirm(self, timeout: float) -> None:
+        """Wait on for the last block. Raises TimeoutError as publish."""
+        ...
+
+    def is_stuck(self) -> bool:
+        """Return whether waiting on for the last block is in vain."""
+        ...
+
+    def pop_forgotten(self) -> int:
+        """Return how many confirmed blocks are found to be lost since the last call."""
+        ...
+
     def close(self) -> None:
         """End the session."""
         ...
 
 
 Connect = Callable[[Mapping[str, PublishedChannel]], PublishSession]
+
+FORGOTTEN = "forgotten"
+"""Confirmed blocks that the broker has lost since: counted beside those that were published."""
 
 
 class BlockPublisher:
@@ -108,7 +125,7 @@ class BlockPublisher:
             self._queue.clear()
         if not self._thread.is_alive():
             self._position.close()
-        lost = self.counts.total() - self.counts["published"]
+        lost = self.counts.total() - self.counts["published"] - self.counts[FORGOTTEN]
         _log.info("published %d blocks, %d not", self.counts["published"], lost)
 
     def push(self, span: Span, channels: Mapping[str, Series]) -> None:
@@ -168,7 +185,7 @@ class BlockPublisher:
 
     def _run(self) -> None:
         session: PublishSession | None = None
-        pause, in_a_row = _SHORTEST, 0
+        pause = _SHORTEST
         while self._await_block():
             if session is None:
                 try:
@@ -178,30 +195,56 @@ class BlockPublisher:
                     self._sleep(pause)
                     pause = min(2 * pause, _LONGEST)
                     continue
-                in_a_row = 0
             block = self._pop()
             if block is None:
                 continue
+            reason = self._publish(session, block)
+            if reason is None:
+                pause = _SHORTEST
+                continue
+            self._drop(reason)
+            session = None  # not closed: with messages that are not confirmed this takes 10 s
+            self._sleep(pause)
+            pause = min(2 * pause, _LONGEST)
+        if session is not None:
+            session.close()
+
+    def _publish(self, session: PublishSession, block: PublishedBlock) -> str | None:
+        """Publish a block; return why it was not published, None where it was."""
+        send = partial(session.publish, block)
+        while True:
             try:
-                session.publish(block, self._left())
+                send(self._left())
             except TimeoutError as error:
-                self._drop("unconfirmed")
                 self._fails(error)
-                in_a_row += 1
-                if in_a_row >= _IN_A_ROW:
-                    session = None
+                if session.is_stuck() or not self._has_room():
+                    return "unconfirmed"
+                send = session.confirm
             except Exception as error:  # noqa: BLE001  (whatever it is, cleaning goes on)
-                self._drop("refused")
                 self._fails(error)
-                session = None
-                self._sleep(pause)
-                pause = min(2 * pause, _LONGEST)
+                return "refused"
             else:
                 self.counts["published"] += 1
-                pause, in_a_row = _SHORTEST, 0
                 self._succeeds(block)
-        if session is not None and not in_a_row:
-            session.close()  # with messages that are not confirmed it would wait for ten seconds
+                self._note_forgotten(session.pop_forgotten(), block)
+                return None
+
+    def _note_forgotten(self, count: int, block: PublishedBlock) -> None:
+        """Count confirmed blocks that the broker has lost before it confirmed this one."""
+        if count:
+            self.counts[FORGOTTEN] += count
+            _log.warning(
+                "GPS %s: the broker has lost %d blocks that it had confirmed, the last before this",
+                format_gps(block.start),
+                count,
+            )
+
+    def _has_room(self) -> bool:
+        """Return whether blocks can wait for longer: nobody is told to stop, the queue is not full."""
+        with self._changed:
+            if self._end is not None and time.monotonic() >= self._end:
+                return False
+            return len(self._queue) < self._bound
 
     def _await_block(self) -> bool:
         """Wait for a block; return False where the publisher is to end."""
@@ -282,6 +325,7 @@ def connect_to(server: str, settings: ArrakisOutputConfig) -> Connect:
         ConfigError: the client is not installed.
     """
     try:
+        from deepclean.io.arrakis.producer import Confirmed
         from deepclean.io.arrakis.session import PublishingSession
     except ImportError as error:
         raise ConfigError(
@@ -289,8 +333,9 @@ def connect_to(server: str, settings: ArrakisOutputConfig) -> Connect:
             "install deepclean[arrakis]"
         ) from error
     named = server, settings.publisher, settings.stride
+    confirmed = Confirmed()
 
     def connect(channels: Mapping[str, PublishedChannel]) -> PublishSession:
-        return PublishingSession(*named, channels, token=settings.token)
+        return PublishingSession(*named, channels, confirmed, token=settings.token)
 
     return connect

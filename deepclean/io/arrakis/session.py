@@ -10,6 +10,7 @@ from arrakis import Channel, Publisher, SeriesBlock
 
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
+from deepclean.io.arrakis.producer import Confirmed, FirstPartitionProducer
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel
 
 
@@ -22,6 +23,7 @@ class PublishingSession:
         stride: nanoseconds of a block.
         channels: all that are to be published. They are registered where the server does not have
             them.
+        confirmed: what the broker confirmed so far, to this session and to those before it.
 
     Raises:
         OutputError: the server has another stride for this publisher.
@@ -35,6 +37,7 @@ class PublishingSession:
         publisher_id: str,
         stride: int,
         channels: Mapping[str, PublishedChannel],
+        confirmed: Confirmed,
         *,
         token: Literal["auto", "none"] = "auto",
     ) -> None:
@@ -52,6 +55,9 @@ class PublishingSession:
                 f"{stride / NS} s (output.arrakis.stride)"
             )
         self._publisher.enter()
+        self._confirmed = confirmed
+        self._producer = FirstPartitionProducer(self._publisher._producer, confirmed)
+        self._publisher._producer = self._producer
 
     def publish(self, block: PublishedBlock, timeout: float) -> None:
         """Publish a block, and wait until the broker has it.
@@ -67,6 +73,26 @@ class PublishingSession:
         channels = {name: self._channels[name] for name in block.data}
         series = SeriesBlock(block.start, dict(block.data), channels)
         self._publisher.publish(series, timeout=timedelta(seconds=timeout))
+
+    def confirm(self, timeout: float) -> None:
+        """Wait on, after publish or confirm raised TimeoutError, until the broker has the block.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            TimeoutError: as publish.
+            OutputError: a part of the block was not delivered.
+        """
+        self._producer.confirm(timeout)
+
+    def is_stuck(self) -> bool:
+        """Return whether waiting on is in vain: the broker answers, and does not confirm."""
+        return self._producer.is_stuck()
+
+    def pop_forgotten(self) -> int:
+        """Return how many confirmed blocks the broker is found to have lost since the last call."""
+        return self._confirmed.pop_forgotten()
 
     def close(self) -> None:
         """End the session after its last block was confirmed."""

@@ -1,0 +1,113 @@
+"""The producer of Kafka that the Arrakis client publishes with, made safe for a broker that forgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from deepclean.errors import OutputError
+
+_ANSWERS = 5
+"""Answers of a broker, after as many waits, that still has not confirmed a message."""
+
+_PROBE = 0.2
+"""Seconds at most for an answer."""
+
+
+class Confirmed:
+    """What the broker confirmed: by topic, the offsets that the messages of this process have there.
+
+    Offsets of a topic only grow while a broker keeps what it confirmed. One that does not lie
+    behind the last shows that the broker has lost what it had from there on.
+    """
+
+    def __init__(self) -> None:
+        self._spans: dict[str, tuple[int, int]] = {}
+        self._forgotten = 0
+
+    def push(self, topic: str, offset: int) -> None:
+        """Take the offset of a message that the broker confirms now."""
+        first, end = self._spans.get(topic, (offset, offset))
+        self._forgotten = max(self._forgotten, end - max(offset, first))
+        self._spans[topic] = (min(first, offset), offset + 1)
+
+    def pop_forgotten(self) -> int:
+        """Return how many messages of a topic are found to be lost since the last call."""
+        found, self._forgotten = self._forgotten, 0
+        return found
+
+
+class FirstPartitionProducer:
+    """A producer that hands every message to the first partition of its topic.
+
+    Readers of Arrakis read the first partition and no other, and the server makes topics of one.
+    But a topic that the broker has lost is made anew by the next message. It then has as many
+    partitions as the broker makes by default, and a producer left to itself spreads the messages
+    over all of them: confirmed, and read by nobody.
+
+    Args:
+        producer: the client's own.
+        confirmed: is told the offset of every message that was confirmed.
+    """
+
+    def __init__(self, producer: Producer, confirmed: Confirmed) -> None:
+        self._producer = producer
+        self._confirmed = confirmed
+        self._failed: list[KafkaError] = []
+        self._topic = ""
+        self._answers = 0
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes,
+        on_delivery: Callable[[KafkaError | None, Message], object],
+    ) -> None:
+        """Queue a message for the first partition of a topic."""
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            offset = message.offset()
+            if error is not None:
+                self._failed.append(error)
+            elif offset is not None and offset >= 0:
+                self._confirmed.push(topic, offset)
+            on_delivery(error, message)
+
+        self._failed.clear()
+        self._topic, self._answers = topic, 0
+        self._producer.produce(topic=topic, value=value, partition=0, on_delivery=delivered)
+
+    def poll(self, timeout: float) -> Any:
+        """Serve the reports of deliveries."""
+        return self._producer.poll(timeout)
+
+    def flush(self, *timeout: float) -> Any:
+        """Wait until all messages are confirmed or failed; return how many are not."""
+        return self._producer.flush(*timeout)
+
+    def is_stuck(self) -> bool:
+        """Return whether the broker answers, and yet does not confirm the messages produced last.
+
+        A broker that has lost what it knew of its producers refuses this one's messages, however
+        often they are sent again. One that does not answer may confirm them when it is back.
+        """
+        return self._answers >= _ANSWERS
+
+    def confirm(self, timeout: float) -> None:
+        """Wait until the messages produced last are confirmed.
+
+        Raises:
+            TimeoutError: they are not, within these seconds.
+            OutputError: one was not delivered.
+        """
+        pending = self._producer.flush(timeout)
+        if self._failed:
+            raise OutputError(f"{len(self._failed)} messages not delivered: {self._failed[0]}")
+        if pending:
+            with suppress(KafkaException):
+                self._producer.list_topics(self._topic, timeout=min(timeout, _PROBE))
+                self._answers += 1
+            raise TimeoutError(f"{pending} messages not confirmed")

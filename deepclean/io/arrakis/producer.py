@@ -1,12 +1,19 @@
-"""The producer of Kafka that the Arrakis client publishes with, made safe for a broker that forgets."""
+"""Kafka's producer as the Arrakis client has it, made safe for a broker that forgets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 from deepclean.errors import OutputError
 
@@ -16,9 +23,19 @@ _ANSWERS = 5
 _PROBE = 0.2
 """Seconds at most for an answer."""
 
+_UNKNOWN = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+)
+"""The errors for a topic that is not there."""
+
+_READ = 5.0
+"""Seconds at most to read a message."""
+
 
 class Confirmed:
-    """What the broker confirmed: by topic, the offsets that the messages of this process have there.
+    """What the broker confirmed: by topic, the offsets of this process's messages.
 
     Offsets of a topic only grow while a broker keeps what it confirmed. One that does not lie
     behind the last shows that the broker has lost what it had from there on.
@@ -88,6 +105,24 @@ class FirstPartitionProducer:
         """Wait until all messages are confirmed or failed; return how many are not."""
         return self._producer.flush(*timeout)
 
+    def last_messages(self, topics: Collection[str]) -> dict[str, bytes]:
+        """Return the last message of each topic that has any.
+
+        Raises:
+            KafkaException: the broker does not answer, or not to a reader without credentials.
+        """
+        brokers = self._producer.list_topics(next(iter(topics)), timeout=_READ).brokers.values()
+        addresses = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+        consumer = Consumer({"bootstrap.servers": addresses, "group.id": "deepclean"})
+        try:
+            return {
+                topic: last
+                for topic in topics
+                if (last := _last_message(consumer, topic)) is not None
+            }
+        finally:
+            consumer.close()
+
     def is_stuck(self) -> bool:
         """Return whether the broker answers, and yet does not confirm the messages produced last.
 
@@ -111,3 +146,21 @@ class FirstPartitionProducer:
                 self._producer.list_topics(self._topic, timeout=min(timeout, _PROBE))
                 self._answers += 1
             raise TimeoutError(f"{pending} messages not confirmed")
+
+
+def _last_message(consumer: Consumer, topic: str) -> bytes | None:
+    try:
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_READ)
+    except KafkaException as error:
+        if error.args[0].code() in _UNKNOWN:
+            return None
+        raise
+    if end <= 0:
+        return None
+    consumer.assign([TopicPartition(topic, 0, end - 1)])
+    message = consumer.poll(_READ)
+    if message is None:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+    if message.error() is not None:
+        raise KafkaException(message.error())
+    return bytes(message.value())

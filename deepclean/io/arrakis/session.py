@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal
 
+import pyarrow as pa
 from arrakis import Channel, Publisher, SeriesBlock
+from arrakis.constants import topic_name
 
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
@@ -93,6 +95,21 @@ class PublishingSession:
     def pop_forgotten(self) -> int:
         """Return how many confirmed blocks the broker is found to have lost since the last call."""
         return self._confirmed.pop_forgotten()
+
+    def last_times(self) -> dict[str, int]:
+        """Return by channel the start of the last block that the broker has, where it has one.
+
+        Raises:
+            KafkaException: the broker cannot be asked.
+        """
+        known = self._publisher.channels
+        topics = {name: topic_name(known[name].partition_id) for name in self._channels}
+        last = self._producer.last_messages(set(topics.values()))
+        times = {
+            topic: int(pa.ipc.open_stream(message).read_all()["time"][-1].as_py())
+            for topic, message in last.items()
+        }
+        return {name: times[topic] for name, topic in topics.items() if topic in times}
 
     def close(self) -> None:
         """End the session after its last block was confirmed."""

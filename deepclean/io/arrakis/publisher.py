@@ -24,7 +24,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Self
@@ -216,7 +216,7 @@ class BlockPublisher:
 
     def _publish(self, session: PublishSession, block: PublishedBlock) -> str | None:
         """Publish a block; return why it was not published, None where it was."""
-        send = partial(session.publish, block)
+        send: Callable[[float], None] = partial(session.publish, block)
         while True:
             try:
                 send(self._left())

@@ -144,6 +144,25 @@ def test_the_oldest_blocks_leave_a_full_queue_and_all_are_counted(config: Config
     assert broker.published == [T0, *last, -1]
 
 
+def test_a_block_that_is_not_confirmed_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    config = small_config(
+        tmp_path, "output.arrakis.server=grpc://127.0.0.1:9", "output.arrakis.timeout=0.01"
+    )
+    broker, counts = Blocked(), Counter[str]()
+    with BlockPublisher(config, broker.connect, counts) as publisher:
+        span = Span(T0, T0 + 2 * STRIDE)
+        publisher.push(span, channels(span))
+        while "nothing is published" not in caplog.text:
+            assert broker.came.wait(30)
+        broker.goes_on.set()
+    assert counts == {"published": 2, "stopped": 0}
+    assert broker.handed == [T0, T0 + STRIDE]
+    assert "published again; 0 blocks were not" in caplog.text
+
+
 def test_a_stream_that_goes_back_is_not_published(
     config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from deepclean.config.frames import ArrakisOutputConfig
 from deepclean.errors import ConfigError, one_line
+from deepclean.io.arrakis.confirmed import Confirmed
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel
 
 
@@ -49,7 +50,6 @@ def connect_to(server: str, settings: ArrakisOutputConfig) -> Connect:
         ConfigError: the client is not installed.
     """
     try:
-        from deepclean.io.arrakis.producer import Confirmed
         from deepclean.io.arrakis.session import PublishingSession
     except ImportError as error:
         raise ConfigError(

@@ -12,7 +12,8 @@ from arrakis.constants import topic_name
 
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
-from deepclean.io.arrakis.producer import Confirmed, FirstPartitionProducer
+from deepclean.io.arrakis.confirmed import Confirmed
+from deepclean.io.arrakis.producer import FirstPartitionProducer
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel
 
 

@@ -36,7 +36,7 @@ from deepclean.core.block import Series
 from deepclean.core.channels import product_names, state_vector
 from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
-from deepclean.io.arrakis.publisher import connect_to
+from deepclean.io.arrakis.connection import connect_to
 from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
 from deepclean.io.source import HistorySource

@@ -199,7 +199,8 @@ class ArrakisOutputConfig(Section):
     dropped. A daemon that catches up makes many at once."""
 
     timeout: Duration = seconds(1.0)
-    """Seconds within which the broker must confirm a block. The next block waits as long."""
+    """Seconds within which the broker must confirm a block. Then the log says that nothing is
+    published. The block is waited for while the queue has room for the next ones."""
 
     drain: Pause = seconds(1.0)
     """Seconds that are given to the blocks that wait when the process stops."""

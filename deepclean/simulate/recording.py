@@ -17,7 +17,7 @@ from deepclean.core.block import Series, concatenate
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import ConfigError, InputError, OutputError, one_line, output_errors
 from deepclean.io import gwf
-from deepclean.io.arrakis.publisher import Connect
+from deepclean.io.arrakis.connection import Connect
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel, StrideCutter
 from deepclean.io.channels import OutputChannel
 from deepclean.io.source import ChannelHistory, HistorySource

@@ -92,15 +92,31 @@ class Blocked:
 
     def __init__(self) -> None:
         self.goes_on, self.came = threading.Event(), threading.Event()
+        self.handed: list[int] = []
         self.published: list[int] = []
+        self.held = -1
 
     def connect(self, wanted: Mapping[str, PublishedChannel]) -> Blocked:
         return self
 
     def publish(self, block: PublishedBlock, timeout: float) -> None:
         self.came.set()
-        assert self.goes_on.wait(30)
-        self.published.append(block.start)
+        self.handed.append(block.start)
+        self.confirm(timeout)
+
+    def confirm(self, timeout: float) -> None:
+        if not self.goes_on.wait(timeout):
+            raise TimeoutError
+        self.published.append(self.handed[-1])
+
+    def is_stuck(self) -> bool:
+        return False
+
+    def pop_forgotten(self) -> int:
+        return 0
+
+    def last_times(self) -> dict[str, int]:
+        return dict.fromkeys(RATES, self.held)
 
     def close(self) -> None:
         self.published.append(-1)
@@ -126,6 +142,25 @@ def test_the_oldest_blocks_leave_a_full_queue_and_all_are_counted(config: Config
     assert counts == {"published": 21, "full": 30, "stopped": 0}
     last = range(span.end - 20 * STRIDE, span.end, STRIDE)
     assert broker.published == [T0, *last, -1]
+
+
+def test_a_block_that_is_not_confirmed_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    config = small_config(
+        tmp_path, "output.arrakis.server=grpc://127.0.0.1:9", "output.arrakis.timeout=0.01"
+    )
+    broker, counts = Blocked(), Counter[str]()
+    with BlockPublisher(config, broker.connect, counts) as publisher:
+        span = Span(T0, T0 + 2 * STRIDE)
+        publisher.push(span, channels(span))
+        while "nothing is published" not in caplog.text:
+            assert broker.came.wait(30)
+        broker.goes_on.set()
+    assert counts == {"published": 2, "stopped": 0}
+    assert broker.handed == [T0, T0 + STRIDE]
+    assert "published again; 0 blocks were not" in caplog.text
 
 
 def test_a_stream_that_goes_back_is_not_published(

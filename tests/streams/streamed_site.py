@@ -50,6 +50,8 @@ OF_STRAIN = CHANNELS[:2]
 
 OUT_DQ = f"{STRAIN}_DEEPCLEAN_PRODUCTION_OUT_DQ"
 
+OUTPUTS = (f"{STRAIN}_DEEPCLEAN_PRODUCTION", OUT_DQ, "H1:DEEPCLEAN-STATE_VECTOR")
+
 
 def streamed_config(place: Path, server: str, *overrides: str) -> Config:
     """Return the configuration of the small site with all input streamed, and make its model."""
@@ -194,12 +196,13 @@ def running(config: Config) -> Iterator[RunningDaemon]:
     assert not runs.ledger.lost
 
 
-def output_of(config: Config, directory: Path | None = None) -> dict[int, dict[str, np.ndarray]]:
+def output_of(
+    config: Config, directory: Path | None = None, wanted: Sequence[str] = OUTPUTS
+) -> dict[int, dict[str, np.ndarray]]:
     """Return the output's samples of the strain by GPS nanoseconds of each sixteenth."""
     place = directory or config.output.directory
     found: dict[int, dict[str, np.ndarray]] = {}
     history = History([place])
-    wanted = [f"{STRAIN}_DEEPCLEAN_PRODUCTION", OUT_DQ, "H1:DEEPCLEAN-STATE_VECTOR"]
     for whole in history.spans():
         pieces = history.pieces(wanted, whole).pieces
         for name in wanted:

@@ -28,7 +28,7 @@ LATE = 20.0
 """Seconds that the server waits for a block. The daemon catches up with the history of its start,
 and a block that the server gives up is masked."""
 
-SECONDS = 20
+SECONDS = 13
 WANTED = ["H1:GDS-CALIB_STRAIN_DEEPCLEAN_PRODUCTION", OUT_DQ, "H1:DEEPCLEAN-STATE_VECTOR"]
 
 

@@ -96,7 +96,9 @@ def test_blocks_come_once_and_in_order(fault: str, value: float | None) -> None:
     # A stall that came as often would add up to more than the client waits for.
     interval = 30 if fault == "stall" else 12
     with mock_server(MADE, fault, interval=interval, value=value) as server:
-        given = run(server, 40)
+        given, process = run(server, 40), server.process
+    assert process is not None
+    assert process.poll() is not None
     if fault.endswith("gaps"):
         # Every twelfth block, of those that the server counts from its first.
         gaps = [n for n, f in enumerate(given.frames) if isinstance(f.blocks[0].strain, Gap)]

@@ -85,7 +85,7 @@ def stream(
     comes when its data end.
     """
     settings = options.prepare(config, override)
-    from deepclean.io.arrakis.publisher import connect_to
+    from deepclean.io.arrakis.connection import connect_to
     from deepclean.io.frame_channels import channels_of
     from deepclean.io.source import HistorySource
     from deepclean.simulate.recording import Playing, publish_as_live, replay_as_live

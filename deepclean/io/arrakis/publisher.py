@@ -6,12 +6,16 @@ counted with its reason:
 | reason | why a block was not published |
 |---|---|
 | `full` | the queue was full: the server or the broker does not answer, or is too slow |
-| `unconfirmed` | the broker did not confirm it in time; it may have it, now or later |
+| `unconfirmed` | the broker did not confirm it while the queue had room; it may have it |
 | `refused` | the client raised: not allowed, or not delivered |
 | `past` | it is not later than what was published before |
 | `stopped` | the process was stopped before its turn came |
 
-No block is handed over twice, for nobody can take back the first.
+A block that is not confirmed is waited for: Kafka's producer tries again until the broker has it
+once. No block is handed over twice, for nobody can take back the first.
+
+What was confirmed and is lost by the broker after that is counted as `forgotten`, beside
+`published`.
 """
 
 from __future__ import annotations
@@ -21,38 +25,27 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, Self
+from dataclasses import replace
+from functools import partial
+from typing import Self
 
 from deepclean.config import Config
-from deepclean.config.frames import ArrakisOutputConfig
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span, format_gps
-from deepclean.errors import ConfigError, hint, one_line
+from deepclean.errors import InputError, hint, one_line
+from deepclean.io.arrakis.connection import Connect, PublishSession, connect_to
 from deepclean.io.arrakis.position import PublishedPosition, path_in
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel, StrideCutter
+from deepclean.io.arrakis.unpublished import written_since
 
 _log = logging.getLogger(__name__)
 
 _SHORTEST, _LONGEST = 0.5, 30.0
 """Seconds between two attempts to connect: from the first, doubled up to the second."""
 
-_IN_A_ROW = 5
-"""Blocks that are not confirmed until the connection is made anew."""
 
-
-class PublishSession(Protocol):
-    """A connection; io.arrakis.session has the real one."""
-
-    def publish(self, block: PublishedBlock, timeout: float) -> None:
-        """Publish a block. Raises TimeoutError where it was not confirmed in time."""
-        ...
-
-    def close(self) -> None:
-        """End the session."""
-        ...
-
-
-Connect = Callable[[Mapping[str, PublishedChannel]], PublishSession]
+FORGOTTEN = "forgotten"
+"""Confirmed blocks that the broker has lost since: counted beside those that were published."""
 
 
 class BlockPublisher:
@@ -80,6 +73,9 @@ class BlockPublisher:
         self._connect = connect
         output = config.output
         self._position = PublishedPosition(path_in(output.directory, output.description))
+        self._frames = output.directory, output.description
+        self._written: list[tuple[Span, Mapping[str, Series]]] = []
+        self._doubt = self._position.reached - self._stride  # its last block: of another process
         self._cutter = StrideCutter(settings.stride)
         self._queue: deque[PublishedBlock] = deque()
         self._changed = threading.Condition()
@@ -90,9 +86,11 @@ class BlockPublisher:
 
     def finished(self) -> list[int]:
         """Return the end of the last second that was published; nothing where there is none."""
-        return [self._position.reached // NS * NS] if self._position.reached else []
+        return [self._doubt // NS * NS] if self._position.reached else []
 
     def __enter__(self) -> Self:
+        if self._position.reached and not self.only:
+            self._read_written()
         self._thread.start()
         return self
 
@@ -108,7 +106,7 @@ class BlockPublisher:
             self._queue.clear()
         if not self._thread.is_alive():
             self._position.close()
-        lost = self.counts.total() - self.counts["published"]
+        lost = self.counts.total() - self.counts["published"] - self.counts[FORGOTTEN]
         _log.info("published %d blocks, %d not", self.counts["published"], lost)
 
     def push(self, span: Span, channels: Mapping[str, Series]) -> None:
@@ -123,16 +121,30 @@ class BlockPublisher:
         Raises:
             ValueError: the stride is not a whole number of samples of a channel.
         """
-        if not self._cutter.channels:
-            self._check(channels)
         chosen = {
             name: series
             for name, series in channels.items()
             if name != self._copied and (not self._wanted or name in self._wanted)
         }
         with self._changed:
+            if not self._cutter.channels:
+                self._check(channels)
+                self._begin(span, chosen)
             self._enter(self._cutter.push(span, chosen))
             self._changed.notify()
+
+    def _begin(self, span: Span, channels: Mapping[str, Series]) -> None:
+        """Take the channels that are published from now on, and first what was written of them."""
+        self._cutter = StrideCutter(
+            self._stride, {name: PublishedChannel.of(one) for name, one in channels.items()}
+        )
+        for before, there in self._written:
+            if before.end <= span.start:
+                self._enter(self._cutter.push(before, there))
+        if self._queue:
+            first = format_gps(self._queue[0].start)
+            _log.info("GPS %s: publishing goes on with what the frame files have", first)
+        self._written.clear()
 
     def push_gap(self, span: Span) -> None:
         """Take a span without strain: its blocks are masked throughout.
@@ -147,6 +159,14 @@ class BlockPublisher:
             else:
                 self._enter(self._cutter.push_gap(span))
             self._changed.notify()
+
+    def _read_written(self) -> None:
+        """Read what the last process wrote as frames and did not live to publish."""
+        longest = self._bound * self._stride
+        try:
+            self._written = list(written_since(*self._frames, self._doubt, longest))
+        except (OSError, InputError) as error:
+            _log.warning("frames that were not published cannot be read: %s", one_line(error))
 
     def _check(self, channels: Mapping[str, Series]) -> None:
         """Say which wanted channels there are not."""
@@ -168,7 +188,7 @@ class BlockPublisher:
 
     def _run(self) -> None:
         session: PublishSession | None = None
-        pause, in_a_row = _SHORTEST, 0
+        pause = _SHORTEST
         while self._await_block():
             if session is None:
                 try:
@@ -178,30 +198,58 @@ class BlockPublisher:
                     self._sleep(pause)
                     pause = min(2 * pause, _LONGEST)
                     continue
-                in_a_row = 0
             block = self._pop()
             if block is None:
                 continue
+            if block.start == self._doubt and (block := self._rest(session, block)) is None:
+                continue
+            reason = self._publish(session, block)
+            if reason is None:
+                pause = _SHORTEST
+                continue
+            self._drop(reason)
+            session = None  # not closed: with messages that are not confirmed this takes 10 s
+            self._sleep(pause)
+            pause = min(2 * pause, _LONGEST)
+        if session is not None:
+            session.close()
+
+    def _publish(self, session: PublishSession, block: PublishedBlock) -> str | None:
+        """Publish a block; return why it was not published, None where it was."""
+        send: Callable[[float], None] = partial(session.publish, block)
+        while True:
             try:
-                session.publish(block, self._left())
+                send(self._left())
             except TimeoutError as error:
-                self._drop("unconfirmed")
                 self._fails(error)
-                in_a_row += 1
-                if in_a_row >= _IN_A_ROW:
-                    session = None
+                if session.is_stuck() or not self._has_room():
+                    return "unconfirmed"
+                send = session.confirm
             except Exception as error:  # noqa: BLE001  (whatever it is, cleaning goes on)
-                self._drop("refused")
                 self._fails(error)
-                session = None
-                self._sleep(pause)
-                pause = min(2 * pause, _LONGEST)
+                return "refused"
             else:
                 self.counts["published"] += 1
-                pause, in_a_row = _SHORTEST, 0
                 self._succeeds(block)
-        if session is not None and not in_a_row:
-            session.close()  # with messages that are not confirmed it would wait for ten seconds
+                self._note_forgotten(session.pop_forgotten(), block)
+                return None
+
+    def _note_forgotten(self, count: int, block: PublishedBlock) -> None:
+        """Count confirmed blocks that the broker has lost before it confirmed this one."""
+        if count:
+            self.counts[FORGOTTEN] += count
+            _log.warning(
+                "GPS %s: the broker has lost %d blocks that it had confirmed, the last before this",
+                format_gps(block.start),
+                count,
+            )
+
+    def _has_room(self) -> bool:
+        """Return whether what comes can wait: it is not the end, and the queue is not full."""
+        with self._changed:
+            if self._end is not None and time.monotonic() >= self._end:
+                return False
+            return len(self._queue) < self._bound
 
     def _await_block(self) -> bool:
         """Wait for a block; return False where the publisher is to end."""
@@ -216,8 +264,10 @@ class BlockPublisher:
             if not self._queue:
                 return None
             block = self._queue.popleft()
+        if block.start == self._doubt:
+            return block
         if block.start < self._position.reached:
-            if not self.counts["past"]:
+            if not self.counts["past"] and block.start < self._doubt - NS:
                 _log.warning(
                     "GPS %s: not published: %s says that the stream was published to GPS %s; "
                     "remove that file for a stream that begins again",
@@ -232,6 +282,25 @@ class BlockPublisher:
         except OSError as error:
             _log.warning("%s: cannot be written: %s", self._position.path, error.strerror)
         return block
+
+    def _rest(self, session: PublishSession, block: PublishedBlock) -> PublishedBlock | None:
+        """Return what the broker does not have of the last process's last block.
+
+        That process may have died before the broker had all of it. None: nothing is missing, or
+        the broker cannot be asked.
+        """
+        self._doubt = -1
+        try:
+            times = session.last_times()
+        except Exception as error:  # noqa: BLE001  (whatever it is, cleaning goes on)
+            _log.warning("GPS %s: may not be published: %s", format_gps(block.start), error)
+            self._drop("unconfirmed")
+            return None
+        data = {name: one for name, one in block.data.items() if times.get(name, -1) < block.start}
+        if not data:
+            self.counts["past"] += 1
+            return None
+        return replace(block, data=data)
 
     def _left(self) -> float:
         """Return the seconds that a block may take."""
@@ -273,24 +342,3 @@ def publisher_of(config: Config, counts: Counter[str]) -> BlockPublisher | None:
     if settings.server is None:
         return None
     return BlockPublisher(config, connect_to(settings.server, settings), counts)
-
-
-def connect_to(server: str, settings: ArrakisOutputConfig) -> Connect:
-    """Return what makes sessions with a server.
-
-    Raises:
-        ConfigError: the client is not installed.
-    """
-    try:
-        from deepclean.io.arrakis.session import PublishingSession
-    except ImportError as error:
-        raise ConfigError(
-            f"output.arrakis.server: the Arrakis client cannot be imported ({one_line(error)}); "
-            "install deepclean[arrakis]"
-        ) from error
-    named = server, settings.publisher, settings.stride
-
-    def connect(channels: Mapping[str, PublishedChannel]) -> PublishSession:
-        return PublishingSession(*named, channels, token=settings.token)
-
-    return connect

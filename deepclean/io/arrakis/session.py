@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal
 
+import pyarrow as pa
 from arrakis import Channel, Publisher, SeriesBlock
+from arrakis.constants import topic_name
 
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
+from deepclean.io.arrakis.confirmed import Confirmed
+from deepclean.io.arrakis.producer import FirstPartitionProducer
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel
 
 
@@ -22,6 +26,7 @@ class PublishingSession:
         stride: nanoseconds of a block.
         channels: all that are to be published. They are registered where the server does not have
             them.
+        confirmed: what the broker confirmed so far, to this session and to those before it.
 
     Raises:
         OutputError: the server has another stride for this publisher.
@@ -35,6 +40,7 @@ class PublishingSession:
         publisher_id: str,
         stride: int,
         channels: Mapping[str, PublishedChannel],
+        confirmed: Confirmed,
         *,
         token: Literal["auto", "none"] = "auto",
     ) -> None:
@@ -52,6 +58,9 @@ class PublishingSession:
                 f"{stride / NS} s (output.arrakis.stride)"
             )
         self._publisher.enter()
+        self._confirmed = confirmed
+        self._producer = FirstPartitionProducer(self._publisher._producer, confirmed)
+        self._publisher._producer = self._producer
 
     def publish(self, block: PublishedBlock, timeout: float) -> None:
         """Publish a block, and wait until the broker has it.
@@ -67,6 +76,41 @@ class PublishingSession:
         channels = {name: self._channels[name] for name in block.data}
         series = SeriesBlock(block.start, dict(block.data), channels)
         self._publisher.publish(series, timeout=timedelta(seconds=timeout))
+
+    def confirm(self, timeout: float) -> None:
+        """Wait on, after publish or confirm raised TimeoutError, until the broker has the block.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            TimeoutError: as publish.
+            OutputError: a part of the block was not delivered.
+        """
+        self._producer.confirm(timeout)
+
+    def is_stuck(self) -> bool:
+        """Return whether waiting on is in vain: the broker answers, and does not confirm."""
+        return self._producer.is_stuck()
+
+    def pop_forgotten(self) -> int:
+        """Return how many confirmed blocks the broker is found to have lost since the last call."""
+        return self._confirmed.pop_forgotten()
+
+    def last_times(self) -> dict[str, int]:
+        """Return by channel the start of the last block that the broker has, where it has one.
+
+        Raises:
+            KafkaException: the broker cannot be asked.
+        """
+        known = self._publisher.channels
+        topics = {name: topic_name(known[name].partition_id) for name in self._channels}
+        last = self._producer.last_messages(set(topics.values()))
+        times = {
+            topic: int(pa.ipc.open_stream(message).read_all()["time"][-1].as_py())
+            for topic, message in last.items()
+        }
+        return {name: times[topic] for name, topic in topics.items() if topic in times}
 
     def close(self) -> None:
         """End the session after its last block was confirmed."""

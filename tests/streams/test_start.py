@@ -11,8 +11,8 @@ import pytest
 from arrakis import Client
 
 from deepclean.errors import ConfigError, InputError
+from deepclean.io.arrakis.connection import connect_to
 from deepclean.io.arrakis.feed import StreamFeed
-from deepclean.io.arrakis.session import PublishingSession
 from deepclean.io.arrakis.strides import PublishedChannel
 from deepclean.io.frame_channels import cleaned_channels
 from deepclean.run.sources import live_input
@@ -118,11 +118,9 @@ def test_the_output_is_checked_with_its_server(tmp_path: Path) -> None:
         )
 
         config = small_config(tmp_path, f"output.arrakis.server={running.url}")
-        session = PublishingSession(
-            *(running.url, "DEEPCLEAN", config.output.arrakis.stride),
-            {name: PublishedChannel(*each) for name, each in cleaned_channels(config).items()},
-        )
-        session.close()
+        connect = connect_to(running.url, config.output.arrakis)
+        cleaned = cleaned_channels(config).items()
+        connect({name: PublishedChannel(*each) for name, each in cleaned}).close()
         assert found()["output.arrakis"].found.endswith("5 of 5 channels are there")
         stride = found("output.arrakis.stride=0.125")["output.arrakis.stride"]
         assert (stride.grade, stride.remedy) == (Grade.FAULT, "set 0.0625")

@@ -54,7 +54,7 @@ def connect_to(server: str, settings: ArrakisOutputConfig) -> Connect:
     except ImportError as error:
         raise ConfigError(
             f"output.arrakis.server: the Arrakis client cannot be imported ({one_line(error)}); "
-            "install deepclean[arrakis]"
+            "install deepclean-production[arrakis]"
         ) from error
     named = server, settings.publisher, settings.stride
     confirmed = Confirmed()

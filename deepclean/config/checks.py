@@ -7,18 +7,16 @@ from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
-from deepclean.config import coupling_checks
+from deepclean.config import coupling_checks, training_checks
 from deepclean.config.coupling_checks import (
-    RATE,
     STRAIN_RATE,
     band_in_hz,
     in_seconds,
     overlapping,
     whole_samples,
 )
-from deepclean.config.faults import ConfigFault, Key, show_key
+from deepclean.config.faults import ConfigFault, Key, fault_of, show_key
 from deepclean.config.schema import ConfigTree
-from deepclean.config.training import training_faults
 from deepclean.core.channels import STATE_RATE, frame_part
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import hint
@@ -29,10 +27,6 @@ _HOPS = (NS // 16, NS // 8, NS // 4, NS // 2, *range(NS, 65 * NS, NS))
 _LATE = 60
 """Seconds that the archive is given to merge a stretch, and the segments to read one. Files may be
 as short as a second."""
-
-_SHORTEST = 64
-"""Seconds of held-out data. Less may not hold half of a minute that a range is taken over
-(validate.measure)."""
 
 
 def faults(config: ConfigTree) -> Iterator[ConfigFault]:
@@ -52,32 +46,26 @@ def faults(config: ConfigTree) -> Iterator[ConfigFault]:
     yield from _streamed(config)
     for product, count in Counter(config.output.products).items():
         if count > 1:
-            yield _fault("output.products", f"{product} is listed {count} times; keep one")
+            yield fault_of("output.products", f"{product} is listed {count} times; keep one")
     for name in sorted(set(config.output.estimates) - {"all", *config.couplings}):
         said = f"{name} is no coupling{hint(name, ['all', *config.couplings])}"
-        yield _fault("output.estimates couplings", said)
+        yield fault_of("output.estimates couplings", said)
     for name, coupling in config.couplings.items():
         yield from coupling_checks.faults(config, coupling, ("couplings", name))
     yield from _overlaps(config)
     yield from _same_channels(config)
     if not config.couplings:
-        yield _fault("couplings", "there is none; add one")
+        yield fault_of("couplings", "there is none; add one")
     elif not config.enabled_couplings:
         switches = (("couplings", name, "enabled") for name in config.couplings)
         yield ConfigFault("none is enabled; enable at least one", (("couplings",), *switches))
-    yield from _training(config)
-    yield from _retrain(config)
-
-
-def _fault(keys: str, message: str) -> ConfigFault:
-    """Return a fault that follows from some keys, the one that it is reported under first."""
-    return ConfigFault(message, tuple(tuple(key.split(".")) for key in keys.split()))
+    yield from training_checks.faults(config)
 
 
 def _hop(config: ConfigTree) -> Iterator[ConfigFault]:
     hop = config.engine.hop
     if hop not in _HOPS:
-        yield _fault(
+        yield fault_of(
             "engine.hop",
             f"{in_seconds(hop)} is not 1/16, 1/8, 1/4, 1/2 or a whole number of seconds up to 64; "
             "use one of these",
@@ -85,7 +73,7 @@ def _hop(config: ConfigTree) -> Iterator[ConfigFault]:
         return
     for key, rate in (("engine.rate", config.engine.rate), ("strain.rate", config.strain.rate)):
         if hop * rate % NS:
-            yield _fault(
+            yield fault_of(
                 f"engine.hop {key}",
                 f"{in_seconds(hop)} is not a whole number of samples at {rate} Hz ({key}); use a "
                 f"longer hop or a multiple of {NS // hop} Hz",
@@ -95,7 +83,7 @@ def _hop(config: ConfigTree) -> Iterator[ConfigFault]:
 def _slowest_witness(config: ConfigTree) -> Iterator[ConfigFault]:
     delay, slowest = config.engine.resample.max_delay, config.engine.resample.slowest_rate
     if delay * slowest < NS:
-        yield _fault(
+        yield fault_of(
             "engine.resample.max_delay engine.resample.slowest_rate",
             f"{in_seconds(delay)} is less than one sample at {slowest} Hz (slowest_rate); use at "
             f"least {format_gps(-(-NS // slowest))}",
@@ -108,36 +96,36 @@ def _limits(config: ConfigTree) -> Iterator[ConfigFault]:
     for channel in config.engine.witnesses.limits:
         if channel not in used:
             said = f"{channel} is no coupling's witness{hint(channel, used)}"
-            yield _fault("engine.witnesses.limits", said)
+            yield fault_of("engine.witnesses.limits", said)
 
 
 def _gate(config: ConfigTree) -> Iterator[ConfigFault]:
     """Yield a fault for each time that the gates cannot be computed with."""
     gate, ramp, rate = config.gate, config.engine.ramp, config.engine.rate
     if gate.window % NS or gate.window < 4 * NS:
-        yield _fault(
+        yield fault_of(
             "gate.window gate.enabled",
             f"{in_seconds(gate.window)} is not a whole number of seconds from 4 on",
         )
     if ramp % (NS // 16) and not ramp * config.strain.rate % NS:
-        yield _fault(
+        yield fault_of(
             "engine.ramp gate.enabled",
             f"{in_seconds(ramp)} is not a whole number of sixteenths of a second, as gates need; "
             "use one, or switch the gates off",
         )
     if rate % 16 and not config.engine.hop * rate % NS:
-        yield _fault(
+        yield fault_of(
             "engine.rate gate.enabled",
             f"{rate} Hz is not a multiple of 16 Hz, as gates need; use one, or switch them off",
         )
     if gate.open_below > gate.close_above:
-        yield _fault(
+        yield fault_of(
             "gate.open_below gate.close_above",
             f"{gate.open_below} is above close_above, {gate.close_above}; lower it",
         )
     # Else the ramp down would have to begin before the verdict that it follows from.
     if gate.fade > gate.dwell:
-        yield _fault(
+        yield fault_of(
             "gate.fade gate.dwell gate.enabled",
             f"{in_seconds(gate.fade)} is longer than dwell, {in_seconds(gate.dwell)}; shorten it",
         )
@@ -166,17 +154,17 @@ def _strain_files(config: ConfigTree) -> Iterator[ConfigFault]:
     if given.strain.directory is not None:
         return
     if arrakis.server is None:
-        yield _fault(
+        yield fault_of(
             "input.strain.directory input.arrakis.server",
             "missing; add it, or name a server that streams the strain (input.arrakis.server)",
         )
     elif not given.streams_strain:
-        yield _fault(
+        yield fault_of(
             "input.strain.directory input.arrakis.channels",
             "missing; add it, for only the witnesses are streamed; or stream all",
         )
     elif given.strain.description is not None:
-        yield _fault(
+        yield fault_of(
             "input.strain.description input.strain.directory",
             "there is no directory of these files; add it (input.strain.directory), or leave this "
             "out",
@@ -220,7 +208,7 @@ def _retained(config: ConfigTree) -> Iterator[ConfigFault]:
         for name, unit, kept in (("age", "s", age), ("count", "files", retention.count)):
             if kept is not None and kept < least:
                 where = f"output.{key.split('.')[0]}.directory"
-                yield _fault(
+                yield fault_of(
                     f"output.retention.{name} output.{key} {where}",
                     f"{kept:.10g} {unit} are gone before {does} {length} s (output.{key}); use at "
                     f"least {least}, or a shorter length",
@@ -232,7 +220,7 @@ def _published(config: ConfigTree) -> Iterator[ConfigFault]:
     output, arrakis = config.output, config.output.arrakis
     if not output.frames:
         if arrakis.server is None:
-            yield _fault(
+            yield fault_of(
                 "output.frames output.arrakis.server",
                 "there would be no output; write frames, or name a server (output.arrakis.server)",
             )
@@ -241,7 +229,7 @@ def _published(config: ConfigTree) -> Iterator[ConfigFault]:
             ("segments", output.segments.directory),
         ):
             if directory is not None:
-                yield _fault(
+                yield fault_of(
                     f"output.frames output.{name}.directory",
                     f"the files of output.{name} are made from the frames; write these",
                 )
@@ -249,12 +237,12 @@ def _published(config: ConfigTree) -> Iterator[ConfigFault]:
         return
     # All rates of the output are whole numbers of samples in 1/16 s where the strain's is.
     if arrakis.stride % (NS // STATE_RATE):
-        yield _fault(
+        yield fault_of(
             "output.arrakis.stride",
             f"{in_seconds(arrakis.stride)} is not a multiple of 1/16 s; use one",
         )
     if config.strain.rate % STATE_RATE:
-        yield _fault(
+        yield fault_of(
             "strain.rate output.arrakis.server",
             f"{config.strain.rate} Hz is not a multiple of 16 Hz, as published blocks need",
         )
@@ -266,16 +254,16 @@ def _streamed(config: ConfigTree) -> Iterator[ConfigFault]:
     if arrakis.server is None:
         return
     if arrakis.stride not in _HOPS:
-        yield _fault(
+        yield fault_of(
             "input.arrakis.stride",
             f"{in_seconds(arrakis.stride)} is not 1/16, 1/8, 1/4, 1/2 or a whole number of seconds "
             "up to 64; use one of these",
         )
     if config.strain.rate % STATE_RATE:
         said = f"{config.strain.rate} Hz is not a multiple of 16 Hz, as blocks of 1/16 s need"
-        yield _fault("strain.rate input.arrakis.server", said)
+        yield fault_of("strain.rate input.arrakis.server", said)
     if arrakis.channels == "strain" and not config.input.witnesses:
-        yield _fault(
+        yield fault_of(
             "input.witnesses input.arrakis.channels",
             "there are none, and arrakis.channels is strain; name their directories, or use all",
         )
@@ -305,49 +293,3 @@ def _same_channels(config: ConfigTree) -> Iterator[ConfigFault]:
                 (("couplings", name), ("couplings", found[part])),
             )
         found.setdefault(part, name)
-
-
-def _training(config: ConfigTree) -> Iterator[ConfigFault]:
-    """Yield a fault for names, or for lengths of examples or of a trial, that do not agree."""
-    for key, said in training_faults(config.training):
-        yield _fault(key, said)
-    rate, trial = config.engine.rate, config.models.trial
-    window, overlap = config.training.window, config.training.overlap
-    yield from whole_samples(window, rate, ("training", "window"), RATE)
-    yield from whole_samples(overlap, rate, ("training", "overlap"), RATE)
-    if overlap >= window:
-        yield _fault(
-            "training.overlap training.window",
-            f"{in_seconds(overlap)} is not less than the window, {in_seconds(window)}; shorten it",
-        )
-    if trial.patience < trial.validation_time:
-        yield _fault(
-            "models.trial.patience models.trial.validation_time",
-            f"{in_seconds(trial.patience)} is shorter than validation_time, "
-            f"{in_seconds(trial.validation_time)}: no canary could be promoted; raise it",
-        )
-
-
-def _retrain(config: ConfigTree) -> Iterator[ConfigFault]:
-    """Yield a fault for each length that leaves nothing to do."""
-    retrain = config.retrain
-    held_out, least, span = "retrain.held_out", "retrain.min_ready", "retrain.span"
-    if retrain.held_out < _SHORTEST:
-        said = f"{retrain.held_out} s are too few to judge by; use at least {_SHORTEST}"
-        yield _fault(held_out, said)
-    if retrain.held_out >= retrain.min_ready:
-        said = f"all {retrain.min_ready} s of {least} are held out; use less"
-        yield _fault(f"{held_out} {least}", said)
-    if retrain.min_ready > retrain.span:
-        said = f"{retrain.min_ready} s are more than the {retrain.span} s of {span}; use less"
-        yield _fault(f"{least} {span}", said)
-    if retrain.within < retrain.span:
-        said = f"{retrain.within} s are less than the {retrain.span} s of {span}; use more"
-        yield _fault(f"retrain.within {span}", said)
-    refit, place = retrain.refit, "retrain.refit"
-    if refit.held_out < _SHORTEST:
-        said = f"{refit.held_out} s are too few to judge by; use at least {_SHORTEST}"
-        yield _fault(f"{place}.held_out", said)
-    if refit.min_ready > refit.span:
-        said = f"{refit.min_ready} s are more than the {refit.span} s of {place}.span; use less"
-        yield _fault(f"{place}.min_ready {place}.span", said)

@@ -148,3 +148,8 @@ def _known(detail: ErrorDetails) -> Iterator[ConfigFault]:
         wanted = detail["msg"].removeprefix("Input should be ")
         message = f"must be {wanted}, not {value}"
     yield ConfigFault(message, (detail["loc"],))
+
+
+def fault_of(keys: str, message: str) -> ConfigFault:
+    """Return a fault that follows from some keys, the one that it is reported under first."""
+    return ConfigFault(message, tuple(tuple(key.split(".")) for key in keys.split()))

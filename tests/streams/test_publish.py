@@ -146,13 +146,17 @@ def test_a_long_outage_costs_what_the_queue_does_not_hold(tmp_path: Path, what: 
             wait_for(lambda: counts.total() == 16 * 11, f"all is published, {counts}")
             assert counts["published"] - before == 160 - counts["full"]
             return
+        # A block is on its way, and what follows it fills the queue.
+        noted = path_in(config.output.directory, config.output.description)
+        wait_for(lambda: int(noted.read_text()) > start, "a block is handed over")
+        push_seconds(publisher, start + 10 * NS, 2)
         wait_for(lambda: counts["unconfirmed"] + counts["refused"] > 0, f"it fails, {counts}")
         assert counts["published"] == before
         if what == "a stalled broker":
             running.kafka.go_on()
         else:
             running.kafka.start()
-        end, whole = start + 10 * NS, False
+        end, whole = start + 12 * NS, False
         while not whole:  # blocks keep on coming, as from a live site
             before = counts["published"]
             push_seconds(publisher, end, 1)

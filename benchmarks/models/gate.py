@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -149,7 +149,7 @@ def usual_settings() -> EngineSettings:
     config = EngineConfig.model_validate({"rate": RATE})
     gate = gate_settings(GateConfig())
     made = ungated_settings(config, RATE)
-    return EngineSettings(**{**{n: getattr(made, n) for n in made.__slots__}, "gate": gate})
+    return replace(made, gate=gate)
 
 
 def judge(

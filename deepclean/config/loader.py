@@ -90,7 +90,7 @@ def _merge(
 ) -> None:
     for name, value in over.items():
         here = (*key, name)
-        if not (isinstance(value, dict) and isinstance(tree.get(name), dict)):
+        if not (value and isinstance(value, dict) and isinstance(tree.get(name), dict)):
             origins[here] = index
             tree[name] = {} if isinstance(value, dict) else deepcopy(value)
         if isinstance(value, dict):

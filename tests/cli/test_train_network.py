@@ -36,8 +36,11 @@ def test_options_of_another_architecture_do_not_go_with_the_one_that_is_named(
 ) -> None:
     training_site.make_site(tmp_path)
     end = training_site.START + training_site.SECONDS
-    configured = "architecture=autoencoder", "architecture_options.hidden=[4,8]"
-    given = " ".join(f"--set training.{one}" for one in configured)
-    command = f"train -c toy.yaml 30Hz --start {training_site.START} --end {end} {given}"
+    file = tmp_path / "toy.yaml"
+    options = "architecture: autoencoder, architecture_options: {hidden: [4, 8]}"
+    shared = "window: 4, batch_size: 4, epochs: 3, seed: 5, device: cpu"
+    head = file.read_text().partition("training:")[0]
+    file.write_text(f"{head}training: {{{options}, {shared}}}\n")
+    command = f"train -c toy.yaml 30Hz --start {training_site.START} --end {end}"
     done = deepclean(tmp_path, f"{command} --architecture wiener").good()
     assert "ASD ratio over" in done.stdout

@@ -14,7 +14,7 @@ CORE_MODULES = sorted((PACKAGE / "core").rglob("*.py"))
 
 ALLOWED = (
     "__future__ bisect collections dataclasses decimal enum fractions functools itertools math "
-    "re typing igwn_segments numpy scipy torch deepclean.core deepclean.errors"
+    "re typing zlib.crc32 igwn_segments numpy scipy torch deepclean.core deepclean.errors"
 ).split()
 REFUSED = "numpy.random scipy.datasets scipy.io torch.distributed torch.hub torch.jit".split()
 REFUSED_CALLS = "__import__ breakpoint eval exec input open print".split()

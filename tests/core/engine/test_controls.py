@@ -341,8 +341,8 @@ def test_a_freeze_that_is_older_than_the_history_is_kept_by_what_it_holds() -> N
     made = engine(controls=controls)
     whole = fed(made, record())
     held = made.controls.pop_held()
-    span = Span(at(47), at(48))
-    data = record().between((47 * NS - made.history) // SIXTEENTH * SIXTEENTH, 50 * NS)
+    span = Span(at(48), at(49))
+    data = record().between((48 * NS - made.history) // SIXTEENTH * SIXTEENTH, 50 * NS)
     assert data.span.start > at(28)
     without, given_back = (
         clean(engine(controls=controls, held=known), data.blocks()) for known in ((), held)

@@ -19,7 +19,8 @@ Every key that a configuration file may state, with its type, its default and it
 that is not stated has its default. Paths are taken from the directory of the file that states them.
 *Seconds* are a number or a decimal string, exact to a nanosecond.
 
-- `extends: FILE` starts from another file. Mappings are merged by key, but an empty one empties the other; all else is replaced.
+- `extends: FILE` starts from another file. Mappings are merged by key; an empty one empties it.
+  All else is replaced.
 - `--set KEY=VALUE` overrides a key on the command line.
 - `DEEPCLEAN__SECTION__KEY=VALUE` overrides it in the environment.
 - `deepclean config FILE` prints all keys of a file with their values.

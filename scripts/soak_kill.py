@@ -260,7 +260,7 @@ def _compare(stream: HeldStream, undisturbed: Path, report: Report) -> None:
             report.wrong.append(str(fault))
     left = {path.name for path in stream.cleaned_frames.iterdir()}
     state = (".lock", ".account.json", ".check.json", ".models.jsonl", ".events.jsonl")
-    kept = (*state, *(path.name for path in frames.values()))
+    kept = (*state, ".configuration.json", *(path.name for path in frames.values()))
     left = {name for name in left if ".minutes-" not in name}
     if strange := {name for name in left if not name.endswith(kept)}:
         report.wrong.append(f"left behind: {sorted(strange)}")

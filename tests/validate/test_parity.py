@@ -388,4 +388,6 @@ def test_daemon_whose_witness_was_late(tmp_path: Path) -> None:
     why = reasons(found)
     assert why[10] == "late_frame"
     assert why[13] == "no_lookahead"
-    assert 12 not in why
+    # Two seconds on nothing is left of it but the rounding of transforms that held some of it.
+    after = [second for second, _ in found.seconds if second.start == START + 12]
+    assert all(each.largest < 1e-36 for second in after for each in second.differences)

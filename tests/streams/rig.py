@@ -34,6 +34,9 @@ from arrakis import Channel, Client, Publisher, SeriesBlock
 from numpy.typing import NDArray
 from pyarrow import ArrowException
 
+from deepclean.io.arrakis.confirmed import Confirmed
+from deepclean.io.arrakis.producer import FirstPartitionProducer
+
 NS = 1_000_000_000
 STRIDE = NS // 16
 """Nanoseconds of a block: the stride of all shipped configurations."""
@@ -304,6 +307,9 @@ def publisher(
     wait_for(register, f"{publisher_id} registers", log=server.log)
     wait_known(server, [channel.name for channel in channels])
     with registered[0] as made:
+        # A broker that was wiped makes a topic of several partitions when the next message comes;
+        # the server, which still knows the topic, does not make it anew. Readers read the first.
+        made._producer = FirstPartitionProducer(made._producer, Confirmed())
 
         def publish(block: SeriesBlock) -> None:
             made.publish(block, timeout=timedelta(seconds=_PATIENCE))

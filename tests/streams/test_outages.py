@@ -107,8 +107,8 @@ def test_a_broker_that_forgot_everything(tmp_path: Path) -> None:
 def publish_to(own: Site, daemon: RunningDaemon) -> int:
     """Publish three seconds, wait until two are cleaned; return the first.
 
-    The publisher ends with this function. One that stays connected to a broker while it forgets
-    makes the topics anew, with more partitions than the first, in which readers look for nothing.
+    The publisher ends with this function: a wiped broker does not take what one that was connected
+    before sends.
     """
     with publisher(own.server, "SITE", CHANNELS) as publish:
         first = gps_now() // NS + 1

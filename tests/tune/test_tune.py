@@ -170,7 +170,7 @@ def test_killed_search_of_two_processes_goes_on(place: Path) -> None:
     assert len(table) == 14
     kept = {row["trial"]: f"{float(row['ratio']):.4f}" for row in table}
     assert seen.items() <= kept.items()
-    assert planted(best(study))
+    # Which points two processes try rests on their timing, so the best one is not foretold here.
     trials = StudyDirectory.open(study).study().get_trials()
     failed = [each.params for each in trials if each.state.name == "FAIL"]
     finished = [each.params for each in trials if each.state.name == "COMPLETE"]

@@ -16,7 +16,7 @@ from deepclean.core.adapt.settings import AdaptSettings, most_gains
 from deepclean.core.adapt.spectra import band_bins
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.engine import Engine
-from deepclean.core.geometry import Geometry, geometry, windows_in_words
+from deepclean.core.geometry import Geometry, geometry
 from deepclean.core.predict import Network, Predictor
 from deepclean.core.time import NS
 from deepclean.errors import ConfigError
@@ -25,6 +25,7 @@ from deepclean.models.budget import adaptation, check_stages, coupling_bandpass
 from deepclean.models.closed.parts import EstimateParts, part_groups
 from deepclean.models.closed_form import ClosedForm
 from deepclean.models.model import Model
+from deepclean.models.networks import windows_in_words
 from deepclean.models.reduced.networks import SolvedNetworks
 
 _log = logging.getLogger(__name__)

@@ -189,16 +189,3 @@ def _longest_stride(hop: int, kept: int, *, averaged: bool) -> int:
     # An average needs two kernels a sample at least.
     limit = min(hop, max(kept // 2, 1) if averaged else kept)
     return max(d for d in range(1, limit + 1) if hop % d == 0 and not (averaged and kept % d))
-
-
-def windows_in_words(effort: float) -> str:
-    """Return what it means that a network is not translation-equivariant.
-
-    Args:
-        effort: samples that are computed for each that is kept.
-    """
-    return (
-        f"is not translation-equivariant: it runs window by window and computes {effort:.1f} "
-        "samples for each that it gives, and an estimate depends on where its window begins "
-        "(couplings.*.predict; docs/architectures.md)"
-    )

@@ -157,6 +157,19 @@ def measure(network: nn.Module, channels: int, kernel: int) -> Receptive:
     return Receptive(Reach.both(max(found)), None)
 
 
+def windows_in_words(effort: float) -> str:
+    """Return what it means that a network is not translation-equivariant.
+
+    Args:
+        effort: samples that are computed for each that is kept.
+    """
+    return (
+        f"is not translation-equivariant: it runs window by window and computes {effort:.1f} "
+        "samples for each that it gives, and an estimate depends on where its window begins "
+        "(couplings.*.predict; docs/architectures.md)"
+    )
+
+
 def stated_reach(network: nn.Module) -> Reach | None:
     """Return the reach that a network states; None where it states none."""
     before, after = getattr(network, "before", None), getattr(network, "after", None)

@@ -252,9 +252,9 @@ class FrameCleaner:
         if self._updates is not None:
             self._note_models(self._updates.identities(frame))
             self._note_controls(self._updates.controls_over(frame.span))
-        self._note(reasons.RECORD, reasons_record(frame))
         if self.publisher is not None and self.publisher.only:
             return None
+        self._note(reasons.RECORD, reasons_record(frame))
         if self._state is not None:
             rendered |= _copied(frame, self._state)
         with self._timings.stage("write"):

@@ -1,8 +1,7 @@
 """The effect of waiting for the look-ahead: one stretch cleaned with and without waiting.
 
 Without waiting, the last tenths of a second that a hop depends on are forecast
-(`core.filters.forecast`).
-Lines and slow motions can be forecast, white noise cannot.
+(`core.filters.forecast`). Lines and slow motions can be forecast, white noise cannot.
 """
 
 from __future__ import annotations

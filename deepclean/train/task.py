@@ -18,7 +18,7 @@ from deepclean.config.types import thaw
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.filters.bandpass import Bandpass
-from deepclean.core.geometry import PredictSettings, geometry, windows_in_words
+from deepclean.core.geometry import PredictSettings, geometry
 from deepclean.core.predict import Predictor
 from deepclean.core.reach import Reach
 from deepclean.core.time import Span
@@ -27,7 +27,7 @@ from deepclean.models import loading, packaged
 from deepclean.models.budget import coupling_bandpass
 from deepclean.models.manifest import Channel, Description
 from deepclean.models.model import Model
-from deepclean.models.networks import Receptive, measure
+from deepclean.models.networks import Receptive, measure, windows_in_words
 from deepclean.models.networks import build as build_network
 from deepclean.models.tensors import Scalers, infer
 from deepclean.train.closed_form.chosen import fit_settings

@@ -160,9 +160,8 @@ class LiveSource:
         # What is older than the history does not matter to later frames.
         near = max(start, end - -(-self.run.history // NS) * NS)
         if start < near:
-            self._blocks(
-                next(_seconds(start, end))
-            )  # what is lacking is said from the first second on
+            # What is lacking is said from the first second on.
+            self._blocks(next(_seconds(start, end)))
         for low, high in pairwise(sorted({start, min(max(start, wanted_from), near), near})):
             gap = Gap(Span(low, high), "strain_missing")
             yield InputFrame(gap.span, [Block(gap.span, gap)], low >= wanted_from, bypass=True)

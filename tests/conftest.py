@@ -46,6 +46,13 @@ def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest
     return [one for one in (yield) if not isinstance(one, DoctestModule)]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Refuse to take a test's cases from a set: every worker would collect another order."""
+    for marker in metafunc.definition.iter_markers("parametrize"):
+        if isinstance(marker.args[1], set | frozenset):
+            pytest.fail(f"{metafunc.definition.nodeid}: sort the cases, a set has no order", False)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the tests begin first that may take longest: begun last, one would run on alone."""
 

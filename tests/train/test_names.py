@@ -16,7 +16,7 @@ def test_all_architectures_are_known() -> None:
     assert ARCHITECTURES.keys() == networks.ARCHITECTURES.keys()
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES.keys() - FITTED)
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES.keys() - FITTED))
 def test_options_are_those_of_the_network(name: str) -> None:
     taken = list(inspect.signature(networks.ARCHITECTURES[name]).parameters)[1:]
     assert set(ARCHITECTURES[name]) == set(taken)

@@ -34,6 +34,7 @@ from deepclean.core.time import NS
 from deepclean.io.frame_channels import channels_of
 from deepclean.io.source import HistorySource
 from deepclean.models import files as models
+from deepclean.models.content import read_version
 from deepclean.models.manifest import Description
 from deepclean.models.networks import Wiener
 from deepclean.models.store import changes as store
@@ -114,7 +115,7 @@ def publish_flipped(place: Place) -> None:
     """Publish production with its sign flipped, and make it the canary."""
     production = place.models / str(versions.read_pointer(place.models, "production"))
     model = models.load(production)
-    _, manifest, _ = models.read(production)
+    _, manifest, _ = read_version(production)
     network = model.network
     assert isinstance(network, Wiener)
     with torch.no_grad():

@@ -17,15 +17,14 @@ from deepclean import __version__
 from deepclean.config import Config
 from deepclean.errors import ConfigError, InputError, ModelError, output_errors
 from deepclean.models import deepcleanv2
-from deepclean.models import files as models
-from deepclean.models.content import EQUATIONS
+from deepclean.models.content import EQUATIONS, GOLDEN, SCALERS, WEIGHTS
 from deepclean.models.loading import load_model, resolve_device
 from deepclean.models.manifest import MANIFEST, Sha256
 from deepclean.models.model import Model
 from deepclean.system.atomic import publish
 
 _FILES = (
-    *(MANIFEST, models.WEIGHTS, models.SCALERS, models.GOLDEN, EQUATIONS),
+    *(MANIFEST, WEIGHTS, SCALERS, GOLDEN, EQUATIONS),
     *(deepcleanv2.MODEL, deepcleanv2.CONFIG),
     *(deepcleanv2.WITNESS_SCALER, deepcleanv2.STRAIN_SCALER),
 )

@@ -141,7 +141,7 @@ def _looks(config: Config, name: str) -> tuple[Reach, int | None, int]:
     if (path / MANIFEST).exists():
         if store is not None:
             permissions.check_directory(path, store)
-        _, manifest, _ = content.read(path, store)
+        _, manifest, _ = content.read_version(path, store)
         states = STATES_REACH.get(manifest.architecture.get("name", ""))
         if states is not None:
             reach = manifest.reach

@@ -16,8 +16,14 @@ EQUATIONS = "equations.safetensors"
 `8 (p^2 + 4 p)` bytes and `p` times the number of channels: 50 kB for 63 parameters and 21
 witnesses."""
 
+PICTURE = "training.png"
+"""What a training drew. It lies beside a model and is no part of it: nothing depends on it."""
 
-def read(path: Path, store: Path | None = None) -> tuple[bytes, Manifest, dict[str, bytes]]:
+EPOCHS = "epochs.csv"
+"""The table of a training's epochs, for people: nothing depends on it, so it has no hash."""
+
+
+def read_version(path: Path, store: Path | None = None) -> tuple[bytes, Manifest, dict[str, bytes]]:
     """Return a version's manifest, as bytes and parsed, and its files, whose hashes agree with it.
 
     Args:

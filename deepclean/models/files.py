@@ -20,7 +20,7 @@ from deepclean import __version__
 from deepclean.errors import ModelError
 from deepclean.models import deepcleanv2, tensors
 from deepclean.models.closed_form import ClosedForm
-from deepclean.models.content import EQUATIONS, GOLDEN, SCALERS, WEIGHTS, read
+from deepclean.models.content import EQUATIONS, GOLDEN, SCALERS, WEIGHTS, read_version
 from deepclean.models.manifest import MANIFEST, Description, Manifest, Origin, sha256
 from deepclean.models.model import Model, freeze
 from deepclean.models.networks import build, measure
@@ -28,24 +28,6 @@ from deepclean.models.reduced.equations import Equations
 from deepclean.models.store import directory as coupling_directory
 from deepclean.models.store import permissions
 from deepclean.models.tensors import Scalers
-
-__all__ = [
-    "EPOCHS",
-    "GOLDEN",
-    "PICTURE",
-    "SCALERS",
-    "WEIGHTS",
-    "load",
-    "make",
-    "read",
-    "write_model",
-]
-
-PICTURE = "training.png"
-"""What a training drew. It lies beside a model and is no part of it: nothing depends on it."""
-
-EPOCHS = "epochs.csv"
-"""The table of a training's epochs, for people: nothing depends on it, so it has no hash."""
 
 
 def write_model(
@@ -141,7 +123,7 @@ def load(path: Path, device: str = "cpu", store: Path | None = None) -> Model:
             )
     elif script:
         return deepcleanv2.load(path, device)
-    raw, manifest, content = read(path, store)
+    raw, manifest, content = read_version(path, store)
     channels = tuple(channel.name for channel in manifest.channels)
     scalers = Scalers.parse(content[SCALERS], path / SCALERS, channels)
     scalers.check(len(channels), path / SCALERS)

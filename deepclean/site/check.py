@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deepclean.config import Config
-from deepclean.core.output.segments import total_seconds
-from deepclean.core.time import NS
+from deepclean.core.output.segments import intersection, total_seconds
+from deepclean.core.time import NS, Span
 from deepclean.errors import DeepCleanError, InputError, listed
 from deepclean.io.catalogue import Directory
 from deepclean.io.history import History
@@ -183,15 +183,19 @@ def _history(config: Config) -> Iterator[SiteFinding]:
     """Yield whether the directories keep as much as a start reads before its first frame."""
     plan = budget(config).plan
     needed = plan.history / NS
-    kept: list[int] = []
+    kept: list[Sequence[Span]] = []
     for each in (config.input.strain_frames, *config.input.witnesses):
         try:
             history = History([Directory(each.directory, each.description)])
         except InputError:
             return  # said already
-        kept.append(total_seconds(history.spans()))
-    said = f"a start reads H = {needed:.0f} s before its first frame; kept are {min(kept)} s"
-    if min(kept) >= needed:
+        kept.append(history.spans())
+    shared = intersection(*kept)
+    seconds = total_seconds(shared)
+    said = f"a start reads H = {needed:.0f} s before its first frame; kept are {seconds} s"
+    if shared:
+        said += f", GPS {shared[0].start // NS} to {shared[-1].end // NS}"
+    if seconds >= needed:
         yield SiteFinding("history", said)
     else:
         remedy = "it cleans with less at first"

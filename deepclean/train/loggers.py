@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from deepclean.config import Config
 from deepclean.errors import ConfigError, one_line, output_errors
-from deepclean.models.files import EPOCHS
+from deepclean.models.content import EPOCHS
 from deepclean.system.atomic import publish
 from deepclean.train.loop import Progress
 

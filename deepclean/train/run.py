@@ -11,7 +11,7 @@ from pathlib import Path
 from deepclean import factory
 from deepclean.config import Config
 from deepclean.errors import ConfigError
-from deepclean.models.files import EPOCHS, PICTURE
+from deepclean.models.content import EPOCHS, PICTURE
 from deepclean.models.model import Model
 from deepclean.models.store import changes as model_store
 from deepclean.models.store import versions

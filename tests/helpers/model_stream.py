@@ -24,6 +24,7 @@ from deepclean.core.frame import InputFrame
 from deepclean.core.time import Span
 from deepclean.factory import make_engine
 from deepclean.models import files as models
+from deepclean.models.content import SCALERS, WEIGHTS
 from deepclean.models.loading import load_models
 from deepclean.models.manifest import Channel, Description, Manifest, sha256
 from deepclean.models.model import Model
@@ -211,8 +212,8 @@ def _rewritten(path: Path, name: str, data: bytes) -> None:
 
 
 def _nan_weights(path: Path) -> None:
-    tensors = tensors_of((path / models.WEIGHTS).read_bytes())
-    _rewritten(path, models.WEIGHTS, serialise({n: t * torch.nan for n, t in tensors.items()}))
+    tensors = tensors_of((path / WEIGHTS).read_bytes())
+    _rewritten(path, WEIGHTS, serialise({n: t * torch.nan for n, t in tensors.items()}))
 
 
 def _reordered(path: Path) -> None:
@@ -222,34 +223,34 @@ def _reordered(path: Path) -> None:
 
 
 def _flipped(path: Path) -> None:
-    data = bytearray((path / models.WEIGHTS).read_bytes())
+    data = bytearray((path / WEIGHTS).read_bytes())
     data[len(data) // 2] ^= 1
-    (path / models.WEIGHTS).write_bytes(data)
+    (path / WEIGHTS).write_bytes(data)
 
 
 def _truncated(path: Path) -> None:
-    os.truncate(path / models.WEIGHTS, 100)
+    os.truncate(path / WEIGHTS, 100)
 
 
 def _unreadable(path: Path) -> None:
-    (path / models.WEIGHTS).unlink()
-    os.mkfifo(path / models.WEIGHTS)
+    (path / WEIGHTS).unlink()
+    os.mkfifo(path / WEIGHTS)
 
 
 def _leaving(path: Path) -> None:
     elsewhere = path.parents[3] / f"elsewhere-{path.name}"
-    (path / models.WEIGHTS).rename(elsewhere)
-    (path / models.WEIGHTS).symlink_to(elsewhere)
+    (path / WEIGHTS).rename(elsewhere)
+    (path / WEIGHTS).symlink_to(elsewhere)
 
 
 def _anybodys(path: Path) -> None:
-    (path / models.WEIGHTS).chmod(0o666)
+    (path / WEIGHTS).chmod(0o666)
 
 
 def _loud(path: Path) -> None:
-    tensors = tensors_of((path / models.SCALERS).read_bytes())
+    tensors = tensors_of((path / SCALERS).read_bytes())
     tensors["strain_std"] = tensors["strain_std"] * 1e6
-    _rewritten(path, models.SCALERS, serialise(tensors))
+    _rewritten(path, SCALERS, serialise(tensors))
 
 
 BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {

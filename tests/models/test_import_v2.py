@@ -12,6 +12,7 @@ from torch import nn
 from deepclean.errors import ModelError
 from deepclean.models import files as models
 from deepclean.models import import_v2
+from deepclean.models.content import read_version
 from deepclean.models.store import changes as store
 from tests.helpers.deepcleanv2_directory import (
     WITNESSES,
@@ -49,7 +50,7 @@ def test_what_is_imported_gives_the_same_samples(directory: Path, tmp_path: Path
 
 def test_the_manifest_says_what_is_known(directory: Path, tmp_path: Path) -> None:
     path = import_into(tmp_path / "store", directory)
-    _, manifest, _ = models.read(path)
+    _, manifest, _ = read_version(path)
     assert manifest.origin is not None
     assert (manifest.origin.format, manifest.origin.coupling) == ("deepcleanv2", "60Hz-run")
     assert manifest.origin.version is None

@@ -10,6 +10,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from deepclean.errors import ModelError
 from deepclean.models import files as models
+from deepclean.models.content import WEIGHTS
 from deepclean.models.manifest import MANIFEST
 from deepclean.models.store import changes as store
 from deepclean.models.store import log as model_log
@@ -91,7 +92,7 @@ def test_one_number_with_two_contents_is_refused(here: Path, there: Path) -> Non
 
 @pytest.mark.usefixtures("here")
 def test_a_damaged_file_does_not_appear(there: Path) -> None:
-    Storage(PLACE).write(f"2/{models.WEIGHTS}", b"damaged")
+    Storage(PLACE).write(f"2/{WEIGHTS}", b"damaged")
     with pytest.raises(ModelError, match="does not match the sha256"):
         elsewhere(there).pull(anything)
     assert site.state(there / WHERE) == ((1,), None, None)

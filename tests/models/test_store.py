@@ -8,6 +8,7 @@ import pytest
 
 from deepclean.errors import ModelError, OutputError
 from deepclean.models import files as models
+from deepclean.models.content import WEIGHTS
 from deepclean.models.manifest import Manifest, sha256
 from deepclean.models.store import changes as store
 from deepclean.models.store import directory as coupling_directory
@@ -64,7 +65,7 @@ def test_a_copy_says_where_it_came_from(directory: Path, source: Path) -> None:
 
 
 def test_a_parent_that_is_here_is_named_by_its_number_here(directory: Path, tmp_path: Path) -> None:
-    weights = manifest(directory / "2").files[models.WEIGHTS]
+    weights = manifest(directory / "2").files[WEIGHTS]
     child = store_site.make(
         tmp_path / "elsewhere", 9, seed=9, parent_version=8, parent_weights=weights
     )

@@ -23,8 +23,8 @@ from deepclean.core.rollout.rollout import Event, Rollout
 from deepclean.core.time import NS
 from deepclean.errors import ModelError, OutputError, UnavailableError
 from deepclean.io import gwf
-from deepclean.models import files as models
 from deepclean.models import loading
+from deepclean.models.content import WEIGHTS
 from deepclean.models.networks import Wiener
 from deepclean.models.store import changes as store
 from deepclean.models.store import rejections, versions
@@ -120,13 +120,13 @@ def test_a_version_that_is_no_good_changes_nothing(
 def test_a_rejection_is_taken_back_when_the_version_is_mended(config: Config) -> None:
     stream = Stream(config, 4)
     path = put(config, 2)
-    whole = (path / models.WEIGHTS).read_bytes()
-    (path / models.WEIGHTS).write_bytes(whole[:50])
+    whole = (path / WEIGHTS).read_bytes()
+    (path / WEIGHTS).write_bytes(whole[:50])
     point(config, 2)
     stream.steps(3)
     stream.follower.poll()
     refusal(config, 2)
-    (path / models.WEIGHTS).write_bytes(whole)
+    (path / WEIGHTS).write_bytes(whole)
     stream.steps(3)
     assert stream.count("in_force") == 0  # nothing was said: the pointer is as it was
     point(config, 2)
@@ -248,7 +248,7 @@ def test_start_takes_the_former_version(config: Config, caplog: pytest.LogCaptur
     put(config, 2)
     for number in (1, 2):
         store.promote(directory(config), number, lambda path: None)
-    (directory(config) / "2" / models.WEIGHTS).write_bytes(b"")
+    (directory(config) / "2" / WEIGHTS).write_bytes(b"")
     loaded = loading.load_models_or_former(config)
     assert loaded["60Hz"].version == 1
     assert "60Hz: starting with version 1 of before: " in caplog.text
@@ -268,7 +268,7 @@ def test_a_start_without_anything_to_start_with_is_refused(config: Config, missi
     if missing == "pointer":
         (directory(config) / "production").unlink()
     for number in (1, 2):
-        (directory(config) / str(number) / models.WEIGHTS).write_bytes(b"")
+        (directory(config) / str(number) / WEIGHTS).write_bytes(b"")
     with pytest.raises(ModelError, match="no production" if missing == "pointer" else "sha256"):
         loading.load_models_or_former(config)
 

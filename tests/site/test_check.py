@@ -43,7 +43,7 @@ def test_a_site_as_it_should_be(config: Config) -> None:
     )
     assert said["couplings.60Hz.witnesses"] == "3 channels at 16 to 256 Hz"
     assert said["couplings.60Hz"] == "version 1 in production, autoencoder"
-    assert "kept are 30 s" in said["history"]
+    assert said["history"].endswith(f"kept are 30 s, GPS {site.START} to {site.START + SECONDS}")
 
 
 def no_directory(config: Config) -> None:

@@ -14,6 +14,7 @@ from deepclean.cli.models.options import AnyCoupling, CouplingArgument, VersionA
 from deepclean.cli.models.tables import manifest_of
 from deepclean.config import Config, load
 from deepclean.errors import ConfigError, ModelError
+from deepclean.models.content import read_version
 from deepclean.models.manifest import MANIFEST
 
 if TYPE_CHECKING:
@@ -38,12 +39,11 @@ def publish(
         )
         raise ModelError(f"a training directory of deepcleanv2: use `{command}`", path=directory)
     manifest_of(directory)  # raises where there is no model at all, before torch is imported
-    from deepclean.models import files as models
     from deepclean.models import packaged
     from deepclean.models.store import changes as store
 
     packaged.admit(settings.models.architectures)
-    _, manifest, _ = models.read(directory)
+    _, manifest, _ = read_version(directory)
     if manifest.interferometer != settings.interferometer:
         raise ModelError(
             f"is for {manifest.interferometer}, the configuration for {settings.interferometer}",

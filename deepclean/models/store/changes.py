@@ -16,6 +16,7 @@ from torch import nn
 
 from deepclean.errors import ModelError, UnavailableError
 from deepclean.models import files as models
+from deepclean.models.content import WEIGHTS, read_version
 from deepclean.models.manifest import MANIFEST, Description, Manifest, Origin, sha256
 from deepclean.models.store import directory as coupling_directory
 from deepclean.models.store import log as model_log
@@ -38,7 +39,7 @@ def publish(models_directory: Path, source: Path, why: str = "") -> Path:
         ModelError: the source is no model that works, or is in this store.
         OutputError: the file system refused.
     """
-    raw, manifest, content = models.read(source)
+    raw, manifest, content = read_version(source)
     models.load(source)
     if source.resolve().is_relative_to(models_directory.resolve()):
         raise ModelError("is in this store already: promote it", path=source)
@@ -283,9 +284,9 @@ def _with_weights(directory: Path, digest: str | None) -> int | None:
         return None
     for number in reversed(versions.versions(directory)):
         try:
-            _, manifest, _ = models.read(directory / str(number))
+            _, manifest, _ = read_version(directory / str(number))
         except ModelError:
             continue
-        if manifest.files[models.WEIGHTS] == digest:
+        if manifest.files[WEIGHTS] == digest:
             return number
     return None

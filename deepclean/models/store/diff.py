@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deepclean.models import files as models
 from deepclean.models import tensors
+from deepclean.models.content import GOLDEN, read_version
 from deepclean.models.manifest import Manifest
 from deepclean.models.model import Model
 
@@ -49,15 +50,15 @@ def compare(one: Path, other: Path, store: Path) -> ModelDifference:
     Raises:
         ModelError: a version cannot be loaded.
     """
-    _, old, content = models.read(one, store)
-    _, new, _ = models.read(other, store)
+    _, old, content = read_version(one, store)
+    _, new, _ = read_version(other, store)
     first, second = models.load(one, store=store), models.load(other, store=store)
     names = [*old.validation, *(name for name in new.validation if name not in old.validation)]
     return ModelDifference(
         fields=_fields(old, new),
         validation={name: (old.validation.get(name), new.validation.get(name)) for name in names},
         weights=_weights(first, second),
-        output=_output(first, second, content[models.GOLDEN]),
+        output=_output(first, second, content[GOLDEN]),
     )
 
 

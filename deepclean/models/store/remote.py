@@ -22,6 +22,7 @@ from pathlib import Path
 
 from deepclean.errors import ModelError
 from deepclean.models import files as models
+from deepclean.models.content import EPOCHS, PICTURE, read_version
 from deepclean.models.manifest import MANIFEST, Manifest, sha256
 from deepclean.models.store import changes as store
 from deepclean.models.store import directory as coupling_directory
@@ -33,7 +34,7 @@ from deepclean.system.atomic import publish
 
 SEEN = ".remote.json"
 
-_BESIDE = (models.PICTURE, models.EPOCHS)
+_BESIDE = (PICTURE, EPOCHS)
 """Files that lie beside a model and are no part of it."""
 
 
@@ -74,7 +75,7 @@ class RemoteStore:
         sent = []
         for number in versions.versions(self._directory):
             path = self._directory / str(number)
-            raw, manifest, content = models.read(path)
+            raw, manifest, content = read_version(path)
             if f"{number}/{MANIFEST}" in there:
                 self._require_same(number, manifest)
                 continue
@@ -120,7 +121,7 @@ class RemoteStore:
         fetched = []
         for number in numbers:
             if number in present:
-                self._require_same(number, models.read(self._directory / str(number))[1])
+                self._require_same(number, read_version(self._directory / str(number))[1])
             else:
                 self._fetch(number, there)
                 fetched.append(number)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deepclean.errors import ModelError
 from deepclean.models import files as models
-from deepclean.models.content import EQUATIONS
+from deepclean.models.content import EPOCHS, EQUATIONS, GOLDEN, PICTURE, SCALERS, WEIGHTS
 from deepclean.models.manifest import MANIFEST
 from deepclean.models.store import directory as coupling_directory
 from deepclean.models.store import log as model_log
@@ -16,12 +16,12 @@ from deepclean.models.store import permissions, versions
 
 PARTS = (
     MANIFEST,
-    models.WEIGHTS,
-    models.SCALERS,
-    models.GOLDEN,
+    WEIGHTS,
+    SCALERS,
+    GOLDEN,
     EQUATIONS,
-    models.EPOCHS,
-    models.PICTURE,
+    EPOCHS,
+    PICTURE,
 )
 
 
@@ -36,7 +36,7 @@ def version(path: Path, store: Path) -> list[str]:
     for entry in (path, *sorted(path.iterdir())):
         for fault in _entry(entry, store):
             found[fault] = None
-        if entry != path and entry.name not in (*PARTS, models.PICTURE):
+        if entry != path and entry.name not in (*PARTS, PICTURE):
             found[f"{entry}: does not belong to a version"] = None
     try:
         models.load(path, store=store)

@@ -23,6 +23,7 @@ from deepclean.models import files as models
 from deepclean.models import loading, tensors
 from deepclean.models.budget import budget, coupling_bandpass
 from deepclean.models.closed_form import ClosedForm
+from deepclean.models.content import WEIGHTS, read_version
 from deepclean.models.manifest import Description, sha256
 from deepclean.models.model import Model
 from deepclean.train.closed_form.chosen import fit_settings
@@ -112,8 +113,8 @@ def refit(
             *(refitting.config, job.coupling, models.load(candidate, device), production),
             HeldOut(refitting.whole_site(), held_out, keep=False, around=ready),
         )
-        _, manifest, content = models.read(candidate)
-    record.parent, record.weights = production.version, manifest.files[models.WEIGHTS]
+        _, manifest, content = read_version(candidate)
+    record.parent, record.weights = production.version, manifest.files[WEIGHTS]
     record.read += total_seconds(ready)
     figures = record.figures
     # Without a gate there is one ratio. Where the output is not finite, that is the objection.
@@ -231,7 +232,7 @@ class _Refitting:
         production, root = self.production, self.config.models.directory
         network = built(production.architecture, made.tensors, len(production.channels))
         network.equations = made.equations
-        _, manifest, _ = models.read(production.path, root)
+        _, manifest, _ = read_version(production.path, root)
         facts = {name: getattr(manifest, name) for name in Description.model_fields}
         facts |= {
             "training": tuple((low * NS, high * NS) for low, high in record.training),

@@ -13,6 +13,7 @@ from deepclean.errors import ModelError
 from deepclean.models import files as models
 from deepclean.models import loading
 from deepclean.models.budget import budget
+from deepclean.models.content import WEIGHTS, read_version
 from deepclean.models.manifest import sha256
 from deepclean.models.model import Model
 from deepclean.train.data import TrainingData
@@ -59,8 +60,8 @@ def search(job: Job, record: RetrainRecord, parent: Model | None) -> RetrainReco
         except NoFeatureError as error:
             return record.close("not better", str(error))
         record.parent = None if parent is None or _solved(job.config) else parent.version
-        raw, manifest, content = models.read(candidate)
-        record.weights = manifest.files[models.WEIGHTS]
+        raw, manifest, content = read_version(candidate)
+        record.weights = manifest.files[WEIGHTS]
         judged = verdict.judge(
             *(job.config, job.coupling, candidate, held_out, data),
             compared=compared,

@@ -20,6 +20,7 @@ from deepclean.io.history import History
 from deepclean.io.source import HistorySource
 from deepclean.models import files as models
 from deepclean.models.closed_form import ClosedForm
+from deepclean.models.content import read_version
 from deepclean.models.store import changes as store
 from deepclean.models.store import log as model_log
 from deepclean.models.store import rejections, versions
@@ -389,7 +390,7 @@ def test_witnesses_that_tell_nothing_any_more_are_no_fault(trained: Config, tmp_
 def test_old_refits_go_and_nothing_else(trained: Config, tmp_path: Path) -> None:
     config = copy_of(trained, tmp_path, "retrain.refit.keep=1")
     place = directory(config)
-    content, manifest = models.read(place / "1")[2], models.read(place / "1")[1]
+    content, manifest = read_version(place / "1")[2], read_version(place / "1")[1]
     made_by: list[model_log.What] = ["train", "refit", "refit", "refit"]  # 2 to 5
     for what in made_by:
         store.add(config.models.directory, content, manifest, what=what)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from arrakis import Client
+
 from deepclean.core.time import NS, Span
+from deepclean.io.arrakis.reading import ReadingSession
 from tests.streams.rig import STRIDE, Site, gps_now, live_site, publisher
 from tests.streams.streamed_site import (
     CHANNELS,
@@ -50,3 +53,22 @@ def test_the_output_is_that_of_a_replay_of_the_same_data(live_site: Site, tmp_pa
     assert_equal(ours, theirs, [start for start in both if start < (first + count - 1) * NS])
     assert daemon.ledger.frames_in == len(ours)
     assert not daemon.ledger.ignored
+
+
+def test_nothing_of_the_past_is_lost_where_partitions_are_read_together(live_site: Site) -> None:
+    """The server drops the oldest blocks of a partition that is a thousand ahead of another."""
+    first = gps_now() // NS - 100
+    blocks = blocks_of(first, 80)
+    with publisher(live_site.server, "SITE", CHANNELS) as publish:
+        for block in blocks:
+            publish(block)
+    session = ReadingSession(live_site.url, "none")
+    wanted = [channel.name for channel in CHANNELS]
+    assert session.find(wanted).keys() == set(wanted)
+    partitions = {one.partition_id for one in Client(live_site.url, token=False).find(".*")}
+    assert len(partitions) > 2
+    past = list(session.past(wanted, Span.of_seconds(first, 20)))
+    assert [block.span.start for block in past] == [block.time_ns for block in blocks[: 20 * 16]]
+    for block in past:
+        assert block.pieces.keys() == set(wanted)
+        assert all(block.has(name) for name in wanted), block.span

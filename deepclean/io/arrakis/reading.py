@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from types import FrameType, GeneratorType
 from typing import Any
 
@@ -41,6 +41,7 @@ class ReadingSession:
         except ValueError as error:
             raise ConfigError(f"input.arrakis.server: {server}: {error}") from error
         self._open: GeneratorType[SeriesBlock, None, None] | None = None
+        self._found: dict[str, tuple[str, int]] = {}  # partition and stride, by channel
 
     def find(self, wanted: Collection[str]) -> dict[str, StreamedChannel]:
         """Return the wanted channels that the server has.
@@ -65,13 +66,14 @@ class ReadingSession:
         return self._find(f"^{interferometer or '.*'}:")
 
     def _find(self, pattern: str) -> dict[str, StreamedChannel]:
+        found: dict[str, StreamedChannel] = {}
         with _refusals():
-            return {
-                one.name: StreamedChannel(
+            for one in self._client.find(pattern):
+                self._found[one.name] = one.partition_id or "", one.stride or 0
+                found[one.name] = StreamedChannel(
                     float(one.sample_rate), one.stride or 0, one.max_latency or 0
                 )
-                for one in self._client.find(pattern)
-            }
+        return found
 
     def live(self, channels: Collection[str]) -> Generator[StreamedBlock, None, None]:
         """Yield the blocks of some channels from now on, without a hole: what is absent is a gap.
@@ -99,6 +101,10 @@ class ReadingSession:
     def past(self, channels: Collection[str], span: Span) -> Generator[StreamedBlock, None, None]:
         """Yield the blocks of some channels that the server still has of a span.
 
+        Each partition is asked for by itself. The server reads the partitions of one request one
+        after the other, and of one that is a thousand blocks ahead it drops the oldest: they would
+        be gaps, though the broker has them.
+
         Args:
             channels: full names.
             span: of the past. What comes after it must be there, or the stream does not end.
@@ -109,8 +115,33 @@ class ReadingSession:
         with _refusals():
             # Multiples of 1/16 s are exact in a float.
             start, end = span.start // NS, span.end / NS
-            for block in self._client.stream(sorted(channels), start, end, on_gap="fill"):
-                yield streamed(block)
+            groups = self._by_partition(channels)
+            stride = max(self._stride(names) for names in groups) / NS or None
+            with ExitStack() as stack:
+                streams = [
+                    stack.enter_context(
+                        closing(
+                            self._client.stream(names, start, end, on_gap="fill", stride=stride)
+                        )
+                    )
+                    for names in groups
+                ]
+                # All begin at the same instant and have the same stride.
+                for blocks in zip(*streams, strict=False):
+                    parts = [streamed(block) for block in blocks]
+                    pieces = {name: one for part in parts for name, one in part.pieces.items()}
+                    yield StreamedBlock(parts[0].span, pieces)
+
+    def _by_partition(self, channels: Collection[str]) -> list[list[str]]:
+        """Return the names, those of a partition together."""
+        groups: dict[str, list[str]] = {}
+        for name in sorted(channels):
+            groups.setdefault(self._found.get(name, ("", 0))[0], []).append(name)
+        return list(groups.values())
+
+    def _stride(self, channels: Collection[str]) -> int:
+        """Return the longest stride of some channels; 0: it is not known."""
+        return max(self._found.get(name, ("", 0))[1] for name in channels)
 
 
 def _reader_of(frame: FrameType) -> Any:

@@ -10,7 +10,11 @@ import pytest
 
 from deepclean import __version__
 from deepclean.cli import main
+from deepclean.core.block import Series
+from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
+from deepclean.io import gwf
+from deepclean.io.channels import OutputChannel
 from deepclean.io.frhistory import history
 from tests.helpers import small_site as site
 from tests.helpers.site_runs import clean
@@ -67,6 +71,35 @@ def test_json_on_request(
     assert seconds[0]["couplings"] == {"60HZ": {"versions": [1], "gain": 1.0} | adapted}
     assert "CLEANED" in seconds[0]["bits"]
     assert seconds[0]["made"]["deepclean"] == __version__
+
+
+def test_a_second_that_is_there_in_stretches_is_judged_by_them(
+    frames: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A stream with a gap within a second gives a file with a frame for each stretch."""
+    second, sixteenth = Span.of_seconds(START + 4, 1), NS // 16
+    read = gwf.read(frames[0], list(gwf.channels(frames[0])))
+    stretches = [
+        Span(second.start, second.start + 5 * sixteenth),
+        Span(second.start + 8 * sixteenth, second.end),
+    ]
+    parts = [
+        (span, {n: OutputChannel(one.cut(span)) for n, one in read.items() if type(one) is Series})
+        for span in stretches
+    ]
+    path = tmp_path / frames[0].name
+    gwf.write_frames(path, parts)
+    assert run(monkeypatch, "--json", str(path), str(frames[1])) == 0
+    there, whole = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (there["gps"], there["there"]) == (START + 4, 13 / 16)
+    assert (whole["gps"], whole["there"]) == (START + 5, 1)
+    assert there["couplings"]["60HZ"]["gain"] == 1
+    assert "CLEANED" in there["bits"]
+    assert run(monkeypatch, str(path)) == 0
+    assert "not IN_SPEC, SETTLED  0.8125 s of it are there" in capsys.readouterr().out
 
 
 def test_what_is_no_cleaned_frame_is_said(

@@ -16,7 +16,7 @@ from deepclean.cli import options
 from deepclean.cli.terminal import completion
 from deepclean.core import reasons
 from deepclean.core.channels import STATE_RATE, frame_part
-from deepclean.core.time import NS
+from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io.frhistory import history
 from deepclean.system.utc import utc
@@ -73,7 +73,6 @@ def _seconds(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the facts of each second of a file."""
     import numpy as np
 
-    from deepclean.core.block import Series
     from deepclean.core.output.products import State
     from deepclean.io import gwf
 
@@ -83,26 +82,49 @@ def _seconds(path: Path) -> Iterator[dict[str, Any]]:
         raise InputError("not a cleaned frame: no DEEPCLEAN-STATE_VECTOR", path=path)
     marks = ("_MODEL_VERSION", "_GAIN", "_ADAPT_AMPLITUDE", "_ADAPT_PHASE")
     wanted = [name for name in held if ":DEEPCLEAN-" in name and name.endswith(marks)]
-    read = gwf.read(path, [state, *wanted])
-    series = {name: one for name, one in read.items() if isinstance(one, Series)}
-    first = series[state].span.start // NS
-    for number in range(len(series[state].samples) // STATE_RATE):
-        cut = slice(number * STATE_RATE, (number + 1) * STATE_RATE)
-        bits = int(np.bitwise_and.reduce(series[state].samples[cut]))
+    for gps, samples in _by_second(path, [state, *wanted]):
+        bits = int(np.bitwise_and.reduce(samples[state]))
         couplings: dict[str, dict[str, Any]] = {}
         for name in wanted:
             coupling = name.split(":DEEPCLEAN-")[1]
             mark = next(mark for mark in marks if coupling.endswith(mark))
             facts = couplings.setdefault(coupling.removesuffix(mark), {})
-            samples = series[name].samples[cut]
             if mark == marks[0]:
-                facts["versions"] = sorted({int(version) for version in samples})
+                facts["versions"] = sorted({int(version) for version in samples[name]})
             elif mark == marks[1]:
-                facts["gain"] = float(samples.min())
+                facts["gain"] = float(samples[name].min())
             else:
-                facts[mark.removeprefix("_").lower()] = float(samples[-1])
+                facts[mark.removeprefix("_").lower()] = float(samples[name][-1])
         bits_set = [bit.name for bit in State if bits & bit]
-        yield {"gps": first + number, "bits": bits_set, "couplings": couplings}
+        there = len(samples[state]) / STATE_RATE
+        yield {"gps": gps, "there": there, "bits": bits_set, "couplings": couplings}
+
+
+def _by_second(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the GPS seconds of a file, and by channel what there is of each.
+
+    A second of a stream that had gaps is there in stretches: a frame for each.
+    """
+    import numpy as np
+
+    from deepclean.core.block import Series
+    from deepclean.io import gwf
+
+    reading = gwf.read_pieces(path, wanted)
+    for fault in reading.faults:
+        raise fault
+    seconds: dict[int, dict[str, list[Any]]] = {}
+    for name, pieces in reading.pieces.items():
+        for piece in pieces:
+            if not isinstance(piece, Series):
+                raise InputError(f"{name} is not valid over {piece.span}", path=path)
+            for gps in range(piece.span.start // NS, -(-piece.span.end // NS)):
+                part = piece.span.overlap(Span.of_seconds(gps, 1))
+                if part is not None:
+                    held = seconds.setdefault(gps, {}).setdefault(name, [])
+                    held.append(piece.cut(part).samples)
+    for gps, channels in sorted(seconds.items()):
+        yield gps, {name: np.concatenate(held) for name, held in channels.items()}
 
 
 def _explain(second: dict[str, Any], why: Mapping[str, str]) -> None:
@@ -121,7 +143,7 @@ def _adapted(facts: dict[str, Any]) -> str:
     """
     if "adapt_amplitude" not in facts:
         return ""
-    angle = degrees(facts["adapt_phase"])
+    angle = round(degrees(facts["adapt_phase"]), 1) + 0.0  # which makes 0 of -0
     return f" x {facts['adapt_amplitude']:.3f} at {angle:+.1f} deg"
 
 
@@ -147,6 +169,7 @@ def _show(screen: Any, second: dict[str, Any]) -> None:
     if "OUTPUT_VALID" in missing:
         style = "red"
     lacking = f"  not {', '.join(missing)}" if missing else ""
+    lacking += f"  {second['there']:g} s of it are there" if second["there"] < 1 else ""
     _put(screen, f"{second['gps']} {utc(second['gps'])}  {listed}{lacking}", style)
 
 

@@ -6,6 +6,7 @@ file, and a stretch without any channel gives no file.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from deepclean.core.block import Series, concatenate
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import ConfigError, InputError, OutputError, one_line, output_errors
 from deepclean.io import gwf
-from deepclean.io.arrakis.connection import Connect
+from deepclean.io.arrakis.connection import Connect, PublishSession
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel, StrideCutter
 from deepclean.io.channels import OutputChannel
 from deepclean.io.source import ChannelHistory, HistorySource
@@ -28,6 +29,9 @@ from deepclean.system.clock import Clock
 
 _ENDLESS = 1 << 62
 """GPS nanoseconds that no stream reaches: the year 2126."""
+
+_PATIENCE = 30.0
+"""Seconds for which a block waits for a broker before the stream ends."""
 
 _LOOKED = 64
 """Seconds that are looked through for the types of the channels to publish."""
@@ -56,6 +60,14 @@ class Recording:
     def __post_init__(self) -> None:
         if self.span.start % NS or self.span.end % NS:
             raise ConfigError(f"frame files hold whole GPS seconds, which {self.span} is not")
+
+    def lacking(self) -> list[str]:
+        """Return the channels that are found nowhere in the recording."""
+        of_strain = self.source.channels.of_strain_file
+        wanted = [name for kind in self.kinds for name in kind.channels]
+        there = self.source.strain.channels([n for n in wanted if n in of_strain])
+        there |= self.source.witnesses.channels([n for n in wanted if n not in of_strain])
+        return [name for name in wanted if name not in there]
 
     def second(self, kind: Product, start: int) -> dict[str, Series]:
         """Return the channels of a kind that are there throughout a GPS second."""
@@ -165,7 +177,7 @@ def publish_as_live(
 
     def publish(block: PublishedBlock) -> None:
         try:
-            session.publish(block, timeout)
+            _publish(session, block, timeout)
         except Exception as error:
             said = one_line(error) or type(error).__name__
             raise OutputError(f"GPS {format_gps(block.start)}: not published: {said}") from error
@@ -178,6 +190,24 @@ def publish_as_live(
 
     span = playing.span(recording.span)
     return play(make(), span, clock, pace=playing.pace, start=playing.start, stop=stop)
+
+
+def _publish(session: PublishSession, block: PublishedBlock, timeout: float) -> None:
+    """Publish a block, and wait for a broker that is slow or away for a while.
+
+    Raises:
+        Exception: the broker does not take it.
+    """
+    until = time.monotonic() + _PATIENCE
+    try:
+        session.publish(block, timeout)
+    except TimeoutError:
+        while True:
+            try:
+                return session.confirm(timeout)
+            except TimeoutError:
+                if session.is_stuck() or time.monotonic() >= until:
+                    raise
 
 
 def _published(recording: Recording, stride: int) -> dict[str, PublishedChannel]:

@@ -194,7 +194,9 @@ def test_now_is_a_second_that_begins_after_the_call(tmp_path: Path, deepclean: R
     make_site(tmp_path, seconds=1)
     before = gps_now() // NS
     command = "stream -c small.yaml --strain strain --to live --restamp now --speed inf"
-    deepclean(tmp_path, command).good()
+    done = deepclean(tmp_path, command).good()
+    said = "not found in the recording: H1:FAST, H1:MIDDLE, H1:SLOW (--witnesses says where"
+    assert said in done.stdout
     (path,) = (tmp_path / "live").glob("H-H1_llhoft-*")
     name = FrameName.parse(path.name)
     assert name is not None

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from pathlib import Path
 
 import numpy as np
 
 from deepclean.core.time import NS
+from deepclean.io.arrakis.connection import connect_to
+from deepclean.simulate.recording import Playing, publish_as_live
+from deepclean.simulate.stream import Pace
+from deepclean.system.clock import SystemClock
 from tests.helpers.commands import Run
 from tests.helpers.small_site import RATES, START, STATE, STRAIN, STRAIN_RATE, make_site, samples
+from tests.simulate.test_recording import recorded
 from tests.streams.rig import STRIDE, Site, live_site
 from tests.streams.stored import stored
 
@@ -44,3 +51,21 @@ def test_a_server_that_is_not_there_ends_it(tmp_path: Path, deepclean: Run) -> N
     make_site(tmp_path, seconds=1)
     command = "stream -c small.yaml --strain strain --to grpc://127.0.0.1:9"
     deepclean(tmp_path, command).refused("grpc://127.0.0.1:9: cannot be published to", status=1)
+
+
+def test_a_broker_that_is_away_for_a_while_is_waited_for(live_site: Site, tmp_path: Path) -> None:
+    config = make_site(tmp_path, "output.arrakis.timeout=0.3", seconds=2)
+    recording, arrakis = recorded(config, tmp_path), config.output.arrakis
+    arrakis = arrakis.model_copy(update={"server": live_site.url, "publisher": "SITE"})
+    begin, clock = BEGIN + 100, SystemClock()
+    playing = Playing(Pace(speed=math.inf), begin)
+    connect = connect_to(live_site.url, arrakis)
+    blocks = publish_as_live(recording, connect, arrakis, clock, playing)
+    next(blocks)
+    live_site.kafka.pause()
+    back = threading.Timer(1.0, live_site.kafka.go_on)
+    back.start()
+    assert len(list(blocks)) == 31
+    back.join()
+    times = [time for time, _ in stored(live_site, STRAIN) if time >= begin * NS]
+    assert times == [begin * NS + k * STRIDE for k in range(32)]

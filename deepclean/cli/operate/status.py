@@ -98,6 +98,8 @@ def _lines(config: Config, kept: StatusContent, running: bool) -> Iterator[str]:
         place = f"in {given.strain.directory}"
         place = f"from {given.arrakis.server}" if given.streams_strain else place
         state += f", no strain for {strain:.0f} s {place}"
+    elif running and ledger.last_in is None:
+        state += ", no frame yet: it reads its history first"
     yield f"{config.interferometer}: {state}, process {kept.process}, {kept.age:.0f} s ago"
     ignored = f"{ledger.ignored.total()} files ignored{_listed(ledger.ignored)}"
     yield f"in:   {ledger.frames_in} frames, the last to GPS {_gps(ledger.last_in)}; {ignored}"

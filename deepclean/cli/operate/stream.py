@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _LEAD = 2
 """Seconds between the call and the first data, with `--restamp now`: the first are read then."""
+
+_FEW = 8
+"""Channels that are named where the recording has none of many."""
 
 
 def stream(
@@ -109,6 +113,8 @@ def stream(
     first = recording.span.start if begin is None else begin * NS
     said = f"plays {recording.span} as GPS {format_gps(first)} on"
     print(f"{said}, without end" if loop else said, flush=True)
+    if lacking := recording.lacking():
+        print(_lacks(lacking, given=witnesses is not None), flush=True)
     playing = Playing(pace, begin, since, loop)
     with on_signals(clock, reloads=False) as signals:
         if server is None:
@@ -122,6 +128,18 @@ def stream(
             print(f"{sum(1 for _ in paths)} blocks published as {publisher} at {server}")
     for channel, seconds in sorted(recording.absent.items()):
         print(f"not in the recording: {seconds} s of {channel}")
+
+
+def _lacks(channels: Sequence[str], *, given: bool) -> str:
+    """Return in words which channels are nowhere in the recording.
+
+    >>> _lacks(["H1:A", "H1:B"], given=False)
+    'not found in the recording: H1:A, H1:B (--witnesses says where they are)'
+    """
+    named = ", ".join(channels[:_FEW])
+    more = f" and {len(channels) - _FEW} more" if len(channels) > _FEW else ""
+    remedy = "" if given else " (--witnesses says where they are)"
+    return f"not found in the recording: {named}{more}{remedy}"
 
 
 def _recording(

@@ -106,7 +106,8 @@ class Span:
 
     def __post_init__(self) -> None:
         if self.end <= self.start:
-            raise ValueError(f"a span must end after it starts: [{self.start}, {self.end})")
+            first, last = format_gps(self.start), format_gps(self.end)
+            raise ValueError(f"a span must end after it starts: [{first}, {last})")
 
     @classmethod
     def of_seconds(cls, start: int, duration: int) -> Self:

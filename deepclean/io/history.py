@@ -189,6 +189,8 @@ class History:
 
     def _note(self, faults: Iterable[InputError]) -> None:
         for fault in faults:
+            # The traceback of a fault holds the reader of the file, which would stay open.
+            fault.__traceback__ = fault.__cause__ = fault.__context__ = None
             self._faults.setdefault((fault.path, fault.channels), fault)
 
 

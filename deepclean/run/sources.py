@@ -59,7 +59,8 @@ class LiveInput:
             return silence_of(waiting, f"in {self.strain.directory}")
         assert self.inbox is not None
         feed = self.inbox.feed
-        why = f" ({feed.trouble})" if feed.trouble else ""
+        trouble = feed.trouble or ("" if feed.gives else "it gives gaps only")
+        why = f" ({trouble})" if trouble else ""
         return silence_of(waiting, f"from {feed.server}{why}")
 
 

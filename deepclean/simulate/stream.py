@@ -7,6 +7,7 @@ deleted by count. Time comes from an injected clock, and the data are computed a
 from __future__ import annotations
 
 import heapq
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ from deepclean.simulate.files import Layout, MadeFile, Making, Product, make_fil
 from deepclean.simulate.noise import generator
 from deepclean.simulate.simulator import Simulator
 from deepclean.system.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+_LATE = 1.0
+"""Seconds by which a stream may be late without a word."""
 
 _AT_ONCE = 1e-6
 """Longest time in seconds for which the stream does not wait: a float clock may not resolve it."""
@@ -137,9 +143,16 @@ def play(
         queue.make()
         cost, started = clock.monotonic() - started, clock.monotonic()
     started = max(started, start)
+    behind = False
     while not stop():
         now = clock.monotonic() - started
         idle = queue.due - now
+        if pace.speed < inf and (idle < -_LATE) != behind and idle < inf:
+            behind = idle < -_LATE
+            if behind:
+                _log.warning("the stream is %.1f s late: what is made or taken is too slow", -idle)
+            else:
+                _log.info("the stream is in time again")
         if idle <= _AT_ONCE:
             file = queue.pop()
             file.publish()

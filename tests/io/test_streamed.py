@@ -101,6 +101,18 @@ def test_a_hole_is_asked_for_and_what_is_not_there_is_a_gap() -> None:
     assert len(session.asked) == 3
 
 
+def test_a_stream_without_samples_is_told_from_a_silent_one() -> None:
+    """A server gives masked blocks where the publisher is dead or late."""
+    feed = StreamFeed("recorded", (STRAIN,), STRAIN, Recorded([]), SystemClock(), trouble="")
+    good = block(0)
+    other = {"H1:OTHER": good.pieces[STRAIN]}
+    masked = {STRAIN: Gap(good.span, "missing")}
+    for pieces, said in ((good.pieces, ": connected"), (masked, "but it gives gaps only")):
+        feed._receive(StreamedBlock(good.span, {**other, **pieces}))
+        assert feed.describe().endswith(said)
+    assert len(feed.ages) == 2
+
+
 def test_a_start_goes_on_after_the_last_output() -> None:
     session = Recorded(range(80), past_ones=range(-400, 0))
     frames, _ = given(session, until=79, outputs=[(START - 3) * NS, (START + 900) * NS])

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from deepclean.errors import ConfigError
 from deepclean.io import gwf
 from deepclean.io.t050017 import FrameName
 from deepclean.simulate import Layout, Pace, Simulator, stream, write_history
+from deepclean.simulate.files import MadeFile, Making, Product
+from deepclean.simulate.stream import play
 from tests.helpers.rehearsal_run import TIMING
 from tests.helpers.sites import configured_site
 from tests.helpers.small_site import FakeClock
@@ -189,6 +192,27 @@ def test_making_data_does_not_delay_the_stream(layout: Layout) -> None:
     assert started == pytest.approx(1000 + 2 * 0.6, abs=TIMING)
     for path in paths:
         assert clock.now - started == pytest.approx(due(path.name), abs=TIMING)
+
+
+def test_a_stream_that_is_late_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broker or a disk takes 1.5 s for each of the first three seconds, then nothing."""
+    clock, kind = FakeClock(), Product(tmp_path, "H1_llhoft", 1, ("H1:STRAIN",))
+
+    def making() -> Making:
+        for second in range(9):
+            span = Span.of_seconds(second, 1)
+            cost = 1.5 if second < 3 else 0.0
+            late = partial(clock.wait, cost)
+            yield second + 1, [MadeFile(kind, tmp_path / str(second), span, late, span)]
+
+    with caplog.at_level("INFO"):
+        assert len(list(play(making(), Span.of_seconds(0, 9), clock, pace=Pace()))) == 9
+    assert caplog.messages == [
+        "the stream is 1.5 s late: what is made or taken is too slow",
+        "the stream is in time again",
+    ]
 
 
 def test_no_data_are_made_in_a_wait_too_short_for_it(layout: Layout) -> None:

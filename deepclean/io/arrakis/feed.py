@@ -105,6 +105,7 @@ class StreamFeed:
     Attributes:
         fault: what can never work as it is; None: nothing.
         trouble: why the stream does not come just now; empty: it does.
+        gives: whether the last block has samples of what is needed.
         ages: seconds from a block's end to its arrival, of the last blocks with samples.
     """
 
@@ -119,6 +120,7 @@ class StreamFeed:
     today: Callable[[], int] = gps_now
     fault: InvalidError | None = None
     trouble: str = "not connected yet"
+    gives: bool = True
     ages: deque[float] = field(default_factory=lambda: deque(maxlen=256))
     _live: deque[StreamedBlock] = field(default_factory=lambda: deque(maxlen=_WAITING))
     _past: deque[StreamedBlock] = field(default_factory=deque)
@@ -177,7 +179,9 @@ class StreamFeed:
     def describe(self) -> str:
         """Return what is waited for, and why it does not come."""
         said = f"waiting for blocks of {self.needed or 'the witnesses'} from {self.server}"
-        return f"{said}: {self.trouble}" if self.trouble else f"{said}: connected"
+        if self.trouble:
+            return f"{said}: {self.trouble}"
+        return f"{said}: connected" + ("" if self.gives else ", but it gives gaps only")
 
     def _run(self) -> None:
         pause = _SHORTEST
@@ -241,7 +245,9 @@ class StreamFeed:
         self.counts["received"] += 1
         if not all(block.has(channel) for channel in block.pieces):
             self.counts["masked"] += 1
-        if any(block.has(channel) for channel in block.pieces):
+        there = any(block.has(channel) for channel in block.pieces)
+        self.gives = there if self.needed is None else block.has(self.needed)
+        if there:
             self.ages.append((self.today() - block.span.end) / NS)
         if len(self._live) == _WAITING:
             self.counts["overflow"] += 1

@@ -252,23 +252,23 @@ class _ArchiveFolder:
         for piece in pieces:
             self._archive.step()
             try:
-                content = self._read(piece)
+                contents = self._read(piece)
             except InputError as fault:
                 self._archive.failures["unreadable"] += 1
                 _log.warning("left out of the archive: %s", fault)
                 continue
-            if self._channel in content.channels:
-                yield content
+            yield from (content for content in contents if self._channel in content.channels)
 
-    def _read(self, piece: FilePiece) -> Content:
-        """Return the content of a piece.
+    def _read(self, piece: FilePiece) -> list[Content]:
+        """Return the content of a piece. A file of HDF5 has no place for a gap within a second.
 
         Raises:
             InputError: the file is damaged, or gone.
             OSError: the system refuses it just now.
         """
+        stretches = self._settings.format == "gwf"
         try:
-            return read(piece, self._wanted)
+            return read(piece, self._wanted, stretches=stretches)
         except InputError:
             # The library does not tell a damaged file from one that the system refuses. So the
             # system is asked for the bytes, and if it gives them now, the library once more.
@@ -277,7 +277,7 @@ class _ArchiveFolder:
             except OSError as error:
                 if passes(error.errno):
                     raise
-            return read(piece, self._wanted)
+            return read(piece, self._wanted, stretches=stretches)
 
     def _wanted(self, channel: str) -> bool:
         """Return whether a channel is the product, or belongs to it."""

@@ -1,7 +1,8 @@
 """Many small frame files of a stream become few long ones, with the same samples.
 
 A gap is never filled: a merged file holds consecutive seconds with the same channels and the same
-history records, and ends where these change.
+history records, and ends where these change. A second that is there in stretches, as a stream with
+gaps leaves it, has a frame for each of them.
 """
 
 from __future__ import annotations
@@ -55,29 +56,49 @@ class Content:
     made: Mapping[str, str]
 
     def continues(self, before: Content) -> bool:
-        """Return whether both can stand in one file."""
+        """Return whether both can stand in one file: no whole second is missing between them."""
         return (
-            self.span.start == before.span.end
+            before.span.end <= self.span.start
+            and self.span.start // NS <= -(-before.span.end // NS)
             and self.made == before.made
             and _shape(self) == _shape(before)
         )
 
 
-def read(piece: FilePiece, wanted: Callable[[str], bool]) -> Content:
+def read(
+    piece: FilePiece, wanted: Callable[[str], bool], *, stretches: bool = False
+) -> list[Content]:
     """Return the wanted channels of a piece.
+
+    Args:
+        piece: what to read.
+        wanted: says whether a channel is wanted.
+        stretches: give each frame by itself, so that a piece that has gaps can be read.
 
     Raises:
         InputError: the file cannot be read, is damaged, or holds no wanted channel.
     """
     try:
         names = [name for name in gwf.channels(piece.path) if wanted(name)]
-        held = gwf.read(piece.path, names, piece.span, checksum=True)
-        channels = {n: series for n, series in held.items() if isinstance(series, Series)}
-        if channels:
-            return Content(piece.span, channels, history(piece.path))
+        if stretches:
+            reading = gwf.read_pieces(piece.path, names, piece.span, checksum=True)
+            for fault in reading.faults:
+                raise fault
+            pieces = reading.pieces
+        else:
+            held = gwf.read(piece.path, names, piece.span, checksum=True)
+            pieces = {name: [one] for name, one in held.items()}
+        made = history(piece.path)
     except ValueError as error:  # no frames, or none over this span
         raise InputError(str(error), path=piece.path) from error
-    raise InputError("no channel to archive", path=piece.path)
+    found: dict[Span, dict[str, Series]] = {}
+    for name, ones in pieces.items():
+        for one in ones:
+            if isinstance(one, Series):
+                found.setdefault(one.span, {})[name] = one
+    if not found:
+        raise InputError("no channel to archive", path=piece.path)
+    return [Content(span, found[span], made) for span in sorted(found, key=lambda one: one.start)]
 
 
 def runs(contents: Iterable[Content]) -> Iterator[Iterator[Content]]:
@@ -142,8 +163,8 @@ class Merger:
 
     def name(self, span: Span) -> FrameName:
         """Return the name of a file over a span."""
-        start, duration = span.start // NS, span.duration // NS
-        return FrameName(self.site, self.description, start, duration, self.extension)
+        start, end = span.start // NS, -(-span.end // NS)
+        return FrameName(self.site, self.description, start, end - start, self.extension)
 
     def _fill(self, path: Path, frames: Iterator[Content], made: Mapping[str, str]) -> None:
         compression = self.compression
@@ -213,10 +234,11 @@ def _refusal(path: Path) -> int | None:
 
 
 def _joined(first: Content, run: Iterator[Content]) -> Iterator[Content]:
-    """Yield a run in frames that end on multiples of `FRAME`."""
+    """Yield a run in frames that end on multiples of `FRAME`, or before a gap."""
     held = [first]
     for content in run:
-        if held[0].span.start // FRAME != content.span.start // FRAME:
+        begins = held[-1].span.end != content.span.start
+        if begins or held[0].span.start // FRAME != content.span.start // FRAME:
             yield _join(held)
             held = []
         held.append(content)

@@ -20,6 +20,7 @@ from deepclean.errors import InputError
 from deepclean.io import archive as archive_module
 from deepclean.io import gwf, hdf5, merge
 from deepclean.io.archive import FrameArchive
+from deepclean.io.channels import OutputChannel
 from deepclean.io.merge import Content, FilePiece
 from deepclean.io.sink import FrameSink
 from deepclean.io.t050017 import FrameName
@@ -36,6 +37,7 @@ PRODUCTION = f"{STRAIN}_DEEPCLEAN_PRODUCTION"
 STATE = "H1:DEEPCLEAN-STATE_VECTOR"
 GAIN = "H1:DEEPCLEAN-60HZ_GAIN"
 RATES = {OUT_DQ: 256, PRODUCTION: 256, STATE: 16, GAIN: 16}
+Wanted = Callable[[str], bool]
 UNITS = {OUT_DQ: "strain", PRODUCTION: "strain"}
 
 
@@ -188,6 +190,37 @@ def test_a_gap_is_never_filled(tmp_path: Path, extension: str) -> None:
         assert same_bits(read.samples, expected(OUT_DQ, BEGIN + start, duration))
 
 
+def test_a_second_that_is_there_in_stretches_is_archived(config: Config) -> None:
+    """A stream with gaps within a second leaves a small file of several frames."""
+    write(config, 0, LENGTH)
+    sixteenth = NS // 16
+    for second, stretches in ((2, [(0, 5), (8, 16)]), (3, [(1, 15)]), (LENGTH - 1, [(0, 4)])):
+        small = config.output.directory / f"H-H1_DEEPCLEAN-{BEGIN + second}-1.gwf"
+        whole, begin = Span.of_seconds(BEGIN + second, 1), (BEGIN + second) * NS
+        read = {n: Series(whole, RATES[n], samples(n, BEGIN + second)) for n in RATES}
+        spans = [Span(begin + low * sixteenth, begin + high * sixteenth) for low, high in stretches]
+        frames = [
+            (span, {n: OutputChannel(one.cut(span), UNITS.get(n, "")) for n, one in read.items()})
+            for span in spans
+        ]
+        gwf.write_frames(small, frames, history={"deepclean": "1"})
+    archived = archive_all(config)
+    assert not archived.failures
+    assert files(config) == [(0, LENGTH)]
+    for name in (OUT_DQ, STATE, GAIN):
+        pieces = gwf.read_pieces(path(config, 0, LENGTH), [name]).pieces[name]
+        begin, cell = BEGIN * NS, RATES[name] // 16
+        spans = [(one.span.start - begin, one.span.end - begin) for one in pieces]
+        assert [(low / sixteenth, high / sixteenth) for low, high in spans] == [
+            *[(0, 37), (40, 48), (49, 63), (64, 16 * LENGTH - 12)],
+        ]
+        everything = expected(name, BEGIN, LENGTH)
+        for one, (low, high) in zip(pieces, spans, strict=True):
+            assert isinstance(one, Series)
+            part = slice(low // sixteenth * cell, high // sixteenth * cell)
+            assert same_bits(one.samples, everything[part])
+
+
 def test_a_file_ends_where_channels_or_history_change(config: Config) -> None:
     write(config, 0, 2)
     write(config, 2, 4, made="2")
@@ -300,10 +333,10 @@ def test_a_frame_that_cannot_be_read_just_now_is_not_left_out(
     write(config, 0, LENGTH)
     archived, read = archive(config), merge.read
 
-    def refused(piece: FilePiece, wanted: Callable[[str], bool]) -> Content:
+    def refused(piece: FilePiece, wanted: Wanted, *, stretches: bool) -> list[Content]:
         if piece.path.name.endswith(f"-{BEGIN + 2}-1.gwf"):
             raise InputError("not a readable frame file", path=piece.path)
-        return read(piece, wanted)
+        return read(piece, wanted, stretches=stretches)
 
     def no_bytes(path: Path) -> bytes:
         raise OSError(number, os.strerror(number), path)
@@ -327,11 +360,11 @@ def test_a_frame_that_could_not_be_read_for_a_moment_is_read_again(
     write(config, 0, LENGTH)
     archived, read, failures = archive(config), merge.read, [1]
 
-    def refused_once(piece: FilePiece, wanted: Callable[[str], bool]) -> Content:
+    def refused_once(piece: FilePiece, wanted: Wanted, *, stretches: bool) -> list[Content]:
         if failures:
             failures.pop()
             raise InputError("too many open files", path=piece.path)
-        return read(piece, wanted)
+        return read(piece, wanted, stretches=stretches)
 
     monkeypatch.setattr(archive_module, "read", refused_once)
     assert archived.round()

@@ -128,6 +128,9 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
     with OutputLock(config.output.directory, config.output.description):
         (first, *_) = deepclean(place, "status -c small.yaml").good().stdout.splitlines()
         assert first.startswith("H1: running, no strain for 75 s in ")
+        status_file.StatusFile(path, site.FakeClock()).write(Ledger())
+        (first, *_) = deepclean(place, "status -c small.yaml").good().stdout.splitlines()
+        assert first.startswith("H1: running, no frame yet: it reads its history first, process ")
     assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"
     assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
     assert lines[3] == (
@@ -139,6 +142,7 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
         "60Hz: gain 0.00, gate closed for 80 s: net 1.02 (limit 1.001), ASD ratio 0.900"
     )
     assert lines[7] == "gaps: 0 s; the ledger is balanced"
+    status.write(ledger, now=True)
     said = json.loads(deepclean(place, "status -c small.yaml --json").stdout)
     assert said["ledger"]["frames_in"] == 5
     assert said["models"] == models

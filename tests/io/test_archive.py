@@ -210,12 +210,12 @@ def test_a_second_that_is_there_in_stretches_is_archived(config: Config) -> None
     for name in (OUT_DQ, STATE, GAIN):
         pieces = gwf.read_pieces(path(config, 0, LENGTH), [name]).pieces[name]
         begin, cell = BEGIN * NS, RATES[name] // 16
-        spans = [(one.span.start - begin, one.span.end - begin) for one in pieces]
-        assert [(low / sixteenth, high / sixteenth) for low, high in spans] == [
+        ends = [(one.span.start - begin, one.span.end - begin) for one in pieces]
+        assert [(low / sixteenth, high / sixteenth) for low, high in ends] == [
             *[(0, 37), (40, 48), (49, 63), (64, 16 * LENGTH - 12)],
         ]
         everything = expected(name, BEGIN, LENGTH)
-        for one, (low, high) in zip(pieces, spans, strict=True):
+        for one, (low, high) in zip(pieces, ends, strict=True):
             assert isinstance(one, Series)
             part = slice(low // sixteenth * cell, high // sixteenth * cell)
             assert same_bits(one.samples, everything[part])

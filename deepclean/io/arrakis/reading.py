@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import zip_longest
 from types import FrameType, GeneratorType
 from typing import Any
 
@@ -126,11 +127,16 @@ class ReadingSession:
                     )
                     for names in groups
                 ]
-                # All begin at the same instant and have the same stride.
-                for blocks in zip(*streams, strict=False):
-                    parts = [streamed(block) for block in blocks]
-                    pieces = {name: one for part in parts for name, one in part.pieces.items()}
-                    yield StreamedBlock(parts[0].span, pieces)
+                # All begin at the same instant and have the same stride. One that ends early has
+                # nothing more.
+                for blocks in zip_longest(*streams):
+                    parts = [None if block is None else streamed(block) for block in blocks]
+                    span = next(part.span for part in parts if part is not None)
+                    pieces: dict[str, Piece] = {}
+                    for names, part in zip(groups, parts, strict=True):
+                        absent = {name: Gap(span, reasons.MISSING) for name in names}
+                        pieces |= absent if part is None else part.pieces
+                    yield StreamedBlock(span, pieces)
 
     def _by_partition(self, channels: Collection[str]) -> list[list[str]]:
         """Return the names, those of a partition together."""

@@ -39,6 +39,35 @@ def test_what_is_free_goes_back_after_the_interval() -> None:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the GNU C library")
+def test_what_a_frame_uses_again_stays_and_a_burst_goes_back() -> None:
+    """In a process of its own, for `retain` holds until that ends."""
+    script = """
+import numpy as np
+from deepclean.system import malloc
+from tests.helpers.small_site import FakeClock
+clock = FakeClock()
+trimmer = malloc.Trimmer(clock)
+malloc.retain()
+def held(count):
+    pieces = [np.ones(1000) for _ in range(count)]
+    kept.append(pieces[-1])
+    del pieces
+    clock.now += malloc.INTERVAL
+    before = malloc._resident()
+    trimmer.step()
+    return round((before - malloc._resident()) / 1e6)
+kept = []
+held(1)
+print(held(1_250), held(1_250), held(12_500), held(1_250))
+"""
+    command = [sys.executable, "-c", script]
+    said = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    frame, again, burst, after = map(int, said.split())
+    assert (frame, again, after) == (0, 0, 0)
+    assert 80 < burst < 110
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the GNU C library")
 def test_what_is_kept_is_not_taken_from_the_system_again() -> None:
     """In a process of its own, for it holds until that ends."""
     script = """

@@ -8,6 +8,7 @@ import typer
 
 from deepclean.cli import options
 from deepclean.config import Config, load
+from deepclean.system import malloc
 from deepclean.system.gc import uncollected
 
 
@@ -29,6 +30,7 @@ def run(
         from deepclean.run import daemon
 
     options.limit_threads(settings)
+    malloc.retain()
     daemon.run(settings, read=lambda: load(config, override or ()))
 
 

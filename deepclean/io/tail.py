@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import os
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -81,8 +81,8 @@ class FrameTail:
         self._hints: SimpleQueue[tuple[str, float]] = SimpleQueue()
         self._files: dict[FrameName, float] = {}
         """The files to be read, each with the time at which it was noticed."""
-        self._sorted: list[FrameName] | None = None
-        self._starts: list[int] = []
+        self._sorted: list[FrameName] = []
+        """The same in the order of io.reader."""
         self._longest = 0
         self._known: dict[str, int | None] = {}
         """Wanted file names in the directory, with their inodes once listed."""
@@ -128,7 +128,7 @@ class FrameTail:
             return
         self._listed = now
         self._known = {n: i for n, i in self._known.items() if n in found or self._awaits(n)}
-        for filename, inode in found.items():
+        for filename, inode in sorted(found.items()):  # mostly in order of time
             self._note(filename, -math.inf if first else now, inode)
         if first and self._files:
             # The newest may have come this moment: the other stream's file gets its time.
@@ -137,17 +137,12 @@ class FrameTail:
 
     def names(self) -> Sequence[FrameName]:
         """Return the known files, in the order of io.reader."""
-        if self._sorted is None:
-            self._sorted = sorted(self._files, key=lambda n: (n.start, -n.duration, str(n)))
-            self._starts = [name.start for name in self._sorted]
         return self._sorted
 
     def within(self, span: Span) -> list[FrameName]:
         """Return the known files that hold some of a span, in the order of io.reader."""
-        names = self.names()
-        first = bisect_left(self._starts, span.start // NS - self._longest)
-        last = bisect_left(self._starts, -(-span.end // NS))
-        return [n for n in names[first:last] if n.span.overlap(span) is not None]
+        near = self._near(span)
+        return [name for name in near if name.span.overlap(span) is not None]
 
     def at(self, instant: int) -> FrameName | None:
         """Return the first known file whose span holds `instant` (GPS nanoseconds)."""
@@ -155,14 +150,15 @@ class FrameTail:
 
     def after(self, instant: int) -> Sequence[FrameName]:
         """Return the known files that start after `instant`."""
-        names = self.names()
-        return names[bisect_right(self._starts, instant // NS) :]
+        return self._sorted[bisect_right(self._sorted, instant // NS, key=_start) :]
 
     def streams(self, instant: int) -> set[str]:
         """Return the descriptions of which there are files near an instant."""
-        near = Span(instant - FAR, instant + FAR)
-        like = (name for name in self._like.values() if name.span.overlap(near) is not None)
-        return {name.description for name in (*self.within(near), *like)}
+        near, found = Span(instant - FAR, instant + FAR), set[str]()
+        for name in (*self._like.values(), *self._near(near)):
+            if name.description not in found and name.span.overlap(near) is not None:
+                found.add(name.description)
+        return found
 
     def noticed(self, name: FrameName) -> float:
         """Return when a known file was noticed (monotonic seconds; -inf: before the start)."""
@@ -191,7 +187,7 @@ class FrameTail:
 
     def discard(self, name: FrameName) -> None:
         """Ignore a file that holds another time than its name says."""
-        self._forget(name)
+        self._forget([name])
         self.ignored["misnamed"] += 1
 
     def settle(self, instant: int) -> None:
@@ -221,8 +217,8 @@ class FrameTail:
     def drop_before(self, instant: int) -> None:
         """Drop the files that end at or before `instant`."""
         near = takewhile(lambda name: name.start * NS < instant, self.names())
-        for name in [name for name in near if name.span.end <= instant]:
-            self._forget(name)
+        if behind := [name for name in near if name.span.end <= instant]:
+            self._forget(behind)
 
     def forget_former(self, instant: int) -> None:
         """Drop the files after an instant that were there before the file of that instant.
@@ -234,8 +230,7 @@ class FrameTail:
         if first is None:
             return
         came = self._came(first)
-        for name in [name for name in self.after(instant) if self._came(name) < came]:
-            self._forget(name)
+        self._forget([name for name in self.after(instant) if self._came(name) < came])
 
     def is_open(self) -> bool:
         """Return whether the directory is there and can be listed."""
@@ -276,9 +271,10 @@ class FrameTail:
             return
         self._known[filename] = inode
         if not self._ignores(name, noticed):
-            self._files.setdefault(name, noticed)
+            if name not in self._files:
+                self._files[name] = noticed
+                insort(self._sorted, name, key=_order)
             self._longest = max(self._longest, name.duration)
-            self._sorted = None
             if name.description not in self._read:
                 self._like[name.description] = name
 
@@ -287,9 +283,16 @@ class FrameTail:
             return self.path(name).stat().st_ctime_ns
         return 0
 
-    def _forget(self, name: FrameName) -> None:
-        del self._files[name]
-        self._sorted = None
+    def _forget(self, names: Iterable[FrameName]) -> None:
+        for name in names:
+            del self._files[name]
+        self._sorted = [name for name in self._sorted if name in self._files]
+
+    def _near(self, span: Span) -> Sequence[FrameName]:
+        """Return the known files that may hold some of a span, in the order of io.reader."""
+        names = self._sorted
+        first = bisect_left(names, span.start // NS - self._longest, key=_start)
+        return names[first : bisect_left(names, -(-span.end // NS), key=_start)]
 
     def _parse(self, filename: str) -> FrameName | None:
         name = FrameName.parse(filename)
@@ -332,6 +335,15 @@ class FrameTail:
             with suppress(OSError):
                 self.path(name).stat()
                 self._note(str(name), self._clock.monotonic())
+
+
+def _start(name: FrameName) -> int:
+    return name.start
+
+
+def _order(name: FrameName) -> tuple[int, int, str]:
+    """Return what the order of io.reader is by."""
+    return name.start, -name.duration, str(name)
 
 
 def _covered(spans: Iterable[Span], span: Span) -> bool:

@@ -19,7 +19,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import takewhile
+from operator import attrgetter
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -141,8 +141,7 @@ class FrameTail:
 
     def within(self, span: Span) -> list[FrameName]:
         """Return the known files that hold some of a span, in the order of io.reader."""
-        near = self._near(span)
-        return [name for name in near if name.span.overlap(span) is not None]
+        return [name for name in self._near(span) if name.span.overlap(span) is not None]
 
     def at(self, instant: int) -> FrameName | None:
         """Return the first known file whose span holds `instant` (GPS nanoseconds)."""
@@ -213,11 +212,13 @@ class FrameTail:
             if doubled:
                 self.ignored["duplicate"] += len(doubled)
             self._read[taken.description] = union(before, [taken.span])[-_READ:]
+        # In the quiet after a frame, so that the next one need not wait for a listing.
+        if self._clock.monotonic() - self._listed >= self._relist / 2:
+            self.rescan()
 
     def drop_before(self, instant: int) -> None:
         """Drop the files that end at or before `instant`."""
-        near = takewhile(lambda name: name.start * NS < instant, self.names())
-        if behind := [name for name in near if name.span.end <= instant]:
+        if behind := [n for n in self._near(Span(0, instant)) if n.span.end <= instant]:
             self._forget(behind)
 
     def forget_former(self, instant: int) -> None:
@@ -337,8 +338,7 @@ class FrameTail:
                 self._note(str(name), self._clock.monotonic())
 
 
-def _start(name: FrameName) -> int:
-    return name.start
+_start = attrgetter("start")
 
 
 def _order(name: FrameName) -> tuple[int, int, str]:

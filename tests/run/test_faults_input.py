@@ -65,14 +65,20 @@ def test_a_directory_that_is_made_again_is_read_again(config: Config, stream: st
 
 
 @pytest.mark.parametrize("later", [True, False])
-def test_strain_deleted_before_it_is_read_is_a_gap(config: Config, later: bool) -> None:
+def test_strain_deleted_before_it_is_read_is_a_gap(
+    config: Config, monkeypatch: pytest.MonkeyPatch, later: bool
+) -> None:
     run = Run(config)
+    tail = strain_tail(run.source)
+    poll = tail.poll
 
-    def retention() -> None:
-        if strain_tail(run.source).at((START + 10) * NS) is not None:
+    def retention(expected: int) -> None:
+        """Delete the file between its being seen and its being read."""
+        poll(expected)
+        if tail.at((START + 10) * NS) is not None:
             site.strain_path(config, START + 10).unlink(missing_ok=True)
 
-    run.source.run.turn = retention  # it is called between seeing a file and reading it
+    monkeypatch.setattr(tail, "poll", retention)
     run.over(20 if later else 11)
     number = 20 if later else 11
     held = assert_sound(run, set(range(number)) - {10})

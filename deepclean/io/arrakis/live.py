@@ -91,7 +91,6 @@ class StrainStream:
                 return Arrival(Span(cursor, gone), absent=True)
         if not self.inbox.is_decided(span):
             return None
-        self.run.turn()
         return Arrival(span, self.inbox.store.arrived(span))
 
     def newest(self, cursor: int) -> int | None:

@@ -39,7 +39,7 @@ class LiveRun:
         stopped: returns whether to stop; called before every wait.
         draining: returns whether frames are only look-ahead of those before them from now on: they
             are given as not wanted.
-        turn: called at every turn of the waiting loops, idle ones too.
+        turn: called after every frame, and at every turn of the waiting loops, idle ones too.
         checksum: verify the checksum of every file.
         timings: note the durations of reading.
         today: the wall clock's GPS nanoseconds.

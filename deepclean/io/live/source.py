@@ -75,6 +75,7 @@ class LiveSource:
             "cleaning from GPS %s, history from GPS %s", format_gps(wanted_from), format_gps(cursor)
         )
         due: float | None = None
+        self.run.turn()
         while not self.run.stopped():
             found = self.reader.find(cursor)
             if found is None:
@@ -103,6 +104,7 @@ class LiveSource:
                     due = self.run.clock.monotonic() + span.duration / NS + self.run.deadline
             cursor = span.end
             self.reader.settle(cursor, cursor, rescan=found.absent)
+            self.run.turn()  # now, that the next frame need not wait for what is due
 
     def _begin(self) -> Beginning | None:
         """Wait for the first strain; return where to begin, or None where told to stop."""
@@ -145,6 +147,7 @@ class LiveSource:
             cursor = found.span.end
             again = max((cursor - self.run.history) // NS * NS, start)
             self.reader.settle(cursor, again)
+            self.run.turn()
         self.reader.settle(cursor, again, rescan=True)
         _log.info("GPS %s: caught up; cleaning again", format_gps(cursor))
         for second in _seconds(again, cursor):

@@ -95,8 +95,6 @@ class StrainFiles:
     def find(self, cursor: int) -> Arrival | None:
         """Return the strain from the cursor to the end of a file, or how long it is absent."""
         self.strain.poll(cursor)
-        if self.strain.at(cursor) is not None:
-            self.run.turn()
         found = self._await_strain(cursor)
         later = self._following(cursor) if found is None else None
         if later is not None and self._waited(later):

@@ -39,6 +39,7 @@ from deepclean.io.sink import FrameSink
 from deepclean.models.loading import load_models
 from deepclean.models.model import Model
 from deepclean.run.cleaner import FrameCleaner, sink_of
+from deepclean.system import malloc
 
 SETTLE = 32
 """Blocks in real time that are not measured: first calls."""
@@ -83,6 +84,7 @@ def main() -> None:
     place, path, frame, seconds, *overrides = sys.argv[1:]
     site = wide_site(Path(place), overrides, Path(path))
     torch.set_num_threads(site.config.runtime.threads)
+    malloc.retain()  # as the daemon does
     print(json.dumps(measure(site, round(Fraction(frame) * NS), float(seconds))))
 
 

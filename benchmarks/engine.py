@@ -60,6 +60,7 @@ from deepclean.models.model import Model
 from deepclean.run import cleaner
 from deepclean.run.cleaner import FrameCleaner, sink_of
 from deepclean.simulate import Simulator, with_dummies
+from deepclean.system import malloc
 
 CASES = {
     "1": ("H1", "60Hz_mains_only", 0, 1),
@@ -134,6 +135,7 @@ def prepare(
 def clean(site: SiteDirectory, models: dict[str, Model], seconds: int, length: int = NS) -> Figures:
     """Clean the data that a site wrote, in blocks of `length` ns; return what it took."""
     torch.set_num_threads(1)
+    malloc.retain()  # as the daemon and a replay do
     config = site.config
     source = HistorySource(
         channels_of(config), History([site.root / "strain"]), History([site.root / "witnesses"])

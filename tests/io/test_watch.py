@@ -13,10 +13,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from watchdog.events import FileSystemEvent
 from watchdog.observers import inotify_c
 
 from deepclean.io.tail import FrameTail
-from deepclean.io.watch import DirectoryWatch
+from deepclean.io.watch import DirectoryWatch, _Handler
 from tests.helpers.small_site import START
 from tests.helpers.turned_clock_daemon import TurnedClock, hinted, name
 
@@ -52,6 +53,26 @@ def test_event_wakes_the_clock(tail: FrameTail, clock: TurnedClock) -> None:
         temporary.write_bytes(b"x")
         temporary.rename(tail.directory / name(START))
         assert hinted(tail, clock, START)
+
+
+def test_reading_a_file_is_no_event(
+    tail: FrameTail, clock: TurnedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: set[str] = set()
+    handed_on = _Handler.on_any_event
+
+    def noted(handler: _Handler, event: FileSystemEvent) -> None:
+        events.add(event.event_type)
+        handed_on(handler, event)
+
+    monkeypatch.setattr(_Handler, "on_any_event", noted)
+    known = tail.directory / name(START)
+    known.write_bytes(b"x")
+    with DirectoryWatch([tail], clock):
+        known.read_bytes()
+        (tail.directory / name(START + 1)).write_bytes(b"x")
+        assert hinted(tail, clock, START + 1)
+    assert events <= {"created", "closed", "moved"}
 
 
 def test_directory_made_again_is_watched_again(tail: FrameTail, clock: TurnedClock) -> None:
@@ -186,7 +207,7 @@ UNREADABLE = """
 import os, sys
 from pathlib import Path
 from deepclean.io.tail import FrameTail
-from deepclean.io.watch import DirectoryWatch
+from deepclean.io.watch import DirectoryWatch, _Handler
 from tests.helpers.turned_clock_daemon import TurnedClock, hinted, name
 place = Path(sys.argv[1])
 for each in (place, *place.parents):

@@ -19,6 +19,7 @@ from deepclean.core import channels, reasons
 from deepclean.core.adapt.knot import Knot
 from deepclean.core.block import Estimate, Series
 from deepclean.core.frame import CleanedFrame
+from deepclean.core.gain import is_one
 from deepclean.core.gate.measures import GateFinding, Quality
 from deepclean.core.time import NS, Span, format_gps
 
@@ -134,8 +135,9 @@ class Counters:
             for coupling in frame.blocks[0].estimates
         }
         faults = {(fault.witness, fault.reason) for b in frame.blocks for fault in b.faults}
-        self.witness_faults.update(faults)
-        self.witness_last.update(dict.fromkeys(faults, frame.span.end))
+        if faults:
+            self.witness_faults.update(faults)
+            self.witness_last.update(dict.fromkeys(faults, frame.span.end))
         self.reasons = {
             coupling: tuple(
                 dict.fromkeys(r for b in frame.blocks for r in b.estimates[coupling].reasons)
@@ -182,8 +184,9 @@ class Counters:
             estimates = [block.estimates[coupling] for block in frame.blocks]
             now = frozenset(one.witness for each in estimates for one in each.without)
             missing[coupling] = now
-            self.frames_without.update((coupling, witness) for witness in now)
             was = before.get(coupling, frozenset())
+            if now:
+                self.frames_without.update((coupling, witness) for witness in now)
             if now == was:
                 continue
             start = format_gps(frame.span.start)
@@ -211,10 +214,14 @@ class Counters:
             self.qualities[coupling] = estimate.quality
         if estimate.gate is None:
             return
-        closed = estimate.gate == 0
         if coupling not in self._gates:
             self.closed_since[coupling] = span.start
         before = coupling in self.closed_since
+        if not before and is_one(estimate.gate):
+            self._gates[coupling] = span.end
+            self.obstacles.pop(coupling, None)
+            return
+        closed = estimate.gate == 0
         step = span.duration // len(closed)
         changes = np.diff(closed, prepend=before) if before or closed.any() else closed
         for index in changes.nonzero()[0]:

@@ -255,6 +255,7 @@ class ForecastingPipeline(CouplingPipeline):
         state.noise.append(first, self._interpolate(state, window, first))
         valid = gain_at(first, first + count, rate, state.invalid, settings.ramp * rate // NS)
         if seen is not None and seen.gain > 0:
+            valid = valid.copy()
             part = valid[: len(self._falling)]
             np.maximum(part, seen.gain * self._falling, out=part)
         state.valid.append(first, valid[None])

@@ -19,7 +19,7 @@ from deepclean.core.engine.extrapolation import Extrapolation
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.engine.state import StreamState, WitnessInputs
 from deepclean.core.filters.resample import Resampler
-from deepclean.core.nonfinite import finite
+from deepclean.core.nonfinite import all_finite, finite
 from deepclean.core.time import NS, Span, index_at, index_from
 from deepclean.core.witness_checks import ConstantRun, Run, clipped, frozen, resting
 
@@ -264,7 +264,7 @@ class Intake:
         if (duration := self._settings.witness.frozen) is not None:
             still = resting(samples, inputs.last if inputs.stop == first else None)
             still |= samples.shape[1] > duration * rate // NS
-        whole = bool(np.isfinite(samples).all())
+        whole = all_finite(samples)
         if whole and not limits and not still.any():
             return  # the usual case
         for witness, series in group.items():

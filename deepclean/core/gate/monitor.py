@@ -21,7 +21,7 @@ from deepclean.core import reasons
 from deepclean.core.block import Float64, Version
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.filters.bandpass import Band
-from deepclean.core.gain import gain_over
+from deepclean.core.gain import gain_over, is_one
 from deepclean.core.gate.band_power import BandPower, band_power, highest_before, with_lowest_floor
 from deepclean.core.gate.cadence import FAST_SEGMENT, FAST_STEP, SLOT, STEP, next_multiple
 from deepclean.core.gate.levels import (
@@ -173,9 +173,11 @@ class GateMonitor:
         """
         rate, fade = self._strain.rate, self.settings.fade
         slow, fast = (time * rate // NS for time in (fade, ramp))
-        at_once = gain_over(span, rate, watched.closed, fast, slow)
-        gain = np.minimum(at_once, gain_over(span, rate, watched.faded, slow))
-        if (gain == 1).all():
+        gain = gain_over(span, rate, watched.closed, fast, slow)
+        faded = gain_over(span, rate, watched.faded, slow)
+        if not is_one(faded):
+            gain = np.minimum(gain, faded)
+        if is_one(gain):
             return gain, ()
         why = watched.closed.reasons(span.start - fade, span.end + ramp)
         why += watched.faded.reasons(span.start - fade, span.end + fade)

@@ -186,7 +186,7 @@ class GateMonitor:
     def _levels(self, bandpassed: StreamBuffer, first: int, last: int) -> Float64:
         """Return an estimate's level in each of the slots `[first, last)`."""
         count = self._model_rate * SLOT // NS
-        return slot_levels(bandpassed.read(first * count, last * count)[0], count)
+        return slot_levels(bandpassed.view(first * count, last * count)[0], count)
 
     def _look_at_slots(
         self,
@@ -304,6 +304,6 @@ class GateMonitor:
         if not valid:
             return {}
         indices = start * rate // NS, instant * rate // NS
-        samples = [streams[version].bandpassed.read(*indices) for version in valid]
+        samples = [streams[version].bandpassed.view(*indices) for version in valid]
         spectra = transform(np.concatenate(samples), rate, self._stop)
         return dict(zip(valid, spectra, strict=True))

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 # A read copies from every piece that it meets, which takes a microsecond or two for each, whatever
-# its length. Blocks of 1/16 s would make sixteen pieces a second.
-_SHORT = 1024
+# its length. Blocks of 1/16 s would make sixteen pieces a second, of 1024 samples of the strain.
+_SHORT = 4096
 """The number of samples from which on a piece stands alone."""
 
 _ROOM = 8

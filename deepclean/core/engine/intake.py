@@ -240,7 +240,7 @@ class Intake:
             miss(witness, start, end, reason)
             state.good_since[witness] = max(state.good_since[witness], end)
             faults.setdefault(witness, []).append(WitnessFault(witness, reason, Span(start, end)))
-        if not samples[:, 0].all():
+        if np.count_nonzero(samples[:, 0]) < len(samples):
             silent = {name for name, row in inputs.rows.items() if not samples[row].any()}
             for witness in silent & group.keys() - faults.keys():
                 faults[witness] = [WitnessFault(witness, reasons.ZERO, span)]
@@ -267,12 +267,13 @@ class Intake:
         """
         rate = next(iter(group.values())).rate
         limits, close = self._settings.witness.limits, self._close_at(rate)
-        still = np.zeros(len(samples), dtype=bool)
-        if (duration := self._settings.witness.frozen) is not None:
+        duration = self._settings.witness.frozen
+        if duration is None or samples.shape[1] > duration * rate // NS:
+            still = np.full(len(samples), duration is not None)
+        else:
             still = resting(samples, inputs.last if inputs.stop == first else None)
-            still |= samples.shape[1] > duration * rate // NS
         whole = all_finite(samples)
-        if whole and not limits and not still.any():
+        if whole and not limits and not np.count_nonzero(still):
             return  # the usual case
         for witness, series in group.items():
             row = inputs.rows[witness]

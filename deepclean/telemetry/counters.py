@@ -14,6 +14,7 @@ from math import isfinite
 from typing import Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepclean.core import channels, reasons
 from deepclean.core.adapt.knot import Knot
@@ -216,12 +217,18 @@ class Counters:
             return
         if coupling not in self._gates:
             self.closed_since[coupling] = span.start
+        if coupling in self.closed_since or not is_one(estimate.gate):
+            self._note_changes(coupling, estimate, estimate.gate == 0, span)
+        self._gates[coupling] = span.end
+        self.obstacles.pop(coupling, None)
+        if coupling in self.closed_since:
+            self._note_closed(coupling, estimate, span.end)
+
+    def _note_changes(
+        self, coupling: str, estimate: Estimate, closed: NDArray[np.bool_], span: Span
+    ) -> None:
+        """Note where a gate opens and closes, from whether it is closed at each sample."""
         before = coupling in self.closed_since
-        if not before and is_one(estimate.gate):
-            self._gates[coupling] = span.end
-            self.obstacles.pop(coupling, None)
-            return
-        closed = estimate.gate == 0
         step = span.duration // len(closed)
         changes = np.diff(closed, prepend=before) if before or closed.any() else closed
         for index in changes.nonzero()[0]:
@@ -233,10 +240,6 @@ class Counters:
                 del self.closed_since[coupling]
                 self._reported.discard(coupling)
                 _log.info("GPS %s: the gate of %s opens", format_gps(instant), coupling)
-        self._gates[coupling] = span.end
-        self.obstacles.pop(coupling, None)
-        if coupling in self.closed_since:
-            self._note_closed(coupling, estimate, span.end)
 
     def _note_closing(self, coupling: str, estimate: Estimate, instant: int) -> None:
         """Count and log that a gate closes, with what was measured."""

@@ -12,6 +12,7 @@ from deepclean.core.reach import Reach
 from deepclean.errors import ModelError
 from deepclean.factory import make_coupling
 from deepclean.models.architectures.as_products import Layer
+from deepclean.models.architectures.autoencoder import Autoencoder
 from deepclean.models.loading import load_models
 from deepclean.models.networks import ARCHITECTURES, Receptive, build, measure
 from tests.helpers import small_site
@@ -293,7 +294,7 @@ def test_a_network_that_runs_in_windows_is_warned_of_once(
 
 def test_without_torch_a_network_gives_the_same_bits() -> None:
     torch.manual_seed(3)
-    network = build({"name": "autoencoder"}, 5).eval()
+    network = Autoencoder(5).eval()
     witnesses = np.random.default_rng(3).standard_normal((2, 7, 64)).astype(np.float32)[:, 1:6]
     with torch.inference_mode():
         expected = network(torch.from_numpy(witnesses)).numpy()

@@ -24,7 +24,7 @@ from deepclean.models import device
 from deepclean.models.budget import adaptation, check_stages, coupling_bandpass
 from deepclean.models.closed.parts import EstimateParts, part_groups
 from deepclean.models.closed_form import ClosedForm
-from deepclean.models.model import Model
+from deepclean.models.model import CpuNetwork, Model
 from deepclean.models.networks import windows_in_words
 from deepclean.models.reduced.networks import SolvedNetworks
 
@@ -58,7 +58,7 @@ def predictor(model: Model, groups: Sequence[int] = ()) -> Predictor:
 
 def _network(model: Model) -> Network:
     """Return what runs a model's network."""
-    return model.predict if model.device == "cpu" else device.with_cpu_fallback(model)
+    return CpuNetwork(model) if model.device == "cpu" else device.with_cpu_fallback(model)
 
 
 def _parts_of(groups: Sequence[int]) -> Callable[[Model], Network]:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 # A read copies from every piece that it meets, which takes a microsecond or two for each, whatever
-# its length. Blocks of 1/16 s would make sixteen pieces a second.
-_SHORT = 1024
+# its length. Blocks of 1/16 s would make sixteen pieces a second, of 1024 samples of the strain.
+_SHORT = 4096
 """The number of samples from which on a piece stands alone."""
 
 _ROOM = 8
@@ -95,10 +95,9 @@ class StreamBuffer:
         Returns:
             Shape `(rows, stop - first)`, a new array.
         """
-        if self._pieces:
+        if self._last_holds(first, stop):
             begin, samples = self._pieces[-1]
-            if begin <= first and stop <= begin + samples.shape[1]:
-                return samples[rows, first - begin : stop - begin].astype(self.dtype)
+            return samples[rows, first - begin : stop - begin].astype(self.dtype)
         count = len(range(*rows.indices(self.rows)))
         window = np.zeros((count, stop - first), dtype=self.dtype)
         for begin, samples in self._pieces:
@@ -110,6 +109,20 @@ class StreamBuffer:
             low, high = max(begin, first), min(end, stop)
             window[:, low - first : high - first] = samples[rows, low - begin : high - begin]
         return window
+
+    def view(self, first: int, stop: int) -> NDArray[Any]:
+        """Return all rows of a range as `read` does, but not to be changed: it may be no copy."""
+        if self._last_holds(first, stop):
+            begin, samples = self._pieces[-1]
+            return samples[:, first - begin : stop - begin].astype(self.dtype, copy=False)
+        return self.read(first, stop)
+
+    def _last_holds(self, first: int, stop: int) -> bool:
+        """Return whether a range lies in the last piece."""
+        if not self._pieces:
+            return False
+        begin, samples = self._pieces[-1]
+        return begin <= first and stop <= begin + samples.shape[1]
 
     def drop_before(self, index: int) -> None:
         """Drop the samples before `index`."""

@@ -9,6 +9,7 @@ cut.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from functools import lru_cache
 
 import numpy as np
 
@@ -113,6 +114,19 @@ class InvalidSpans:
         return twin
 
 
+@lru_cache(maxsize=8)
+def _ones(count: int) -> Float64:
+    """Return the gain of 1 over so many samples, the same array each time."""
+    ones = np.ones(count)
+    ones.flags.writeable = False
+    return ones
+
+
+def is_one(gain: Float64) -> bool:
+    """Return whether a gain is 1 throughout."""
+    return gain is _ones(len(gain)) or bool((gain == 1).all())
+
+
 def gain_over(
     span: Span, rate: int, invalid: InvalidSpans, ramp: int, rise: int | None = None
 ) -> Float64:
@@ -128,7 +142,8 @@ def gain_over(
         rise: length of the ramp after an invalid span, in samples; None: as before it.
 
     Returns:
-        Shape `(n,)`, float64: exactly 0 on an invalid sample, exactly 1 beyond the ramps.
+        Shape `(n,)`, float64: exactly 0 on an invalid sample, exactly 1 beyond the ramps. Not to
+        be changed: a gain of 1 throughout is one array for all.
     """
     return gain_at(*span.indices(rate), rate, invalid, ramp, rise)
 
@@ -154,18 +169,21 @@ def gain_at(
         rise: as in `gain_over`.
 
     Returns:
-        Shape `(stop - first,)`, float64.
+        Shape `(stop - first,)`, float64; not to be changed, as in `gain_over`.
     """
     # sin^2(pi d / (2 ramp)) = (1 - cos(pi d / ramp)) / 2, the raised cosine: value and slope are
     # continuous at both ends, so the strain gets no step and no kink, and the leakage out of the
     # band falls as the cube of the distance in frequency.
-    gain = np.ones(stop - first)
     rise = ramp if rise is None else rise
     # Spans farther away than a ramp do not matter: the ramp in nanoseconds, rounded up, and a
     # sample and a nanosecond for the rounding of a span's ends to samples.
     reach = -(-max(ramp, rise) * NS // rate) + NS // rate + 1
     near = (first * NS // rate - reach, -(-stop * NS // rate) + reach)
-    for start, end in invalid.overlapping(*near):
+    spans = invalid.overlapping(*near)
+    if not spans:
+        return _ones(stop - first)
+    gain = np.ones(stop - first)
+    for start, end in spans:
         # A sample fills the time up to the next one, so those that share time with the span are
         # [low, high): its start is rounded down, its end up.
         low, high = start * rate // NS, -(-end * rate // NS)

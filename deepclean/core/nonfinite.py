@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import numpy as np
 
 from deepclean.core.block import Samples
+
+
+def all_finite(samples: Samples) -> bool:
+    """Return whether all samples are finite.
+
+    >>> all_finite(np.array([1.0, 1e200])), all_finite(np.array([np.inf, -np.inf]))
+    (True, False)
+
+    Args:
+        samples: of any shape, integers or real numbers.
+    """
+    # The sum of squares is finite only where every sample is, and takes a third of the time that a
+    # look at each sample takes. It may overflow where all are finite.
+    return isfinite(np.vdot(samples, samples)) or bool(np.isfinite(samples).all())
 
 
 def finite(samples: Samples, close: int = 0) -> tuple[Samples, list[tuple[int, int]]]:
@@ -22,10 +38,9 @@ def finite(samples: Samples, close: int = 0) -> tuple[Samples, list[tuple[int, i
     Returns:
         The samples, and the runs `[low, high)` along the last axis in which any row is not finite.
     """
-    good = np.isfinite(samples)
-    if good.all():
+    if all_finite(samples):
         return samples, []
-    bad = ~good
+    bad = ~np.isfinite(samples)
     return np.where(bad, 0, samples), runs(np.any(bad.reshape(-1, bad.shape[-1]), axis=0), close)
 
 

@@ -18,7 +18,8 @@ from deepclean.core.geometry import Geometry
 from deepclean.core.reach import Reach
 
 Network = Callable[[torch.Tensor], torch.Tensor]
-"""Maps `(batch, channels, time)` float32 to `(batch, time)`, or to `(batch, parts, time)`."""
+"""Maps `(batch, channels, time)` float32 to `(batch, time)`, or to `(batch, parts, time)`. One that
+needs no torch has an attribute `on_arrays`, which does the same to numpy's arrays."""
 
 
 class ReducedNetworks(Protocol):
@@ -138,6 +139,9 @@ class Predictor:
 
     def _run(self, kernels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the network's output for kernels `(batch, channels, time)`."""
+        on_arrays = getattr(self.network, "on_arrays", None)
+        if on_arrays is not None:
+            return np.asarray(on_arrays(kernels), dtype=np.float32)
         with torch.inference_mode():
             inputs = torch.from_numpy(np.ascontiguousarray(kernels)).to(self.device)
             outputs = self.network(inputs).cpu().numpy()

@@ -77,7 +77,7 @@ class StrainSpectra:
         if state.unfit.overlapping(instant - duration, instant):
             return None
         low, high = (time * self.rate // NS for time in (instant - duration, instant))
-        return transform(state.samples.read(low, high)[0], self.rate, self._stop)
+        return transform(state.samples.view(low, high)[0], self.rate, self._stop)
 
     def trim(self, state: StrainState, oldest: int) -> None:
         """Drop what no transform needs that begins at or after `oldest` (GPS nanoseconds)."""

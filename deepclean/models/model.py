@@ -120,6 +120,25 @@ class Model:
             raise ModelError(f"was trained without {', '.join(extra)}", path=self.path)
 
 
+class CpuNetwork:
+    """A model's network on the CPU, as the engine runs it.
+
+    Args:
+        model: the model.
+
+    Attributes:
+        on_arrays: runs it without torch; None where its architecture cannot.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._predict = model.predict
+        self.on_arrays = getattr(model.network, "on_arrays", None)
+
+    def __call__(self, witnesses: Tensor) -> Tensor:
+        """Return the standardised noise, as `Model.predict`."""
+        return self._predict(witnesses)
+
+
 def freeze(network: nn.Module) -> nn.Module:
     """Put a network in evaluation mode, without gradients, and return it."""
     return network.eval().requires_grad_(False)

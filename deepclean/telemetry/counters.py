@@ -14,11 +14,13 @@ from math import isfinite
 from typing import Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepclean.core import channels, reasons
 from deepclean.core.adapt.knot import Knot
 from deepclean.core.block import Estimate, Series
 from deepclean.core.frame import CleanedFrame
+from deepclean.core.gain import is_one
 from deepclean.core.gate.measures import GateFinding, Quality
 from deepclean.core.time import NS, Span, format_gps
 
@@ -134,8 +136,9 @@ class Counters:
             for coupling in frame.blocks[0].estimates
         }
         faults = {(fault.witness, fault.reason) for b in frame.blocks for fault in b.faults}
-        self.witness_faults.update(faults)
-        self.witness_last.update(dict.fromkeys(faults, frame.span.end))
+        if faults:
+            self.witness_faults.update(faults)
+            self.witness_last.update(dict.fromkeys(faults, frame.span.end))
         self.reasons = {
             coupling: tuple(
                 dict.fromkeys(r for b in frame.blocks for r in b.estimates[coupling].reasons)
@@ -182,8 +185,9 @@ class Counters:
             estimates = [block.estimates[coupling] for block in frame.blocks]
             now = frozenset(one.witness for each in estimates for one in each.without)
             missing[coupling] = now
-            self.frames_without.update((coupling, witness) for witness in now)
             was = before.get(coupling, frozenset())
+            if now:
+                self.frames_without.update((coupling, witness) for witness in now)
             if now == was:
                 continue
             start = format_gps(frame.span.start)
@@ -211,9 +215,19 @@ class Counters:
             self.qualities[coupling] = estimate.quality
         if estimate.gate is None:
             return
-        closed = estimate.gate == 0
         if coupling not in self._gates:
             self.closed_since[coupling] = span.start
+        if coupling in self.closed_since or not is_one(estimate.gate):
+            self._note_changes(coupling, estimate, estimate.gate == 0, span)
+        self._gates[coupling] = span.end
+        self.obstacles.pop(coupling, None)
+        if coupling in self.closed_since:
+            self._note_closed(coupling, estimate, span.end)
+
+    def _note_changes(
+        self, coupling: str, estimate: Estimate, closed: NDArray[np.bool_], span: Span
+    ) -> None:
+        """Note where a gate opens and closes, from whether it is closed at each sample."""
         before = coupling in self.closed_since
         step = span.duration // len(closed)
         changes = np.diff(closed, prepend=before) if before or closed.any() else closed
@@ -226,10 +240,6 @@ class Counters:
                 del self.closed_since[coupling]
                 self._reported.discard(coupling)
                 _log.info("GPS %s: the gate of %s opens", format_gps(instant), coupling)
-        self._gates[coupling] = span.end
-        self.obstacles.pop(coupling, None)
-        if coupling in self.closed_since:
-            self._note_closed(coupling, estimate, span.end)
 
     def _note_closing(self, coupling: str, estimate: Estimate, instant: int) -> None:
         """Count and log that a gate closes, with what was measured."""

@@ -36,6 +36,8 @@ class Model:
         first, stop = self.kept, self.end + 6
         expected = [self.known.get(index, (0.0, 0.0)) for index in range(first, stop)]
         assert self.buffer.read(first, stop).T.tolist() == [list(pair) for pair in expected]
+        for low in (first, self.end - 1, self.end):
+            assert self.buffer.view(low, stop).tolist() == self.buffer.read(low, stop).tolist()
 
 
 @given(steps)
@@ -80,6 +82,19 @@ def test_a_read_is_not_a_view() -> None:
     assert window.dtype == np.float32
     window[:] = 7
     assert buffer.read(0, 4).tolist() == piece.tolist() == [[1, 1, 1, 1]]
+
+
+def test_a_view_stays_what_it_was() -> None:
+    buffer = StreamBuffer(1)
+    for first in range(100):
+        buffer.append(first, np.full((1, 1), float(first)))
+        if first == 50:
+            view = buffer.view(48, 51)
+    assert np.shares_memory(buffer.view(97, 100), buffer.view(98, 100))
+    assert view.tolist() == [[48.0, 49.0, 50.0]]
+    alone = StreamBuffer(1)
+    alone.append(0, np.ones((1, 5000), dtype=np.float32))
+    assert alone.view(0, 5000).dtype == alone.dtype
 
 
 @pytest.mark.parametrize("first", [0, 3])

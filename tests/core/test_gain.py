@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepclean.core.gain import InvalidSpans, gain_over
+from deepclean.core.gain import InvalidSpans, gain_over, is_one
 from deepclean.core.time import NS, Span
 from tests.helpers.builders import same_bits
 
@@ -139,3 +139,15 @@ def test_it_may_rise_more_slowly_than_it_falls() -> None:
     assert slow[49 + 16] == pytest.approx(0.5)
     assert (slow[50:81] < 1).all()
     assert (slow[81:] == 1).all()
+
+
+def test_one_is_known_for_one_and_cannot_be_changed() -> None:
+    span = Span.of_seconds(1, 1)
+    full = gain_over(span, 16, InvalidSpans(), ramp=4)
+    assert is_one(full)
+    assert is_one(full.copy())
+    with pytest.raises(ValueError, match="read-only"):
+        full[0] = 0.0
+    less = gain_over(span, 16, filled([(NS, 1)]), ramp=4)
+    assert not is_one(less)
+    assert gain_over(span, 16, InvalidSpans(), ramp=4).tolist() == [1.0] * 16

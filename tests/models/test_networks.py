@@ -12,6 +12,7 @@ from deepclean.core.reach import Reach
 from deepclean.errors import ModelError
 from deepclean.factory import make_coupling
 from deepclean.models.architectures.as_products import Layer
+from deepclean.models.architectures.autoencoder import Autoencoder
 from deepclean.models.loading import load_models
 from deepclean.models.networks import ARCHITECTURES, Receptive, build, measure
 from tests.helpers import small_site
@@ -289,3 +290,14 @@ def test_a_network_that_runs_in_windows_is_warned_of_once(
     # Of a kernel of 1 s an edge of 1/4 s is dropped at either end: half of it is kept.
     assert "coupling 60Hz: version 31 is not translation-equivariant" in said
     assert "computes 2.0 samples for each that it gives" in said
+
+
+def test_without_torch_a_network_gives_the_same_bits() -> None:
+    torch.manual_seed(3)
+    network = Autoencoder(5).eval()
+    witnesses = np.random.default_rng(3).standard_normal((2, 7, 64)).astype(np.float32)[:, 1:6]
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(witnesses)).numpy()
+    assert np.array_equal(network.on_arrays(witnesses), expected)
+    with pytest.raises(RuntimeError, match="4 channels, expected 5"):
+        network.on_arrays(witnesses[:, :4])

@@ -79,7 +79,7 @@ class Gains(NamedTuple):
         end = (second + SECONDS) * NS - self.reach
         if invalid.overlapping(second * NS, end) or (spectrum := strain(second)) is None:
             return None
-        samples = state.groups.read(second * self.rate, (second + SECONDS) * self.rate)
+        samples = state.groups.view(second * self.rate, (second + SECONDS) * self.rate)
         return spectrum[self.tracker.bins], self.spectra(samples)
 
 

@@ -7,7 +7,6 @@ Several versions of one coupling may run beside one another, each with streams o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +22,7 @@ from deepclean.core.engine.adaptation import (
     summed,
 )
 from deepclean.core.engine.coupling import Coupling, schedule_of
+from deepclean.core.engine.intake import Resampled
 from deepclean.core.engine.missing import ALWAYS, Losses, MissingWitnesses
 from deepclean.core.engine.schedule import EngineSettings, resampled_in_gap
 from deepclean.core.engine.state import CouplingState
@@ -115,7 +115,7 @@ class CouplingPipeline:
     def bandpassed(
         self,
         state: CouplingState,
-        resampled: Mapping[str, Float64],
+        resampled: Resampled,
         first: int,
         step: int,
         strain: SpectrumOfSecond,
@@ -124,7 +124,7 @@ class CouplingPipeline:
 
         Args:
             state: the version's streams, to which the hop is added.
-            resampled: one hop of every witness at the model rate, each of shape `(hop,)`.
+            resampled: one hop of every witness at the model rate.
             first: index at which these begin.
             step: the number of the hop, counted from GPS 0.
             strain: the strain's spectra, for the gains.
@@ -134,14 +134,14 @@ class CouplingPipeline:
         hop, schedule = self._settings.hop_model, self.schedule
         state.standardised.append(first, self._standardise(state, self._rows(resampled), first))
         start, shape = step * hop + schedule.predicted, schedule.geometry
-        window = state.standardised.read(start - shape.before, start + hop + shape.after)
+        window = state.standardised.view(start - shape.before, start + hop + shape.after)
         predicted = self._predict_with_rest(state, window, start, state.losses)
         state.predicted.append(start, predicted)
         start = step * hop + schedule.bandpassed
         read = (start - schedule.settle_in, start + hop + schedule.settle_in)
         inside = (read[0], start, start + hop)
-        carriers = state.standardised.read(*read) if self._carriers else None
-        predicted = state.predicted.read(*read)
+        carriers = state.standardised.view(*read) if self._carriers else None
+        predicted = state.predicted.view(*read)
         return self._bandpass(state, predicted, carriers, inside, strain, state.losses)
 
     def lesson(self, state: CouplingState, step: int) -> Lesson | None:
@@ -161,7 +161,7 @@ class CouplingPipeline:
         """
         state.bandpassed.append(made.first, self._adapted(state, made)[None])
         first, count = step * self._settings.hop_strain, self._settings.hop_strain
-        window = state.bandpassed.read(*self._interpolator.needs(first, count))
+        window = state.bandpassed.view(*self._interpolator.needs(first, count))
         state.noise.append(first, self._interpolate(state, window, first))
 
     def valid(self, state: CouplingState, span: Span) -> Float64:
@@ -231,10 +231,10 @@ class CouplingPipeline:
             return made.estimate
         return self.adaptation.adapted(state.adaptation, made)
 
-    def _rows(self, resampled: Mapping[str, Float64]) -> Float64:
+    def _rows(self, resampled: Resampled) -> Float64:
         """Return the coupling's witnesses in the network's order, shape `(witnesses, n)`."""
-        rows = [resampled[witness] for witness in self.coupling.witnesses]
-        return np.concatenate(rows).reshape(len(rows), -1)  # a third of what `stack` takes
+        rows = [resampled.rows[witness] for witness in self.coupling.witnesses]
+        return np.asarray(resampled.samples[rows])
 
     def _standardise(self, state: CouplingState, rows: Float64, first: int) -> Samples:
         """Return standardised rows, float32; samples that float32 cannot hold count as missing.

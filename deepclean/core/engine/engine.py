@@ -195,8 +195,10 @@ class Engine:
         made = self.controls.applied(self.versions.estimates(stream, block.span), block.span)
         estimates, canary = self.versions.assign(stream.switches, made, block.span)
         products = _products(block.strain.samples, estimates.values(), canary.values())
-        in_production = {Version(name, one.version) for name, one in estimates.items()}
-        others = {version: one for version, one in made.items() if version not in in_production}
+        others: dict[Version, Estimate] = {}
+        if len(made) > len(estimates):
+            in_production = {Version(name, one.version) for name, one in estimates.items()}
+            others = {v: one for v, one in made.items() if v not in in_production}
         return CleanedBlock(block, products, estimates, faults, canary, others)
 
 

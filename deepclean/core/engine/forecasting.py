@@ -15,8 +15,6 @@ hop finds one at its start, the subtracted noise dies away over the splice inste
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from deepclean.core import reasons
@@ -24,7 +22,7 @@ from deepclean.core.block import Float64
 from deepclean.core.engine.adaptation import Bandpassed, SpectrumOfSecond
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.coupling_pipeline import CouplingPipeline
-from deepclean.core.engine.intake import Intake
+from deepclean.core.engine.intake import Intake, Resampled
 from deepclean.core.engine.missing import ALWAYS, Loss, Losses
 from deepclean.core.engine.schedule import EngineSettings, Schedule, resampled_in_gap
 from deepclean.core.engine.state import CouplingState, Overlap, StreamState
@@ -72,7 +70,7 @@ class Forecasting:
         low, high = self._window
         return step * self._settings.hop_model + low, high - low
 
-    def witnesses(self, intake: Intake, stream: StreamState) -> dict[str, Float64]:
+    def witnesses(self, intake: Intake, stream: StreamState) -> Resampled:
         """Return the witnesses at the model rate for the next hop, forecast after its end."""
         return intake.extrapolate(stream, *self.window(stream.step), self._end(stream))
 
@@ -136,7 +134,7 @@ class ForecastingPipeline(CouplingPipeline):
     def bandpassed(
         self,
         state: CouplingState,
-        resampled: Mapping[str, Float64],
+        resampled: Resampled,
         first: int,
         step: int,
         strain: SpectrumOfSecond,
@@ -145,7 +143,7 @@ class ForecastingPipeline(CouplingPipeline):
 
         Args:
             state: the version's streams, to which the hop is added.
-            resampled: the window of every witness at the model rate, each of shape `(n,)`.
+            resampled: the window of every witness at the model rate.
             first: index at which the window begins.
             step: the number of the hop, counted from GPS 0.
             strain: the strain's spectra, for the gains.
@@ -250,11 +248,12 @@ class ForecastingPipeline(CouplingPipeline):
         count, rate = settings.hop_strain, settings.strain_rate
         first, end = step * count, (step + 1) * settings.hop_model
         low, high = self._interpolator.needs(first, count)
-        known = state.bandpassed.read(low, min(high, end))
+        known = state.bandpassed.view(low, min(high, end))
         window = np.concatenate([known, after[None, : max(high - end, 0)]], axis=1)
         state.noise.append(first, self._interpolate(state, window, first))
         valid = gain_at(first, first + count, rate, state.invalid, settings.ramp * rate // NS)
         if seen is not None and seen.gain > 0:
+            valid = valid.copy()
             part = valid[: len(self._falling)]
             np.maximum(part, seen.gain * self._falling, out=part)
         state.valid.append(first, valid[None])

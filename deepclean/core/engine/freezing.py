@@ -52,7 +52,10 @@ def hold(tracker: Tracker, state: AdaptationState) -> None:
 
 def _knots_in_force(state: AdaptationState, first: int, last: int) -> tuple[Knot, ...]:
     """Return the knots from one GPS second to another, those in a freeze with what it holds."""
-    found = {knot.second: knot for knot in state.tracker.knots if first <= knot.second <= last}
+    known = tuple(knot for knot in state.tracker.knots if first <= knot.second <= last)
+    if not state.freezes:
+        return known
+    found = {knot.second: knot for knot in known}
     for freeze in state.freezes:
         held = state.held.get(freeze.start)
         if held is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from deepclean.core.engine.extrapolation import Extrapolation
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.engine.state import StreamState, WitnessInputs
 from deepclean.core.filters.resample import Resampler
-from deepclean.core.nonfinite import finite
+from deepclean.core.nonfinite import all_finite, finite
 from deepclean.core.time import NS, Span, index_at, index_from
 from deepclean.core.witness_checks import ConstantRun, Run, clipped, frozen, resting
 
@@ -27,8 +28,17 @@ Miss = Callable[[str, int, int, str], None]
 """A function that is told of a witness without samples from one instant to another (GPS ns), with
 the reason."""
 
-Rows = list[tuple[str, Float64]]
-"""Witnesses and their samples; perhaps several rows for one."""
+
+class Resampled(NamedTuple):
+    """Samples of witnesses at the model rate, in the witnesses' units.
+
+    Args:
+        samples: shape `(rows, n)`.
+        rows: the row of each witness; one of zeros for all without input.
+    """
+
+    samples: Float64
+    rows: Mapping[str, int]
 
 
 class Intake:
@@ -76,27 +86,22 @@ class Intake:
             return ()
         return tuple(fault for name in self._witnesses for fault in faults.get(name, ()))
 
-    def resample(self, state: StreamState, first: int, count: int) -> dict[str, Float64]:
+    def resample(self, state: StreamState, first: int, count: int) -> Resampled:
         """Return samples of every witness at the model rate.
 
         Args:
             state: the state with the input.
             first: index of the first sample at the model rate.
             count: the number of samples.
-
-        Returns:
-            The samples by witness, each of shape `(count,)`, in the witness's unit.
         """
-        rows: Rows = []
+        made = []
         for rate, inputs in state.inputs.items():
             resampler = self._resampler(rate)
-            window = inputs.samples.read(*resampler.needs(first, count))
-            rows += zip(inputs.rows, resampler.apply(window, first, count), strict=True)
-        return self._by_witness(rows, count)
+            window = inputs.samples.view(*resampler.needs(first, count))
+            made.append((inputs, resampler.apply(window, first, count)))
+        return self._joined(made, count)
 
-    def extrapolate(
-        self, state: StreamState, first: int, count: int, instant: int
-    ) -> dict[str, Float64]:
+    def extrapolate(self, state: StreamState, first: int, count: int, instant: int) -> Resampled:
         """Return samples of every witness at the model rate, with forecasts after an instant.
 
         A witness is forecast at its own rate or, where that is faster, at the model rate.
@@ -106,9 +111,6 @@ class Intake:
             first: index of the first sample at the model rate.
             count: the number of samples.
             instant: GPS nanoseconds up to which the witnesses are used.
-
-        Returns:
-            The samples by witness, each of shape `(count,)`, in the witness's unit.
         """
 
         def sound(witness: str, rate: int) -> int:
@@ -116,7 +118,7 @@ class Intake:
             return state.good_since[witness] if state.rates[witness] == rate else instant
 
         assert self._extrapolation is not None
-        rows: Rows = []
+        joined = []
         for rate, inputs in state.inputs.items():
             resampler, model_rate = self._resampler(rate), self._settings.model_rate
             good = [sound(witness, rate) for witness in inputs.rows]
@@ -138,8 +140,8 @@ class Intake:
                     inputs, inputs.samples, rate, needed, since, end, instant
                 )
                 made = resampler.apply(window, first, count)
-            rows += zip(inputs.rows, made, strict=True)
-        return self._by_witness(rows, count)
+            joined.append((inputs, made))
+        return self._joined(joined, count)
 
     def uncertain(self, state: StreamState, instant: int) -> list[str]:
         """Return the witnesses that have samples, but not for long enough to be forecast."""
@@ -172,13 +174,18 @@ class Intake:
         """Note that the input was interrupted up to an instant (GPS nanoseconds)."""
         state.good_since = dict.fromkeys(self._witnesses, instant)
 
-    def _by_witness(self, rows: Rows, count: int) -> dict[str, Float64]:
-        """Return the samples of every witness; zeros of one without input."""
-        found: dict[str, Float64] = {}
-        for witness, row in rows:
-            # After a change of rate a witness has two inputs, each zero in the other's time.
-            found[witness] = found[witness] + row if witness in found else row
-        return {w: found[w] if w in found else np.zeros(count) for w in self._witnesses}
+    def _joined(self, made: Sequence[tuple[WitnessInputs, Float64]], count: int) -> Resampled:
+        """Return `count` samples of every witness, from those of the inputs of each rate."""
+        samples = np.concatenate([*(rows for _, rows in made), np.zeros((1, count))])
+        zeros = len(samples) - 1
+        rows = dict.fromkeys(self._witnesses, zeros)
+        for row, witness in enumerate(name for inputs, _ in made for name in inputs.rows):
+            if rows[witness] == zeros:
+                rows[witness] = row
+            else:
+                # After a change of rate a witness has two inputs, each zero in the other's time.
+                samples[rows[witness]] += samples[row]
+        return Resampled(samples, rows)
 
     def _is_fast(self, rate: int) -> bool:
         """Return whether inputs of a rate are forecast at the model rate, which is below it."""
@@ -189,7 +196,7 @@ class Intake:
         # Their past at the model rate is kept, so that it is resampled only once.
         hop, end = self._settings.hop_model, self._slow_end(rate, instant)
         resampler = self._resampler(rate)
-        window = inputs.samples.read(*resampler.needs(end - hop, hop))
+        window = inputs.samples.view(*resampler.needs(end - hop, hop))
         inputs.slow.append(end - hop, resampler.apply(window, end - hop, hop))
         return end
 
@@ -233,7 +240,7 @@ class Intake:
             miss(witness, start, end, reason)
             state.good_since[witness] = max(state.good_since[witness], end)
             faults.setdefault(witness, []).append(WitnessFault(witness, reason, Span(start, end)))
-        if not samples[:, 0].all():
+        if np.count_nonzero(samples[:, 0]) < len(samples):
             silent = {name for name, row in inputs.rows.items() if not samples[row].any()}
             for witness in silent & group.keys() - faults.keys():
                 faults[witness] = [WitnessFault(witness, reasons.ZERO, span)]
@@ -260,12 +267,13 @@ class Intake:
         """
         rate = next(iter(group.values())).rate
         limits, close = self._settings.witness.limits, self._close_at(rate)
-        still = np.zeros(len(samples), dtype=bool)
-        if (duration := self._settings.witness.frozen) is not None:
+        duration = self._settings.witness.frozen
+        if duration is None or samples.shape[1] > duration * rate // NS:
+            still = np.full(len(samples), duration is not None)
+        else:
             still = resting(samples, inputs.last if inputs.stop == first else None)
-            still |= samples.shape[1] > duration * rate // NS
-        whole = bool(np.isfinite(samples).all())
-        if whole and not limits and not still.any():
+        whole = all_finite(samples)
+        if whole and not limits and not np.count_nonzero(still):
             return  # the usual case
         for witness, series in group.items():
             row = inputs.rows[witness]

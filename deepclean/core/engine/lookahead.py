@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from deepclean.core.block import Float64
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.coupling_pipeline import CouplingPipeline
-from deepclean.core.engine.intake import Intake
+from deepclean.core.engine.intake import Intake, Resampled
 from deepclean.core.engine.schedule import EngineSettings, Schedule
 from deepclean.core.engine.state import StreamState
 from deepclean.core.filters.resample import Resampler
@@ -38,7 +37,7 @@ class Strategy(Protocol):
         """Return the first index and the number of the resampled witnesses of a hop."""
         ...
 
-    def witnesses(self, intake: Intake, stream: StreamState) -> dict[str, Float64]:
+    def witnesses(self, intake: Intake, stream: StreamState) -> Resampled:
         """Return the witnesses at the model rate for the next hop, over its window."""
         ...
 
@@ -82,7 +81,7 @@ class LookAhead:
         hop = self._settings.hop_model
         return step * hop + self.lead, hop
 
-    def witnesses(self, intake: Intake, stream: StreamState) -> dict[str, Float64]:
+    def witnesses(self, intake: Intake, stream: StreamState) -> Resampled:
         """Return the witnesses at the model rate for the next hop, over its window."""
         return intake.resample(stream, *self.window(stream.step))
 

@@ -23,6 +23,7 @@ from deepclean.core.engine.intake import Intake
 from deepclean.core.engine.lookahead import Strategy
 from deepclean.core.engine.schedule import EngineSettings, Schedule
 from deepclean.core.engine.state import CouplingState, StreamState
+from deepclean.core.gain import is_one
 from deepclean.core.gate.monitor import GateMonitor, highest_seen
 from deepclean.core.gate.state import BEGINNING, EstimateStream
 from deepclean.core.strain import StrainSpectra
@@ -137,7 +138,7 @@ class Pipeline:
         near = (span.start - settings.ramp, span.end + settings.ramp)
         noise = state.noise.read(*span.indices(settings.strain_rate))[0]
         valid = self.couplings[version].valid(state, span)
-        why = () if (valid == 1).all() else state.invalid.reasons(*near)
+        why = () if is_one(valid) else state.invalid.reasons(*near)
         without = tuple(
             Without(witness, Span(low, high))
             for witness, low, high in state.reduced.by_reason(span.start, span.end)

@@ -27,7 +27,8 @@ def slot_levels(estimate: Float64, count: int) -> Float64:
         estimate: shape `(n * count,)`, strain.
         count: samples of a slot.
     """
-    return np.asarray(np.sqrt(np.mean(estimate.reshape(-1, count) ** 2, axis=1)))
+    squares = np.square(estimate).reshape(-1, count)
+    return np.asarray(np.sqrt(np.add.reduce(squares, axis=1) / count))
 
 
 def usual_level(levels: Sequence[float], count: int) -> float | None:

@@ -21,7 +21,7 @@ from deepclean.core import reasons
 from deepclean.core.block import Float64, Version
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.filters.bandpass import Band
-from deepclean.core.gain import gain_over
+from deepclean.core.gain import gain_over, is_one
 from deepclean.core.gate.band_power import BandPower, band_power, highest_before, with_lowest_floor
 from deepclean.core.gate.cadence import FAST_SEGMENT, FAST_STEP, SLOT, STEP, next_multiple
 from deepclean.core.gate.levels import (
@@ -173,9 +173,11 @@ class GateMonitor:
         """
         rate, fade = self._strain.rate, self.settings.fade
         slow, fast = (time * rate // NS for time in (fade, ramp))
-        at_once = gain_over(span, rate, watched.closed, fast, slow)
-        gain = np.minimum(at_once, gain_over(span, rate, watched.faded, slow))
-        if (gain == 1).all():
+        gain = gain_over(span, rate, watched.closed, fast, slow)
+        faded = gain_over(span, rate, watched.faded, slow)
+        if not is_one(faded):
+            gain = np.minimum(gain, faded)
+        if is_one(gain):
             return gain, ()
         why = watched.closed.reasons(span.start - fade, span.end + ramp)
         why += watched.faded.reasons(span.start - fade, span.end + fade)
@@ -184,7 +186,7 @@ class GateMonitor:
     def _levels(self, bandpassed: StreamBuffer, first: int, last: int) -> Float64:
         """Return an estimate's level in each of the slots `[first, last)`."""
         count = self._model_rate * SLOT // NS
-        return slot_levels(bandpassed.read(first * count, last * count)[0], count)
+        return slot_levels(bandpassed.view(first * count, last * count)[0], count)
 
     def _look_at_slots(
         self,
@@ -302,6 +304,6 @@ class GateMonitor:
         if not valid:
             return {}
         indices = start * rate // NS, instant * rate // NS
-        samples = [streams[version].bandpassed.read(*indices) for version in valid]
+        samples = [streams[version].bandpassed.view(*indices) for version in valid]
         spectra = transform(np.concatenate(samples), rate, self._stop)
         return dict(zip(valid, spectra, strict=True))

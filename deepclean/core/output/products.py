@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntFlag
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,8 @@ from deepclean.core.adapt.knot import Knot
 from deepclean.core.block import CleanedBlock, Estimate, Float64, Samples, Series, concatenate
 from deepclean.core.channels import STATE_RATE
 from deepclean.core.frame import CleanedFrame
+from deepclean.core.gain import is_one
+from deepclean.core.nonfinite import all_finite
 from deepclean.core.output.estimates import estimate_channels
 from deepclean.core.output.state_vector import not_ready
 from deepclean.core.subtract import total_noise
@@ -145,7 +148,7 @@ def outcome(frame: CleanedFrame) -> str:
     if first is not None:
         return first
     outputs = (block.cleaned for block in frame.blocks if block.cleaned is not None)
-    whole = all(np.isfinite(samples).all() for samples in outputs)
+    whole = all(map(all_finite, outputs))
     return reasons.CLEANED if whole else reasons.NONFINITE_STRAIN
 
 
@@ -178,22 +181,22 @@ def state_bits(block: CleanedBlock) -> NDArray[np.uint32]:
     strain, count = _strain(block), block.span.samples(STATE_RATE)
     assert block.cleaned is not None
     estimates = list(block.estimates.values())
-    applied = [_all(e.gain == 1, count) for e in estimates]
-    gates = [_all(e.gate == 1, count) for e in estimates if e.gate is not None]
+    applied = [_full(e.gain, count) for e in estimates]
+    gates = [_full(e.gate, count) for e in estimates if e.gate is not None]
     # Without gates nothing vouches for the estimates, so IN_SPEC and SETTLED are 0, not 1.
     gated = bool(gates)
     steady = (
         whole is True or _steady(estimate, count)
         for whole, estimate in zip(applied, estimates, strict=True)
     )
-    automatic = (_all(e.control == 1, count) for e in estimates if e.control is not None)
+    automatic = (_full(e.control, count) for e in estimates if e.control is not None)
     faulty = [fault.span for fault in block.faults if fault.reason != reasons.ZERO]
     unsettled = [span for e in estimates for span in e.unsettled]
     without = [one.span for e in estimates for one in e.without]
     frozen = [span for e in estimates for span in e.frozen]
     checks: tuple[tuple[State, Flags], ...] = (
-        (State.OUTPUT_VALID, _all(np.isfinite(block.cleaned), count)),
-        (State.STRAIN_GOOD, _all(np.isfinite(strain.samples), count)),
+        (State.OUTPUT_VALID, _finite(block.cleaned, count)),
+        (State.STRAIN_GOOD, _finite(strain.samples, count)),
         (State.WITNESSES_GOOD, _outside(block, faulty, count)),
         (State.MODEL_LOADED, bool(applied)),
         (State.IN_SPEC, gated and _every(gates)),
@@ -224,6 +227,16 @@ def _strain(block: CleanedBlock) -> Series:
 def _all(good: Samples, count: int) -> Flags:
     """Return the sixteenths whose samples are all good, from flags of shape `(n,)`."""
     return bool(good.all()) or np.asarray(_by_state(np.logical_and, good, count))
+
+
+def _full(gain: Float64, count: int) -> Flags:
+    """Return the sixteenths in which a gain of shape `(n,)` is 1."""
+    return is_one(gain) or _all(gain == 1, count)
+
+
+def _finite(samples: Samples, count: int) -> Flags:
+    """Return the sixteenths in which samples of shape `(n,)` are finite."""
+    return all_finite(samples) or _all(np.isfinite(samples), count)
 
 
 def _every(flags: Iterable[Flags]) -> Flags:
@@ -315,13 +328,16 @@ def _adaptation(knots: Iterable[Knot], span: Span, count: int) -> Float64:
     Returns:
         Shape `(3, count)`.
     """
-    by_second = {
-        knot.second: (abs(knot.whole), np.angle(knot.whole), float(knot.significance.max()))
-        for knot in knots
-    }
+    by_second = {knot.second: _applied(knot) for knot in knots}
     # Before anything is learnt, and between the knots of a slow cadence, the last is in force.
     values, held = np.empty((3, count)), (1.0, 0.0, 0.0)
     for index in range(count):
         held = by_second.get((span.start + index * NS // STATE_RATE) // NS + 1, held)
         values[:, index] = held
     return values
+
+
+@lru_cache(maxsize=64)
+def _applied(knot: Knot) -> tuple[float, float, float]:
+    """Return amplitude, phase and significance of a knot, which are asked for with every block."""
+    return abs(knot.whole), float(np.angle(knot.whole)), float(knot.significance.max())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from deepclean.errors import ModelError
-from deepclean.models.architectures.as_products import Layer, run
+from deepclean.models.architectures.as_products import Layer, Samples, run
 
 
 class Autoencoder(nn.Module):
@@ -70,14 +70,21 @@ class Autoencoder(nn.Module):
             RuntimeError: another number of channels.
         """
         if witnesses.is_cpu and not (self.training or torch.is_grad_enabled()):
-            if witnesses.shape[1] != self.last.in_channels:
-                raise RuntimeError(
-                    f"{witnesses.shape[1]} channels, expected {self.last.in_channels}"
-                )
-            self._products = self._products or self._as_products()
-            return torch.from_numpy(run(self._products, witnesses.numpy()))
+            return torch.from_numpy(self.on_arrays(witnesses.numpy()))
         noise: Tensor = self.last(self.up(self.down(self.first(witnesses))))
         return noise[:, 0]
+
+    def on_arrays(self, witnesses: Samples) -> Samples:
+        """Return what `forward` does in evaluation mode on a CPU, without torch, which takes time.
+
+        Raises:
+            RuntimeError: another number of channels.
+        """
+        if not self._products:
+            self._products = self._as_products()
+        if witnesses.shape[1] != self.last.in_channels:
+            raise RuntimeError(f"{witnesses.shape[1]} channels, expected {self.last.in_channels}")
+        return run(self._products, witnesses)
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode, as nn.Module does; the weights may have changed."""

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
-from itertools import accumulate
 from typing import Literal, get_args
 
-from prometheus_client import Metric
-from prometheus_client.core import HistogramMetricFamily
-from prometheus_client.utils import floatToGoString
+from prometheus_client import Histogram, Metric
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +35,20 @@ class Timings:
     def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
         self._timer = timer
         self._failing = False
-        self._latency = _Counts(_LATENCIES)
-        self._stages = {stage: _Counts(_DURATIONS) for stage in STAGES}
+        self._latency = Histogram(
+            "deepclean_output_latency_seconds",
+            "From the raw strain frame's appearance to the cleaned frame's rename.",
+            buckets=_LATENCIES,
+            registry=None,
+        )
+        self._stages = Histogram(
+            "deepclean_stage_duration_seconds",
+            "One piece of work of a stage.",
+            ["stage"],
+            buckets=_DURATIONS,
+            registry=None,
+        )
+        self._by_stage = {stage: self._stages.labels(stage) for stage in STAGES}
 
     def latency(self, seconds: float) -> None:
         """Note the latency of a frame that was written."""
@@ -48,56 +56,21 @@ class Timings:
 
     def stage(self, stage: Stage) -> AbstractContextManager[None]:
         """Note the duration of the block, also where it raises."""
-        return _Stopwatch(self._timer, partial(self._observe, self._stages[stage]))
+        return _Stopwatch(self._timer, partial(self._observe, self._by_stage[stage]))
 
     def collect(self) -> Iterator[Metric]:
-        """Yield both."""
-        latency = HistogramMetricFamily(
-            "deepclean_output_latency_seconds",
-            "From the raw strain frame's appearance to the cleaned frame's rename.",
-        )
-        latency.add_metric([], self._latency.buckets(), self._latency.sum)
-        yield latency
-        stages = HistogramMetricFamily(
-            "deepclean_stage_duration_seconds", "One piece of work of a stage.", labels=["stage"]
-        )
-        for stage, counts in self._stages.items():
-            stages.add_metric([stage], counts.buckets(), counts.sum)
-        yield stages
+        """Yield both, without the creation times: they say no more than the process's start."""
+        for metric in (*self._latency.collect(), *self._stages.collect()):
+            metric.samples = [s for s in metric.samples if not s.name.endswith("_created")]
+            yield metric
 
-    def _observe(self, counts: _Counts, seconds: float) -> None:
+    def _observe(self, histogram: Histogram, seconds: float) -> None:
         try:
-            counts.add(seconds)
+            histogram.observe(seconds)
         except Exception:  # noqa: BLE001  (whatever it is, cleaning goes on)
             if not self._failing:
                 _log.exception("a duration cannot be noted; no more will be said of it")
             self._failing = True
-
-
-class _Counts:
-    """How often durations lay between bounds, and their sum.
-
-    The histogram of prometheus_client takes a lock for every bucket. That is needed where several
-    threads add, and took a hundredth of a block of 1/16 s. Here one thread adds.
-
-    Args:
-        bounds: the upper bounds of the buckets, in seconds, ascending.
-    """
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count a duration in the bucket of the lowest bound that it does not exceed."""
-        self.sum += seconds
-        self._counts[bisect_left(self._bounds, seconds)] += 1
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Return how many durations were at most each bound, as Prometheus writes both."""
-        bounds = [*map(floatToGoString, self._bounds), "+Inf"]
-        return list(zip(bounds, accumulate(map(float, self._counts)), strict=True))
 
 
 class _Stopwatch(AbstractContextManager[None]):

@@ -15,16 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.fft import dct, irfft, next_fast_len, rfft
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import solve_toeplitz
 
 from deepclean.core.block import Float64
 from deepclean.core.time import NS
 
-# 8 s at 4096 Hz. The transform costs n log n: a hop forecasts each witness once.
+Complex = NDArray[np.complex128]
+
+# 8 s at 4096 Hz.
 _MOST_PAST = 1 << 15
 """The largest number of past samples whose correlations are taken."""
 
@@ -47,8 +51,12 @@ _RIDGE = 1e-5
 _FITS_IN_MEMORY = 2
 """The number of fits of a witness in the memory of one."""
 
+# So the sum over 32000 samples and 500 lags is one over 10 pieces, whose transforms stay in a
+# processor's cache. Shorter pieces overlap by more, longer ones leave the cache.
+_PIECE = 8
+"""The length of the transforms that give correlations, in units of the number of lags."""
 
-_WRAPPED = 1e-11
+_WRAPPED = 1e-9
 """The part that is left of a forecast that wraps around the end of a transform."""
 
 
@@ -85,7 +93,7 @@ class ForecastSettings:
         return min(max(self.terms * rate // NS, _LEAST_TERMS), _MOST_TERMS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=False)
 class LinearPredictor:
     """The linear prediction of a witness from its last samples.
 
@@ -96,6 +104,11 @@ class LinearPredictor:
 
     mean: float
     weights: Float64
+
+    @cached_property
+    def transforms(self) -> Complex:
+        """Those that `_recursion` takes, which are made once for many hops."""
+        return _transforms(self.weights)
 
 
 def fit(past: Float64, order: int) -> LinearPredictor:
@@ -114,14 +127,10 @@ def fit(past: Float64, order: int) -> LinearPredictor:
     if order < 1:
         return LinearPredictor(mean, np.zeros(0))
     centred, _ = _scaled(past - mean)
-    # r[l] = sum_t x[t] x[t + l] for l = 0 ... p is the inverse transform of |X|^2. That is real and
-    # even, so a cosine transform gives it; its factor does not matter to the weights. Padding by p
-    # zeros keeps the circular sum from wrapping. The sum is not divided by the number of its terms,
-    # n - l: so the matrix is positive definite, the predictor stable, and the forecast dies away.
-    # What that costs, a factor 1 - l / n, is little where the past is much longer than the terms.
-    size = 2 * next_fast_len(-(-(len(past) + order) // 2), real=True)
-    transform = rfft(centred, size)
-    correlation = dct(transform.real**2 + transform.imag**2, type=1)[: order + 1]
+    # The sum is not divided by the number of its terms, n - l: so the matrix is positive definite,
+    # the predictor stable, and the forecast dies away. What that costs, a factor 1 - l / n, is
+    # little where the past is much longer than the terms.
+    correlation = _correlations(centred, order)
     # A constant witness has no power; where the mean overflowed it is NaN, which fails this too.
     if not correlation[0] > 0:
         return LinearPredictor(mean, np.zeros(order))
@@ -131,6 +140,30 @@ def fit(past: Float64, order: int) -> LinearPredictor:
     column = correlation[:-1].copy()
     column[0] *= 1 + _RIDGE
     return LinearPredictor(mean, solve_toeplitz(column, correlation[1:], check_finite=False))
+
+
+def _correlations(samples: Float64, most: int) -> Float64:
+    """Return `r[l] = sum_t x[t] x[t + l]` for the lags `l = 0 ... most`.
+
+    >>> _correlations(np.array([1.0, 2.0, 3.0]), most=2).round(9).tolist()
+    [14.0, 8.0, 3.0]
+
+    Args:
+        samples: shape `(n,)`.
+        most: the longest lag.
+    """
+    # The samples are cut into pieces. To the sum each gives its samples times those from its
+    # beginning to `most` beyond its end: a circular correlation of the piece, followed by as many
+    # zeros, which is a product of transforms.
+    size = next_fast_len(min(_PIECE * most, len(samples) + most), real=True)
+    step = size - most
+    count = -(-len(samples) // step)
+    padded = np.zeros(count * step + most)
+    padded[: len(samples)] = samples
+    pieces = padded[: count * step].reshape(count, step)
+    longer = sliding_window_view(padded, size)[::step]
+    product = rfft(pieces, size).conj() * rfft(longer)
+    return np.asarray(irfft(product.sum(axis=0), size)[: most + 1])
 
 
 def forecast(predictors: Sequence[LinearPredictor], known: Float64, count: int) -> Float64:
@@ -155,9 +188,9 @@ def forecast(predictors: Sequence[LinearPredictor], known: Float64, count: int) 
     mean = np.array([[one.mean] for one in predictors])
     if not known.size:
         return np.repeat(mean, count, axis=1)
-    weights = np.array([one.weights for one in predictors])
+    transforms = np.array([one.transforms for one in predictors])
     centred, exponents = _scaled(known - mean)
-    return np.asarray(mean + np.ldexp(_recursion(weights, centred, count), exponents))
+    return np.asarray(mean + np.ldexp(_recursion(transforms, centred, count), exponents))
 
 
 def _scaled(rows: Float64) -> tuple[Float64, NDArray[np.int32]]:
@@ -168,15 +201,36 @@ def _scaled(rows: Float64) -> tuple[Float64, NDArray[np.int32]]:
     return np.ldexp(rows, -exponents), exponents
 
 
-def _recursion(weights: Float64, known: Float64, count: int) -> Float64:
-    """Return the `count` samples after `known` by `x[t] = sum_k weights[k - 1] x[t - k]`.
+def _damping(order: int) -> Float64:
+    """Return the factors of the coefficients in `_recursion`, shape `(2 * order,)`."""
+    return np.asarray(_WRAPPED ** (np.arange(2 * order) / (2 * order)))
 
-    >>> _recursion(np.array([[0.5]]), np.array([[8.0]]), count=3).round(9).tolist()
+
+def _transforms(weights: Float64) -> Complex:
+    """Return the transforms of `A = 1 - sum_k w[k] z^-k` and of A damped, for `_recursion`.
+
+    Args:
+        weights: those of the last `p` samples, the last one's first, shape `(p,)`.
+
+    Returns:
+        Shape `(2, p + 1)`.
+    """
+    order = len(weights)
+    coefficients = np.concatenate([[1.0], -weights])
+    both = np.stack([coefficients, coefficients * _damping(order)[: order + 1]])
+    return np.asarray(rfft(both, 2 * order))
+
+
+def _recursion(transforms: Complex, known: Float64, count: int) -> Float64:
+    """Return the `count` samples after `known` by `x[t] = sum_k w[k] x[t - k]`, `k = 1 ... p`.
+
+    >>> transforms = _transforms(np.array([0.5]))
+    >>> _recursion(transforms[None], np.array([[8.0]]), count=3).round(6).tolist()
     [[4.0, 2.0, 1.0]]
 
     Args:
-        weights: those of the last `p` samples, the last one's first, shape `(rows, p)`; 1 / A(z)
-            is stable in each row.
+        transforms: of the weights of each row, which make a stable filter 1 / A(z), shape
+            `(rows, 2, p + 1)`.
         known: the last `p` samples, in order of time, shape `(rows, p)`.
         count: the number of samples to return.
     """
@@ -185,21 +239,19 @@ def _recursion(weights: Float64, known: Float64, count: int) -> Float64:
     #     r[i] = sum_(k > i) w[k] x[i - k],    i = 0 ... p - 1,
     # which is what A gives, with the other sign, where zeros follow the known samples.
     # The samples to come are the coefficients of R / A in powers of z^-1, and those of the quotient
-    # of transforms too, but that what lies beyond the transforms' n = 4 p samples is wrapped onto
+    # of transforms too, but that what lies beyond the transforms' n = 2 p samples is wrapped onto
     # them. So all coefficients are taken with a damping^t, where damping^n is _WRAPPED: the filter
-    # is stable, so no more than that is left of what wraps. Undone over n / 2 samples, the damping
-    # makes the transforms' rounding, 1e-16, 3e5 times greater. These n / 2 samples begin with the
+    # is stable, so no more than that is left of what wraps. Undone over 3 n / 4 samples, the
+    # damping makes the transforms' rounding, 1e-16, 6e6 times greater. These samples begin with the
     # state that those before leave, so they do not depend on how many are wanted.
-    rows, order = weights.shape
-    size, length = 4 * order, 2 * order
-    damping = _WRAPPED ** (np.arange(length) / size)
-    below = np.ones((rows, order + 1))
-    below[:, 1:] = -weights * damping[1 : order + 1]
-    divisor, ahead = rfft(below, size), np.empty((rows, -(-count // length) * length))
+    rows, order = known.shape
+    size, length, damping = 2 * order, 3 * order // 2, _damping(order)
+    plain, damped = transforms[:, 0], transforms[:, 1]
+    ahead = np.empty((rows, -(-count // length) * length))
     for start in range(0, count, length):
-        state = irfft(rfft(known * damping[:order], size) * divisor, size)[:, order:length]
-        state /= -damping[order]
-        ahead[:, start : start + length] = irfft(rfft(state, size) / divisor, size)[:, :length]
-        ahead[:, start : start + length] /= damping
-        known = ahead[:, start + order : start + length]
+        # Only the coefficient 2 p wraps, onto one that is not read.
+        state = irfft(rfft(known, size) * plain, size)[:, order:] * -damping[:order]
+        made = irfft(rfft(state, size) / damped, size)[:, :length]
+        np.divide(made, damping[:length], out=ahead[:, start : start + length])
+        known = ahead[:, start + length - order : start + length]
     return ahead[:, :count]

@@ -10,7 +10,6 @@ from scipy.linalg import solve_toeplitz
 from deepclean.core.filters.forecast import (
     ForecastSettings,
     LinearPredictor,
-    _correlations,
     _recursion,
     _transforms,
     fit,
@@ -110,15 +109,6 @@ def test_the_recursion_is_that_of_its_definition(order: int, count: int) -> None
         known.append(float(weights @ known[: -order - 1 : -1]))
     found = _recursion(_transforms(weights)[None], past[None, -order:], count)[0]
     assert np.abs(found - known[order:]).max() <= 1e-9 * np.abs(past).max()
-
-
-@settings(max_examples=30)
-@given(seed=st.integers(0, 1000), length=st.integers(1, 900), most=st.integers(1, 60))
-def test_correlations_are_those_of_their_definition(seed: int, length: int, most: int) -> None:
-    samples = np.random.default_rng(seed).standard_normal(length)
-    padded = np.concatenate([samples, np.zeros(most)])
-    expected = [samples @ padded[lag : lag + length] for lag in range(most + 1)]
-    assert np.abs(_correlations(samples, most) - expected).max() < 1e-12 * length
 
 
 def test_bounds_in_samples() -> None:

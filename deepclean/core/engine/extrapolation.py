@@ -52,20 +52,21 @@ class Extrapolation:
             instant: the end of the hop, GPS nanoseconds.
         """
         low, high = needed
-        window = buffer.read(low, high)
         if high <= end:
-            return window
+            return buffer.read(low, high)
         self._fit(inputs, buffer, rate, since, end, instant)
         by_order: dict[int, list[str]] = {}
         for witness in inputs.rows:
             order = len(inputs.predictors[witness].predictor.weights)
             by_order.setdefault(order, []).append(witness)
+        start = min(low, end - max(by_order))
+        window = buffer.read(start, high)
         for order, witnesses in by_order.items():
             rows = [inputs.rows[witness] for witness in witnesses]
             predictors = [inputs.predictors[witness].predictor for witness in witnesses]
-            known = buffer.read(end - order, end)[rows]
-            window[rows, max(end - low, 0) :] = forecast(predictors, known, high - end)
-        return window
+            known = window[rows, end - order - start : end - start]
+            window[rows, end - start :] = forecast(predictors, known, high - end)
+        return window[:, low - start :]
 
     def _fit(
         self,

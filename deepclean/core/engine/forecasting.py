@@ -218,6 +218,8 @@ class ForecastingPipeline(CouplingPipeline):
 
         A witness that cannot be forecast is lost from there on, and so is one whose gap goes on.
         """
+        if not (state.losses or state.uncertain):
+            return {}  # the usual case
         # An empty gap at the end counts for every prediction that rests on a sample after it.
         gap = resampled_in_gap(self._settings, end, end)
         first, stop = self.schedule.geometry.spoilt(*gap)

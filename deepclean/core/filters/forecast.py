@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from scipy.linalg import solve_toeplitz
 
 from deepclean.core.block import Float64
 from deepclean.core.time import NS
+
+Complex = NDArray[np.complex128]
 
 # 8 s at 4096 Hz. The transform costs n log n: a hop forecasts each witness once.
 _MOST_PAST = 1 << 15
@@ -48,7 +51,7 @@ _FITS_IN_MEMORY = 2
 """The number of fits of a witness in the memory of one."""
 
 
-_WRAPPED = 1e-11
+_WRAPPED = 1e-9
 """The part that is left of a forecast that wraps around the end of a transform."""
 
 
@@ -85,7 +88,7 @@ class ForecastSettings:
         return min(max(self.terms * rate // NS, _LEAST_TERMS), _MOST_TERMS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=False)
 class LinearPredictor:
     """The linear prediction of a witness from its last samples.
 
@@ -96,6 +99,11 @@ class LinearPredictor:
 
     mean: float
     weights: Float64
+
+    @cached_property
+    def transforms(self) -> Complex:
+        """Those that `_recursion` takes, which are made once for many hops."""
+        return _transforms(self.weights)
 
 
 def fit(past: Float64, order: int) -> LinearPredictor:
@@ -155,28 +163,52 @@ def forecast(predictors: Sequence[LinearPredictor], known: Float64, count: int) 
     mean = np.array([[one.mean] for one in predictors])
     if not known.size:
         return np.repeat(mean, count, axis=1)
-    weights = np.array([one.weights for one in predictors])
-    centred, exponents = _scaled(known - mean)
-    return np.asarray(mean + np.ldexp(_recursion(weights, centred, count), exponents))
+    transforms = np.array([one.transforms for one in predictors])
+    centred, powers = _scaled(known - mean)
+    ahead = _recursion(transforms, centred, count)
+    return np.asarray(mean + ahead * powers)
 
 
-def _scaled(rows: Float64) -> tuple[Float64, NDArray[np.int32]]:
-    """Return rows divided by powers of two, and the exponents of these, shape `(..., 1)`."""
+def _scaled(rows: Float64) -> tuple[Float64, Float64]:
+    """Return rows divided by powers of two, and these powers, shape `(..., 1)`."""
     # The greatest value of each is brought to between 1/2 and 1, which rounds nothing: the squares
-    # of 1e-162 would be zero, those of 1e162 infinite.
-    _, exponents = np.frexp(np.abs(rows).max(axis=-1, keepdims=True))
-    return np.ldexp(rows, -exponents), exponents
+    # of 1e-162 would be zero, those of 1e162 infinite. Products take a tenth of the time of ldexp,
+    # so the powers are among those that have an inverse.
+    greatest = np.maximum(rows.max(axis=-1, keepdims=True), -rows.min(axis=-1, keepdims=True))
+    exponents = np.clip(np.frexp(greatest)[1], -1022, 1022)
+    return rows * np.ldexp(1.0, -exponents), np.ldexp(1.0, exponents)
 
 
-def _recursion(weights: Float64, known: Float64, count: int) -> Float64:
-    """Return the `count` samples after `known` by `x[t] = sum_k weights[k - 1] x[t - k]`.
+def _damping(order: int) -> Float64:
+    """Return the factors of the coefficients in `_recursion`, shape `(2 * order,)`."""
+    return np.asarray(_WRAPPED ** (np.arange(2 * order) / (2 * order)))
 
-    >>> _recursion(np.array([[0.5]]), np.array([[8.0]]), count=3).round(9).tolist()
+
+def _transforms(weights: Float64) -> Complex:
+    """Return the transforms of `A = 1 - sum_k w[k] z^-k` and of A damped, for `_recursion`.
+
+    Args:
+        weights: those of the last `p` samples, the last one's first, shape `(p,)`.
+
+    Returns:
+        Shape `(2, p + 1)`.
+    """
+    order = len(weights)
+    coefficients = np.concatenate([[1.0], -weights])
+    both = np.stack([coefficients, coefficients * _damping(order)[: order + 1]])
+    return np.asarray(rfft(both, 2 * order))
+
+
+def _recursion(transforms: Complex, known: Float64, count: int) -> Float64:
+    """Return the `count` samples after `known` by `x[t] = sum_k w[k] x[t - k]`, `k = 1 ... p`.
+
+    >>> transforms = _transforms(np.array([0.5]))
+    >>> _recursion(transforms[None], np.array([[8.0]]), count=3).round(6).tolist()
     [[4.0, 2.0, 1.0]]
 
     Args:
-        weights: those of the last `p` samples, the last one's first, shape `(rows, p)`; 1 / A(z)
-            is stable in each row.
+        transforms: of the weights of each row, which make a stable filter 1 / A(z), shape
+            `(rows, 2, p + 1)`.
         known: the last `p` samples, in order of time, shape `(rows, p)`.
         count: the number of samples to return.
     """
@@ -185,21 +217,19 @@ def _recursion(weights: Float64, known: Float64, count: int) -> Float64:
     #     r[i] = sum_(k > i) w[k] x[i - k],    i = 0 ... p - 1,
     # which is what A gives, with the other sign, where zeros follow the known samples.
     # The samples to come are the coefficients of R / A in powers of z^-1, and those of the quotient
-    # of transforms too, but that what lies beyond the transforms' n = 4 p samples is wrapped onto
+    # of transforms too, but that what lies beyond the transforms' n = 2 p samples is wrapped onto
     # them. So all coefficients are taken with a damping^t, where damping^n is _WRAPPED: the filter
-    # is stable, so no more than that is left of what wraps. Undone over n / 2 samples, the damping
-    # makes the transforms' rounding, 1e-16, 3e5 times greater. These n / 2 samples begin with the
+    # is stable, so no more than that is left of what wraps. Undone over 3 n / 4 samples, the
+    # damping makes the transforms' rounding, 1e-16, 6e6 times greater. These samples begin with the
     # state that those before leave, so they do not depend on how many are wanted.
-    rows, order = weights.shape
-    size, length = 4 * order, 2 * order
-    damping = _WRAPPED ** (np.arange(length) / size)
-    below = np.ones((rows, order + 1))
-    below[:, 1:] = -weights * damping[1 : order + 1]
-    divisor, ahead = rfft(below, size), np.empty((rows, -(-count // length) * length))
+    rows, order = known.shape
+    size, length, damping = 2 * order, 3 * order // 2, _damping(order)
+    plain, damped = transforms[:, 0], transforms[:, 1]
+    ahead = np.empty((rows, -(-count // length) * length))
     for start in range(0, count, length):
-        state = irfft(rfft(known * damping[:order], size) * divisor, size)[:, order:length]
-        state /= -damping[order]
-        ahead[:, start : start + length] = irfft(rfft(state, size) / divisor, size)[:, :length]
-        ahead[:, start : start + length] /= damping
-        known = ahead[:, start + order : start + length]
+        # Only the coefficient 2 p wraps, onto one that is not read.
+        state = irfft(rfft(known, size) * plain, size)[:, order:] * -damping[:order]
+        made = irfft(rfft(state, size) / damped, size)[:, :length]
+        np.divide(made, damping[:length], out=ahead[:, start : start + length])
+        known = ahead[:, start + length - order : start + length]
     return ahead[:, :count]

@@ -22,6 +22,9 @@ from torch import Tensor, nn
 _NARROW = 32
 """Channels of a convolution from which on it gives one sample at a time."""
 
+_AT_ONCE = 1 << 20
+"""The bytes of windows that are copied and multiplied at once, which a processor's cache holds."""
+
 Samples = NDArray[np.floating[Any]]
 """`(batch, time, channels)`, or weights."""
 
@@ -122,27 +125,65 @@ class Layer:
             padded,
             strides=(whole, self.advance * step, padded.itemsize),
         )
-        # A copy: the libraries of linear algebra take no rows that overlap.
-        products: Samples = np.matmul(np.ascontiguousarray(windows), self.matrix)
+        products = np.empty((batch, rows, self.matrix.shape[1]), self.matrix.dtype)
+        at_once = max(_AT_ONCE // (windows.shape[2] * padded.itemsize), 1)
+        for first in range(0, rows, at_once):
+            some = slice(first, first + at_once)
+            # A copy: the libraries of linear algebra take no rows that overlap.
+            copied = np.ascontiguousarray(windows[:, some])
+            np.matmul(copied, self.matrix, out=products[:, some])
         products += self.bias
         given = products.reshape(batch, rows * self.outputs, -1)
         return np.asarray(given[:, : time * self.outputs // self.advance])
 
 
-def run(layers: Sequence[Layer], witnesses: Samples) -> Samples:
-    """Return the output of layers, with tanh after each but the last, which has one channel.
+@dataclass(frozen=True, slots=True, eq=False)
+class LastLayer:
+    """A convolution to one channel, as a product of its input with all taps.
+
+    A matrix of one column is multiplied slowly, and its windows are many copies of the input.
+
+    Args:
+        matrix: shape `(channels, taps)`; the taps are `2 p + 1`.
+        bias: of the output.
+    """
+
+    matrix: Samples
+    bias: float
+
+    @classmethod
+    def of(cls, convolution: nn.Conv1d) -> Self:
+        """Return the layer of a convolution of stride 1, of odd length `k` and padding `k // 2`."""
+        assert convolution.bias is not None
+        return cls(convolution.weight.detach().numpy()[0], convolution.bias.item())
+
+    def apply(self, values: Samples) -> Samples:
+        """Return the output, `(batch, time)`, for an input `(batch, time, channels)`."""
+        # y[t] = b + sum_j w[j] x[t + j - p]: sample s adds its product with tap j to y[s - j + p].
+        batch, time, _ = values.shape
+        taps = self.matrix.shape[1]
+        products = np.matmul(values, self.matrix)
+        noise = np.full((batch, time + taps - 1), self.bias, self.matrix.dtype)  # y from -p on
+        for tap in range(taps):
+            first = taps - 1 - tap
+            noise[:, first : first + time] += products[:, :, tap]
+        return noise[:, taps // 2 : taps // 2 + time]
+
+
+def run(layers: Sequence[Layer], last: LastLayer, witnesses: Samples) -> Samples:
+    """Return the output of layers with tanh after each, and of a last one.
 
     Args:
         layers: the layers, in order.
+        last: the layer behind them.
         witnesses: shape `(batch, channels, time)`.
 
     Returns:
         Shape `(batch, time)`.
     """
-    *inner, last = layers
     values = witnesses.transpose(0, 2, 1)
-    for layer in inner:
+    for layer in layers:
         values = layer.apply(values)
         # numpy's takes an eighth of the time of torch's.
         np.tanh(values, out=values)
-    return last.apply(values)[..., 0]
+    return last.apply(values)

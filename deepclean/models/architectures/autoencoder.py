@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from deepclean.errors import ModelError
-from deepclean.models.architectures.as_products import Layer, Samples, run
+from deepclean.models.architectures.as_products import LastLayer, Layer, Samples, run
 
 
 class Autoencoder(nn.Module):
@@ -58,7 +58,7 @@ class Autoencoder(nn.Module):
             )
         )
         self.last = nn.Conv1d(channels, 1, kernel_size, 1, kernel_size // 2)
-        self._products: list[Layer] = []
+        self._products: tuple[list[Layer], LastLayer] | None = None
         self.register_load_state_dict_post_hook(_forget_products)  # type: ignore[no-untyped-call]
 
     def forward(self, witnesses: Tensor) -> Tensor:
@@ -80,11 +80,10 @@ class Autoencoder(nn.Module):
         Raises:
             RuntimeError: another number of channels.
         """
-        if not self._products:
-            self._products = self._as_products()
         if witnesses.shape[1] != self.last.in_channels:
             raise RuntimeError(f"{witnesses.shape[1]} channels, expected {self.last.in_channels}")
-        return run(self._products, witnesses)
+        self._products = self._products or self._as_products()
+        return run(*self._products, witnesses)
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode, as nn.Module does; the weights may have changed."""
@@ -98,15 +97,13 @@ class Autoencoder(nn.Module):
 
     def forget_products(self) -> None:
         """Make the matrices anew, because the weights have changed."""
-        self._products = []
+        self._products = None
 
-    def _as_products(self) -> list[Layer]:
+    def _as_products(self) -> tuple[list[Layer], LastLayer]:
         """Return the layers, each normalisation folded into the convolution before it."""
         inner = (block for part in (self.down, self.up) for block in part)
         layers = [_folded(block) for block in (self.first, *inner)]
-        last = self.last
-        assert last.bias is not None
-        return [*layers, Layer.of(last, last.weight, last.bias)]
+        return layers, LastLayer.of(self.last)
 
 
 def counts(value: object) -> bool:

@@ -4,7 +4,7 @@
 A broker and a server run on the loopback. A process publishes a simulated site of 21 witnesses in
 real time, each block when its last sample is made. `deepclean run` reads and publishes them. From
 the end of a block at the publisher to the cleaned block at a subscriber: median, p99, worst; blocks
-missing, doubled or masked; the same of the raw strain at a second subscriber (the echo: one
+missing, doubled or masked; the same of what the daemon reads at a second subscriber (the echo: one
 transport without any cleaning); the parts of the way, by the times that the producers gave their
 messages; what each process uses; whether the published samples are those of a replay, bit for bit.
 Runs in the environment that has the clients (`.venv-streams`).
@@ -101,7 +101,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = common.parser(__doc__)
     add = parser.add_argument
-    add("--minutes", type=float, default=10.0, help="of the stream that are measured")
+    add("--minutes", type=float, default=2.0, help="of the stream that are measured")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="of the configuration")
     held = "milliseconds that the server lets the broker hold a request; Kafka's default is 500"
     add("--fetch-wait", type=int, default=FETCH_WAIT, metavar="MS", help=held)
@@ -156,7 +156,10 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
             raise RuntimeError("the daemon started too slowly; use a quiet machine")
         note(f"{(end - begin) / NS:.0f} s are measured from {SETTLE} s on")
         since, used = time.monotonic(), {name: processor(pid) for name, pid in pids.items()}
-        echo = stack.enter_context(subscriber(streams.url, [strain]))
+        inputs = channels_of(made.config)  # all of them: for one set the server asks but once
+        echo = stack.enter_context(
+            subscriber(streams.url, [*inputs.of_strain_file, *inputs.witnesses])
+        )
         reader = stack.enter_context(subscriber(streams.url, wanted))
         wait_for(lambda: gps_now() > end + 3 * NS, "the stream is over", math.inf)
         elapsed = time.monotonic() - since

@@ -49,10 +49,9 @@ LATENCY = 1.0
 
 FETCH_WAIT = 20
 """Milliseconds that the server's reader lets the broker hold a request for which there is nothing
-yet (Kafka's `fetch.wait.max.ms`). Kafka answers as soon as something comes. This broker looks, then
-sleeps for half of the time that is left, or for all of it where that is less than 250 ms, and only
-then looks again or answers. With the 500 ms that readers ask for by default, every block is up to
-250 ms late, 125 ms at the median. The server has no option for it."""
+yet (Kafka's `fetch.wait.max.ms`). Kafka answers as soon as something comes. This broker sleeps for
+a part of the time, and only then looks again: with the 500 ms that readers ask for by default every
+block is up to 250 ms late, 125 ms at the median. The server has no option for it."""
 
 _PATIENCE = 30.0
 """Seconds within which every part starts, on a busy machine."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Generator
 from importlib.metadata import version
 from pathlib import Path
+from types import GeneratorType
 
 import numpy as np
 import pytest
@@ -82,7 +83,9 @@ def test_a_stream_that_cannot_be_ended_is_said(caplog: pytest.LogCaptureFixture)
         source = 0  # the reader under another name
         yield source
 
-    assert _reader_of(stream().gi_frame) is None
+    other = stream()
+    assert isinstance(other, GeneratorType)
+    assert _reader_of(other.gi_frame) is None
     assert f"{SAID} `reader` in Client.stream" in caplog.text
     caplog.clear()
     unread = Client("grpc://127.0.0.1:1", token=False).stream(["H1:A-B"])

@@ -85,6 +85,7 @@ def test_a_stream_that_cannot_be_ended_is_said(caplog: pytest.LogCaptureFixture)
 
     other = stream()
     assert isinstance(other, GeneratorType)
+    assert other.gi_frame is not None
     assert _reader_of(other.gi_frame) is None
     assert f"{SAID} `reader` in Client.stream" in caplog.text
     caplog.clear()

@@ -4,8 +4,9 @@
 A broker and a server run on the loopback. A process publishes a simulated site of 21 witnesses in
 real time, each block when its last sample is made. `deepclean run` reads and publishes them. From
 the end of a block at the publisher to the cleaned block at a subscriber: median, p99, worst; blocks
-missing, doubled or masked; the same of the raw strain at a second subscriber (the echo: one
-transport without any cleaning); whether the published samples are those of a replay, bit for bit.
+missing, doubled or masked; the same of what the daemon reads at a second subscriber (the echo: one
+transport without any cleaning); the parts of the way, by the times that the producers gave their
+messages; what each process uses; whether the published samples are those of a replay, bit for bit.
 Runs in the environment that has the clients (`.venv-streams`).
 """
 
@@ -13,10 +14,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +27,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
+import pyarrow as pa
 
 import tests.streams.conftest  # noqa: F401  (a table of leap seconds for the clients)
 from benchmarks import common
@@ -47,7 +50,18 @@ from deepclean.simulate.files import Product
 from deepclean.simulate.recording import Playing, Recording, publish_as_live
 from deepclean.simulate.stream import Pace
 from deepclean.system.clock import SystemClock
-from tests.streams.rig import STRIDE, Subscriber, gps_now, site, subscriber, wait_for, wait_known
+from tests.streams.rig import (
+    EPOCH,
+    FETCH_WAIT,
+    STRIDE,
+    Site,
+    Subscriber,
+    gps_now,
+    site,
+    subscriber,
+    wait_for,
+    wait_known,
+)
 
 BLOCKS = (
     *("engine.hop=0.0625", "engine.ramp=0.0625"),
@@ -67,6 +81,9 @@ AHEAD = 5
 SPEED = 8
 """Seconds of data that are simulated in a second, at least."""
 
+LATENCY = 5
+"""Seconds that the server waits for a block: no machine is so busy that it gives up one."""
+
 
 def main() -> None:
     """Run the streams; print what was measured. Status 1 where a sample differs."""
@@ -84,8 +101,10 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = common.parser(__doc__)
     add = parser.add_argument
-    add("--minutes", type=float, default=10.0, help="of the stream that are measured")
+    add("--minutes", type=float, default=2.0, help="of the stream that are measured")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="of the configuration")
+    held = "milliseconds that the server lets the broker hold a request; Kafka's default is 500"
+    add("--fetch-wait", type=int, default=FETCH_WAIT, metavar="MS", help=held)
     add("--publish", nargs=4, metavar="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.set = [*BLOCKS, *options.set]
@@ -95,7 +114,9 @@ def _options() -> argparse.Namespace:
 def measure(place: Path, options: argparse.Namespace) -> Figures:
     """Return the figures."""
     with ExitStack() as stack:
-        streams = stack.enter_context(site("SITE", "DEEPCLEAN"))
+        streams = stack.enter_context(
+            site("SITE", "DEEPCLEAN", latency=LATENCY, wait=options.fetch_wait)
+        )
         overrides = (
             *options.set,
             f"input.arrakis.server={streams.url}",
@@ -112,7 +133,7 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
         note(f"{total} s of data are there")
         if gps_now() >= (first - 2) * NS:
             raise RuntimeError("the data were simulated too slowly; use a quiet machine")
-        stack.enter_context(publishing(place, made, options, first, streams.url))
+        source = stack.enter_context(publishing(place, made, options, first, streams.url))
         strain = made.config.strain.channel
         wait_known(streams.server, [strain])
         wait_for(lambda: gps_now() > (first + 1) * NS, "the stream begins", math.inf)
@@ -127,25 +148,35 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
             state_vector(made.config.interferometer),
         ]
         wait_known(streams.server, wanted)
-        begin, used = gps_now() // NS * NS + SETTLE * NS, processor(daemon.pid)
+        pids = {"daemon": daemon.pid, "server": streams.server.pid, "broker": streams.kafka.pid}
+        pids |= {"publisher": source.pid, "subscribers": os.getpid()}
+        begin = gps_now() // NS * NS + SETTLE * NS
         end = min(begin + math.ceil(options.minutes * 60) * NS, span.end - 4 * NS)
         if end <= begin:
             raise RuntimeError("the daemon started too slowly; use a quiet machine")
         note(f"{(end - begin) / NS:.0f} s are measured from {SETTLE} s on")
-        since = time.monotonic()
-        echo = stack.enter_context(subscriber(streams.url, [strain]))
+        since, used = time.monotonic(), {name: processor(pid) for name, pid in pids.items()}
+        inputs = channels_of(made.config)  # all of them: for one set the server asks but once
+        echo = stack.enter_context(
+            subscriber(streams.url, [*inputs.of_strain_file, *inputs.witnesses])
+        )
         reader = stack.enter_context(subscriber(streams.url, wanted))
         wait_for(lambda: gps_now() > end + 3 * NS, "the stream is over", math.inf)
-        spent = 1e3 * (processor(daemon.pid) - used) / (time.monotonic() - since)
+        elapsed = time.monotonic() - since
+        spent = {name: 1e3 * (processor(pid) - used[name]) / elapsed for name, pid in pids.items()}
         memory = resident(daemon.pid)
         status = daemon.stop()
         if status != 0:
             raise RuntimeError(f"the daemon ended with status {status}:\n{log.read_text()}")
-        said = log.read_text()
-    whole = Span(begin, end)
+        warnings = [line for line in log.read_text().splitlines() if " WARNING " in line]
+        whole = Span(begin, end)
+        parts = hops(streams, {strain: echo, wanted[0]: reader}, whole)
+    for line in warnings:
+        note(line)
     found = {
         "latency_ms": latencies(reader, whole),
         "echo_ms": latencies(echo, whole),
+        "hops_ms": parts,
         "blocks": blocks(reader, whole),
     }
     note(f"{found}; a replay of the same data")
@@ -155,7 +186,7 @@ def measure(place: Path, options: argparse.Namespace) -> Figures:
         "lookahead_ms": engine.lookahead / 1e6,
         "cpu_ms_per_s": spent,
         "resident_mb": memory,
-        "warnings": sum(" WARNING " in line for line in said.splitlines()),
+        "warnings": len(warnings),
     }
 
 
@@ -174,14 +205,14 @@ def published(made: SiteDirectory) -> bool:
 @contextmanager
 def publishing(
     place: Path, made: SiteDirectory, options: argparse.Namespace, first: int, url: str
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """Publish the site's frames in their time, from a process of its own."""
     words = [sys.executable, "-m", "benchmarks.arrakis"]
     words += [word for one in made.overrides for word in ("--set", one)]
     words += ["--publish", str(made.path), str(place), str(first), url]
     process = subprocess.Popen(words, cwd=ROOT)
     try:
-        yield
+        yield process
     finally:
         process.kill()
         process.wait()
@@ -213,6 +244,54 @@ def latencies(reader: Subscriber, whole: Span) -> dict[str, float]:
     taken = zip(tuple(reader.blocks), tuple(reader.came), strict=False)
     late = [(at - one.time_ns - STRIDE) / 1e6 for one, at in taken if inside(one.time_ns, whole)]
     return spread(late)
+
+
+def hops(streams: Site, readers: Mapping[str, Subscriber], whole: Span) -> Figures:
+    """Return how long the parts of the way took, in ms, by what the broker holds.
+
+    Args:
+        streams: the broker and the server.
+        readers: who reads the raw strain, and who reads the cleaned strain, by channel.
+        whole: the span that is measured.
+
+    Returns:
+        From the end of a block to the site's producer; from there to the raw subscriber (one
+        transport), and to the daemon's producer (one transport and the daemon); from there to the
+        subscriber (the other transport).
+    """
+    (raw, echo), (cleaned, reader) = readers.items()
+    sent, again = (handed(streams, name, whole) for name in (raw, cleaned))
+    came = [dict(zip((b.time_ns for b in r.blocks), r.came, strict=False)) for r in (echo, reader)]
+    parts = {
+        "to_producer": ({t: t + STRIDE for t in sent}, sent),
+        "to_echo": (sent, came[0]),
+        "to_daemons_producer": (sent, again),
+        "to_subscriber": (again, came[1]),
+    }
+    return {
+        name: spread([(end[t] - start[t]) / 1e6 for t in start if t in end])
+        for name, (start, end) in parts.items()
+    }
+
+
+def handed(streams: Site, channel: str, whole: Span) -> dict[int, int]:
+    """Return when each block of a channel was handed to its producer, by its start (GPS ns)."""
+    from arrakis import Client
+    from arrakis.constants import topic_name
+    from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+    partition = Client(streams.url, token=False).describe([channel])[channel].partition_id
+    topic, found = topic_name(partition), dict[int, int]()
+    consumer = Consumer({"bootstrap.servers": streams.kafka.address, "group.id": "benchmark"})
+    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    while (message := consumer.poll(5)) is not None and message.error() is None:
+        start = int(pa.ipc.open_stream(message.value()).read_all()["time"][0].as_py())
+        if inside(start, whole):
+            found[start] = message.timestamp()[1] * 1_000_000 - EPOCH
+        if start >= whole.end:
+            break
+    consumer.close()
+    return found
 
 
 def inside(instant: int, whole: Span) -> bool:

@@ -41,8 +41,17 @@ NS = 1_000_000_000
 STRIDE = NS // 16
 """Nanoseconds of a block: the stride of all shipped configurations."""
 
+EPOCH = 315964782 * NS
+"""Nanoseconds from the Unix epoch to GPS 0, less the leap seconds since then, as of 2017."""
+
 LATENCY = 1.0
 """Seconds after which the server gives up a span that was not published, unless told otherwise."""
+
+FETCH_WAIT = 20
+"""Milliseconds that the server's reader lets the broker hold a request for which there is nothing
+yet (Kafka's `fetch.wait.max.ms`). Kafka answers as soon as something comes. This broker sleeps for
+a part of the time, and only then looks again: with the 500 ms that readers ask for by default every
+block is up to 250 ms late, 125 ms at the median. The server has no option for it."""
 
 _PATIENCE = 30.0
 """Seconds within which every part starts, on a busy machine."""
@@ -76,7 +85,7 @@ def free_port() -> int:
 
 def gps_now() -> int:
     """Return the wall clock's GPS nanoseconds, as of the leap seconds since 2017."""
-    return time.time_ns() - 315964782 * NS
+    return time.time_ns() - EPOCH
 
 
 @dataclass(slots=True)
@@ -104,6 +113,12 @@ class Service:
     def address(self) -> str:
         """The host and the port."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        assert self.process is not None
+        return self.process.pid
 
     @property
     def url(self) -> str:
@@ -216,11 +231,22 @@ def publisher_config(
     return file
 
 
-def _server(place: Path, *backend: str) -> Service:
+_RUN_SERVER = """
+import sys
+import arrakis.kafka
+from arrakis_server.__main__ import main
+
+made = arrakis.kafka.Consumer
+settings = {{"fetch.wait.max.ms": {wait}}}
+arrakis.kafka.Consumer = lambda given, **more: made({{**given, **settings}}, **more)
+sys.exit(main())
+"""
+
+
+def _server(place: Path, *backend: str, wait: int = FETCH_WAIT) -> Service:
     port = free_port()
     url = f"grpc://127.0.0.1:{port}"
-    run = "import sys; from arrakis_server.__main__ import main; sys.exit(main())"
-    command = [sys.executable, "-c", run, "-u", url, *backend]
+    command = [sys.executable, "-c", _RUN_SERVER.format(wait=wait), "-u", url, *backend]
     # The server keeps what it knows of channels in the cache: a restarted one still knows them.
     cache = place / "cache"
     shutil.copytree(Path(os.environ["XDG_CACHE_HOME"], "gpstime"), cache / "gpstime")
@@ -235,16 +261,17 @@ def _server(place: Path, *backend: str) -> Service:
 
 
 @contextmanager
-def arrakis_server(kafka: Service, config: Path) -> Iterator[Service]:
+def arrakis_server(kafka: Service, config: Path, *, wait: int = FETCH_WAIT) -> Iterator[Service]:
     """Run the server with its live backend.
 
     Args:
         kafka: the broker.
         config: directory of the publishers' configurations.
+        wait: milliseconds that its reader lets the broker hold a request (FETCH_WAIT).
     """
     with tempfile.TemporaryDirectory(prefix="deepclean-arrakis-") as place:
         backend = ("kafka", "--kafka-url", kafka.address, "--publisher-config", str(config))
-        with _running(_server(Path(place), *backend)) as service:
+        with _running(_server(Path(place), *backend, wait=wait)) as service:
             yield service
 
 
@@ -445,14 +472,21 @@ class Site:
 
 
 @contextmanager
-def site(*publishers: str, latency: float = LATENCY) -> Iterator[Site]:
-    """Run a broker and a server that lets these publishers bring their channels."""
+def site(*publishers: str, latency: float = LATENCY, wait: int = FETCH_WAIT) -> Iterator[Site]:
+    """Run a broker and a server that lets these publishers bring their channels.
+
+    Args:
+        publishers: their identifiers.
+        latency: seconds after which the server gives up a span that was not published.
+        wait: milliseconds that the server's reader lets the broker hold a request (FETCH_WAIT).
+    """
     with ExitStack() as stack:
         config = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deepclean-site-")))
         for publisher_id in publishers:
             publisher_config(config, publisher_id, latency=latency)
         kafka = stack.enter_context(broker())
-        yield Site(kafka, stack.enter_context(arrakis_server(kafka, config)), config)
+        server = stack.enter_context(arrakis_server(kafka, config, wait=wait))
+        yield Site(kafka, server, config)
 
 
 @pytest.fixture(scope="module")

@@ -60,6 +60,7 @@ class FirstPartitionProducer:
         topic: str,
         value: bytes,
         on_delivery: Callable[[KafkaError | None, Message], object],
+        **more: Any,
     ) -> None:
         """Queue a message for the first partition of a topic."""
 
@@ -73,15 +74,12 @@ class FirstPartitionProducer:
 
         self._failed.clear()
         self._topic, self._answers = topic, 0
-        self._producer.produce(topic=topic, value=value, partition=0, on_delivery=delivered)
+        given = more | {"topic": topic, "value": value, "partition": 0, "on_delivery": delivered}
+        self._producer.produce(**given)
 
-    def poll(self, timeout: float) -> Any:
-        """Serve the reports of deliveries."""
-        return self._producer.poll(timeout)
-
-    def flush(self, *timeout: float) -> Any:
-        """Wait until all messages are confirmed or failed; return how many are not."""
-        return self._producer.flush(*timeout)
+    def __getattr__(self, name: str) -> Any:
+        """Return what the client calls of Kafka's producer beside `produce`, as that has it."""
+        return getattr(self._producer, name)
 
     def last_messages(self, topics: Collection[str]) -> dict[str, bytes]:
         """Return the last message of each topic that has any.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -18,7 +19,10 @@ from deepclean.core.align import Piece
 from deepclean.core.block import Gap, Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
+from deepclean.io.arrakis.members import absent
 from deepclean.io.arrakis.store import StreamedBlock, StreamedChannel
+
+_log = logging.getLogger(__name__)
 
 _ASKED = 64
 """Channels that are asked for in one request."""
@@ -94,8 +98,7 @@ class ReadingSession:
         The client has no call for this: a generator that runs cannot be closed. Its reader can.
         """
         frame = None if self._open is None else self._open.gi_frame
-        reader = None if frame is None else _reader_of(frame)
-        if reader is not None:
+        if frame is not None and (reader := _reader_of(frame)) is not None:
             with suppress(Exception):  # it is the end, whatever is wrong with it
                 reader.close()
 
@@ -151,7 +154,9 @@ class ReadingSession:
 
 
 def _reader_of(frame: FrameType) -> Any:
-    """Return what reads for a stream of the client."""
+    """Return what reads for a stream of the client; None: it does not read yet."""
+    if "reader" not in frame.f_code.co_varnames:
+        _log.warning("the stream ends with the process: %s", absent("`reader` in Client.stream"))
     return frame.f_locals.get("reader")
 
 

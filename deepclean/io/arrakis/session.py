@@ -13,6 +13,7 @@ from arrakis.constants import topic_name
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
 from deepclean.io.arrakis.confirmed import Confirmed
+from deepclean.io.arrakis.members import private_member
 from deepclean.io.arrakis.producer import FirstPartitionProducer
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel
 
@@ -30,6 +31,7 @@ class PublishingSession:
 
     Raises:
         OutputError: the server has another stride for this publisher.
+        ConfigError: the client is of a version that keeps its producer elsewhere.
         Exception: what the client raises where the server or the broker cannot be reached, or does
             not let this publisher publish these channels.
     """
@@ -59,8 +61,8 @@ class PublishingSession:
             )
         self._publisher.enter()
         self._confirmed = confirmed
-        self._producer = FirstPartitionProducer(self._publisher._producer, confirmed)
-        self._publisher._producer = self._producer
+        made = private_member(self._publisher, "_producer")
+        self._producer = self._publisher._producer = FirstPartitionProducer(made, confirmed)
 
     def publish(self, block: PublishedBlock, timeout: float) -> None:
         """Publish a block, and wait until the broker has it.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from arrakis import Publisher
 
+from deepclean.io.arrakis.members import private_member
 from deepclean.io.arrakis.strides import PublishedChannel
 
 _ANSWER = 5.0
@@ -43,22 +45,23 @@ def publisher_standing(
         token: as PublishingSession.
 
     Raises:
+        ConfigError: the client is of a version that cannot be asked.
         Exception: what the client raises where the server or the broker does not answer, does not
             know the publisher, or does not let it publish or bring these channels.
     """
     publisher = Publisher(publisher_id, server, token=None if token == "auto" else False)
-    # The client has no call that only asks: register() raises where there is nothing yet.
-    publisher._load_registered_channels()
+    with suppress(ValueError):  # there are no channels yet
+        publisher.register()  # which registers none: it asks for those that there are
     there = {
         one.name: PublishedChannel(int(one.sample_rate), str(one.data_type))
         for one in publisher.channels.values()
     }
     if any(there.get(name) != channel for name, channel in wanted.items()):
         # To register no channel changes nothing; it is refused where some would be.
-        list(publisher._partition_channels([]))
+        list(private_member(publisher, "_partition_channels")([]))
     publisher.enter()
     try:
-        publisher._producer.list_topics(timeout=_ANSWER)
+        private_member(publisher, "_producer").list_topics(timeout=_ANSWER)
     finally:
         publisher.close()
     return PublisherStanding(publisher.stride, there)

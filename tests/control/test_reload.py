@@ -140,7 +140,7 @@ def test_the_command_reloads_a_daemon(deepclean: Run, tmp_path: Path) -> None:
     deepclean(
         tmp_path,
         f"replay -c small.yaml --start {START + 7} --end {START + 22} --output again "
-        f"--models-of {path}",
+        f"--models-of {path} --set input.deadline=60",
     ).good()
     names = sorted(one.name for one in (tmp_path / "again").glob("*.gwf"))
     assert len(names) == 15

@@ -189,6 +189,7 @@ def test_daemon_cleans_on_under_faults(tmp_path: Path) -> None:
     )
     faults = [word for text in asked.split() for word in ("--fault", text)]
     span = ["--start", str(first), "--end", str(end), "--live", "--speed", "4"]
+    span += ["--set", "input.deadline=0.5"]
     with daemon(config, tmp_path / "log", deadline=0.5) as process:
         subprocess.run([*COMMAND, "simulate", "-c", file, *span, *faults], check=True)
         until(lambda: is_written(config, end - 1), process)

@@ -10,17 +10,22 @@ import shlex
 import socket
 import sys
 from collections.abc import Callable, Generator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from _pytest.doctest import DoctestModule
 from hypothesis import settings
+from typer.main import get_command
 
 from tests.helpers.commands import Done, Run
 from tests.helpers.tmpfs import Mount, Mounts
 
 if TYPE_CHECKING:
+    from typer import Typer
+    from typer._click import Command
+
     from deepclean.config import Config
 
 # Read by numpy, scipy and torch when they are first imported, here and in child processes. OpenMP
@@ -167,10 +172,18 @@ def _log_as_it_was() -> Iterator[None]:
     logger.handlers, logger.level, logger.propagate = before
 
 
+@cache
+def _built(app: Typer) -> Command:
+    """Build all commands once: they are the same at every call, and take a tenth of a second."""
+    return get_command(app)
+
+
 @pytest.fixture
 def deepclean(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the command line as its script does, but in this process: an import takes seconds."""
     from deepclean.cli import main
+
+    monkeypatch.setattr("typer.main.get_command", _built)
 
     def run(place: Path, command: str, **environ: str) -> Done:
         monkeypatch.chdir(place)

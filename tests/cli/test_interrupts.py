@@ -18,6 +18,14 @@ from tests.helpers.site_runs import clean, contents
 from tests.helpers.small_site import START
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_interrupts() -> Iterator[None]:
+    """A shell that runs the tests in the background has its children ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @contextmanager
 def interrupted_when(condition: Callable[[], bool]) -> Iterator[None]:
     """Press Ctrl-C as soon as a condition holds."""

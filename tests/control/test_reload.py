@@ -126,9 +126,9 @@ def test_the_command_reloads_a_daemon(deepclean: Run, tmp_path: Path) -> None:
         stream(config, process, range(START + 12, START + 17))
         file.write_text(whole + "gates: 3\n")
         deepclean(tmp_path, "reload -c small.yaml").refused("gates")
-        file.write_text(whole.replace("deadline: 2.0", "deadline: 3.0"))
+        file.write_text(whole.replace("deadline: 2.0", "probe: 0.1"))
         done = deepclean(tmp_path, "reload -c small.yaml").good()
-        assert done.stdout == "taken: couplings.70Hz.enabled\nneeds a restart: input.deadline\n"
+        assert done.stdout == "taken: couplings.70Hz.enabled\nneeds a restart: input.probe\n"
         stream(config, process, range(START + 17, START + 23))
         stop(process)
     assert gain(START + 11) == 1
@@ -140,7 +140,7 @@ def test_the_command_reloads_a_daemon(deepclean: Run, tmp_path: Path) -> None:
     deepclean(
         tmp_path,
         f"replay -c small.yaml --start {START + 7} --end {START + 22} --output again "
-        f"--models-of {path}",
+        f"--models-of {path} --set input.deadline=60",
     ).good()
     names = sorted(one.name for one in (tmp_path / "again").glob("*.gwf"))
     assert len(names) == 15

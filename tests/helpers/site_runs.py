@@ -132,7 +132,12 @@ def files(directory: Path) -> dict[str, bytes]:
 
 @contextmanager
 def daemon(
-    config: Config, log: Path, *options: str, under: Sequence[str] = (), patience: float = 0.2
+    config: Config,
+    log: Path,
+    *options: str,
+    under: Sequence[str] = (),
+    patience: float = 0.2,
+    deadline: float = 60.0,
 ) -> Iterator[Process]:
     """Run the daemon until the block ends.
 
@@ -143,9 +148,11 @@ def daemon(
         under: another command that runs it, with the patience that it ships with.
         patience: seconds for which it waits, when it is told to stop, for a look-ahead that most
             tests do not give it; instead of drain.PATIENCE.
+        deadline: seconds for which it waits for what is late. Most tests write the next second when
+            they have seen the last, and nothing may hang on how fast the machine is.
     """
     file = config.input.strain_frames.directory.parent / "small.yaml"
-    words = ["run", "-c", str(file), *options]
+    words = ["run", "-c", str(file), "--set", f"input.deadline={deadline}", *options]
     process: Process
     with log.open("wb") as stream:
         if under:

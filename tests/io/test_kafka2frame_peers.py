@@ -84,11 +84,8 @@ class Site:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unsafe", [False, True], ids=["atomic", "unsafe"])
-def test_frames_of_kafka2frame(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unsafe: bool
-) -> None:
+def test_frames_of_kafka2frame(tmp_path: Path, unsafe: bool) -> None:
     """Frames through the distribution's own processes, retention on; ours come out the same."""
-    monkeypatch.setenv("DEEPCLEAN__INPUT__DEADLINE", "60")  # however long the broker takes
     config = site.make_site(tmp_path)
     kept = 8
     with ExitStack() as stack:

@@ -43,6 +43,7 @@ class Recorded:
     comes: Collection[int]
     past_ones: Collection[int] = ()
     asked: list[Span] = field(default_factory=list)
+    all_came: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
 
     def find(self, wanted: Collection[str]) -> dict[str, StreamedChannel]:
@@ -50,6 +51,7 @@ class Recorded:
 
     def live(self, channels: Collection[str]) -> Generator[StreamedBlock, None, None]:
         yield from map(block, self.comes)
+        self.all_came.set()
         self.over.wait()
 
     def past(self, channels: Collection[str], span: Span) -> Generator[StreamedBlock, None, None]:
@@ -79,6 +81,8 @@ def given(
     )
     source = LiveSource(run, StrainStream(run, inbox, STRIDE), max_lag, sorted(outputs))
     with feed:
+        # How far behind the source is must not hang on the speed of the feed's thread.
+        assert session.all_came.wait(60)
         frames += (one for one in source.events() if isinstance(one, InputFrame))
     return frames, inbox.ignored
 

@@ -93,7 +93,7 @@ def test_every_writer_is_read(
         finally:
             daemon.stop()
             clock.wake()
-        running.result(timeout=10)
+        running.result(timeout=60)
     assert contents(config.output.directory) == expected
 
 

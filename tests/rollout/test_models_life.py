@@ -227,7 +227,8 @@ def test_a_replay_may_begin_later_with_what_was_in_force(
 def test_a_daemon_and_its_replay_agree(deepclean: Run, tmp_path: Path) -> None:
     """The process itself: when its thread has loaded a version is chance, and on record."""
     config = made(tmp_path, 8, "models.probe=0.01")
-    options = [word for one in (*SETTINGS, "models.probe=0.01") for word in ("--set", one)]
+    own = ("models.probe=0.01", "input.deadline=60")  # however slow the machine
+    options = [word for one in (*SETTINGS, *own) for word in ("--set", one)]
     seen = dict.fromkeys(("rejected", "in_force"), False)
     acts = {START + 10: candidate(config, 2), START + 12: production(config, 3)}
     with daemon(config, tmp_path / "log", *options) as process:

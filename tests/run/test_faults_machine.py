@@ -28,9 +28,6 @@ NO_WATCHES = ["unshare", "--user", "--map-root-user", "sh", "-c"]
 NO_WATCHES += ['echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"', "sh"]
 """Runs a command for which the kernel refuses every watch."""
 
-PATIENT = ("--set", "input.deadline=30")
-"""No data are late here; a busy machine may be."""
-
 QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
 
 
@@ -63,7 +60,7 @@ def test_without_watches_it_cleans_the_same(config: Config, tmp_path: Path) -> N
     probe = subprocess.run([*NO_WATCHES, "true"], capture_output=True, check=False)
     if probe.returncode:
         pytest.skip("needs a user namespace of its own")
-    with daemon(config, tmp_path / "log", *PATIENT, under=NO_WATCHES) as process:
+    with daemon(config, tmp_path / "log", under=NO_WATCHES) as process:
         stream(config, process, range(START + 8, START + 20))
         stop(process)
     assert "probing instead" in (tmp_path / "log").read_text()
@@ -75,7 +72,7 @@ def test_an_overflown_queue_of_events_loses_no_frame(config: Config, tmp_path: P
     writes = int(QUEUE.read_text()) // 2  # each is opened, written to and closed
     if writes > 100_000:
         pytest.skip(f"{QUEUE} is too great to be filled here")
-    with daemon(config, tmp_path / "log", *PATIENT) as process:
+    with daemon(config, tmp_path / "log") as process:
         stream(config, process, range(START + 8, START + 12))
         process.send_signal(signal.SIGSTOP)
         for number in range(writes):  # of two files in turn: the same event again is not queued
@@ -116,7 +113,7 @@ def test_a_handler_that_raises_is_replaced(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.slow
 def test_directories_that_are_made_again_cost_no_frame(config: Config, tmp_path: Path) -> None:
-    with daemon(config, tmp_path / "log", *PATIENT) as process:
+    with daemon(config, tmp_path / "log") as process:
         stream(config, process, range(START + 8, START + 12))
         for frames in (config.input.strain_frames, *config.input.witnesses):
             shutil.rmtree(frames.directory)
@@ -132,7 +129,7 @@ def test_directories_that_are_made_again_cost_no_frame(config: Config, tmp_path:
 
 @pytest.mark.slow
 def test_a_stopped_process_passes_through_what_it_missed(config: Config, tmp_path: Path) -> None:
-    with daemon(config, tmp_path / "log", *PATIENT, "--set", "input.max_lag=5") as process:
+    with daemon(config, tmp_path / "log", "--set", "input.max_lag=5") as process:
         stream(config, process, range(START + 8, START + 12))
         process.send_signal(signal.SIGSTOP)
         site.write_site(config, START + 12, 30)
@@ -176,7 +173,7 @@ def test_a_signal_during_a_write_ends_it_with_the_frame_whole(
 
 @pytest.mark.slow
 def test_the_second_daemon_is_refused_and_the_first_goes_on(config: Config, tmp_path: Path) -> None:
-    with daemon(config, tmp_path / "log", *PATIENT) as process:
+    with daemon(config, tmp_path / "log") as process:
         again = [*COMMAND, "run", "-c", str(tmp_path / "small.yaml")]
         second = subprocess.run(again, capture_output=True, text=True, check=False, timeout=60)
         assert second.returncode == 1
@@ -192,7 +189,7 @@ def test_a_taken_metrics_port_does_not_stop_the_cleaning(config: Config, tmp_pat
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         metrics = ("--set", "metrics.enabled=true", "--set", f"metrics.port={port}")
-        with daemon(config, tmp_path / "log", *PATIENT, *metrics) as process:
+        with daemon(config, tmp_path / "log", *metrics) as process:
             stream(config, process, range(START + 8, START + 12))
             stop(process)
     assert "Address already in use; cleaning goes on" in (tmp_path / "log").read_text()

@@ -91,9 +91,9 @@ models: {{directory: {place}/models}}
         options += ["--start", str(START), "--end", str(START + SECONDS)]
         subprocess.run([*COMMAND, "simulate", "-c", str(file), *options], check=True)
         for daemon, output in zip(daemons, outputs.values(), strict=True):
-            until(partial(is_streamed, output), daemon, 10)
+            until(partial(is_streamed, output), daemon)
             daemon.send_signal(signal.SIGTERM)
-            assert daemon.wait(timeout=5) == 0
+            assert daemon.wait(timeout=60) == 0
     # The gate must have seen the coupling for a while; the merger is after that.
     span = Span.of_seconds(START + 12, SECONDS - 14)
     channel = load(file).strain.channel

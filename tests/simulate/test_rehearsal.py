@@ -175,8 +175,7 @@ def test_faults_are_said_and_happen(deepclean: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_daemon_cleans_on_under_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DEEPCLEAN__INPUT__DEADLINE", "0.5")
+def test_daemon_cleans_on_under_faults(tmp_path: Path) -> None:
     config = small_site.small_config(tmp_path, "input.deadline=0.5")
     made = site_of(config)
     small_site.publish_model(config, rates={w.channel: w.rate for w in made.witnesses})
@@ -190,7 +189,8 @@ def test_daemon_cleans_on_under_faults(tmp_path: Path, monkeypatch: pytest.Monke
     )
     faults = [word for text in asked.split() for word in ("--fault", text)]
     span = ["--start", str(first), "--end", str(end), "--live", "--speed", "4"]
-    with daemon(config, tmp_path / "log") as process:
+    span += ["--set", "input.deadline=0.5"]
+    with daemon(config, tmp_path / "log", deadline=0.5) as process:
         subprocess.run([*COMMAND, "simulate", "-c", file, *span, *faults], check=True)
         until(lambda: is_written(config, end - 1), process)
         stop(process)

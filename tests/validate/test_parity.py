@@ -373,13 +373,13 @@ def test_daemon_whose_witness_was_late(tmp_path: Path) -> None:
     config = small_site.make_site(tmp_path)
     small_site.write_site(config, small_site.START, 8)
     late = small_site.START + 10
-    with daemon(config, tmp_path / "log") as process:
+    with daemon(config, tmp_path / "log", deadline=2.0) as process:
         for second in range(small_site.START + 8, small_site.START + 14):
             small_site.write_site(config, second, 1, no_witnesses=[late] if second == late else [])
             until(lambda: is_written(config, second - 1), process)  # noqa: B023  (called at once)
         small_site.write_site(config, late, 1, no_strain=[late])
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=10)
+        process.wait(timeout=60)
     small_site.write_site(config, small_site.START + 14, 2)  # so that the replay can see ahead
     span = Span(small_site.START * NS, (small_site.START + 14) * NS)
     run = site.run_of(config)

@@ -305,7 +305,7 @@ def at_once(kind: str, coupling: str, controls: tuple[Control, ...]) -> CleanedB
     ("kind", "coupling"),
     [("waits", "carrier"), ("hasty", "delay"), ("long hops", "windowed"), ("hasty", "windowed")],
 )
-@settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=3, phases=[Phase.explicit, Phase.generate])
 @given(controls=acts, cuts=lengths, again=st.integers(30, 44), ahead=st.integers(1, 3))
 def test_live_restarted_and_replayed_are_the_same_bits(
     kind: str, coupling: str, controls: list[Control], cuts: list[int], again: int, ahead: int

@@ -71,7 +71,7 @@ ENGINES: dict[str, Callable[[], Engine]] = {
 
 every_engine = pytest.mark.parametrize("name", ENGINES)
 
-SECONDS = 16
+SECONDS = 13
 
 
 @lru_cache
@@ -158,7 +158,7 @@ KINDS = ["samples", "nan", "inf", "gap", "absent", "slow", "rate", "missing"]
 
 @every_engine
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(
     st.integers(4, 7),
     st.integers(1, 2),

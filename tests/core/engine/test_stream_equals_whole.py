@@ -82,7 +82,7 @@ lengths = st.lists(
     ("kind", "coupling"),
     [("waits", "pass"), ("waits", "windows"), *(("hasty", c) for c in COUPLINGS)],
 )
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(start=st.integers(0, 20 * 16), end=st.integers(40 * 16, 70 * 16), cuts=lengths)
 def test_any_cut_and_start(kind: str, coupling: str, start: int, end: int, cuts: list[int]) -> None:
     whole = at_once(coupling, kind)

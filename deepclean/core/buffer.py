@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 # A read copies from every piece that it meets, which takes a microsecond or two for each, whatever
-# its length. Blocks of 1/16 s would make sixteen pieces a second, of 1024 samples of the strain.
-_SHORT = 4096
-"""The number of samples from which on a piece stands alone."""
+# its length, and to join a piece is to copy it: 32768 samples in some 20 us. Blocks of 1/16 s would
+# make sixteen pieces a second, of 1024 samples of the strain.
+_SHORT = 1 << 15
+"""The number of samples, of all rows, from which on a piece stands alone."""
 
 _ROOM = 8
 """The number of further short pieces, at least, for which an array of them has room."""
@@ -67,7 +68,7 @@ class StreamBuffer:
         begin, last = self._pieces[-1] if self._pieces else (first, samples[:, :0])
         if first < begin + last.shape[1]:
             raise ValueError(f"index {first} was already written")
-        if count >= _SHORT:
+        if samples.size >= _SHORT:
             self._array = None
             self._pieces.append((first, samples))
             return

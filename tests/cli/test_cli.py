@@ -131,6 +131,15 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
         status_file.StatusFile(path, site.FakeClock()).write(Ledger())
         (first, *_) = deepclean(place, "status -c small.yaml").good().stdout.splitlines()
         assert first.startswith("H1: running, no frame yet: it reads its history first, process ")
+        history = {"read": 41.2, "whole": 164.0}
+        status_file.StatusFile(
+            *(path, site.FakeClock(), dict, dict, lambda: {"history": history})
+        ).write(Ledger())
+        streamed = "--set input.arrakis.server=grpc://127.0.0.1:9"
+        first, second, *_ = deepclean(place, f"status -c small.yaml {streamed}").good().stdout.splitlines()
+        said = "H1: running, no block yet: it reads its history: 41 of 164 s, process "
+        assert first.startswith(said)
+        assert second == "in:   0 blocks, the last to GPS -; 0 blocks ignored"
     assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"
     assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
     assert lines[3] == (

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Literal
 
 import pyarrow as pa
 from arrakis import Channel, Publisher, SeriesBlock
 from arrakis.constants import topic_name
+from arrakis.flight import MultiFlightReader, RequestType, connect, create_descriptor
+from confluent_kafka import Producer
 
 from deepclean.core.time import NS, format_gps
 from deepclean.errors import OutputError
 from deepclean.io.arrakis.confirmed import Confirmed
 from deepclean.io.arrakis.producer import FirstPartitionProducer
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel
+
+_log = logging.getLogger("arrakis")
 
 
 class PublishingSession:
@@ -57,37 +63,47 @@ class PublishingSession:
                 f"the server's stride for publisher {publisher_id} is {said} s, not "
                 f"{stride / NS} s (output.arrakis.stride)"
             )
-        self._publisher.enter()
         self._confirmed = confirmed
-        self._producer = FirstPartitionProducer(self._publisher._producer, confirmed)
+        self._messages = 0
+        """Messages of a block: one for each of the publisher's partitions."""
+        self._producer = FirstPartitionProducer(_producer(self._publisher), confirmed)
         self._publisher._producer = self._producer
 
-    def publish(self, block: PublishedBlock, timeout: float) -> None:
-        """Publish a block, and wait until the broker has it.
+    def send(self, block: PublishedBlock) -> None:
+        """Hand a block over; the broker has it when it is confirmed, after those before it.
 
         Args:
             block: later than those before it.
-            timeout: seconds.
 
         Raises:
-            TimeoutError: the broker did not confirm it in time. It may have it, now or later.
-            Exception: what the client raises where the block was not delivered.
+            Exception: what the client raises where the block is not taken.
         """
         channels = {name: self._channels[name] for name in block.data}
         series = SeriesBlock(block.start, dict(block.data), channels)
-        self._publisher.publish(series, timeout=timedelta(seconds=timeout))
+        before = self._producer.produced
+        with suppress(TimeoutError):  # says only that it is not confirmed yet
+            self._publisher.publish(series, timeout=timedelta(0))
+        self._messages = self._producer.produced - before
 
     def confirm(self, timeout: float) -> None:
-        """Wait on, after publish or confirm raised TimeoutError, until the broker has the block.
+        """Wait until the broker has all blocks that were handed over.
 
         Args:
             timeout: seconds.
 
         Raises:
-            TimeoutError: as publish.
-            OutputError: a part of the block was not delivered.
+            TimeoutError: it did not confirm all in time. It may have them, now or later.
+            OutputError: a part of a block was not delivered.
         """
         self._producer.confirm(timeout)
+
+    def unconfirmed(self) -> int:
+        """Return how many of the blocks that were handed over are not confirmed yet.
+
+        Raises:
+            OutputError: as confirm.
+        """
+        return -(-self._producer.unconfirmed() // max(self._messages, 1))
 
     def is_stuck(self) -> bool:
         """Return whether waiting on is in vain: the broker answers, and does not confirm."""
@@ -115,3 +131,29 @@ class PublishingSession:
     def close(self) -> None:
         """End the session after its last block was confirmed."""
         self._publisher.close()
+
+
+def _producer(publisher: Publisher) -> Producer:
+    """Return a producer with the properties that the server gives a publisher.
+
+    It is the client's own (Publisher.enter) but for one property: each message is a batch. Blocks
+    that wait together are few and large, and there are brokers that count a batch as one message.
+    """
+    properties: dict[str, str | int | bool | logging.Logger] = {
+        "message.max.bytes": 10_000_000,
+        "enable.idempotence": True,
+        "logger": _log,
+    }
+    asked = create_descriptor(
+        RequestType.Publish,
+        publisher_id=publisher.publisher_id,
+        replay_id=publisher.replay_id,
+        validator=publisher._validator,
+    )
+    middleware = publisher._middleware
+    with connect(publisher.initial_url, middleware=middleware) as client:
+        endpoints = client.get_flight_info(asked).endpoints
+        with MultiFlightReader(endpoints, client, middleware=middleware) as stream:
+            for data in stream.unpack():
+                properties.update(dict(data["properties"]))
+    return Producer({**properties, "batch.num.messages": 1})

@@ -75,7 +75,9 @@ class LiveSource:
             "cleaning from GPS %s, history from GPS %s", format_gps(wanted_from), format_gps(cursor)
         )
         due: float | None = None
+        begun_at = cursor
         while not self.run.stopped():
+            self._note_history(begun_at, cursor, wanted_from)
             found = self.reader.find(cursor)
             if found is None:
                 if due is not None and self.run.clock.monotonic() >= due:
@@ -103,6 +105,13 @@ class LiveSource:
                     due = self.run.clock.monotonic() + span.duration / NS + self.run.deadline
             cursor = span.end
             self.reader.settle(cursor, cursor, rescan=found.absent)
+
+    def _note_history(self, begun: int, cursor: int, wanted: int) -> None:
+        """Note how much of the history is read; where it is whole there is nothing to note."""
+        self.run.history_read.clear()
+        if cursor < wanted:
+            read, whole = (cursor - begun) / NS, (wanted - begun) / NS
+            self.run.history_read.update(read=read, whole=whole)
 
     def _begin(self) -> Beginning | None:
         """Wait for the first strain; return where to begin, or None where told to stop."""

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from deepclean.config import Config
-from deepclean.core.block import Gap, Series
+from deepclean.core.block import Block, Gap, Series
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
 from deepclean.io.live.source import Overdue
+from deepclean.io.source import Channels, GapLog
 from tests.helpers import small_site as site
 from tests.helpers.frame_files import frames, has_strain, make, seconds, witness
 from tests.helpers.small_site import START, FakeClock

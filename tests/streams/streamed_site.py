@@ -199,7 +199,7 @@ def _as_published(block: StreamedBlock) -> SeriesBlock:
     for name, channel in known.items():
         piece = block.pieces.get(name)
         count = block.span.samples(int(channel.sample_rate))
-        absent = np.ma.masked_all(count, channel.data_type)
+        absent = np.ma.array(np.zeros(count, channel.data_type), mask=True)
         data[name] = piece.samples if isinstance(piece, Series) else absent
     return SeriesBlock(block.span.start, data, known)
 

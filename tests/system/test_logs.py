@@ -57,7 +57,7 @@ def test_lines_of_a_library_are_readable_and_limited(tmp_path: Path) -> None:
     assert first.endswith(" WARNING arrakis: H1:FAST: no data since GPS 700000000.000 (3.1 s)"), (
         first
     )
-    assert second.endswith("x" * 300 + "...") or second.endswith("x...")
+    assert second.endswith("x" * 300 + "...")
     assert len(second) < 350
 
 

@@ -221,8 +221,8 @@ class BlockPublisher:
                         raise
         except Exception as error:  # noqa: BLE001  (whatever it is, cleaning goes on)
             self._fails(error)
-            for _ in sent:
-                self._drop(reason)
+            for _ in sent:  # of several it is not known which
+                self._drop(reason if len(sent) == 1 else "unconfirmed")
             self._window = 1
             return False
         slow = time.monotonic() - began > self._stride / NS

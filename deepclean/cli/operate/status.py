@@ -80,7 +80,7 @@ def _print(config: Config, as_json: bool) -> bool:
         facts |= {"ledger": status_file.facts(kept.ledger)}
         facts |= {"models": dict(kept.models), "couplings": kept.couplings}
         facts |= {"controls": list(kept.controls), "waiting": dict(kept.waiting)}
-        facts |= {"latency": kept.latency}
+        facts |= {"latency": kept.latency, "history": dict(kept.history)}
         print(json.dumps(facts), flush=True)
         return running
     for line in _lines(config, kept, running):

@@ -220,12 +220,15 @@ def _confirm(session: PublishSession, timeout: float) -> None:
     Raises:
         Exception: the broker does not take them.
     """
-    until = time.monotonic() + _PATIENCE
+    until, left = time.monotonic() + _PATIENCE, session.unconfirmed()
     while True:
         try:
             return session.confirm(timeout)
         except TimeoutError:
-            if session.is_stuck() or time.monotonic() >= until:
+            before, left = left, session.unconfirmed()
+            if left < before:
+                until = time.monotonic() + _PATIENCE
+            elif session.is_stuck() or time.monotonic() >= until:
                 raise
 
 

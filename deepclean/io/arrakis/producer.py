@@ -135,9 +135,12 @@ class FirstPartitionProducer:
             TimeoutError: they are not, within these seconds.
             OutputError: one was not delivered.
         """
+        before = self._pending
         pending = self._producer.flush(timeout)
         self._raise_failed()
         if pending:
+            if self._pending < before:  # it is slow, not stuck
+                self._answers = 0
             with suppress(KafkaException):
                 self._producer.list_topics(self._topic, timeout=min(timeout, _PROBE))
                 self._answers += 1

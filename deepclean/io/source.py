@@ -30,6 +30,12 @@ _STRAIN_REASONS = {reasons.MISSING: "strain_missing", reasons.CORRUPT: "strain_u
 
 _UNREAD = {*_STRAIN_REASONS, *_STRAIN_REASONS.values()}
 
+_MINUTE = 60
+"""Seconds of the stream over which the lines are counted."""
+
+_CHANGES = 6
+"""Seconds in a minute of which it is said that channels lost their samples, or have them again."""
+
 _FAULTS = 16
 """Faults of files that are remembered, so that each is said once."""
 
@@ -131,9 +137,17 @@ class ChannelHistory(Protocol):
 
 @dataclass(slots=True)
 class GapLog:
-    """Logs which channels lost their samples and which have them again: transitions only."""
+    """Logs which channels lost their samples and which have them again.
+
+    Transitions only, and no more than a few in a minute of the stream: what comes and goes for ever
+    is counted, and said when the minute is over.
+    """
 
     _without: Mapping[str, str] = field(default_factory=dict)
+    _begun: int = 0
+    """The GPS second in which the minute began."""
+    _lines: int = 0
+    _held: int = 0
     _said: deque[str] = field(default_factory=lambda: deque(maxlen=_FAULTS))
 
     def note(
@@ -151,7 +165,27 @@ class GapLog:
             self._say(second, without, faults)
             self._without = without
 
+    def _end_minute(self, second: int) -> None:
+        if 0 <= second - self._begun < _MINUTE:
+            return
+        if self._held:
+            now = f"without samples now: {', '.join(sorted(self._without))}"
+            _log.warning(
+                "since GPS %d samples came and went %d more times; %s",
+                self._begun,
+                self._held,
+                now if self._without else "all channels have samples now",
+            )
+        self._begun, self._lines, self._held = second, 0, 0
+
     def _say(self, second: int, without: Mapping[str, str], faults: Sequence[InputError]) -> None:
+        self._end_minute(second)
+        if without.keys() == self._without.keys():
+            return
+        if self._lines >= _CHANGES:
+            self._held += 1
+            return
+        self._lines += 1
         if lost := sorted(without.keys() - self._without.keys()):
             said = ", ".join(f"{name} ({without[name]})" for name in lost)
             _log.warning("GPS %d: no samples of %s", second, said)

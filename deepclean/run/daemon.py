@@ -89,7 +89,8 @@ def run(
             signals.reload_again()
             daemon = build(config, clock, signals.stopped, lock.hold, again, reload)
             daemon.serve()
-    _report(daemon.cleaner.ledger, daemon.cleaner.latencies)
+    unit = "blocks" if config.input.streams_strain else "frames"
+    _report(daemon.cleaner.ledger, daemon.cleaner.latencies, unit)
     return daemon.cleaner.ledger
 
 
@@ -192,6 +193,7 @@ def build(
             ],
             "reloaded": asdict(reloader.result),
             "waiting": counters.waited(),
+            "history": {name: round(seconds, 1) for name, seconds in counters.history_read.items()},
         },
         report=report,
         check=check_path_in(output.directory, output.description),
@@ -321,14 +323,15 @@ def _lost_device(errors: Mapping[Version, Exception]) -> DeviceError | None:
     return None
 
 
-def _report(ledger: Ledger, latencies: Collection[float]) -> None:
-    """Say what was done, as the last line of the log."""
+def _report(ledger: Ledger, latencies: Collection[float], unit: str) -> None:
+    """Say what was done, as the last line of the log, in frames or in blocks."""
     latency = f", median latency {median(latencies):.3f} s" if latencies else ""
     _log.info(
-        "stopped after GPS %s: %d frames in, %d written, %d of them cleaned, %d lost, "
+        "stopped after GPS %s: %d %s in, %d written, %d of them cleaned, %d lost, "
         "%d s without strain%s",
         format_gps(ledger.last_out) if ledger.last_out is not None else "-",
         ledger.frames_in,
+        unit,
         ledger.written.total(),
         ledger.written[CLEANED],
         ledger.lost.total(),

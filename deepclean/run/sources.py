@@ -121,6 +121,7 @@ def live_source(
         counts=accounts.counters.inputs,
         ignored=accounts.ledger.ignored,
         waiting=accounts.counters.waiting,
+        history_read=accounts.counters.history_read,
     )
     witnesses: WitnessInput | None = None
     if given.witnesses:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,10 @@ _ENDLESS = 1 << 62
 
 _PATIENCE = 30.0
 """Seconds for which a block waits for a broker before the stream ends."""
+
+_UNCONFIRMED = 64
+"""Blocks that may be on their way to the broker. A confirmation that takes longer than a block
+would else hold up all that follow."""
 
 _LOOKED = 64
 """Seconds that are looked through for the types of the channels to publish."""
@@ -160,7 +165,8 @@ def publish_as_live(
         stop: tells whether to stop.
 
     Returns:
-        An iterator that waits and publishes. It yields a name for each block.
+        An iterator that waits and publishes. It yields a name for each block that was handed over;
+        when it ends the broker has all.
 
     Raises:
         OutputError: the server cannot be reached or does not let these channels be published, or a
@@ -176,11 +182,10 @@ def publish_as_live(
         raise OutputError(f"{settings.server}: cannot be published to: {said}") from error
 
     def publish(block: PublishedBlock) -> None:
-        try:
-            _publish(session, block, timeout)
-        except Exception as error:
-            said = one_line(error) or type(error).__name__
-            raise OutputError(f"GPS {format_gps(block.start)}: not published: {said}") from error
+        with _not_published(format_gps(block.start)):
+            session.send(block)
+            if session.unconfirmed() >= _UNCONFIRMED:
+                _confirm(session, timeout)
 
     def make() -> Making:
         for second, there in _restamped(recording, playing):
@@ -188,26 +193,43 @@ def publish_as_live(
             blocks = cutter.push(one, there) if there else cutter.push_gap(one)
             yield second + 1, [_block(block, stride, publish) for block in blocks]
 
-    span = playing.span(recording.span)
-    return play(make(), span, clock, pace=playing.pace, start=playing.start, stop=stop)
+    def published() -> Iterator[Path]:
+        span, last = playing.span(recording.span), None
+        for name in play(make(), span, clock, pace=playing.pace, start=playing.start, stop=stop):
+            last = name
+            yield name
+        with _not_published(str(last)):
+            _confirm(session, timeout)
+
+    return published()
 
 
-def _publish(session: PublishSession, block: PublishedBlock, timeout: float) -> None:
-    """Publish a block, and wait for a broker that is slow or away for a while.
+@contextmanager
+def _not_published(last: str) -> Iterator[None]:
+    """Let what goes wrong up to a block end the stream."""
+    try:
+        yield
+    except Exception as error:
+        said = one_line(error) or type(error).__name__
+        raise OutputError(f"up to GPS {last}: not all is published: {said}") from error
+
+
+def _confirm(session: PublishSession, timeout: float) -> None:
+    """Wait until all blocks are confirmed, for a broker that is slow or away for a while.
 
     Raises:
-        Exception: the broker does not take it.
+        Exception: the broker does not take them.
     """
-    until = time.monotonic() + _PATIENCE
-    try:
-        session.publish(block, timeout)
-    except TimeoutError:
-        while True:
-            try:
-                return session.confirm(timeout)
-            except TimeoutError:
-                if session.is_stuck() or time.monotonic() >= until:
-                    raise
+    until, left = time.monotonic() + _PATIENCE, session.unconfirmed()
+    while True:
+        try:
+            return session.confirm(timeout)
+        except TimeoutError:
+            before, left = left, session.unconfirmed()
+            if left < before:
+                until = time.monotonic() + _PATIENCE
+            elif session.is_stuck() or time.monotonic() >= until:
+                raise
 
 
 def _published(recording: Recording, stride: int) -> dict[str, PublishedChannel]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
+import re
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -102,8 +105,60 @@ def complain(message: str) -> None:
         sys.stderr.write(f"{mark}deepclean: {line}\n")
 
 
+class LibraryLines(logging.Filter):
+    """Makes the lines of another library fit for the log, and holds back those that repeat.
+
+    What a line says in raw bytes is left out. Lines that differ in numbers only are one line: it
+    comes once a minute, with the number of those that were held back.
+
+    Args:
+        monotonic: seconds, for the minute.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._monotonic = monotonic
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Make the record readable; return whether it is logged."""
+        message = " ".join(_BYTES.sub("", record.getMessage()).split())
+        message = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
+        kind, now = _NUMBER.sub("#", message), self._monotonic()
+        since, held = self._said.get(kind, (-math.inf, 0))
+        if now - since < _EVERY:
+            self._said[kind] = since, held + 1
+            return False
+        if len(self._said) >= _KINDS:
+            self._said.clear()
+        self._said[kind] = now, 0
+        more = f" ({held} more like this in the meantime)" if held else ""
+        record.msg, record.args = f"{record.name}: {message}{more}", None
+        return True
+
+
+_LIBRARIES = ("arrakis",)
+"""The libraries whose loggers have no place of their own to write to."""
+
+_BYTES = re.compile(r"""\s*\(?b'(?:[^'\\]|\\.)*'\)?|\s*\(?b"(?:[^"\\]|\\.)*"\)?|[^\x20-\x7e\s]""")
+"""The text of a bytes object, in brackets or without, and what is no plain text."""
+
+_NUMBER = re.compile(r"[0-9]+")
+
+_LONGEST = 300
+"""Characters of a line at most."""
+
+_EVERY = 60.0
+"""Seconds between two lines that differ in numbers only."""
+
+_KINDS = 256
+"""Kinds of lines that are remembered."""
+
+
 def configure(level: str, style: str) -> None:
     """Send this package's log to standard error, with priorities where that is the journal.
+
+    So do the libraries that have no log of their own, with what is at least a warning.
 
     Args:
         level: `DEBUG`, `INFO`, `WARNING` or `ERROR`.
@@ -118,3 +173,10 @@ def configure(level: str, style: str) -> None:
     logger.handlers = [handler]
     logger.setLevel(level)
     logger.propagate = False
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(handler.formatter)
+    lines.addFilter(LibraryLines())
+    for name in _LIBRARIES:
+        library = logging.getLogger(name)
+        library.handlers, library.propagate = [lines], False
+        library.setLevel(max(logger.level, logging.WARNING))

@@ -59,6 +59,8 @@ class Counters:
         inputs: files by stream and result, when their time has come: read, given up as absent, or
             given up as unreadable. Strain that was taken is counted in the ledger instead.
         waiting: seconds for which a stream has been waited for beyond its time, by stream.
+        history_read: while the history is read, how much of it is and will be
+            (io.live.run.LiveRun).
         streamed: blocks of an Arrakis server, and connections, by result (io.arrakis.feed).
         ages: seconds from a block's end to its arrival, of the last blocks with samples.
         witness_faults: cleaned frames in which something was wrong with a witness, by channel
@@ -93,6 +95,7 @@ class Counters:
     models: Mapping[str, IdentifiesModel] = field(default_factory=dict)
     inputs: Counter[tuple[Stream, Result]] = field(default_factory=Counter)
     waiting: dict[Stream, float] = field(default_factory=dict)
+    history_read: dict[str, float] = field(default_factory=dict)
     streamed: Counter[str] = field(default_factory=Counter)
     ages: deque[float] = field(default_factory=lambda: deque(maxlen=256))
     witness_faults: Counter[tuple[str, str]] = field(default_factory=Counter)

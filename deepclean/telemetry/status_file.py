@@ -53,7 +53,8 @@ class StatusFile:
         couplings: returns the figures of each coupling (StatusReport.couplings).
         rest: returns the other keys: what operators set (`controls`, in words), what became of the
             configuration that was read again (`reloaded`), and the seconds for which a stream has
-            been waited for beyond its time (`waiting`).
+            been waited for beyond its time (`waiting`); while the history is read, how much of it
+            is (`history`).
         report: gives the rest of the state; None where only the ledger is of interest.
         check: the monitor's file; None where there is none.
 
@@ -143,6 +144,7 @@ class StatusContent:
         controls: what operators set, in words.
         reloaded: what became of the configuration that was read again (control.reload).
         waiting: seconds for which a stream has been waited for beyond its time, by stream.
+        history: while the history is read, the seconds that are `read` and those of the `whole`.
         latency: of the last frames, in seconds: `last`, `median` and `worst`, and their number
             `frames`; None where none was written.
     """
@@ -156,6 +158,7 @@ class StatusContent:
     reloaded: Mapping[str, Any] = field(default_factory=dict)
     waiting: Mapping[str, float] = field(default_factory=dict)
     latency: Mapping[str, float] | None = None
+    history: Mapping[str, float] = field(default_factory=dict)
 
 
 def read(path: Path, now: float) -> StatusContent:
@@ -184,8 +187,9 @@ def read(path: Path, now: float) -> StatusContent:
         waiting = {str(name): float(seconds) for name, seconds in waited}
         held = content.get("latency")
         latency = None if held is None else {str(name): float(each) for name, each in held.items()}
+        part = {str(name): float(each) for name, each in content.get("history", {}).items()}
         return StatusContent(
-            *(process, ledger, age, models, figures, controls, reloaded, waiting, latency)
+            *(process, ledger, age, models, figures, controls, reloaded, waiting, latency, part)
         )
     except FileNotFoundError as error:
         raise InputError("no status file: no daemon has run here", path=path) from error

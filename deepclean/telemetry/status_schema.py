@@ -183,6 +183,8 @@ class Status(_Part):
     """Counts of frames."""
     waiting: dict[str, float]
     """Seconds for which `strain` and `witnesses` have been waited for beyond their time."""
+    history: dict[str, float]
+    """While the history is read at a start: the seconds that are `read`, and of the `whole`."""
     latency: LatencyStatus | None
     """Latencies; null before the first frame."""
     state: dict[str, bool] | None

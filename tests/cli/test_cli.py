@@ -45,6 +45,11 @@ def test_config_prints_itself_and_the_budget(deepclean: Run, place: Path) -> Non
     assert "channel: H1:GDS-CALIB_STRAIN" in done.stdout
     assert "look-ahead L = " in done.stdout
     assert "assumed" not in done.stdout
+    assert "with 1-s frames a cleaned frame leaves 1 frame after its own" in done.stdout
+    streamed = "--set input.arrakis.server=grpc://127.0.0.1:9 --set engine.hop=0.0625"
+    done = deepclean(place, f"config small.yaml {streamed}").good()
+    assert "with 0.0625-s blocks a cleaned block leaves " in done.stdout
+    assert "frames a cleaned" not in done.stdout
     bare = deepclean(place, "config small.yaml --no-budget --set engine.ramp=0.5")
     (place / "printed.yaml").write_text(bare.stdout)
     again = deepclean(place, "config printed.yaml --no-budget")
@@ -131,6 +136,16 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
         status_file.StatusFile(path, site.FakeClock()).write(Ledger())
         (first, *_) = deepclean(place, "status -c small.yaml").good().stdout.splitlines()
         assert first.startswith("H1: running, no frame yet: it reads its history first, process ")
+        history = {"read": 41.2, "whole": 164.0}
+        status_file.StatusFile(
+            *(path, site.FakeClock(), dict, dict, lambda: {"history": history})
+        ).write(Ledger())
+        streamed = "--set input.arrakis.server=grpc://127.0.0.1:9"
+        done = deepclean(place, f"status -c small.yaml {streamed}").good()
+        first, second, *_ = done.stdout.splitlines()
+        said = "H1: running, no block yet: it reads its history: 41 of 164 s, process "
+        assert first.startswith(said)
+        assert second == "in:   0 blocks, the last to GPS -; 0 blocks ignored"
     assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"
     assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
     assert lines[3] == (

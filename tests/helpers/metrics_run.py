@@ -146,6 +146,7 @@ class Run:
                 "controls": [],
                 "reloaded": asdict(ReloadResult()),
                 "waiting": self.figures.waited(),
+                "history": dict(self.figures.history_read),
             },
             report=self.report,
             check=status_file.check_path_in(*where),

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from deepclean.config import Config
-from deepclean.core.block import Gap, Series
+from deepclean.core.block import Block, Gap, Series
 from deepclean.core.frame import InputFrame
 from deepclean.core.time import NS, Span
 from deepclean.errors import InputError
 from deepclean.io import gwf
 from deepclean.io.channels import OutputChannel
 from deepclean.io.live.source import Overdue
+from deepclean.io.source import Channels, GapLog
 from tests.helpers import small_site as site
 from tests.helpers.frame_files import frames, has_strain, make, seconds, witness
 from tests.helpers.small_site import START, FakeClock
@@ -240,6 +241,34 @@ def test_absent_channel_is_taken_later(config: Config, caplog: pytest.LogCapture
         f"GPS {START}: no samples of H1:FAST (missing)",
         f"GPS {START + 2}: samples again of H1:FAST",
     ]
+
+
+def test_a_channel_that_comes_and_goes_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    channels, log = Channels("H1:STRAIN", 16, None, ("H1:FAST",)), GapLog()
+    with caplog.at_level("INFO", logger="deepclean"):
+        for second in range(START, START + 70):
+            span = Span.of_seconds(second, 1)
+            there = Series(span, 16, np.zeros(16))
+            piece = there if second % 2 else Gap(span, "missing")
+            log.note(channels, [Block(span, there, {"H1:FAST": piece})], ())
+    said = [record.getMessage() for record in caplog.records]
+    assert said[:2] == [
+        f"GPS {START}: no samples of H1:FAST (missing)",
+        f"GPS {START + 1}: samples again of H1:FAST",
+    ]
+    assert said[6] == (
+        f"since GPS {START} samples came and went 54 more times; all channels have samples now"
+    )
+    assert len(said) == 6 + 1 + 6
+
+
+def test_history_that_is_read_is_noted(config: Config) -> None:
+    site.write_site(config, START, 6)
+    source = make(config, FakeClock(), history=4, resume=START + 5)
+    noted = [dict(source.run.history_read) for _ in islice(source.events(), 5)]
+    assert noted == [{"read": float(n), "whole": 4.0} for n in range(4)] + [{}]
 
 
 def test_far_behind_at_a_restart_only_what_is_wanted_passes_through(config: Config) -> None:

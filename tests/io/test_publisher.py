@@ -21,7 +21,7 @@ from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
 from deepclean.errors import ConfigError
-from deepclean.io.arrakis.position import PublishedPosition
+from deepclean.io.arrakis.position import PublishedPosition, path_in
 from deepclean.io.arrakis.publisher import BlockPublisher, publisher_of
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel, StrideCutter
 from tests.helpers.small_site import START, small_config
@@ -95,19 +95,23 @@ class Blocked:
         self.handed: list[int] = []
         self.published: list[int] = []
         self.held = -1
+        self.most = 0
 
     def connect(self, wanted: Mapping[str, PublishedChannel]) -> Blocked:
         return self
 
-    def publish(self, block: PublishedBlock, timeout: float) -> None:
+    def send(self, block: PublishedBlock) -> None:
         self.came.set()
         self.handed.append(block.start)
-        self.confirm(timeout)
 
     def confirm(self, timeout: float) -> None:
+        self.most = max(self.most, self.unconfirmed())
         if not self.goes_on.wait(timeout):
             raise TimeoutError
-        self.published.append(self.handed[-1])
+        self.published += self.handed[len(self.published) :]
+
+    def unconfirmed(self) -> int:
+        return len(self.handed) - len(self.published)
 
     def is_stuck(self) -> bool:
         return False
@@ -163,6 +167,41 @@ def test_a_block_that_is_not_confirmed_is_waited_for(
     assert "published again; 0 blocks were not" in caplog.text
 
 
+def test_blocks_that_wait_are_handed_over_together_and_in_doubt_together(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = small_config(
+        tmp_path, "output.arrakis.server=grpc://127.0.0.1:9", "output.arrakis.timeout=0.1"
+    )
+    broker, counts = Blocked(), Counter[str]()
+    span = Span(T0, T0 + 21 * STRIDE)
+    with BlockPublisher(config, broker.connect, counts) as publisher:
+        first = Span(T0, T0 + STRIDE)
+        publisher.push(first, channels(first))
+        assert broker.came.wait(30)
+        rest = Span(first.end, first.end + 20 * STRIDE)
+        publisher.push(rest, channels(rest))
+        while "nothing is published" not in caplog.text:  # it takes longer than a block
+            assert broker.came.wait(30)
+        broker.goes_on.set()
+    assert broker.handed == list(range(T0, span.end, STRIDE))
+    assert broker.most == 2
+    assert counts == {"published": 21, "stopped": 0}
+    # A process that dies with five blocks on their way, of which the broker has two.
+    path = path_in(config.output.directory, config.output.description)
+    position = PublishedPosition(path)
+    assert position.confirmed == span.end - STRIDE
+    position.claim(span.end, span.end - 5 * STRIDE)
+    position.close()
+    again, counts = Blocked(), Counter[str]()
+    again.held = span.end - 4 * STRIDE
+    again.goes_on.set()
+    with BlockPublisher(config, again.connect, counts) as publisher:
+        publisher.push(rest, channels(rest))
+    assert again.handed == list(range(span.end - 3 * STRIDE, span.end, STRIDE))
+    assert counts == {"published": 3, "past": 17, "stopped": 0}
+
+
 def test_a_stream_that_goes_back_is_not_published(
     config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -194,9 +233,13 @@ def test_the_position_is_read_again_and_rubbish_is_said(
     path = tmp_path / "made" / ".published"
     position = PublishedPosition(path)
     assert position.reached == 0
-    position.claim(T0)
+    position.claim(T0, T0 - STRIDE)
     position.close()
-    assert PublishedPosition(path).reached == T0
+    again = PublishedPosition(path)
+    assert (again.reached, again.confirmed) == (T0, T0 - STRIDE)
+    path.write_text(f"{T0}\n")  # as before there were two
+    again = PublishedPosition(path)
+    assert (again.reached, again.confirmed) == (T0, None)
     path.write_text("rubbish\n")
     assert PublishedPosition(path).reached == 0
     assert "holds no time" in caplog.text

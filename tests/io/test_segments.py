@@ -218,6 +218,23 @@ def test_what_the_run_wrote_itself_is_not_read_again(config: Config) -> None:
     assert flag(path(config), "CLEANED") == (seconds((0, 2)), seconds((0, 1)))
 
 
+def test_a_second_that_is_there_in_part_is_not_known(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    sixteenth, files = NS // 16, SegmentFiles(config, pause=0.0)
+    sink = FrameSink(config.output.directory, "H1", "H1_DEEPCLEAN", appeared=files.appeared)
+    start = MIDNIGHT * NS
+    stretches = [(0, 16), (16, 20), (25, 32), (32, 48), (48, 65), (66, 80)]
+    for low, high in stretches:  # seconds 1 and 4 have holes; the last two share a file of two
+        span = Span(start + low * sixteenth, start + high * sixteenth)
+        sink.write(span, {STATE: Series(span, 16, np.full(high - low, WELL, dtype=np.uint32))})
+    assert files.round()
+    files.close()
+    assert not caplog.text
+    known, active = flag(path(config), "CLEANED")
+    assert known == active == seconds((0, 1), (2, 4))
+
+
 def test_two_do_not_write_the_same_files(config: Config) -> None:
     write(config, {0: WELL})
     directory = config.output.segments.directory

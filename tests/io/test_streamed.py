@@ -117,6 +117,13 @@ def test_a_stream_without_samples_is_told_from_a_silent_one() -> None:
     assert len(feed.ages) == 2
 
 
+def test_a_channel_that_is_found_and_not_given_is_explained() -> None:
+    feed = StreamFeed("recorded", (STRAIN,), STRAIN, Recorded([]), SystemClock())
+    feed._note_trouble(RuntimeError(f"channel(s) {STRAIN} are not available on this server"))
+    said = "not available on this server; where a channel was registered just now this lasts up to"
+    assert said in feed.describe()
+
+
 def test_a_start_goes_on_after_the_last_output() -> None:
     session = Recorded(range(80), past_ones=range(-400, 0))
     frames, _ = given(session, until=79, outputs=[(START - 3) * NS, (START + 900) * NS])

@@ -231,11 +231,18 @@ def publisher_config(
     return file
 
 
+# The server gives a publisher the properties of its producer. This broker counts a batch of
+# messages as one, so that the number of the last message is wrong: every message is a batch here.
 _RUN_SERVER = """
 import sys
 import arrakis.kafka
+from arrakis_backend_kafka.backend import KafkaBackend
 from arrakis_server.__main__ import main
 
+properties = KafkaBackend.publish
+KafkaBackend.publish = lambda *given, **more: {{
+    **properties(*given, **more), "batch.num.messages": "1"
+}}
 made = arrakis.kafka.Consumer
 settings = {{"fetch.wait.max.ms": {wait}}}
 arrakis.kafka.Consumer = lambda given, **more: made({{**given, **settings}}, **more)

@@ -20,6 +20,7 @@ from deepclean.core.time import NS, Span
 from deepclean.factory import make_engine
 from deepclean.io import gwf
 from deepclean.io.arrakis.live import StrainStream
+from deepclean.io.arrakis.store import BlockStore, StreamedBlock, Taken
 from deepclean.io.channels import OutputChannel
 from deepclean.io.frame_channels import channels_of
 from deepclean.io.history import History
@@ -141,6 +142,19 @@ def publishing(
 
 
 @dataclass(slots=True)
+class RecordingStore(BlockStore):
+    """Holds blocks as the daemon does, and records those that were taken."""
+
+    taken: list[StreamedBlock] = field(default_factory=list)
+
+    def push(self, block: StreamedBlock) -> Taken:
+        result = BlockStore.push(self, block)
+        if result == "taken":
+            self.taken.append(block)
+        return result
+
+
+@dataclass(slots=True)
 class RunningDaemon:
     """A daemon that serves in a thread."""
 
@@ -158,6 +172,16 @@ class RunningDaemon:
         assert isinstance(self.daemon.source.reader, StrainStream)
         return self.daemon.source.reader.inbox.feed.counts
 
+    def had(self) -> list[SeriesBlock]:
+        """Return the blocks that it cleaned from, in order of time, those of its history too.
+
+        What came later than the server waited for it is masked here, as it was for the daemon.
+        """
+        assert isinstance(self.daemon.source.reader, StrainStream)
+        store = self.daemon.source.reader.inbox.store
+        assert isinstance(store, RecordingStore)
+        return [_as_published(one) for one in sorted(store.taken, key=lambda one: one.span.start)]
+
     def wait_to(self, instant: int, patience: float = 30.0) -> None:
         """Wait until output reaches an instant."""
         wait_for(
@@ -169,12 +193,25 @@ class RunningDaemon:
             raise self.error[0]
 
 
+def _as_published(block: StreamedBlock) -> SeriesBlock:
+    known = {channel.name: channel for channel in CHANNELS}
+    data = {}
+    for name, channel in known.items():
+        piece = block.pieces.get(name)
+        count = block.span.samples(int(channel.sample_rate))
+        absent = np.ma.array(np.zeros(count, channel.data_type), mask=True)
+        data[name] = piece.samples if isinstance(piece, Series) else absent
+    return SeriesBlock(block.span.start, data, known)
+
+
 @contextmanager
 def running(config: Config) -> Iterator[RunningDaemon]:
     """Run a daemon in this process; stop it at the end, and expect its ledger to be balanced."""
     stopping, clock = threading.Event(), SystemClock()
     daemon = build(config, clock, stopping.is_set, guard=lambda: None)
     runs = RunningDaemon(daemon, config, stopping)
+    if isinstance(daemon.source.reader, StrainStream):
+        daemon.source.reader.inbox.store = RecordingStore(0)
 
     def serve() -> None:
         try:
@@ -215,7 +252,9 @@ def output_of(
     return found
 
 
-def replayed(config: Config, place: Path, span: Span) -> dict[int, dict[str, np.ndarray]]:
+def replayed(
+    config: Config, place: Path, span: Span, wanted: Sequence[str] = OUTPUTS
+) -> dict[int, dict[str, np.ndarray]]:
     """Return what a replay of the frames gives."""
     loaded = load_models(config)
     source = HistorySource(
@@ -230,7 +269,7 @@ def replayed(config: Config, place: Path, span: Span) -> dict[int, dict[str, np.
         sink_of(config, loaded, place),
         span,
     )
-    return output_of(config, place)
+    return output_of(config, place, wanted)
 
 
 def assert_equal(

@@ -148,7 +148,7 @@ def test_a_long_outage_costs_what_the_queue_does_not_hold(tmp_path: Path, what: 
             return
         # A block is on its way, and what follows it fills the queue.
         noted = path_in(config.output.directory, config.output.description)
-        wait_for(lambda: int(noted.read_text()) > start, "a block is handed over")
+        wait_for(lambda: int(noted.read_text()[:19]) > start, "a block is handed over")
         push_seconds(publisher, start + 10 * NS, 2)
         wait_for(lambda: counts["unconfirmed"] + counts["refused"] > 0, f"it fails, {counts}")
         assert counts["published"] == before
@@ -259,13 +259,14 @@ def test_what_a_killed_process_handed_over_in_part_is_completed(
     # A process that dies has noted its last block, and delivered all of it, a part or nothing.
     span = Span(start, start + STRIDE)
     position = PublishedPosition(path_in(config.output.directory, config.output.description))
-    position.claim(span.end)
+    position.claim(span.end, span.start)
     position.close()
     made = channels(span)
     if delivered:
         known = {name: PublishedChannel.of(one) for name, one in made.items()}
         session = connect_to(live_site.url, config.output.arrakis)(known)
-        session.publish(PublishedBlock(start, {n: made[n].samples for n in delivered}), 10.0)
+        session.send(PublishedBlock(start, {n: made[n].samples for n in delivered}))
+        session.confirm(10.0)
         session.close()
     again: Counter[str] = Counter()
     with publishing(config, again) as publisher:

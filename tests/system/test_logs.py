@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from deepclean.system.logs import LibraryLines
 
 SCRIPT = """
 import logging
@@ -18,6 +21,17 @@ try:
 except ValueError:
     log.exception("e")
 logs.complain("one\\ntwo")
+"""
+
+LIBRARY = """
+import logging
+from deepclean.system import logs
+logs.configure("INFO", "text")
+log = logging.getLogger("arrakis")
+log.info("of no interest")
+for k in range(40):
+    log.warning("%s (%s): no data since GPS %.3f (3.1 s)", "H1:FAST", b"\\n\\xc6{'a': 1}", 7e8 + k)
+log.warning("x" * 1000)
 """
 
 
@@ -33,6 +47,33 @@ def logged(path: Path, style: str, *, journal: bool) -> list[str]:
             check=True,
         )
     return path.read_text().splitlines()
+
+
+def test_lines_of_a_library_are_readable_and_limited(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIBRARY], capture_output=True, text=True, check=True
+    )
+    first, second = done.stderr.splitlines()
+    assert first.endswith(" WARNING arrakis: H1:FAST: no data since GPS 700000000.000 (3.1 s)"), (
+        first
+    )
+    assert second.endswith("x" * 300 + "...")
+    assert len(second) < 350
+
+
+def test_what_was_held_back_is_said_after_a_minute() -> None:
+    now = [0.0]
+    lines = LibraryLines(lambda: now[0])
+    said = []
+    for second in (0.0, 1.0, 59.0, 61.0, 62.0):
+        now[0] = second
+        record = logging.LogRecord("arrakis", 30, "", 0, "late by %d s", (int(second),), None)
+        if lines.filter(record):
+            said.append(record.getMessage())
+    assert said == [
+        "arrakis: late by 0 s",
+        "arrakis: late by 61 s (2 more like this in the meantime)",
+    ]
 
 
 def test_the_journal_learns_priorities_of_every_line(tmp_path: Path) -> None:

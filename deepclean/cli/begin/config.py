@@ -12,7 +12,7 @@ import typer
 from deepclean.cli import options
 from deepclean.cli.terminal import completion
 from deepclean.config import Config, json_schema, load, to_yaml
-from deepclean.core.time import Span
+from deepclean.core.time import NS, Span
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -71,7 +71,7 @@ def _print_budget(config: Config) -> None:
     console.print()
     for table in (_couplings(computed), _resampling(config, computed), _channels(config)):
         options.print_table(table)
-    for line in (*_totals(computed), *_streamed(config, computed)):
+    for line in (*_totals(config, computed), *_streamed(config, computed)):
         options.say(line)
 
 
@@ -168,19 +168,21 @@ def _rendered(config: Config) -> dict[str, Series]:
     )
 
 
-def _totals(budget: Budget) -> list[str]:
+def _totals(config: Config, budget: Budget) -> list[str]:
     plan = budget.plan
     ahead, back, hop = plan.lookahead / 1e9, plan.history / 1e9, plan.settings.hop / 1e9
     # A frame of one hop leaves when the input reaches its end plus the look-ahead.
-    frames = math.ceil(plan.lookahead / 1e9)
+    streams = config.input.streams_strain
+    unit, length = ("block", config.input.arrakis.stride) if streams else ("frame", NS)
+    count = math.ceil(plan.lookahead / length)
     lines = [
         f"look-ahead L = {ahead:.4f} s, history H = {back:.4f} s, hop {hop:g} s",
-        f"with 1-s frames a cleaned frame leaves {frames} frame{'s' if frames > 1 else ''} after "
-        "its own",
+        f"with {length / NS:g}-s {unit}s a cleaned {unit} leaves {count} {unit}"
+        f"{'s' if count > 1 else ''} after its own",
     ]
     if plan.settings.forecast is not None:
         lines[1] = (
-            "a cleaned frame leaves with its own: it does not wait (wait: 0), and the "
+            f"a cleaned {unit} leaves with its own: it does not wait (wait: 0), and the "
             f"{plan.forecast / 1e9:.4f} s after it are forecast"
         )
     absent = [name for name, fault in budget.assumed.items() if not fault]

@@ -80,7 +80,7 @@ def _print(config: Config, as_json: bool) -> bool:
         facts |= {"ledger": status_file.facts(kept.ledger)}
         facts |= {"models": dict(kept.models), "couplings": kept.couplings}
         facts |= {"controls": list(kept.controls), "waiting": dict(kept.waiting)}
-        facts |= {"latency": kept.latency}
+        facts |= {"latency": kept.latency, "history": dict(kept.history)}
         print(json.dumps(facts), flush=True)
         return running
     for line in _lines(config, kept, running):
@@ -93,16 +93,20 @@ def _lines(config: Config, kept: StatusContent, running: bool) -> Iterator[str]:
     """Yield the state in words."""
     ledger, strain = kept.ledger, kept.waiting.get("strain", 0.0)
     state = "running" if running else "not running"
+    unit = "block" if config.input.streams_strain else "frame"
     if running and strain >= 5:
         given = config.input
         place = f"in {given.strain.directory}"
         place = f"from {given.arrakis.server}" if given.streams_strain else place
         state += f", no strain for {strain:.0f} s {place}"
     elif running and ledger.last_in is None:
-        state += ", no frame yet: it reads its history first"
+        read, whole = kept.history.get("read", 0.0), kept.history.get("whole", 0.0)
+        part = f": {read:.0f} of {whole:.0f} s" if whole else " first"
+        state += f", no {unit} yet: it reads its history{part}"
     yield f"{config.interferometer}: {state}, process {kept.process}, {kept.age:.0f} s ago"
-    ignored = f"{ledger.ignored.total()} files ignored{_listed(ledger.ignored)}"
-    yield f"in:   {ledger.frames_in} frames, the last to GPS {_gps(ledger.last_in)}; {ignored}"
+    passed = "blocks" if config.input.streams_strain else "files"
+    ignored = f"{ledger.ignored.total()} {passed} ignored{_listed(ledger.ignored)}"
+    yield f"in:   {ledger.frames_in} {unit}s, the last to GPS {_gps(ledger.last_in)}; {ignored}"
     cleaned = ledger.written[CLEANED]
     reduced = {reason: n for reason, n in ledger.written.items() if reason != CLEANED and n}
     yield f"out:  {cleaned} cleaned{_listed(reduced)}, the last to GPS {_gps(ledger.last_out)}"
@@ -110,8 +114,8 @@ def _lines(config: Config, kept: StatusContent, running: bool) -> Iterator[str]:
         last, median, worst = (kept.latency[key] for key in ("last", "median", "worst"))
         frames = round(kept.latency["frames"])
         yield (
-            f"latency: {last:.2f} s from the raw frame to the cleaned one; of the last {frames} "
-            f"frames the median {median:.2f} s, the worst {worst:.2f} s"
+            f"latency: {last:.2f} s from the raw {unit} to the cleaned one; of the last {frames} "
+            f"{unit}s the median {median:.2f} s, the worst {worst:.2f} s"
         )
     yield f"lost: {ledger.lost.total()}{_listed(ledger.lost)}, {ledger.inside} inside"
     models = "; ".join(f"{name} version {said}" for name, said in kept.models.items())

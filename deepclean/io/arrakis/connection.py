@@ -14,16 +14,20 @@ from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel
 class PublishSession(Protocol):
     """A connection; io.arrakis.session has the real one."""
 
-    def publish(self, block: PublishedBlock, timeout: float) -> None:
-        """Publish a block. Raises TimeoutError where it was not confirmed in time."""
+    def send(self, block: PublishedBlock) -> None:
+        """Hand a block over."""
         ...
 
     def confirm(self, timeout: float) -> None:
-        """Wait on for the last block. Raises TimeoutError as publish."""
+        """Wait until all blocks are confirmed. Raises TimeoutError where they are not in time."""
+        ...
+
+    def unconfirmed(self) -> int:
+        """Return how many blocks are not confirmed yet."""
         ...
 
     def is_stuck(self) -> bool:
-        """Return whether waiting on for the last block is in vain."""
+        """Return whether waiting on is in vain."""
         ...
 
     def pop_forgotten(self) -> int:

@@ -209,6 +209,8 @@ class StreamFeed:
 
     def _note_trouble(self, error: Exception) -> None:
         said = one_line(error)[:300] or type(error).__name__
+        if "not available on this server" in said:  # and yet it was found
+            said += "; where a channel was registered just now this lasts up to a minute"
         if said != self.trouble and (not self.trouble or not self._channels):
             _log.warning("%s: the stream does not come: %s", self.server, said)
         self.trouble = said

@@ -52,6 +52,9 @@ class FirstPartitionProducer:
         self._producer = producer
         self._confirmed = confirmed
         self._failed: list[KafkaError] = []
+        self._pending = 0
+        self.produced = 0
+        """Number of messages so far."""
         self._topic = ""
         self._answers = 0
 
@@ -66,16 +69,18 @@ class FirstPartitionProducer:
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             offset = message.offset()
+            self._pending -= 1
             if error is not None:
                 self._failed.append(error)
             elif offset is not None and offset >= 0:
                 self._confirmed.push(topic, offset)
             on_delivery(error, message)
 
-        self._failed.clear()
         self._topic, self._answers = topic, 0
         given = more | {"topic": topic, "value": value, "partition": 0, "on_delivery": delivered}
         self._producer.produce(**given)
+        self._pending += 1
+        self.produced += 1
 
     def __getattr__(self, name: str) -> Any:
         """Return what the client calls of Kafka's producer beside `produce`, as that has it."""
@@ -107,17 +112,33 @@ class FirstPartitionProducer:
         """
         return self._answers >= _ANSWERS
 
+    def unconfirmed(self) -> int:
+        """Return how many messages are not confirmed yet.
+
+        Raises:
+            OutputError: one was not delivered.
+        """
+        self._producer.poll(0)
+        self._raise_failed()
+        return self._pending
+
+    def _raise_failed(self) -> None:
+        if self._failed:
+            raise OutputError(f"{len(self._failed)} messages not delivered: {self._failed[0]}")
+
     def confirm(self, timeout: float) -> None:
-        """Wait until the messages produced last are confirmed.
+        """Wait until all messages are confirmed.
 
         Raises:
             TimeoutError: they are not, within these seconds.
             OutputError: one was not delivered.
         """
+        before = self._pending
         pending = self._producer.flush(timeout)
-        if self._failed:
-            raise OutputError(f"{len(self._failed)} messages not delivered: {self._failed[0]}")
+        self._raise_failed()
         if pending:
+            if self._pending < before:  # it is slow, not stuck
+                self._answers = 0
             with suppress(KafkaException):
                 self._producer.list_topics(self._topic, timeout=min(timeout, _PROBE))
                 self._answers += 1

@@ -1,15 +1,7 @@
 """The publisher: a thread of its own between the work loop and Arrakis, behind a bounded queue.
 
 The work loop never waits for it. What cannot be published in time is dropped, oldest first, and
-counted with its reason:
-
-| reason | why a block was not published |
-|---|---|
-| `full` | the queue was full: the server or the broker does not answer, or is too slow |
-| `unconfirmed` | the broker did not confirm it while the queue had room; it may have it |
-| `refused` | the client raised: not allowed, or not delivered |
-| `past` | it is not later than what was published before |
-| `stopped` | the process was stopped before its turn came |
+counted with its reason; docs/arrakis.md has the table.
 
 A block that is not confirmed is waited for: Kafka's producer tries again until the broker has it
 once. No block is handed over twice, for nobody can take back the first.
@@ -24,9 +16,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 from deepclean.config import Config
@@ -36,9 +26,13 @@ from deepclean.errors import InputError, hint, one_line
 from deepclean.io.arrakis.connection import Connect, PublishSession, connect_to
 from deepclean.io.arrakis.position import PublishedPosition, path_in
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel, StrideCutter
-from deepclean.io.arrakis.unpublished import written_since
+from deepclean.io.arrakis.unpublished import BlocksInDoubt, written_since
 
 _log = logging.getLogger(__name__)
+
+_UNCONFIRMED = 16
+"""Blocks at most on their way to the broker. It is one, and more where blocks wait and one takes
+longer than it lasts: then a confirmation of up to a second does not hold up the stream."""
 
 _SHORTEST, _LONGEST = 0.5, 30.0
 """Seconds between two attempts to connect: from the first, doubled up to the second."""
@@ -75,18 +69,19 @@ class BlockPublisher:
         self._position = PublishedPosition(path_in(output.directory, output.description))
         self._frames = output.directory, output.description
         self._written: list[tuple[Span, Mapping[str, Series]]] = []
-        self._doubt = self._position.reached - self._stride  # its last block: of another process
+        self._doubt = BlocksInDoubt.of(self._position, settings.stride)
         self._cutter = StrideCutter(settings.stride)
         self._queue: deque[PublishedBlock] = deque()
         self._changed = threading.Condition()
         self._end: float | None = None
         self._works = True
         self._lost = 0
+        self._window = 1
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def finished(self) -> list[int]:
         """Return the end of the last second that was published; nothing where there is none."""
-        return [self._doubt // NS * NS] if self._position.reached else []
+        return [self._doubt.start // NS * NS] if self._position.reached else []
 
     def __enter__(self) -> Self:
         if self._position.reached and not self.only:
@@ -164,7 +159,7 @@ class BlockPublisher:
         """Read what the last process wrote as frames and did not live to publish."""
         longest = self._bound * self._stride
         try:
-            self._written = list(written_since(*self._frames, self._doubt, longest))
+            self._written = list(written_since(*self._frames, self._doubt.start, longest))
         except (OSError, InputError) as error:
             _log.warning("frames that were not published cannot be read: %s", one_line(error))
 
@@ -198,41 +193,48 @@ class BlockPublisher:
                     self._sleep(pause)
                     pause = min(2 * pause, _LONGEST)
                     continue
-            block = self._pop()
-            if block is None:
-                continue
-            if block.start == self._doubt and (block := self._rest(session, block)) is None:
-                continue
-            reason = self._publish(session, block)
-            if reason is None:
+            if self._publish(session):
                 pause = _SHORTEST
                 continue
-            self._drop(reason)
             session = None  # not closed: with messages that are not confirmed this takes 10 s
             self._sleep(pause)
             pause = min(2 * pause, _LONGEST)
         if session is not None:
             session.close()
 
-    def _publish(self, session: PublishSession, block: PublishedBlock) -> str | None:
-        """Publish a block; return why it was not published, None where it was."""
-        send: Callable[[float], None] = partial(session.publish, block)
-        while True:
-            try:
-                send(self._left())
-            except TimeoutError as error:
-                self._fails(error)
-                if session.is_stuck() or not self._has_room():
-                    return "unconfirmed"
-                send = session.confirm
-            except Exception as error:  # noqa: BLE001  (whatever it is, cleaning goes on)
-                self._fails(error)
-                return "refused"
-            else:
-                self.counts["published"] += 1
-                self._succeeds(block)
-                self._note_forgotten(session.pop_forgotten(), block)
-                return None
+    def _publish(self, session: PublishSession) -> bool:
+        """Publish what waits, and wait until it is confirmed; return whether it was."""
+        sent: list[PublishedBlock] = []
+        reason, began = "refused", time.monotonic()
+        try:
+            while len(sent) < self._window and (block := self._pop(session, sent)) is not None:
+                sent.append(block)
+                session.send(block)
+            while sent:
+                try:
+                    session.confirm(self._left())
+                    break
+                except TimeoutError as error:
+                    self._fails(error)
+                    if session.is_stuck() or not self._has_room():
+                        reason = "unconfirmed"
+                        raise
+        except Exception as error:  # noqa: BLE001  (whatever it is, cleaning goes on)
+            self._fails(error)
+            for _ in sent:  # of several it is not known which
+                self._drop(reason if len(sent) == 1 else "unconfirmed")
+            self._window = 1
+            return False
+        slow = time.monotonic() - began > self._stride / NS
+        wider = 2 * self._window if slow and self._queue else self._window // 2
+        self._window = min(max(wider, 1), _UNCONFIRMED)
+        self.counts["published"] += len(sent)
+        if len(sent) > 1:
+            self._claim(self._position.reached, sent[-1].start)
+        if sent:
+            self._succeeds(sent[0])
+            self._note_forgotten(session.pop_forgotten(), sent[-1])
+        return True
 
     def _note_forgotten(self, count: int, block: PublishedBlock) -> None:
         """Count confirmed blocks that the broker has lost before it confirmed this one."""
@@ -258,16 +260,26 @@ class BlockPublisher:
                 self._changed.wait()
             return bool(self._queue) and (self._end is None or time.monotonic() < self._end)
 
-    def _pop(self) -> PublishedBlock | None:
-        """Return the next block, claimed for publishing; None where it is not to be published."""
-        with self._changed:
-            if not self._queue:
-                return None
-            block = self._queue.popleft()
-        if block.start == self._doubt:
-            return block
-        if block.start < self._position.reached:
-            if not self.counts["past"] and block.start < self._doubt - NS:
+    def _pop(
+        self, session: PublishSession, sent: Sequence[PublishedBlock]
+    ) -> PublishedBlock | None:
+        """Return the next block to be published, claimed; None where none waits.
+
+        The blocks in `sent` are not confirmed yet.
+        """
+        while True:
+            with self._changed:
+                if not self._queue:
+                    return None
+                block = self._queue.popleft()
+            if block.start >= self._position.reached:
+                self._claim(block.start + self._stride, (*sent, block)[0].start)
+                return block
+            if self._doubt.covers(block):
+                if (rest := self._rest(session, block)) is not None:
+                    return rest
+                continue
+            if not self.counts["past"] and block.start < self._doubt.start - NS:
                 _log.warning(
                     "GPS %s: not published: %s says that the stream was published to GPS %s; "
                     "remove that file for a stream that begins again",
@@ -276,31 +288,23 @@ class BlockPublisher:
                     format_gps(self._position.reached),
                 )
             self.counts["past"] += 1
-            return None
+
+    def _claim(self, end: int, confirmed: int) -> None:
         try:
-            self._position.claim(block.start + self._stride)
+            self._position.claim(end, confirmed)
         except OSError as error:
             _log.warning("%s: cannot be written: %s", self._position.path, error.strerror)
-        return block
 
     def _rest(self, session: PublishSession, block: PublishedBlock) -> PublishedBlock | None:
-        """Return what the broker does not have of the last process's last block.
-
-        That process may have died before the broker had all of it. None: nothing is missing, or
-        the broker cannot be asked.
-        """
-        self._doubt = -1
+        """Return what the broker does not have of a block in doubt; None: nothing is published."""
         try:
-            times = session.last_times()
+            rest = self._doubt.rest(block, session.last_times)
         except Exception as error:  # noqa: BLE001  (whatever it is, cleaning goes on)
             _log.warning("GPS %s: may not be published: %s", format_gps(block.start), error)
             self._drop("unconfirmed")
             return None
-        data = {name: one for name, one in block.data.items() if times.get(name, -1) < block.start}
-        if not data:
-            self.counts["past"] += 1
-            return None
-        return replace(block, data=data)
+        self.counts["past"] += rest is None
+        return rest
 
     def _left(self) -> float:
         """Return the seconds that a block may take."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Literal
 
@@ -61,35 +62,46 @@ class PublishingSession:
             )
         self._publisher.enter()
         self._confirmed = confirmed
+        self._messages = 0
+        """Messages of a block: one for each of the publisher's partitions."""
         made = private_member(self._publisher, "_producer")
         self._producer = self._publisher._producer = FirstPartitionProducer(made, confirmed)
 
-    def publish(self, block: PublishedBlock, timeout: float) -> None:
-        """Publish a block, and wait until the broker has it.
+    def send(self, block: PublishedBlock) -> None:
+        """Hand a block over; the broker has it when it is confirmed, after those before it.
 
         Args:
             block: later than those before it.
-            timeout: seconds.
 
         Raises:
-            TimeoutError: the broker did not confirm it in time. It may have it, now or later.
-            Exception: what the client raises where the block was not delivered.
+            Exception: what the client raises where the block is not taken.
         """
         channels = {name: self._channels[name] for name in block.data}
         series = SeriesBlock(block.start, dict(block.data), channels)
-        self._publisher.publish(series, timeout=timedelta(seconds=timeout))
+        before = self._producer.produced
+        with suppress(TimeoutError):  # says only that it is not confirmed yet
+            self._publisher.publish(series, timeout=timedelta(0))
+        self._messages = self._producer.produced - before
 
     def confirm(self, timeout: float) -> None:
-        """Wait on, after publish or confirm raised TimeoutError, until the broker has the block.
+        """Wait until the broker has all blocks that were handed over.
 
         Args:
             timeout: seconds.
 
         Raises:
-            TimeoutError: as publish.
-            OutputError: a part of the block was not delivered.
+            TimeoutError: it did not confirm all in time. It may have them, now or later.
+            OutputError: a part of a block was not delivered.
         """
         self._producer.confirm(timeout)
+
+    def unconfirmed(self) -> int:
+        """Return how many of the blocks that were handed over are not confirmed yet.
+
+        Raises:
+            OutputError: as confirm.
+        """
+        return -(-self._producer.unconfirmed() // max(self._messages, 1))
 
     def is_stuck(self) -> bool:
         """Return whether waiting on is in vain: the broker answers, and does not confirm."""

@@ -2,14 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from deepclean.core.block import Series
 from deepclean.core.time import Span
 from deepclean.io import gwf
+from deepclean.io.arrakis.position import PublishedPosition
+from deepclean.io.arrakis.strides import PublishedBlock
 from deepclean.io.history import History
 from deepclean.io.retention import held
+
+
+@dataclass(slots=True)
+class BlocksInDoubt:
+    """The blocks that the last process handed over, and died before all were confirmed.
+
+    Args:
+        start: GPS nanoseconds of the first.
+        end: of the last.
+        stride: of a block.
+    """
+
+    start: int
+    end: int
+    stride: int
+    _times: Mapping[str, int] | None = None
+
+    @classmethod
+    def of(cls, position: PublishedPosition, stride: int) -> Self:
+        """Return those of the process that noted a position."""
+        reached, confirmed = position.reached, position.confirmed
+        return cls(reached - stride if confirmed is None else confirmed, reached, stride)
+
+    def covers(self, block: PublishedBlock) -> bool:
+        """Return whether a block is one of them, and did not come yet."""
+        return self.start <= block.start < self.end
+
+    def rest(
+        self, block: PublishedBlock, last_times: Callable[[], Mapping[str, int]]
+    ) -> PublishedBlock | None:
+        """Return what the broker does not have of a block; None: it has all.
+
+        A broker takes the blocks of a channel in order: it has all up to its last one.
+
+        Args:
+            block: one of these, later than those before it.
+            last_times: asks the broker for the start of its last block, by channel.
+
+        Raises:
+            Exception: what `last_times` raises. The block does not count as in doubt then.
+        """
+        self.start = block.start + self.stride
+        if self._times is None:
+            self._times = last_times()
+        times = self._times
+        data = {name: one for name, one in block.data.items() if times.get(name, -1) < block.start}
+        return replace(block, data=data) if data else None
 
 
 def written_since(

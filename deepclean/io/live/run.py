@@ -46,6 +46,8 @@ class LiveRun:
         counts: files by stream and result, but for strain that was taken.
         ignored: files or blocks that were passed over, by reason.
         waiting: seconds for which a stream has been waited for beyond its time, by stream.
+        history_read: while the history is read, how much of it is (`read`) and will be (`whole`),
+            in seconds.
 
     Attributes:
         began: when the first strain was there (monotonic seconds).
@@ -65,6 +67,7 @@ class LiveRun:
     counts: Counter[tuple[Stream, Result]] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
     waiting: dict[Stream, float] = field(default_factory=dict)
+    history_read: dict[str, float] = field(default_factory=dict)
     began: float = math.inf
     _due: float = field(init=False)
     _said: bool = False

@@ -76,7 +76,9 @@ class LiveSource:
         )
         due: float | None = None
         self.run.turn()
+        begun_at = cursor
         while not self.run.stopped():
+            self._note_history(begun_at, cursor, wanted_from)
             found = self.reader.find(cursor)
             if found is None:
                 if due is not None and self.run.clock.monotonic() >= due:
@@ -105,6 +107,13 @@ class LiveSource:
             cursor = span.end
             self.reader.settle(cursor, cursor, rescan=found.absent)
             self.run.turn()  # now, that the next frame need not wait for what is due
+
+    def _note_history(self, begun: int, cursor: int, wanted: int) -> None:
+        """Note how much of the history is read; where it is whole there is nothing to note."""
+        self.run.history_read.clear()
+        if cursor < wanted:
+            read, whole = (cursor - begun) / NS, (wanted - begun) / NS
+            self.run.history_read.update(read=read, whole=whole)
 
     def _begin(self) -> Beginning | None:
         """Wait for the first strain; return where to begin, or None where told to stop."""

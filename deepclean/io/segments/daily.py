@@ -108,8 +108,10 @@ class SegmentFiles:
             name: of its file.
             channels: of the frame.
         """
-        if self._directory is not None and len(self._told) < _MOST:
-            self._told[name] = channels[self._channel]
+        state = channels[self._channel]
+        # Of a file that is filled in part others may follow: it is read when its turn comes.
+        if self._directory is not None and state.span == name.span and len(self._told) < _MOST:
+            self._told[name] = state
         reached = name.span.end // self._every
         if reached != self._reached:
             self._reached = reached

@@ -145,7 +145,9 @@ def state_channel(file: DataFile) -> str:
 
 
 def read_frames(file: DataFile, channel: str) -> StateSegments:
-    """Return the segments of a file of cleaned frames. What is damaged in it is not known.
+    """Return the segments of a file of cleaned frames.
+
+    What is damaged in it is not known, nor are seconds that are there in part.
 
     Args:
         file: a frame file, or one of an archive.
@@ -156,8 +158,9 @@ def read_frames(file: DataFile, channel: str) -> StateSegments:
     """
     reading, found = file.read([channel], file.span), StateSegments()
     for piece in reading.pieces[channel]:
-        if not isinstance(piece, Gap) and not (piece.span.start % NS or piece.span.end % NS):
-            found.add(segments_of(piece))
+        start, end = -(-piece.span.start // NS) * NS, piece.span.end // NS * NS
+        if not isinstance(piece, Gap) and start < end:
+            found.add(segments_of(piece.cut(Span(start, end))))
     for fault in () if found.known else reading.faults:
         raise fault
     return found

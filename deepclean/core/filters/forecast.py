@@ -50,7 +50,6 @@ _RIDGE = 1e-5
 _FITS_IN_MEMORY = 2
 """The number of fits of a witness in the memory of one."""
 
-
 _WRAPPED = 1e-9
 """The part that is left of a forecast that wraps around the end of a transform."""
 
@@ -88,7 +87,7 @@ class ForecastSettings:
         return min(max(self.terms * rate // NS, _LEAST_TERMS), _MOST_TERMS)
 
 
-@dataclass(frozen=True, slots=False)
+@dataclass(frozen=True)  # without slots, which hold no cached property
 class LinearPredictor:
     """The linear prediction of a witness from its last samples.
 

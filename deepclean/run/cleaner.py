@@ -97,7 +97,9 @@ class FrameCleaner:
         if self._updates is not None:
             self._guard("controls", "what freezes hold is not recorded", self._updates.note_held)
         self._say_failures(frame)
-        return self._write(finished)
+        written = self._write(finished)
+        self._guard("preparing", "the next frame is not prepared", self._engine.prepare)
+        return written
 
     def release(self) -> list[Path]:
         """Write what is inside, without its look-ahead (Engine.release)."""

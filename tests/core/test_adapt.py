@@ -214,9 +214,11 @@ def test_gains_go_along_straight_lines() -> None:
     assert found[0] == 1
     assert found[RATE] == 2j
     assert found[RATE // 2] == 0.5 + 1j
-    # Where there is no knot the anchor is in force, and the way there is a line too.
-    assert found[2 * RATE + RATE // 2] == 0.5 + 1j
-    assert (found[3 * RATE :] == 1).all()
+    # The last one stays. Before the first the anchor is in force, and the way there is a line too.
+    assert (found[2 * RATE :] == 2j).all()
+    before = adapted(ones, (START - 2) * RATE, RATE, knots[1:], np.ones(1), ALONE)
+    assert (before[: 2 * RATE] == 1).all()
+    assert before[2 * RATE + RATE // 2] == 0.5 + 1j
     assert np.abs(steps).max() <= np.abs(2j - 1) / RATE * (1 + 1e-12)
 
 

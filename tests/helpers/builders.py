@@ -252,8 +252,13 @@ def transparent(
 
 
 def push_all(engine: Engine, blocks: Iterable[Block]) -> list[CleanedBlock]:
-    """Return what the blocks complete."""
-    return [cleaned for block in blocks for cleaned in engine.push(block)]
+    """Return what the blocks complete; after every other one the next is prepared, as it may be."""
+    found = []
+    for number, block in enumerate(blocks):
+        found += engine.push(block)
+        if number % 2:
+            engine.prepare()
+    return found
 
 
 def play(

@@ -48,21 +48,22 @@ def departures(
         first: index of the first sample, counted from GPS 0.
         count: the number of samples.
         rate: samples per second.
-        knots: of the tracker; the anchors are in force where there is none.
+        knots: of the tracker; the anchors are in force before the first, and the last one's gains
+            stay after it.
         anchors: shape `(G,)`.
         settings: of the tracker.
     """
     cadence, stop = settings.cadence, first + count
     step = cadence * rate
     known = {knot.second: knot.gains - anchors for knot in knots}
-    nothing = np.zeros(len(anchors), dtype=np.complex128)
+    end = np.zeros(len(anchors), dtype=np.complex128)
     found = []
     for number in range(first // step, -(-stop // step)):
         low, high = max(first, number * step), min(stop, (number + 1) * step)
         along = (np.arange(low, high) - number * step) / step
-        start = known.get(number * cadence, nothing)
-        change = known.get((number + 1) * cadence, nothing) - start
-        found.append(Stretch(slice(low - first, high - first), along, start, change))
+        start = known.get(number * cadence, end)
+        end = known.get((number + 1) * cadence, start)
+        found.append(Stretch(slice(low - first, high - first), along, start, end - start))
     return found
 
 
@@ -136,7 +137,7 @@ def adapted(
         groups: shape `(G, n)`: analytic signals, or real features before the bandpass.
         first: index of their first sample, counted from GPS 0.
         rate: samples per second.
-        knots: of the tracker; the anchors are in force where there is none.
+        knots: of the tracker, as `departures` takes them.
         anchors: shape `(G,)`, each 1 or 0.
         settings: of the tracker.
     """

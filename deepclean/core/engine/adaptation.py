@@ -254,6 +254,11 @@ class Adaptation:
         state.groups.append(start, groups[:, start - first : stop - first])
         return Bandpassed(estimate, first, window, carriers)
 
+    def last_knot(self, index: int) -> int:
+        """Return the index of the last knot of the gains at or before a sample's index."""
+        step = self._gains.tracker.settings.cadence * self._rate
+        return index // step * step
+
     def lesson(self, state: AdaptationState, stop: int, invalid: InvalidSpans) -> Lesson:
         """Return what the gains have to learn up to the sample of index `stop`."""
         return Lesson(self._gains, state, stop, invalid)

@@ -61,7 +61,6 @@ class CouplingPipeline:
             self._missing = MissingWitnesses(settings, self.schedule, reduced)
         if coupling.predictor.parts and self.schedule.geometry.mode != "pass":
             raise ValueError("an estimate in parts is predicted in one pass")
-        self._learnt_ahead = self.schedule.bandpassed
         self._carriers = list(coupling.carriers) if coupling.adapt is not None else []
         self.adaptation: Adaptation | None = None
         if coupling.adapt is not None:
@@ -144,11 +143,11 @@ class CouplingPipeline:
         predicted = state.predicted.view(*read)
         return self._bandpass(state, predicted, carriers, inside, strain, state.losses)
 
-    def lesson(self, state: CouplingState, step: int) -> Lesson | None:
-        """Return what the gains have to learn from hop `step`; None where they are fixed."""
-        if self.adaptation is None or state.adaptation is None:
+    def lesson(self, state: CouplingState, step: int, *, late: bool) -> Lesson | None:
+        """Return what to learn from hop `step`; with `late`, what the hop does not need itself."""
+        if late or self.adaptation is None or state.adaptation is None:
             return None
-        stop = (step + 1) * self._settings.hop_model + self._learnt_ahead
+        stop = (step + 1) * self._settings.hop_model + self.schedule.bandpassed
         return self.adaptation.lesson(state.adaptation, stop, state.invalid)
 
     def finish(self, state: CouplingState, made: Bandpassed, step: int) -> None:
@@ -193,7 +192,7 @@ class CouplingPipeline:
         # second is more than any sample.
         near = oldest - settings.ramp - NS
         if state.adaptation is not None:
-            near = min(near, state.adaptation.tracker.next * NS)
+            near = min(near, state.adaptation.unlearnt)
         state.invalid.drop_before(min(near, monitored * NS // settings.model_rate))
         state.reduced.drop_before(near)
         if self._missing is not None:

@@ -148,6 +148,15 @@ class Engine:
         self.versions.retire(stream)
         return finished
 
+    def prepare(self) -> None:
+        """Do what the next `push` begins with, while nobody waits for a block.
+
+        Without look-ahead a hop leaves to the next one what it does not need itself: gains that are
+        learnt, forecasts that are fitted. Nothing that comes out depends on whether this is called.
+        """
+        if self._state.stream is not None:
+            self._pipeline.prepare(self._state.stream)
+
     def release(self) -> list[CleanedBlock]:
         """Return every block that is still pending, as if the input ended with a gap.
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from deepclean.core import reasons
 from deepclean.core.block import Float64
-from deepclean.core.engine.adaptation import Bandpassed, SpectrumOfSecond
+from deepclean.core.engine.adaptation import Bandpassed, Lesson, SpectrumOfSecond
 from deepclean.core.engine.coupling import Coupling
 from deepclean.core.engine.coupling_pipeline import CouplingPipeline
 from deepclean.core.engine.intake import Intake, Resampled
@@ -74,6 +74,10 @@ class Forecasting:
         """Return the witnesses at the model rate for the next hop, forecast after its end."""
         return intake.extrapolate(stream, *self.window(stream.step), self._end(stream))
 
+    def prepare(self, intake: Intake, stream: StreamState) -> None:
+        """Fit the forecasts of the next hop that are fitted by the clock."""
+        intake.refit(stream, stream.step * self._settings.hop)
+
     def uncertain(self, intake: Intake, stream: StreamState) -> list[str]:
         """Return the witnesses that have samples, but not for long enough to be forecast."""
         return intake.uncertain(stream, self._end(stream))
@@ -121,7 +125,6 @@ class ForecastingPipeline(CouplingPipeline):
         self._first_predicted = self.schedule.predicted_at_once(settings)[0]
         self._rest = slice(low - window[0], high - window[0])
         self._back = back(settings.model_rate)
-        self._learnt_ahead = 0
         # Half a hop at most. The next hop is spliced to this one's end as it was computed, without
         # a correction, so the correction must be over by then.
         length = min(settings.forecast.seam, settings.hop // 2)
@@ -166,6 +169,20 @@ class ForecastingPipeline(CouplingPipeline):
         inside = (predicted_first + low, start, start + hop)
         predicted = predicted[:, low:high]
         return self._bandpass(state, predicted, carriers, inside, strain, losses)
+
+    def lesson(self, state: CouplingState, step: int, *, late: bool) -> Lesson | None:
+        """Return what the gains have to learn from hop `step`; None where they are fixed.
+
+        With `late` that is also what the hop does not need itself.
+        """
+        if self.adaptation is None or state.adaptation is None:
+            return None
+        stop = (step + 1) * self._settings.hop_model
+        if not late:
+            # The gain's line that holds the hop's last sample begins at the last knot before it,
+            # and both its ends are known from what is before that knot.
+            stop = self.adaptation.last_knot(stop - 1)
+        return self.adaptation.lesson(state.adaptation, stop, state.invalid)
 
     def finish(self, state: CouplingState, made: Bandpassed, step: int) -> None:
         """Compute the stages of hop `step` behind the bandpass, after the gains have learnt.

@@ -16,7 +16,7 @@ import numpy as np
 from deepclean.core import reasons
 from deepclean.core.block import Block, Float64, Series, WitnessFault
 from deepclean.core.buffer import StreamBuffer
-from deepclean.core.engine.extrapolation import Extrapolation
+from deepclean.core.engine.extrapolation import Extrapolation, Past
 from deepclean.core.engine.schedule import EngineSettings
 from deepclean.core.engine.state import StreamState, WitnessInputs
 from deepclean.core.filters.resample import Resampler
@@ -112,36 +112,39 @@ class Intake:
             count: the number of samples.
             instant: GPS nanoseconds up to which the witnesses are used.
         """
-
-        def sound(witness: str, rate: int) -> int:
-            """Return the instant from which on an input is good; nothing of a former rate is."""
-            return state.good_since[witness] if state.rates[witness] == rate else instant
-
         assert self._extrapolation is not None
         joined = []
         for rate, inputs in state.inputs.items():
-            resampler, model_rate = self._resampler(rate), self._settings.model_rate
-            good = [sound(witness, rate) for witness in inputs.rows]
-            if self._is_fast(rate):
-                # A sample at the model rate rests on the filter's half-length either side. So
-                # samples are known to a half-length before the instant (`end`), and are good from a
-                # half-length after the input is.
-                end = self._slow(inputs, rate, instant)
-                late = index_at(instant, model_rate) - end
-                since = [index_from(one, model_rate) + late for one in good]
-                needed = first, first + count
-                made = self._extrapolation.extended(
-                    inputs, inputs.slow, model_rate, needed, since, end, instant
-                )
-            else:
-                since, end = [index_from(one, rate) for one in good], index_at(instant, rate)
-                needed = resampler.needs(first, count)
-                window = self._extrapolation.extended(
-                    inputs, inputs.samples, rate, needed, since, end, instant
-                )
-                made = resampler.apply(window, first, count)
-            joined.append((inputs, made))
+            resampler, fast = self._resampler(rate), self._is_fast(rate)
+            if fast:
+                self._slow(inputs, rate, instant)
+            needed = (first, first + count) if fast else resampler.needs(first, count)
+            past = self._past(state, rate, inputs, instant)
+            made = self._extrapolation.extended(inputs, past, needed)
+            joined.append((inputs, made if fast else resampler.apply(made, first, count)))
         return self._joined(joined, count)
+
+    def refit(self, state: StreamState, instant: int) -> None:
+        """Fit the forecasts for which it is time at the end of a hop (GPS nanoseconds)."""
+        assert self._extrapolation is not None
+        for rate, inputs in state.inputs.items():
+            past = self._past(state, rate, inputs, instant)
+            self._extrapolation.refit(inputs, past, instant)
+
+    def _past(self, state: StreamState, rate: int, inputs: WitnessInputs, instant: int) -> Past:
+        """Return what the witnesses of a rate are forecast from at an instant."""
+        # Nothing of a former rate is good.
+        good = [state.good_since[w] if state.rates[w] == rate else instant for w in inputs.rows]
+        if not self._is_fast(rate):
+            since = [index_from(one, rate) for one in good]
+            return Past(inputs.samples, rate, since, index_at(instant, rate))
+        # A sample at the model rate rests on the filter's half-length either side. So samples are
+        # known to a half-length before the instant (`end`), and are good from a half-length after
+        # the input is.
+        model_rate, end = self._settings.model_rate, self._slow_end(rate, instant)
+        late = index_at(instant, model_rate) - end
+        since = [index_from(one, model_rate) + late for one in good]
+        return Past(inputs.slow, model_rate, since, end)
 
     def uncertain(self, state: StreamState, instant: int) -> list[str]:
         """Return the witnesses that have samples, but not for long enough to be forecast."""
@@ -156,7 +159,7 @@ class Intake:
             state: the state with the input.
             first: index at the model rate of the first sample of the next hop's witnesses.
             count: the number of samples that a hop needs.
-            instant: GPS nanoseconds from which on the next hop's witnesses are forecast.
+            instant: end of the last hop, GPS nanoseconds, to which forecasts may yet be fitted.
         """
         settings, model_rate = self._settings.forecast, self._settings.model_rate
         for rate, inputs in list(state.inputs.items()):
@@ -191,14 +194,13 @@ class Intake:
         """Return whether inputs of a rate are forecast at the model rate, which is below it."""
         return rate > self._settings.model_rate
 
-    def _slow(self, inputs: WitnessInputs, rate: int, instant: int) -> int:
-        """Bring one more hop of fast witnesses to the model rate and return the index after it."""
+    def _slow(self, inputs: WitnessInputs, rate: int, instant: int) -> None:
+        """Bring one more hop of fast witnesses, up to an instant, to the model rate."""
         # Their past at the model rate is kept, so that it is resampled only once.
         hop, end = self._settings.hop_model, self._slow_end(rate, instant)
         resampler = self._resampler(rate)
         window = inputs.samples.view(*resampler.needs(end - hop, hop))
         inputs.slow.append(end - hop, resampler.apply(window, end - hop, hop))
-        return end
 
     def _slow_end(self, rate: int, instant: int) -> int:
         """Return the index at the model rate up to which a fast witness is known at an instant."""

@@ -41,6 +41,10 @@ class Strategy(Protocol):
         """Return the witnesses at the model rate for the next hop, over its window."""
         ...
 
+    def prepare(self, intake: Intake, stream: StreamState) -> None:
+        """Do what the next hop needs of the input so far and the last one did not."""
+        ...
+
     def uncertain(self, intake: Intake, stream: StreamState) -> list[str]:
         """Return the witnesses that have samples but cannot be used for the next hop."""
         ...
@@ -84,6 +88,9 @@ class LookAhead:
     def witnesses(self, intake: Intake, stream: StreamState) -> Resampled:
         """Return the witnesses at the model rate for the next hop, over its window."""
         return intake.resample(stream, *self.window(stream.step))
+
+    def prepare(self, intake: Intake, stream: StreamState) -> None:
+        """Do nothing, because a hop that has waited needs all that is computed with it."""
 
     def uncertain(self, intake: Intake, stream: StreamState) -> list[str]:
         """Return no witness, because none is forecast."""

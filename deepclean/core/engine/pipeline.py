@@ -109,6 +109,7 @@ class Pipeline:
         """Take in the block at the frontier and return the faults of its witnesses."""
         faults: tuple[WitnessFault, ...] = ()
         for piece in self._pieces(block):
+            self.prepare(stream)
             if self._strain:
                 self._strain.push(stream.strain, piece)
             faults += self._intake.push(stream, piece, partial(self._mark_missing, stream))
@@ -125,12 +126,21 @@ class Pipeline:
             reason: the reason for which there is no input.
         """
         for instant in self.strategy.cuts(stream.frontier, end):
+            self.prepare(stream)
             for version, state in stream.couplings.items():
                 self.couplings[version].mark_missing(state, stream.frontier, instant, reason)
             stream.strain.unfit.add(stream.frontier, instant)
             self._intake.skip(stream, instant)
             stream.frontier = instant
             self._compute_due(stream)
+
+    def prepare(self, stream: StreamState) -> None:
+        """Do what the hops so far have left to the next one; nothing where it is done.
+
+        It comes before any further input, so that it is the same whenever it is done.
+        """
+        self.strategy.prepare(self._intake, stream)
+        self._learn(stream, stream.step - 1, late=True)
 
     def estimate(self, stream: StreamState, version: Version, span: Span) -> Estimate:
         """Return a version's estimate over a span whose hops are all computed."""
@@ -167,18 +177,28 @@ class Pipeline:
     def trim(self, stream: StreamState) -> None:
         """Drop the samples that no later hop and no pending block needs."""
         settings, step = self.settings, stream.step
-        self._intake.trim(stream, *self.strategy.window(step), (step + 1) * settings.hop)
+        self._intake.trim(stream, *self.strategy.window(step), step * settings.hop)
         oldest = min(step * settings.hop, stream.oldest)
         monitored = step * settings.hop
-        # A second that is not learnt from yet ends after the hops that are computed.
-        unlearnt = (monitored // NS - SECONDS) * NS
         if self._monitor and stream.gates:
             near = oldest - settings.ramp - NS
             monitored = self._monitor.trim(stream.gates, near)
         if self._strain:
-            self._strain.trim(stream.strain, min(monitored, unlearnt))
+            states = (state.adaptation for state in stream.couplings.values())
+            unlearnt = (one.unlearnt for one in states if one is not None)
+            self._strain.trim(stream.strain, min([monitored, *unlearnt]))
         for version, state in stream.couplings.items():
             self.couplings[version].trim(state, step, oldest, monitored * settings.model_rate // NS)
+
+    def _learn(self, stream: StreamState, step: int, *, late: bool = False) -> None:
+        """Let the gains of all versions learn from hop `step` (`CouplingPipeline.lesson`)."""
+        lessons = (
+            self.couplings[version].lesson(state, step, late=late)
+            for version, state in stream.couplings.items()
+        )
+        learn_together(
+            [lesson for lesson in lessons if lesson is not None], partial(self._spectrum, stream)
+        )
 
     def _spectrum(self, stream: StreamState, second: int) -> Complex | None:
         """Return the strain's transform from a GPS second on; None where it is not usable."""
@@ -225,8 +245,7 @@ class Pipeline:
         spectrum = partial(self._spectrum, stream)
         working = [(self.couplings[version], state) for version, state in stream.couplings.items()]
         made = [one.bandpassed(state, resampled, first, step, spectrum) for one, state in working]
-        lessons = (one.lesson(state, step) for one, state in working)
-        learn_together([lesson for lesson in lessons if lesson is not None], spectrum)
+        self._learn(stream, step)
         for (one, state), bandpassed in zip(working, made, strict=True):
             one.finish(state, bandpassed, step)
         if self._monitor and stream.gates:

@@ -330,8 +330,8 @@ class Schedule:
         gate = self.settings.gate.reach if self.settings.gate else 0
         if forecast := self.settings.forecast:
             # A hop is spliced to the one before it, which rested on the window before its own start
-            # and on forecasts that were fitted, some hops earlier, to the memory before the hop's
-            # end; all one hop earlier.
+            # and on forecasts that were fitted to the memory before its start, or before that of a
+            # hop for which the same fit served; all one hop earlier.
             fitted = (forecast.hops_per_fit(self.settings.hop) - 1) * self.settings.hop
             past = max(self._ns(-self.window[0]), fitted + forecast.memory + self._ns(0))
             filters = max(filters, past) + self.settings.hop

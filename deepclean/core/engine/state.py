@@ -19,6 +19,7 @@ from deepclean.core.filters.forecast import LinearPredictor
 from deepclean.core.gain import InvalidSpans
 from deepclean.core.gate.state import MonitorState
 from deepclean.core.strain import StrainState
+from deepclean.core.time import NS
 from deepclean.core.witness_checks import ConstantRun
 
 Role = Literal["production", "canary"]
@@ -56,6 +57,12 @@ class AdaptationState:
     features: AdaptationState | None = None
     freezes: tuple[Freeze, ...] = ()
     held: dict[int, Knot] = field(default_factory=dict)
+
+    @property
+    def unlearnt(self) -> int:
+        """The start of the oldest second that is not learnt from yet, GPS nanoseconds."""
+        own = self.tracker.next * NS
+        return own if self.features is None else min(own, self.features.unlearnt)
 
 
 @dataclass(slots=True)

@@ -55,6 +55,7 @@ ENGINES = {
     "hasty": replace(SMALL, forecast=ForecastSettings(memory=4 * NS)),
     "short hops": replace(SMALL, hop=SIXTEENTH),
     "long hops": replace(SMALL, hop=4 * NS),
+    "long hasty hops": replace(SMALL, hop=4 * NS, forecast=ForecastSettings(memory=4 * NS)),
 }
 
 every_engine = pytest.mark.parametrize("kind", ENGINES)
@@ -63,6 +64,7 @@ USUAL = [
     ("hasty", "delay"),
     ("short hops", "windowed"),
     ("long hops", "delay"),
+    ("long hasty hops", "carrier"),
 ]
 
 pairs = pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from deepclean.core.buffer import StreamBuffer
-from deepclean.core.engine.extrapolation import Extrapolation
+from deepclean.core.engine.extrapolation import Extrapolation, Past
 from deepclean.core.engine.state import WitnessInputs
 from deepclean.core.filters.forecast import ForecastSettings, fit, forecast
 from deepclean.core.time import NS
@@ -59,8 +59,9 @@ def run(
             first = min(back * RATE, end)
         since = [first, *[begin * RATE] * (len(names) - 1)]
         before = dict(inputs.predictors)
-        needed, instant = (end - 4, end + 20), end * NS // RATE
-        window = extrapolation.extended(inputs, inputs.samples, RATE, needed, since, end, instant)
+        past = Past(inputs.samples, RATE, since, end)
+        window = extrapolation.extended(inputs, past, (end - 4, end + 20))
+        extrapolation.refit(inputs, past, end * NS // RATE)
         assert (window[:, :4] == data[:, end - 4 : end]).all()
         ahead[end] = window[0, 4:]
         fitted[end] = [w for w in names if inputs.predictors[w] is not before.get(w)]
@@ -75,7 +76,7 @@ def _buffers(rows: int) -> tuple[StreamBuffer, StreamBuffer]:
 def test_a_forecast_depends_on_the_witness_and_a_bounded_past_alone(hop: int) -> None:
     whole, _ = run(["MAINS"], hop=hop)
     # The memory, and the hops for which a fit is used.
-    reach = LONGEST + (SETTINGS.hops_per_fit(hop) - 1) * hop * RATE // NS
+    reach = LONGEST + SETTINGS.hops_per_fit(hop) * hop * RATE // NS
     for other in (
         run(["MAINS", "B", "SEISMIC"], hop=hop),
         run(["MAINS"], begin=9, hop=hop),

@@ -98,7 +98,8 @@ class FrameCleaner:
             self._guard("controls", "what freezes hold is not recorded", self._updates.note_held)
         self._say_failures(frame)
         written = self._write(finished)
-        self._guard("preparing", "the next frame is not prepared", self._engine.prepare)
+        with self._timings.stage("prepare"):
+            self._guard("preparing", "the next frame is not prepared", self._engine.prepare)
         return written
 
     def release(self) -> list[Path]:

@@ -13,9 +13,9 @@ from prometheus_client import Histogram, Metric
 
 _log = logging.getLogger(__name__)
 
-Stage = Literal["read", "clean", "render", "write"]
+Stage = Literal["read", "clean", "render", "write", "prepare"]
 """The stages of the work: `read` an input file; `clean` an input frame with the engine; `render` an
-output frame's channels; `write` its file."""
+output frame's channels; `write` its file; `prepare` the next frame when that is done."""
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 

@@ -39,7 +39,7 @@ def test_stage_is_timed_also_where_it_fails(config: Config) -> None:
         raise OSError("full")
     series = scraped(made(config, timings=timings))
     sums = {s: series[f'deepclean_stage_duration_seconds_sum{{stage="{s}"}}'] for s in STAGES}
-    assert sums == {"read": 0.0, "clean": 0.25, "render": 0.0, "write": 0.5}
+    assert sums == {"read": 0.0, "clean": 0.25, "render": 0.0, "write": 0.5, "prepare": 0.0}
 
 
 def test_what_cannot_be_noted_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:

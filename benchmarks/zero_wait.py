@@ -171,7 +171,8 @@ def predicted(case: Case) -> tuple[Float64, int]:
     (coupling,) = case.couplings
     span = case.block.span
     nothing = Series(span, rate, np.zeros(span.samples(rate)))
-    engine = Engine(settings, [replace(coupling, bandpass=_Open())])
+    # Without strain there is nothing to learn gains from.
+    engine = Engine(settings, [replace(coupling, bandpass=_Open(), adapt=None)])
     blocks = [*engine.push(replace(case.block, strain=nothing)), *engine.release()]
     slowest = min(w.rate for w in case.block.witnesses.values() if isinstance(w, Series))
     half = 0.0 if slowest == rate else min(0.25, settings.resample.zeros / slowest)

@@ -107,7 +107,7 @@ def measure(options: argparse.Namespace) -> Figures:
 
 
 def lines(seconds: int) -> Case:
-    """Return the demonstration's site: mains with sidebands, six witnesses, its trained network."""
+    """Return the demonstration's site: mains with sidebands, six witnesses, its model."""
     with common.scratch() as place:
         site = demo_site(place)
     config, span = site.config, Span.of_seconds(START, seconds)
@@ -116,7 +116,7 @@ def lines(seconds: int) -> Case:
     truth = f"{config.interferometer}:TRUTH-BACKGROUND"
     floor = site.simulator.read([truth], span)[truth]
     settings = replace(engine_settings(config), gate=None)
-    about = "mains with sidebands, trained network"
+    about = "mains with sidebands, the demonstration's model"
     return Case(about, site.block(span), floor.samples, [coupling], settings)
 
 

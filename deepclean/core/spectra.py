@@ -37,7 +37,7 @@ _HANN_POWER = 3 / 8
 """Mean square of the Hann window."""
 
 
-def transform(samples: Float64, rate: int, stop: float) -> Complex:
+def transform(samples: Float64, rate: int, stop: float, *, overwrite: bool = False) -> Complex:
     """Return the Fourier transform of Hann-windowed samples, in units of the samples per Hz.
 
     Streams of different rates that hold the same signal have the same transform: the sum over the
@@ -50,20 +50,21 @@ def transform(samples: Float64, rate: int, stop: float) -> Complex:
         samples: shape `(..., n)`.
         rate: samples per second.
         stop: Hz of the highest bin, at most half the rate.
+        overwrite: whether the samples are needed no more, which saves a copy.
 
     Returns:
         Shape `(..., bins)`, from 0 Hz in steps of `rate / n`.
     """
     count = samples.shape[-1]
     bins = int(stop * count / rate) + 1
-    windowed = samples * _hann(count)
+    windowed = np.multiply(samples, _hann(count, rate), out=samples if overwrite else None)
     if count % 2 or bins > count // 4 + 1:
-        return np.asarray(fft.rfft(windowed)[..., :bins] / rate)
+        return np.asarray(fft.rfft(windowed)[..., :bins])
     # Where only the lower half of the bins is wanted, the even and the odd samples are transformed
     # by themselves: X(k) = E(k) + exp(-2 pi i k / n) O(k). Two rows at once take as long as one,
     # and half as many samples fit into the processor's cache.
     halves = fft.rfft(windowed.reshape(*samples.shape[:-1], -1, 2).swapaxes(-1, -2))[..., :bins]
-    return np.asarray((halves[..., 0, :] + halves[..., 1, :] * _turns(count, bins)) / rate)
+    return np.asarray(halves[..., 0, :] + halves[..., 1, :] * _turns(count, bins))
 
 
 @lru_cache(maxsize=8)
@@ -73,8 +74,9 @@ def _turns(count: int, bins: int) -> Complex:
 
 
 @lru_cache(maxsize=8)
-def _hann(count: int) -> Float64:
-    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(count) / count))
+def _hann(count: int, rate: int) -> Float64:
+    """Return a Hann window of `count` samples, times the time from one to the next in seconds."""
+    return np.asarray((0.5 - 0.5 * np.cos(2 * np.pi * np.arange(count) / count)) / rate)
 
 
 def density(spectrum: Complex, duration: int) -> Float64:

@@ -16,8 +16,7 @@ import numpy as np
 
 from deepclean.core.block import CleanedBlock, Float64
 from deepclean.core.engine.engine import Engine
-from deepclean.core.gate.measures import Quality
-from deepclean.core.gate.quality import RunningSpectra
+from deepclean.core.gate.quality import RunningSpectra, measure
 from deepclean.core.spectra import (
     SEGMENT,
     Bins,
@@ -216,16 +215,18 @@ class Meter:
 
     def _ratios(self, spectra: Mapping[str, Complex], end: int, own: bool) -> None:
         row = (end - NS) // NS - self._result.start
-        for (name, product), window in self._windows.items():
-            count = int(self._bands.judged * SEGMENT / NS) + 1
-            raw, cleaned = spectra["RAW"][:count], spectra[product][:count]
+        count = int(self._bands.judged * SEGMENT / NS) + 1
+        raw = spectra["RAW"][:count]
+        before = density(raw, SEGMENT)
+        for (_, product), window in self._windows.items():
             window.drop_before(end)
-            window.add(end - SEGMENT, raw, raw - cleaned)
-            if own and window.full:
-                quality: Quality = window.measure()[0]
-                for ratio in RATIOS:
-                    rows = self._result.couplings[name].rows
-                    rows[f"{product}_{ratio}"][row] = getattr(quality, ratio)
+            window.add(end - SEGMENT, raw, before, raw - spectra[product][:count])
+        full = {key: one for key, one in self._windows.items() if own and one.full}
+        measured = measure(list(full.values()))
+        for (name, product), (quality, _) in zip(full, measured, strict=True):
+            rows = self._result.couplings[name].rows
+            for ratio in RATIOS:
+                rows[f"{product}_{ratio}"][row] = getattr(quality, ratio)
 
     def _coherence(
         self, name: str, spectra: Mapping[str, Complex], witnesses: WitnessSpectra

@@ -71,8 +71,8 @@ def look(
 ) -> BandPower:
     """Return the powers of a second whose harm has a standard deviation `chance`."""
     return BandPower(
-        sums=np.repeat([[raw], [clean], [power], [chance**2 / CORRELATED]], 2, axis=1),
-        excess=clean - raw,
+        sums=2 * (raw, clean, power, chance**2 / CORRELATED),
+        excess=clean - raw + 0.0 * (raw + clean + power + chance),
         worst=worst,
         noise=np.ones(11),
     )

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepclean.core.block import Float64
 from deepclean.core.gate.cadence import FAST_SEGMENT, FAST_STEP
 from deepclean.core.gate.quality import StrainLevel
-from deepclean.core.spectra import Bins, Complex, density, median
+from deepclean.core.gate.runs import Runs, runs_of
+from deepclean.core.spectra import Bins, Complex, density
 
 # The power of noise in one bin is exponentially distributed: exp(-4) = 2 % of all bins are above.
 LOUD = 4.0
@@ -34,41 +39,26 @@ class BandPower:
 
     The first of the two is each bin's usual power: so a bin counts as in the mean of the ratio of
     two amplitude spectral densities. The second is each bin's floor: so a line counts as it stands
-    out.
+    out. In either unit there are four sums over the bins:
+
+    - the power of the strain,
+    - of the strain less the estimate,
+    - of the estimate, which is what cleaning gains where the estimate is right,
+    - the variance that the difference of the first two has by chance, in squares of the unit.
 
     Args:
-        sums: over the bins, shape `(4, 2)`: `raw`, `clean`, `power` and `variance`.
+        sums: the four in the first unit, then the four in the second.
         excess: the mean over the bins of what cleaning adds to the amplitude, in units of the
-            usual amplitude.
+            usual amplitude; NaN where one of the sums is not finite.
         worst: the highest ratio of a bin's power in the cleaned strain to the sum of its raw power
             now and the higher of its usual power and the estimate's highest before.
         noise: the estimate's power spectral density in each bin, strain^2 / Hz, shape `(bins,)`.
     """
 
-    sums: Float64
+    sums: Sequence[float]
     excess: float
     worst: float
     noise: Float64
-
-    @property
-    def raw(self) -> Float64:
-        """The power of the strain, shape `(2,)`."""
-        return np.asarray(self.sums[0])
-
-    @property
-    def clean(self) -> Float64:
-        """The power of the strain less the estimate, shape `(2,)`."""
-        return np.asarray(self.sums[1])
-
-    @property
-    def power(self) -> Float64:
-        """The estimate's power, shape `(2,)`: what cleaning gains where the estimate is right."""
-        return np.asarray(self.sums[2])
-
-    @property
-    def variance(self) -> Float64:
-        """The variance of `clean - raw` by chance, shape `(2,)`, in squares of these units."""
-        return np.asarray(self.sums[3])
 
 
 Looks = Sequence[BandPower | None]
@@ -90,33 +80,31 @@ def with_lowest_floor(level: StrainLevel, floors: Sequence[Float64]) -> StrainLe
         level: the newest.
         floors: those of two windows, at least one, strain^2 / Hz.
     """
-    floor = np.min(floors, axis=0)
-    return replace(level, usual=np.maximum(level.usual, floor), floor=floor)
+    floor = np.minimum.reduce(floors)
+    return StrainLevel(np.maximum(level.usual, floor), floor, level.rms)
 
 
-def highest_before(history: Looks) -> Float64 | float:
-    """Return the estimate's highest density of a window in each bin, strain^2 / Hz; 0 if none.
-
-    The looks that share data with the next one are left out.
+class LastSecond(NamedTuple):
+    """One coupling's estimate over the last second, and what it is judged by.
 
     Args:
-        history: of a window.
+        estimate: transform of the estimate up to the highest bin, strain / Hz.
+        bins: of the fast transform.
+        slow: of the slow transform, at which the level is given.
+        level: what the strain is like (`with_lowest_floor`).
+        before: the looks of a window before this one.
     """
-    earlier = list(history)[: -(FAST_SEGMENT // FAST_STEP)]
-    noise = [part.noise for part in earlier if part is not None]
-    return np.max(noise, axis=0) if noise else 0.0
+
+    estimate: Complex
+    bins: Bins
+    slow: Bins
+    level: StrainLevel
+    before: Looks
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
-def band_power(
-    raw: Complex,
-    estimate: Complex,
-    bins: Bins,
-    slow: Bins,
-    level: StrainLevel,
-    highest: Float64 | float = 0.0,
-) -> BandPower:
-    """Return the powers of one fast transform.
+def band_powers(raw: Complex, seconds: Sequence[LastSecond]) -> list[BandPower]:
+    """Return the powers of one fast transform, for each coupling.
 
     With `r` the raw strain and `n` the estimate, cleaning changes the power of a bin by
     `|n|^2 - 2 Re(r n*)`. The part of `r` that is uncorrelated with `n` makes this difference
@@ -125,54 +113,80 @@ def band_power(
 
     Args:
         raw: transform of the strain up to the highest bin, strain / Hz.
-        estimate: of the coupling's estimate.
-        bins: the coupling's bins of the fast transform.
-        slow: the coupling's bins of the slow transform, at which the level is given.
-        level: what the strain is like.
-        highest: density of the estimate in each bin, the highest of late (`highest_before`).
+        seconds: of the couplings, at least one.
     """
-    usual, floor = (
-        np.interp(bins.inside * bins.width, slow.inside * slow.width, one)
-        for one in (level.usual, level.floor)
-    )
-    r, n = raw[bins.inside], estimate[bins.inside]
-    powers = density(np.stack([r, r - n, n]), FAST_SEGMENT)
+    runs = runs_of(*(len(one.bins.inside) for one in seconds))
+    r = raw[np.concatenate([one.bins.inside for one in seconds])]
+    n = np.concatenate([one.estimate[one.bins.inside] for one in seconds])
+    at = [_nearest(one.bins, one.slow) for one in seconds]
+    usual = np.concatenate([one.level.usual[bins] for one, bins in zip(seconds, at, strict=True)])
+    floor = np.concatenate([one.level.floor[bins] for one, bins in zip(seconds, at, strict=True)])
+    units = np.array([usual, floor])
+    powers = density(np.array([r, r - n, n]), FAST_SEGMENT)
     before, after, noise = powers
-    rest = _residual(r, n, usual, floor, before)
-    units = np.stack([usual, floor])
+    rest = _residual(r, n, usual, floor, before, runs)
     # Bins count as independent. A complex Gaussian q of power m has Re(q n*) with a variance of
     # |n|^2 m / 2, and 2 Re(q n*) with four times that.
-    terms = np.empty((4, *units.shape))
-    np.divide(powers[:, None], units, out=terms[:3])
-    np.divide(2 * noise * rest, units**2, out=terms[3])
-    return BandPower(
-        terms.sum(axis=2),
-        float(((np.sqrt(after) - np.sqrt(before)) / np.sqrt(usual)).mean()),
-        float((after / (before + np.maximum(usual, highest))).max()),
-        noise,
-    )
+    terms = np.empty((2, 4, len(r)))
+    np.divide(powers, units[:, None], out=terms[:, :3])
+    np.divide(2 * noise * rest, units**2, out=terms[:, 3])
+    sums = runs.sums(terms).reshape(8, -1)
+    raw_amplitude, clean_amplitude = np.sqrt(terms[0, :2])
+    excess = runs.means(clean_amplitude - raw_amplitude) + 0.0 * np.add.reduce(sums)
+    highest = np.concatenate([highest_before(one.before, len(one.bins.inside)) for one in seconds])
+    worst = runs.highest(after / (before + np.maximum(usual, highest)))
+    columns = zip(sums.T.tolist(), excess.tolist(), worst.tolist(), runs.cut(noise), strict=True)
+    return [BandPower(*column) for column in columns]
 
 
-def _residual(r: Complex, n: Complex, usual: Float64, floor: Float64, before: Float64) -> Float64:
+def highest_before(history: Looks, bins: int) -> Float64:
+    """Return the estimate's highest density of a window in each bin, strain^2 / Hz; 0 if none.
+
+    The looks that share data with the next one are left out.
+
+    Args:
+        history: of a window.
+        bins: how many there are.
+    """
+    earlier = islice(history, max(len(history) - FAST_SEGMENT // FAST_STEP, 0))
+    noise = [part.noise for part in earlier if part is not None]
+    return np.maximum.reduce(noise) if noise else np.zeros(bins)
+
+
+@lru_cache(maxsize=256)
+def _nearest(bins: Bins, slow: Bins) -> NDArray[np.intp]:
+    """Return which of a coupling's bins of the slow transform is nearest to each of the fast one.
+
+    >>> fast, slow = (Bins([(55.0, 57.0)], 0.0, 60.0, n * FAST_SEGMENT) for n in (1, 2))
+    >>> _nearest(fast, slow).tolist()
+    [0, 2, 4]
+    """
+    apart = np.subtract.outer(bins.inside * bins.width, slow.inside * slow.width)
+    return np.asarray(np.abs(apart).argmin(axis=1))
+
+
+def _residual(
+    r: Complex, n: Complex, usual: Float64, floor: Float64, before: Float64, runs: Runs
+) -> Float64:
     """Return the density `m` of what the strain holds beside a multiple of the estimate.
 
-    All arguments have shape `(bins,)`: `r` and `n` are transforms (strain / Hz), the others
-    densities (strain^2 / Hz), `before` that of `r`.
+    All arguments but `runs` have shape `(bins,)`: `r` and `n` are transforms (strain / Hz), the
+    others densities (strain^2 / Hz), `before` that of `r`.
     """
     # The multiple a of n that leaves least, each bin in units of its floor:
     # minimise sum |r - a n|^2 / floor, so a = sum r n* / floor / sum |n|^2 / floor.
     weighted = n.conj() / floor
-    product, power = (r * weighted).sum(), (n * weighted).sum().real
-    rest = density(r - (product / power if power > 0 else 0.0) * n, FAST_SEGMENT)
+    product, power = runs.sums(np.array([r, n]) * weighted)
+    multiple = np.where(power.real > 0, product / power.real, 0.0)
+    rest = density(r - runs.each(multiple) * n, FAST_SEGMENT)
     # One multiple for all bins may leave more in one of them than was there: that is a fault of
     # the estimate, and no chance. But the raw power above LOUD times the usual one is a signal even
     # where it looks like the estimate. A pure line is wider in a fast transform than in a slow one:
     # a Hann window has half the amplitude, a quarter of the power, one bin away.
-    beside = np.zeros(len(usual) + 2)
-    beside[1:-1] = usual / 4
-    wide = np.maximum(usual, np.maximum(beside[:-2], beside[2:]))
+    wide = np.maximum(usual, runs.beside(usual / 4))
     rest = np.maximum(np.minimum(rest, before), before - LOUD * wide) / floor
     # The floor is the lowest of late: in units of it the power of noise has a mean of LEAST.
     # Signals are wide, an estimate is where its lines are: no bin counts as quieter than the mean
     # of the band. Of exponentially distributed powers the median is ln 2 of that mean.
-    return np.maximum(rest, max(LEAST, float(median(rest)) / math.log(2))) * floor
+    least = np.maximum(LEAST, runs.medians(rest) / math.log(2))
+    return np.asarray(np.maximum(rest, runs.each(least)) * floor)

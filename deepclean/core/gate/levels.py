@@ -14,7 +14,6 @@ import numpy as np
 
 from deepclean.core.block import Float64
 from deepclean.core.gate.cadence import FAST_SEGMENT, SLOT
-from deepclean.core.spectra import median
 
 
 def slot_levels(estimate: Float64, count: int) -> Float64:
@@ -44,9 +43,9 @@ def usual_level(levels: Sequence[float], count: int) -> float | None:
         levels: of the last slots, strain; NaN where the estimate is not valid.
         count: slots of a window.
     """
-    found = np.array(levels)
-    found = found[np.isfinite(found)]
-    return float(median(found)) if 2 * len(found) > count else None
+    found = sorted(filter(math.isfinite, levels))
+    middle = len(found) // 2
+    return 0.5 * (found[middle] + found[~middle]) if 2 * len(found) > count else None
 
 
 def last_level(levels: Sequence[float]) -> float:
@@ -60,12 +59,12 @@ def last_level(levels: Sequence[float]) -> float:
 
 
 def highest_level(levels: Sequence[float]) -> float:
-    """Return the highest level within the last fast transform; NaN where one is not valid.
+    """Return the highest level within the last fast transform, all of whose slots are valid.
 
     >>> highest_level([5.0] + 15 * [2.0] + [3.0])
     3.0
     """
-    return float(np.max(list(islice(reversed(levels), FAST_SEGMENT // SLOT))))
+    return max(islice(reversed(levels), FAST_SEGMENT // SLOT))
 
 
 def has_jumped(level: float, known: float, strain: float, jump: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple
 
@@ -32,7 +32,8 @@ class Quality:
     @property
     def finite(self) -> bool:
         """Whether every measure is a number."""
-        return all(map(isfinite, astuple(self)))
+        measures = (self.in_band, self.worst, self.guard, self.outside, self.net)
+        return all(map(isfinite, measures))
 
 
 class GateFinding(NamedTuple):

@@ -8,7 +8,8 @@ decides what is due when (core.gate.cadence):
     every second    spectra of the last 2 s, and before it the usual level
 
 The measures are pure functions (levels, band_power, quality), so are the verdicts, and the table
-turns a verdict into the gate's state and the times at which it is closed.
+turns a verdict into the gate's state and the times at which it is closed. The powers and the
+spectra of all couplings are measured together, each by itself (runs).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from deepclean.core.block import Float64, Version
 from deepclean.core.buffer import StreamBuffer
 from deepclean.core.filters.bandpass import Band
 from deepclean.core.gain import gain_over, is_one
-from deepclean.core.gate.band_power import BandPower, band_power, highest_before, with_lowest_floor
+from deepclean.core.gate.band_power import BandPower, LastSecond, band_powers, with_lowest_floor
 from deepclean.core.gate.cadence import FAST_SEGMENT, FAST_STEP, SLOT, STEP, next_multiple
 from deepclean.core.gate.levels import (
     has_jumped,
@@ -33,16 +34,14 @@ from deepclean.core.gate.levels import (
     usual_level,
 )
 from deepclean.core.gate.measures import GateFinding, Quality
+from deepclean.core.gate.quality import measure
 from deepclean.core.gate.settings import GateSettings
 from deepclean.core.gate.state import BEGINNING, CouplingMonitor, EstimateStream, MonitorState
 from deepclean.core.gate.table import Verdict, step
 from deepclean.core.gate.verdicts import Conclusion, conclude, improves_significantly
-from deepclean.core.spectra import SEGMENT, Bins, Complex, transform
+from deepclean.core.spectra import SEGMENT, Bins, Complex, density, transform
 from deepclean.core.strain import StrainSpectra, StrainState
 from deepclean.core.time import NS, Span
-
-Spectrum = Complex | None
-"""A transform up to the highest bin; None where the stream is not valid."""
 
 
 def highest_seen(strain_rate: int, model_rate: int) -> float:
@@ -221,25 +220,15 @@ class GateMonitor:
     ) -> None:
         """Measure every estimate at an instant, and decide on its gate."""
         whole, settings = instant % STEP == 0, self._limits(state, instant)
-        slow = self._strain.of_second(seen, (instant - SEGMENT) // NS) if whole else None
-        fast = self._strain.before(seen, instant, FAST_SEGMENT)
-        # The strain's transforms may reach beyond what a gate looks at.
-        slow, fast = (
-            one if one is None else one[: int(self._stop * length / NS) + 1]
-            for one, length in ((slow, SEGMENT), (fast, FAST_SEGMENT))
-        )
-        spectra = self._spectra(streams, instant, SEGMENT) if whole else {}
-        fast_spectra = self._spectra(streams, instant, FAST_SEGMENT)
+        qualities = self._measure(state, seen, streams, instant) if whole else {}
+        powers = self._band_powers(state, seen, streams, instant)
         for version, watched in state.couplings.items():
-            quality = None
-            if whole:
-                quality = self._measure(watched, instant, slow, spectra.get(version))
-            estimate = fast_spectra.get(version)
-            power = self._band_power(version.coupling, watched, fast, estimate)
-            level, peak = last_level(watched.levels), highest_level(watched.levels)
-            watched.proven_levels.append(peak if improves_significantly(power) else 0.0)
+            power = powers.get(version)
+            peak = highest_level(watched.levels) if improves_significantly(power) else 0.0
+            watched.proven_levels.append(peak)
             watched.fast_history.append(power)
-            vanished = has_vanished(level, watched.usual, settings.jump)
+            vanished = has_vanished(last_level(watched.levels), watched.usual, settings.jump)
+            quality = qualities.get(version)
             found = conclude(quality, watched.fast_history, settings, vanished=vanished)
             self._decide(watched, found, instant)
             # Without a measure, at half seconds, what was found last stands.
@@ -263,37 +252,69 @@ class GateMonitor:
             spans.add(start + self._delay, end + self._delay, reason)
 
     def _measure(
-        self, watched: CouplingMonitor, instant: int, strain: Spectrum, estimate: Spectrum
-    ) -> Quality | None:
-        """Bring the running spectra up to a whole second; return the measure, if there is one."""
-        spectra, floors = watched.spectra, watched.floors
-        spectra.drop_before(instant)
-        if strain is None:
-            # What the strain was before it was lost says nothing of what comes.
-            spectra.clear()
-            floors.clear()
-        elif estimate is not None:
-            spectra.add(instant - SEGMENT, strain, estimate)
-        if not spectra.full:
-            watched.unsettled.add(instant, instant + STEP)
-        if not spectra.enough:
-            watched.strain = None
-            return None
-        watched.quality, watched.strain = spectra.measure()
-        floors.append((instant, watched.strain.floor))
-        while floors[0][0] <= instant - 2 * self.settings.window:
-            floors.popleft()
-        return watched.quality
+        self,
+        state: MonitorState,
+        seen: StrainState,
+        streams: Mapping[Version, EstimateStream],
+        instant: int,
+    ) -> dict[Version, Quality]:
+        """Bring the running spectra up to a whole second; return the measures that there are."""
+        start = instant - SEGMENT
+        strain = self._strain.of_second(seen, start // NS)
+        for watched in state.couplings.values():
+            watched.spectra.drop_before(instant)
+            if strain is None:
+                # What the strain was before it was lost says nothing of what comes.
+                watched.spectra.clear()
+                watched.floors.clear()
+        if strain is not None:
+            raw = self._looked_at(strain, SEGMENT)
+            before = density(raw, SEGMENT)
+            for version, estimate in self._spectra(streams, instant, SEGMENT).items():
+                state.couplings[version].spectra.add(start, raw, before, estimate)
+        for watched in state.couplings.values():
+            if not watched.spectra.full:
+                watched.unsettled.add(instant, instant + STEP)
+            if not watched.spectra.enough:
+                watched.strain = None
+        enough = {v: watched for v, watched in state.couplings.items() if watched.spectra.enough}
+        measured = measure([watched.spectra for watched in enough.values()])
+        oldest = instant - 2 * self.settings.window
+        for watched, (quality, level) in zip(enough.values(), measured, strict=True):
+            watched.floors.append((instant, level.floor))
+            while watched.floors[0][0] <= oldest:
+                watched.floors.popleft()
+            watched.quality = quality
+            watched.strain = with_lowest_floor(level, [floor for _, floor in watched.floors])
+        return {version: quality for version, (quality, _) in zip(enough, measured, strict=True)}
 
-    def _band_power(
-        self, name: str, watched: CouplingMonitor, strain: Spectrum, estimate: Spectrum
-    ) -> BandPower | None:
-        """Return the powers of the last second; None where strain or estimate are not fit."""
-        if strain is None or estimate is None or watched.strain is None:
-            return None
-        level = with_lowest_floor(watched.strain, [floor for _, floor in watched.floors])
-        highest = highest_before(watched.fast_history)
-        return band_power(strain, estimate, self._fast[name], self._slow[name], level, highest)
+    def _band_powers(
+        self,
+        state: MonitorState,
+        seen: StrainState,
+        streams: Mapping[Version, EstimateStream],
+        instant: int,
+    ) -> dict[Version, BandPower]:
+        """Return the powers of the last second, where strain and estimate are fit."""
+        strain = self._strain.before(seen, instant, FAST_SEGMENT)
+        if strain is None:
+            return {}
+        known = {v: streams[v] for v, one in state.couplings.items() if one.strain is not None}
+        seconds = {}
+        for version, estimate in self._spectra(known, instant, FAST_SEGMENT).items():
+            watched, bins = state.couplings[version], self._fast[version.coupling]
+            assert watched.strain is not None
+            seconds[version] = LastSecond(
+                estimate, bins, watched.spectra.bins, watched.strain, watched.fast_history
+            )
+        if not seconds:
+            return {}
+        found = band_powers(self._looked_at(strain, FAST_SEGMENT), list(seconds.values()))
+        return dict(zip(seconds, found, strict=True))
+
+    def _looked_at(self, strain: Complex, duration: int) -> Complex:
+        """Return the part of a transform of the strain that a gate looks at."""
+        return strain[: int(self._stop * duration / NS) + 1]
 
     def _spectra(
         self, streams: Mapping[Version, EstimateStream], instant: int, duration: int
@@ -305,5 +326,5 @@ class GateMonitor:
             return {}
         indices = start * rate // NS, instant * rate // NS
         samples = [streams[version].bandpassed.view(*indices) for version in valid]
-        spectra = transform(np.concatenate(samples), rate, self._stop)
+        spectra = transform(np.concatenate(samples), rate, self._stop, overwrite=True)
         return dict(zip(valid, spectra, strict=True))

@@ -27,8 +27,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from deepclean.core.gate.band_power import BandPower, Looks
 from deepclean.core.gate.cadence import FAST_STEP
 from deepclean.core.gate.measures import GateFinding, Quality
@@ -191,6 +189,8 @@ def harms(latest: Looks, settings: GateSettings, *, vanished: bool = False) -> G
         parts = [part for part in latest[-count:] if part is not None]
         if len(parts) < count:
             break
+        if sum(part.excess for part in parts) <= 0:
+            continue
         ratios = []
         for clear, (raw, clean, power, chance) in zip(limits, totals(parts), strict=True):
             harm = clean - raw
@@ -199,35 +199,22 @@ def harms(latest: Looks, settings: GateSettings, *, vanished: bool = False) -> G
             sure = harm > clear * chance and harm + power > settings.sigma * chance
             if (sure or vanished) and clean > SLIGHT * raw:
                 ratios.append(clean / raw if raw > 0 else math.inf)
-        if ratios and sum(part.excess for part in parts) > 0:
+        if ratios:
             return GateFinding("power", max(ratios), SLIGHT)
     return None
 
 
-class Total(NamedTuple):
-    """The powers of several looks, summed.
+def totals(parts: Sequence[BandPower]) -> list[tuple[float, float, float, float]]:
+    """Return the powers of looks, at least one, in units of the usual power and of the floor.
 
-    Args:
-        raw: of the strain.
-        clean: of the strain less the estimate.
-        power: of the estimate.
-        chance: the standard deviation of `clean - raw`.
+    In either unit these are the power of the strain, of the strain less the estimate, of the
+    estimate, and the standard deviation of the difference of the first two.
     """
-
-    raw: float
-    clean: float
-    power: float
-    chance: float
-
-
-def totals(parts: Sequence[BandPower]) -> tuple[Total, Total]:
-    """Return the powers of looks, at least one, in units of the usual power and of the floor."""
-    summed = np.add.reduce([part.sums for part in parts], axis=0).T.tolist()
-    usual, floor = (
-        Total(raw, clean, power, math.sqrt(CORRELATED * variance))
-        for raw, clean, power, variance in summed
-    )
-    return usual, floor
+    summed = [sum(each) for each in zip(*[part.sums for part in parts], strict=True)]
+    return [
+        (raw, clean, power, math.sqrt(CORRELATED * variance))
+        for raw, clean, power, variance in (summed[:4], summed[4:])
+    ]
 
 
 def gains(latest: Looks, sigmas: float) -> bool:

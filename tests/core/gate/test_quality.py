@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from deepclean.core.copying import copy_state
-from deepclean.core.gate.quality import RunningSpectra
-from deepclean.core.spectra import SEGMENT, Bins, transform
+from deepclean.core.gate.quality import RunningSpectra, measure
+from deepclean.core.spectra import SEGMENT, Bins, density, transform
 from deepclean.core.time import NS
 
 RATE = 1024
@@ -27,14 +27,14 @@ def window_over(raw: NDArray[np.float64], estimate: NDArray[np.float64]) -> Runn
     window = RunningSpectra(Bins(BANDS, 6.0, STOP, SEGMENT), SECONDS * NS)
     for start in range(SECONDS - 1):
         part = slice(start * RATE, (start + 2) * RATE)
-        spectra = [transform(samples[part], RATE, STOP) for samples in (raw, estimate)]
-        window.add(start * NS, *spectra)
+        strain, other = (transform(samples[part], RATE, STOP) for samples in (raw, estimate))
+        window.add(start * NS, strain, density(strain, SEGMENT), other)
     return window
 
 
 def test_measures_are_those_of_the_whole_stretch() -> None:
     raw, estimate = noise(1), 0.4 * noise(2) + 0.3 * noise(1)
-    quality, level = window_over(raw, estimate).measure()
+    quality, level = measure([window_over(raw, estimate)])[0]
     options = {"nperseg": 2 * RATE, "detrend": False}
     frequencies, before = signal.welch(raw, RATE, average="median", **options)
     _, after = signal.welch(raw - estimate, RATE, average="median", **options)
@@ -62,7 +62,7 @@ def test_measures_are_those_of_the_whole_stretch() -> None:
 
 
 def test_nothing_subtracted_changes_nothing() -> None:
-    quality, _ = window_over(noise(3), np.zeros(SECONDS * RATE)).measure()
+    quality, _ = measure([window_over(noise(3), np.zeros(SECONDS * RATE))])[0]
     assert quality.in_band == quality.worst == quality.guard == quality.outside == 1.0
 
 
@@ -71,12 +71,12 @@ def test_what_is_no_number_is_said(value: float) -> None:
     estimate = np.zeros(SECONDS * RATE)
     estimate[:] = value
     with np.errstate(invalid="ignore"):
-        quality, _ = window_over(noise(4), estimate).measure()
+        quality, _ = measure([window_over(noise(4), estimate)])[0]
     assert not quality.finite
 
 
 def test_a_strain_of_zeros_is_no_measure() -> None:
-    quality, _ = window_over(np.zeros(SECONDS * RATE), np.zeros(SECONDS * RATE)).measure()
+    quality, _ = measure([window_over(np.zeros(SECONDS * RATE), np.zeros(SECONDS * RATE))])[0]
     assert not quality.finite
 
 
@@ -102,7 +102,7 @@ def test_the_net_effect_has_no_bias(coupled: float, wrong: float) -> None:
     for seed in range(0, 60, 3):
         right, floor, other = (noise(seed + number) for number in range(3))
         raw, estimate = floor + coupled * right, coupled * right + wrong * other
-        found.append(np.log(window_over(raw, estimate).measure()[0].net))
+        found.append(np.log(measure([window_over(raw, estimate)])[0][0].net))
     charged = (len(bins.near) + len(bins.outside)) / len(bins.inside)
     expected = charged * np.log((1 + wrong**2) / (1 + coupled**2)) / 2
     error = np.std(found) / np.sqrt(len(found))

@@ -138,6 +138,7 @@ class Engine:
         if stream is None:
             self.versions.drop_leaving()
             stream = self._state.stream = self._pipeline.start(start)
+        self._pipeline.prepare(stream)  # under the controls that were in force so far
         self.controls.prepare(stream)
         if start > stream.frontier:
             self._pipeline.skip(stream, start, reasons.NO_INPUT)
@@ -152,7 +153,8 @@ class Engine:
         """Do what the next `push` begins with, while nobody waits for a block.
 
         Without look-ahead a hop leaves to the next one what it does not need itself: gains that are
-        learnt, forecasts that are fitted. Nothing that comes out depends on whether this is called.
+        learnt, forecasts that are fitted, a look of the gates at its end. Nothing that comes out
+        depends on whether this is called.
         """
         if self._state.stream is not None:
             self._pipeline.prepare(self._state.stream)

@@ -46,6 +46,7 @@ class Forecasting:
     Attributes:
         lead: 0, because a hop's witnesses do not run ahead of it.
         gate_delay: the ramp in nanoseconds, by which a gate acts later than it sees.
+        defers: True, because somebody waits for a hop, and nobody between two.
     """
 
     def __init__(self, settings: EngineSettings, schedule: Schedule) -> None:
@@ -54,6 +55,7 @@ class Forecasting:
         self._window = schedule.window
         self.lead = 0
         self.gate_delay = settings.ramp
+        self.defers = True
 
     def pipeline(self, coupling: Coupling) -> CouplingPipeline:
         """Return the pipeline that computes the estimate of a coupling's version, hop by hop."""

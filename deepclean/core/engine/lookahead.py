@@ -25,6 +25,9 @@ class Strategy(Protocol):
     gate_delay: int
     """The nanoseconds by which a gate acts later than it sees."""
 
+    defers: bool
+    """Whether what only the next hop needs is left to that."""
+
     def pipeline(self, coupling: Coupling) -> CouplingPipeline:
         """Return the pipeline that computes the estimate of a coupling's version, hop by hop."""
         ...
@@ -42,7 +45,7 @@ class Strategy(Protocol):
         ...
 
     def prepare(self, intake: Intake, stream: StreamState) -> None:
-        """Do what the next hop needs of the input so far and the last one did not."""
+        """Do for the witnesses what the last hop has left to the next one."""
         ...
 
     def uncertain(self, intake: Intake, stream: StreamState) -> list[str]:
@@ -64,6 +67,7 @@ class LookAhead:
     Attributes:
         lead: the offset of the resampled witnesses, in samples at the model rate.
         gate_delay: 0, because a gate sees the estimate a ramp in advance.
+        defers: False, because a hop that waits needs all that is computed with it.
     """
 
     def __init__(self, settings: EngineSettings, schedule: Schedule) -> None:
@@ -71,6 +75,7 @@ class LookAhead:
         self._interpolator: Resampler = settings.interpolator()
         self.lead = schedule.resampled
         self.gate_delay = 0
+        self.defers = False
 
     def pipeline(self, coupling: Coupling) -> CouplingPipeline:
         """Return the pipeline that computes the estimate of a coupling's version, hop by hop."""
@@ -90,7 +95,7 @@ class LookAhead:
         return intake.resample(stream, *self.window(stream.step))
 
     def prepare(self, intake: Intake, stream: StreamState) -> None:
-        """Do nothing, because a hop that has waited needs all that is computed with it."""
+        """Do nothing, because nothing is left."""
 
     def uncertain(self, intake: Intake, stream: StreamState) -> list[str]:
         """Return no witness, because none is forecast."""

@@ -84,6 +84,7 @@ class Pipeline:
         stream = StreamState(
             frontier=start,
             step=first // self.settings.hop_model,
+            prepared=first // self.settings.hop_model,
             gates=self._monitor.start(start) if self._monitor else None,
         )
         stream.strain.unfit.add(BEGINNING, start)
@@ -94,6 +95,7 @@ class Pipeline:
 
     def begin(self, stream: StreamState, version: Version) -> None:
         """Begin the streams of a version at the frontier. It has no witnesses before that."""
+        self.prepare(stream)
         stream.couplings[version] = self.couplings[version].begin(stream.frontier)
         if self._monitor and stream.gates:
             loudest = self.couplings[version].coupling.predictor.loudest
@@ -134,13 +136,19 @@ class Pipeline:
             stream.frontier = instant
             self._compute_due(stream)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def prepare(self, stream: StreamState) -> None:
         """Do what the hops so far have left to the next one; nothing where it is done.
 
-        It comes before any further input, so that it is the same whenever it is done.
+        It comes before anything else changes, so that it is the same whenever it is done.
         """
+        if not self.strategy.defers or stream.prepared == stream.step:
+            return
         self.strategy.prepare(self._intake, stream)
         self._learn(stream, stream.step - 1, late=True)
+        if self._monitor and stream.gates:
+            self._monitor.look(stream.gates, stream.strain, _streams(stream))
+        stream.prepared = stream.step
 
     def estimate(self, stream: StreamState, version: Version, span: Span) -> Estimate:
         """Return a version's estimate over a span whose hops are all computed."""
@@ -249,8 +257,15 @@ class Pipeline:
         for (one, state), bandpassed in zip(working, made, strict=True):
             one.finish(state, bandpassed, step)
         if self._monitor and stream.gates:
-            estimates = {
-                version: EstimateStream(state.bandpassed, state.invalid)
-                for version, state in stream.couplings.items()
-            }
-            self._monitor.advance(stream.gates, stream.strain, estimates, strategy.seen(step))
+            seen = stream.gates, stream.strain, _streams(stream)
+            self._monitor.advance(*seen, strategy.seen(step))
+            if not strategy.defers:
+                self._monitor.look(*seen)
+
+
+def _streams(stream: StreamState) -> dict[Version, EstimateStream]:
+    """Return what a gate can see of each version."""
+    return {
+        version: EstimateStream(state.bandpassed, state.invalid)
+        for version, state in stream.couplings.items()
+    }

@@ -161,6 +161,7 @@ class StreamState:
     Args:
         frontier: the end of the input, GPS nanoseconds.
         step: the number of the next hop to compute, counted from GPS 0.
+        prepared: the number of the hop for which all is done that the hops before have left to it.
         trimmed: the number of the hop before which what is not needed any more was dropped last.
         couplings: the streams of each version at work.
         inputs: the samples of the witnesses, by rate in Hz.
@@ -175,6 +176,7 @@ class StreamState:
 
     frontier: int
     step: int
+    prepared: int = 0
     trimmed: int = 0
     couplings: dict[Version, CouplingState] = field(default_factory=dict)
     inputs: dict[int, WitnessInputs] = field(default_factory=dict)

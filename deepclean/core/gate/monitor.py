@@ -98,7 +98,8 @@ class GateMonitor:
 
     def start(self, start: int) -> MonitorState:
         """Return the state of a stream that begins at `start` (GPS nanoseconds), of no version."""
-        return MonitorState(next_multiple(start, FAST_STEP) // SLOT)
+        first = next_multiple(start, FAST_STEP)
+        return MonitorState(first // SLOT, first + FAST_STEP)
 
     def add(self, state: MonitorState, version: Version, loudest: float = 0.0) -> None:
         """Watch one more version from here on, its gate closed.
@@ -123,12 +124,16 @@ class GateMonitor:
         streams: Mapping[Version, EstimateStream],
         until: int,
     ) -> None:
-        """Look at every slot that ends by `until` (GPS nanoseconds)."""
+        """Look at every slot that ends by `until` (GPS nanoseconds).
+
+        A look that is due at the last one's end is left to `look`: it closes no gate before that.
+        """
         first, last = state.slot, until // SLOT
         if last <= first:
             return
         levels = {v: self._levels(s.bandpassed, first, last) for v, s in streams.items()}
         while state.slot < last:
+            self.look(state, strain, streams)
             # All slots up to the next look are judged by what the looks before them found.
             start = state.slot * SLOT
             end = min(next_multiple(start + SLOT, FAST_STEP), last * SLOT)
@@ -140,8 +145,17 @@ class GateMonitor:
                 some = levels[version][start // SLOT - first : end // SLOT - first].tolist()
                 self._look_at_slots(watched, streams[version], slots, some, jumps)
             state.slot = end // SLOT
-            if end % FAST_STEP == 0:
-                self._look(state, strain, streams, end)
+
+    def look(
+        self,
+        state: MonitorState,
+        strain: StrainState,
+        streams: Mapping[Version, EstimateStream],
+    ) -> None:
+        """Make the look that is due at the end of the slots so far; nothing where it is made."""
+        if state.look <= state.slot * SLOT:
+            self._look(state, strain, streams, state.look)
+            state.look += FAST_STEP
 
     def trim(self, state: MonitorState, oldest: int) -> int:
         """Drop what nobody needs; return from where on strain and estimates are needed (GPS ns).

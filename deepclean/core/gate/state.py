@@ -83,11 +83,13 @@ class MonitorState:
 
     Args:
         slot: the next to look at, counted from GPS 0.
+        look: when the next look is due, GPS nanoseconds.
         couplings: by version.
         limits: the settings of the gates from each instant on at which they change, GPS ns.
     """
 
     slot: int
+    look: int
     couplings: dict[Version, CouplingMonitor] = field(default_factory=dict)
     limits: tuple[tuple[int, GateSettings], ...] = ()
 

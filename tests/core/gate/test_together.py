@@ -72,6 +72,7 @@ def watch(names: Sequence[str], *, guard: float) -> dict[str, list[object]]:
     for second in range(1, SECONDS + 1):
         with np.errstate(over="ignore", invalid="ignore"):
             monitor.advance(state, seen, versions, second * NS)
+            monitor.look(state, seen, versions)
         for version, watched in state.couplings.items():
             done[version.coupling].append(said(watched))
     return done

@@ -192,7 +192,8 @@ class ArrakisOutputConfig(Section):
     """Seconds of a block: a multiple of 1/16 s, as the server says for this publisher."""
 
     channels: tuple[Channel, ...] = ()
-    """The channels that are published, of those that the frames hold; an empty list: all."""
+    """The channels that are published, of those that the frames hold; the interferometer's prefix
+    may be left out. An empty list: all."""
 
     queue: Count = 1024
     """Blocks that may wait to be published, 64 s of 1/16 s. Where there are more, the oldest are

@@ -65,7 +65,7 @@ class StreamSession(Protocol):
         ...
 
     def cancel(self) -> None:
-        """End the live stream, from another thread."""
+        """End the streams, from another thread."""
         ...
 
 
@@ -231,12 +231,14 @@ class StreamFeed:
         looked = time.monotonic()
         with closing(self.session.live(self._channels)) as blocks:
             for block in blocks:
+                if self._stop.is_set():
+                    return
                 if self.trouble:
                     said = "the stream comes again" if again else "the stream comes"
                     _log.info("%s: %s from GPS %s", self.server, said, format_gps(block.span.start))
                 self.trouble = ""
                 self._receive(block)
-                if self._stop.is_set() or self._appeared:
+                if self._appeared:
                     return
                 if absent_ones and time.monotonic() - looked >= _ABSENT:
                     looked = time.monotonic()
@@ -277,8 +279,9 @@ class StreamFeed:
                     if self._stop.is_set():
                         return
         except Exception as error:  # noqa: BLE001  (whatever the libraries below raise)
-            said = one_line(error)[:300]
-            _log.warning("%s: nothing of GPS %s: %s", self.server, span, said)
+            if not self._stop.is_set():
+                said = one_line(error)[:300]
+                _log.warning("%s: nothing of GPS %s: %s", self.server, span, said)
         finally:
             self.wake()
 

@@ -27,6 +27,7 @@ from deepclean.io.arrakis.connection import Connect, PublishSession, connect_to
 from deepclean.io.arrakis.position import PublishedPosition, path_in
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel, StrideCutter
 from deepclean.io.arrakis.unpublished import BlocksInDoubt, written_since
+from deepclean.io.frame_channels import published_channels
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +37,6 @@ longer than it lasts: then a confirmation of up to a second does not hold up the
 
 _SHORTEST, _LONGEST = 0.5, 30.0
 """Seconds between two attempts to connect: from the first, doubled up to the second."""
-
 
 FORGOTTEN = "forgotten"
 """Confirmed blocks that the broker has lost since: counted beside those that were published."""
@@ -313,11 +313,12 @@ class BlockPublisher:
         return max(min(self._timeout, self._end - time.monotonic()), 0.0)
 
     def _sleep(self, seconds: float) -> None:
-        """Wait before the next attempt, or until told to stop."""
-        end = time.monotonic() + seconds
+        """Wait before the next attempt, or until told to stop; the shortest pause after that."""
         with self._changed:
-            while self._end is None and (left := end - time.monotonic()) > 0:
-                self._changed.wait(left)
+            if self._end is None:
+                self._changed.wait_for(lambda: self._end is not None, seconds)
+            else:
+                self._changed.wait(min(_SHORTEST, self._left()))
 
     def _fails(self, error: Exception) -> None:
         if self._works:
@@ -339,10 +340,11 @@ def publisher_of(config: Config, counts: Counter[str]) -> BlockPublisher | None:
         counts: of the blocks (BlockPublisher).
 
     Raises:
-        ConfigError: the client is not installed.
+        ConfigError: the client is not installed, or none of the named channels is there.
         OutputError: as BlockPublisher.
     """
     settings = config.output.arrakis
     if settings.server is None:
         return None
+    published_channels(config)
     return BlockPublisher(config, connect_to(settings.server, settings), counts)

@@ -5,9 +5,6 @@ counted with its reason; docs/arrakis.md has the table.
 
 A block that is not confirmed is waited for: Kafka's producer tries again until the broker has it
 once. No block is handed over twice, for nobody can take back the first.
-
-What was confirmed and is lost by the broker after that is counted as `forgotten`, beside
-`published`.
 """
 
 from __future__ import annotations
@@ -24,6 +21,7 @@ from deepclean.core.block import Series
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import InputError, hint, one_line
 from deepclean.io.arrakis.connection import Connect, PublishSession, connect_to
+from deepclean.io.arrakis.messages import message_of
 from deepclean.io.arrakis.position import PublishedPosition, path_in
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel, StrideCutter
 from deepclean.io.arrakis.unpublished import BlocksInDoubt, written_since
@@ -322,7 +320,7 @@ class BlockPublisher:
 
     def _fails(self, error: Exception) -> None:
         if self._works:
-            _log.warning("nothing is published: %s", one_line(error) or type(error).__name__)
+            _log.warning("nothing is published: %s", message_of(error))
         self._works = False
 
     def _succeeds(self, block: PublishedBlock) -> None:

@@ -55,7 +55,8 @@ def stream(
         str | None,
         typer.Option(
             metavar="DIR|grpc://HOST:PORT",
-            help="Directory of the played files, or Arrakis server; default: the configured input.",
+            help="Directory of the played files, or Arrakis server; default: the configured "
+            "directories.",
         ),
     ] = None,
     publisher: Annotated[

@@ -16,6 +16,7 @@ from deepclean.config.types import (
     Flag,
     Pause,
     Section,
+    Server,
     seconds,
 )
 from deepclean.errors import ConfigError
@@ -58,7 +59,7 @@ class StrainFramesConfig(Section):
 class ArrakisInputConfig(Section):
     """A stream of short blocks that an Arrakis server gives: in the place of live frame files."""
 
-    server: str | None = Field(default=None, examples=["grpc://127.0.0.1:31206"])
+    server: Server | None = Field(default=None, examples=["grpc://127.0.0.1:31206"])
     """The address of the Arrakis server; null: all input comes in frame files."""
 
     channels: Literal["all", "strain", "witnesses"] = "all"
@@ -70,8 +71,8 @@ class ArrakisInputConfig(Section):
     the server's. Where the strain comes in frame files their length counts instead."""
 
     reach: Pause = seconds(600.0)
-    """Seconds of the stream's own past that are asked for at most: the history and what a restart
-    missed at a start, what an outage missed later. 0: none is."""
+    """Seconds of the stream's own past that are asked for at most, beside the history: what a
+    restart missed at a start, what an outage missed later. 0: none is, nor the history."""
 
     token: Literal["auto", "none"] = "auto"
     """auto: the client finds its token by its own means (ARRAKIS_TOKEN, SciTokens), or goes without
@@ -182,7 +183,7 @@ class SegmentsConfig(Section):
 class ArrakisOutputConfig(Section):
     """The cleaned strain as a stream of short blocks, published through Arrakis."""
 
-    server: str | None = Field(default=None, examples=["grpc://127.0.0.1:31206"])
+    server: Server | None = Field(default=None, examples=["grpc://127.0.0.1:31206"])
     """The address of the Arrakis server; null: nothing is published."""
 
     publisher: str = "DEEPCLEAN"
@@ -192,7 +193,8 @@ class ArrakisOutputConfig(Section):
     """Seconds of a block: a multiple of 1/16 s, as the server says for this publisher."""
 
     channels: tuple[Channel, ...] = ()
-    """The channels that are published, of those that the frames hold; an empty list: all."""
+    """The channels that are published, of those that the frames hold; the interferometer's prefix
+    may be left out. An empty list: all."""
 
     queue: Count = 1024
     """Blocks that may wait to be published, 64 s of 1/16 s. Where there are more, the oldest are

@@ -33,7 +33,7 @@ def spell_out(raw: Mapping[str, Any]) -> dict[str, Any]:
         full["strain"] = named
     output = full.setdefault("output", {})
     if isinstance(output, Mapping):
-        full["output"] = {"description": f"{site}_DEEPCLEAN", **output}
+        full["output"] = {"description": f"{site}_DEEPCLEAN", **_full_published(output, site)}
     couplings = full.get("couplings")
     if isinstance(couplings, Mapping):
         full["couplings"] = {
@@ -46,6 +46,14 @@ def spell_out(raw: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(engine, Mapping):
         full["engine"] = _full_limits(engine, site)
     return full
+
+
+def _full_published(output: Mapping[str, Any], site: str) -> Mapping[str, Any]:
+    arrakis = output.get("arrakis")
+    if not isinstance(arrakis, Mapping) or not isinstance(arrakis.get("channels"), list | tuple):
+        return output
+    channels = [_full(name, site) for name in arrakis["channels"]]
+    return {**output, "arrakis": {**arrakis, "channels": channels}}
 
 
 def _full_limits(engine: Mapping[str, Any], site: str) -> dict[str, Any]:

@@ -258,6 +258,15 @@ Channel = Annotated[
     ),
 ]
 
+Server = Annotated[
+    str,
+    _matching(
+        r"grpc[a-z+]*://\S+|[^\s/]+",
+        "is not the address of an Arrakis server; write it like grpc://HOST:31206",
+    ),
+]
+"""The address of an Arrakis server, as its client takes it."""
+
 PackagedArchitecture = Annotated[
     str,
     _matching(

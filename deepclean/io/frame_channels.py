@@ -15,6 +15,7 @@ from deepclean.core.channels import (
     subtracted,
 )
 from deepclean.core.output.estimates import estimate_rate
+from deepclean.errors import ConfigError, listed
 from deepclean.io.source import Channels
 
 
@@ -72,3 +73,19 @@ def cleaned_channels(config: Config) -> dict[str, tuple[int, str]]:
         if name in rates:
             held |= dict.fromkeys(noise(site, name), (rates[name], "float32"))
     return held
+
+
+def published_channels(config: Config) -> dict[str, tuple[int, str]]:
+    """Return the channels of a cleaned frame that are published, as cleaned_channels.
+
+    Raises:
+        ConfigError: `output.arrakis.channels` names none that there is.
+    """
+    made, named = cleaned_channels(config), config.output.arrakis.channels
+    wanted = {name: one for name, one in made.items() if not named or name in named}
+    if not wanted:
+        raise ConfigError(
+            "output.arrakis.channels: the cleaned frames hold no channel "
+            f"{listed(named, made)}; name channels that there are, or none for all"
+        )
+    return wanted

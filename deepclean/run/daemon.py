@@ -193,6 +193,7 @@ def build(
             ],
             "reloaded": asdict(reloader.result),
             "waiting": counters.waited(),
+            "trouble": inputs.trouble,
             "history": {name: round(seconds, 1) for name, seconds in counters.history_read.items()},
         },
         report=report,

@@ -57,11 +57,16 @@ class LiveInput:
         """Return in words that strain is overdue, in steps of 5 s; empty where it is not."""
         if self.strain is not None:
             return silence_of(waiting, f"in {self.strain.directory}")
-        assert self.inbox is not None
+        why = f" ({self.trouble})" if self.trouble else ""
+        return silence_of(waiting, f"from {self.config.input.arrakis.server}{why}")
+
+    @property
+    def trouble(self) -> str:
+        """Why the stream does not come just now; empty where it does, or there is none."""
+        if self.inbox is None:
+            return ""
         feed = self.inbox.feed
-        trouble = feed.trouble or ("" if feed.gives else "it gives gaps only")
-        why = f" ({trouble})" if trouble else ""
-        return silence_of(waiting, f"from {feed.server}{why}")
+        return feed.trouble or ("" if feed.gives else "it gives gaps only")
 
 
 def silence_of(waiting: Mapping[Stream, float], where: str) -> str:

@@ -50,7 +50,7 @@ class DeepClean(TSTransform):  # type: ignore[misc]  # SGN ships no types to thi
 
     Args:
         config: the configuration, or its file.
-        overrides: of the file, as `engine.hop=0.25`.
+        overrides: of the file, as `engine.hop=0.25`: one or several.
         channels: those that go out, of a cleaned frame's; none: the first strain product and the
             state vector. SGN wants every source pad to be linked.
 
@@ -70,7 +70,9 @@ class DeepClean(TSTransform):  # type: ignore[misc]  # SGN ships no types to thi
     def __post_init__(self) -> None:
         config = self.config
         if not isinstance(config, Config):
-            config = load(config, self.overrides)
+            config = load(config, _several(self.overrides))
+        elif self.overrides:
+            raise ConfigError("overrides: of a file only; this configuration is read already")
         _check_rates(config)
         self._input = channels_of(config)
         self._threads = config.runtime.threads
@@ -86,7 +88,7 @@ class DeepClean(TSTransform):  # type: ignore[misc]  # SGN ships no types to thi
         )
         self._products = list(product_names(strain, products).values())
         self._state = state_vector(config.interferometer)
-        self._made = self._layout(self.channels or (self._products[0], self._state))
+        self._made = self._layout(_several(self.channels) or (self._products[0], self._state))
         self._queues = {
             name: PadQueue(name, holds=name == self._input.state) for name in self.static_sink_pads
         }
@@ -249,6 +251,11 @@ class DeepClean(TSTransform):  # type: ignore[misc]  # SGN ships no types to thi
             if name not in made:
                 raise ConfigError(f"channels: a cleaned frame has no {name}{hint(name, made)}")
         return {name: (made[name].rate, made[name].samples.dtype) for name in channels}
+
+
+def _several(given: str | Sequence[str]) -> Sequence[str]:
+    """Return several from one or several."""
+    return (given,) if isinstance(given, str) else given
 
 
 def _check_rates(config: Config) -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 from deepclean.config.frames import ArrakisOutputConfig
 from deepclean.core.block import Series, concatenate
 from deepclean.core.time import NS, Span, format_gps
-from deepclean.errors import ConfigError, InputError, OutputError, one_line, output_errors
+from deepclean.errors import ConfigError, InputError, OutputError, output_errors
 from deepclean.io import gwf
 from deepclean.io.arrakis.connection import Connect, PublishSession
+from deepclean.io.arrakis.messages import message_of
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel, StrideCutter
 from deepclean.io.channels import OutputChannel
 from deepclean.io.source import ChannelHistory, HistorySource
@@ -178,7 +179,7 @@ def publish_as_live(
     try:
         session = connect(channels)
     except Exception as error:
-        said = one_line(error) or type(error).__name__
+        said = message_of(error)
         raise OutputError(f"{settings.server}: cannot be published to: {said}") from error
 
     def publish(block: PublishedBlock) -> None:
@@ -210,7 +211,7 @@ def _not_published(last: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        said = one_line(error) or type(error).__name__
+        said = message_of(error)
         raise OutputError(f"up to GPS {last}: not all is published: {said}") from error
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from deepclean.config import Config
 from deepclean.core.time import NS
 from deepclean.errors import listed, one_line
+from deepclean.io.arrakis.messages import message_of
 from deepclean.io.arrakis.strides import PublishedChannel
 from deepclean.io.frame_channels import cleaned_channels
 from deepclean.site.findings import Grade, SiteFinding
@@ -32,7 +33,7 @@ def published(config: Config) -> Iterator[SiteFinding]:
     try:
         standing = publisher_standing(given.server, given.publisher, wanted, token=given.token)
     except Exception as error:  # noqa: BLE001  (whatever the client raises)
-        said = f"{given.server}: publisher {given.publisher}: {one_line(error)[:200]}"
+        said = f"{given.server}: publisher {given.publisher}: {message_of(error)[:200]}"
         remedy = (
             "is the server up, and does it have this publisher, as docs/arrakis.md says "
             "(Publishing)?"
@@ -43,6 +44,11 @@ def published(config: Config) -> Iterator[SiteFinding]:
     new = f"; {len(wanted) - there} are to be registered" if there < len(wanted) else ""
     said = f"publisher {given.publisher} may publish; {there} of {len(wanted)} channels are there"
     yield SiteFinding(_SUBJECT, f"{given.server}: {said}{new}")
+    if others := standing.others:
+        name, owner = min(others.items())
+        said = f"channels of other publishers: {len(others)}, as {name} of {owner}"
+        remedy = "their readers would lose them: is this the right publisher?"
+        yield SiteFinding(f"{_SUBJECT}.publisher", said, Grade.WARNING, remedy)
     stride = standing.stride
     if stride is not None and stride != given.stride:
         said = f"the server has {stride / NS:g} s for this publisher, not {given.stride / NS:g} s"

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deepclean.core.time import NS
-from deepclean.errors import DeepCleanError, UnavailableError, one_line
+from deepclean.errors import DeepCleanError, UnavailableError
 from deepclean.io.arrakis.feed import connected
+from deepclean.io.arrakis.messages import message_of
 from deepclean.io.arrakis.store import StreamedChannel
 from deepclean.site.streams import Stream
 
@@ -57,7 +58,7 @@ def find_served(server: str, interferometer: str | None = None) -> ServedStream:
     except DeepCleanError:
         raise
     except Exception as error:  # whatever the client raises
-        raise UnavailableError(f"{server}: {one_line(error)[:200]}") from error
+        raise UnavailableError(f"{server}: {message_of(error)[:200]}") from error
     usable = {name: one for name, one in found.items() if _is_whole(one)}
     return ServedStream(
         directory=Path(),

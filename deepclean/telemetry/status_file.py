@@ -53,8 +53,8 @@ class StatusFile:
         couplings: returns the figures of each coupling (StatusReport.couplings).
         rest: returns the other keys: what operators set (`controls`, in words), what became of the
             configuration that was read again (`reloaded`), and the seconds for which a stream has
-            been waited for beyond its time (`waiting`); while the history is read, how much of it
-            is (`history`).
+            been waited for beyond its time (`waiting`), and why it does not come (`trouble`); while
+            the history is read, how much of it is (`history`).
         report: gives the rest of the state; None where only the ledger is of interest.
         check: the monitor's file; None where there is none.
 
@@ -147,6 +147,7 @@ class StatusContent:
         history: while the history is read, the seconds that are `read` and those of the `whole`.
         latency: of the last frames, in seconds: `last`, `median` and `worst`, and their number
             `frames`; None where none was written.
+        trouble: why the stream of a server does not come just now; empty where it does.
     """
 
     process: int
@@ -159,6 +160,7 @@ class StatusContent:
     waiting: Mapping[str, float] = field(default_factory=dict)
     latency: Mapping[str, float] | None = None
     history: Mapping[str, float] = field(default_factory=dict)
+    trouble: str = ""
 
 
 def read(path: Path, now: float) -> StatusContent:
@@ -188,8 +190,10 @@ def read(path: Path, now: float) -> StatusContent:
         held = content.get("latency")
         latency = None if held is None else {str(name): float(each) for name, each in held.items()}
         part = {str(name): float(each) for name, each in content.get("history", {}).items()}
+        trouble = str(content.get("trouble", ""))
         return StatusContent(
-            *(process, ledger, age, models, figures, controls, reloaded, waiting, latency, part)
+            *(process, ledger, age, models, figures, controls, reloaded, waiting, latency, part),
+            trouble,
         )
     except FileNotFoundError as error:
         raise InputError("no status file: no daemon has run here", path=path) from error

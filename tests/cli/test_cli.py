@@ -146,6 +146,14 @@ def test_status_says_how_the_daemon_is(deepclean: Run, place: Path) -> None:
         said = "H1: running, no block yet: it reads its history: 41 of 164 s, process "
         assert first.startswith(said)
         assert second == "in:   0 blocks, the last to GPS -; 0 blocks ignored"
+        rest = {"waiting": {"strain": 9.0}, "trouble": "refused"}
+        status_file.StatusFile(*(path, site.FakeClock(), dict, dict, lambda: rest)).write(Ledger())
+        (first, *_) = (
+            deepclean(place, f"status -c small.yaml {streamed}").good().stdout.splitlines()
+        )
+        assert first.startswith(
+            "H1: running, no strain for 9 s from grpc://127.0.0.1:9 (refused), process "
+        )
     assert lines[1] == "in:   5 frames, the last to GPS -; 2 files ignored (2 late)"
     assert lines[2] == "out:  3 cleaned (1 missing), the last to GPS -"
     assert lines[3] == (

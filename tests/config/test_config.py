@@ -70,6 +70,9 @@ def test_names_are_full(minimal: Path) -> None:
     assert config.strain.state_vector == "H1:GDS-CALIB_STATE_VECTOR"
     assert config.couplings["60Hz"].witnesses == ("H1:PEM-MAINS", "H1:ASC-PITCH")
     assert config.output.description == "H1_DEEPCLEAN"
+    published = read(minimal, "output.arrakis.channels=[DEEPCLEAN-STATE_VECTOR, L1:OTHER]")
+    named = ("H1:DEEPCLEAN-STATE_VECTOR", "L1:OTHER")
+    assert published.output.arrakis.channels == named
 
 
 def test_state_vector_may_be_absent(minimal: Path) -> None:

@@ -219,6 +219,11 @@ SEVERAL: list[tuple[dict[str, Any], str]] = [
         "use at least 316, or a shorter length",
     ),
     (
+        {"output/arrakis/server": "http://a:1"},
+        'output.arrakis.server: "http://a:1" is not the address of an Arrakis server; '
+        "write it like grpc://HOST:31206",
+    ),
+    (
         {"output/arrakis/server": "grpc://a:1", "output/arrakis/stride": 0.1},
         "output.arrakis.stride: 0.1 s is not a multiple of 1/16 s; use one",
     ),

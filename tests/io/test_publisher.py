@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,10 +21,11 @@ from hypothesis import strategies as st
 from deepclean.config import Config
 from deepclean.core.block import Series
 from deepclean.core.time import NS, Span
-from deepclean.errors import ConfigError
+from deepclean.errors import ConfigError, OutputError
 from deepclean.io.arrakis.position import PublishedPosition, path_in
 from deepclean.io.arrakis.publisher import BlockPublisher, publisher_of
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel, StrideCutter
+from deepclean.io.frame_channels import published_channels
 from tests.helpers.small_site import START, small_config
 
 STRIDE = NS // 16
@@ -251,3 +253,28 @@ def test_without_the_client_a_server_is_refused(
     monkeypatch.setitem(sys.modules, "arrakis", None)
     with pytest.raises(ConfigError, match=r"install deepclean-production\[arrakis\]"):
         publisher_of(config, Counter())
+
+
+def test_a_connection_that_fails_is_not_tried_again_and_again_at_the_end(config: Config) -> None:
+    tried: list[float] = []
+
+    def refuse(wanted: Mapping[str, PublishedChannel]) -> Blocked:
+        tried.append(time.monotonic())
+        raise OutputError("no such publisher")
+
+    counts = Counter[str]()
+    with BlockPublisher(config, refuse, counts) as publisher:
+        span = Span(T0, T0 + STRIDE)
+        publisher.push(span, channels(span))
+    assert counts == {"stopped": 1}
+    assert 1 <= len(tried) <= 4  # in a drain of a second, with pauses of half a second
+
+
+def test_channels_of_which_none_is_there_end_the_start(tmp_path: Path) -> None:
+    server = "output.arrakis.server=grpc://127.0.0.1:9"
+    wrong = small_config(tmp_path, server, "output.arrakis.channels=[DEEPCLEAN-STATE_VECTORS]")
+    with pytest.raises(ConfigError, match=r"channels: .*mean H1:DEEPCLEAN-STATE_VECTOR\?"):
+        publisher_of(wrong, Counter())
+    # Two of which one is there are published as far as they are; see the site's check.
+    some = small_config(tmp_path, server, "output.arrakis.channels=[DEEPCLEAN-STATE_VECTOR, NONE]")
+    assert published_channels(some) == {"H1:DEEPCLEAN-STATE_VECTOR": (16, "uint32")}

@@ -166,6 +166,15 @@ def test_the_command_plays_what_the_daemon_would_read(tmp_path: Path, deepclean:
         ("--strain strain --to live --speed 0", "speed: 0.0 is not positive"),
         ("--strain nowhere --to live", "nowhere: no such file or directory"),
         (f"--strain strain --to live --start {START + 9}", "must end after it starts"),
+        (
+            f"--strain strain --to live --start {START - 9} --end {START}",
+            f"no strain in [{START - 9}, {START}): the recording has [{START}, {START + 2})",
+        ),
+        ("--strain strain --to http://here", "--to http://here: is not grpc://HOST:PORT"),
+        (
+            "--strain strain --to live --set 'input.witnesses=[{directory: a}, {directory: b}]'",
+            "only one directory can be played into; name one, or publish",
+        ),
     ],
 )
 def test_what_cannot_be_played_is_said(

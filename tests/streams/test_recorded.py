@@ -32,7 +32,9 @@ def test_a_recording_is_published_restamped(
     done = deepclean(
         tmp_path,
         "stream -c small.yaml --strain strain --witnesses witnesses --speed inf "
-        f"--to {live_site.url} --publisher SITE --restamp {BEGIN}",
+        f"--to {live_site.url} --publisher SITE --restamp {BEGIN} "
+        # Into how many directories files would go does not matter.
+        "--set 'input.witnesses=[{directory: witnesses}, {directory: others}]'",
     ).good()
     assert f"64 blocks published as SITE at {live_site.url}" in done.stdout
     assert f"not in the recording: 1 s of {STRAIN}" in done.stdout

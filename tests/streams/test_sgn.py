@@ -18,6 +18,7 @@ from sgnts.base import Offset, TSFrame, TSTransform
 from sgnts.sinks import NullSeriesSink, TSFrameCollectSink
 from sgnts.sources import FakeSeriesSource, SegmentSource, TSIterSource
 
+from deepclean.config import load
 from deepclean.core.block import Block, CleanedBlock, Samples
 from deepclean.core.output.products import State
 from deepclean.core.time import Span
@@ -305,6 +306,15 @@ def test_a_rate_that_sgn_does_not_have_is_refused(site: Path) -> None:
         element(site, "strain.rate=20000")
     with pytest.raises(ConfigError, match=r"engine.resample.slowest_rate: 8 Hz"):
         element(site, "engine.resample.slowest_rate=8")
+
+
+def test_one_setting_is_enough_and_those_of_what_is_read_already_are_refused(site: Path) -> None:
+    config = load(site / "toy.yaml")
+    with pytest.raises(ConfigError, match="read already"):
+        DeepClean(config=config, overrides=["engine.hop=0.5"])
+    one = DeepClean(config=site / "toy.yaml", overrides="engine.hop=0.5", channels=STATE)
+    assert one.source_pad_names == [STATE]
+    assert DeepClean(config=config).latency - one.latency == 0.5
 
 
 def test_strain_at_another_rate_is_refused(site: Path) -> None:

@@ -73,3 +73,19 @@ def test_nothing_of_the_past_is_lost_where_partitions_are_read_together() -> Non
     for block in past:
         assert block.pieces.keys() == set(wanted)
         assert [name for name in wanted if not block.has(name)] == [silent.name]
+
+
+def test_a_request_for_the_past_ends_with_the_session(live_site: Site) -> None:
+    wanted, first = [channel.name for channel in CHANNELS], gps_now() // NS - 1
+    with publisher(live_site.server, "SITE", CHANNELS) as publish:
+        for block in blocks_of(first, 1):
+            publish(block)
+        session = ReadingSession(live_site.url, "none")
+        session.find(wanted)
+        # Its end is not there yet: the server would wait for it.
+        span = Span.of_seconds(first, 20)
+        past = session.past(wanted, span)
+        assert next(past).span.start == first * NS
+        session.cancel()
+        assert len(list(past)) < 10 * 16
+        assert list(session.past(wanted, span)) == []

@@ -55,6 +55,15 @@ def test_a_start_waits_or_ends_and_says_why(tmp_path: Path) -> None:
         assert found["couplings.witnesses"].grade is Grade.WARNING
         assert "H1:FAST" in found["couplings.witnesses"].found
         assert found["strain.channel"].grade is Grade.FINE
+        near = small_config(
+            tmp_path,
+            f"input.arrakis.server={server.url}",
+            f"strain.channel={STRAIN}_",
+            f"strain.state_vector={STATE}_",
+        )
+        wrong = {finding.subject: finding.found for finding in streamed(near)}
+        assert wrong["strain.channel"].endswith(f"did you mean {STRAIN}?")
+        assert f"(did you mean {STATE}?): no time" in wrong["strain.state_vector"]
         # An absent witness is a gap; the others come.
         inputs = live_input(config, SystemClock(), Accounts())
         assert inputs.inbox is not None
@@ -65,7 +74,7 @@ def test_a_start_waits_or_ends_and_says_why(tmp_path: Path) -> None:
         assert set(RATES) - set(block.pieces) == {"H1:FAST"}
         for override, error, said in (
             ("strain.rate=4096", InputError, "strain.rate"),
-            ("strain.channel=H1:OTHER", None, "no channel H1:OTHER"),
+            ("strain.channel=H1:OTHER", None, "no channel H1:OTHER at this server"),
         ):
             config = small_config(tmp_path, f"input.arrakis.server={server.url}", override)
             inputs = live_input(config, SystemClock(), Accounts())
@@ -95,7 +104,7 @@ def test_the_output_is_checked_with_its_server(tmp_path: Path) -> None:
     assert (fault.subject, fault.grade) == ("output.arrakis", Grade.FAULT)
     assert f"{nobody}: publisher DEEPCLEAN: " in fault.found
 
-    with site("DEEPCLEAN") as running:
+    with site("DEEPCLEAN", "OTHER") as running:
 
         def found(*more: str) -> dict[str, SiteFinding]:
             config = small_config(tmp_path, f"output.arrakis.server={running.url}", *more)
@@ -108,9 +117,11 @@ def test_the_output_is_checked_with_its_server(tmp_path: Path) -> None:
         assert said in fine["output.arrakis.channels"].found
         assert list(Client(running.url, token=False).find(publisher="DEEPCLEAN")) == []
 
-        unknown = found("output.arrakis.publisher=OTHER")["output.arrakis"]
+        unknown = found("output.arrakis.publisher=NOBODY")["output.arrakis"]
         assert unknown.grade is Grade.FAULT
-        assert "OTHER" in unknown.found.partition("publisher OTHER: ")[2]  # the server's own words
+        said = unknown.found.partition("publisher NOBODY: ")[2]
+        assert "NOBODY" in said  # the server's own words
+        assert "gRPC" not in said
 
         one = found("output.arrakis.channels=[H1:DEEPCLEAN-STATE_VECTOR,H1:NONE]")
         assert one["output.arrakis"].found.endswith(
@@ -122,6 +133,11 @@ def test_the_output_is_checked_with_its_server(tmp_path: Path) -> None:
         cleaned = cleaned_channels(config).items()
         connect({name: PublishedChannel(*each) for name, each in cleaned}).close()
         assert found()["output.arrakis"].found.endswith("5 of 5 channels are there")
+        assert "output.arrakis.publisher" not in found()
+        clash = found("output.arrakis.publisher=OTHER")["output.arrakis.publisher"]
+        assert clash.grade is Grade.WARNING
+        assert clash.found.startswith("channels of other publishers: 5, as H1:")
+        assert clash.found.endswith("of DEEPCLEAN")
         stride = found("output.arrakis.stride=0.125")["output.arrakis.stride"]
         assert (stride.grade, stride.remedy) == (Grade.FAULT, "set 0.0625")
         running.kafka.kill()

@@ -29,7 +29,7 @@ def test_what_is_kept_reads_back(tmp_path: Path) -> None:
     said: dict[str, str] = {"60Hz": "2, canary 3"}
     waiting: dict[Stream, float] = {"strain": 75.0}
     status_file.StatusFile(
-        path, FakeClock(), lambda: said, dict, lambda: {"waiting": waiting}
+        path, FakeClock(), lambda: said, dict, lambda: {"waiting": waiting, "trouble": "refused"}
     ).write(LEDGER)
     kept = status_file.read(path, path.stat().st_mtime + 3)
     assert kept.ledger == LEDGER
@@ -37,6 +37,7 @@ def test_what_is_kept_reads_back(tmp_path: Path) -> None:
     assert kept.age == 3
     assert kept.models == {"60Hz": "2, canary 3"}
     assert kept.waiting == {"strain": 75.0}
+    assert kept.trouble == "refused"
 
 
 def test_it_is_written_once_a_second(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def _print(config: Config, as_json: bool) -> bool:
         facts |= {"ledger": status_file.facts(kept.ledger)}
         facts |= {"models": dict(kept.models), "couplings": kept.couplings}
         facts |= {"controls": list(kept.controls), "waiting": dict(kept.waiting)}
-        facts |= {"latency": kept.latency, "history": dict(kept.history)}
+        facts |= {"latency": kept.latency, "history": dict(kept.history), "trouble": kept.trouble}
         print(json.dumps(facts), flush=True)
         return running
     for line in _lines(config, kept, running):
@@ -98,7 +98,8 @@ def _lines(config: Config, kept: StatusContent, running: bool) -> Iterator[str]:
         given = config.input
         place = f"in {given.strain.directory}"
         place = f"from {given.arrakis.server}" if given.streams_strain else place
-        state += f", no strain for {strain:.0f} s {place}"
+        why = f" ({kept.trouble})" if given.streams_strain and kept.trouble else ""
+        state += f", no strain for {strain:.0f} s {place}{why}"
     elif running and ledger.last_in is None:
         read, whole = kept.history.get("read", 0.0), kept.history.get("whole", 0.0)
         part = f": {read:.0f} of {whole:.0f} s" if whole else " first"

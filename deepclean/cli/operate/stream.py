@@ -12,7 +12,7 @@ from deepclean.cli import options
 from deepclean.cli.terminal import times
 from deepclean.config import Config
 from deepclean.core.time import NS, format_gps
-from deepclean.errors import ConfigError
+from deepclean.errors import ConfigError, InputError
 from deepclean.run.signals import on_signals
 from deepclean.system.clock import SystemClock, gps_now
 
@@ -55,7 +55,8 @@ def stream(
         str | None,
         typer.Option(
             metavar="DIR|grpc://HOST:PORT",
-            help="Directory of the played files, or Arrakis server; default: the configured input.",
+            help="Directory of the played files, or Arrakis server; default: the configured "
+            "directories.",
         ),
     ] = None,
     publisher: Annotated[
@@ -97,7 +98,14 @@ def stream(
 
     pace = Pace(speed=speed, retention=retention)
     source = HistorySource(channels_of(settings), *options.histories(settings, strain, witnesses))
-    server = to if to is not None and to.startswith("grpc") else None
+    server = to if to is not None and "://" in to else None
+    if server is not None and not server.startswith("grpc"):
+        raise ConfigError(f"--to {server}: is not grpc://HOST:PORT, nor a directory")
+    if server is None and len(settings.input.witnesses) > 1:
+        raise ConfigError(
+            "input.witnesses: only one directory can be played into; name one, or publish "
+            "(--to grpc://HOST:PORT)"
+        )
     place = None if to is None else Path(to) if server is None else Path()
     recording = _recording(settings, source, (start, end), place, (strain_length, witness_length))
     if server is None:
@@ -152,14 +160,13 @@ def _recording(
     """Return what is played, and into which files.
 
     Raises:
-        ConfigError: the configuration has the witnesses in several directories.
-        InputError: the strain is not in the recording, or an end is no whole second.
+        ConfigError: nothing says into which directory.
+        InputError: the strain is not in the recording or in the part that is asked for, or an end
+            is no whole second.
     """
     from deepclean.simulate.files import Layout, Product
     from deepclean.simulate.recording import Recording, recorded_span
 
-    if len(config.input.witnesses) > 1:
-        raise ConfigError("input.witnesses: only one directory can be played into")
     channels, ifo = source.channels, config.interferometer
     source.strain.require([channels.strain])
     whole = recorded_span(source.strain, channels.strain)
@@ -168,6 +175,8 @@ def _recording(
         format_gps(whole.start) if first is None else first,
         format_gps(whole.end) if last is None else last,
     )
+    if span.overlap(whole) is None:
+        raise InputError(f"no strain in {span}: the recording has {whole}")
     directory = to or options.strain_frames(config, "give --to").directory
     place = directory, config.input.strain.description or f"{ifo}_llhoft"
     layout = Layout(strain=place[0], strain_length=lengths[0], witness_length=lengths[1])

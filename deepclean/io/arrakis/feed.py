@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, Self
 
 from deepclean.core.time import NS, Span, format_gps
-from deepclean.errors import ConfigError, InvalidError, UnavailableError, hint, one_line
+from deepclean.errors import ConfigError, InvalidError, UnavailableError
+from deepclean.io.arrakis.messages import message_of
 from deepclean.io.arrakis.store import StreamedBlock, StreamedChannel
 from deepclean.system.clock import Clock, gps_now
 
@@ -65,7 +66,7 @@ class StreamSession(Protocol):
         ...
 
     def cancel(self) -> None:
-        """End the live stream, from another thread."""
+        """End the streams, from another thread."""
         ...
 
 
@@ -208,7 +209,7 @@ class StreamFeed:
             self.counts["reconnected"] += bool(self._channels)
 
     def _note_trouble(self, error: Exception) -> None:
-        said = one_line(error)[:300] or type(error).__name__
+        said = message_of(error)[:300]
         if "not available on this server" in said:  # and yet it was found
             said += "; where a channel was registered just now this lasts up to a minute"
         if said != self.trouble and (not self.trouble or not self._channels):
@@ -221,7 +222,7 @@ class StreamFeed:
         found = self.session.find(self.wanted)
         if not found or (self.needed is not None and self.needed not in found):
             absent = self.needed or ", ".join(self.wanted)
-            raise UnavailableError(f"no channel {absent} at this server{hint(absent, found)}")
+            raise UnavailableError(f"no channel {absent} at this server")
         self.accept(found)
         self._stride = max(one.stride for one in found.values())
         absent_ones = sorted(set(self.wanted) - set(found))
@@ -231,12 +232,14 @@ class StreamFeed:
         looked = time.monotonic()
         with closing(self.session.live(self._channels)) as blocks:
             for block in blocks:
+                if self._stop.is_set():
+                    return
                 if self.trouble:
                     said = "the stream comes again" if again else "the stream comes"
                     _log.info("%s: %s from GPS %s", self.server, said, format_gps(block.span.start))
                 self.trouble = ""
                 self._receive(block)
-                if self._stop.is_set() or self._appeared:
+                if self._appeared:
                     return
                 if absent_ones and time.monotonic() - looked >= _ABSENT:
                     looked = time.monotonic()
@@ -277,8 +280,9 @@ class StreamFeed:
                     if self._stop.is_set():
                         return
         except Exception as error:  # noqa: BLE001  (whatever the libraries below raise)
-            said = one_line(error)[:300]
-            _log.warning("%s: nothing of GPS %s: %s", self.server, span, said)
+            if not self._stop.is_set():
+                said = message_of(error)[:300]
+                _log.warning("%s: nothing of GPS %s: %s", self.server, span, said)
         finally:
             self.wake()
 

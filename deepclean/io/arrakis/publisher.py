@@ -5,9 +5,6 @@ counted with its reason; docs/arrakis.md has the table.
 
 A block that is not confirmed is waited for: Kafka's producer tries again until the broker has it
 once. No block is handed over twice, for nobody can take back the first.
-
-What was confirmed and is lost by the broker after that is counted as `forgotten`, beside
-`published`.
 """
 
 from __future__ import annotations
@@ -24,9 +21,11 @@ from deepclean.core.block import Series
 from deepclean.core.time import NS, Span, format_gps
 from deepclean.errors import InputError, hint, one_line
 from deepclean.io.arrakis.connection import Connect, PublishSession, connect_to
+from deepclean.io.arrakis.messages import message_of
 from deepclean.io.arrakis.position import PublishedPosition, path_in
 from deepclean.io.arrakis.strides import PublishedBlock, PublishedChannel, StrideCutter
 from deepclean.io.arrakis.unpublished import BlocksInDoubt, written_since
+from deepclean.io.frame_channels import published_channels
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +35,6 @@ longer than it lasts: then a confirmation of up to a second does not hold up the
 
 _SHORTEST, _LONGEST = 0.5, 30.0
 """Seconds between two attempts to connect: from the first, doubled up to the second."""
-
 
 FORGOTTEN = "forgotten"
 """Confirmed blocks that the broker has lost since: counted beside those that were published."""
@@ -313,15 +311,16 @@ class BlockPublisher:
         return max(min(self._timeout, self._end - time.monotonic()), 0.0)
 
     def _sleep(self, seconds: float) -> None:
-        """Wait before the next attempt, or until told to stop."""
-        end = time.monotonic() + seconds
+        """Wait before the next attempt, or until told to stop; the shortest pause after that."""
         with self._changed:
-            while self._end is None and (left := end - time.monotonic()) > 0:
-                self._changed.wait(left)
+            if self._end is None:
+                self._changed.wait_for(lambda: self._end is not None, seconds)
+            else:
+                self._changed.wait(min(_SHORTEST, self._left()))
 
     def _fails(self, error: Exception) -> None:
         if self._works:
-            _log.warning("nothing is published: %s", one_line(error) or type(error).__name__)
+            _log.warning("nothing is published: %s", message_of(error))
         self._works = False
 
     def _succeeds(self, block: PublishedBlock) -> None:
@@ -339,10 +338,11 @@ def publisher_of(config: Config, counts: Counter[str]) -> BlockPublisher | None:
         counts: of the blocks (BlockPublisher).
 
     Raises:
-        ConfigError: the client is not installed.
+        ConfigError: the client is not installed, or none of the named channels is there.
         OutputError: as BlockPublisher.
     """
     settings = config.output.arrakis
     if settings.server is None:
         return None
+    published_channels(config)
     return BlockPublisher(config, connect_to(settings.server, settings), counts)

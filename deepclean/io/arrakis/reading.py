@@ -45,7 +45,8 @@ class ReadingSession:
             self._client = Client(server, token=None if token == "auto" else False)
         except ValueError as error:
             raise ConfigError(f"input.arrakis.server: {server}: {error}") from error
-        self._open: GeneratorType[SeriesBlock, None, None] | None = None
+        self._open: list[GeneratorType[SeriesBlock, None, None]] = []
+        self._cancelled = False
         self._found: dict[str, tuple[str, int]] = {}  # partition and stride, by channel
 
     def find(self, wanted: Collection[str]) -> dict[str, StreamedChannel]:
@@ -87,20 +88,35 @@ class ReadingSession:
             ConfigError: as find.
             Exception: what the client raises where the stream ends.
         """
-        with _refusals():
-            blocks = self._open = self._client.stream(sorted(channels), on_gap="fill")
+        with _refusals(), closing(self._blocks(sorted(channels))) as blocks:
             for block in blocks:
                 yield streamed(block)
 
+    def _blocks(
+        self, names: list[str], *span: float, stride: float | None = None
+    ) -> Generator[SeriesBlock, None, None]:
+        """Yield the blocks of one stream of the client, until `cancel` ends it."""
+        if self._cancelled:
+            return
+        blocks = self._client.stream(names, *span, on_gap="fill", stride=stride)
+        self._open.append(blocks)
+        try:
+            with closing(blocks):
+                yield from blocks
+        finally:
+            self._open.remove(blocks)
+
     def cancel(self) -> None:
-        """End the live stream from another thread: it may wait for a server that is silent.
+        """End the streams from another thread: they may wait for a server that is silent.
 
         The client has no call for this: a generator that runs cannot be closed. Its reader can.
         """
-        frame = None if self._open is None else self._open.gi_frame
-        if frame is not None and (reader := _reader_of(frame)) is not None:
-            with suppress(Exception):  # it is the end, whatever is wrong with it
-                reader.close()
+        self._cancelled = True
+        for blocks in tuple(self._open):
+            frame = blocks.gi_frame
+            if frame is not None and (reader := _reader_of(frame)) is not None:
+                with suppress(Exception):  # it is the end, whatever is wrong with it
+                    reader.close()
 
     def past(self, channels: Collection[str], span: Span) -> Generator[StreamedBlock, None, None]:
         """Yield the blocks of some channels that the server still has of a span.
@@ -123,11 +139,7 @@ class ReadingSession:
             stride = max(self._stride(names) for names in groups) / NS or None
             with ExitStack() as stack:
                 streams = [
-                    stack.enter_context(
-                        closing(
-                            self._client.stream(names, start, end, on_gap="fill", stride=stride)
-                        )
-                    )
+                    stack.enter_context(closing(self._blocks(names, start, end, stride=stride)))
                     for names in groups
                 ]
                 # All begin at the same instant and have the same stride. One that ends early has

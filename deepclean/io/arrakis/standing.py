@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from arrakis import Publisher
+from arrakis import Client, Publisher
 
 from deepclean.io.arrakis.members import private_member
 from deepclean.io.arrakis.strides import PublishedChannel
@@ -23,10 +24,12 @@ class PublisherStanding:
     Args:
         stride: nanoseconds of a block; None: it has no channels yet, and the server does not say.
         channels: those that are registered, by full name.
+        others: the wanted channels that are another publisher's, and whose.
     """
 
     stride: int | None
     channels: Mapping[str, PublishedChannel]
+    others: Mapping[str, str]
 
 
 def publisher_standing(
@@ -49,7 +52,8 @@ def publisher_standing(
         Exception: what the client raises where the server or the broker does not answer, does not
             know the publisher, or does not let it publish or bring these channels.
     """
-    publisher = Publisher(publisher_id, server, token=None if token == "auto" else False)
+    given = None if token == "auto" else False
+    publisher = Publisher(publisher_id, server, token=given)
     with suppress(ValueError):  # there are no channels yet
         publisher.register()  # which registers none: it asks for those that there are
     there = {
@@ -59,9 +63,12 @@ def publisher_standing(
     if any(there.get(name) != channel for name, channel in wanted.items()):
         # To register no channel changes nothing; it is refused where some would be.
         list(private_member(publisher, "_partition_channels")([]))
+    names = "|".join(map(re.escape, wanted))
+    found = Client(server, token=given).find(f"^({names})$")
+    others = {one.name: str(one.publisher) for one in found if one.publisher != publisher_id}
     publisher.enter()
     try:
         private_member(publisher, "_producer").list_topics(timeout=_ANSWER)
     finally:
         publisher.close()
-    return PublisherStanding(publisher.stride, there)
+    return PublisherStanding(publisher.stride, there, others)

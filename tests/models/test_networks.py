@@ -11,7 +11,7 @@ from torch import nn
 from deepclean.core.reach import Reach
 from deepclean.errors import ModelError
 from deepclean.factory import make_coupling
-from deepclean.models.architectures.as_products import Layer
+from deepclean.models.architectures.as_products import Layer, run
 from deepclean.models.architectures.autoencoder import Autoencoder
 from deepclean.models.loading import load_models
 from deepclean.models.networks import ARCHITECTURES, Receptive, build, measure
@@ -226,7 +226,7 @@ def test_a_convolution_as_a_product_is_that_convolution(
     values = torch.randint(-8, 9, (batch, channels, time)).float()
     assert layer.bias is not None
     made = Layer.of(layer, layer.weight, layer.bias)
-    given_by = made.apply(values.transpose(1, 2).numpy()).transpose(0, 2, 1)
+    given_by = run([made], values.numpy()).transpose(0, 2, 1)
     assert np.array_equal(given_by, layer(values).detach().numpy())
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from deepclean.errors import ModelError
-from deepclean.models.architectures.as_products import LastLayer, Layer, Samples, run
+from deepclean.models.architectures.as_products import Layer, Samples, run
 
 
 class Autoencoder(nn.Module):
@@ -58,7 +58,7 @@ class Autoencoder(nn.Module):
             )
         )
         self.last = nn.Conv1d(channels, 1, kernel_size, 1, kernel_size // 2)
-        self._products: tuple[list[Layer], LastLayer] | None = None
+        self._products: list[Layer] | None = None
         self.register_load_state_dict_post_hook(_forget_products)  # type: ignore[no-untyped-call]
 
     def forward(self, witnesses: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class Autoencoder(nn.Module):
         if witnesses.shape[1] != self.last.in_channels:
             raise RuntimeError(f"{witnesses.shape[1]} channels, expected {self.last.in_channels}")
         self._products = self._products or self._as_products()
-        return run(*self._products, witnesses)
+        return run(self._products, witnesses)[..., 0]
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode, as nn.Module does; the weights may have changed."""
@@ -99,11 +99,12 @@ class Autoencoder(nn.Module):
         """Make the matrices anew, because the weights have changed."""
         self._products = None
 
-    def _as_products(self) -> tuple[list[Layer], LastLayer]:
+    def _as_products(self) -> list[Layer]:
         """Return the layers, each normalisation folded into the convolution before it."""
         inner = (block for part in (self.down, self.up) for block in part)
-        layers = [_folded(block) for block in (self.first, *inner)]
-        return layers, LastLayer.of(self.last)
+        assert self.last.bias is not None
+        last = Layer.of(self.last, self.last.weight, self.last.bias)
+        return [*(_folded(block) for block in (self.first, *inner)), last]
 
 
 def counts(value: object) -> bool:

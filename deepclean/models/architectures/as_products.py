@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -39,52 +38,42 @@ Samples = NDArray[np.floating[Any]]
 """`(batch, time, channels)`, or weights."""
 
 
-class _Laid(NamedTuple):
-    """How the windows of an input are the rows of matrix products.
-
-    The libraries of linear algebra take no rows that overlap, so every `phases`-th window is a row
-    of one product: row `r` of the product `(part, phase)` is the window
-    `(part x rows + r) phases + phase`.
+class Shape(NamedTuple):
+    """The windows of a layer. Window `w` begins at input sample `w advance - left`.
 
     Args:
-        parts: the products of each phase.
-        phases: so many windows advance by a window's length or more.
-        rows: the rows of each product.
-    """
-
-    parts: int
-    phases: int
-    rows: int
-
-    @property
-    def windows(self) -> int:
-        """The number of windows, a multiple of `_TOGETHER`: those of the input, and more."""
-        return self.parts * self.phases * self.rows
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Layer:
-    """A convolution, or a transposed one, as a product of windows of its input with a matrix.
-
-    Window `w` begins at input sample `w advance - left`, where zeros stand before the first and
-    after the last. It gives the output samples from `w outputs` on.
-
-    Args:
-        matrix: shape `(window x input channels, outputs x output channels)`.
-        bias: `_TOGETHER` times that of a window's output, shape
-            `(_TOGETHER x outputs x output channels,)`.
+        inputs: input channels.
+        channels: output channels.
         window: input samples under a window.
         advance: input samples from one window to the next.
         outputs: output samples that a window gives.
         left: input samples of the first window before the first sample.
     """
 
-    matrix: Samples
-    bias: Samples
+    inputs: int
+    channels: int
     window: int
     advance: int
     outputs: int
     left: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """A convolution, or a transposed one, as a product of windows of its input with a matrix.
+
+    Zeros stand before the first sample and after the last. Window `w` gives the output samples from
+    `w outputs` on.
+
+    Args:
+        matrix: shape `(window x input channels, outputs x output channels)`.
+        bias: that of `_TOGETHER` windows, shape `(_TOGETHER x outputs x output channels,)`.
+        shape: the windows.
+    """
+
+    matrix: Samples
+    bias: Samples
+    shape: Shape
 
     @classmethod
     def of(cls, convolution: nn.Conv1d | nn.ConvTranspose1d, weight: Tensor, bias: Tensor) -> Self:
@@ -138,110 +127,173 @@ class Layer:
         """Return the layer of weights `(window, inputs, outputs, output channels)`."""
         window, inputs, outputs, channels = matrix.shape
         flat = matrix.reshape(window * inputs, outputs * channels)
-        return cls(flat, np.tile(bias, _TOGETHER * outputs), window, advance, outputs, left)
-
-    @property
-    def channels(self) -> int:
-        """The output channels."""
-        return len(self.bias) // (_TOGETHER * self.outputs)
-
-    def room(self, batch: int, time: int, written: int) -> Samples:
-        """Return memory for an input and the zeros around it, `(batch, length, channels)`.
-
-        Args:
-            batch: the number of sequences.
-            time: samples of the input, which begins at sample `left`.
-            written: samples that will be written there, those of the input first.
-        """
-        reach = (self._laid(time).windows - 1) * self.advance + self.window
-        length = max(self.left + written, reach)
-        made = np.empty((batch, length, len(self.matrix) // self.window), self.matrix.dtype)
-        made[:, : self.left] = 0.0
-        return made
-
-    def written(self, time: int) -> int:
-        """Return how many samples `apply` writes for an input of so many."""
-        return self._laid(time).windows * self.outputs
-
-    def given(self, time: int) -> int:
-        """Return how many samples the output of an input of so many has: a whole number."""
-        return time * self.outputs // self.advance
-
-    def apply(self, inputs: Samples, time: int, outputs: Samples) -> Samples:
-        """Write the output, and samples that mean nothing behind it.
-
-        Args:
-            inputs: the input, with zeros around it, in what `room` returned.
-            time: samples of the input, a whole number of strides.
-            outputs: memory for what is `written`, `(batch, written, channels)`, each sequence of it
-                in one piece.
-
-        Returns:
-            A view of the outputs, whose rows are long.
-        """
-        laid, batch = self._laid(time), len(inputs)
-        whole, step, item = inputs.strides
-        step *= self.advance
-        # Made directly, because numpy's as_strided takes longer than a short layer's arithmetic.
-        windows = np.ndarray(
-            (batch, *laid, len(self.matrix)),
-            inputs.dtype,
-            inputs,
-            strides=(whole, laid.phases * laid.rows * step, step, laid.phases * step, item),
-        )
-        parts, phases, rows = laid
-        products = outputs.reshape(batch, parts, rows, phases, -1).swapaxes(2, 3)
-        np.matmul(windows, self.matrix, out=products)
-        flat = outputs.reshape(batch, -1, len(self.bias))
-        flat += self.bias
-        return flat
-
-    def _laid(self, time: int) -> _Laid:
-        """Return how the windows of an input of so many samples are laid out."""
-        return _lay_out(-(-time // self.advance), self.window, self.advance, self.matrix.size)
-
-
-@lru_cache(maxsize=1024)
-def _lay_out(windows: int, window: int, advance: int, weights: int) -> _Laid:
-    """Return the layout of so many windows, at least.
-
-    Args:
-        windows: the number of windows.
-        window: input samples under a window.
-        advance: input samples from one window to the next.
-        weights: the multiplications that a window takes.
-    """
-    # An even number of phases, and of rows, so that the windows are a multiple of _TOGETHER.
-    phases = 4 * -(-window // (4 * advance))
-    most = _SMALL // weights
-    parts = -(-windows // (phases * most)) if most >= _FEW else 1
-    return _Laid(parts, phases, 2 * -(-windows // (2 * phases * parts)))
+        shape = Shape(inputs, channels, window, advance, outputs, left)
+        return cls(flat, np.tile(bias, _TOGETHER * outputs), shape)
 
 
 def run(layers: Sequence[Layer], witnesses: Samples) -> Samples:
     """Return the output of layers with tanh between them.
 
     Args:
-        layers: the layers, in order.
+        layers: the layers, in order. The input's time is a whole number of their strides.
         witnesses: shape `(batch, channels, time)`.
 
     Returns:
         Shape `(batch, time, channels)`.
     """
-    batch, _, time = witnesses.shape
-    *_, last = layers
-    inputs = layers[0].room(batch, time, time)
-    low = layers[0].left
-    inputs[:, low : low + time] = witnesses.transpose(0, 2, 1)
-    inputs[:, low + time :] = 0.0
-    for layer, following in pairwise(layers):
-        given, written = layer.given(time), layer.written(time)
-        outputs, low = following.room(batch, given, written), following.left
-        flat = layer.apply(inputs, time, outputs[:, low : low + written])
-        # numpy's takes an eighth of the time of torch's.
-        np.tanh(flat, out=flat)
-        outputs[:, low + given :] = 0.0
-        inputs, time = outputs, given
-    made = np.empty((batch, last.written(time), last.channels), last.matrix.dtype)
-    last.apply(inputs, time, made)
-    return made[:, : last.given(time)]
+    dtype = layers[0].matrix.dtype
+    *_, time = witnesses.shape
+    plan = _plan(tuple(layer.shape for layer in layers), time, dtype.itemsize)
+    given = np.empty((len(witnesses), *plan.output.shape), dtype)
+    memory = np.empty(plan.length, dtype)
+    for sequence, output in zip(witnesses, given, strict=True):
+        plan.input.of(memory)[:] = sequence.T
+        for layer, step in zip(layers, plan.steps, strict=True):
+            memory[step.before] = 0.0
+            memory[step.after] = 0.0
+            np.matmul(step.windows.of(memory), layer.matrix, out=step.products.of(memory))
+            flat = step.flat.of(memory)
+            flat += layer.bias
+            if layer is not layers[-1]:
+                # numpy's takes an eighth of the time of torch's.
+                np.tanh(flat, out=flat)
+        output[:] = plan.output.of(memory)
+    return given
+
+
+class _View(NamedTuple):
+    """An array within the memory of a run, as numpy is told of it."""
+
+    shape: tuple[int, ...]
+    offset: int
+    strides: tuple[int, ...]
+
+    def of(self, memory: Samples) -> Samples:
+        """Return the array."""
+        # Made directly, because numpy's as_strided takes longer than a short layer's arithmetic.
+        return np.ndarray(self.shape, memory.dtype, memory, self.offset, self.strides)
+
+
+class _Step(NamedTuple):
+    """What a layer reads and writes.
+
+    The libraries of linear algebra take no rows that overlap. So every so many windows are the rows
+    of one product, which are `phases`, and the windows `phase`, `phase + phases`, ... lie farther
+    apart than they are long.
+
+    Args:
+        before: the zeros before the input.
+        after: the zeros after it.
+        windows: shape `(parts, phases, rows, window x input channels)`.
+        products: shape `(parts, phases, rows, outputs x output channels)`.
+        flat: the products in order, shape `(windows / _TOGETHER, _TOGETHER x ...)`.
+    """
+
+    before: slice
+    after: slice
+    windows: _View
+    products: _View
+    flat: _View
+
+
+class _Plan(NamedTuple):
+    """The arithmetic of a run.
+
+    Args:
+        length: the memory, in samples of one channel.
+        input: the input, shape `(time, channels)`.
+        steps: what each layer does.
+        output: the output, shape `(time, channels)`.
+    """
+
+    length: int
+    input: _View
+    steps: tuple[_Step, ...]
+    output: _View
+
+
+class _Room(NamedTuple):
+    """The samples between two layers.
+
+    Args:
+        channels: their channels.
+        left: samples before the first.
+        time: the samples.
+        length: all samples for which there is memory.
+    """
+
+    channels: int
+    left: int
+    time: int
+    length: int
+
+
+@lru_cache(maxsize=128)
+def _plan(shapes: tuple[Shape, ...], time: int, item: int) -> _Plan:
+    """Return the arithmetic of layers.
+
+    Args:
+        shapes: those of the layers.
+        time: samples of the input.
+        item: bytes of a number.
+    """
+    rooms, written = [], time
+    for shape in shapes:
+        parts, phases, rows = _products(shape, time)
+        windows = parts * phases * rows
+        read = (windows - 1) * shape.advance + shape.window
+        rooms.append(_Room(shape.inputs, shape.left, time, max(shape.left + written, read)))
+        time, written = time * shape.outputs // shape.advance, windows * shape.outputs
+    rooms.append(_Room(shapes[-1].channels, 0, time, written))
+    # A layer reads from one half of the memory and writes to the other.
+    halves = [max(room.length * room.channels for room in rooms[half::2]) for half in (0, 1)]
+    begins = [half % 2 * halves[0] for half in range(len(rooms))]
+
+    def samples(number: int) -> _View:
+        """Return the samples between two layers."""
+        channels, left, count, _ = rooms[number]
+        begin = begins[number] + left * channels
+        return _View((count, channels), begin * item, (channels * item, item))
+
+    steps = []
+    for number, shape in enumerate(shapes):
+        parts, phases, rows = _products(shape, rooms[number].time)
+        channels, left, count, length = rooms[number]
+        begin = begins[number]
+        first, last, end = (begin + at * channels for at in (left, left + count, length))
+        step, columns = shape.advance * channels * item, shape.outputs * shape.channels
+        offset, row = samples(number + 1).offset, columns * item
+        many = (parts, phases, rows)
+        steps.append(
+            _Step(
+                slice(begin, first),
+                slice(last, end),
+                _View(
+                    (*many, shape.window * channels),
+                    begin * item,
+                    (rows * phases * step, step, phases * step, item),
+                ),
+                _View((*many, columns), offset, (rows * phases * row, row, phases * row, item)),
+                _View(
+                    (parts * phases * rows // _TOGETHER, _TOGETHER * columns),
+                    offset,
+                    (_TOGETHER * row, item),
+                ),
+            )
+        )
+    return _Plan(sum(halves), samples(0), tuple(steps), samples(len(shapes)))
+
+
+def _products(shape: Shape, time: int) -> tuple[int, int, int]:
+    """Return the parts, the phases and the rows of the products of a layer.
+
+    Args:
+        shape: the layer's.
+        time: samples of its input.
+    """
+    # Even phases and rows, so that the windows are a multiple of _TOGETHER.
+    windows = -(-time // shape.advance)
+    phases = 4 * -(-shape.window // (4 * shape.advance))
+    most = _SMALL // (shape.window * shape.inputs * shape.outputs * shape.channels)
+    parts = -(-windows // (phases * most)) if most >= _FEW else 1
+    return parts, phases, 2 * -(-windows // (2 * phases * parts))

@@ -1,8 +1,8 @@
 """The convolutions of a network as matrix products in numpy, for a CPU.
 
 The convolutions of the published network are short and have few channels, so most of what torch
-spends on them is not arithmetic: these take a fifth of its time (docs/performance.md). A layer lies
-in memory channels last. Then the samples under a filter's taps are one piece of memory, and a
+spends on them is not arithmetic: these take a third of its time or less. A layer lies in memory
+channels last. Then the samples under a filter's taps are one piece of memory, and a
 strided view of such pieces is the matrix that a layer multiplies its weights with. Each layer
 writes where the next one reads, so nothing is copied.
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -162,7 +163,7 @@ def run(layers: Sequence[Layer], witnesses: Samples) -> Samples:
 
 
 class _View(NamedTuple):
-    """An array within the memory of a run, as numpy is told of it."""
+    """An array within the memory of a run, as numpy is told of it: offset and strides in bytes."""
 
     shape: tuple[int, ...]
     offset: int
@@ -177,16 +178,12 @@ class _View(NamedTuple):
 class _Step(NamedTuple):
     """What a layer reads and writes.
 
-    The libraries of linear algebra take no rows that overlap. So every so many windows are the rows
-    of one product, which are `phases`, and the windows `phase`, `phase + phases`, ... lie farther
-    apart than they are long.
-
     Args:
         before: the zeros before the input.
         after: the zeros after it.
         windows: shape `(parts, phases, rows, window x input channels)`.
         products: shape `(parts, phases, rows, outputs x output channels)`.
-        flat: the products in order, shape `(windows / _TOGETHER, _TOGETHER x ...)`.
+        flat: the products in order, shape `(n, _TOGETHER x outputs x output channels)`.
     """
 
     before: slice
@@ -200,7 +197,7 @@ class _Plan(NamedTuple):
     """The arithmetic of a run.
 
     Args:
-        length: the memory, in samples of one channel.
+        length: the memory, in numbers.
         input: the input, shape `(time, channels)`.
         steps: what each layer does.
         output: the output, shape `(time, channels)`.
@@ -213,19 +210,24 @@ class _Plan(NamedTuple):
 
 
 class _Room(NamedTuple):
-    """The samples between two layers.
+    """The memory between two layers.
 
     Args:
-        channels: their channels.
-        left: samples before the first.
+        channels: the channels.
+        left: samples of zeros before the first sample.
         time: the samples.
-        length: all samples for which there is memory.
+        length: samples in all, with those of zeros.
     """
 
     channels: int
     left: int
     time: int
     length: int
+
+    def view(self, begin: int, item: int) -> _View:
+        """Return the samples, `(time, channels)`, of memory that begins at a number."""
+        offset = begin + self.left * self.channels
+        return _View((self.time, self.channels), offset * item, (self.channels * item, item))
 
 
 @lru_cache(maxsize=128)
@@ -237,63 +239,67 @@ def _plan(shapes: tuple[Shape, ...], time: int, item: int) -> _Plan:
         time: samples of the input.
         item: bytes of a number.
     """
-    rooms, written = [], time
+    rooms, many, written = [], [], time
     for shape in shapes:
-        parts, phases, rows = _products(shape, time)
-        windows = parts * phases * rows
+        many.append(_products(shape, time))
+        windows = prod(many[-1])
         read = (windows - 1) * shape.advance + shape.window
         rooms.append(_Room(shape.inputs, shape.left, time, max(shape.left + written, read)))
         time, written = time * shape.outputs // shape.advance, windows * shape.outputs
     rooms.append(_Room(shapes[-1].channels, 0, time, written))
-    # A layer reads from one half of the memory and writes to the other.
-    halves = [max(room.length * room.channels for room in rooms[half::2]) for half in (0, 1)]
-    begins = [half % 2 * halves[0] for half in range(len(rooms))]
-
-    def samples(number: int) -> _View:
-        """Return the samples between two layers."""
-        channels, left, count, _ = rooms[number]
-        begin = begins[number] + left * channels
-        return _View((count, channels), begin * item, (channels * item, item))
-
+    # Each layer reads from one half of the memory and writes to the other.
+    half = max(room.length * room.channels for room in rooms)
+    begins = [half * (number % 2) for number in range(len(rooms))]
+    views = [room.view(begin, item) for room, begin in zip(rooms, begins, strict=True)]
     steps = []
-    for number, shape in enumerate(shapes):
-        parts, phases, rows = _products(shape, rooms[number].time)
-        channels, left, count, length = rooms[number]
-        begin = begins[number]
-        first, last, end = (begin + at * channels for at in (left, left + count, length))
-        step, columns = shape.advance * channels * item, shape.outputs * shape.channels
-        offset, row = samples(number + 1).offset, columns * item
-        many = (parts, phases, rows)
+    for number, (shape, (parts, phases, rows)) in enumerate(zip(shapes, many, strict=True)):
+        (channels, left, count, length), begin = rooms[number], begins[number]
+        columns = shape.outputs * shape.channels
+        into = views[number + 1].offset
         steps.append(
             _Step(
-                slice(begin, first),
-                slice(last, end),
-                _View(
-                    (*many, shape.window * channels),
+                slice(begin, begin + left * channels),
+                slice(begin + (left + count) * channels, begin + length * channels),
+                _rows(
+                    (parts, phases, rows, shape.window * channels),
                     begin * item,
-                    (rows * phases * step, step, phases * step, item),
+                    (shape.advance * channels * item, item),
                 ),
-                _View((*many, columns), offset, (rows * phases * row, row, phases * row, item)),
+                _rows((parts, phases, rows, columns), into, (columns * item, item)),
                 _View(
                     (parts * phases * rows // _TOGETHER, _TOGETHER * columns),
-                    offset,
-                    (_TOGETHER * row, item),
+                    into,
+                    (_TOGETHER * columns * item, item),
                 ),
             )
         )
-    return _Plan(sum(halves), samples(0), tuple(steps), samples(len(shapes)))
+    return _Plan(2 * half, views[0], tuple(steps), views[-1])
+
+
+def _rows(shape: tuple[int, int, int, int], offset: int, strides: tuple[int, int]) -> _View:
+    """Return a view of rows, with the strides of a row and of its numbers, in bytes.
+
+    Its shape is `(parts, phases, rows, n)`: row `r` of a part and a phase is the row
+    `(part x rows + r) phases + phase` of all.
+    """
+    _, phases, rows, _ = shape
+    row, number = strides
+    return _View(shape, offset, (rows * phases * row, row, phases * row, number))
 
 
 def _products(shape: Shape, time: int) -> tuple[int, int, int]:
     """Return the parts, the phases and the rows of the products of a layer.
 
+    The libraries of linear algebra take no rows that overlap. So window `w` is a row of the product
+    of phase `w mod phases`, with those that lie a window's length from it, or more.
+
     Args:
         shape: the layer's.
         time: samples of its input.
     """
-    # Even phases and rows, so that the windows are a multiple of _TOGETHER.
+    # Phases by fours and even rows, so that the windows are a multiple of _TOGETHER.
     windows = -(-time // shape.advance)
     phases = 4 * -(-shape.window // (4 * shape.advance))
-    most = _SMALL // (shape.window * shape.inputs * shape.outputs * shape.channels)
+    most = _SMALL // (2 * shape.window * shape.inputs * shape.outputs * shape.channels) * 2
     parts = -(-windows // (phases * most)) if most >= _FEW else 1
     return parts, phases, 2 * -(-windows // (2 * phases * parts))

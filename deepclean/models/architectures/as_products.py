@@ -1,10 +1,10 @@
 """The convolutions of a network as matrix products in numpy, for a CPU.
 
 The convolutions of the published network are short and have few channels, so most of what torch
-spends on them is not arithmetic: these take a third of its time or less. A layer lies in memory
-channels last. Then the samples under a filter's taps are one piece of memory, and a
-strided view of such pieces is the matrix that a layer multiplies its weights with. Each layer
-writes where the next one reads, so nothing is copied.
+spends on them is not arithmetic: for 10 or 21 channels these take a third of its time, for 122 four
+fifths. A layer lies in memory channels last. Then the samples under a filter's taps are one piece
+of memory, and a strided view of such pieces is the matrix that a layer multiplies its weights with.
+Each layer writes where the next one reads, so nothing is copied.
 
 The product of each sequence of a batch has a shape of its own, which does not depend on the batch:
 equal inputs give equal bits, whatever is beside them.

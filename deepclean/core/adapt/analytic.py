@@ -49,64 +49,74 @@ class AnalyticBandpass:
     Args:
         bandpass: of the coupling; any whose response is real.
         rate: samples per second.
-        shape: multiplies the response; None: the bandpass as it is.
+        shapes: each makes a group of a window, and multiplies its response; None: the bandpass as
+            it is, which is also what none makes.
 
     Attributes:
         settle_in: samples of input that are needed before the output and after it: the bandpass's.
     """
 
-    def __init__(self, bandpass: Bandpass, rate: int, shape: Shape | None = None) -> None:
+    def __init__(self, bandpass: Bandpass, rate: int, *shapes: Shape | None) -> None:
         self.settle_in = bandpass.settle_in
-        taps = _impulse_response(bandpass)
-        self._exact = bandpass.apply if shape is None else None
-        in_phase = taps if shape is None else _taps(taps, rate, shape, 1.0)
-        self._taps = np.stack([in_phase, _taps(taps, rate, shape, -1j)])
+        taps, shapes = _impulse_response(bandpass), shapes or (None,)
+        self._exact = bandpass.apply if shapes[0] is None else None
+        both = []
+        for shape in shapes:
+            both += [taps if shape is None else _taps(taps, rate, shape, 1.0)]
+            both += [_taps(taps, rate, shape, -1j)]
         # One window length has one transform.
-        self._spectra = lru_cache(maxsize=2)(partial(fft.rfft, self._taps))
+        self._spectra = lru_cache(maxsize=2)(partial(fft.rfft, np.stack(both)))
 
     def apply(self, window: Float64) -> Complex:
         """Filter `(n + 2 * settle_in,)` real samples into the `(n,)` in the middle.
 
         Returns:
-            The analytic signal. Without a shape its real part is bit for bit what the bandpass
-            returns.
+            The analytic signal of the first group. Without a shape its real part is bit for bit
+            what the bandpass returns.
         """
-        in_phase, quadrature = self.parts(Transformed(window))
+        # Re(e) and Re(-i e).
+        turns = np.array([1, -1j])[:, None, None]
+        in_phase, quadrature = self.noise([Transformed(window)], turns)
         if self._exact is not None:
             in_phase = self._exact(window)
         return np.asarray(in_phase + 1j * quadrature)
 
-    def parts(self, window: Transformed) -> Float64:
-        """Filter a window into the samples in its middle.
+    def noise(self, windows: Sequence[Transformed], gains: Complex) -> Float64:
+        """Return the noise `sum_g Re(gain_g e_g)` in the middle of windows, for `K` sets of gains.
+
+        What a gain makes of a group is a filter too, so there is one transform back for each set of
+        gains, however many groups there are.
+
+        Args:
+            windows: of one length, `n + 2 * settle_in`.
+            gains: of the groups of each window, shape `(K, windows, shapes)`; of the first shapes
+                only where they are fewer.
 
         Returns:
-            The in-phase part and the quadrature, shape `(2, n)`.
+            Shape `(K, n)`.
         """
-        return np.asarray(filtered([(self, window)])[0])
+        each = zip(windows, gains.swapaxes(0, 1), strict=True)
+        first, *others = (self._noise(window, under) for window, under in each)
+        # Circular convolution wraps only into the samples that are cut off here.
+        samples = fft.irfft(sum(others, start=first), windows[0].size)
+        kept = samples[:, 2 * self.settle_in : windows[0].length]
+        return np.asarray(kept, dtype=np.float64)
 
-    def products(self, window: Transformed) -> Complex:
-        """Return the transforms of the in-phase part and of the quadrature, shape `(2, m)`."""
-        taps = self._spectra(window.size)
+    def _noise(self, window: Transformed, gains: Complex) -> Complex:
+        """Return the transforms of the noise of one window, before the cut, shape `(K, m)`."""
         real, imaginary = window.spectra
-        both = real * taps
+        noise = self._filters(gains, window.size) * real
         if imaginary is not None:
-            # x + i y becomes I(x) + i Q(x) + i (I(y) + i Q(y)).
-            both[0] -= imaginary * taps[1]
-            both[1] += imaginary * taps[0]
-        return np.asarray(both)
+            # The analytic signal of x + i y is that of x and i times that of y.
+            noise += self._filters(1j * gains, window.size) * imaginary
+        return noise
 
-
-def filtered(groups: Sequence[tuple[AnalyticBandpass, Transformed]]) -> Float64:
-    """Filter windows of one length, each by its filter, into the samples in their middle.
-
-    Returns:
-        The in-phase part and the quadrature of each, shape `(G, 2, n)`.
-    """
-    (bandpass, window), *_ = groups
-    both = np.array([one.products(each) for one, each in groups])
-    # Circular convolution wraps only into the samples that are cut off here.
-    samples = fft.irfft(both, window.size)[..., 2 * bandpass.settle_in : window.length]
-    return np.asarray(samples, dtype=np.float64)
+    def _filters(self, gains: Complex, size: int) -> Complex:
+        """Return the filters' transforms for gains of shape `(K, shapes)`, shape `(K, m)`."""
+        # Re(g e) = Re g Re e - Im g Im e.
+        weights = gains.conj().view(np.float64)
+        taps = self._spectra(size)[: weights.shape[1]].view(np.float64)
+        return np.asarray((weights @ taps).view(np.complex128))
 
 
 def _impulse_response(bandpass: Bandpass) -> Float64:

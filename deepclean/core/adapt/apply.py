@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.knot import Knot
@@ -18,20 +17,17 @@ from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.block import Float64
 
 
-class Stretch(NamedTuple):
-    """How far gains are from their anchors between two knots.
+class Departures(NamedTuple):
+    """How far gains are from their anchors over some samples.
 
     Args:
-        part: the samples.
-        along: of each sample, from 0 at the knot before to 1 at the knot after, shape `(n,)`.
-        start: the gains' distance from the anchors at the knot before, shape `(G,)`.
-        change: from the one knot to the other, shape `(G,)`.
+        ends: the distance at the `K` knots around them, shape `(K, G)`.
+        stretches: between each knot and the next: the samples, and how far along each of them is,
+            from 0 at the one to 1 at the other, shape `(n,)`.
     """
 
-    part: slice
-    along: Float64
-    start: Complex
-    change: Complex
+    ends: Complex
+    stretches: Sequence[tuple[slice, Float64]]
 
 
 def departures(
@@ -41,7 +37,7 @@ def departures(
     knots: Iterable[Knot],
     anchors: Float64,
     settings: AdaptSettings,
-) -> list[Stretch]:
+) -> Departures:
     """Return how far gains are from their anchors over some samples.
 
     Args:
@@ -55,38 +51,31 @@ def departures(
     """
     cadence, stop = settings.cadence, first + count
     step = cadence * rate
-    known = {knot.second: knot.gains - anchors for knot in knots}
-    end = np.zeros(len(anchors), dtype=np.complex128)
-    found = []
-    for number in range(first // step, -(-stop // step)):
-        low, high = max(first, number * step), min(stop, (number + 1) * step)
-        along = (np.arange(low, high) - number * step) / step
-        start = known.get(number * cadence, end)
-        end = known.get((number + 1) * cadence, start)
-        found.append(Stretch(slice(low - first, high - first), along, start, end - start))
-    return found
+    begin, end = first // step, -(-stop // step)
+    known = {knot.second: knot.gains for knot in knots}
+    gains, ends = anchors.astype(np.complex128), []
+    for number in range(begin, end + 1):
+        gains = known.get(number * cadence, gains)
+        ends.append(gains)
+    stretches = []
+    for start in range(begin * step, end * step, step):
+        low, high = max(first, start), min(stop, start + step)
+        along = np.arange(low - start, high - start) / step
+        stretches.append((slice(low - first, high - first), along))
+    return Departures(np.array(ends) - anchors, stretches)
 
 
-def departing(stretches: Sequence[Stretch]) -> NDArray[np.intp]:
-    """Return the groups whose gains are not their anchors throughout."""
-    ends = np.array([end for one in stretches for end in (one.start, one.change)])
-    return np.nonzero(ends.any(axis=0))[0]
-
-
-def departed(
-    groups: Complex | Float64, stretches: Sequence[Stretch], which: NDArray[np.intp]
-) -> Complex:
+def departed(groups: Complex | Float64, departures: Departures) -> Complex:
     """Return `sum_g (gain_g(t) - anchor_g) e_g(t)`, shape `(n,)`.
 
     Args:
-        groups: those of `which`, shape `(len(which), n)`: analytic signals, or real features before
-            the bandpass.
-        stretches: that cover the samples.
-        which: the groups.
+        groups: shape `(G, n)`: analytic signals, or real features before the bandpass.
+        departures: over the samples.
     """
     total = np.zeros(groups.shape[1], dtype=np.complex128)
-    for part, along, start, change in stretches:
-        lines = start[which], change[which]
+    ends = departures.ends
+    for number, (part, along) in enumerate(departures.stretches):
+        lines = ends[number], ends[number + 1] - ends[number]
         if np.iscomplexobj(groups):
             # Sample by sample and group by group: the same bits wherever the stream is cut.
             for group, begin, slope in zip(groups[:, part], *lines, strict=True):
@@ -99,23 +88,17 @@ def departed(
     return total
 
 
-def departed_noise(
-    parts: Float64, stretches: Sequence[Stretch], which: NDArray[np.intp]
-) -> Float64:
-    """Return the real part of what `departed` gives, from the groups' real and imaginary parts.
+def departed_noise(noises: Float64, departures: Departures) -> Float64:
+    """Return the real part of what `departed` gives, from what it would be under fixed gains.
 
     Args:
-        parts: of the groups of `which`, shape `(len(which), 2, n)`.
-        stretches: that cover the samples.
-        which: the groups.
+        noises: under the gains of each knot, shape `(K, n)`.
+        departures: over the samples.
     """
-    rows = parts.reshape(-1, parts.shape[2])
-    noise = np.empty(rows.shape[1])
-    for part, along, start, change in stretches:
-        # Re(g e) = Re g Re e - Im g Im e.
-        lines = np.array([start[which], change[which]]).conj()
-        level, slope = lines.view(np.float64) @ rows[:, part]
-        noise[part] = level + along * slope
+    noise = np.empty(noises.shape[1])
+    for number, (part, along) in enumerate(departures.stretches):
+        before, after = noises[number : number + 2, part]
+        noise[part] = before + along * (after - before)
     return noise
 
 
@@ -141,7 +124,9 @@ def adapted(
         anchors: shape `(G,)`, each 1 or 0.
         settings: of the tracker.
     """
-    stretches = departures(first, groups.shape[1], rate, knots, anchors, settings)
+    found = departures(first, groups.shape[1], rate, knots, anchors, settings)
     total = np.asarray(groups[anchors == 1].sum(axis=0))
-    which = departing(stretches)
-    return total + departed(groups[which], stretches, which) if len(which) else total
+    # A group whose gain is its anchor adds nothing.
+    which = np.flatnonzero(found.ends.any(axis=0))
+    found = found._replace(ends=found.ends[:, which])
+    return total + departed(groups[which], found) if len(which) else total

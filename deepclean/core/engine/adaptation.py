@@ -28,8 +28,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepclean.core.adapt.analytic import AnalyticBandpass, Complex, derivative, filtered
-from deepclean.core.adapt.apply import adapted, departed_noise, departing, departures
+from deepclean.core.adapt.analytic import AnalyticBandpass, Complex, derivative
+from deepclean.core.adapt.apply import adapted, departed_noise, departures
 from deepclean.core.adapt.settings import AdaptSettings
 from deepclean.core.adapt.spectra import SECONDS, band_bins, transform, transform_with_slope
 from deepclean.core.adapt.tracker import Pushed, Tracker, TrackerState, push_all
@@ -47,6 +47,10 @@ SpectrumOfSecond = Callable[[int], Complex | None]
 
 Spectra = Callable[[Float64], Complex]
 """Returns the groups' transforms, shape `(G, B)`, of two seconds of what a buffer holds."""
+
+
+_AS_IT_IS = np.ones((1, 1, 1), dtype=np.complex128)
+"""The gain 1 of one group of one window."""
 
 
 class Gains(NamedTuple):
@@ -131,15 +135,13 @@ class Bandpassed:
     Args:
         estimate: bandpassed, shape `(n,)`.
         first: index of its first sample.
-        window: the estimate before the bandpass, shape `(n + 2 * settle_in,)`; its imaginary part
-            is what gains have turned.
-        carriers: the standardised carriers over the same samples, one by one.
+        windows: the estimate before the bandpass, shape `(n + 2 * settle_in,)`, whose imaginary
+            part is what gains have turned, and the standardised carriers over the same samples.
     """
 
     estimate: Float64
     first: int
-    window: Transformed
-    carriers: Sequence[Samples]
+    windows: Sequence[Transformed]
 
 
 class Adaptation:
@@ -181,19 +183,17 @@ class Adaptation:
         bins = self.bins = band_bins(bands, rate)
         self._rate = rate
         self._bandpass = bandpass
-        self._analytic = AnalyticBandpass(bandpass, rate)
         band = min(low for low, _ in bands), max(high for _, high in bands)
-        self._slope: AnalyticBandpass | None = None
-        if not self.carriers:
-            self._slope = AnalyticBandpass(bandpass, rate, derivative(*band))
+        shapes = (None,) if self.carriers else (None, derivative(*band))
+        self._analytic = AnalyticBandpass(bandpass, rate, *shapes)
         response = bandpass.response(bins / SECONDS)
         others = max(len(self.carriers), 1)
         tracker = Tracker(settings, bins, response, [1.0] + [0.0] * others)
 
         def spectra(samples: Float64) -> Complex:
-            if self._slope is not None:
-                return transform_with_slope(samples[0], rate, bins, band)
-            return transform(samples, rate, bins)
+            if self.carriers:
+                return transform(samples, rate, bins)
+            return transform_with_slope(samples[0], rate, bins, band)
 
         late = reach * NS // rate
         self._gains = Gains(tracker, spectra, rate, late)
@@ -247,12 +247,15 @@ class Adaptation:
             total = adapted(prediction, first, self._rate, knots, tracker.anchors, tracker.settings)
         first += self._analytic.settle_in
         window = Transformed(total)
-        turned = np.iscomplexobj(total)
-        estimate = self._analytic.parts(window)[0] if turned else self._bandpass.filtered(window)
-        rows = [estimate, *(self._bandpass.apply(one.astype(np.float64)) for one in carriers)]
-        groups = np.stack(rows) if carriers else estimate[None]
+        others = [Transformed(one.astype(np.float64)) for one in carriers]
+        if np.iscomplexobj(total):
+            (estimate,) = self._analytic.noise([window], _AS_IT_IS)
+        else:
+            estimate = self._bandpass.filtered(window)
+        rows = [estimate, *(self._bandpass.filtered(one) for one in others)]
+        groups = np.stack(rows) if others else estimate[None]
         state.groups.append(start, groups[:, start - first : stop - first])
-        return Bandpassed(estimate, first, window, carriers)
+        return Bandpassed(estimate, first, [window, *others])
 
     def last_knot(self, index: int) -> int:
         """Return the index of the last knot of the gains at or before a sample's index."""
@@ -266,7 +269,7 @@ class Adaptation:
     def adapted(self, state: AdaptationState, made: Bandpassed) -> Float64:
         """Return the adapted estimate, from the gains that are known, shape `(n,)`."""
         tracker, estimate = self._gains.tracker, made.estimate
-        stretches = departures(
+        found = departures(
             made.first,
             len(estimate),
             self._rate,
@@ -274,18 +277,11 @@ class Adaptation:
             tracker.anchors,
             tracker.settings,
         )
-        # A group whose gain is its anchor is not made at all.
-        which = departing(stretches)
-        if not len(which):
+        if not found.ends.any():
             return estimate
-        windows = [made.window, *(Transformed(one.astype(np.float64)) for one in made.carriers)]
-        groups = [
-            (self._slope, windows[0])
-            if number and self._slope is not None
-            else (self._analytic, windows[number])
-            for number in which
-        ]
-        return estimate + departed_noise(filtered(groups), stretches, which)
+        # Each carrier is a group, or the one window has them all.
+        gains = found.ends.reshape(len(found.ends), len(made.windows), -1)
+        return estimate + departed_noise(self._analytic.noise(made.windows, gains), found)
 
 
 def summed(prediction: Float64) -> Float64:

@@ -215,7 +215,7 @@ class CouplingPipeline:
             total = summed(prediction)
             window = Transformed(total)
             estimate = self.coupling.bandpass.filtered(window)
-            return Bandpassed(estimate, hop[0] + self.schedule.settle_in, window, ())
+            return Bandpassed(estimate, hop[0] + self.schedule.settle_in, [window])
         carriers = {} if witnesses is None else {row: witnesses[row] for row in self._carriers}
         if (missing := self._missing) is not None:
             for row, samples in carriers.items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from operator import attrgetter
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from deepclean.core.block import Version
 from deepclean.core.control import Freeze
 from deepclean.core.engine.state import AdaptationState
 from deepclean.core.time import NS, Span
+
+_second = attrgetter("second")
 
 
 def knots_over(state: AdaptationState | None, span: Span) -> tuple[Knot, ...] | None:
@@ -52,7 +56,9 @@ def hold(tracker: Tracker, state: AdaptationState) -> None:
 
 def _knots_in_force(state: AdaptationState, first: int, last: int) -> tuple[Knot, ...]:
     """Return the knots from one GPS second to another, those in a freeze with what it holds."""
-    known = tuple(knot for knot in state.tracker.knots if first <= knot.second <= last)
+    knots = state.tracker.knots
+    low = bisect_left(knots, first, key=_second)
+    known = knots[low : bisect_right(knots, last, lo=low, key=_second)]
     if not state.freezes:
         return known
     found = {knot.second: knot for knot in known}

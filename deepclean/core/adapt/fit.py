@@ -45,7 +45,7 @@ def moments(products: Complex, weights: Float64, times: Float64) -> Complex:
     """
     couplings, count, size, _ = products.shape
     later = weights * times[:, None]
-    weighted = np.stack([weights, later, later * times[:, None]], axis=2)
+    weighted = np.array([weights, later, later * times[:, None]]).transpose(1, 2, 0, 3)
     # As real numbers: half the work of a complex product.
     summed = weighted.reshape(couplings, -1, count) @ as_reals(products)
     return np.asarray(summed.view(np.complex128).reshape(couplings, -1, 3, size, size))
@@ -72,18 +72,17 @@ def fit(sums: Complex, sloped: Float64, noise: Float64) -> tuple[Complex, Comple
         sloped: 1 for a member that fits a slope, 0 for one that does not, shape `(M,)`.
         noise: variance of a direction's estimate by chance, shape `(M,)`.
     """
-    energy, ahead, squared = (sums[:, power, :-1, :-1] for power in range(3))
-    onto, onto_ahead = (sums[:, power, :-1, -1:] for power in range(2))
-    basis = _unit_basis(energy)
-    adjoint = basis.conj().swapaxes(1, 2)
-    level = adjoint @ onto
+    basis = _unit_basis(sums[:, 0, :-1, :-1])
+    # The directions' inner products with the groups and, last, with what the anchors leave.
+    turned = basis.conj().swapaxes(1, 2)[:, None] @ sums[:, :, :-1]
+    level, onto_ahead = turned[:, 0, :, -1:], turned[:, 1, :, -1:]
     # The slope's columns `t E` less what the level's columns `E` can imitate of them.
-    shared = adjoint @ ahead @ basis
-    rest = adjoint @ squared @ basis - shared @ shared
-    inner = _unit_basis(rest)
-    slope = inner.conj().swapaxes(1, 2) @ (adjoint @ onto_ahead - shared @ level)
-    slope = inner @ (_shrunk(slope, noise) * sloped[:, None, None])
-    level = _shrunk(level, noise) - shared @ slope
+    shared, own = (turned[:, power, :, :-1] @ basis for power in (1, 2))
+    inner = _unit_basis(own - shared @ shared)
+    slope = inner.conj().swapaxes(1, 2) @ (onto_ahead - shared @ level)
+    level, slope = _shrunk(np.array([level, slope]), noise)
+    slope = inner @ (slope * sloped[:, None, None])
+    level = level - shared @ slope
     return (basis @ level)[..., 0], (basis @ slope)[..., 0]
 
 
@@ -95,12 +94,12 @@ def _unit_basis(energy: Complex) -> Complex:
     """
     scale = inverse_root(energy.diagonal(axis1=1, axis2=2))
     values, vectors = np.linalg.eigh(energy * (scale[:, :, None] * scale[:, None, :]))
-    root = inverse_root(np.where(values > _SILENT * values[:, -1:], values, 0.0))
+    root = 1.0 / np.sqrt(np.where(values > _SILENT * values[:, -1:], values, np.inf))
     return np.asarray(scale[:, :, None] * vectors * root[:, None, :])
 
 
 def _shrunk(estimates: Complex, noise: Float64) -> Complex:
-    """Return estimates of shape `(M, G, 1)` times their positive-part James-Stein factors."""
+    """Return estimates of shape `(..., M, G, 1)` times their positive-part James-Stein factors."""
     size = squared(estimates)
     kept = np.maximum(size - SHRINK * noise[:, None, None], 0.0)
     return np.asarray(estimates * (kept / np.where(size > 0, size, 1.0)))

@@ -48,6 +48,12 @@ LOUD = 3.0
 _RIDGE = 1e-9
 """Share of each group's energy that is added to it, so that two equal groups share their part."""
 
+_FEW = 4
+"""Rows up to which inner products are summed one by one."""
+
+_BESIDE = np.array([[-1], [0], [1]])
+"""A bin's neighbours and itself."""
+
 Bins = NDArray[np.intp]
 
 
@@ -104,9 +110,8 @@ def transform_with_slope(samples: Float64, rate: int, bins: Bins, band: Band) ->
         Shape `(2, B)`.
     """
     low, high = band
-    every = fft.rfft(samples) / rate
-    below, above = every[bins - 1], every[bins + 1]
-    estimate = every[bins] / 2 - (below + above) / 4
+    below, at, above = fft.rfft(samples)[bins + _BESIDE] / rate
+    estimate = at / 2 - (below + above) / 4
     shape = derivative(low, high)(bins / SECONDS)
     return np.stack([estimate, shape * estimate + (below - above) / (2 * SECONDS * (high - low))])
 
@@ -126,8 +131,15 @@ def products(spectra: Complex, weights: Float64) -> Complex:
     Returns:
         Shape `(n, G, G)`.
     """
-    whitened = _scaled(spectra, np.sqrt(weights))
-    return np.asarray(whitened.conj() @ whitened.swapaxes(1, 2))
+    return _inner(_scaled(spectra, np.sqrt(weights)))
+
+
+def _inner(rows: Complex) -> Complex:
+    """Return the inner products of rows of shape `(n, G, B)`, shape `(n, G, G)`."""
+    # To begin a product of matrices takes as long as a dozen sums over a band's bins.
+    if rows.shape[1] <= _FEW:
+        return np.asarray(np.vecdot(rows[:, :, None], rows[:, None]))
+    return np.asarray(rows.conj() @ rows.swapaxes(1, 2))
 
 
 def _scaled(spectra: Complex, factors: Float64) -> Complex:
@@ -170,10 +182,10 @@ def best(products: Complex) -> Complex:
     """
     groups = products.shape[-1] - 1
     scale = inverse_root(products.diagonal(axis1=1, axis2=2)[:, :-1])
-    unit = products[:, :-1, :-1] * (scale[:, :, None] * scale[:, None, :])
-    unit.reshape(len(unit), -1)[:, :: groups + 1] += _RIDGE
-    onto = scale[:, :, None] * products[:, :-1, -1:]
-    return np.asarray(scale * np.linalg.solve(unit, onto)[..., 0])
+    unit = products[:, :-1] * scale[:, :, None]
+    unit[:, :, :-1] *= scale[:, None]
+    unit.reshape(len(unit), -1)[:, :: groups + 2] += _RIDGE
+    return np.asarray(scale * np.linalg.solve(unit[:, :, :-1], unit[:, :, -1:])[..., 0])
 
 
 def squared(values: Complex) -> Float64:
@@ -183,14 +195,24 @@ def squared(values: Complex) -> Float64:
 
 def inverse_root(energy: Float64 | Complex) -> Float64:
     """Return `energy ** -0.5`, and 0 where there is none; of complex numbers the real part's."""
-    some = energy.real > 0
-    return np.asarray(some / np.sqrt(np.where(some, energy.real, 1.0)))
+    return np.asarray(1.0 / np.sqrt(np.where(energy.real > 0, energy.real, np.inf)))
+
+
+def inverse(energy: Float64) -> Float64:
+    """Return `1 / energy`, and 0 where there is none."""
+    return np.asarray(1.0 / np.where(energy > 0, energy, np.inf))
 
 
 def unexplained(products: Complex) -> Float64:
     """Return what the best gains leave of the last row: `P - b^H R^-1 b`, shape `(n,)`."""
-    left = products[:, -1, -1] - (products[:, -1, :-1] * best(products)).sum(axis=1)
-    return np.asarray(np.maximum(left.real, 0.0))
+    # Gaussian elimination: one group after the other is taken out of all that follow it. No pivot
+    # need be searched for, because the matrix is positive definite.
+    left = products
+    for group in range(products.shape[-1] - 1):
+        pivot = left[:, 0, 0].real + _RIDGE * products[:, group, group].real
+        gains = left[:, :1, 1:] * inverse(pivot)[:, None, None]
+        left = left[:, 1:, 1:] - left[:, 1:, :1] * gains
+    return np.asarray(np.maximum(left[:, 0, 0].real, 0.0))
 
 
 def less(values: Float64, limit: Float64 | float) -> Float64:
@@ -223,7 +245,7 @@ def whitening(spectra: Complex, unit: int, whole: Complex | None = None) -> Floa
         left = unexplained(products(whole, 1 / smooth))
         share = less(left, LOUD * median(left)).reshape(-1, 1, unit)
         seen = units * share.repeat(bins, axis=2)
-    gains = best(seen.conj() @ seen.swapaxes(1, 2))
+    gains = best(_inner(seen))
     rest = units[:, -1] - (gains[:, None] @ units[:, :-1])[:, 0]
     # The median of an exponential distribution is log 2 times its mean.
     own = median(squared(rest).reshape(count, bins)) / log(2)

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepclean.core.adapt.analytic import Complex
 from deepclean.core.adapt.knot import HELD, Knot
 from deepclean.core.adapt.settings import AdaptSettings, most_gains
-from deepclean.core.adapt.spectra import Bins
+from deepclean.core.adapt.spectra import SECONDS, Bins
 from deepclean.core.adapt.window import (
     Window,
     choose,
@@ -28,19 +29,30 @@ from deepclean.core.adapt.window import (
 from deepclean.core.block import Float64
 
 
+class Rows(NamedTuple):
+    """Usable transforms, oldest first.
+
+    Args:
+        seconds: the GPS second at which each begins, shape `(n,)`.
+        spectra: of the groups and of what the anchors leave, shape `(n, G + 1, B)`.
+    """
+
+    seconds: NDArray[np.int64]
+    spectra: Complex
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackerState:
     """What a tracker remembers: a value that is replaced at each second and never changed.
 
     Args:
         next: GPS second at which the next transform begins.
-        rows: of the usable transforms, oldest first: the second at which each begins, and the
-            spectra of the groups and of what the anchors leave, shape `(G + 1, B)`.
+        rows: the usable transforms, oldest first: those up to the last knot, then one by one.
         knots: oldest first.
     """
 
     next: int
-    rows: tuple[tuple[int, Complex], ...] = ()
+    rows: tuple[Rows, ...] = ()
     knots: tuple[Knot, ...] = ()
 
 
@@ -67,6 +79,8 @@ class Tracker:
         self.bins = bins
         self.anchors = np.array(anchors, dtype=np.float64)
         self._response = response
+        shape = (0, len(anchors) + 1, len(bins))
+        self.nothing = Rows(np.zeros(0, dtype=np.int64), np.zeros(shape, dtype=np.complex128))
 
     def push(
         self, state: TrackerState, second: int, strain: Complex, groups: Complex, usable: bool
@@ -113,6 +127,7 @@ class Pushed(NamedTuple):
     seen: tuple[Complex, Complex] | None
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def push_all(pushed: Sequence[Pushed]) -> list[TrackerState]:
     """Return the states of several trackers, each after one more transform (`Tracker.push`).
 
@@ -127,11 +142,10 @@ def push_all(pushed: Sequence[Pushed]) -> list[TrackerState]:
         for skipped in range(max(state.next, second - tracker.settings.memory), second):
             states[-1:] = _advance([tracker], states[-1:], [skipped], [None])
     trackers, _, seconds, seen = zip(*pushed, strict=True)
-    with np.errstate(over="ignore", invalid="ignore"):
-        rows = [
-            None if one is None else tracker.row(*one)
-            for tracker, one in zip(trackers, seen, strict=True)
-        ]
+    rows = [
+        None if one is None else tracker.row(*one)
+        for tracker, one in zip(trackers, seen, strict=True)
+    ]
     return _advance(trackers, states, seconds, rows)
 
 
@@ -145,12 +159,14 @@ def _advance(
     later: list[TrackerState] = []
     due: list[tuple[int, Moment]] = []
     for tracker, state, second, row in zip(trackers, states, seconds, rows, strict=True):
-        kept = state.rows + (((second, row),) if row is not None else ())
-        while kept and kept[0][0] <= second - tracker.settings.window:
-            kept = kept[1:]
+        kept = state.rows
+        if row is not None:
+            kept = (*kept, Rows(np.array([second]), row[None]))
         at = second + tracker.settings.lag
         if at % tracker.settings.cadence == 0:
-            due.append((len(later), Moment(tracker, kept, state.knots, at)))
+            every = _joined((tracker.nothing, *kept), second - tracker.settings.window)
+            due.append((len(later), Moment(tracker, every, state.knots, at)))
+            kept = (every,)
         later.append(TrackerState(second + 1, kept, state.knots))
     found = _knots([moment for _, moment in due])
     for (place, (tracker, *_, at)), knot in zip(due, found, strict=True):
@@ -161,32 +177,37 @@ def _advance(
     return later
 
 
+def _joined(rows: Sequence[Rows], last: int) -> Rows:
+    """Return the transforms as one, without those that begin at a GPS second or before it."""
+    seconds, spectra = (np.concatenate(each) for each in zip(*rows, strict=True))
+    first = np.searchsorted(seconds, last, side="right")
+    return Rows(seconds[first:], spectra[first:])
+
+
 class Moment(NamedTuple):
     """What the gains of one tracker at one moment are computed from.
 
     Args:
         tracker: whose gains they are.
-        rows: of the usable transforms, as of TrackerState.
+        rows: the usable transforms of its window.
         knots: before this one.
         at: GPS second of the knot.
     """
 
     tracker: Tracker
-    rows: tuple[tuple[int, Complex], ...]
+    rows: Rows
     knots: tuple[Knot, ...]
     at: int
 
 
-@np.errstate(over="ignore", invalid="ignore")
 def _knots(moments: Sequence[Moment]) -> list[Knot]:
     """Return the knot of each moment; those whose arrays have one shape are computed together."""
     knots: dict[int, Knot] = {}
     alike: dict[Hashable, list[tuple[int, Moment, Window]]] = {}
     for number, moment in enumerate(moments):
         tracker, rows, _, at = moment
-        times = np.array([float(second - at + 1) for second, _ in rows])
-        spectra = np.array([row for _, row in rows])
-        seen = window(spectra, times, tracker.anchors, tracker.settings.unit)
+        times = (rows.seconds + (SECONDS // 2 - at)).astype(np.float64)
+        seen = window(rows.spectra, times, tracker.anchors, tracker.settings.unit)
         if seen is None:
             knots[number] = _nothing(tracker, at)
         else:
@@ -208,16 +229,18 @@ def _learnt(moments: Sequence[Moment], windows: Sequence[Window]) -> Iterator[Kn
     """Yield the knots of windows of one shape."""
     settings = moments[0].tracker.settings
     said = evidence(windows, settings.unit)
-    anchors = np.stack([moment.tracker.anchors for moment in moments])
+    anchors = np.array([moment.tracker.anchors for moment in moments])
     fitted, slopes = members(said, settings)
     found = limited(said, fitted, anchors, settings.bound)
     chosen = np.zeros(len(moments), dtype=np.intp)
     if found.shape[1] > 1:
-        past = np.zeros((len(moments), settings.past, *found.shape[1:]), dtype=np.complex128)
         # With several members there is a knot each second.
-        for one, moment in zip(past, moments, strict=True):
-            before = [knot.deviations for knot in moment.knots[: -settings.past - 1 : -1]]
-            one[: len(before)] = before
+        none = [np.zeros(found.shape[1:], dtype=np.complex128)] * settings.past
+        before = []
+        for moment in moments:
+            known = [knot.deviations for knot in moment.knots[: -settings.past - 1 : -1]]
+            before += known + none[len(known) :]
+        past = np.concatenate(before).reshape(len(moments), settings.past, *found.shape[1:])
         chosen = choose(said, past, settings)
     every = np.arange(len(moments))
     deviations, slopes = found[every, chosen], slopes[every, chosen]

@@ -21,6 +21,7 @@ from deepclean.core.adapt.spectra import (
     LOUD,
     OVERLAP,
     as_reals,
+    inverse,
     inverse_root,
     less,
     powers,
@@ -99,6 +100,14 @@ class Evidence:
         size = self.products.shape[-1]
         return np.asarray(summed.view(np.complex128).reshape(-1, size, size)[:, :-1, :-1])
 
+    def onto(self, anchors: Float64) -> Complex:
+        """Return the inner products of the model's whole estimate with each group.
+
+        Args:
+            anchors: shape `(C, G)`; so is the result.
+        """
+        return np.asarray((anchors[:, :, None] * self.energy).sum(axis=1))
+
     def significance(self, deviations: Complex) -> Float64:
         """Return the energy of what each group's change of gain subtracts, in units of chance's.
 
@@ -120,7 +129,7 @@ class Evidence:
         Returns:
             Shape `(C,)`; 1 where the estimate is silent.
         """
-        onto = (anchors[:, None] @ self.energy)[:, 0]
+        onto = self.onto(anchors)
         energy = (onto * anchors).sum(axis=1).real
         some = energy > 0
         return np.where(some, (onto * gains).sum(axis=1) / np.where(some, energy, 1.0), 1.0)
@@ -161,7 +170,7 @@ def evidence(windows: Sequence[Window], unit: int) -> Evidence:
         windows: of the couplings, all with `whole` or all without.
         unit: as of `window`.
     """
-    inner = np.stack([one.inner for one in windows])
+    inner = np.array([one.inner for one in windows])
     size = inner.shape[-1]
     seen, share = inner, 1
     if windows[0].whole is not None:
@@ -169,10 +178,10 @@ def evidence(windows: Sequence[Window], unit: int) -> Evidence:
     rest = unexplained(seen.reshape(-1, *seen.shape[2:])).reshape(inner.shape[:2])
     usual = median(rest.T)
     energy = inner.diagonal(axis1=2, axis2=3)[:, :, :-1].real
-    lever = (energy * inverse_root(median(energy.swapaxes(0, 1)))[:, None] ** 2).max(axis=2)
+    lever = (energy * inverse(median(energy.swapaxes(0, 1)))[:, None]).max(axis=2)
     trust = (less(rest, LOUD * usual[:, None]) * less(lever, _LEVER)) ** 2
     freedom = np.array([one.spectra.shape[2] for one in windows]) - (size - 1) / share
-    times = np.stack([one.times for one in windows])
+    times = np.array([one.times for one in windows])
     return Evidence(inner, trust, times, freedom, OVERLAP * usual / freedom)
 
 
@@ -228,16 +237,15 @@ def _remains(inner: Complex, level: Complex, slope: Complex, times: Float64) -> 
         Shape `(C, M, n)`.
     """
     # With a = (-l, 1) and b = (-m, 0) this is (a + t b)^H A (a + t b).
-    start = np.concatenate([-level, np.ones((*level.shape[:2], 1))], axis=2)
-    along = np.concatenate([-slope, np.zeros((*slope.shape[:2], 1))], axis=2)
-    cross = start[..., :, None] * along[..., None, :].conj()
-    cross = as_reals(cross + cross.conj().swapaxes(2, 3))
-    couplings, count = inner.shape[:2]
-    terms = np.concatenate([powers(start), cross, powers(along)], axis=1)
-    terms = terms @ as_reals(inner).swapaxes(1, 2)
-    terms = terms.reshape(couplings, 3, -1, count)
+    couplings, size, groups = level.shape
+    lines = np.zeros((couplings, 2, size, groups + 1), dtype=np.complex128)
+    lines[:, 0, :, :-1], lines[:, 1, :, :-1] = -level, -slope
+    lines[:, 0, :, -1] = 1.0
+    pairs = as_reals(lines[:, :, None, ..., None] * lines[:, None, :, :, None].conj())
+    terms = pairs.reshape(couplings, 4 * size, -1) @ as_reals(inner).swapaxes(1, 2)
+    both, start_along, along_start, along = terms.reshape(couplings, 4, size, -1).swapaxes(0, 1)
     time = times[:, None]
-    return np.asarray(terms[:, 0] + time * (terms[:, 1] + time * terms[:, 2]))
+    return np.asarray(both + time * (start_along + along_start + time * along))
 
 
 def choose(said: Evidence, past: Complex, settings: AdaptSettings) -> NDArray[np.intp]:
@@ -262,15 +270,18 @@ def choose(said: Evidence, past: Complex, settings: AdaptSettings) -> NDArray[np
     trust = said.trust[:, -last:] * (times > settings.newest - settings.judged)
     # The middle of a transform is a knot; `past` begins with the knot of 1 s ago.
     ago = np.minimum((-times).astype(np.intp) - 1, past.shape[1] - 1)
-    deviations = np.take_along_axis(past, ago[:, :, None, None], axis=1)
-    shape = (*deviations.shape[:3], 1)
-    left = powers(np.concatenate([-deviations, np.ones(shape)], axis=3)) @ inner[..., None]
-    change = np.concatenate([deviations - deviations[:, :, :1], np.zeros(shape)], axis=3)
-    between = powers(change) @ inner[..., None]
-    better = ((left[:, :, :1] - left)[..., 0] * trust[:, :, None]).sum(axis=1)
-    chance = np.sqrt(
-        2 * said.noise[:, None] * (between[..., 0] * trust[:, :, None] ** 2).sum(axis=1)
-    )
+    deviations = past[np.arange(len(past))[:, None], ago]
+    couplings, _, size, groups = deviations.shape
+    # What is left of a second, and what is between a member and home.
+    vectors = np.zeros((2, couplings, size, last, groups + 1), dtype=np.complex128)
+    vectors[0, ..., :-1] = -deviations.swapaxes(1, 2)
+    vectors[0, ..., -1] = 1.0
+    vectors[1, ..., :-1] = vectors[0, :, :1, :, :-1] - vectors[0, ..., :-1]
+    weighted = inner * np.array([trust, trust**2])[..., None]
+    forms = powers(vectors).reshape(2, couplings, size, -1)
+    left, between = (forms @ weighted.reshape(2, couplings, -1, 1))[..., 0]
+    better = left[:, :1] - left
+    chance = np.sqrt(2 * said.noise[:, None] * between)
     return np.asarray(np.argmax(np.where(better > _BEYOND * chance, better, 0.0), axis=1))
 
 
@@ -297,9 +308,9 @@ def does_harm(one: Window, trust: Float64, deviation: Complex, slope: Complex) -
     rows, changes = one.spectra[newest], deviation + one.times[newest, None] * slope
     fixed = rows[:, -1]
     adapted = fixed - (changes[:, None] @ rows[:, :-1])[:, 0]
-    left = (np.sum(squared(each), axis=0) for each in (fixed, adapted))
-    before, after = (float(np.sum(inverse_root(power) ** 2)) for power in left)
-    return after < _HARM * before
+    left = squared(np.array([fixed, adapted])).sum(axis=1)
+    before, after = inverse(left).sum(axis=1)
+    return bool(after < _HARM * before)
 
 
 def limited(said: Evidence, deviations: Complex, anchors: Float64, bound: float) -> Complex:
@@ -315,15 +326,15 @@ def limited(said: Evidence, deviations: Complex, anchors: Float64, bound: float)
         anchors: shape `(C, G)`.
         bound: how many times louder than the model's whole estimate a group's part may be.
     """
-    whole = np.maximum((anchors[:, None] @ said.energy @ anchors[:, :, None]).real[:, 0], 0.0)
+    whole = np.maximum((said.onto(anchors) * anchors).sum(axis=1).real, 0.0)[:, None]
     loud = inverse_root(said.energy.diagonal(axis1=1, axis2=2))
     limit = (bound * np.maximum(np.sqrt(whole) * loud, anchors))[:, None]
     anchors = anchors[:, None]
-    over = squared(anchors + deviations) > limit**2
+    # |a + f d|^2 = a^2 + 2 f Re(a d) + f^2 |d|^2, which is not to exceed the limit's square.
+    size, along, room = squared(deviations), anchors * deviations.real, limit**2 - anchors**2
+    over = size + 2 * along > room
     if not over.any():
         return deviations
-    # |a + f d| = limit, solved for the factor f.
-    size, along = squared(deviations), anchors * deviations.real
-    root = np.sqrt(along**2 + size * (limit**2 - anchors**2)) - along
+    root = np.sqrt(along**2 + size * room) - along
     factor = np.where(over, root / np.where(over, size, 1.0), 1.0).min(axis=2)
     return np.asarray(deviations * factor[:, :, None])

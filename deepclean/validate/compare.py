@@ -83,6 +83,7 @@ class DifferentSecond:
         operated: the frame's own bits say that an operator set something, and the replay's do not.
         accounted: the gains in the frame allow every sample, and no channel differs that they do
             not explain.
+        accounted_beside: the same if the gains that follow a drift differ in a second beside it.
     """
 
     start: int
@@ -97,6 +98,7 @@ class DifferentSecond:
     adapted: bool = False
     operated: bool = False
     accounted: bool = False
+    accounted_beside: bool = False
 
     @property
     def told(self) -> bool:
@@ -204,16 +206,19 @@ class Comparison:
         )
         names = channels.product_names(self._strain, self._products).values()
         adapted = self._adapted(block, both)
-        allowed = switched or (
-            all(_allowed(block, gains, adapted, *both(name)) for name in names)
-            and self._sum_allowed(block, gains, adapted, both)
-            and all(
-                _noise_allowed(estimate, gains[name], adapted, *both(noise), *both(factor))
-                for name, estimate in block.estimates.items()
-                if name in self._estimates
-                for noise, factor in [channels.noise(self._interferometer, name)]
+
+        def allowed(adapted: bool) -> bool:
+            return switched or (
+                all(_allowed(block, gains, adapted, *both(name)) for name in names)
+                and self._sum_allowed(block, gains, adapted, both)
+                and all(
+                    _noise_allowed(estimate, gains[name], adapted, *both(noise), *both(factor))
+                    for name, estimate in block.estimates.items()
+                    if name in self._estimates
+                    for noise, factor in [channels.noise(self._interferometer, name)]
+                )
             )
-        )
+
         return DifferentSecond(
             block.span.start // NS,
             None,
@@ -226,7 +231,8 @@ class Comparison:
             ends_low=ends_low,
             adapted=adapted,
             operated=bool((off & (State.AUTOMATIC | State.FOLLOWING)).any()),
-            accounted=plain and allowed,
+            accounted=plain and allowed(adapted),
+            accounted_beside=plain and allowed(True),
         )
 
     def _sum_allowed(

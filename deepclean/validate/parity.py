@@ -159,7 +159,11 @@ def explain(
         history: seconds of input that a sample depends on.
         reach: seconds beside a gap that the filters spoil.
     """
-    sound = [second for second in seconds if second.accounted]
+    # The gain that a frame tells is that of its end. It acts from the frame's start to the end of
+    # the next one, and the filters spread that into a second before and one after.
+    near = {s.start + ahead for s in seconds if s.adapted for ahead in (-1, 1, 2)}
+    sound = [s for s in seconds if s.accounted or (s.accounted_beside and s.start in near)]
+    accounted = {second.start for second in sound}
     late = [second.start for second in sound if second.late]
     switched = [second.start for second in sound if second.switched]
     operated = [second.start for second in sound if second.operated]
@@ -175,7 +179,7 @@ def explain(
         if second.absent is not None:
             return "missing_in_archive" if second.absent == "archive" else UNEXPLAINED
         crossfaded = beside(second, switched, 0, CROSSFADE // NS)
-        if not second.accounted:
+        if second.start not in accounted:
             return "model_switch" if crossfaded else UNEXPLAINED
         told = second.told
         # A gate that began late opens later, never earlier.
@@ -190,10 +194,9 @@ def explain(
             ("gate_memory", beside(second, switched, 0, history if told else reach)),
             # The last cause: a start may have had all its history; the causes above are certain.
             ("restart", held_back and beside(second, starts, 0, history if told else reach)),
-            # A gain runs from its value a second ago to the one that the frame tells.
             (
                 "adaptation",
-                beside(second, adapted, 1, 1)
+                beside(second, adapted, 1, 2)
                 and beside(second, [*late, *switched, *starts, *operated], 0, history),
             ),
         ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from operator import attrgetter
 
 import numpy as np
 
@@ -16,8 +15,6 @@ from deepclean.core.block import Version
 from deepclean.core.control import Freeze
 from deepclean.core.engine.state import AdaptationState
 from deepclean.core.time import NS, Span
-
-_second = attrgetter("second")
 
 
 def knots_over(state: AdaptationState | None, span: Span) -> tuple[Knot, ...] | None:
@@ -52,6 +49,10 @@ def hold(tracker: Tracker, state: AdaptationState) -> None:
             none = np.zeros((1, len(anchors)), dtype=np.complex128)
             known = [Knot(second, anchors, HELD, none[0].real, 0.0, none)]
         state.held.update((freeze.start, knot) for knot in known)
+
+
+def _second(knot: Knot) -> int:
+    return knot.second
 
 
 def _knots_in_force(state: AdaptationState, first: int, last: int) -> tuple[Knot, ...]:

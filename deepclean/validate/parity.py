@@ -14,7 +14,7 @@ there is a cause. A cause shows as a difference between the channels of the fram
 | gate_memory | a gain or SETTLED differs, within the history after a late frame or a switch, |
 | | which the gate remembers |
 | adaptation | the gains that follow a drift differ, within the history after a late frame, a |
-| | switch or a start, on which they rest |
+| | switch or a start, on which they rest; or the second is beside such a second |
 | restart | a gain is lower or SETTLED is 0, within the engine's history after the first frame |
 | | after a gap |
 

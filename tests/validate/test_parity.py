@@ -253,6 +253,22 @@ def test_the_crossfade_after_a_switch_is_the_switch_s() -> None:
     assert reasons_found == ["model_switch"] * 4 + ["unexplained"] * 2
 
 
+def test_a_gain_that_follows_a_drift_acts_beside_its_second() -> None:
+    late = DifferentSecond(10, late=True, accounted=True)
+    other = DifferentSecond(40, adapted=True, accounted=True)
+    beside = [DifferentSecond(s, accounted_beside=True) for s in (38, 39, 41, 42, 43)]
+    samples_only = DifferentSecond(41)
+    for found, causes in (
+        ([late, other, *beside], {39, 40, 41, 42}),
+        ([late, other, samples_only], {40}),
+        ([other, *beside], set()),
+        ([late, *beside], set()),
+    ):
+        why = {second.start: reason for second, reason in explain(found, [], 80, 1)}
+        assert {start for start, reason in why.items() if reason == "adaptation"} == causes
+        assert all(why[s] == UNEXPLAINED for s in why.keys() - causes - {10})
+
+
 @pytest.mark.parametrize("product", ["out", "production", "subtracted", "noise", "factor"])
 def test_changed_bit_is_found(config: Config, archive: Path, tmp_path: Path, product: str) -> None:
     def flip(samples: Samples) -> Samples:

@@ -132,5 +132,6 @@ def test_one_that_learns_is_not(tmp_path: Path) -> None:
 
 def test_what_it_began_with_is_a_candidate(tmp_path: Path) -> None:
     network = Scaled(1.0)
-    assert descended(tmp_path, network, 3.0).epoch == 0
+    # At such a rate no epoch ends near the truth again, on any processor.
+    assert descended(tmp_path, network, 1e3).epoch == 0
     assert network.share.item() == 1.0
